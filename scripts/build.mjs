@@ -1,0 +1,22 @@
+// Compiles src/ into dist/ and bundles the workflows, so that a worker starts without building anything.
+import { execFileSync } from 'node:child_process'
+import { chmodSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const dist = join(root, 'dist')
+const typescript = createRequire(import.meta.url).resolve('typescript/package.json')
+
+rmSync(dist, { recursive: true, force: true })
+execFileSync(process.execPath, [join(dirname(typescript), 'bin', 'tsc'), '-p', root], { stdio: 'inherit' })
+chmodSync(join(dist, 'cli', 'main.js'), 0o755)
+const { code } = await bundleWorkflowCode({
+  workflowsPath: join(dist, 'workflows', 'index.js'),
+  payloadConverterPath: join(dist, 'workflows', 'payload-converter.js'),
+  logger: new DefaultLogger('WARN'),
+})
+writeFileSync(join(dist, 'workflow-bundle.tmp'), code)
+renameSync(join(dist, 'workflow-bundle.tmp'), join(dist, 'workflow-bundle.js'))

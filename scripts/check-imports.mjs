@@ -1,0 +1,52 @@
+// Imports between the folders of src/ go one way. Each folder (or file at the top) names what it may import; types count too.
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const src = fileURLToPath(new URL('../src', import.meta.url))
+
+/** May import; `type:` where only types may be imported. */
+const MAY = {
+  bounce: [],
+  dsn: ['bounce'],
+  smtp: ['bounce'],
+  store: ['bounce'],
+  'config.ts': ['bounce', 'smtp', 'store'],
+  activities: ['smtp', 'store', 'bounce', 'type:config.ts'],
+  workflows: ['bounce', 'type:activities'],
+  'logger.ts': [],
+  'namespace.ts': ['type:activities'],
+  'worker.ts': ['activities', 'config.ts', 'logger.ts', 'namespace.ts', 'store'],
+  'plugin.ts': ['activities', 'config.ts', 'logger.ts', 'namespace.ts', 'store', 'worker.ts'],
+  client: ['bounce', 'smtp', 'store', 'dsn', 'config.ts', 'type:workflows'],
+  cli: ['client', 'bounce', 'dsn', 'smtp', 'store', 'config.ts', 'worker.ts', 'dev-server'],
+  'dev-server': [],
+  demo: ['client', 'bounce', 'dsn', 'store', 'dev-server'],
+}
+/** The sandbox of the workflows has none of these. */
+const WORKFLOW_PACKAGES = ['@temporalio/workflow', '@temporalio/common']
+
+const faults = []
+for (const entry of readdirSync(src, { recursive: true, withFileTypes: true })) {
+  if (!entry.isFile() || !entry.name.endsWith('.ts')) continue
+  const file = join(entry.parentPath, entry.name)
+  const from = relative(src, file).split('/')[0]
+  const text = readFileSync(file, 'utf8')
+  for (const [, clause, specifier] of text.matchAll(/^(?:import|export)\s((?:[^'"]|\n)*?)?\s?(?:from\s)?'([^']+)'/gm)) {
+    const where = `src/${relative(src, file)}: ${specifier}`
+    if (!specifier.startsWith('.')) {
+      if (from === 'bounce') faults.push(`${where} (src/bounce is pure)`)
+      if (from === 'workflows' && !WORKFLOW_PACKAGES.includes(specifier)) faults.push(`${where} (not in the workflows' sandbox)`)
+      continue
+    }
+    const to = relative(src, resolve(dirname(file), specifier.replace(/\.js$/, '.ts'))).split('/')[0]
+    if (to === from) continue
+    const onlyTypes = /^\s*(?:type\s|\*\sas\stype)/.test(clause ?? '')
+    const may = MAY[from] ?? []
+    if (!may.includes(to) && !(onlyTypes && may.includes(`type:${to}`))) faults.push(`${where} (${from} may not import ${to})`)
+  }
+}
+if (faults.length > 0) {
+  console.error(`imports that go the wrong way:\n  ${faults.join('\n  ')}`)
+  process.exit(1)
+}

@@ -1,0 +1,33 @@
+/** What the activities need of the world. */
+import type { Settings } from '../config.js'
+import type { Database } from '../store/index.js'
+
+/** Structured logging; pino's shape. Fields never hold a message's content. */
+export interface Log {
+  info(fields: object, text: string): void
+  warn(fields: object, text: string): void
+}
+
+/** The settings that activities use. */
+export type DeliverySettings = Pick<
+  Settings,
+  | 'paths'
+  | 'ownSystems'
+  | 'scheduleMs'
+  | 'retryStatuses'
+  | 'confirmWithinMs'
+  | 'suppressionStepsMs'
+  | 'keepMessagesForMs'
+  | 'ehloName'
+  | 'timeouts'
+>
+
+export interface Dependencies {
+  readonly database: Database
+  readonly settings: DeliverySettings
+  readonly log: Log
+  /** The clock. */
+  readonly now: () => Date
+  /** Whether the server knows the search attributes; an unknown one would fail every workflow task. */
+  readonly searchAttributesKnown: () => boolean
+}

@@ -1,0 +1,54 @@
+/** The failures that an activity ends with: bad input (for good), and trouble of our own (again, for as long as it takes). */
+import { ApplicationFailure, ApplicationFailureCategory } from '@temporalio/common'
+
+/** Failure types of the public contract: non-retryable, and the workflow fails with them. */
+export type RefusalType = 'InvalidBouncedMessage' | 'MessageNotFound' | 'MessageTooLarge'
+
+/** Bad input: the workflow fails with this type and text. */
+export function refusal(type: RefusalType, text: string): ApplicationFailure {
+  return ApplicationFailure.create({ type, message: text, nonRetryable: true })
+}
+
+const FIRST_DELAY_MS = 5_000
+const MAX_DELAY_MS = 10 * 60_000
+const MAX_TEXT = 900
+
+/**
+ * Trouble of our own: the engine tries again after the delay, adds nothing to the history, and shows the text. The delay is set here, since
+ * the engine's own back-off would go on from askings that were no failures.
+ * @param attempt the activity's attempt, from 1: the delay doubles with each, up to 10 minutes. 0 for a local activity, which is tried
+ * again at once or not at all.
+ */
+export function ourTrouble(text: string, attempt: number): ApplicationFailure {
+  if (attempt === 0)
+    return ApplicationFailure.create({ type: 'OurTrouble', message: text.slice(0, MAX_TEXT), category: ApplicationFailureCategory.BENIGN })
+  const delayMs = Math.min(FIRST_DELAY_MS * 2 ** Math.min(attempt - 1, 20), MAX_DELAY_MS)
+  return tryAgain('OurTrouble', text, delayMs * (0.8 + 0.2 * Math.random()))
+}
+
+/** Not now, but at a time that is known. */
+export function tryAgain(type: 'OurTrouble' | 'Waiting', text: string, delayMs: number): ApplicationFailure {
+  return ApplicationFailure.create({
+    type,
+    message: text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text,
+    nextRetryDelay: Math.max(1, Math.round(delayMs)),
+    category: ApplicationFailureCategory.BENIGN,
+  })
+}
+
+/** Runs a step that talks to the database; its failure is trouble of our own. */
+export async function withDatabase<T>(attempt: number, step: () => Promise<T>): Promise<T> {
+  try {
+    return await step()
+  } catch (error) {
+    if (error instanceof ApplicationFailure) throw error
+    throw ourTrouble(`the database cannot be used: ${describe(error)}`, attempt)
+  }
+}
+
+/** An error in one line; aggregate errors (a refused connection on several addresses) by their first. */
+export function describe(error: unknown): string {
+  const first = error instanceof AggregateError && error.errors.length > 0 ? error.errors[0] : error
+  const text = first instanceof Error ? first.message || first.name : String(first)
+  return text.replace(/\s+/g, ' ').slice(0, 500)
+}

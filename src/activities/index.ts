@@ -1,0 +1,36 @@
+/**
+ * What the workflows do to the world. Each activity keeps these rules: bad input fails for good with a type of the public contract;
+ * trouble of our own is tried again for as long as it takes, adds nothing to the history, and shows its reason; whatever is done twice
+ * has the effect of once.
+ */
+import { Context } from '@temporalio/activity'
+import type { Dependencies } from './dependencies.js'
+import { type Prepared, prepare, type RunInfo } from './prepare.js'
+import { type Purged, purgeMessages } from './purge-messages.js'
+import { type EndOrder, type Report, recordEnd, recordReport, type Subject } from './record-end.js'
+import { type SendOrder, type SendResult, sendMessage } from './send-message.js'
+import { type Suppressed, type SuppressOrder, suppressAddress } from './suppress-address.js'
+
+export type { DeliverySettings, Dependencies, Log } from './dependencies.js'
+export type { EndOrder, Prepared, Purged, Report, RunInfo, SendOrder, SendResult, Subject, Suppressed, SuppressOrder }
+
+/** The activities, with what they need of the world. */
+export function createActivities(dependencies: Dependencies) {
+  const attempt = () => (Context.current().info.isLocal ? 0 : Context.current().info.attempt)
+  return {
+    /** Checks the input and prepares the retries. */
+    prepare: (input: unknown, run: RunInfo): Promise<Prepared> => prepare(input, run, attempt(), dependencies),
+    /** One retry: one SMTP transaction. */
+    sendMessage: (order: SendOrder): Promise<SendResult> => sendMessage(order, Context.current(), dependencies),
+    /** Takes the address off the active list. */
+    suppressAddress: (order: SuppressOrder): Promise<Suppressed> => suppressAddress(order, attempt(), dependencies),
+    /** Writes down how it ended. */
+    recordEnd: (order: EndOrder): Promise<void> => recordEnd(order, attempt(), dependencies),
+    /** Writes down what a notification told of a retry. */
+    recordReport: (order: Subject & { readonly report: Report }): Promise<void> => recordReport(order, attempt(), dependencies),
+    /** Deletes kept messages that nobody needs any more. */
+    purgeMessages: (): Promise<Purged> => purgeMessages(Context.current(), dependencies),
+  }
+}
+
+export type Activities = ReturnType<typeof createActivities>

@@ -1,0 +1,179 @@
+/** The first step: check the input, derive the destination, keep an inline message, count the retries so far. */
+import { createHash } from 'node:crypto'
+import {
+  addressKey,
+  type BouncedMessage,
+  checkBouncedMessage,
+  formatDuration,
+  judgeBounce,
+  maxStaggerMs,
+  parseSchedule,
+  parseTime,
+  type RetryResult,
+  workflowId,
+} from '../bounce/index.js'
+import { canonicalMessage, UnsendableMessage } from '../smtp/index.js'
+import { type AnsweredRow, answeredAttempts, type End, findEnd, holdMessage, storeMessage, toAttempt } from '../store/index.js'
+import type { Dependencies } from './dependencies.js'
+import { deriveDestination } from './destination.js'
+import { refusal, withDatabase } from './failures.js'
+
+/** Which workflow asks, and what bounds it. */
+export interface RunInfo {
+  readonly workflowId: string
+  readonly firstRunId: string
+  readonly executionTimeoutMs?: number
+  readonly runTimeoutMs?: number
+}
+
+/** What the workflow goes on with: times and delays in ms. */
+export interface Prepared {
+  readonly messageId: string
+  readonly sender: string
+  readonly recipient: string
+  /** The key of the kept message. */
+  readonly messageKey: string
+  readonly destination: string
+  readonly bouncedAtMs: number
+  readonly delaysMs: readonly number[]
+  readonly retriesSoFar: number
+  readonly confirmWithinMs: number
+  readonly searchAttributes: boolean
+  readonly deliverByMs?: number
+  /** It ended before, and this bounce changes nothing: the logged result. */
+  readonly ended?: RetryResult
+  /** The bounce itself is permanent: nothing is retried. */
+  readonly permanent?: { readonly lasting: boolean; readonly reason: string }
+}
+
+const MAX_INLINE_BYTES = 128 * 1024
+/** How far a bounce's clock may be ahead of ours. */
+const CLOCK_SKEW_MS = 60 * 60 * 1000
+
+const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
+
+/** Checks and prepares. Refuses with InvalidBouncedMessage, MessageNotFound or MessageTooLarge. */
+export async function prepare(input: unknown, run: RunInfo, attempt: number, dependencies: Dependencies): Promise<Prepared> {
+  const { settings } = dependencies
+  const now = dependencies.now()
+  const message = check(input, run)
+  const delaysMs = message.schedule === undefined ? settings.scheduleMs : parseSchedule(message.schedule)
+  const bouncedAtMs = bounceTime(message, now)
+  const verdict = judgeBounce(message.bounce, settings.retryStatuses)
+  if (verdict.verdict === 'ignore')
+    throw refusal('InvalidBouncedMessage', `bounce.status: ${verdict.reason}. Set RETRY_STATUSES where it is to be retried.`)
+  const content = inlineContent(message)
+  const { database } = dependencies
+  return withDatabase(attempt, async () => {
+    const recipient = addressKey(message.recipient)
+    const logged = (await answeredAttempts(database.db, message.messageId, recipient)).filter((row) => row.firstRunId !== run.firstRunId)
+    const end = message.retriesSoFar === undefined ? await findEnd(database.db, message.messageId, recipient) : null
+    const ended = end === null || end.firstRunId === run.firstRunId ? null : loggedResult(end, logged, bouncedAtMs)
+    const retriesSoFar = message.retriesSoFar ?? Math.max(0, ...logged.map((row) => row.retry))
+    checkTimeouts(run, delaysMs.slice(retriesSoFar))
+    const needsMessage = ended === null && verdict.verdict === 'retry'
+    return {
+      messageId: message.messageId,
+      sender: message.sender,
+      recipient: message.recipient,
+      messageKey: needsMessage ? await keep(message, content, run, now, dependencies) : '',
+      destination: message.destination ?? deriveDestination(message.recipient, message.bounce.remoteMta, ownSystems(settings)),
+      bouncedAtMs,
+      delaysMs,
+      retriesSoFar,
+      confirmWithinMs: settings.confirmWithinMs,
+      searchAttributes: dependencies.searchAttributesKnown(),
+      ...(message.deliverBy === undefined ? {} : { deliverByMs: parseTime(message.deliverBy) as number }),
+      ...(ended === null ? {} : { ended }),
+      ...(verdict.verdict === 'retry' ? {} : { permanent: { lasting: verdict.verdict === 'suppress', reason: verdict.reason } }),
+    }
+  })
+}
+
+function check(input: unknown, run: RunInfo): BouncedMessage {
+  const checked = checkBouncedMessage(input)
+  if ('faults' in checked) throw refusal('InvalidBouncedMessage', checked.faults.join('; '))
+  const { value } = checked
+  const expected = workflowId(value.recipient, value.messageId, sha256)
+  if (run.workflowId !== expected)
+    throw refusal(
+      'InvalidBouncedMessage',
+      `the workflow ID of this message and recipient is ${JSON.stringify(expected)}, not ${JSON.stringify(run.workflowId)}: under another one it could run twice`,
+    )
+  return value
+}
+
+function bounceTime(message: BouncedMessage, now: Date): number {
+  const at = parseTime(message.bounce.bouncedAt) as number
+  if (at > now.getTime() + CLOCK_SKEW_MS)
+    throw refusal(
+      'InvalidBouncedMessage',
+      `bounce.bouncedAt (${message.bounce.bouncedAt}) is in the future; it is ${now.toISOString()} now`,
+    )
+  return Math.min(at, now.getTime())
+}
+
+function checkTimeouts(run: RunInfo, delaysMs: readonly number[]): void {
+  const neededMs = delaysMs.reduce((sum, delay) => sum + delay + maxStaggerMs(delay), 0)
+  for (const [name, ms] of [
+    ['execution timeout', run.executionTimeoutMs],
+    ['run timeout', run.runTimeoutMs],
+  ] as const) {
+    if (ms !== undefined && ms > 0 && ms < neededMs)
+      throw refusal(
+        'InvalidBouncedMessage',
+        `the workflow was started with an ${name} of ${formatDuration(ms)}, and the schedule takes ${formatDuration(neededMs)}: start it without one`,
+      )
+  }
+}
+
+function inlineContent(message: BouncedMessage): Buffer | null {
+  const source = message.message
+  if ('stored' in source) return null
+  const bytes = 'raw' in source ? Buffer.from(source.raw, 'utf8') : Buffer.from(source.rawBase64, 'base64')
+  if (bytes.length > MAX_INLINE_BYTES)
+    throw refusal(
+      'MessageTooLarge',
+      `the inline message has ${bytes.length} bytes; up to ${MAX_INLINE_BYTES} may stand in the argument: store a larger one first and pass its key as message.stored`,
+    )
+  try {
+    return canonicalMessage(bytes)
+  } catch (error) {
+    if (error instanceof UnsendableMessage) throw refusal('InvalidBouncedMessage', `message: ${error.message}`)
+    throw error
+  }
+}
+
+async function keep(message: BouncedMessage, content: Buffer | null, run: RunInfo, now: Date, dependencies: Dependencies): Promise<string> {
+  const { db } = dependencies.database
+  const key = content === null ? (message.message as { stored: string }).stored : await storeMessage(db, content, now)
+  if (!(await holdMessage(db, { key, workflowId: run.workflowId, firstRunId: run.firstRunId }, now)))
+    throw refusal('MessageNotFound', `the message store has no message ${JSON.stringify(key)}: it was never stored there, or was purged`)
+  return key
+}
+
+/** The logged result, where it ended before and this bounce changes nothing; null where it starts anew. */
+function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: number): RetryResult | null {
+  const last = logged.at(-1)
+  const stale = last !== undefined && bouncedAtMs <= last.at.getTime()
+  const stays = end.outcome === 'cancelled' || end.outcome === 'rejected' || end.outcome === 'expired' || end.confirmed
+  if (!stale && !stays) return null
+  if (end.outcome === 'cancelled')
+    throw refusal(
+      'InvalidBouncedMessage',
+      `the retries of this message for this recipient were cancelled at ${end.endedAt.toISOString()}, and a bounce does not start them again; pass retriesSoFar to start them all the same`,
+    )
+  return {
+    outcome: end.outcome,
+    ...(end.outcome === 'delivered' ? { confirmed: end.confirmed } : {}),
+    retries: Math.max(0, ...logged.map((row) => row.retry)),
+    attempts: logged.map(toAttempt),
+    ...(end.suppressedUntil === null ? {} : { suppressedUntil: end.suppressedUntil.toISOString() }),
+  }
+}
+
+/** Our own hosts: those that are set, and the relay itself. */
+function ownSystems(settings: Dependencies['settings']): readonly string[] {
+  const { relay } = settings.paths
+  return relay === null || relay.kind === 'system' ? settings.ownSystems : [...settings.ownSystems, relay.host.toLowerCase()]
+}

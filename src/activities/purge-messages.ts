@@ -1,0 +1,43 @@
+/** Deletes kept messages that nobody has used for a while, and that no open workflow needs. */
+import type { Context } from '@temporalio/activity'
+import { WorkflowNotFoundError } from '@temporalio/client'
+import { purgeMessages as deleteUnused, releaseHolds, staleHolds } from '../store/index.js'
+import type { Dependencies } from './dependencies.js'
+import { withDatabase } from './failures.js'
+
+const PAGE = 200
+
+/** How many messages went. */
+export interface Purged {
+  readonly purged: number
+}
+
+/** Lets go what ended without saying so (a workflow that was terminated, or timed out), then deletes what nothing holds. */
+export async function purgeMessages(context: Context, dependencies: Dependencies): Promise<Purged> {
+  const { database, settings, now, log } = dependencies
+  const before = new Date(now().getTime() - settings.keepMessagesForMs)
+  return withDatabase(context.info.attempt, async () => {
+    for (let after = ''; ; ) {
+      const holds = await staleHolds(database.db, before, after, PAGE)
+      for (const hold of holds) {
+        context.heartbeat()
+        if (!(await isOpen(context, hold.workflowId, hold.firstRunId))) await releaseHolds(database.db, hold.firstRunId)
+      }
+      if (holds.length < PAGE) break
+      after = holds.at(-1)?.firstRunId as string
+    }
+    const purged = await deleteUnused(database.db, before)
+    log.info({ purged, before: before.toISOString() }, 'kept messages were purged')
+    return { purged }
+  })
+}
+
+async function isOpen(context: Context, workflowId: string, firstRunId: string): Promise<boolean> {
+  try {
+    const { status, raw } = await context.client.workflow.getHandle(workflowId).describe()
+    return status.name === 'RUNNING' && raw.workflowExecutionInfo?.firstRunId === firstRunId
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return false
+    throw error
+  }
+}

@@ -1,0 +1,349 @@
+/**
+ * One retry: one SMTP transaction for one recipient. The row of the attempt log is claimed first, the answer is written as soon as it is
+ * read; whatever dies in between, at most the one message whose reply was in flight is sent twice.
+ */
+import { randomUUID } from 'node:crypto'
+import { CancelledFailure, type Context } from '@temporalio/activity'
+import { type Attempt, addressKey, envelopeAddress, formatDuration, parseAddress } from '../bounce/index.js'
+import {
+  type Answered,
+  isLastingRejection,
+  judgeDialogue,
+  type Path,
+  pathFor,
+  type SendOutcome,
+  signaturesExpireAt,
+  transact,
+} from '../smtp/index.js'
+import {
+  type Answer,
+  type AnsweredRow,
+  type AttemptKey,
+  beginSend,
+  type Claim,
+  claimAttempt,
+  findSuppression,
+  type GivenBack,
+  liftSuppression,
+  loadMessage,
+  otherDestinationReached,
+  recordAnswer,
+  recordEnd,
+  releaseClaim,
+  toAttempt,
+  touchMessage,
+} from '../store/index.js'
+import type { Dependencies } from './dependencies.js'
+import { describe, ourTrouble, refusal, tryAgain, withDatabase } from './failures.js'
+
+/** What the workflow orders. */
+export interface SendOrder {
+  readonly messageId: string
+  readonly sender: string
+  readonly recipient: string
+  readonly messageKey: string
+  readonly destination: string
+  /** The retry's number over all runs. */
+  readonly retry: number
+  readonly firstRunId: string
+  readonly deliverByMs?: number
+}
+
+/** What came of it. */
+export type SendResult =
+  | {
+      readonly kind: 'answered'
+      readonly attempt: Attempt
+      /** A relay took it: whether it arrives is not known yet. */
+      readonly relayed: boolean
+      /** Rejected for the recipient, for good. */
+      readonly lasting: boolean
+      /** Nothing but a lost connection is known: it says nothing against anybody. */
+      readonly ambiguous: boolean
+    }
+  /** The message is of no use any more. */
+  | { readonly kind: 'expired'; readonly reason: string }
+  /** The recipient is suppressed for good: nothing was sent. */
+  | { readonly kind: 'suppressed'; readonly reason: string }
+
+const HEARTBEAT_MS = 5_000
+const SECOND = 1000
+const MINUTE = 60 * SECOND
+const HOUR = 60 * MINUTE
+/** Claims last this long beyond the moment when the reply must have come. */
+const CLAIM_MARGIN_MS = 5 * SECOND
+/** After a connection lost behind the final dot: time for the other side to finish what it has (RFC 1047). */
+const RESEND_AFTER_MS = MINUTE
+/** How long a host may stay silent before that counts as its answer. */
+const SILENT_FOR_MS = HOUR
+const RECORD_TRIES = 5
+
+/** What a heartbeat carries, so that the next try of the activity knows the answer even where the database did not take it. */
+interface Heartbeat {
+  readonly answer: Omit<Answer, 'at'> & { readonly at: string }
+}
+
+/** Sends, or finds out that it was sent. Ends as a failure only for trouble of our own, a claim of another, or a cancellation. */
+export async function sendMessage(order: SendOrder, context: Context, dependencies: Dependencies): Promise<SendResult> {
+  const sending = new Sending(order, context, dependencies)
+  sending.heartbeat()
+  const beat = setInterval(() => sending.heartbeat(), HEARTBEAT_MS)
+  try {
+    return await sending.run()
+  } finally {
+    clearInterval(beat)
+  }
+}
+
+class Sending {
+  readonly #order: SendOrder
+  readonly #context: Context
+  readonly #dependencies: Dependencies
+  readonly #recipient: string
+  readonly #key: AttemptKey
+  readonly #claim = randomUUID()
+  /** What each heartbeat carries: a later one without it would take it back. */
+  #known: Heartbeat | undefined
+  #begun = false
+
+  constructor(order: SendOrder, context: Context, dependencies: Dependencies) {
+    this.#order = order
+    this.#context = context
+    this.#dependencies = dependencies
+    this.#recipient = addressKey(order.recipient)
+    this.#key = { firstRunId: order.firstRunId, retry: order.retry }
+    this.#known = context.info.heartbeatDetails as Heartbeat | undefined
+  }
+
+  heartbeat(): void {
+    this.#context.heartbeat(this.#known)
+  }
+
+  async run(): Promise<SendResult> {
+    if (this.#known?.answer !== undefined) {
+      const answer = { ...this.#known.answer, at: new Date(this.#known.answer.at) }
+      await this.#record(answer)
+      return this.#answered({ ...answer, ...this.#key })
+    }
+    const claim = await this.#database(() => this.#takeClaim())
+    if (claim.kind === 'answered') return this.#answered(claim.row)
+    if (claim.kind === 'held')
+      throw tryAgain(
+        'Waiting',
+        `another worker holds this retry until ${claim.until.toISOString()}; if it says nothing by then, the message is sent again`,
+        claim.until.getTime() - this.#now().getTime() + SECOND,
+      )
+    try {
+      return await this.#sendClaimed(claim)
+    } catch (error) {
+      // whatever stopped us before the content was begun: the next try need not wait for the claim to run out
+      if (!this.#begun) await this.#giveBack({}).catch(() => {})
+      throw error
+    }
+  }
+
+  async #sendClaimed(claim: Extract<Claim, { kind: 'claimed' }>): Promise<SendResult> {
+    const order = this.#order
+    const { settings } = this.#dependencies
+    const listed = await this.#database(() => findSuppression(this.#dependencies.database.db, this.#recipient, this.#now()))
+    if (listed !== null && listed.until === null) {
+      await this.#giveBack({})
+      return {
+        kind: 'suppressed',
+        reason: `suppressed since ${listed.since.toISOString()}: ${listed.reason}${listed.status ? `, ${listed.status}` : ''}`,
+      }
+    }
+    const content = await this.#database(() => loadMessage(this.#dependencies.database.db, order.messageKey))
+    if (content === null) throw refusal('MessageNotFound', `the message store has lost the message ${order.messageKey}`)
+    const expired = this.#expired(content)
+    if (expired !== null) {
+      await this.#giveBack({})
+      return { kind: 'expired', reason: expired }
+    }
+    const path = pathFor(order.destination, settings.paths)
+    if (path === null) throw this.#trouble(`no way to ${order.destination} is set: neither a route in ROUTES nor RELAY_URL`)
+    const dialogue = await transact({
+      path,
+      ehloName: settings.ehloName,
+      timeouts: settings.timeouts,
+      sender: envelopeAddress(parseAddress(order.sender)),
+      recipient: envelopeAddress(parseAddress(order.recipient)),
+      content,
+      ...(path.kind === 'relay' ? { envid: `${order.firstRunId}.${order.retry}` } : {}),
+      beforeContent: () => this.#beginContent(),
+      signal: this.#context.cancellationSignal,
+    })
+    return this.#conclude(judgeDialogue(dialogue, path), path, claim)
+  }
+
+  /** Why the message is of no use any more, or null. */
+  #expired(content: Buffer): string | null {
+    const { deliverByMs, sender } = this.#order
+    const now = this.#now().getTime()
+    if (deliverByMs !== undefined && now > deliverByMs) return `it was to be delivered by ${new Date(deliverByMs).toISOString()}`
+    const signedUntil = signaturesExpireAt(content, sender)
+    if (signedUntil !== null && now > signedUntil.getTime()) return `its DKIM signatures ran out at ${signedUntil.toISOString()}`
+    return null
+  }
+
+  async #beginContent(): Promise<boolean> {
+    const { timeouts } = this.#dependencies.settings
+    try {
+      const until = new Date(this.#now().getTime() + timeouts.blockMs + timeouts.finalDotMs + CLAIM_MARGIN_MS)
+      this.#begun = await beginSend(this.#dependencies.database.db, this.#key, this.#claim, until)
+    } catch (error) {
+      this.#dependencies.log.warn(
+        { workflowId: this.#context.info.workflowExecution?.workflowId, error: describe(error) },
+        'the claim could not be renewed',
+      )
+      this.#begun = false
+    }
+    return this.#begun
+  }
+
+  async #conclude(outcome: SendOutcome, path: Path, claim: Extract<Claim, { kind: 'claimed' }>): Promise<SendResult> {
+    const now = this.#now()
+    switch (outcome.kind) {
+      case 'stopped':
+        await this.#giveBack(this.#begun ? { notSent: true } : {})
+        if (this.#context.cancellationDetails?.cancelRequested) throw new CancelledFailure('cancelled before the message was sent')
+        throw tryAgain('Waiting', 'the worker was stopped before the message was sent, or the database could not be asked', SECOND)
+      case 'our trouble':
+        await this.#giveBack(this.#begun ? { notSent: true } : {})
+        throw this.#trouble(outcome.text)
+      case 'unreachable': {
+        const since = claim.silentSince ?? now
+        if (!(await this.#countsAsSilence(since, now))) {
+          await this.#giveBack({ silentSince: since })
+          const until = new Date(since.getTime() + SILENT_FOR_MS).toISOString()
+          throw this.#trouble(
+            `${outcome.reply}; whether that is its trouble or ours is not known: it is asked again, until ${until} at the latest`,
+          )
+        }
+        return this.#answer({ ...outcome, kind: 'deferred' }, path, claim, false)
+      }
+      case 'ambiguous':
+        if (claim.lostAt === null) {
+          await this.#database(() => releaseClaim(this.#dependencies.database.db, this.#key, this.#claim, { lostAt: now }))
+          throw tryAgain(
+            'Waiting',
+            `${outcome.reply}; the message may have arrived, and is sent once more in ${formatDuration(RESEND_AFTER_MS)} (RFC 1047)`,
+            RESEND_AFTER_MS,
+          )
+        }
+        return this.#answer({ ...outcome, kind: 'deferred' }, path, claim, true)
+      default:
+        return this.#answer(outcome, path, claim, false)
+    }
+  }
+
+  async #countsAsSilence(since: Date, now: Date): Promise<boolean> {
+    if (now.getTime() - since.getTime() >= SILENT_FOR_MS) return true
+    const { db } = this.#dependencies.database
+    return this.#database(() => otherDestinationReached(db, this.#order.destination, new Date(now.getTime() - HOUR)))
+  }
+
+  async #answer(
+    outcome: Answered & { kind: Answer['outcome'] },
+    path: Path,
+    claim: Extract<Claim, { kind: 'claimed' }>,
+    ambiguous: boolean,
+  ): Promise<SendResult> {
+    const answer: Answer = {
+      at: this.#now(),
+      outcome: outcome.kind,
+      status: outcome.status,
+      reply: outcome.reply.slice(0, 2000),
+      stage: outcome.stage,
+      mailServer: outcome.mailServer,
+      maybeDelivered: ambiguous || claim.lostAt !== null || claim.unanswered,
+      relayed: path.kind === 'relay',
+    }
+    this.#known = { answer: { ...answer, at: answer.at.toISOString() } }
+    this.heartbeat()
+    await this.#record(answer)
+    return this.#answered({ ...answer, ...this.#key })
+  }
+
+  /** Writes the answer and what follows from it, in one transaction; tries for a while, since a lost answer means a second send. */
+  async #record(answer: Answer): Promise<void> {
+    const { database, now } = this.#dependencies
+    const { messageId, messageKey } = this.#order
+    const workflowId = this.#context.info.workflowExecution?.workflowId ?? ''
+    for (let tries = 1; ; tries += 1) {
+      try {
+        await database.db.transaction().execute(async (tx) => {
+          await recordAnswer(tx, this.#key, answer)
+          await touchMessage(tx, messageKey, answer.at)
+          const delivered = answer.outcome === 'accepted' && !answer.relayed
+          if (delivered) await liftSuppression(tx, this.#recipient, workflowId, now(), 'temporary')
+          if (delivered || (answer.outcome === 'rejected' && !isLastingRejection(answer)))
+            await recordEnd(tx, {
+              messageId,
+              recipient: this.#recipient,
+              workflowId,
+              firstRunId: this.#key.firstRunId,
+              outcome: delivered ? 'delivered' : 'rejected',
+              confirmed: delivered,
+              suppressedUntil: null,
+              endedAt: answer.at,
+            })
+        })
+        return
+      } catch (error) {
+        if (tries >= RECORD_TRIES)
+          throw ourTrouble(
+            `the answer "${answer.reply.slice(0, 200)}" could not be written to the database yet: ${describe(error)}`,
+            this.#context.info.attempt,
+          )
+        await new Promise((resolve) => setTimeout(resolve, 200 * 2 ** tries))
+      }
+    }
+  }
+
+  #answered(row: AnsweredRow): SendResult {
+    return {
+      kind: 'answered',
+      attempt: toAttempt(row),
+      relayed: row.relayed,
+      lasting: row.outcome === 'rejected' && isLastingRejection(row),
+      ambiguous: row.maybeDelivered && row.outcome === 'deferred' && row.stage === 'final dot' && !/^\d{3}[ -]/.test(row.reply),
+    }
+  }
+
+  #takeClaim(): Promise<Claim> {
+    const { timeouts } = this.#dependencies.settings
+    const now = this.#now()
+    // up to the content this claim only keeps others from trying at the same moment: beginSend asks again before anything is sent
+    const until = new Date(now.getTime() + timeouts.connectMs + timeouts.bannerMs + CLAIM_MARGIN_MS)
+    return claimAttempt(
+      this.#dependencies.database.db,
+      {
+        ...this.#key,
+        workflowId: this.#context.info.workflowExecution?.workflowId ?? '',
+        messageId: this.#order.messageId,
+        recipient: this.#recipient,
+        destination: this.#order.destination,
+      },
+      this.#claim,
+      now,
+      until,
+    )
+  }
+
+  #giveBack(known: GivenBack): Promise<void> {
+    return this.#database(() => releaseClaim(this.#dependencies.database.db, this.#key, this.#claim, known))
+  }
+
+  #database<T>(step: () => Promise<T>): Promise<T> {
+    return withDatabase(this.#context.info.attempt, step)
+  }
+
+  #trouble(text: string) {
+    return ourTrouble(text, this.#context.info.attempt)
+  }
+
+  #now(): Date {
+    return this.#dependencies.now()
+  }
+}

@@ -1,0 +1,41 @@
+/** Takes the address off the active list: for a while where its system was unavailable, for good where the recipient was rejected. */
+import { addressKey } from '../bounce/index.js'
+import { type EndsTable, recordEnd, suppressForUnavailability, suppressLastingly } from '../store/index.js'
+import type { Dependencies } from './dependencies.js'
+import { withDatabase } from './failures.js'
+import type { Subject } from './record-end.js'
+
+export interface SuppressOrder extends Subject {
+  readonly kind: 'unavailable' | 'rejected'
+  readonly status: string
+  readonly reply: string
+  readonly destination: string
+  /** When the outage was first seen. */
+  readonly outageFromMs: number
+}
+
+/** Until when, ISO 8601; left out where it lasts. */
+export interface Suppressed {
+  readonly until?: string
+}
+
+/** Suppresses, and writes the end, in one transaction. */
+export async function suppressAddress(order: SuppressOrder, attempt: number, dependencies: Dependencies): Promise<Suppressed> {
+  const { database, settings } = dependencies
+  const recipient = addressKey(order.recipient)
+  const now = dependencies.now()
+  const cause = { status: order.status, reply: order.reply, by: order.workflowId, destination: order.destination }
+  return withDatabase(attempt, () =>
+    database.db.transaction().execute(async (tx) => {
+      let until: Date | null = null
+      let outcome: EndsTable['outcome'] = 'rejected'
+      if (order.kind === 'unavailable') {
+        until = await suppressForUnavailability(tx, recipient, cause, new Date(order.outageFromMs), settings.suppressionStepsMs, now)
+        outcome = 'suppressed'
+      } else await suppressLastingly(tx, recipient, 'rejected', cause, now)
+      const { messageId, workflowId, firstRunId } = order
+      await recordEnd(tx, { messageId, recipient, workflowId, firstRunId, outcome, confirmed: false, suppressedUntil: until, endedAt: now })
+      return until === null ? {} : { until: until.toISOString() }
+    }),
+  )
+}

@@ -1,0 +1,36 @@
+/** From message and recipient to the workflow ID: one workflow for each pair, the same in every language. */
+import { addressKey } from './address.js'
+
+/** Most bytes of a workflow ID. */
+export const MAX_WORKFLOW_ID_BYTES = 255
+
+/** SHA-256 of the UTF-8 bytes of a text, in lower-case hex. An argument, since the workflow's sandbox has no crypto. */
+export type Sha256Hex = (text: string) => string
+
+/**
+ * A Message-ID without its angle brackets and the space around it.
+ * @throws Error where it is empty, longer than 998 bytes, or has white space, brackets or control characters.
+ */
+export function messageIdKey(messageId: string): string {
+  const bare = messageId.trim().replace(/^<([\s\S]*)>$/, '$1')
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are exactly what is refused
+  if (bare === '' || bare.length > 998 || /[\s<>\u0000-\u001f\u007f-\u009f]/.test(bare))
+    throw new Error(`${JSON.stringify(messageId.slice(0, 100))} is not a Message-ID such as 20261124.1@example.com`)
+  return bare
+}
+
+/**
+ * `bounce/<recipient>/<messageId>`; where that is longer than 255 bytes the Message-ID stands as `sha256-<hex>`, and where that is still
+ * too long the recipient too. docs/protocol.md has the rule with test vectors.
+ * @throws Error where the recipient or the Message-ID is not one.
+ */
+export function workflowId(recipient: string, messageId: string, sha256: Sha256Hex): string {
+  const address = addressKey(recipient)
+  const id = messageIdKey(messageId)
+  const bytes = (text: string) => new TextEncoder().encode(text).length
+  const plain = `bounce/${address}/${id}`
+  if (bytes(plain) <= MAX_WORKFLOW_ID_BYTES) return plain
+  const shorter = `bounce/${address}/sha256-${sha256(id)}`
+  if (bytes(shorter) <= MAX_WORKFLOW_ID_BYTES) return shorter
+  return `bounce/sha256-${sha256(address)}/sha256-${sha256(id)}`
+}

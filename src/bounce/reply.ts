@@ -1,0 +1,100 @@
+/** SMTP replies (RFC 5321 section 4.2, enhanced codes RFC 2034), and the forms in which 4.3.2 comes without its code. */
+import { type EnhancedStatus, formatStatus, isGeneric, parseStatus } from './status.js'
+
+/** A reply: its basic code (0 where the text holds none), its enhanced status code if it has one, and its text, unchanged. */
+export interface SmtpReply {
+  readonly code: number
+  readonly status: string | null
+  readonly text: string
+}
+
+/** Reads `421 4.3.2 System not accepting network messages`, also in several lines (`421-4.3.2 …`); the text is kept unchanged. */
+export function parseReply(text: string): SmtpReply {
+  const match = /^([2-5]\d\d)(?:[ -]|$)(?:([245]\.\d{1,3}\.\d{1,3})(?=[\s:;,]|$))?/.exec(text.trimStart())
+  if (match === null) return { code: 0, status: null, text }
+  const status = match[2] !== undefined && parseStatus(match[2]) !== null ? match[2] : null
+  // RFC 2034 section 4: the classes of the two codes must agree; where they do not, the basic code is what the protocol acts on
+  const agrees = status !== null && status[0] === match[1]?.[0]
+  return { code: Number(match[1]), status: agrees ? status : null, text }
+}
+
+/** Basic replies that say "not now" or "not here" for the whole system (IANA ties X.3.2 to 453 and 521; 421 is said at shutdown and overload). */
+const SYSTEM_REPLIES: Record<number, string> = { 421: '4.3.2', 453: '4.3.2', 521: '5.3.2' }
+
+/** Texts of systems that leave the code out, in lower case. */
+const SYSTEM_TEXTS = [
+  'system not accepting network messages',
+  'not accepting network messages',
+  'maximum number of concurrent server connections has exceeded',
+  'connection rate limit exceeded',
+]
+
+/** Texts that say that the recipient does not exist or is closed for good, in lower case. */
+const RECIPIENT_TEXTS = [
+  'user unknown',
+  'unknown user',
+  'no such user',
+  'no such recipient',
+  'no such mailbox',
+  'no such address',
+  'no such person',
+  'no mailbox here by that name',
+  'unknown recipient',
+  'recipient unknown',
+  'unknown mailbox',
+  'mailbox unknown',
+  'unknown address',
+  'address unknown',
+  'user not found',
+  'recipient not found',
+  'mailbox not found',
+  'address not found',
+  'user does not exist',
+  "user doesn't exist",
+  'mailbox does not exist',
+  "mailbox doesn't exist",
+  'recipient does not exist',
+  'address does not exist',
+  'account does not exist',
+  'account that you tried to reach does not exist',
+  'invalid recipient',
+  'invalid mailbox',
+  'not a valid mailbox',
+  'mailbox is disabled',
+  'mailbox disabled',
+  'account is disabled',
+  'account has been disabled',
+]
+
+/** True where the text says that there is no such recipient (for replies without an enhanced code). */
+export function saysNoSuchRecipient(text: string): boolean {
+  const lower = text.toLowerCase()
+  return RECIPIENT_TEXTS.some((t) => lower.includes(t))
+}
+
+/**
+ * The enhanced status of a reply: its own; else that of its basic code where the registry ties one to it, or of its text; else the class
+ * alone (4.0.0). Null where the text is no reply at all.
+ */
+export function statusOfReply(reply: SmtpReply): string | null {
+  if (reply.status !== null && !isGeneric(parseStatus(reply.status) as EnhancedStatus)) return reply.status
+  const lower = reply.text.toLowerCase()
+  if (reply.code < 500 && SYSTEM_TEXTS.some((t) => lower.includes(t))) return '4.3.2'
+  const known = SYSTEM_REPLIES[reply.code]
+  if (known !== undefined && reply.status === null) return known
+  if (reply.status !== null) return reply.status
+  return reply.code >= 200 ? `${Math.floor(reply.code / 100)}.0.0` : null
+}
+
+/**
+ * The status that a notification means: its `Status` field, or that of the reply it quotes (RFC 3464 Diagnostic-Code) where the field
+ * is missing, unreadable or says less than the reply does.
+ */
+export function effectiveStatus(field: string | undefined, diagnostic: string | undefined): string | null {
+  const own = parseStatus(field?.trim() ?? '')
+  const quoted = diagnostic === undefined ? null : statusOfReply(parseReply(diagnostic.replace(/^\s*smtp\s*;\s*/i, '')))
+  if (own !== null && !isGeneric(own)) return formatStatus(own)
+  const reply = quoted === null ? null : parseStatus(quoted)
+  if (reply !== null && (own === null || !isGeneric(reply))) return quoted
+  return own === null ? null : formatStatus(own)
+}

@@ -1,0 +1,77 @@
+/** What is to be done about a bounce: retry, suppress for good, refuse without suppressing, or ignore, and why. */
+import { effectiveStatus } from './reply.js'
+import { type EnhancedStatus, meaningOf, parseStatus } from './status.js'
+
+/**
+ * - `retry`: the receiving system was unavailable; the message is retried.
+ * - `suppress`: the recipient is gone for good; a lasting suppression, no retry.
+ * - `refuse`: the message was refused for good, for a reason that is not the recipient's; no retry, nobody is suppressed.
+ * - `ignore`: nothing that softbounce acts on.
+ */
+export type Verdict = 'retry' | 'suppress' | 'refuse' | 'ignore'
+
+/** A verdict, the status it was made by, and its reason as a sentence. */
+export interface Judgement {
+  readonly verdict: Verdict
+  readonly status: string | null
+  readonly reason: string
+}
+
+/** Permanent statuses that are about the recipient itself: only these take an address off the list for good. */
+const LASTING = new Set(['5.1.1', '5.1.2', '5.1.3', '5.1.6', '5.1.10', '5.2.1'])
+
+/** True where the status says that this recipient will never take mail. */
+export function isLasting(status: string): boolean {
+  return LASTING.has(status)
+}
+
+/** A list of statuses to retry, such as `4.3.2,4.4.*`. */
+export interface RetryStatuses {
+  readonly text: string
+  matches(status: EnhancedStatus): boolean
+}
+
+/**
+ * Reads `4.3.2,4.4.*`: codes of class 4, where `*` stands for any subject or detail.
+ * @throws Error naming the entry that is wrong.
+ */
+export function parseRetryStatuses(text: string): RetryStatuses {
+  const patterns = text
+    .split(/[\s,]+/)
+    .filter((p) => p !== '')
+    .map((pattern) => {
+      const match = /^4\.(\*|\d{1,3})(?:\.(\*|\d{1,3}))?$/.exec(pattern)
+      if (match === null || (match[2] === undefined && match[1] !== '*'))
+        throw new Error(`"${pattern}" is not a transient status such as 4.3.2, 4.4.* or 4.* (permanent ones are never retried)`)
+      return { subject: match[1], detail: match[2] ?? '*' }
+    })
+  if (patterns.length === 0) throw new Error('no status is named; the default is 4.3.2')
+  return {
+    text,
+    matches: (status) =>
+      status.class === 4 &&
+      patterns.some(
+        (p) => (p.subject === '*' || Number(p.subject) === status.subject) && (p.detail === '*' || Number(p.detail) === status.detail),
+      ),
+  }
+}
+
+/** What softbounce retries when nothing else is set: 4.3.2, and what means the same (see {@link effectiveStatus}). */
+export const DEFAULT_RETRY_STATUSES = '4.3.2'
+
+/**
+ * Judges a failed delivery by its status and the reply it quotes.
+ * @param bounce `status` as reported (may be missing or generic), `diagnostic` the reply that was quoted.
+ */
+export function judgeBounce(bounce: { status?: string | undefined; diagnostic?: string | undefined }, retry: RetryStatuses): Judgement {
+  const text = effectiveStatus(bounce.status, bounce.diagnostic)
+  const status = text === null ? null : parseStatus(text)
+  if (status === null || text === null) return { verdict: 'ignore', status: null, reason: 'it says no status and quotes no reply' }
+  const { sentence, whose } = meaningOf(status)
+  if (retry.matches(status)) return { verdict: 'retry', status: text, reason: `${text}: ${sentence}` }
+  if (isLasting(text)) return { verdict: 'suppress', status: text, reason: `${text}: ${sentence}` }
+  if (status.class === 5)
+    return { verdict: 'refuse', status: text, reason: `${text}: ${sentence} (trouble: ${whose}; nobody is suppressed)` }
+  if (status.class === 2) return { verdict: 'ignore', status: text, reason: `${text} tells of a success` }
+  return { verdict: 'ignore', status: text, reason: `${text}: ${sentence}; not among the statuses that are retried (${retry.text})` }
+}

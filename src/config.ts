@@ -1,0 +1,340 @@
+/** Every setting, from the environment (and `.env`), checked once at start: all faults at once, each in one line. */
+import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { parse as parseDotenv } from 'dotenv'
+import { z } from 'zod'
+import {
+  DEFAULT_RETRY_STATUSES,
+  DEFAULT_SCHEDULE,
+  formatDuration,
+  parseDuration,
+  parseRetryStatuses,
+  parseSchedule,
+} from './bounce/index.js'
+import { type Path, parseRoutes, type SmtpTimeouts } from './smtp/index.js'
+import { databaseKind } from './store/index.js'
+
+/** A setting: its default, how it is read, what it is for. docs/settings.md is made of this. */
+interface Setting {
+  readonly default: string
+  readonly doc: string
+  readonly schema: z.ZodType<unknown, string>
+  readonly secret?: boolean
+}
+
+const fail = (ctx: z.RefinementCtx, error: unknown) => {
+  ctx.addIssue({ code: 'custom', message: (error as Error).message })
+  return z.NEVER
+}
+
+/** Reads a text with a parser that throws. */
+const parsed = <T>(parse: (text: string) => T) =>
+  z.string().transform((text, ctx): T => {
+    try {
+      return parse(text)
+    } catch (error) {
+      return fail(ctx, error)
+    }
+  })
+
+const duration = (leastMs: number, mostMs: number) =>
+  parsed((text) => {
+    const ms = parseDuration(text)
+    if (ms < leastMs || ms > mostMs) throw new Error(`it must be from ${formatDuration(leastMs)} to ${formatDuration(mostMs)}`)
+    return ms
+  })
+
+const integer = (least: number, most: number) =>
+  parsed((text) => {
+    const value = Number(text)
+    if (!/^\d{1,9}$/.test(text) || value < least || value > most) throw new Error(`it must be a whole number from ${least} to ${most}`)
+    return value
+  })
+
+const flag = parsed((text) => {
+  if (text === 'true' || text === 'yes' || text === '1') return true
+  if (text === 'false' || text === 'no' || text === '0' || text === '') return false
+  throw new Error('it must be true or false')
+})
+
+const names = parsed((text) =>
+  text
+    .split(/[\s,]+/)
+    .filter((name) => name !== '')
+    .map((name) => name.toLowerCase()),
+)
+
+const SECOND = 1000
+const MINUTE = 60 * SECOND
+const HOUR = 60 * MINUTE
+const DAY = 24 * HOUR
+const smtpTimeout = duration(SECOND, HOUR)
+
+function parseRelayUrl(text: string): Omit<Path, 'kind' | 'tls' | 'ca'> & { readonly implicitTls: boolean } {
+  const url = URL.canParse(text) ? new URL(text) : null
+  if (url === null || !/^smtps?:$/.test(url.protocol) || url.hostname === '')
+    throw new Error('it must be smtp://host:port or smtps://host:port, with user:password@ before the host where the relay wants a login')
+  if (url.pathname.length > 1 || url.search !== '' || url.hash !== '') throw new Error('nothing may follow the port')
+  const implicitTls = url.protocol === 'smtps:'
+  const credentials = url.username === '' ? undefined : { user: decodeURIComponent(url.username), pass: decodeURIComponent(url.password) }
+  if (credentials !== undefined && credentials.pass === '') throw new Error('it has a user and no password')
+  return {
+    host: url.hostname.replace(/^\[|\]$/g, ''),
+    port: url.port === '' ? (implicitTls ? 465 : 25) : Number(url.port),
+    implicitTls,
+    ...(credentials === undefined ? {} : { credentials }),
+  }
+}
+
+/** The settings, in the order of docs/settings.md. */
+export const SETTINGS = {
+  DATABASE_URL: {
+    default: 'file:softbounce.db',
+    doc: 'Where suppressions, attempts and kept messages live: `file:PATH` (SQLite) or `postgres://user:password@host/name`.',
+    schema: parsed((text) => {
+      if (databaseKind(text) === null) throw new Error('it must be file:PATH (SQLite) or postgres://… (PostgreSQL)')
+      return text
+    }),
+    secret: true,
+  },
+  RELAY_URL: {
+    default: '',
+    doc: 'The relay (smarthost) that retries go through: `smtp://user:password@host:587`, or `smtps://` for TLS from the first byte.',
+    schema: parsed((text) => (text === '' ? null : parseRelayUrl(text))),
+    secret: true,
+  },
+  RELAY_TLS: {
+    default: '',
+    doc: 'TLS towards the relay: `verify`, `opportunistic` or `off`. Default: `verify` where `RELAY_URL` has a password, else `opportunistic`. A password is sent without verified TLS only to this machine itself.',
+    schema: z.enum(['', 'verify', 'opportunistic', 'off'], { error: 'it must be verify, opportunistic or off' }),
+  },
+  RELAY_CA_FILE: {
+    default: '',
+    doc: 'File with the PEM certificates of a private CA that signed the relay’s certificate.',
+    schema: parsed((text) => (text === '' ? null : readFileSync(text, 'utf8'))),
+  },
+  RELAY_IS_TRANSPARENT: {
+    default: 'false',
+    doc: 'The relay passes the receiving system’s replies through, and answers only when that system has: its replies then count as the receiving system’s own.',
+    schema: flag,
+  },
+  ROUTES: {
+    default: '',
+    doc: 'Destinations whose mail goes straight to a host, which is taken as the receiving system itself: `example.org=127.0.0.1:2526, *=mx.example.net`. `*` stands for every other destination.',
+    schema: parsed(parseRoutes),
+  },
+  OWN_SYSTEMS: {
+    default: '',
+    doc: 'Hosts that are ours (`*.example.com` for all below a domain): a bounce that names one of them as remote MTA blames no destination.',
+    schema: names,
+  },
+  RETRY_SCHEDULE: {
+    default: DEFAULT_SCHEDULE.join(', '),
+    doc: 'The delays: the first counts from the bounce, each other from the retry before. `4h*2` stands for the same delay twice; at most 20, each from 1 s to 30 d.',
+    schema: parsed((text) => parseSchedule(text)),
+  },
+  RETRY_STATUSES: {
+    default: DEFAULT_RETRY_STATUSES,
+    doc: 'Which statuses are retried, such as `4.3.2,4.4.*`. Replies that mean 4.3.2 without saying it (421, 453, known texts) count as 4.3.2.',
+    schema: parsed(parseRetryStatuses),
+  },
+  CONFIRM_WITHIN: {
+    default: '5d',
+    doc: 'How long a message that a relay took may still come back: the relay’s queue lifetime. Silence until then ends as delivered, unconfirmed.',
+    schema: duration(SECOND, 60 * DAY),
+  },
+  SUPPRESSION_STEPS: {
+    default: '1d, 3d, 7d, 30d',
+    doc: 'How long an address is suppressed for unavailability: the first time, and each time that a new outage follows within 90 days.',
+    schema: parsed((text) => text.split(',').map((step) => parseDuration(step))),
+  },
+  KEEP_MESSAGES_FOR: {
+    default: '10d',
+    doc: 'How long a message is kept after it was last used. One that a retry still needs is never deleted.',
+    schema: duration(HOUR, 3650 * DAY),
+  },
+  EHLO_NAME: {
+    default: hostname(),
+    doc: 'The name that we give in EHLO. Default: this machine’s name.',
+    schema: parsed((text) => {
+      if (!/^[A-Za-z0-9.:[\]_-]{1,255}$/.test(text)) throw new Error('it must be a host name or an address literal')
+      return text
+    }),
+  },
+  SMTP_CONNECT_TIMEOUT: { default: '2m', doc: 'Time to connect.', schema: smtpTimeout },
+  SMTP_BANNER_TIMEOUT: { default: '5m', doc: 'Time to wait for the banner (RFC 5321 4.5.3.2.1).', schema: smtpTimeout },
+  SMTP_GREETING_TIMEOUT: { default: '5m', doc: 'Time to wait for the reply to EHLO, STARTTLS and AUTH, each.', schema: smtpTimeout },
+  SMTP_MAIL_TIMEOUT: { default: '5m', doc: 'Time to wait for the reply to MAIL (4.5.3.2.2).', schema: smtpTimeout },
+  SMTP_RCPT_TIMEOUT: { default: '5m', doc: 'Time to wait for the reply to RCPT (4.5.3.2.3).', schema: smtpTimeout },
+  SMTP_DATA_TIMEOUT: { default: '2m', doc: 'Time to wait for the reply to DATA (4.5.3.2.4).', schema: smtpTimeout },
+  SMTP_BLOCK_TIMEOUT: { default: '3m', doc: 'Time for each 64 KiB of the message to be taken (4.5.3.2.5).', schema: smtpTimeout },
+  SMTP_FINAL_DOT_TIMEOUT: { default: '10m', doc: 'Time to wait for the reply to the message itself (4.5.3.2.6).', schema: smtpTimeout },
+  MAX_CONCURRENT_SENDS: { default: '100', doc: 'Most SMTP transactions that one worker has open at once.', schema: integer(1, 10_000) },
+  SHUTDOWN_GRACE: {
+    default: '25s',
+    doc: 'How long a worker that is told to stop lets transactions under way finish; those still open then are stopped where that is safe, and taken up by another worker.',
+    schema: duration(0, HOUR),
+  },
+  HTTP_PORT: {
+    default: '',
+    doc: 'Port of the worker’s health page, `/healthz`; none when left out.',
+    schema: parsed((text) => {
+      if (text === '') return null
+      const port = Number(text)
+      if (!/^\d{1,5}$/.test(text) || port > 65_535) throw new Error('it must be a port number')
+      return port
+    }),
+  },
+  HTTP_HOST: { default: '127.0.0.1', doc: 'Address that the health page is served on.', schema: z.string().min(1) },
+  LOG_LEVEL: {
+    default: 'info',
+    doc: '`debug`, `info`, `warn` or `error`.',
+    schema: z.enum(['debug', 'info', 'warn', 'error'], { error: 'it must be debug, info, warn or error' }),
+  },
+} as const satisfies Record<string, Setting>
+
+export type SettingName = keyof typeof SETTINGS
+
+type Values = { [Name in SettingName]: z.infer<(typeof SETTINGS)[Name]['schema']> }
+
+/** The settings as the program uses them. */
+export interface Settings {
+  readonly databaseUrl: string
+  readonly paths: { readonly routes: Values['ROUTES']; readonly relay: Path | null }
+  readonly ownSystems: readonly string[]
+  readonly scheduleMs: readonly number[]
+  readonly retryStatuses: Values['RETRY_STATUSES']
+  readonly confirmWithinMs: number
+  readonly suppressionStepsMs: readonly number[]
+  readonly keepMessagesForMs: number
+  readonly ehloName: string
+  readonly timeouts: SmtpTimeouts
+  readonly maxConcurrentSends: number
+  readonly shutdownGraceMs: number
+  readonly httpPort: number | null
+  readonly httpHost: string
+  readonly logLevel: Values['LOG_LEVEL']
+}
+
+/** Settings that are wrong: every fault, one a line. */
+export class WrongSettings extends Error {
+  override name = 'WrongSettings'
+  constructor(readonly faults: readonly string[]) {
+    super(faults.join('\n'))
+  }
+}
+
+/** Where a setting's value came from. */
+export type Source = 'environment' | '.env' | 'default'
+
+/** A setting as `softbounce config` shows it; secrets are masked. */
+export interface ShownSetting {
+  readonly name: SettingName
+  readonly value: string
+  readonly source: Source
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** The values of `.env` in the working directory; none where it is not there. */
+export function readDotenv(path = '.env'): Environment {
+  try {
+    return parseDotenv(readFileSync(path))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {}
+    throw new WrongSettings([`${path} could not be read: ${(error as Error).message}`])
+  }
+}
+
+function lookUp(name: SettingName, environment: Environment, dotenv: Environment): { text: string; source: Source } {
+  const set = environment[name]
+  if (set !== undefined && set !== '') return { text: set, source: 'environment' }
+  const file = dotenv[name]
+  if (file !== undefined && file !== '') return { text: file, source: '.env' }
+  return { text: SETTINGS[name].default, source: 'default' }
+}
+
+/** A URL without its password; other secrets whole. */
+function mask(text: string): string {
+  return text.replace(/^([a-z]+:\/\/[^:@/]*):[^@]*@/i, '$1:***@')
+}
+
+/** Every setting, its value and where it came from. */
+export function showSettings(environment: Environment = process.env, dotenv: Environment = readDotenv()): ShownSetting[] {
+  return (Object.keys(SETTINGS) as SettingName[]).map((name) => {
+    const { text, source } = lookUp(name, environment, dotenv)
+    return { name, value: 'secret' in SETTINGS[name] ? mask(text) : text, source }
+  })
+}
+
+/**
+ * Reads and checks the settings.
+ * @throws WrongSettings with every fault.
+ */
+export function readSettings(environment: Environment = process.env, dotenv: Environment = readDotenv()): Settings {
+  const faults: string[] = []
+  const values: Record<string, unknown> = {}
+  for (const name of Object.keys(SETTINGS) as SettingName[]) {
+    const { text, source } = lookUp(name, environment, dotenv)
+    const result = (SETTINGS[name].schema as z.ZodType).safeParse(text)
+    if (result.success) values[name] = result.data
+    else {
+      const shown = 'secret' in SETTINGS[name] ? mask(text) : text
+      for (const issue of result.error.issues) faults.push(`${name}="${shown}" (${source}): ${issue.message}`)
+    }
+  }
+  if (faults.length > 0) throw new WrongSettings(faults)
+  const v = values as Values
+  const relay = relayPath(v, faults)
+  if (faults.length > 0) throw new WrongSettings(faults)
+  return {
+    databaseUrl: v.DATABASE_URL,
+    paths: { routes: v.ROUTES, relay },
+    ownSystems: v.OWN_SYSTEMS,
+    scheduleMs: v.RETRY_SCHEDULE,
+    retryStatuses: v.RETRY_STATUSES,
+    confirmWithinMs: v.CONFIRM_WITHIN,
+    suppressionStepsMs: v.SUPPRESSION_STEPS,
+    keepMessagesForMs: v.KEEP_MESSAGES_FOR,
+    ehloName: v.EHLO_NAME,
+    timeouts: {
+      connectMs: v.SMTP_CONNECT_TIMEOUT,
+      bannerMs: v.SMTP_BANNER_TIMEOUT,
+      greetingMs: v.SMTP_GREETING_TIMEOUT,
+      mailMs: v.SMTP_MAIL_TIMEOUT,
+      rcptMs: v.SMTP_RCPT_TIMEOUT,
+      dataMs: v.SMTP_DATA_TIMEOUT,
+      blockMs: v.SMTP_BLOCK_TIMEOUT,
+      finalDotMs: v.SMTP_FINAL_DOT_TIMEOUT,
+    },
+    maxConcurrentSends: v.MAX_CONCURRENT_SENDS,
+    shutdownGraceMs: v.SHUTDOWN_GRACE,
+    httpPort: v.HTTP_PORT,
+    httpHost: v.HTTP_HOST,
+    logLevel: v.LOG_LEVEL,
+  }
+}
+
+function relayPath(v: Values, faults: string[]): Path | null {
+  if (v.RELAY_URL === null) return null
+  const { implicitTls, ...relay } = v.RELAY_URL
+  const asked = v.RELAY_TLS === '' ? (relay.credentials === undefined ? 'opportunistic' : 'verify') : v.RELAY_TLS
+  const tls = implicitTls ? 'implicit' : asked
+  const loopback = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/.test(relay.host)
+  if (relay.credentials !== undefined && tls !== 'verify' && tls !== 'implicit' && !loopback)
+    faults.push(`RELAY_TLS=${tls}: RELAY_URL has a password, which is sent only over verified TLS (set RELAY_CA_FILE for a private CA)`)
+  return {
+    kind: v.RELAY_IS_TRANSPARENT ? 'system' : 'relay',
+    ...relay,
+    tls,
+    ...(v.RELAY_CA_FILE === null ? {} : { ca: v.RELAY_CA_FILE }),
+  }
+}
+
+/** What a worker cannot do without: a way to send. */
+export function requirePath({ paths }: Settings): void {
+  if (paths.relay === null && paths.routes.length === 0)
+    throw new WrongSettings([
+      'RELAY_URL: neither RELAY_URL nor ROUTES is set, so that nothing can be sent; set RELAY_URL=smtp://your-relay:25',
+    ])
+}

@@ -1,0 +1,99 @@
+/** A Temporal dev server of one's own: on free ports of 127.0.0.1, ended by its process id. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createServer } from 'node:net'
+import { Connection } from '@temporalio/client'
+import { findProgram, TEMPORAL_CLI } from './binaries.js'
+
+export interface DevServer {
+  /** `127.0.0.1:PORT` of the gRPC endpoint. */
+  readonly address: string
+  /** Address of the Web UI; undefined where it was not asked for. */
+  readonly webUi: string | undefined
+  readonly pid: number
+  stop(): Promise<void>
+}
+
+export interface DevServerOptions {
+  readonly webUi?: boolean
+  /** SQLite file to keep everything in; in memory when left out. */
+  readonly databaseFile?: string
+  /** Fixed port, so that a server can be started again at the same address. */
+  readonly port?: number
+  readonly say?: (line: string) => void
+}
+
+const READY_WITHIN_MS = 30_000
+const STOP_WITHIN_MS = 5_000
+
+/** A free port of 127.0.0.1. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { port: number }
+      server.close(() => resolve(port))
+    })
+  })
+}
+
+/**
+ * Starts a dev server and waits until it answers.
+ * @throws Error with the server's last words where it does not.
+ */
+export async function startDevServer(options: DevServerOptions = {}): Promise<DevServer> {
+  const cli = await findProgram(TEMPORAL_CLI, options.say ?? (() => {}))
+  const port = options.port ?? (await freePort())
+  const uiPort = options.webUi ? await freePort() : undefined
+  const child = spawn(
+    cli,
+    [
+      ...['server', 'start-dev', '--ip', '127.0.0.1', '--port', String(port), '--log-level', 'error'],
+      ...(uiPort === undefined ? ['--headless'] : ['--ui-ip', '127.0.0.1', '--ui-port', String(uiPort)]),
+      ...(options.databaseFile === undefined ? [] : ['--db-filename', options.databaseFile]),
+    ],
+    { stdio: ['ignore', 'ignore', 'pipe'] },
+  )
+  let said = ''
+  child.stderr.on('data', (chunk: Buffer) => {
+    said = (said + chunk.toString()).slice(-2000)
+  })
+  const address = `127.0.0.1:${port}`
+  try {
+    await answers(address, child)
+  } catch (error) {
+    await stop(child)
+    throw new Error(`the Temporal dev server (${cli}) did not start: ${(error as Error).message} ${said.trim()}`)
+  }
+  return {
+    address,
+    webUi: uiPort === undefined ? undefined : `http://127.0.0.1:${uiPort}`,
+    pid: child.pid as number,
+    stop: () => stop(child),
+  }
+}
+
+async function answers(address: string, child: ChildProcess): Promise<void> {
+  const until = Date.now() + READY_WITHIN_MS
+  for (;;) {
+    if (child.exitCode !== null) throw new Error(`it ended with status ${child.exitCode}.`)
+    try {
+      const connection = await Connection.connect({ address, connectTimeout: 1000 })
+      await connection.workflowService.describeNamespace({ namespace: 'default' })
+      await connection.close()
+      return
+    } catch (error) {
+      if (Date.now() > until) throw error
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  }
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+  child.kill('SIGTERM')
+  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_WITHIN_MS)
+  await ended
+  clearTimeout(timer)
+}

@@ -1,0 +1,54 @@
+/** softbounce in a worker that a team has already: its workflows and activities, beside the team's own. */
+import { SimplePlugin } from '@temporalio/plugin'
+import type { NativeConnection } from '@temporalio/worker'
+import { type Activities, createActivities, type Dependencies } from './activities/index.js'
+import { readSettings, requirePath, type Settings } from './config.js'
+import { createLogger } from './logger.js'
+import { ensurePurge, SearchAttributes } from './namespace.js'
+import { migrateToLatest, openDatabase } from './store/index.js'
+import { TASK_QUEUE } from './worker.js'
+
+export interface PluginOptions {
+  /** Default: read from the environment. */
+  readonly settings?: Settings
+  /** The connection of the worker, and its namespace: softbounce registers its search attributes and the purge there. */
+  readonly connection: NativeConnection
+  readonly namespace?: string
+  readonly log?: Dependencies['log']
+}
+
+/**
+ * The plugin: adds softbounce's activities, opens and migrates its database, and closes it when the worker has stopped. The worker's
+ * workflows must export softbounce's too (`export * from 'softbounce/workflows'`), and it listens on the task queue `softbounce`.
+ * @throws WrongSettings where a setting is wrong, or an Error where the database cannot be reached.
+ */
+export async function softbouncePlugin(options: PluginOptions): Promise<SimplePlugin> {
+  const settings = options.settings ?? readSettings()
+  requirePath(settings)
+  const log = options.log ?? createLogger(settings.logLevel)
+  const namespace = options.namespace ?? 'default'
+  const database = openDatabase(settings.databaseUrl, (error) => log.warn({ error: error.message }, 'a database connection broke'))
+  await migrateToLatest(database.db, database.kind)
+  const attributes = new SearchAttributes(options.connection, namespace, log)
+  await attributes.register()
+  await ensurePurge(options.connection, namespace, TASK_QUEUE, log)
+  const activities: Activities = createActivities({
+    settings,
+    database,
+    log,
+    now: () => new Date(),
+    searchAttributesKnown: () => attributes.known,
+  })
+  return new SimplePlugin({
+    name: 'softbounce',
+    activities,
+    runContext: async (next) => {
+      try {
+        await next()
+      } finally {
+        attributes.stop()
+        await database.close()
+      }
+    },
+  })
+}

@@ -1,0 +1,10 @@
+/**
+ * Delivery: one SMTP transaction for one recipient, over the relay or to the receiving system itself, and what its replies mean.
+ * The message's bytes are sent as they are; the dialogue's every ending is an outcome, none an exception.
+ */
+export { canonicalMessage, fieldName, headerFields, MAX_MESSAGE_BYTES, UnsendableMessage } from './canonical-message.js'
+export { signaturesExpireAt } from './dkim-expiry.js'
+export { type Answered, isLastingRejection, judgeDialogue, type SendOutcome } from './outcome.js'
+export { nameOf, type Path, type Paths, parseRoutes, pathFor, type Route, type TlsMode } from './path.js'
+export { DEFAULT_TIMEOUTS, type SmtpTimeouts } from './timeouts.js'
+export { type Dialogue, type Transaction, transact } from './transaction.js'

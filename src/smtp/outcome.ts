@@ -1,0 +1,85 @@
+/** What a dialogue means for the retry: the one place where a reply becomes an outcome (docs/protocol.md has the table). */
+import { isLasting, parseReply, type Stage, saysNoSuchRecipient, statusOfReply } from '../bounce/index.js'
+import type { Path } from './path.js'
+import type { Dialogue } from './transaction.js'
+
+/**
+ * - `accepted`, `deferred`, `rejected`: the answer to this retry. `lasting`: the rejection is about the recipient, for good.
+ * - `ambiguous`: the connection was lost after the final dot; the message may have arrived (RFC 1047).
+ * - `unreachable`: nobody answered; whether that is the other side's trouble or ours, the dialogue cannot tell.
+ * - `our trouble`: the receiving system was not met; uses up no retry.
+ * - `stopped`: we stopped it.
+ */
+export type SendOutcome =
+  | ({ readonly kind: 'accepted' | 'deferred' } & Answered)
+  | ({ readonly kind: 'ambiguous' } & Answered)
+  | ({ readonly kind: 'unreachable' } & Answered)
+  | ({ readonly kind: 'rejected'; readonly lasting: boolean } & Answered)
+  | { readonly kind: 'our trouble'; readonly text: string }
+  | { readonly kind: 'stopped' }
+
+/** What was answered, by whom, and where in the dialogue. */
+export interface Answered {
+  readonly status: string
+  /** The reply, unchanged, or what happened instead. */
+  readonly reply: string
+  readonly stage: Stage
+  readonly mailServer: string
+}
+
+/** Judges what happened; `path` says whose answers these are. */
+export function judgeDialogue(dialogue: Dialogue, path: Pick<Path, 'kind'>): SendOutcome {
+  const { mailServer } = dialogue
+  switch (dialogue.kind) {
+    case 'stopped':
+      return { kind: 'stopped' }
+    case 'local':
+      return { kind: 'our trouble', text: dialogue.text }
+    case 'unsupported':
+      return { kind: 'rejected', lasting: false, status: dialogue.status, reply: dialogue.text, stage: 'EHLO', mailServer }
+    case 'reply':
+      return path.kind === 'relay' ? judgeRelayReply(dialogue) : judgeSystemReply(dialogue)
+    case 'lost':
+      if (dialogue.afterFinalDot) return { kind: 'ambiguous', status: '4.4.2', reply: dialogue.text, stage: 'final dot', mailServer }
+      return path.kind === 'relay'
+        ? { kind: 'our trouble', text: `the relay ${dialogue.text}` }
+        : { kind: 'deferred', status: '4.4.2', reply: dialogue.text, stage: dialogue.at, mailServer }
+    case 'refused':
+      return path.kind === 'relay'
+        ? { kind: 'our trouble', text: `the relay ${dialogue.text}` }
+        : { kind: 'deferred', status: '4.4.1', reply: dialogue.text, stage: 'connect', mailServer }
+    case 'unreachable':
+      return path.kind === 'relay'
+        ? { kind: 'our trouble', text: `the relay ${dialogue.text}` }
+        : { kind: 'unreachable', status: '4.4.1', reply: dialogue.text, stage: 'connect', mailServer }
+  }
+}
+
+type Replied = Extract<Dialogue, { kind: 'reply' }>
+
+function judgeSystemReply({ at, reply, mailServer }: Replied): SendOutcome {
+  const answer = { status: statusOfReply(reply) ?? '4.5.0', reply: reply.text, stage: at, mailServer }
+  if (at === 'final dot' && reply.code >= 200 && reply.code < 300) return { kind: 'accepted', ...answer }
+  if (reply.code >= 500) return { kind: 'rejected', lasting: isLastingRejection(answer), ...answer }
+  // 4xx, and whatever is no reply that this step allows
+  return { kind: 'deferred', ...answer, status: answer.status.startsWith('4') ? answer.status : '4.5.0' }
+}
+
+/** True where a rejection says that this recipient will never take mail: at RCPT, by its code, or by its text where a bare 550, 551 or 553 was said. */
+export function isLastingRejection(answer: { stage: Stage; status: string; reply: string }): boolean {
+  if (answer.stage !== 'RCPT') return false
+  const reply = parseReply(answer.reply)
+  if (reply.status !== null) return isLasting(answer.status)
+  return [550, 551, 553].includes(reply.code) && saysNoSuchRecipient(reply.text)
+}
+
+/** A relay's own trouble (overload, login, relaying denied) says nothing of the receiving system, and must not use up a retry. */
+function judgeRelayReply(dialogue: Replied): SendOutcome {
+  const { at, reply, mailServer } = dialogue
+  if (at === 'final dot' && reply.code >= 200 && reply.code < 300) return judgeSystemReply(dialogue)
+  const denied = at === 'RCPT' && (reply.code === 530 || reply.status?.startsWith('5.7.') === true || /\brelay/i.test(reply.text))
+  const later = at === 'RCPT' || at === 'DATA' || at === 'final dot'
+  if (reply.code < 500 || !later || denied || reply.code === 530)
+    return { kind: 'our trouble', text: `the relay ${mailServer} said at ${at}: ${reply.text}` }
+  return judgeSystemReply(dialogue)
+}

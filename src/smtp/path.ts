@@ -1,0 +1,60 @@
+/** The way to a destination: a route (the receiving system itself), or the relay. */
+import { isIP } from 'node:net'
+
+/** How TLS is used: `verify` before anything else is said; `opportunistic` where offered, unverified; `off`; `implicit` from the first byte, verified. */
+export type TlsMode = 'verify' | 'opportunistic' | 'off' | 'implicit'
+
+/** Where a message goes, and whose answers these are. */
+export interface Path {
+  /** `system`: answers are the receiving system's. `relay`: they are the relay's, and say nothing of the receiving system. */
+  readonly kind: 'system' | 'relay'
+  readonly host: string
+  readonly port: number
+  readonly tls: TlsMode
+  readonly credentials?: { readonly user: string; readonly pass: string }
+  /** A private CA's certificates, PEM. */
+  readonly ca?: string
+}
+
+/** `host` or `host:port`, as a person reads it. */
+export function nameOf(path: Pick<Path, 'host' | 'port'>): string {
+  const host = isIP(path.host) === 6 ? `[${path.host}]` : path.host
+  return path.port === 25 ? host : `${host}:${path.port}`
+}
+
+/** A route: destinations it is for (`*` for all), and the host that takes their mail. */
+export interface Route {
+  readonly destination: string
+  readonly host: string
+  readonly port: number
+}
+
+/**
+ * Reads `example.org=127.0.0.1:2526, *=mx.example.net`; the port is 25 when left out, an IPv6 address stands in brackets.
+ * @throws Error naming the entry that is wrong.
+ */
+export function parseRoutes(text: string): Route[] {
+  return text
+    .split(',')
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== '')
+    .map((entry) => {
+      const match = /^([^=\s]+)\s*=\s*(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]+))(?::(\d{1,5}))?$/.exec(entry)
+      const port = match?.[4] === undefined ? 25 : Number(match[4])
+      if (match === null || port < 1 || port > 65535) throw new Error(`"${entry}" is not a route such as example.org=mx.example.org:25`)
+      return { destination: (match[1] as string).toLowerCase(), host: (match[2] ?? match[3]) as string, port }
+    })
+}
+
+/** Where mail can go. */
+export interface Paths {
+  readonly routes: readonly Route[]
+  readonly relay: Path | null
+}
+
+/** The path for a destination: its route, else the route `*`, else the relay; null where there is none. */
+export function pathFor(destination: string, { routes, relay }: Paths): Path | null {
+  const route = routes.find((r) => r.destination === destination) ?? routes.find((r) => r.destination === '*')
+  if (route !== undefined) return { kind: 'system', host: route.host, port: route.port, tls: 'opportunistic' }
+  return relay
+}

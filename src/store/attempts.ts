@@ -1,0 +1,233 @@
+/**
+ * The attempt log and its claims. An attempt claims its row (first run ID of the workflow, retry) before it connects, and writes the
+ * answer as soon as it is read; whoever comes later finds the answer, or waits for the claim to end.
+ */
+import type { Kysely, Selectable } from 'kysely'
+import type { Attempt, AttemptOutcome, Stage } from '../bounce/index.js'
+import type { AttemptsTable, Tables } from './tables.js'
+
+/** Which row: the workflow's first run ID and the retry's number over all runs. */
+export interface AttemptKey {
+  readonly firstRunId: string
+  readonly retry: number
+}
+
+/** What a new row needs. */
+export interface AttemptSubject extends AttemptKey {
+  readonly workflowId: string
+  readonly messageId: string
+  /** Folded for comparing. */
+  readonly recipient: string
+  readonly destination: string
+}
+
+/** The row was claimed for us; or it has its answer; or another holds it until then. */
+export type Claim =
+  | {
+      readonly kind: 'claimed'
+      readonly sends: number
+      readonly lostAt: Date | null
+      readonly unanswered: boolean
+      readonly silentSince: Date | null
+    }
+  | { readonly kind: 'answered'; readonly row: AnsweredRow }
+  | { readonly kind: 'held'; readonly until: Date }
+
+/** The answer of an attempt. */
+export interface Answer {
+  readonly at: Date
+  readonly outcome: AttemptOutcome
+  readonly status: string
+  readonly reply: string
+  readonly stage: Stage
+  readonly mailServer: string | null
+  readonly maybeDelivered: boolean
+  /** It is a relay's answer, not the receiving system's. */
+  readonly relayed: boolean
+}
+
+export interface AnsweredRow extends Answer {
+  readonly retry: number
+  readonly firstRunId: string
+}
+
+/** Claims the row for `claim` until `until`, in one transaction. A claim of another that ran out is taken over. */
+export async function claimAttempt(db: Kysely<Tables>, subject: AttemptSubject, claim: string, now: Date, until: Date): Promise<Claim> {
+  return db.transaction().execute(async (tx) => {
+    await tx
+      .insertInto('attempts')
+      .values({
+        first_run_id: subject.firstRunId,
+        retry: subject.retry,
+        workflow_id: subject.workflowId,
+        message_id: subject.messageId,
+        recipient: subject.recipient,
+        destination: subject.destination,
+        sends: 0,
+        maybe_delivered: 0,
+        relayed: 0,
+      })
+      .onConflict((conflict) => conflict.doNothing())
+      .execute()
+    // one statement decides between two that come at the same moment
+    const won = await tx
+      .updateTable('attempts')
+      .set({ claim, claim_until: until.getTime() })
+      .where('first_run_id', '=', subject.firstRunId)
+      .where('retry', '=', subject.retry)
+      .where('outcome', 'is', null)
+      .where((eb) => eb.or([eb('claim', 'is', null), eb('claim_until', '<=', now.getTime())]))
+      .executeTakeFirst()
+    const row = await byKey(tx, subject).executeTakeFirstOrThrow()
+    if (row.outcome !== null) return { kind: 'answered', row: answered(row) }
+    if (Number(won.numUpdatedRows) === 0) return { kind: 'held', until: new Date(row.claim_until ?? until.getTime()) }
+    return {
+      kind: 'claimed',
+      sends: row.sends,
+      lostAt: row.lost_at === null ? null : new Date(row.lost_at),
+      // a send was begun, and nothing is known of it: its worker died, or hung beyond its claim
+      unanswered: row.sends > 0 && row.lost_at === null,
+      silentSince: row.silent_since === null ? null : new Date(row.silent_since),
+    }
+  })
+}
+
+const byKey = (db: Kysely<Tables>, key: AttemptKey) =>
+  db.selectFrom('attempts').selectAll().where('first_run_id', '=', key.firstRunId).where('retry', '=', key.retry)
+
+/**
+ * The message's content is about to be sent: from here on it may arrive. Asked in the middle of the dialogue, so that a worker that was
+ * frozen, or cut off, learns that another took its claim over.
+ * @param until the claim now holds until then: beyond the last moment at which the reply can come.
+ * @returns false where the claim is no longer ours: then nothing may be sent.
+ */
+export async function beginSend(db: Kysely<Tables>, key: AttemptKey, claim: string, until: Date): Promise<boolean> {
+  const done = await db
+    .updateTable('attempts')
+    .set((eb) => ({ sends: eb('sends', '+', 1), claim_until: until.getTime() }))
+    .where('first_run_id', '=', key.firstRunId)
+    .where('retry', '=', key.retry)
+    .where('claim', '=', claim)
+    .where('outcome', 'is', null)
+    .executeTakeFirst()
+  return Number(done.numUpdatedRows) === 1
+}
+
+/** What is known when a claim is given back without an answer. */
+export interface GivenBack {
+  /** The final dot was provably not sent: the send that was begun is taken back. */
+  readonly notSent?: boolean
+  /** The connection was lost after the final dot. */
+  readonly lostAt?: Date
+  /** Since when connections have timed out; null: they do not. */
+  readonly silentSince?: Date | null
+}
+
+/** Gives the claim back without an answer: trouble of our own, or a connection lost after the final dot. */
+export async function releaseClaim(db: Kysely<Tables>, key: AttemptKey, claim: string, known: GivenBack): Promise<void> {
+  await db
+    .updateTable('attempts')
+    .set((eb) => ({
+      claim: null,
+      claim_until: null,
+      ...(known.notSent ? { sends: eb('sends', '-', 1) } : {}),
+      ...(known.lostAt === undefined ? {} : { lost_at: known.lostAt.getTime() }),
+      ...(known.silentSince === undefined ? {} : { silent_since: known.silentSince?.getTime() ?? null }),
+    }))
+    .where('first_run_id', '=', key.firstRunId)
+    .where('retry', '=', key.retry)
+    .where('claim', '=', claim)
+    .where('outcome', 'is', null)
+    .execute()
+}
+
+/** Writes the answer; the first one stands. */
+export async function recordAnswer(db: Kysely<Tables>, key: AttemptKey, answer: Answer): Promise<void> {
+  await db
+    .updateTable('attempts')
+    .set({
+      claim: null,
+      claim_until: null,
+      at: answer.at.getTime(),
+      outcome: answer.outcome,
+      status: answer.status,
+      reply: answer.reply,
+      stage: answer.stage,
+      mail_server: answer.mailServer,
+      maybe_delivered: answer.maybeDelivered ? 1 : 0,
+      relayed: answer.relayed ? 1 : 0,
+    })
+    .where('first_run_id', '=', key.firstRunId)
+    .where('retry', '=', key.retry)
+    .where('outcome', 'is', null)
+    .execute()
+}
+
+/** A notification told what became of a message that a relay had taken. */
+export async function recordReport(
+  db: Kysely<Tables>,
+  key: AttemptKey,
+  report: { at: Date; status: string; reply: string | null },
+): Promise<void> {
+  await db
+    .updateTable('attempts')
+    .set({ reported_at: report.at.getTime(), reported_status: report.status, reported_reply: report.reply })
+    .where('first_run_id', '=', key.firstRunId)
+    .where('retry', '=', key.retry)
+    .execute()
+}
+
+/** The answered retries of a message for a recipient, over all runs, oldest first. */
+export async function answeredAttempts(db: Kysely<Tables>, messageId: string, recipient: string): Promise<AnsweredRow[]> {
+  const rows = await db
+    .selectFrom('attempts')
+    .selectAll()
+    .where('message_id', '=', messageId)
+    .where('recipient', '=', recipient)
+    .where('outcome', 'is not', null)
+    .orderBy('at')
+    .orderBy('retry')
+    .execute()
+  return rows.map(answered)
+}
+
+/** True where a receiving system other than `destination` answered since then: proof that our own network works. */
+export async function otherDestinationReached(db: Kysely<Tables>, destination: string, since: Date): Promise<boolean> {
+  const row = await db
+    .selectFrom('attempts')
+    .select('retry')
+    .where('at', '>=', since.getTime())
+    .where('destination', '!=', destination)
+    .where('stage', '!=', 'connect')
+    .limit(1)
+    .executeTakeFirst()
+  return row !== undefined
+}
+
+function answered(row: Selectable<AttemptsTable>): AnsweredRow {
+  return {
+    firstRunId: row.first_run_id,
+    retry: row.retry,
+    at: new Date(row.at as number),
+    outcome: row.outcome as AttemptOutcome,
+    status: row.status as string,
+    reply: row.reply as string,
+    stage: row.stage as Stage,
+    mailServer: row.mail_server,
+    maybeDelivered: row.maybe_delivered === 1,
+    relayed: row.relayed === 1,
+  }
+}
+
+/** The row as the result shows it. */
+export function toAttempt(row: AnsweredRow): Attempt {
+  return {
+    retry: row.retry,
+    at: row.at.toISOString(),
+    outcome: row.outcome,
+    status: row.status,
+    reply: row.reply,
+    ...(row.mailServer === null ? {} : { mailServer: row.mailServer }),
+    ...(row.maybeDelivered ? { maybeDelivered: true } : {}),
+  }
+}

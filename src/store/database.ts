@@ -1,0 +1,96 @@
+/** Opens the database that `DATABASE_URL` names: a SQLite file, or PostgreSQL. */
+
+import {
+  CompiledQuery,
+  type DatabaseConnection,
+  type Dialect,
+  Kysely,
+  PostgresDialect,
+  SqliteAdapter,
+  SqliteDriver,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+} from 'kysely'
+import Libsql from 'libsql'
+import pg from 'pg'
+import type { Tables } from './tables.js'
+
+export type DatabaseKind = 'sqlite' | 'postgres'
+
+/** An open database. */
+export interface Database {
+  readonly kind: DatabaseKind
+  readonly db: Kysely<Tables>
+  close(): Promise<void>
+}
+
+const BUSY_TIMEOUT_MS = 10_000
+const POOL_SIZE = 10
+const POSTGRES_CONNECT_TIMEOUT_MS = 10_000
+const POSTGRES_STATEMENT_TIMEOUT_MS = 60_000
+const INT8_OID = 20
+
+/** SQLite transactions take the write lock at once: one that reads first and writes later would fail where another process wrote between. */
+class ImmediateSqliteDriver extends SqliteDriver {
+  override async beginTransaction(connection: DatabaseConnection): Promise<void> {
+    await connection.executeQuery(CompiledQuery.raw('begin immediate'))
+  }
+}
+
+function sqliteDialect(file: string): Dialect {
+  const config = {
+    database: async () => {
+      // several processes share the file: readers never wait for the writer (WAL), writers queue for each other (busy timeout)
+      const database = new Libsql(file, { timeout: BUSY_TIMEOUT_MS })
+      database.exec(`pragma busy_timeout = ${BUSY_TIMEOUT_MS}`)
+      database.exec('pragma journal_mode = wal')
+      // an accepted reply must survive a power cut: an attempt log that forgets sends twice
+      database.exec('pragma synchronous = full')
+      return database
+    },
+  }
+  return {
+    createAdapter: () => new SqliteAdapter(),
+    createDriver: () => new ImmediateSqliteDriver(config),
+    createIntrospector: (db) => new SqliteIntrospector(db),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
+  }
+}
+
+function postgresDialect(url: string, onIdleError: (error: Error) => void): Dialect {
+  const types = { getTypeParser: pg.types.getTypeParser.bind(pg.types) }
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: POOL_SIZE,
+    connectionTimeoutMillis: POSTGRES_CONNECT_TIMEOUT_MS,
+    statement_timeout: POSTGRES_STATEMENT_TIMEOUT_MS,
+    keepAlive: true,
+    types: {
+      // times and counts are well within 2^53
+      getTypeParser: ((oid: number, format?: 'text') =>
+        oid === INT8_OID ? Number : types.getTypeParser(oid, format ?? 'text')) as typeof pg.types.getTypeParser,
+    },
+  })
+  pool.on('error', onIdleError)
+  return new PostgresDialect({ pool })
+}
+
+/**
+ * Opens the database; the first query connects.
+ * @param url `file:softbounce.db`, `file:/var/lib/softbounce.db` or `postgres://user:password@host/name`.
+ * @param onIdleError told of connections that broke while nobody used them (the pool opens new ones by itself).
+ * @throws Error where the URL is neither.
+ */
+export function openDatabase(url: string, onIdleError: (error: Error) => void = () => {}): Database {
+  const kind = databaseKind(url)
+  if (kind === null) throw new Error('DATABASE_URL must be file:PATH (SQLite) or postgres://… (PostgreSQL)')
+  const dialect = kind === 'sqlite' ? sqliteDialect(url.slice('file:'.length)) : postgresDialect(url, onIdleError)
+  const db = new Kysely<Tables>({ dialect })
+  return { kind, db, close: () => db.destroy() }
+}
+
+/** Which database a URL names; null where it is neither. */
+export function databaseKind(url: string): DatabaseKind | null {
+  if (/^file:./.test(url)) return 'sqlite'
+  return /^postgres(ql)?:\/\/./.test(url) ? 'postgres' : null
+}

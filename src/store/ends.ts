@@ -1,0 +1,55 @@
+/** How the retries of a message for a recipient ended, so that a bounce that comes later finds them ended. */
+import type { Kysely } from 'kysely'
+import { releaseHolds } from './messages.js'
+import type { EndsTable, Tables } from './tables.js'
+
+export interface End {
+  readonly messageId: string
+  /** Folded for comparing. */
+  readonly recipient: string
+  readonly workflowId: string
+  readonly firstRunId: string
+  readonly outcome: EndsTable['outcome']
+  readonly confirmed: boolean
+  readonly suppressedUntil: Date | null
+  readonly endedAt: Date
+}
+
+/** Writes the end, in place of an earlier one, and lets the message go. Call it in the transaction that it belongs to. */
+export async function recordEnd(tx: Kysely<Tables>, end: End): Promise<void> {
+  const row = {
+    workflow_id: end.workflowId,
+    first_run_id: end.firstRunId,
+    outcome: end.outcome,
+    confirmed: end.confirmed ? 1 : 0,
+    suppressed_until: end.suppressedUntil?.getTime() ?? null,
+    ended_at: end.endedAt.getTime(),
+  }
+  await tx
+    .insertInto('ends')
+    .values({ message_id: end.messageId, recipient: end.recipient, ...row })
+    .onConflict((conflict) => conflict.columns(['message_id', 'recipient']).doUpdateSet(row))
+    .execute()
+  await releaseHolds(tx, end.firstRunId)
+}
+
+/** The last end of a message for a recipient, or null. */
+export async function findEnd(db: Kysely<Tables>, messageId: string, recipient: string): Promise<End | null> {
+  const row = await db
+    .selectFrom('ends')
+    .selectAll()
+    .where('message_id', '=', messageId)
+    .where('recipient', '=', recipient)
+    .executeTakeFirst()
+  if (row === undefined) return null
+  return {
+    messageId: row.message_id,
+    recipient: row.recipient,
+    workflowId: row.workflow_id,
+    firstRunId: row.first_run_id,
+    outcome: row.outcome,
+    confirmed: row.confirmed === 1,
+    suppressedUntil: row.suppressed_until === null ? null : new Date(row.suppressed_until),
+    endedAt: new Date(row.ended_at),
+  }
+}

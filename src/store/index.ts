@@ -1,0 +1,12 @@
+/**
+ * What must outlive a process: kept messages, the attempt log with its claims, the ends, and the suppression list, in SQL over SQLite or
+ * PostgreSQL. Everything that must hold together happens in one transaction; times come in as arguments.
+ */
+export * from './attempts.js'
+export * from './database.js'
+export * from './ends.js'
+export * from './filter.js'
+export * from './messages.js'
+export { migrateToLatest } from './migrations.js'
+export * from './suppressions.js'
+export type * from './tables.js'

@@ -1,0 +1,85 @@
+/** Kept messages: the bytes that a retry sends, held for as long as a workflow needs them and a while longer. */
+import { createHash } from 'node:crypto'
+import type { Kysely } from 'kysely'
+import type { Tables } from './tables.js'
+
+/** The key of a message: `sha256-<hex>` of its bytes. */
+export function messageKey(content: Uint8Array): string {
+  return `sha256-${createHash('sha256').update(content).digest('hex')}`
+}
+
+/** Stores a message; the same bytes twice are one row. Returns its key. */
+export async function storeMessage(db: Kysely<Tables>, content: Uint8Array, now: Date): Promise<string> {
+  const key = messageKey(content)
+  const at = now.getTime()
+  await db
+    .insertInto('messages')
+    .values({ key, content, size: content.length, stored_at: at, used_at: at })
+    .onConflict((conflict) => conflict.column('key').doUpdateSet({ used_at: at }))
+    .execute()
+  return key
+}
+
+/** The bytes of a message, or null where the store does not have it. */
+export async function loadMessage(db: Kysely<Tables>, key: string): Promise<Buffer | null> {
+  const row = await db.selectFrom('messages').select('content').where('key', '=', key).executeTakeFirst()
+  return row === undefined ? null : Buffer.from(row.content)
+}
+
+/** True where the store has the message; marks it as used, and as held by this workflow, in the same transaction. */
+export async function holdMessage(
+  db: Kysely<Tables>,
+  hold: { key: string; workflowId: string; firstRunId: string },
+  now: Date,
+): Promise<boolean> {
+  return db.transaction().execute(async (tx) => {
+    const used = await tx.updateTable('messages').set({ used_at: now.getTime() }).where('key', '=', hold.key).executeTakeFirst()
+    if (Number(used.numUpdatedRows) === 0) return false
+    await tx
+      .insertInto('message_holds')
+      .values({ message_key: hold.key, first_run_id: hold.firstRunId, workflow_id: hold.workflowId })
+      .onConflict((conflict) => conflict.doNothing())
+      .execute()
+    return true
+  })
+}
+
+/** Notes that the message was used: the purge counts from here. */
+export async function touchMessage(db: Kysely<Tables>, key: string, now: Date): Promise<void> {
+  await db.updateTable('messages').set({ used_at: now.getTime() }).where('key', '=', key).execute()
+}
+
+/** The workflow needs its message no longer. */
+export async function releaseHolds(db: Kysely<Tables>, firstRunId: string): Promise<void> {
+  await db.deleteFrom('message_holds').where('first_run_id', '=', firstRunId).execute()
+}
+
+/** Deletes messages unused since `before` that nothing holds; returns how many went. */
+export async function purgeMessages(db: Kysely<Tables>, before: Date): Promise<number> {
+  const gone = await db
+    .deleteFrom('messages')
+    .where('used_at', '<', before.getTime())
+    .where(({ not, exists, selectFrom }) =>
+      not(exists(selectFrom('message_holds').select('message_key').whereRef('message_holds.message_key', '=', 'messages.key'))),
+    )
+    .executeTakeFirst()
+  return Number(gone.numDeletedRows)
+}
+
+/** Who still holds messages unused since `before`, in pages by first run ID. */
+export async function staleHolds(
+  db: Kysely<Tables>,
+  before: Date,
+  after: string,
+  limit: number,
+): Promise<{ firstRunId: string; workflowId: string }[]> {
+  return db
+    .selectFrom('message_holds')
+    .innerJoin('messages', 'messages.key', 'message_holds.message_key')
+    .select(['message_holds.first_run_id as firstRunId', 'message_holds.workflow_id as workflowId'])
+    .where('messages.used_at', '<', before.getTime())
+    .where('message_holds.first_run_id', '>', after)
+    .orderBy('message_holds.first_run_id')
+    .limit(limit)
+    .execute()
+}

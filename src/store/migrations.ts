@@ -1,0 +1,122 @@
+/** The tables' history, numbered. A migration that has been released never changes; Kysely's migrator runs the missing ones in order. */
+import { type Kysely, type Migration, type MigrationResult, Migrator, sql } from 'kysely'
+import type { DatabaseKind } from './database.js'
+import type { Tables } from './tables.js'
+
+const bytes = (kind: DatabaseKind) => (kind === 'postgres' ? sql`bytea` : sql`blob`)
+
+function migrations(kind: DatabaseKind): Record<string, Migration> {
+  return {
+    '001_messages_attempts_suppressions': {
+      async up(db: Kysely<unknown>): Promise<void> {
+        await db.schema
+          .createTable('messages')
+          .addColumn('key', 'text', (c) => c.primaryKey())
+          .addColumn('content', bytes(kind), (c) => c.notNull())
+          .addColumn('size', 'integer', (c) => c.notNull())
+          .addColumn('stored_at', 'bigint', (c) => c.notNull())
+          .addColumn('used_at', 'bigint', (c) => c.notNull())
+          .execute()
+        await db.schema.createIndex('messages_used_at').on('messages').column('used_at').execute()
+        await db.schema
+          .createTable('message_holds')
+          .addColumn('message_key', 'text', (c) => c.notNull())
+          .addColumn('first_run_id', 'text', (c) => c.notNull())
+          .addColumn('workflow_id', 'text', (c) => c.notNull())
+          .addPrimaryKeyConstraint('message_holds_key', ['message_key', 'first_run_id'])
+          .execute()
+        await db.schema.createIndex('message_holds_run').on('message_holds').column('first_run_id').execute()
+        await db.schema
+          .createTable('attempts')
+          .addColumn('first_run_id', 'text', (c) => c.notNull())
+          .addColumn('retry', 'integer', (c) => c.notNull())
+          .addColumn('workflow_id', 'text', (c) => c.notNull())
+          .addColumn('message_id', 'text', (c) => c.notNull())
+          .addColumn('recipient', 'text', (c) => c.notNull())
+          .addColumn('destination', 'text', (c) => c.notNull())
+          .addColumn('claim', 'text')
+          .addColumn('claim_until', 'bigint')
+          .addColumn('sends', 'integer', (c) => c.notNull().defaultTo(0))
+          .addColumn('lost_at', 'bigint')
+          .addColumn('silent_since', 'bigint')
+          .addColumn('at', 'bigint')
+          .addColumn('outcome', 'text')
+          .addColumn('status', 'text')
+          .addColumn('reply', 'text')
+          .addColumn('stage', 'text')
+          .addColumn('mail_server', 'text')
+          .addColumn('maybe_delivered', 'integer', (c) => c.notNull().defaultTo(0))
+          .addColumn('relayed', 'integer', (c) => c.notNull().defaultTo(0))
+          .addColumn('reported_at', 'bigint')
+          .addColumn('reported_status', 'text')
+          .addColumn('reported_reply', 'text')
+          .addPrimaryKeyConstraint('attempts_key', ['first_run_id', 'retry'])
+          .execute()
+        await db.schema.createIndex('attempts_message').on('attempts').columns(['message_id', 'recipient']).execute()
+        await db.schema.createIndex('attempts_at').on('attempts').column('at').execute()
+        await db.schema
+          .createTable('ends')
+          .addColumn('message_id', 'text', (c) => c.notNull())
+          .addColumn('recipient', 'text', (c) => c.notNull())
+          .addColumn('workflow_id', 'text', (c) => c.notNull())
+          .addColumn('first_run_id', 'text', (c) => c.notNull())
+          .addColumn('outcome', 'text', (c) => c.notNull())
+          .addColumn('confirmed', 'integer', (c) => c.notNull())
+          .addColumn('suppressed_until', 'bigint')
+          .addColumn('ended_at', 'bigint', (c) => c.notNull())
+          .addPrimaryKeyConstraint('ends_key', ['message_id', 'recipient'])
+          .execute()
+        await db.schema
+          .createTable('suppressions')
+          .addColumn('address', 'text', (c) => c.primaryKey())
+          .addColumn('reason', 'text', (c) => c.notNull())
+          .addColumn('status', 'text')
+          .addColumn('reply', 'text')
+          .addColumn('caused_by', 'text', (c) => c.notNull())
+          .addColumn('destination', 'text')
+          .addColumn('step', 'integer', (c) => c.notNull())
+          .addColumn('since', 'bigint', (c) => c.notNull())
+          .addColumn('until', 'bigint')
+          .addColumn('lifted_at', 'bigint')
+          .execute()
+        await db.schema
+          .createTable('suppression_history')
+          .addColumn('id', kind === 'postgres' ? 'bigserial' : 'integer', (c) =>
+            kind === 'postgres' ? c.primaryKey() : c.primaryKey().autoIncrement(),
+          )
+          .addColumn('address', 'text', (c) => c.notNull())
+          .addColumn('at', 'bigint', (c) => c.notNull())
+          .addColumn('change', 'text', (c) => c.notNull())
+          .addColumn('reason', 'text', (c) => c.notNull())
+          .addColumn('until', 'bigint')
+          .addColumn('status', 'text')
+          .addColumn('reply', 'text')
+          .addColumn('by', 'text', (c) => c.notNull())
+          .execute()
+        await db.schema.createIndex('suppression_history_address').on('suppression_history').column('address').execute()
+      },
+    },
+  }
+}
+
+/**
+ * Brings the tables up to date, under a lock (PostgreSQL: an advisory lock; SQLite: an immediate transaction), so that any number of
+ * processes may start at once.
+ * @returns the names of the migrations that ran now.
+ * @throws Error naming the migration that failed; the database is then as it was.
+ */
+export async function migrateToLatest(db: Kysely<Tables>, kind: DatabaseKind): Promise<string[]> {
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations(kind) } })
+  const { error, results } = await migrator.migrateToLatest()
+  const failed = results?.find((r: MigrationResult) => r.status === 'Error')
+  if (error !== undefined)
+    throw new Error(
+      `the database could not be brought up to date${failed ? ` (migration ${failed.migrationName})` : ''}: ${messageOf(error)}`,
+      {
+        cause: error,
+      },
+    )
+  return (results ?? []).map((r) => r.migrationName)
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

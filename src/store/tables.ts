@@ -1,0 +1,109 @@
+/** The tables, as Kysely knows them. Times are milliseconds since the epoch, flags 0 or 1, so that both databases hold the same. */
+import type { Generated } from 'kysely'
+import type { AttemptOutcome, Outcome, Stage } from '../bounce/index.js'
+
+export interface MessagesTable {
+  /** `sha256-<hex>` of the content: storing twice is storing once. */
+  key: string
+  content: Uint8Array
+  size: number
+  stored_at: number
+  /** Last stored, claimed or sent; the purge counts from here. */
+  used_at: number
+}
+
+/** Which workflow still needs which message. */
+export interface MessageHoldsTable {
+  message_key: string
+  first_run_id: string
+  workflow_id: string
+}
+
+/** One row for each retry of each workflow: claimed before the connection is opened, answered as soon as the reply is read. */
+export interface AttemptsTable {
+  first_run_id: string
+  retry: number
+  workflow_id: string
+  message_id: string
+  /** Folded for comparing. */
+  recipient: string
+  destination: string
+  /** Who holds the claim, and until when; null when nobody does. */
+  claim: string | null
+  claim_until: number | null
+  /** How often the message's content was about to be sent. */
+  sends: number
+  /** When a connection was lost after the final dot, if it was. */
+  lost_at: number | null
+  /** Since when the connection times out, while it is not known whose fault that is. */
+  silent_since: number | null
+  /** When the answer was read; null until then, as is all that follows. */
+  at: number | null
+  outcome: AttemptOutcome | null
+  status: string | null
+  reply: string | null
+  stage: Stage | null
+  mail_server: string | null
+  maybe_delivered: number
+  /** 1: the answer is a relay's. */
+  relayed: number
+  /** A relay took it, and a notification said what became of it. */
+  reported_at: number | null
+  reported_status: string | null
+  reported_reply: string | null
+}
+
+/** How the retries of a message for a recipient ended last. */
+export interface EndsTable {
+  message_id: string
+  recipient: string
+  workflow_id: string
+  first_run_id: string
+  outcome: Outcome | 'cancelled'
+  confirmed: number
+  suppressed_until: number | null
+  ended_at: number
+}
+
+export type SuppressionReason = 'unavailable' | 'rejected' | 'complaint' | 'manual'
+
+export interface SuppressionsTable {
+  /** Folded for comparing. */
+  address: string
+  reason: SuppressionReason
+  status: string | null
+  reply: string | null
+  /** A workflow ID, or who did it by hand. */
+  caused_by: string
+  destination: string | null
+  /** Index into the steps; 0 for reasons that have none. */
+  step: number
+  since: number
+  /** Null: lasts until it is lifted. */
+  until: number | null
+  lifted_at: number | null
+}
+
+export type SuppressionChange = 'suppressed' | 'extended' | 'lifted'
+
+export interface SuppressionHistoryTable {
+  id: Generated<number>
+  address: string
+  at: number
+  change: SuppressionChange
+  reason: SuppressionReason
+  until: number | null
+  status: string | null
+  reply: string | null
+  /** A workflow ID, or who did it by hand. */
+  by: string
+}
+
+export interface Tables {
+  messages: MessagesTable
+  message_holds: MessageHoldsTable
+  attempts: AttemptsTable
+  ends: EndsTable
+  suppressions: SuppressionsTable
+  suppression_history: SuppressionHistoryTable
+}

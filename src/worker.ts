@@ -1,0 +1,116 @@
+/**
+ * The worker process: connects to Temporal and the database, registers what the namespace must know, and works until it is told to stop.
+ * A stopping worker finishes the transactions that are under way.
+ */
+import { existsSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import { fileURLToPath } from 'node:url'
+import { loadClientConnectConfig } from '@temporalio/envconfig'
+import { NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker'
+import { createActivities, type Dependencies } from './activities/index.js'
+import { readSettings, requirePath, type Settings } from './config.js'
+import { createLogger, type Logger, ThroughPino } from './logger.js'
+import { ensurePurge, SearchAttributes } from './namespace.js'
+import { type Database, migrateToLatest, openDatabase } from './store/index.js'
+
+/** The task queue of the public contract. */
+export const TASK_QUEUE = 'softbounce'
+
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
+
+/** Where the workflows are for a worker of your own: the bundle that the build made, and the converter that ends unreadable payloads clearly. */
+export const WORKFLOW_BUNDLE = here('./workflow-bundle.js')
+export const PAYLOAD_CONVERTER = here('./workflows/payload-converter.js')
+
+/** What a worker needs beside its activities. */
+export function workerOptions(settings: Pick<Settings, 'maxConcurrentSends' | 'shutdownGraceMs'>): Omit<WorkerOptions, 'activities'> {
+  return {
+    taskQueue: TASK_QUEUE,
+    ...(existsSync(WORKFLOW_BUNDLE) ? { workflowBundle: { codePath: WORKFLOW_BUNDLE } } : { workflowsPath: here('./workflows/index.js') }),
+    dataConverter: { payloadConverterPath: PAYLOAD_CONVERTER },
+    maxConcurrentActivityTaskExecutions: settings.maxConcurrentSends,
+    shutdownGraceTime: settings.shutdownGraceMs,
+    // details and summaries are all that the debugger would be used for
+    showStackTraceSources: false,
+  }
+}
+
+/**
+ * Runs a worker until SIGTERM or SIGINT.
+ * @throws WrongSettings, or an Error that says what could not be reached.
+ */
+export async function runWorker(settings: Settings = readSettings()): Promise<void> {
+  requirePath(settings)
+  const logger = createLogger(settings.logLevel)
+  Runtime.install({ logger: new ThroughPino(logger), telemetryOptions: {} })
+  const database = openDatabase(settings.databaseUrl, (error) => logger.warn({ error: error.message }, 'a database connection broke'))
+  let connection: NativeConnection | undefined
+  let health: Server | undefined
+  let attributes: SearchAttributes | undefined
+  try {
+    const migrated = await migrateToLatest(database.db, database.kind)
+    if (migrated.length > 0) logger.info({ migrations: migrated }, 'the database was brought up to date')
+    const { connectionOptions, namespace = 'default' } = loadClientConnectConfig()
+    connection = await NativeConnection.connect(connectionOptions)
+    attributes = new SearchAttributes(connection, namespace, logger)
+    await attributes.register()
+    await ensurePurge(connection, namespace, TASK_QUEUE, logger)
+    const worker = await Worker.create({
+      ...workerOptions(settings),
+      connection,
+      namespace,
+      activities: createActivities(dependencies(settings, database, logger, attributes)),
+    })
+    health = await serveHealth(settings, worker, database)
+    logger.info({ taskQueue: TASK_QUEUE, namespace, address: connectionOptions.address, database: database.kind }, 'the worker is ready')
+    await worker.run()
+    logger.info({}, 'the worker has stopped')
+  } finally {
+    attributes?.stop()
+    health?.close()
+    await connection?.close()
+    await database.close()
+  }
+}
+
+function dependencies(settings: Settings, database: Database, log: Logger, attributes: SearchAttributes): Dependencies {
+  return { settings, database, log, now: () => new Date(), searchAttributesKnown: () => attributes.known }
+}
+
+/** `/healthz`: 200 while the worker runs and the database answers, else 503. Null where no port is set. */
+async function serveHealth(settings: Settings, worker: Worker, database: Database): Promise<Server | undefined> {
+  if (settings.httpPort === null) return undefined
+  const server = createServer((request, response) => {
+    if (request.url !== '/healthz') {
+      response.writeHead(404).end()
+      return
+    }
+    database.db
+      .selectFrom('suppressions')
+      .select('address')
+      .limit(1)
+      .execute()
+      .then(
+        () => 'ok',
+        (error: Error) => error.message,
+      )
+      .then((answer) => {
+        const state = worker.getState()
+        const healthy = answer === 'ok' && (state === 'RUNNING' || state === 'INITIALIZED')
+        response.writeHead(healthy ? 200 : 503, { 'content-type': 'application/json' })
+        response.end(`${JSON.stringify({ healthy, worker: state, database: answer === 'ok' ? 'ok' : 'does not answer' })}\n`)
+      })
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(settings.httpPort as number, settings.httpHost, resolve)
+  })
+  return server
+}
+
+if (process.argv[1] !== undefined && here('./worker.js') === process.argv[1]) {
+  runWorker().catch((error: Error) => {
+    process.stderr.write(`softbounce worker: ${error.message}\n`)
+    process.exitCode = 1
+  })
+}

@@ -1,0 +1,64 @@
+/** How the workflows call the activities: options of each, and what a failure means. */
+import type { ActivityOptions } from '@temporalio/workflow'
+import {
+  ActivityCancellationType,
+  ActivityFailure,
+  ApplicationFailure,
+  isCancellation,
+  proxyActivities,
+  proxyLocalActivities,
+} from '@temporalio/workflow'
+import type { Activities } from '../activities/index.js'
+
+/** Own trouble comes with a delay of its own; this is for a worker that died. No attempt is the last. */
+const RETRY = { initialInterval: '5s', backoffCoefficient: 2, maximumInterval: '10m' } as const
+
+/** Quick work on the database, with no limit to how often it is tried. */
+const DATABASE: ActivityOptions = {
+  startToCloseTimeout: '1m',
+  retry: RETRY,
+  // the typings call it the default; measured, it is not
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+}
+
+/** Longer than the longest dialogue that the settings allow; a dead worker is noticed by its heartbeat. */
+const SEND: ActivityOptions = { ...DATABASE, startToCloseTimeout: '12h', heartbeatTimeout: '30s' }
+
+export const send = (summary: string, fairnessKey: string) =>
+  proxyActivities<Activities>({ ...SEND, summary, priority: { fairnessKey } }).sendMessage
+
+export const suppress = (summary: string) => proxyActivities<Activities>({ ...DATABASE, summary }).suppressAddress
+
+export const purge = () => proxyActivities<Activities>({ ...DATABASE, startToCloseTimeout: '1h', heartbeatTimeout: '1m' }).purgeMessages
+
+const local = proxyLocalActivities<Activities>({
+  startToCloseTimeout: '5s',
+  retry: { maximumAttempts: 2, initialInterval: '200ms' },
+})
+
+type Quick = Pick<Activities, 'prepare' | 'recordEnd' | 'recordReport'>
+
+/**
+ * Runs an activity as a local one, which costs a single event; where that fails twice, as an ordinary one, which waits for as long as it
+ * takes and shows why (a local activity that keeps failing would fill the history and show nothing).
+ * @throws ApplicationFailure of the public contract where the input is refused.
+ */
+export async function quickly<T>(summary: string, call: (activities: Quick) => Promise<T>): Promise<T> {
+  try {
+    return await call(local as Quick)
+  } catch (error) {
+    if (isCancellation(error)) throw error
+    refuse(error)
+  }
+  try {
+    return await call(proxyActivities<Activities>({ ...DATABASE, summary }) as Quick)
+  } catch (error) {
+    refuse(error)
+    throw error
+  }
+}
+
+/** Throws the refusal that an activity ended with, as the workflow's own failure; returns where it was something else. */
+export function refuse(error: unknown): void {
+  if (error instanceof ActivityFailure && error.cause instanceof ApplicationFailure && error.cause.nonRetryable) throw error.cause
+}

@@ -1,0 +1,6 @@
+/**
+ * The durable processes. Deterministic: they import only src/bounce, and types of src/activities. A change that alters the commands of
+ * running workflows goes behind a patch; test/histories holds recorded ones that must replay.
+ */
+export { purgeKeptMessages } from './purge-kept-messages.js'
+export { retryBouncedMessage } from './retry-bounced-message.js'

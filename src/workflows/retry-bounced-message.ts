@@ -1,0 +1,458 @@
+/**
+ * retryBouncedMessage: one bounced message for one recipient, from its bounce to its end. This file is the public contract
+ * (docs/protocol.md): the workflow type, its argument and result, its signals, its query, its search attributes.
+ *
+ * Prepare; then for each retry of the schedule: wait, send, and where a relay took it wait for word; finally suppress.
+ */
+import { defineSearchAttributeKey } from '@temporalio/common'
+import {
+  CancellationScope,
+  CancelledFailure,
+  condition,
+  defineQuery,
+  defineSignal,
+  isCancellation,
+  log,
+  setCurrentDetails,
+  setHandler,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow'
+import type { Prepared, Report, SendResult, Subject } from '../activities/index.js'
+import {
+  type Attempt,
+  type Bounce,
+  type BouncedMessage,
+  checkBounce,
+  dueAt,
+  effectiveStatus,
+  formatDuration,
+  isLasting,
+  type Outcome,
+  parseTime,
+  type RetryResult,
+} from '../bounce/index.js'
+import { quickly, refuse, send, suppress } from './activities.js'
+import { details, fairnessKey, plain, type State, timerSummary, utc } from './words.js'
+
+export type { Attempt, Bounce, BouncedMessage, RetryResult, State }
+
+/** Sends the retry that waits now, at once. With `retry`: only while that one waits. Never kept for a later one. */
+export const retryNow = defineSignal<[{ retry?: number }?]>('retryNow')
+/** Another notification for this message and recipient came. */
+export const bouncedAgain = defineSignal<[Bounce]>('bouncedAgain')
+/** Stop retrying, and suppress the address now. */
+export const giveUp = defineSignal('giveUp')
+
+/** Where it stands. `retry` is numbered from 1 over all runs; times are ISO 8601. */
+export interface Progress {
+  retry: number
+  of: number
+  state: State
+  nextRetryAt: string | null
+  lastAttempt: Attempt | null
+}
+export const progress = defineQuery<Progress>('progress')
+
+export const BounceRecipient = defineSearchAttributeKey('BounceRecipient', 'KEYWORD')
+export const BounceDestination = defineSearchAttributeKey('BounceDestination', 'KEYWORD')
+export const BounceStatus = defineSearchAttributeKey('BounceStatus', 'KEYWORD')
+export const BounceOutcome = defineSearchAttributeKey('BounceOutcome', 'KEYWORD')
+
+/**
+ * Fails with InvalidBouncedMessage, MessageNotFound or MessageTooLarge where the input is refused; a cancelled one ends as Cancelled and
+ * suppresses nobody.
+ */
+export async function retryBouncedMessage(message: BouncedMessage): Promise<RetryResult> {
+  const retries = new Retries(message)
+  try {
+    return await retries.run()
+  } catch (error) {
+    if (!isCancellation(error) && !cancelled()) throw error
+    await CancellationScope.nonCancellable(() => retries.cancelled())
+    throw isCancellation(error) ? error : new CancelledFailure('cancelled')
+  }
+}
+
+const cancelled = () => CancellationScope.current().consideredCancelled
+
+/** A second press of "retry now" within this time is the same press, even where the retry has been answered in between. */
+const DOUBLE_PRESS_MS = 10_000
+/** Notifications tell time in whole seconds. */
+const SECOND_MS = 1000
+/** A relay that says it tries for longer than this is not believed. */
+const LONGEST_DELAY_MS = 30 * 24 * 60 * 60 * 1000
+
+class Retries {
+  readonly #message: BouncedMessage
+  #prepared: Prepared | null = null
+  #state: State = 'preparing'
+  #note = ''
+  #retry = 0
+  #nextAtMs: number | null = null
+  /** What the next delay counts from. */
+  #fromMs = 0
+  #sentAtMs = 0
+  readonly #attempts: Attempt[] = []
+  /** Every answer of this run was a lost connection: it says nothing against anybody. */
+  #onlyAmbiguous = true
+  /** Notifications that wait to be judged. */
+  #bounces: Bounce[] = []
+  #woken = false
+  #wokenAtMs = Number.NEGATIVE_INFINITY
+  #givenUp = false
+  #stopSending: () => void = () => {}
+
+  constructor(message: BouncedMessage) {
+    this.#message = message
+    // set first: a signal may come together with the start
+    setHandler(retryNow, (which) => this.#onRetryNow(which))
+    setHandler(bouncedAgain, (bounce) => this.#onBouncedAgain(bounce))
+    setHandler(giveUp, () => this.#onGiveUp())
+    setHandler(progress, () => this.#progress())
+    this.#show('preparing', '')
+  }
+
+  async run(): Promise<RetryResult> {
+    const prepared = await this.#prepare()
+    if (prepared.ended !== undefined) return this.#end(prepared.ended, 'It had ended before; this bounce changes nothing.')
+    if (prepared.permanent !== undefined) return this.#rejectByBounce(prepared.permanent.lasting, prepared.permanent.reason)
+    for (this.#retry = prepared.retriesSoFar + 1; this.#retry <= prepared.delaysMs.length; this.#retry += 1) {
+      const ended = (await this.#wait(prepared)) ?? (await this.#send(prepared))
+      if (ended !== null) return ended
+    }
+    return this.#suppress(prepared)
+  }
+
+  async #prepare(): Promise<Prepared> {
+    const { workflowId, firstExecutionRunId, executionTimeoutMs, runTimeoutMs } = workflowInfo()
+    const prepared = await quickly('check the bounce, keep the message', ({ prepare }) =>
+      prepare(this.#message, {
+        workflowId,
+        firstRunId: firstExecutionRunId,
+        ...(executionTimeoutMs === undefined ? {} : { executionTimeoutMs }),
+        ...(runTimeoutMs === undefined ? {} : { runTimeoutMs }),
+      }),
+    )
+    this.#prepared = prepared
+    this.#fromMs = prepared.bouncedAtMs
+    if (prepared.searchAttributes)
+      upsertSearchAttributes([
+        { key: BounceRecipient, value: prepared.recipient },
+        { key: BounceDestination, value: prepared.destination },
+        { key: BounceStatus, value: this.#message.bounce.status },
+      ])
+    return prepared
+  }
+
+  /** Sleeps until the retry is due, or somebody wakes it. A result where it ends here. */
+  async #wait(prepared: Prepared): Promise<RetryResult | null> {
+    const delayMs = prepared.delaysMs[this.#retry - 1] as number
+    const due = dueAt(this.#fromMs, delayMs, Date.now(), Math.random())
+    const expiresFirst = prepared.deliverByMs !== undefined && prepared.deliverByMs < due.atMs
+    const untilMs = expiresFirst ? (prepared.deliverByMs as number) : due.atMs
+    const after = this.#attempts.length === 0 ? 'the bounce' : `retry ${this.#retry - 1}`
+    const summary = timerSummary(this.#retry, delayMs, due.staggerMs, after)
+    this.#woken = false
+    this.#show('waiting', expiresFirst ? `It is of no use after ${utc(untilMs)}, and ends then.` : `${capital(summary)}.`, untilMs)
+    this.#dropLateNotices()
+    const interrupted = () => this.#woken || this.#givenUp || this.#bounces.length > 0
+    const leftMs = untilMs - Date.now()
+    if (leftMs > 0 && !interrupted())
+      await condition(interrupted, leftMs, { summary: expiresFirst ? `expires before ${summary}` : summary })
+    if (cancelled()) throw new CancelledFailure('cancelled')
+    if (this.#givenUp) return this.#suppress(prepared)
+    const notice = this.#bounces.shift()
+    if (notice !== undefined) return this.#endByNotice(notice)
+    if (expiresFirst && !this.#woken) return this.#expire(`It was to be delivered by ${utc(untilMs)}.`)
+    return null
+  }
+
+  /** Before the next retry a notification is a late notice: it counts nothing, and only what is final changes something. */
+  #dropLateNotices(): void {
+    this.#bounces = this.#bounces.filter((bounce) => isFinal(bounce) && (!isSuccess(bounce) || this.#attempts.length > 0))
+  }
+
+  /** Sends once and decides. A result where it ends here, null where the next retry follows. */
+  async #send(prepared: Prepared): Promise<RetryResult | null> {
+    this.#show('sending', '')
+    this.#sentAtMs = Date.now()
+    const result = await this.#sendOnce(prepared)
+    if (cancelled()) throw new CancelledFailure('cancelled')
+    if (result === null) return this.#suppress(prepared)
+    if (result.kind === 'expired') return this.#expire(`${capital(result.reason)}.`)
+    if (result.kind === 'suppressed') return this.#recordedEnd({ outcome: 'suppressed' }, `Nothing was sent: ${plain(result.reason)}.`)
+    const { attempt } = result
+    this.#attempts.push(attempt)
+    this.#fromMs = Date.parse(attempt.at)
+    if (!result.ambiguous) this.#onlyAmbiguous = false
+    if (attempt.outcome === 'rejected') {
+      if (result.lasting) return this.#suppressLastingly(attempt.status, attempt.reply)
+      return this.#end(this.#result('rejected'), `The message was refused for good; nobody is suppressed.`)
+    }
+    if (attempt.outcome === 'deferred') return this.#givenUp ? this.#suppress(prepared) : null
+    if (result.relayed) return this.#confirm(prepared, attempt)
+    return this.#end(this.#result('delivered', { confirmed: true }), `The receiving system took it at ${utc(Date.parse(attempt.at))}.`)
+  }
+
+  /** Null where giving up stopped it before anything was sent. */
+  async #sendOnce(prepared: Prepared): Promise<SendResult | null> {
+    const { workflowId: _, ...subject } = this.#subject()
+    const order = {
+      ...subject,
+      sender: prepared.sender,
+      messageKey: prepared.messageKey,
+      destination: prepared.destination,
+      retry: this.#retry,
+      ...(prepared.deliverByMs === undefined ? {} : { deliverByMs: prepared.deliverByMs }),
+    }
+    const summary = `retry ${this.#retry} of ${prepared.delaysMs.length} to ${plain(prepared.recipient)}`
+    const scope = new CancellationScope()
+    this.#stopSending = () => scope.cancel()
+    try {
+      return await scope.run(() => send(summary, fairnessKey(prepared.destination))(order))
+    } catch (error) {
+      if (cancelled()) throw new CancelledFailure('cancelled')
+      if (this.#givenUp && isCancellation(error)) return null
+      refuse(error)
+      throw error
+    } finally {
+      this.#stopSending = () => {}
+    }
+  }
+
+  /** A relay took it. Waits for word of it; silence ends as delivered, unconfirmed. Null where it came back and the next retry follows. */
+  async #confirm(prepared: Prepared, attempt: Attempt): Promise<RetryResult | null> {
+    let untilMs = Date.parse(attempt.at) + prepared.confirmWithinMs
+    for (;;) {
+      this.#show('confirming', `Silence until then counts as delivered, unconfirmed. A bounce makes it a failed retry.`, untilMs)
+      const leftMs = untilMs - Date.now()
+      if (leftMs > 0 && this.#bounces.length === 0 && !this.#givenUp)
+        await condition(() => this.#givenUp || this.#bounces.length > 0, leftMs, { summary: `word of retry ${this.#retry} from the relay` })
+      if (cancelled()) throw new CancelledFailure('cancelled')
+      if (this.#givenUp) return this.#suppress(prepared)
+      const bounce = this.#bounces.shift()
+      if (bounce === undefined) {
+        if (Date.now() < untilMs) continue
+        return this.#recordedEnd(
+          { outcome: 'delivered', confirmed: false },
+          `No bounce came within ${formatDuration(prepared.confirmWithinMs)}.`,
+        )
+      }
+      if (isFinal(bounce)) return this.#endByNotice(bounce)
+      const atMs = parseTime(bounce.bouncedAt) as number
+      if (atMs < Math.floor(this.#sentAtMs / SECOND_MS) * SECOND_MS) continue // of an earlier send
+      if (bounce.action === 'delayed') {
+        const later = bounce.willRetryUntil === undefined ? 0 : (parseTime(bounce.willRetryUntil) as number)
+        untilMs = Math.max(untilMs, Math.min(later, Date.now() + LONGEST_DELAY_MS))
+        continue
+      }
+      await this.#cameBack(bounce, 'deferred')
+      return null
+    }
+  }
+
+  /** The retry that a relay had taken failed after all. */
+  async #cameBack(bounce: Bounce, outcome: 'deferred' | 'rejected'): Promise<void> {
+    this.#reportedAs(bounce, outcome)
+    // later ones count from the reported failure
+    this.#fromMs = Math.min(Math.max(parseTime(bounce.bouncedAt) as number, this.#fromMs), Date.now())
+    await quickly(`write down that retry ${this.#retry} came back`, ({ recordReport }) =>
+      recordReport({ ...this.#subject(), report: this.#report(bounce) }),
+    )
+    if (cancelled()) throw new CancelledFailure('cancelled')
+  }
+
+  #reportedAs(bounce: Bounce, outcome: Attempt['outcome']): void {
+    const last = this.#attempts.at(-1)
+    if (last === undefined) return
+    this.#onlyAmbiguous = false
+    this.#attempts[this.#attempts.length - 1] = {
+      ...last,
+      outcome,
+      status: statusOf(bounce),
+      reply: bounce.diagnostic ?? `a notification said ${statusOf(bounce)}`,
+    }
+  }
+
+  #report(bounce: Bounce): Report {
+    return {
+      retry: this.#attempts.at(-1)?.retry ?? this.#retry,
+      atMs: parseTime(bounce.bouncedAt) as number,
+      status: statusOf(bounce),
+      ...(bounce.diagnostic === undefined ? {} : { reply: bounce.diagnostic }),
+    }
+  }
+
+  /** A notification that is final: a proven delivery, or a permanent refusal. */
+  async #endByNotice(bounce: Bounce): Promise<RetryResult> {
+    if (isSuccess(bounce)) {
+      this.#reportedAs(bounce, 'accepted')
+      return this.#recordedEnd({ outcome: 'delivered', confirmed: true }, 'A notification confirmed it.', this.#report(bounce))
+    }
+    const status = statusOf(bounce)
+    if (this.#attempts.at(-1)?.outcome === 'accepted') this.#reportedAs(bounce, 'rejected')
+    if (isLasting(status)) return this.#suppressLastingly(status, bounce.diagnostic ?? status)
+    return this.#recordedEnd({ outcome: 'rejected' }, `A notification said ${plain(status)}; nobody is suppressed.`, this.#report(bounce))
+  }
+
+  /** The bounce that started it is permanent itself. */
+  async #rejectByBounce(lasting: boolean, reason: string): Promise<RetryResult> {
+    const { status, diagnostic } = this.#message.bounce
+    if (lasting) return this.#suppressLastingly(statusOf(this.#message.bounce), diagnostic ?? status)
+    return this.#recordedEnd({ outcome: 'rejected' }, `Nothing is retried: ${plain(reason)}.`)
+  }
+
+  #expire(note: string): Promise<RetryResult> {
+    return this.#recordedEnd({ outcome: 'expired' }, note)
+  }
+
+  /** Every retry failed, or somebody gave up: the address is taken off the active list for a while. Once begun, this finishes. */
+  async #suppress(prepared: Prepared): Promise<RetryResult> {
+    if (!this.#givenUp && this.#attempts.length > 0 && this.#onlyAmbiguous)
+      return this.#recordedEnd(
+        { outcome: 'delivered', confirmed: false },
+        'Each time the connection was lost after the whole message was sent: it may have arrived, and nobody is suppressed for that.',
+      )
+    this.#show('suppressing', this.#givenUp ? 'Somebody gave up.' : '')
+    const last = this.#attempts.at(-1)
+    const { bounce } = this.#message
+    const suppressed = await CancellationScope.nonCancellable(() =>
+      suppress(`suppress ${plain(prepared.recipient)} for a while`)({
+        ...this.#subject(),
+        kind: 'unavailable',
+        status: last?.status ?? bounce.status,
+        reply: last?.reply ?? bounce.diagnostic ?? '',
+        destination: prepared.destination,
+        outageFromMs: prepared.bouncedAtMs,
+      }),
+    )
+    const { until } = suppressed
+    const note =
+      until === undefined
+        ? 'A lasting suppression stood already.'
+        : `Until ${utc(Date.parse(until))}; it lapses by itself, and a delivery lifts it.`
+    return this.#end(this.#result('suppressed', until === undefined ? {} : { suppressedUntil: until }), note)
+  }
+
+  /** The recipient is gone for good. */
+  async #suppressLastingly(status: string, reply: string): Promise<RetryResult> {
+    if (cancelled()) throw new CancelledFailure('cancelled')
+    const prepared = this.#prepared as Prepared
+    this.#show('suppressing', 'The recipient was rejected.')
+    await CancellationScope.nonCancellable(() =>
+      suppress(`suppress ${plain(prepared.recipient)} for good`)({
+        ...this.#subject(),
+        kind: 'rejected',
+        status,
+        reply,
+        destination: prepared.destination,
+        outageFromMs: prepared.bouncedAtMs,
+      }),
+    )
+    return this.#end(this.#result('rejected'), `${plain(status)}: the recipient is suppressed until somebody lifts it.`)
+  }
+
+  async cancelled(): Promise<void> {
+    if (this.#prepared === null) return this.#show('cancelled', 'Nothing was sent.')
+    this.#show('cancelled', 'Nothing more is sent, and nobody is suppressed.')
+    await quickly('write down that it was cancelled', ({ recordEnd }) =>
+      recordEnd({ ...this.#subject(), outcome: 'cancelled', confirmed: false }),
+    )
+    if (this.#prepared.searchAttributes) upsertSearchAttributes([{ key: BounceOutcome, value: 'cancelled' }])
+  }
+
+  /** Writes the end down, where the activity before did not do so with its own work. */
+  async #recordedEnd(end: { outcome: Outcome; confirmed?: boolean }, note: string, report?: Report): Promise<RetryResult> {
+    await quickly(`write down that it ended as ${end.outcome}`, ({ recordEnd }) =>
+      recordEnd({
+        ...this.#subject(),
+        outcome: end.outcome,
+        confirmed: end.confirmed ?? false,
+        ...(report === undefined ? {} : { report }),
+      }),
+    )
+    if (cancelled()) throw new CancelledFailure('cancelled')
+    return this.#end(this.#result(end.outcome, end.confirmed === undefined ? {} : { confirmed: end.confirmed }), note)
+  }
+
+  #result(outcome: Outcome, more: Pick<RetryResult, 'confirmed' | 'suppressedUntil'> = {}): RetryResult {
+    const retries = this.#attempts.at(-1)?.retry ?? this.#prepared?.retriesSoFar ?? 0
+    return { outcome, ...more, retries, attempts: this.#attempts }
+  }
+
+  #end(result: RetryResult, note: string): RetryResult {
+    this.#show(result.outcome, note)
+    if (this.#prepared?.searchAttributes) upsertSearchAttributes([{ key: BounceOutcome, value: result.outcome }])
+    return result
+  }
+
+  #onRetryNow(which: { retry?: number } | null | undefined): void {
+    const named = which?.retry
+    if (this.#state !== 'waiting' || (named != null && named !== this.#retry)) return
+    if (named == null && Date.now() - this.#wokenAtMs < DOUBLE_PRESS_MS) return
+    this.#woken = true
+    this.#wokenAtMs = Date.now()
+  }
+
+  #onBouncedAgain(bounce: unknown): void {
+    const checked = checkBounce(bounce)
+    if ('value' in checked) {
+      this.#bounces.push(checked.value)
+      if (this.#state === 'waiting') this.#dropLateNotices()
+    } else log.warn('a bouncedAgain that cannot be read changes nothing', { faults: checked.faults.join('; ') })
+  }
+
+  #onGiveUp(): void {
+    this.#givenUp = true
+    this.#stopSending()
+  }
+
+  #progress(): Progress {
+    return {
+      retry: this.#retry,
+      of: this.#prepared?.delaysMs.length ?? 0,
+      state: this.#state,
+      nextRetryAt: this.#state === 'waiting' && this.#nextAtMs !== null ? new Date(this.#nextAtMs).toISOString() : null,
+      lastAttempt: this.#attempts.at(-1) ?? null,
+    }
+  }
+
+  #subject(): Subject {
+    const { workflowId, firstExecutionRunId } = workflowInfo()
+    const { messageId, recipient } = this.#prepared as Prepared
+    return { messageId, recipient, workflowId, firstRunId: firstExecutionRunId }
+  }
+
+  #show(state: State, note: string, nextAtMs: number | null = null): void {
+    this.#state = state
+    this.#note = note
+    this.#nextAtMs = nextAtMs
+    const recipient = this.#prepared?.recipient ?? String(this.#message?.recipient ?? '')
+    setCurrentDetails(
+      details({
+        state,
+        recipient,
+        destination: this.#prepared?.destination ?? '',
+        retry: this.#retry,
+        of: this.#prepared?.delaysMs.length ?? 0,
+        nextAtMs,
+        note: this.#note,
+        attempts: this.#attempts,
+      }),
+    )
+  }
+}
+
+const statusOf = (bounce: Bounce): string => effectiveStatus(bounce.status, bounce.diagnostic) ?? bounce.status
+
+const isSuccess = (bounce: Bounce): boolean =>
+  bounce.action === 'delivered' ||
+  bounce.action === 'relayed' ||
+  bounce.action === 'expanded' ||
+  (bounce.action === undefined && bounce.status.startsWith('2'))
+
+/** A proven delivery, or a permanent refusal. */
+const isFinal = (bounce: Bounce): boolean => isSuccess(bounce) || (bounce.action !== 'delayed' && statusOf(bounce).startsWith('5'))
+
+const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)

@@ -1,0 +1,95 @@
+/** Databases for tests: a SQLite file, and a PostgreSQL of the test's own. */
+import { execFileSync, spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir, userInfo } from 'node:os'
+import { join } from 'node:path'
+import { freePort } from '../../src/dev-server/index.js'
+import { type Database, migrateToLatest, openDatabase } from '../../src/store/index.js'
+
+/** A temporary folder; `remove` takes it away. */
+export function temporaryFolder(): { path: string; remove: () => void } {
+  const path = mkdtempSync(join(tmpdir(), 'softbounce-test-'))
+  return { path, remove: () => rmSync(path, { recursive: true, force: true }) }
+}
+
+/** A SQLite database in a temporary folder. */
+export async function sqliteDatabase(): Promise<{ url: string; database: Database; close: () => Promise<void> }> {
+  const folder = temporaryFolder()
+  const url = `file:${join(folder.path, 'softbounce.db')}`
+  const database = openDatabase(url)
+  await migrateToLatest(database.db, database.kind)
+  return {
+    url,
+    database,
+    close: async () => {
+      await database.close()
+      folder.remove()
+    },
+  }
+}
+
+const POSTGRES_FOLDERS = ['/usr/lib/postgresql', '/opt/homebrew/opt', '/usr/local/opt']
+
+function postgresBin(): string | null {
+  const onPath = (process.env.PATH ?? '').split(':').find((folder) => existsSync(join(folder, 'initdb')))
+  if (onPath !== undefined) return onPath
+  for (const folder of POSTGRES_FOLDERS) {
+    if (!existsSync(folder)) continue
+    const found = readdirSync(folder)
+      .map((name) => join(folder, name, 'bin'))
+      .filter((bin) => existsSync(join(bin, 'initdb')))
+      .sort()
+      .at(-1)
+    if (found !== undefined) return found
+  }
+  return null
+}
+
+/** Null where PostgreSQL's programs are there, else why tests with it are skipped. */
+export const withoutPostgres: string | null = postgresBin() === null ? 'PostgreSQL (initdb) is not installed' : null
+
+export interface Postgres {
+  readonly url: string
+  stop(): Promise<void>
+  start(): Promise<void>
+  /** Stops it and removes its files. */
+  remove(): Promise<void>
+}
+
+/** A PostgreSQL server of its own on a free port. As root, it runs as the user postgres. */
+export async function startPostgres(): Promise<Postgres> {
+  const bin = postgresBin() as string
+  const folder = temporaryFolder()
+  const root = userInfo().uid === 0
+  const as = root ? ['setpriv', '--reuid=postgres', '--regid=postgres', '--clear-groups'] : []
+  if (root) execFileSync('chown', ['postgres', folder.path])
+  const data = join(folder.path, 'data')
+  const run = (...command: string[]) => {
+    const [program, ...args] = [...as, ...command]
+    execFileSync(program as string, args, { stdio: 'pipe' })
+  }
+  run(join(bin, 'initdb'), '-D', data, '-U', 'softbounce', '--auth=trust', '-E', 'UTF8', '--no-sync')
+  const port = await freePort()
+  const start = async () => {
+    const options = `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off`
+    const command = [...as, join(bin, 'pg_ctl'), '-D', data, '-w', '-l', join(folder.path, 'log'), '-o', options, 'start']
+    const child = spawn(command[0] as string, command.slice(1), { stdio: 'ignore' })
+    const code = await new Promise((resolve) => child.once('exit', resolve))
+    if (code !== 0) throw new Error('PostgreSQL did not start')
+  }
+  const stop = async () => run(join(bin, 'pg_ctl'), '-D', data, '-w', '-m', 'immediate', 'stop')
+  await start()
+  return {
+    url: `postgres://softbounce@127.0.0.1:${port}/postgres`,
+    start,
+    stop,
+    remove: async () => {
+      await stop().catch(() => {})
+      folder.remove()
+    },
+  }
+}
+
+/** Resolves from the project, for programs that run elsewhere. */
+export const resolveFromProject = createRequire(import.meta.url).resolve

@@ -1,0 +1,160 @@
+/** Receiving systems for tests: real SMTP servers on free ports of 127.0.0.1, whose replies the test gives. */
+import { createServer, type Server, type Socket } from 'node:net'
+import { SMTPServer, type SMTPServerOptions } from 'smtp-server'
+
+/** A message that was taken. */
+export interface Taken {
+  readonly at: number
+  readonly from: string
+  readonly to: string[]
+  readonly content: Buffer
+}
+
+/** A reply such as `421 4.3.2 closing`; undefined lets it pass. */
+export type Say = (about: { readonly connection: number; readonly address?: string }) => string | undefined
+
+export interface SystemOptions {
+  readonly banner?: Say
+  readonly mail?: Say
+  readonly rcpt?: Say
+  /** After the final dot. */
+  readonly message?: Say
+  readonly server?: Partial<SMTPServerOptions>
+}
+
+export interface ReceivingSystem {
+  readonly port: number
+  readonly taken: Taken[]
+  /** When each connection was opened, ms. */
+  readonly connections: number[]
+  /** What it says from now on. */
+  say: SystemOptions
+  close(): Promise<void>
+  /** Opens again, at the same port. */
+  open(): Promise<void>
+}
+
+/** The reply, as smtp-server wants it: its text after the basic code stands as it is. */
+function refusal(text: string): Error {
+  return Object.assign(new Error(text.slice(4)), { responseCode: Number(text.slice(0, 3)) })
+}
+
+/** A server that takes mail, except where `say` says otherwise. */
+export async function startReceivingSystem(say: SystemOptions = {}): Promise<ReceivingSystem> {
+  const taken: Taken[] = []
+  const connections: number[] = []
+  const system = { port: 0, taken, connections, say } as ReceivingSystem
+  let server: SMTPServer
+  const open = async () => {
+    server = new SMTPServer({
+      disabledCommands: ['AUTH', 'STARTTLS'],
+      hideENHANCEDSTATUSCODES: true,
+      disableReverseLookup: true,
+      onConnect: (_session, done) => {
+        connections.push(Date.now())
+        const text = system.say.banner?.({ connection: connections.length })
+        done(text === undefined ? null : refusal(text))
+      },
+      onMailFrom: ({ address }, _session, done) => {
+        const text = system.say.mail?.({ connection: connections.length, address })
+        done(text === undefined ? null : refusal(text))
+      },
+      onRcptTo: ({ address }, _session, done) => {
+        const text = system.say.rcpt?.({ connection: connections.length, address })
+        done(text === undefined ? null : refusal(text))
+      },
+      onData: (stream, session, done) => {
+        const chunks: Buffer[] = []
+        stream.on('data', (chunk: Buffer) => chunks.push(chunk))
+        stream.on('end', () => {
+          const text = system.say.message?.({ connection: connections.length })
+          if (text !== undefined) {
+            done(refusal(text))
+            return
+          }
+          const { mailFrom, rcptTo } = session.envelope
+          taken.push({
+            at: Date.now(),
+            from: mailFrom === false ? '' : mailFrom.address,
+            to: rcptTo.map((r) => r.address),
+            content: Buffer.concat(chunks),
+          })
+          done(null, '2.0.0 Ok: queued')
+        })
+      },
+      ...system.say.server,
+    })
+    server.on('error', () => {})
+    await new Promise<void>((resolve) => server.listen(system.port, '127.0.0.1', () => resolve()))
+    Object.assign(system, { port: (server.server.address() as { port: number }).port })
+  }
+  Object.assign(system, { open, close: () => new Promise<void>((resolve) => server.close(() => resolve())) })
+  await open()
+  return system
+}
+
+export interface Script {
+  readonly port: number
+  /** What the client sent, all connections together. */
+  readonly heard: string[]
+  connections: number
+  close(): Promise<void>
+}
+
+/**
+ * A server that plays a dialogue line by line: `play` is called for the connection (command '') and for each command; what it returns is
+ * written as it is; null closes the connection, undefined says nothing.
+ */
+export async function startScript(
+  play: (command: string, socket: Socket, connection: number) => string | null | undefined,
+): Promise<Script> {
+  const heard: string[] = []
+  const sockets = new Set<Socket>()
+  const script = { port: 0, heard, connections: 0 } as Script & { port: number }
+  const server: Server = createServer((socket) => {
+    script.connections += 1
+    const connection = script.connections
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket))
+    socket.on('error', () => {})
+    let data = false
+    let rest = ''
+    const answer = (command: string) => {
+      const text = play(command, socket, connection)
+      if (text === null) socket.destroy()
+      else if (text !== undefined) {
+        socket.write(text)
+        if (command === 'DATA' && text.startsWith('354')) data = true
+      }
+    }
+    answer('')
+    socket.on('data', (chunk: Buffer) => {
+      rest += chunk.toString('latin1')
+      for (let end = rest.indexOf('\r\n'); end >= 0; end = rest.indexOf('\r\n')) {
+        const line = rest.slice(0, end)
+        rest = rest.slice(end + 2)
+        heard.push(line)
+        if (data && line !== '.') continue
+        data = false
+        answer(line)
+      }
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  script.port = (server.address() as { port: number }).port
+  script.close = async () => {
+    for (const socket of sockets) socket.destroy()
+    await new Promise<void>((resolve) => server.close(() => resolve()))
+  }
+  return script
+}
+
+/** The replies of a server that takes everything, for scripts that only change one of them. */
+export function polite(command: string): string | null {
+  if (command === '') return '220 mx.example.org ESMTP\r\n'
+  const verb = command.slice(0, 4).toUpperCase()
+  if (verb === 'EHLO') return '250-mx.example.org\r\n250-SIZE 10000000\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n'
+  if (verb === 'DATA') return '354 go on\r\n'
+  if (verb === 'QUIT') return '221 2.0.0 bye\r\n'
+  return '250 2.0.0 Ok\r\n'
+}

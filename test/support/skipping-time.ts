@@ -1,0 +1,165 @@
+/** Temporal's time-skipping test server with a softbounce worker: days of schedule in milliseconds, at exact times. */
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { TestWorkflowEnvironment } from '@temporalio/testing'
+import { type ActivityInboundCallsInterceptor, DefaultLogger, Runtime, Worker } from '@temporalio/worker'
+import { inject } from 'vitest'
+import { type Activities, createActivities } from '../../src/activities/index.js'
+import {
+  type Bounce,
+  type BouncedMessage,
+  DEFAULT_RETRY_STATUSES,
+  DEFAULT_SCHEDULE,
+  parseRetryStatuses,
+  parseSchedule,
+} from '../../src/bounce/index.js'
+import { type Path, parseRoutes, type SmtpTimeouts } from '../../src/smtp/index.js'
+import type { Database } from '../../src/store/index.js'
+import { sqliteDatabase } from './databases.js'
+
+export const HOUR = 3_600_000
+export const DAY = 24 * HOUR
+export const WORKFLOW_BUNDLE = { codePath: fileURLToPath(new URL('../../dist/workflow-bundle.js', import.meta.url)) }
+export const DATA_CONVERTER = { payloadConverterPath: fileURLToPath(new URL('../../dist/workflows/payload-converter.js', import.meta.url)) }
+
+/** Times of each step that suit a server on the same machine. */
+export const QUICK: SmtpTimeouts = {
+  connectMs: 2000,
+  bannerMs: 2000,
+  greetingMs: 2000,
+  mailMs: 2000,
+  rcptMs: 2000,
+  dataMs: 2000,
+  blockMs: 2000,
+  finalDotMs: 2000,
+}
+
+export interface Settings {
+  readonly routes?: string
+  readonly relay?: Path | null
+  readonly ownSystems?: string[]
+  readonly timeouts?: SmtpTimeouts
+  readonly confirmWithinMs?: number
+}
+
+export function deliverySettings(settings: Settings) {
+  return {
+    paths: { routes: parseRoutes(settings.routes ?? ''), relay: settings.relay ?? null },
+    ownSystems: settings.ownSystems ?? [],
+    scheduleMs: parseSchedule(DEFAULT_SCHEDULE),
+    retryStatuses: parseRetryStatuses(DEFAULT_RETRY_STATUSES),
+    confirmWithinMs: settings.confirmWithinMs ?? 5 * DAY,
+    suppressionStepsMs: [DAY, 3 * DAY, 7 * DAY, 30 * DAY],
+    keepMessagesForMs: 10 * DAY,
+    ehloName: 'softbounce.example.com',
+    timeouts: settings.timeouts ?? QUICK,
+  }
+}
+
+let installed = false
+
+/** One runtime for the process, quiet unless something is wrong. */
+export function quietRuntime(): void {
+  if (installed) return
+  installed = true
+  Runtime.install({
+    logger: new DefaultLogger((process.env.TEST_LOG ?? 'ERROR') as 'ERROR'),
+    telemetryOptions: { logging: { filter: 'ERROR', forward: {} } },
+  })
+}
+
+/** A simulated world: server, worker, database, and a clock that is the server's. */
+export interface World {
+  readonly environment: TestWorkflowEnvironment
+  readonly database: Database
+  readonly activities: Activities
+  /** The server's time as the last activity saw it; for the activities' clock. */
+  readonly now: () => Date
+  readonly currentTime: () => Promise<Date>
+  settings: ReturnType<typeof deliverySettings>
+  close(): Promise<void>
+}
+
+export interface WorldOptions {
+  readonly settings?: Settings
+  readonly database?: Database
+  readonly override?: (activities: Activities) => Partial<Activities>
+}
+
+export async function startWorld(options: WorldOptions = {}): Promise<World> {
+  quietRuntime()
+  const environment = await TestWorkflowEnvironment.createTimeSkipping({
+    server: { executable: { type: 'existing-path', path: inject('testServer') } },
+  })
+  const sqlite = options.database === undefined ? await sqliteDatabase() : null
+  const database = options.database ?? (sqlite?.database as Database)
+  let clock = new Date(await environment.currentTimeMs())
+  const world = { environment, database, settings: deliverySettings(options.settings ?? {}) } as World
+  const activities = createActivities({
+    database,
+    get settings() {
+      return world.settings
+    },
+    log: { info: () => {}, warn: () => {} },
+    now: () => clock,
+    searchAttributesKnown: () => false,
+  })
+  const follow: ActivityInboundCallsInterceptor = {
+    execute: async (input, next) => {
+      clock = new Date(await environment.currentTimeMs())
+      return next(input)
+    },
+  }
+  const worker = await Worker.create({
+    connection: environment.nativeConnection,
+    taskQueue: 'softbounce',
+    workflowBundle: WORKFLOW_BUNDLE,
+    dataConverter: DATA_CONVERTER,
+    activities: { ...activities, ...options.override?.(activities) },
+    interceptors: { activity: [() => ({ inbound: follow })] },
+  })
+  const running = worker.run()
+  Object.assign(world, {
+    activities,
+    now: () => clock,
+    currentTime: async () => new Date(await environment.currentTimeMs()),
+    close: async () => {
+      worker.shutdown()
+      await running
+      await environment.teardown()
+      await sqlite?.close()
+    },
+  })
+  return world
+}
+
+export const MESSAGE = [
+  'From: Example Shop <shop@example.com>',
+  'To: ann@example.org',
+  'Subject: Your invoice',
+  'Message-ID: <m1@example.com>',
+  'Date: Tue, 24 Nov 2026 08:00:00 +0000',
+  '',
+  'Thank you.',
+  '.a line that begins with a dot',
+  '',
+].join('\r\n')
+
+/** A bounced message; what a test does not name is as usual. */
+export function bounced(bouncedAt: Date, more: Partial<BouncedMessage> & { bounce?: Partial<Bounce> } = {}): BouncedMessage {
+  return {
+    messageId: 'm1@example.com',
+    sender: 'bounces@example.com',
+    recipient: 'ann@example.org',
+    message: { raw: MESSAGE },
+    ...more,
+    bounce: {
+      status: '4.3.2',
+      bouncedAt: bouncedAt.toISOString(),
+      diagnostic: '421 4.3.2 System not accepting network messages',
+      ...more.bounce,
+    },
+  }
+}
+
+export const example = (name: string) => readFileSync(fileURLToPath(new URL(`../../examples/${name}`, import.meta.url)))

@@ -1,0 +1,14 @@
+import { defineConfig } from 'vitest/config'
+
+// biome-ignore lint/style/noDefaultExport: vitest asks for one
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    globalSetup: ['test/support/global-setup.ts'],
+    reporters: ['default', './test/support/counts-reporter.ts'],
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    // two cores: more files at once only makes each slower
+    maxWorkers: 2,
+  },
+})
