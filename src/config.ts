@@ -154,9 +154,10 @@ export const SETTINGS = {
     schema: duration(HOUR, 3650 * DAY),
   },
   EHLO_NAME: {
-    default: hostname(),
+    default: '',
     doc: 'The name that we give in EHLO. Default: this machine’s name.',
     schema: parsed((text) => {
+      if (text === '') return hostname()
       if (!/^[A-Za-z0-9.:[\]_-]{1,255}$/.test(text)) throw new Error('it must be a host name or an address literal')
       return text
     }),

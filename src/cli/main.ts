@@ -1,1 +1,34 @@
 #!/usr/bin/env node
+/** The softbounce command. Exit status 0; 1 for a failure; 2 for wrong use. */
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError } from 'commander'
+import { addConfig } from './config.js'
+import { addMigrate } from './migrate.js'
+import { failed } from './output.js'
+import { addRetry } from './retry.js'
+import { addStatus } from './status.js'
+import { addSteering } from './steer.js'
+import { addSuppressions } from './suppressions.js'
+import { addWorker } from './worker.js'
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+
+const program = new Command('softbounce')
+  .description('Retries soft-bounced e-mail durably and politely. Settings come from the environment: softbounce config shows them.')
+  .version(version)
+  .configureHelp({ showGlobalOptions: true })
+  .exitOverride()
+for (const add of [addWorker, addRetry, addStatus, addSteering, addSuppressions, addMigrate, addConfig]) add(program)
+
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // the reader has seen enough (| head)
+  if (error.code === 'EPIPE') process.exit(0)
+  throw error
+})
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
+  else process.exitCode = failed(error)
+}

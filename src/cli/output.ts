@@ -1,0 +1,60 @@
+/** What the commands print: text for a person, or with --json one JSON object a line; errors in one line that says what to do. */
+import { WrongSettings } from '../config.js'
+
+/** Ends the command with this status and line. 1: it failed; 2: it was used wrongly. */
+export class CommandFailed extends Error {
+  override name = 'CommandFailed'
+  constructor(
+    text: string,
+    readonly status: 1 | 2 = 1,
+  ) {
+    super(text)
+  }
+}
+
+/** Text of strangers as a terminal may show it: no control characters. */
+export function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are exactly what is taken out
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]+/g, ' ')
+}
+
+/** One line. */
+export function line(text: string): void {
+  process.stdout.write(`${printable(text)}\n`)
+}
+
+/** One JSON object. */
+export function json(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`)
+}
+
+/** Rows in columns; the last one is not padded. */
+export function table(rows: readonly (readonly string[])[]): void {
+  const shown = rows.map((row) => row.map(printable))
+  const widths: number[] = []
+  for (const row of shown) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, [...cell].length)
+  for (const row of shown) {
+    const cells = row.map((cell, i) => (i === row.length - 1 ? cell : cell + ' '.repeat((widths[i] as number) - [...cell].length)))
+    process.stdout.write(`${cells.join('  ').trimEnd()}\n`)
+  }
+}
+
+/** Prints an error as the command's last line, and returns the exit status. */
+export function failed(error: unknown): number {
+  if (error instanceof WrongSettings) {
+    for (const fault of error.faults) process.stderr.write(`softbounce: ${printable(fault)}\n`)
+    return 2
+  }
+  const { message, code } = error as NodeJS.ErrnoException
+  const first = error instanceof AggregateError ? ((error.errors[0] as Error | undefined)?.message ?? message) : message
+  const text = first === '' || first === undefined ? String(code ?? error) : first
+  process.stderr.write(`softbounce: ${printable(explain(text))}\n`)
+  return error instanceof CommandFailed ? error.status : 1
+}
+
+/** What a person can do about errors of the libraries below. */
+function explain(text: string): string {
+  if (/failed to connect|connect.*deadline|UNAVAILABLE|Failed to connect/i.test(text) && !/DATABASE|postgres/i.test(text))
+    return `Temporal cannot be reached (${text}). Start it (temporal server start-dev), or set TEMPORAL_ADDRESS or a profile.`
+  return text
+}

@@ -1,0 +1,139 @@
+import { readFileSync } from 'node:fs'
+import type { Command } from 'commander'
+import { effectiveStatus, judgeBounce, parseStatus } from '../bounce/index.js'
+import { type BounceOf, type RetryOptions, SoftbounceClient } from '../client/index.js'
+import { readSettings, type Settings } from '../config.js'
+import { type Notification, type ReportedRecipient, readNotification } from '../dsn/index.js'
+import { CommandFailed, json, line, printable } from './output.js'
+
+interface Options {
+  readonly message?: string
+  readonly recipient?: string
+  readonly sender?: string
+  readonly status?: string
+  readonly schedule?: string
+  readonly deliverBy?: string
+  readonly again?: boolean
+  readonly json?: boolean
+}
+
+/** What became of one recipient of one notification. */
+interface Done {
+  readonly file: string
+  readonly recipient: string
+  readonly verdict: string
+  readonly reason: string
+  readonly workflowId?: string
+}
+
+export function addRetry(program: Command): void {
+  program
+    .command('retry')
+    .description('start the retries of bounced messages, each from its delivery status notification (RFC 3464)')
+    .argument('<bounce.eml...>', 'notifications, with the original inside (or --message)')
+    .option('--message <file>', 'the original, where the notification does not hold it')
+    .option('--recipient <address>', 'the recipient, where the notification does not name it, or names several')
+    .option('--sender <address>', 'the envelope sender of the original, where the notification does not name it')
+    .option('--status <code>', 'the status, where the notification has none, such as 4.3.2')
+    .option('--schedule <delays>', 'another schedule, such as "1h, 4h*2"')
+    .option('--deliver-by <time>', 'no retry after this time (ISO 8601)')
+    .option('--again', 'start again although it ended before (cancelled, rejected, expired, delivered)')
+    .option('--json', 'print JSON, one object a line')
+    .action(async (files: string[], options: Options) => {
+      const settings = readSettings()
+      if (options.status !== undefined && parseStatus(options.status) === null)
+        throw new CommandFailed(`--status ${options.status} is not an enhanced status code such as 4.3.2`, 2)
+      const client = await SoftbounceClient.connect({ settings })
+      let failures = 0
+      try {
+        for (const file of files) {
+          try {
+            for (const done of await retryFile(client, settings, file, options)) report(done, options)
+          } catch (error) {
+            failures += 1
+            process.stderr.write(`softbounce: ${printable(`${file}: ${(error as Error).message}`)}\n`)
+          }
+        }
+      } finally {
+        await client.close()
+      }
+      if (failures > 0) throw new CommandFailed(`${failures} of ${files.length} could not be retried; each stays where it is`)
+    })
+}
+
+function report(done: Done, options: Options): void {
+  if (options.json) json(done)
+  else if (done.workflowId === undefined) line(`${done.file}: ${done.recipient}: nothing to retry (${done.reason})`)
+  else line(`${done.file}: ${done.recipient}: retried by ${done.workflowId} (${done.reason})`)
+}
+
+async function retryFile(client: SoftbounceClient, settings: Settings, file: string, options: Options): Promise<Done[]> {
+  const mail = readFileSync(file === '-' ? 0 : file)
+  const notification: Notification = (await readNotification(mail)) ?? { recipients: [] }
+  const done: Done[] = []
+  for (const reported of recipients(notification, options)) {
+    const { recipient, action } = reported
+    if (action !== 'failed') {
+      done.push({ file, recipient, verdict: 'ignore', reason: `Action: ${action}: the sending system is still at it, or has delivered it` })
+      continue
+    }
+    const judged = judgeBounce({ status: options.status ?? reported.status, diagnostic: reported.diagnostic }, settings.retryStatuses)
+    if (judged.verdict !== 'retry') {
+      done.push({ file, recipient, verdict: judged.verdict, reason: judged.reason })
+      continue
+    }
+    const { workflowId } = await client.retry(
+      original(notification, options),
+      bounceOf(notification, reported, options),
+      retryOptions(options),
+    )
+    done.push({ file, recipient, verdict: 'retry', reason: judged.reason, workflowId })
+  }
+  return done
+}
+
+function recipients({ recipients: reported }: Notification, options: Options): ReportedRecipient[] {
+  if (options.recipient === undefined) {
+    if (reported.length === 0)
+      throw new Error(
+        'it is no delivery status notification that names a recipient (RFC 3464); give --recipient, --sender, --status and --message',
+      )
+    return [...reported]
+  }
+  const wanted = options.recipient.toLowerCase()
+  const named = reported.find((r) => r.recipient.toLowerCase() === wanted)
+  if (named !== undefined) return [named]
+  if (reported.length > 1) throw new Error(`it does not name ${options.recipient}; it names ${reported.map((r) => r.recipient).join(', ')}`)
+  // one recipient under another name (an alias, a forwarding): the caller knows better whom the message was for
+  return [{ action: 'failed', ...reported[0], recipient: options.recipient }]
+}
+
+function original(notification: Notification, options: Options): Uint8Array {
+  if (options.message !== undefined) return readFileSync(options.message)
+  if (notification.original === undefined) throw new Error('it does not hold the whole original; give it with --message')
+  return notification.original
+}
+
+function bounceOf(notification: Notification, reported: ReportedRecipient, options: Options): BounceOf {
+  const sender = options.sender ?? notification.sender
+  if (sender === undefined) throw new Error("it does not name the original's envelope sender; give --sender")
+  const status = effectiveStatus(options.status ?? reported.status, reported.diagnostic)
+  const at = reported.lastAttemptAt ?? notification.date ?? new Date()
+  return {
+    sender,
+    recipient: reported.recipient,
+    status: status as string,
+    bouncedAt: at.toISOString(),
+    ...(reported.diagnostic === undefined ? {} : { diagnostic: reported.diagnostic }),
+    ...(reported.remoteMta === undefined ? {} : { remoteMta: reported.remoteMta }),
+    ...(notification.messageId === undefined ? {} : { messageId: notification.messageId }),
+  }
+}
+
+function retryOptions(options: Options): RetryOptions {
+  return {
+    ...(options.schedule === undefined ? {} : { schedule: options.schedule.split(',').map((delay) => delay.trim()) }),
+    ...(options.deliverBy === undefined ? {} : { deliverBy: options.deliverBy }),
+    ...(options.again ? { retriesSoFar: 0 } : {}),
+  }
+}

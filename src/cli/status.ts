@@ -1,0 +1,86 @@
+import type { Command } from 'commander'
+import { formatDuration } from '../bounce/index.js'
+import { type RetryStanding, SoftbounceClient } from '../client/index.js'
+import { CommandFailed, json, line, table } from './output.js'
+
+const AT_ONCE = 10
+
+export function addStatus(program: Command): void {
+  program
+    .command('status')
+    .description('what waits, at which retry, when the next one goes, and what was said last')
+    .argument('[address|workflow-id]', 'the retries of one recipient, or one of them')
+    .option('--limit <n>', 'at most so many', '100')
+    .option('--json', 'print JSON, one object a line')
+    .action(async (which: string | undefined, options: { limit: string; json?: boolean }) => {
+      const limit = Number(options.limit)
+      if (!Number.isInteger(limit) || limit < 1) throw new CommandFailed(`--limit ${options.limit} is not a whole number, 1 or more`, 2)
+      const client = await SoftbounceClient.connect()
+      try {
+        if (which?.startsWith('bounce/')) await one(client, which, options.json === true)
+        else await several(client, which, limit, options.json === true)
+      } finally {
+        await client.close()
+      }
+    })
+}
+
+async function one(client: SoftbounceClient, workflowId: string, asJson: boolean): Promise<void> {
+  const standing = await client.getById(workflowId)
+  if (standing === null)
+    throw new CommandFailed(`there are no retries with the workflow ID ${workflowId}; softbounce status lists those that are open`)
+  if (asJson) {
+    json(standing)
+    return
+  }
+  line(standing.summary ?? standing.workflowId)
+  line(`  ${sentence(standing)}`)
+  if (standing.trouble !== null) {
+    const next = standing.trouble.nextAttemptAt === null ? '' : `; next try at ${standing.trouble.nextAttemptAt.toISOString()}`
+    line(`  held up: ${standing.trouble.text}${next}`)
+  }
+  const attempts = standing.result?.attempts ?? (standing.progress?.lastAttempt ? [standing.progress.lastAttempt] : [])
+  table(attempts.map((a) => [`  retry ${a.retry}`, a.at, a.outcome, a.status, a.mailServer ?? '', a.reply]))
+}
+
+async function several(client: SoftbounceClient, recipient: string | undefined, limit: number, asJson: boolean): Promise<void> {
+  const rows: string[][] = []
+  let shown = 0
+  const show = async (ids: string[]) => {
+    const standings = await Promise.all(ids.map((id) => client.getById(id)))
+    for (const standing of standings.filter((s) => s !== null)) {
+      shown += 1
+      if (asJson) json(standing)
+      else rows.push([standing.workflowId, sentence(standing), standing.progress?.lastAttempt?.reply ?? ''])
+    }
+  }
+  let batch: string[] = []
+  for await (const { workflowId } of client.list(recipient)) {
+    if (batch.includes(workflowId)) continue
+    batch.push(workflowId)
+    if (shown + batch.length >= limit) break
+    if (batch.length === AT_ONCE) await show(batch.splice(0))
+  }
+  await show(batch)
+  batch = []
+  if (asJson) return
+  if (rows.length === 0) line(recipient === undefined ? 'nothing waits' : `there are no retries for ${recipient}`)
+  else table(rows)
+  if (shown >= limit) line(`(the first ${limit}; --limit shows more)`)
+}
+
+function sentence({ status, progress, result, trouble }: RetryStanding): string {
+  if (result !== null) {
+    const until = result.suppressedUntil === undefined ? '' : ` until ${result.suppressedUntil}`
+    const unconfirmed = result.outcome === 'delivered' && result.confirmed === false ? ', unconfirmed' : ''
+    return `${result.outcome}${until}${unconfirmed} after ${result.retries} ${result.retries === 1 ? 'retry' : 'retries'}`
+  }
+  if (status !== 'RUNNING') return status.toLowerCase()
+  if (progress === null) return 'open; no worker answers, so that no more is known'
+  if (progress.state === 'waiting' && progress.nextRetryAt !== null) {
+    const left = Date.parse(progress.nextRetryAt) - Date.now()
+    return `retry ${progress.retry} of ${progress.of} waits until ${progress.nextRetryAt}${left > 0 ? ` (${formatDuration(left)})` : ''}`
+  }
+  const held = trouble === null ? '' : ', held up'
+  return `retry ${progress.retry} of ${progress.of}: ${progress.state}${held}`
+}

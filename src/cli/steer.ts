@@ -1,0 +1,35 @@
+import { WorkflowNotFoundError } from '@temporalio/client'
+import type { Command } from 'commander'
+import { SoftbounceClient } from '../client/index.js'
+import { CommandFailed, json, line } from './output.js'
+
+/** `now`, `give-up` and `cancel`: each tells one workflow something. */
+export function addSteering(program: Command): void {
+  steer(program, 'now', 'send the retry that waits now', 'retry asked for', (client, ref) => client.retryNow(ref))
+  steer(program, 'give-up', 'stop retrying, and suppress the address now', 'giving up', (client, ref) => client.giveUp(ref))
+  steer(program, 'cancel', 'stop retrying; nobody is suppressed', 'cancelled', (client, ref) => client.cancel(ref))
+}
+
+type Tell = (client: SoftbounceClient, ref: { workflowId: string }) => Promise<void>
+
+function steer(program: Command, name: string, description: string, done: string, tell: Tell): void {
+  program
+    .command(name)
+    .description(description)
+    .argument('<workflow-id>', 'as softbounce status prints it: bounce/<recipient>/<message-id>')
+    .option('--json', 'print JSON')
+    .action(async (workflowId: string, options: { json?: boolean }) => {
+      const client = await SoftbounceClient.connect()
+      try {
+        await tell(client, { workflowId })
+      } catch (error) {
+        if (error instanceof WorkflowNotFoundError)
+          throw new CommandFailed(`${workflowId} is not open: there is no such workflow, or it has ended (softbounce status ${workflowId})`)
+        throw error
+      } finally {
+        await client.close()
+      }
+      if (options.json) json({ workflowId, done })
+      else line(`${workflowId}: ${done}`)
+    })
+}

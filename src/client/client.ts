@@ -1,0 +1,278 @@
+/** Starts and steers retries from TypeScript. */
+import { createHash } from 'node:crypto'
+import { Client, Connection, WorkflowIdConflictPolicy, WorkflowNotFoundError } from '@temporalio/client'
+import { loadClientConnectConfig } from '@temporalio/envconfig'
+import PostalMime from 'postal-mime'
+import {
+  addressKey,
+  type Bounce,
+  type BouncedMessage,
+  checkBouncedMessage,
+  messageIdKey,
+  type RetryResult,
+  workflowId as workflowIdOf,
+} from '../bounce/index.js'
+import { readSettings, type Settings } from '../config.js'
+import { canonicalMessage } from '../smtp/index.js'
+import {
+  type Database,
+  findSuppression,
+  liftSuppression,
+  migrateToLatest,
+  openDatabase,
+  type Suppression,
+  type SuppressionReason,
+  storeMessage,
+  suppressLastingly,
+} from '../store/index.js'
+import type { Progress } from '../workflows/retry-bounced-message.js'
+
+/** The public contract's names: other languages start it by these. */
+export const TASK_QUEUE = 'softbounce'
+export const WORKFLOW_TYPE = 'retryBouncedMessage'
+
+/** Who is to be retried, and what the notification said. */
+export interface BounceOf extends Bounce, Pick<BouncedMessage, 'sender' | 'recipient'> {
+  /** Default: the message's own Message-ID. */
+  readonly messageId?: string
+}
+
+/** What may be said of a retry beside the bounce; the fields of BouncedMessage. */
+export type RetryOptions = Pick<BouncedMessage, 'destination' | 'schedule' | 'retriesSoFar' | 'urgent' | 'deliverBy'>
+
+/** A retry that was started, or that the bounce was told to. */
+export interface StartedRetry {
+  readonly workflowId: string
+  readonly runId: string
+  /** Waits for the end. Rejects where it failed, or was cancelled. */
+  result(): Promise<RetryResult>
+}
+
+/** Where a retry stands. */
+export interface RetryStanding {
+  readonly workflowId: string
+  readonly runId: string
+  /** Temporal's status of the last run: RUNNING, COMPLETED, FAILED, CANCELLED, TERMINATED … */
+  readonly status: string
+  readonly startedAt: Date
+  readonly closedAt: Date | null
+  readonly summary: string | null
+  /** Null where no worker answers. */
+  readonly progress: Progress | null
+  /** Of a completed one. */
+  readonly result: RetryResult | null
+  /** Why an activity of it is being tried again, where one is. */
+  readonly trouble: { readonly text: string; readonly attempt: number; readonly nextAttemptAt: Date | null } | null
+}
+
+export interface ClientOptions {
+  /** Default: connected by Temporal's own profile file and environment variables. */
+  readonly temporal?: Client
+  /** Default: opened by DATABASE_URL. */
+  readonly database?: Database
+  readonly settings?: Settings
+}
+
+/** Message and recipient, or the workflow ID that stands for both. */
+export type RetryRef = { readonly recipient: string; readonly messageId: string } | { readonly workflowId: string }
+
+const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
+
+export class SoftbounceClient {
+  readonly #temporal: Client
+  readonly #database: Database
+  readonly #close: () => Promise<void>
+
+  private constructor(temporal: Client, database: Database, close: () => Promise<void>) {
+    this.#temporal = temporal
+    this.#database = database
+    this.#close = close
+  }
+
+  /**
+   * Connects to Temporal and the database.
+   * @throws WrongSettings, or an Error that says what could not be reached.
+   */
+  static async connect(options: ClientOptions = {}): Promise<SoftbounceClient> {
+    const settings = options.settings ?? (options.database === undefined ? readSettings() : undefined)
+    const database = options.database ?? openDatabase((settings as Settings).databaseUrl)
+    const closers: (() => Promise<void>)[] = options.database === undefined ? [() => database.close()] : []
+    try {
+      await migrateToLatest(database.db, database.kind)
+      let temporal = options.temporal
+      if (temporal === undefined) {
+        const { connectionOptions, namespace } = loadClientConnectConfig()
+        const connection = await Connection.connect(connectionOptions)
+        closers.push(() => connection.close())
+        temporal = new Client({ connection, ...(namespace === undefined ? {} : { namespace }) })
+      }
+      return new SoftbounceClient(temporal, database, async () => {
+        for (const close of closers) await close()
+      })
+    } catch (error) {
+      for (const close of closers) await close()
+      throw error
+    }
+  }
+
+  /** Closes what `connect` opened. */
+  close(): Promise<void> {
+    return this.#close()
+  }
+
+  /** The workflow ID of a message and recipient. */
+  static workflowId(recipient: string, messageId: string): string {
+    return workflowIdOf(recipient, messageId, sha256)
+  }
+
+  /**
+   * Keeps the message, and starts its retries, or tells the bounce to those that are open already. A bounce that is not newer than the
+   * last logged attempt changes nothing.
+   * @param message the original as it was sent (RFC 5322 bytes).
+   * @throws UnsendableMessage where it cannot be sent as it is; Error naming every field of the bounce that is wrong.
+   */
+  async retry(message: Uint8Array | string, bounce: BounceOf, options: RetryOptions = {}): Promise<StartedRetry> {
+    const content = canonicalMessage(typeof message === 'string' ? Buffer.from(message, 'utf8') : message)
+    const { messageId: given, sender, recipient, ...report } = bounce
+    const messageId = messageIdKey(given ?? (await messageIdOf(content)))
+    const input = { messageId, sender, recipient, bounce: report, ...options }
+    const checked = checkBouncedMessage({ ...input, message: { stored: 'checked before it is stored' } })
+    if ('faults' in checked) throw new Error(`the bounce of ${messageId} cannot be retried: ${checked.faults.join('; ')}`)
+    const stored = await storeMessage(this.#database.db, content, new Date())
+    const workflowId = SoftbounceClient.workflowId(recipient, messageId)
+    const handle = await this.#temporal.workflow.signalWithStart(WORKFLOW_TYPE, {
+      taskQueue: TASK_QUEUE,
+      workflowId,
+      workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
+      args: [{ ...input, message: { stored } } satisfies BouncedMessage],
+      signal: 'bouncedAgain',
+      signalArgs: [report],
+      staticSummary: `${report.status} for ${addressKey(recipient)}`,
+    })
+    return { workflowId, runId: handle.signaledRunId, result: () => handle.result() as Promise<RetryResult> }
+  }
+
+  /** Where the retries of a message for a recipient stand; null where there are none. */
+  async get(recipient: string, messageId: string): Promise<RetryStanding | null> {
+    return this.getById(SoftbounceClient.workflowId(recipient, messageId))
+  }
+
+  /** The same by the workflow ID. */
+  async getById(workflowId: string): Promise<RetryStanding | null> {
+    const handle = this.#temporal.workflow.getHandle(workflowId)
+    try {
+      const description = await handle.describe()
+      const status = description.status.name
+      const pending = (description.raw.pendingActivities ?? []).find((activity) => activity.lastFailure != null)
+      const seconds = Number(pending?.scheduledTime?.seconds ?? 0)
+      return {
+        workflowId,
+        runId: description.runId,
+        status,
+        startedAt: description.startTime,
+        closedAt: description.closeTime ?? null,
+        summary: (await description.staticSummary()) ?? null,
+        progress: await this.#progress(workflowId),
+        result: status === 'COMPLETED' ? ((await handle.result()) as RetryResult) : null,
+        trouble:
+          pending === undefined
+            ? null
+            : {
+                text: pending.lastFailure?.message ?? '',
+                attempt: pending.attempt ?? 1,
+                nextAttemptAt: seconds === 0 ? null : new Date(seconds * 1000),
+              },
+      }
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return null
+      throw error
+    }
+  }
+
+  /** The retries that are open, newest first: all, or those of a recipient. */
+  async *list(recipient?: string): AsyncGenerator<{ workflowId: string; runId: string; status: string; startedAt: Date }> {
+    const query =
+      recipient === undefined
+        ? `WorkflowType = '${WORKFLOW_TYPE}' AND ExecutionStatus = 'Running'`
+        : `WorkflowType = '${WORKFLOW_TYPE}' AND WorkflowId STARTS_WITH ${quoted(idPrefix(recipient))}`
+    for await (const execution of this.#temporal.workflow.list({ query }))
+      yield { workflowId: execution.workflowId, runId: execution.runId, status: execution.status.name, startedAt: execution.startTime }
+  }
+
+  async #progress(workflowId: string): Promise<Progress | null> {
+    try {
+      return await this.#temporal.withDeadline(Date.now() + QUERY_WITHIN_MS, () =>
+        this.#temporal.workflow.getHandle(workflowId).query<Progress>('progress'),
+      )
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) throw error
+      return null
+    }
+  }
+
+  /** Sends the retry that waits now. With `retry`, only while that one waits. */
+  retryNow(ref: RetryRef, retry?: number): Promise<void> {
+    return this.#handle(ref).signal('retryNow', retry === undefined ? {} : { retry })
+  }
+
+  /** Stops retrying, and suppresses the address now. */
+  giveUp(ref: RetryRef): Promise<void> {
+    return this.#handle(ref).signal('giveUp')
+  }
+
+  /** Stops retrying; nobody is suppressed. */
+  async cancel(ref: RetryRef): Promise<void> {
+    await this.#handle(ref).cancel()
+  }
+
+  /** The active suppression of an address, or null. */
+  isSuppressed(address: string): Promise<Suppression | null> {
+    return findSuppression(this.#database.db, addressKey(address), new Date())
+  }
+
+  /**
+   * Takes an address off the active list by hand.
+   * @param until when it lapses; until it is lifted when left out.
+   */
+  suppress(
+    address: string,
+    by: string,
+    options: { until?: Date; reason?: Exclude<SuppressionReason, 'unavailable'>; note?: string } = {},
+  ): Promise<void> {
+    const cause = { status: null, reply: options.note ?? null, by, destination: null }
+    return this.#database.db
+      .transaction()
+      .execute((tx) => suppressLastingly(tx, addressKey(address), options.reason ?? 'manual', cause, new Date(), options.until ?? null))
+  }
+
+  /** Puts an address back on the active list; false where it was not off. */
+  unsuppress(address: string, by: string): Promise<boolean> {
+    return this.#database.db.transaction().execute((tx) => liftSuppression(tx, addressKey(address), by, new Date()))
+  }
+
+  #handle(ref: RetryRef) {
+    return this.#temporal.workflow.getHandle(
+      'workflowId' in ref ? ref.workflowId : SoftbounceClient.workflowId(ref.recipient, ref.messageId),
+    )
+  }
+}
+
+const QUERY_WITHIN_MS = 3000
+
+/** What the workflow IDs of a recipient begin with. */
+function idPrefix(recipient: string): string {
+  const id = SoftbounceClient.workflowId(recipient, 'x')
+  return id.slice(0, id.lastIndexOf('/') + 1)
+}
+
+/** A text in a list query; its escape is the backslash. */
+function quoted(text: string): string {
+  return `'${text.replace(/\\/g, '\\\\').replace(/'/g, "\\'")}'`
+}
+
+async function messageIdOf(content: Buffer): Promise<string> {
+  const end = content.indexOf('\r\n\r\n')
+  const { messageId } = await PostalMime.parse(end < 0 ? content : content.subarray(0, end + 4))
+  if (messageId === undefined || messageId.trim() === '') throw new Error('the message has no Message-ID; pass messageId')
+  return messageId
+}

@@ -1,0 +1,109 @@
+/** Filters a list of addresses against the suppressions: a text with one address a line, or CSV with a named column; any length, constant memory. */
+
+import { once } from 'node:events'
+import type { Readable, Writable } from 'node:stream'
+import { parse as parseCsv } from 'csv-parse'
+import { addressKey } from '../bounce/index.js'
+import { type Database, suppressedAmong } from '../store/index.js'
+
+export interface FilterOptions {
+  /** The CSV column with the address; a text of one address a line when left out. */
+  readonly column?: string
+  /** Keep those that are suppressed instead of those that are not. */
+  readonly onlySuppressed?: boolean
+}
+
+/** How many lines there were, and what became of them. Lines that hold no address are kept, and counted as unreadable. */
+export interface Filtered {
+  readonly lines: number
+  readonly suppressed: number
+  readonly unreadable: number
+}
+
+const BATCH = 2000
+
+interface Row {
+  /** As it was read, with its line end. */
+  readonly text: string
+  /** Folded; null where it holds no address. */
+  readonly key: string | null
+}
+
+/**
+ * Writes the rows that may be mailed to `output`, each as it was read.
+ * @throws Error where the CSV cannot be read, or has no such column.
+ */
+export async function filterList(database: Database, input: Readable, output: Writable, options: FilterOptions = {}): Promise<Filtered> {
+  const counts = { lines: 0, suppressed: 0, unreadable: 0 }
+  const now = new Date()
+  let batch: Row[] = []
+  const flush = async () => {
+    const keys = batch.map((row) => row.key).filter((key) => key !== null)
+    const suppressed = keys.length === 0 ? new Set<string>() : await suppressedAmong(database, keys, now)
+    let kept = ''
+    for (const { text, key } of batch) {
+      counts.lines += 1
+      if (key === null) counts.unreadable += 1
+      const off = key !== null && suppressed.has(key)
+      if (off) counts.suppressed += 1
+      if (options.onlySuppressed ? off : !off) kept += text
+    }
+    batch = []
+    if (kept !== '' && !output.write(kept)) await once(output, 'drain')
+  }
+  const rows = options.column === undefined ? textRows(input) : csvRows(input, output, options.column)
+  for await (const row of rows) {
+    batch.push(row)
+    if (batch.length >= BATCH) await flush()
+  }
+  await flush()
+  return counts
+}
+
+const FAST = /^[a-z0-9._+=-]{1,64}@[a-z0-9-]+(?:\.[a-z0-9-]+)+$/
+
+function keyOf(text: string): string | null {
+  const address = text.trim()
+  // most lines of a list are folded already
+  if (FAST.test(address)) return address
+  try {
+    return addressKey(address)
+  } catch {
+    return null
+  }
+}
+
+async function* textRows(input: Readable): AsyncGenerator<Row> {
+  let rest = ''
+  input.setEncoding('utf8')
+  for await (const chunk of input) {
+    rest += chunk
+    let from = 0
+    for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n', from)) {
+      const text = rest.slice(from, end + 1)
+      from = end + 1
+      if (text.trim() !== '') yield { text, key: keyOf(text) }
+    }
+    rest = rest.slice(from)
+    if (rest.length > 1_000_000) throw new Error('a line of the list is longer than 1,000,000 characters')
+  }
+  if (rest.trim() !== '') yield { text: rest, key: keyOf(rest) }
+}
+
+async function* csvRows(input: Readable, output: Writable, column: string): AsyncGenerator<Row> {
+  const parser = input.pipe(
+    parseCsv({ raw: true, bom: true, relax_column_count: true, skip_empty_lines: true, max_record_size: 1_000_000 }),
+  )
+  input.on('error', (error) => parser.destroy(error))
+  let at = -1
+  for await (const { record, raw } of parser as AsyncIterable<{ record: string[]; raw: string }>) {
+    const text = raw.endsWith('\n') ? raw : `${raw}\n`
+    if (at >= 0) {
+      yield { text, key: keyOf(record[at] ?? '') }
+      continue
+    }
+    at = record.findIndex((name) => name.trim() === column)
+    if (at < 0) throw new Error(`the list has no column "${column}"; its columns are ${record.map((name) => `"${name}"`).join(', ')}`)
+    output.write(text)
+  }
+}

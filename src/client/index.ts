@@ -1,0 +1,18 @@
+/** Start and steer retries from TypeScript; ask and change the suppression list; filter lists. */
+export type { Attempt, Bounce, BouncedMessage, RetryResult } from '../bounce/index.js'
+export { readSettings, type Settings, WrongSettings } from '../config.js'
+export { UnsendableMessage } from '../smtp/index.js'
+export type { Suppression } from '../store/index.js'
+export type { Progress, State } from '../workflows/retry-bounced-message.js'
+export {
+  type BounceOf,
+  type ClientOptions,
+  type RetryOptions,
+  type RetryRef,
+  type RetryStanding,
+  SoftbounceClient,
+  type StartedRetry,
+  TASK_QUEUE,
+  WORKFLOW_TYPE,
+} from './client.js'
+export { type Filtered, type FilterOptions, filterList } from './filter.js'
