@@ -120,7 +120,7 @@ class Attempt {
       return { dialogue: this.#answered(), tlsFailed: false }
     } catch (error) {
       this.#connection.close()
-      const tlsFailed = (error as SmtpError).code === 'ETLS' && !this.#stopped
+      const tlsFailed = !this.#stopped && ((error as SmtpError).code === 'ETLS' || this.#steps.current === 'STARTTLS')
       return { dialogue: this.#failed(error as SmtpError), tlsFailed }
     } finally {
       this.#steps.stop()

@@ -1,0 +1,83 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { effectiveStatus, judgeBounce, parseReply, parseRetryStatuses, saysNoSuchRecipient, statusOfReply } from '../../src/bounce/index.js'
+
+const usual = parseRetryStatuses('4.3.2')
+const verdict = (status: string | undefined, diagnostic?: string, retry = usual) => judgeBounce({ status, diagnostic }, retry).verdict
+
+test('4.3.2 and what means the same is retried', () => {
+  expect(verdict('4.3.2')).toBe('retry')
+  for (const reply of [
+    '421 4.3.2 System not accepting network messages',
+    'smtp; 421 4.3.2 Service not active',
+    '452 4.3.2 Connection rate limit exceeded',
+    '421 mx.example.org shutting down',
+    '421',
+    '453 System not accepting network messages',
+    '450 System not accepting network messages',
+    '421-4.3.2 first line\r\n421 4.3.2 second line',
+  ])
+    expect(verdict(undefined, reply), reply).toBe('retry')
+})
+
+test('a reply that says more than the field wins over it', () => {
+  expect(effectiveStatus('5.0.0', '421 4.3.2 System not accepting network messages')).toBe('4.3.2')
+  expect(effectiveStatus('4.0.0', '421 try later')).toBe('4.3.2')
+  expect(effectiveStatus('4.4.1', '421 4.3.2 x')).toBe('4.4.1')
+  expect(effectiveStatus('nonsense', '550 5.1.1 no such user')).toBe('5.1.1')
+  expect(effectiveStatus('5.0.0', 'no reply at all')).toBe('5.0.0')
+  expect(effectiveStatus(undefined, undefined)).toBeNull()
+})
+
+test('only what is about the recipient suppresses for good', () => {
+  for (const status of ['5.1.1', '5.1.2', '5.1.3', '5.1.6', '5.1.10', '5.2.1']) expect(verdict(status), status).toBe('suppress')
+  for (const status of ['5.1.7', '5.1.8', '5.2.2', '5.3.2', '5.3.4', '5.4.6', '5.6.0', '5.7.1', '5.7.26', '5.0.0'])
+    expect(verdict(status), status).toBe('refuse')
+  expect(verdict(undefined, '521 host takes no mail')).toBe('refuse')
+})
+
+test('other transient statuses are ignored with the setting named, unless they are set to be retried', () => {
+  expect(judgeBounce({ status: '4.2.2' }, usual)).toMatchObject({ verdict: 'ignore', reason: expect.stringContaining('4.3.2') })
+  expect(verdict('4.4.1', undefined, parseRetryStatuses('4.3.2, 4.4.*'))).toBe('retry')
+  expect(verdict('4.2.2', undefined, parseRetryStatuses('4.*'))).toBe('retry')
+  expect(verdict('2.0.0')).toBe('ignore')
+  expect(verdict(undefined)).toBe('ignore')
+})
+
+test('a wrong pattern is refused, and named', () => {
+  for (const text of ['5.3.2', '4', '4.3', '4.3.2,x', '*', '4.3.*2', ''])
+    expect(() => parseRetryStatuses(text), text).toThrow(text === '' ? /default/ : /"/)
+})
+
+test('a permanent status is never retried, whatever is set', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: 99 }), fc.integer({ min: 0, max: 99 }), (subject, detail) => {
+      expect(verdict(`5.${subject}.${detail}`, undefined, parseRetryStatuses('4.*'))).not.toBe('retry')
+    }),
+  )
+})
+
+test('a reply is read with its code, its enhanced code and its text unchanged', () => {
+  expect(parseReply('421 4.3.2 bye')).toEqual({ code: 421, status: '4.3.2', text: '421 4.3.2 bye' })
+  expect(parseReply('550 user unknown')).toEqual({ code: 550, status: null, text: '550 user unknown' })
+  // RFC 2034: the classes must agree
+  expect(parseReply('550 4.1.1 odd').status).toBeNull()
+  expect(parseReply('4.3.2 alone').code).toBe(0)
+  expect(statusOfReply(parseReply('250 fine'))).toBe('2.0.0')
+  expect(statusOfReply(parseReply('550 no'))).toBe('5.0.0')
+  expect(statusOfReply(parseReply('hello'))).toBeNull()
+})
+
+test('a text that denies the recipient is told from one that denies something else', () => {
+  expect(saysNoSuchRecipient('550 Requested action not taken: User Unknown')).toBe(true)
+  expect(saysNoSuchRecipient('550 blocked by policy')).toBe(false)
+})
+
+test('no text makes reading a reply throw', () => {
+  fc.assert(
+    fc.property(fc.string(), (text) => {
+      expect(parseReply(text).text).toBe(text)
+      effectiveStatus(text, text)
+    }),
+  )
+})

@@ -1,0 +1,78 @@
+import { expect, test } from 'vitest'
+import { parseReply, type Stage } from '../../src/bounce/index.js'
+import { judgeDialogue, type SendOutcome } from '../../src/smtp/index.js'
+
+const said = (at: Stage, text: string) => ({ kind: 'reply' as const, at, reply: parseReply(text), mailServer: 'mx.example.org' })
+const judge = (kind: 'system' | 'relay', at: Stage, text: string): SendOutcome => judgeDialogue(said(at, text), { kind })
+const word = (outcome: SendOutcome): string => (outcome.kind === 'rejected' && outcome.lasting ? 'rejected for good' : outcome.kind)
+
+/** Step, reply, what it means from the receiving system, what it means from a relay. */
+const TABLE: readonly (readonly [Stage, string, string, string])[] = [
+  ['banner', '421 4.3.2 System not accepting network messages', 'deferred', 'our trouble'],
+  ['banner', '554 5.7.1 you are blocked', 'rejected', 'our trouble'],
+  ['banner', '521 host takes no mail', 'rejected', 'our trouble'],
+  ['EHLO', '421 4.3.2 busy', 'deferred', 'our trouble'],
+  ['EHLO', '550 5.5.2 bad name', 'rejected', 'our trouble'],
+  ['STARTTLS', '454 4.7.0 TLS not available', 'deferred', 'our trouble'],
+  ['AUTH', '535 5.7.8 wrong password', 'rejected', 'our trouble'],
+  ['AUTH', '454 4.7.0 later', 'deferred', 'our trouble'],
+  ['MAIL', '452 4.3.2 Connection rate limit exceeded', 'deferred', 'our trouble'],
+  ['MAIL', '550 5.1.8 bad sender domain', 'rejected', 'our trouble'],
+  ['MAIL', '553 5.1.7 bad sender', 'rejected', 'our trouble'],
+  ['RCPT', '450 4.2.1 greylisted', 'deferred', 'our trouble'],
+  ['RCPT', '550 5.1.1 no such user', 'rejected for good', 'rejected for good'],
+  ['RCPT', '550 5.1.2 bad domain', 'rejected for good', 'rejected for good'],
+  ['RCPT', '553 5.1.3 bad syntax', 'rejected for good', 'rejected for good'],
+  ['RCPT', '551 5.1.6 has moved', 'rejected for good', 'rejected for good'],
+  ['RCPT', '556 5.1.10 null MX', 'rejected for good', 'rejected for good'],
+  ['RCPT', '550 5.2.1 disabled', 'rejected for good', 'rejected for good'],
+  ['RCPT', '550 user unknown', 'rejected for good', 'rejected for good'],
+  ['RCPT', '551 no such recipient here', 'rejected for good', 'rejected for good'],
+  ['RCPT', '553 invalid recipient', 'rejected for good', 'rejected for good'],
+  ['RCPT', '550 denied', 'rejected', 'rejected'],
+  ['RCPT', '554 user unknown', 'rejected', 'rejected'],
+  ['RCPT', '552 5.2.2 mailbox full', 'rejected', 'rejected'],
+  ['RCPT', '550 5.7.1 relaying denied', 'rejected', 'our trouble'],
+  ['RCPT', '554 relay access denied', 'rejected', 'our trouble'],
+  ['RCPT', '530 5.7.0 authenticate first', 'rejected', 'our trouble'],
+  ['DATA', '451 4.3.0 later', 'deferred', 'our trouble'],
+  ['DATA', '554 5.5.1 no', 'rejected', 'rejected'],
+  ['final dot', '250 2.0.0 queued', 'accepted', 'accepted'],
+  ['final dot', '421 4.3.2 shutting down', 'deferred', 'our trouble'],
+  ['final dot', '552 5.3.4 too big', 'rejected', 'rejected'],
+  ['final dot', '550 5.1.1 said too late to be about one recipient alone', 'rejected', 'rejected'],
+  ['final dot', '550 5.7.26 unauthenticated', 'rejected', 'rejected'],
+]
+
+for (const [at, reply, system, relay] of TABLE)
+  test(`"${reply}" at ${at}: ${system} from the receiving system, ${relay} from a relay`, () => {
+    expect(word(judge('system', at, reply))).toBe(system)
+    expect(word(judge('relay', at, reply))).toBe(relay)
+  })
+
+test('an answer keeps its reply, its step and who gave it', () => {
+  expect(judge('system', 'banner', '421 4.3.2 x')).toEqual({
+    kind: 'deferred',
+    status: '4.3.2',
+    reply: '421 4.3.2 x',
+    stage: 'banner',
+    mailServer: 'mx.example.org',
+  })
+})
+
+test('without a reply: the receiving system answers by refusing or breaking off, a relay that does so is our trouble', () => {
+  const mailServer = 'mx.example.org'
+  const cases = [
+    [{ kind: 'refused', text: 'refused' }, 'deferred', 'our trouble'],
+    [{ kind: 'lost', at: 'MAIL', afterFinalDot: false, text: 'lost' }, 'deferred', 'our trouble'],
+    [{ kind: 'lost', at: 'final dot', afterFinalDot: true, text: 'lost' }, 'ambiguous', 'ambiguous'],
+    [{ kind: 'unreachable', text: 'silent' }, 'unreachable', 'our trouble'],
+    [{ kind: 'local', text: 'no route' }, 'our trouble', 'our trouble'],
+    [{ kind: 'stopped' }, 'stopped', 'stopped'],
+    [{ kind: 'unsupported', status: '5.6.7', text: 'no SMTPUTF8' }, 'rejected', 'rejected'],
+  ] as const
+  for (const [dialogue, system, relay] of cases) {
+    expect(judgeDialogue({ ...dialogue, mailServer }, { kind: 'system' }).kind, JSON.stringify(dialogue)).toBe(system)
+    expect(judgeDialogue({ ...dialogue, mailServer }, { kind: 'relay' }).kind, JSON.stringify(dialogue)).toBe(relay)
+  }
+})

@@ -1,0 +1,83 @@
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { databaseKind, migrateToLatest, openDatabase } from '../../src/store/index.js'
+import { onBothDatabases } from '../support/both-databases.js'
+import { temporaryFolder } from '../support/databases.js'
+
+test('a DATABASE_URL names SQLite or PostgreSQL, and nothing else', () => {
+  expect(databaseKind('file:softbounce.db')).toBe('sqlite')
+  expect(databaseKind('postgres://u:p@h/d')).toBe('postgres')
+  expect(databaseKind('postgresql://h/d')).toBe('postgres')
+  for (const url of ['', 'file:', 'mysql://x', 'softbounce.db', 'postgres://']) expect(databaseKind(url), url).toBeNull()
+  expect(() => openDatabase('mysql://x')).toThrow('DATABASE_URL')
+})
+
+/** Runs a script against dist/ in a process of its own. */
+function inProcess(script: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+      cwd: new URL('../..', import.meta.url),
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    let out = ''
+    child.stdout.on('data', (chunk) => {
+      out += chunk
+    })
+    child.stderr.on('data', (chunk) => {
+      out += chunk
+    })
+    child.once('exit', (code) => (code === 0 ? resolve(out.trim()) : reject(new Error(out))))
+  })
+}
+
+const STORE = "import * as store from './dist/store/index.js'"
+
+test('processes that start at the same moment on one new SQLite file do not fail', async () => {
+  const folder = temporaryFolder()
+  const url = `file:${join(folder.path, 'softbounce.db')}`
+  const script = `${STORE}
+    const d = store.openDatabase(${JSON.stringify(url)})
+    const ran = await store.migrateToLatest(d.db, d.kind)
+    for (let i = 0; i < 50; i += 1) await store.storeMessage(d.db, Buffer.from('m' + i + process.pid), new Date())
+    console.log(ran.length)
+    await d.close()`
+  const ran = await Promise.all(Array.from({ length: 4 }, () => inProcess(script)))
+  expect(ran.map(Number).reduce((a, b) => a + b)).toBe(1)
+  const database = openDatabase(url)
+  expect(await migrateToLatest(database.db, database.kind)).toEqual([])
+  const { n } = await database.db
+    .selectFrom('messages')
+    .select(({ fn }) => fn.countAll<number>().as('n'))
+    .executeTakeFirstOrThrow()
+  expect(Number(n)).toBe(200)
+  await database.close()
+  folder.remove()
+})
+
+onBothDatabases('several processes', (opened) => {
+  test('claim each row once', async () => {
+    const script = `${STORE}
+      const d = store.openDatabase(${JSON.stringify(opened.url)})
+      let won = 0
+      for (let retry = 1; retry <= 40; retry += 1) {
+        const claim = await store.claimAttempt(d.db, { firstRunId: 'shared', retry, workflowId: 'w', messageId: 'm', recipient: 'r', destination: 'd' },
+          String(process.pid), new Date(), new Date(Date.now() + 60000))
+        if (claim.kind === 'claimed') won += 1
+      }
+      console.log(won)
+      await d.close()`
+    const won = await Promise.all(Array.from({ length: 4 }, () => inProcess(script)))
+    expect(won.map(Number).reduce((a, b) => a + b)).toBe(40)
+  })
+
+  test('a failed transaction leaves nothing behind', async () => {
+    const { db } = opened.database
+    const failing = db.transaction().execute(async (tx) => {
+      await tx.insertInto('message_holds').values({ message_key: 'k', first_run_id: 'gone', workflow_id: 'w' }).execute()
+      throw new Error('no')
+    })
+    await expect(failing).rejects.toThrow('no')
+    expect(await db.selectFrom('message_holds').selectAll().where('first_run_id', '=', 'gone').execute()).toEqual([])
+  })
+})
