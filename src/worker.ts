@@ -30,8 +30,8 @@ export function workerOptions(settings: Pick<Settings, 'maxConcurrentSends' | 's
     dataConverter: { payloadConverterPath: PAYLOAD_CONVERTER },
     maxConcurrentActivityTaskExecutions: settings.maxConcurrentSends,
     shutdownGraceTime: settings.shutdownGraceMs,
-    // details and summaries are all that the debugger would be used for
-    showStackTraceSources: false,
+    // a heartbeat carries the answer that was read, so that it is known where the worker dies before the database has it
+    maxHeartbeatThrottleInterval: 1000,
   }
 }
 

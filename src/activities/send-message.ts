@@ -70,7 +70,12 @@ const HEARTBEAT_MS = 5_000
 const SECOND = 1000
 const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
-/** Claims last this long beyond the moment when the reply must have come. */
+/**
+ * Up to the content, a claim only keeps others from trying at the same moment: beginSend asks again before anything is sent. So it may be
+ * short, and a message whose worker died before that is taken up soon.
+ */
+const FIRST_CLAIM_MS = 30 * SECOND
+/** From the content on, a claim lasts this long beyond the moment when the reply must have come. */
 const CLAIM_MARGIN_MS = 5 * SECOND
 /** After a connection lost behind the final dot: time for the other side to finish what it has (RFC 1047). */
 const RESEND_AFTER_MS = MINUTE
@@ -86,7 +91,6 @@ interface Heartbeat {
 /** Sends, or finds out that it was sent. Ends as a failure only for trouble of our own, a claim of another, or a cancellation. */
 export async function sendMessage(order: SendOrder, context: Context, dependencies: Dependencies): Promise<SendResult> {
   const sending = new Sending(order, context, dependencies)
-  sending.heartbeat()
   const beat = setInterval(() => sending.heartbeat(), HEARTBEAT_MS)
   try {
     return await sending.run()
@@ -312,10 +316,8 @@ class Sending {
   }
 
   #takeClaim(): Promise<Claim> {
-    const { timeouts } = this.#dependencies.settings
     const now = this.#now()
-    // up to the content this claim only keeps others from trying at the same moment: beginSend asks again before anything is sent
-    const until = new Date(now.getTime() + timeouts.connectMs + timeouts.bannerMs + CLAIM_MARGIN_MS)
+    const until = new Date(now.getTime() + FIRST_CLAIM_MS)
     return claimAttempt(
       this.#dependencies.database.db,
       {

@@ -33,7 +33,7 @@ import {
   type RetryResult,
 } from '../bounce/index.js'
 import { quickly, refuse, send, suppress } from './activities.js'
-import { details, fairnessKey, plain, type State, timerSummary, utc } from './words.js'
+import { bare, details, fairnessKey, plain, type State, timerSummary, utc } from './words.js'
 
 export type { Attempt, Bounce, BouncedMessage, RetryResult, State }
 
@@ -206,7 +206,7 @@ class Retries {
       retry: this.#retry,
       ...(prepared.deliverByMs === undefined ? {} : { deliverByMs: prepared.deliverByMs }),
     }
-    const summary = `retry ${this.#retry} of ${prepared.delaysMs.length} to ${plain(prepared.recipient)}`
+    const summary = `retry ${this.#retry} of ${prepared.delaysMs.length} to ${bare(prepared.recipient)}`
     const scope = new CancellationScope()
     this.#stopSending = () => scope.cancel()
     try {
@@ -318,7 +318,7 @@ class Retries {
     const last = this.#attempts.at(-1)
     const { bounce } = this.#message
     const suppressed = await CancellationScope.nonCancellable(() =>
-      suppress(`suppress ${plain(prepared.recipient)} for a while`)({
+      suppress(`suppress ${bare(prepared.recipient)} for a while`)({
         ...this.#subject(),
         kind: 'unavailable',
         status: last?.status ?? bounce.status,
@@ -331,7 +331,7 @@ class Retries {
     const note =
       until === undefined
         ? 'A lasting suppression stood already.'
-        : `Until ${utc(Date.parse(until))}; it lapses by itself, and a delivery lifts it.`
+        : `Suppressed until ${utc(Date.parse(until))}; that lapses by itself, and a delivery lifts it.`
     return this.#end(this.#result('suppressed', until === undefined ? {} : { suppressedUntil: until }), note)
   }
 
@@ -341,7 +341,7 @@ class Retries {
     const prepared = this.#prepared as Prepared
     this.#show('suppressing', 'The recipient was rejected.')
     await CancellationScope.nonCancellable(() =>
-      suppress(`suppress ${plain(prepared.recipient)} for good`)({
+      suppress(`suppress ${bare(prepared.recipient)} for good`)({
         ...this.#subject(),
         kind: 'rejected',
         status,

@@ -41,6 +41,11 @@ export function plain(text: string, most = MAX_REPLY): string {
     .replace(/[\\`*_{}[\]()#+!|~$:@]/g, (c) => `&#${c.charCodeAt(0)};`)
 }
 
+/** An address in a summary: shown as it is in one place and as Markdown in another, so that nothing of it may be either's syntax. */
+export function bare(address: string): string {
+  return address.replace(/[^\p{L}\p{N}.@+=_~&'/-]/gu, '?').slice(0, 200)
+}
+
 /** `2026-11-24 14:02:11 UTC`. */
 export function utc(ms: number): string {
   return `${new Date(ms).toISOString().slice(0, 19).replace('T', ' ')} UTC`

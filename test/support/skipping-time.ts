@@ -15,6 +15,7 @@ import {
 } from '../../src/bounce/index.js'
 import { type Path, parseRoutes, type SmtpTimeouts } from '../../src/smtp/index.js'
 import type { Database } from '../../src/store/index.js'
+import { bouncedAgain, retryBouncedMessage } from '../../src/workflows/retry-bounced-message.js'
 import { sqliteDatabase } from './databases.js'
 
 export const HOUR = 3_600_000
@@ -146,7 +147,10 @@ export const MESSAGE = [
 ].join('\r\n')
 
 /** A bounced message; what a test does not name is as usual. */
-export function bounced(bouncedAt: Date, more: Partial<BouncedMessage> & { bounce?: Partial<Bounce> } = {}): BouncedMessage {
+export function bounced(
+  bouncedAt: Date,
+  more: Omit<Partial<BouncedMessage>, 'bounce'> & { bounce?: Partial<Bounce> } = {},
+): BouncedMessage {
   return {
     messageId: 'm1@example.com',
     sender: 'bounces@example.com',
@@ -163,3 +167,46 @@ export function bounced(bouncedAt: Date, more: Partial<BouncedMessage> & { bounc
 }
 
 export const example = (name: string) => readFileSync(fileURLToPath(new URL(`../../examples/${name}`, import.meta.url)))
+
+/** The workflow of a message, started as a plain starter does. */
+export function start(world: World, message: BouncedMessage, workflowId = `bounce/${message.recipient}/${message.messageId}`) {
+  return world.environment.client.workflow.start(retryBouncedMessage, { taskQueue: 'softbounce', workflowId, args: [message] })
+}
+
+/** The workflow of a message, as the client starts it. */
+export function signalWithStart(world: World, message: BouncedMessage, bounce: Bounce = message.bounce) {
+  return world.environment.client.workflow.signalWithStart(retryBouncedMessage, {
+    taskQueue: 'softbounce',
+    workflowId: `bounce/${message.recipient}/${message.messageId}`,
+    args: [message],
+    signal: bouncedAgain,
+    signalArgs: [bounce],
+  })
+}
+
+/** Waits, in real time, until it is so. */
+export async function eventually<T>(
+  look: () => Promise<T | undefined | null | false> | T | undefined | null | false,
+  withinMs = 15_000,
+): Promise<T> {
+  const until = Date.now() + withinMs
+  for (;;) {
+    const found = await look()
+    if (found) return found
+    if (Date.now() > until) throw new Error(`it did not come about within ${withinMs} ms`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+/** The failure's type and text, of a workflow that failed. */
+export async function failureOf(handle: {
+  result(): Promise<unknown>
+}): Promise<{ type: string | undefined; message: string; name: string }> {
+  try {
+    await handle.result()
+  } catch (error) {
+    const { cause } = error as { cause?: Error & { type?: string } }
+    return { type: cause?.type, message: cause?.message ?? String(error), name: cause?.name ?? '' }
+  }
+  throw new Error('the workflow did not fail')
+}

@@ -1,0 +1,171 @@
+/** The real thing: worker processes as `softbounce worker` runs them, on the dev server, each test in a namespace of its own. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { fileURLToPath } from 'node:url'
+import { Client, Connection } from '@temporalio/client'
+import { inject } from 'vitest'
+import { SoftbounceClient } from '../../src/client/index.js'
+import { type Database, migrateToLatest, openDatabase } from '../../src/store/index.js'
+import { sqliteDatabase, temporaryFolder } from './databases.js'
+
+const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+
+/** A worker process. */
+export interface WorkerProcess {
+  readonly pid: number
+  /** What it has logged. */
+  readonly log: () => string
+  /** Resolves with the exit code (or signal) when it has ended. */
+  readonly ended: Promise<number | string>
+  signal(name: NodeJS.Signals): void
+  /** Ends it gracefully. */
+  stop(): Promise<void>
+}
+
+export interface RealWorld {
+  readonly namespace: string
+  readonly temporal: Client
+  readonly client: SoftbounceClient
+  readonly database: Database
+  readonly env: Record<string, string>
+  startWorker(env?: Record<string, string>): Promise<WorkerProcess>
+  /** Runs the command; resolves with what it printed and its exit status. */
+  cli(...args: string[]): Promise<{ status: number; stdout: string; stderr: string }>
+  close(): Promise<void>
+}
+
+/** Timeouts that suit servers on the same machine. */
+export const QUICK_SMTP = {
+  SMTP_CONNECT_TIMEOUT: '2s',
+  SMTP_BANNER_TIMEOUT: '60s',
+  SMTP_GREETING_TIMEOUT: '60s',
+  SMTP_MAIL_TIMEOUT: '60s',
+  SMTP_RCPT_TIMEOUT: '60s',
+  SMTP_DATA_TIMEOUT: '10s',
+  SMTP_BLOCK_TIMEOUT: '2s',
+  SMTP_FINAL_DOT_TIMEOUT: '3s',
+}
+
+const READY_WITHIN_MS = 30_000
+
+/** A namespace, a database and the clients; no worker yet. */
+export async function startRealWorld(env: Record<string, string>, databaseUrl?: string, address = inject('devServer')): Promise<RealWorld> {
+  const namespace = `t-${randomUUID().slice(0, 8)}`
+  const connection = await Connection.connect({ address })
+  await connection.workflowService.registerNamespace({
+    namespace,
+    workflowExecutionRetentionPeriod: { seconds: 86_400 as unknown as Long },
+  })
+  const folder = temporaryFolder()
+  const sqlite = databaseUrl === undefined ? await sqliteDatabase() : null
+  const database = sqlite?.database ?? openDatabase(databaseUrl as string)
+  await migrateToLatest(database.db, database.kind)
+  const temporal = new Client({ connection, namespace })
+  const client = await SoftbounceClient.connect({ temporal, database })
+  const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(TEMPORAL|NODE_OPTIONS|VITEST)/.test(name)))
+  const all = {
+    ...clean,
+    TEMPORAL_CONFIG_FILE: `${folder.path}/none.toml`,
+    TEMPORAL_ADDRESS: address,
+    TEMPORAL_NAMESPACE: namespace,
+    DATABASE_URL: sqlite?.url ?? (databaseUrl as string),
+    EHLO_NAME: 'softbounce.example.com',
+    ...QUICK_SMTP,
+    ...env,
+  } as Record<string, string>
+  const workers: WorkerProcess[] = []
+  await namespaceKnown(temporal)
+  return {
+    namespace,
+    temporal,
+    client,
+    database,
+    env: all,
+    startWorker: async (more = {}) => {
+      const worker = await spawnWorker(folder.path, { ...all, ...more })
+      workers.push(worker)
+      return worker
+    },
+    cli: (...args) => runCli(folder.path, all, args),
+    close: async () => {
+      for (const worker of workers) {
+        worker.signal('SIGKILL')
+        await worker.ended
+      }
+      await client.close()
+      await connection.close()
+      await (sqlite?.close() ?? database.close())
+      folder.remove()
+    },
+  }
+}
+
+type Long = import('long').default
+
+/** A new namespace takes a moment until every part of the server knows it. */
+async function namespaceKnown(temporal: Client): Promise<void> {
+  const until = Date.now() + READY_WITHIN_MS
+  for (;;) {
+    try {
+      for await (const _ of temporal.workflow.list({ query: "WorkflowId = 'none'" })) break
+      await temporal.workflow
+        .getHandle('none')
+        .describe()
+        .catch((error: Error) => {
+          if (!/not found/i.test(error.message) || /namespace/i.test(error.message)) throw error
+        })
+      return
+    } catch (error) {
+      if (Date.now() > until) throw error
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  }
+}
+
+async function spawnWorker(cwd: string, env: Record<string, string>): Promise<WorkerProcess> {
+  const child: ChildProcess = spawn(process.execPath, [CLI, 'worker'], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  let log = ''
+  const ended = new Promise<number | string>((resolve) => child.once('exit', (code, signal) => resolve(code ?? (signal as string))))
+  const worker: WorkerProcess = {
+    pid: child.pid as number,
+    log: () => log,
+    ended,
+    signal: (name) => {
+      if (child.exitCode === null && child.signalCode === null) process.kill(child.pid as number, name)
+    },
+    stop: async () => {
+      worker.signal('SIGTERM')
+      await ended
+    },
+  }
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`the worker was not ready in time: ${log}`)), READY_WITHIN_MS)
+    const hear = (chunk: Buffer) => {
+      log += chunk.toString()
+      if (!log.includes('the worker is ready')) return
+      clearTimeout(timer)
+      resolve()
+    }
+    child.stdout?.on('data', hear)
+    child.stderr?.on('data', hear)
+    ended.then((code) => reject(new Error(`the worker ended with ${code}: ${log}`)))
+  })
+  return worker
+}
+
+/** Runs the command in a folder. */
+export function runCli(cwd: string, env: Record<string, string>, args: readonly string[], input?: string) {
+  return new Promise<{ status: number; stdout: string; stderr: string }>((resolve) => {
+    const child = spawn(process.execPath, [CLI, ...args], { cwd, env, stdio: ['pipe', 'pipe', 'pipe'] })
+    let stdout = ''
+    let stderr = ''
+    child.stdout.on('data', (chunk) => {
+      stdout += chunk
+    })
+    child.stderr.on('data', (chunk) => {
+      stderr += chunk
+    })
+    child.stdin.end(input ?? '')
+    child.once('close', (code) => resolve({ status: code ?? -1, stdout, stderr }))
+  })
+}

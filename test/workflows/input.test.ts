@@ -1,0 +1,179 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { storeMessage } from '../../src/store/index.js'
+import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
+import { bounced, failureOf, MESSAGE, start, startWorld, type World } from '../support/skipping-time.js'
+
+let world: World
+let system: ReceivingSystem
+beforeAll(async () => {
+  system = await startReceivingSystem()
+  world = await startWorld({ settings: { routes: `*=127.0.0.1:${system.port}`, ownSystems: ['mx.example.com', '*.own.example'] } })
+})
+afterAll(async () => {
+  await world.close()
+  await system.close()
+})
+const recipient = () => `u${randomUUID().slice(0, 8)}@example.org`
+const message = async (more: Parameters<typeof bounced>[1] = {}) => bounced(await world.currentTime(), { recipient: recipient(), ...more })
+const raw = (input: unknown, workflowId = `bounce/${randomUUID()}`, options = {}) =>
+  world.environment.client.workflow.start('retryBouncedMessage', { taskQueue: 'softbounce', workflowId, args: [input], ...options })
+
+describe('what is refused ends the workflow at once, with a clear failure', () => {
+  test('a missing field is named', async () => {
+    expect(await failureOf(await raw({ recipient: 'ann@example.org' }))).toMatchObject({
+      type: 'InvalidBouncedMessage',
+      message: expect.stringContaining('messageId is missing; sender is missing; message is missing; bounce is missing'),
+    })
+  })
+
+  test('no argument at all', async () => {
+    const handle = await world.environment.client.workflow.start('retryBouncedMessage', {
+      taskQueue: 'softbounce',
+      workflowId: randomUUID(),
+      args: [],
+    })
+    expect(await failureOf(handle)).toMatchObject({ type: 'InvalidBouncedMessage' })
+  })
+
+  test('the null sender', async () => {
+    expect(await failureOf(await start(world, await message({ sender: '' })))).toMatchObject({
+      message: expect.stringContaining('null sender'),
+    })
+  })
+
+  test('another workflow ID; the right one is named', async () => {
+    const input = await message()
+    const { type, message: text } = await failureOf(await raw(input, 'my-own-id'))
+    expect(type).toBe('InvalidBouncedMessage')
+    expect(text).toContain(`"bounce/${input.recipient}/m1@example.com"`)
+  })
+
+  test('a status that is not retried; the setting is named', async () => {
+    expect(await failureOf(await start(world, await message({ bounce: { status: '4.2.2', diagnostic: '452 4.2.2 full' } })))).toMatchObject(
+      {
+        type: 'InvalidBouncedMessage',
+        message: expect.stringContaining('RETRY_STATUSES'),
+      },
+    )
+  })
+
+  test('a bounce from the future', async () => {
+    const bouncedAt = new Date((await world.currentTime()).getTime() + 86_400_000).toISOString()
+    expect(await failureOf(await start(world, await message({ bounce: { bouncedAt } })))).toMatchObject({
+      message: expect.stringContaining('future'),
+    })
+  })
+
+  test('a run or execution timeout that is shorter than the schedule', async () => {
+    for (const timeout of ['workflowRunTimeout', 'workflowExecutionTimeout']) {
+      const input = await message()
+      const handle = await raw(input, `bounce/${input.recipient}/m1@example.com`, { [timeout]: '40 hours' })
+      expect(await failureOf(handle)).toMatchObject({
+        type: 'InvalidBouncedMessage',
+        message: expect.stringContaining('timeout of 1 d 16 h'),
+      })
+    }
+    const input = await message()
+    const enough = await raw(input, `bounce/${input.recipient}/m1@example.com`, { workflowRunTimeout: '50 hours' })
+    expect(await enough.result()).toMatchObject({ outcome: 'delivered' })
+  })
+
+  test('an inline message over 128 KiB', async () => {
+    const long = `From: a@example.com\r\n\r\n${'x'.repeat(70).concat('\r\n').repeat(1900)}`
+    expect(await failureOf(await start(world, await message({ message: { raw: long } })))).toMatchObject({ type: 'MessageTooLarge' })
+    expect(
+      await failureOf(await start(world, await message({ message: { rawBase64: Buffer.from(long).toString('base64') } }))),
+    ).toMatchObject({ type: 'MessageTooLarge' })
+  })
+
+  test('a key that the message store does not have', async () => {
+    expect(await failureOf(await start(world, await message({ message: { stored: 'sha256-none' } })))).toMatchObject({
+      type: 'MessageNotFound',
+      message: expect.stringContaining('sha256-none'),
+    })
+  })
+
+  test('a message that SMTP cannot carry', async () => {
+    for (const text of ['no header', 'From: a@b\r\n\r\na\0b', `From: a@b\r\n\r\n${'x'.repeat(2000)}`])
+      expect(await failureOf(await start(world, await message({ message: { raw: text } })))).toMatchObject({
+        type: 'InvalidBouncedMessage',
+      })
+  })
+
+  test('a payload that is not JSON', async () => {
+    const { workflowService } = world.environment.connection
+    const workflowId = randomUUID()
+    await workflowService.startWorkflowExecution({
+      namespace: 'default',
+      workflowId,
+      workflowType: { name: 'retryBouncedMessage' },
+      taskQueue: { name: 'softbounce' },
+      requestId: randomUUID(),
+      input: { payloads: [{ metadata: { encoding: Buffer.from('binary/encrypted') }, data: Buffer.from('secret') }] },
+    })
+    const handle = world.environment.client.workflow.getHandle(workflowId)
+    expect(await failureOf(handle)).toMatchObject({ type: 'InvalidBouncedMessage', message: expect.stringContaining('binary/encrypted') })
+  })
+})
+
+describe('what is taken', () => {
+  test('any bytes as base64', async () => {
+    const bytes = Buffer.from('From: a@example.com\r\n\r\nlatin1: \xe4\xf6\r\n', 'latin1')
+    system.taken.length = 0
+    expect(await (await start(world, await message({ message: { rawBase64: bytes.toString('base64') } }))).result()).toMatchObject({
+      outcome: 'delivered',
+    })
+    expect(system.taken[0]?.content.equals(bytes)).toBe(true)
+  })
+
+  test('a stored message of any size', async () => {
+    const large = Buffer.from(`From: a@example.com\r\n\r\n${'x'.repeat(70).concat('\r\n').repeat(20_000)}`)
+    const stored = await storeMessage(world.database.db, large, new Date())
+    system.taken.length = 0
+    expect(await (await start(world, await message({ message: { stored } }))).result()).toMatchObject({ outcome: 'delivered' })
+    expect(system.taken[0]?.content.equals(large)).toBe(true)
+  })
+
+  test('Bcc and Return-Path are not passed on', async () => {
+    system.taken.length = 0
+    await (
+      await start(world, await message({ message: { raw: `Return-Path: <x@example.com>\r\nBcc: eve@example.net\r\n${MESSAGE}` } }))
+    ).result()
+    expect(system.taken[0]?.content.toString()).toBe(MESSAGE)
+  })
+
+  test('international addresses, the recipient in the envelope as it was written', async () => {
+    system.taken.length = 0
+    const input = await message({ recipient: `Jörg${Date.now()}@Bücher.example` })
+    const workflowId = `bounce/jörg${input.recipient.slice(4, -15)}@xn--bcher-kva.example/m1@example.com`
+    expect(await (await start(world, input, workflowId)).result()).toMatchObject({ outcome: 'delivered' })
+    expect(system.taken[0]?.to[0]).toMatch(/^Jörg\d+@/)
+  })
+})
+
+describe('the destination', () => {
+  const destinationOf = async (more: Parameters<typeof bounced>[1]) => {
+    const input = await message(more)
+    await (await start(world, input)).result()
+    const row = await world.database.db
+      .selectFrom('attempts')
+      .select('destination')
+      .where('recipient', '=', input.recipient)
+      .executeTakeFirstOrThrow()
+    return row.destination
+  }
+
+  test('is the registrable domain of the remote MTA, else the recipient’s domain', async () => {
+    expect(await destinationOf({ bounce: { remoteMta: 'mx1.mail.provider.co.uk' } })).toBe('provider.co.uk')
+    expect(await destinationOf({ bounce: { remoteMta: 'dns; MX1.Provider.example.NET (192.0.2.1)' } })).toBe('example.net')
+    expect(await destinationOf({ bounce: { remoteMta: '192.0.2.1' } })).toBe('example.org')
+    expect(await destinationOf({})).toBe('example.org')
+    expect(await destinationOf({ destination: 'Given.Example', bounce: { remoteMta: 'mx.other.example' } })).toBe('given.example')
+  })
+
+  test('is never a system of our own', async () => {
+    expect(await destinationOf({ bounce: { remoteMta: 'mx.example.com' } })).toBe('example.org')
+    expect(await destinationOf({ bounce: { remoteMta: 'out1.own.example' } })).toBe('example.org')
+  })
+})

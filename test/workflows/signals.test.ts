@@ -1,0 +1,178 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { findSuppression } from '../../src/store/index.js'
+import { bouncedAgain, giveUp, progress, retryNow } from '../../src/workflows/retry-bounced-message.js'
+import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
+import { bounced, eventually, HOUR, signalWithStart, start, startWorld, type World } from '../support/skipping-time.js'
+
+const NOT_NOW = '421 4.3.2 System not accepting network messages'
+let world: World
+let system: ReceivingSystem
+let n = 0
+beforeAll(async () => {
+  system = await startReceivingSystem()
+  world = await startWorld({ settings: { routes: `*=127.0.0.1:${system.port}` } })
+})
+afterAll(async () => {
+  await world.close()
+  await system.close()
+})
+beforeEach(() => {
+  n += 1
+  system.say = { banner: () => NOT_NOW }
+  system.taken.length = 0
+  system.connections.length = 0
+})
+const person = () => `bob${n}@example.org`
+const listed = () => findSuppression(world.database.db, person(), world.now())
+const message = async (more: Parameters<typeof bounced>[1] = {}) => bounced(await world.currentTime(), { recipient: person(), ...more })
+type Handle = Awaited<ReturnType<typeof start>>
+const waits = (handle: Handle, retry: number) =>
+  eventually(async () => {
+    const standing = await handle.query(progress)
+    return standing.state === 'waiting' && standing.retry === retry ? standing : undefined
+  })
+
+describe('retryNow', () => {
+  test('sends the retry that waits, and the next delay counts from it', async () => {
+    const handle = await start(world, await message())
+    await waits(handle, 1)
+    const now = (await world.currentTime()).getTime()
+    await handle.signal(retryNow)
+    const standing = await waits(handle, 2)
+    expect(standing).toMatchObject({ of: 4, lastAttempt: { retry: 1, outcome: 'deferred', reply: NOT_NOW } })
+    const due = Date.parse(standing.nextRetryAt ?? '') - now
+    expect(due).toBeGreaterThanOrEqual(4 * HOUR)
+    expect(due).toBeLessThan(4.3 * HOUR)
+    expect(system.connections).toHaveLength(1)
+    await handle.cancel()
+  })
+
+  test('twice within a second still sends one', async () => {
+    const handle = await start(world, await message())
+    await waits(handle, 1)
+    await handle.signal(retryNow)
+    await waits(handle, 2)
+    await handle.signal(retryNow)
+    await handle.signal(retryNow)
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    expect(system.connections).toHaveLength(1)
+    // later it is another press
+    await world.environment.sleep('1 minute')
+    await handle.signal(retryNow)
+    await waits(handle, 3)
+    expect(system.connections).toHaveLength(2)
+    await handle.cancel()
+  })
+
+  test('that names a retry acts only while that one waits, and is never kept for later', async () => {
+    const handle = await start(world, await message())
+    await waits(handle, 1)
+    await handle.signal(retryNow, { retry: 2 })
+    await handle.signal(retryNow, { retry: 1 })
+    await waits(handle, 2)
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    expect(system.connections).toHaveLength(1)
+    // two in a row that name their retries are two wishes
+    await handle.signal(retryNow, { retry: 2 })
+    await waits(handle, 3)
+    expect(system.connections).toHaveLength(2)
+    await handle.cancel()
+  })
+})
+
+describe('giveUp', () => {
+  test('suppresses now', async () => {
+    const handle = await start(world, await message())
+    await waits(handle, 1)
+    await handle.signal(giveUp)
+    expect(await handle.result()).toMatchObject({ outcome: 'suppressed', retries: 0, suppressedUntil: expect.any(String) })
+    expect(await listed()).toMatchObject({ reason: 'unavailable' })
+    expect(system.connections).toHaveLength(0)
+  })
+
+  test('that comes with the start does so too', async () => {
+    const input = await message()
+    const handle = await world.environment.client.workflow.signalWithStart('retryBouncedMessage', {
+      taskQueue: 'softbounce',
+      workflowId: `bounce/${person()}/m1@example.com`,
+      args: [input],
+      signal: giveUp,
+      signalArgs: [],
+    })
+    expect(await handle.result()).toMatchObject({ outcome: 'suppressed', retries: 0 })
+  })
+
+  test('does not wait for trouble of our own to end', async () => {
+    const { paths } = world.settings
+    world.settings = { ...world.settings, paths: { routes: [], relay: null } }
+    const handle = await start(world, await message())
+    await waits(handle, 1)
+    await handle.signal(retryNow)
+    await eventually(async () => (await handle.query(progress)).state === 'sending')
+    await handle.signal(giveUp)
+    expect(await handle.result()).toMatchObject({ outcome: 'suppressed', retries: 0 })
+    world.settings = { ...world.settings, paths }
+  })
+})
+
+describe('bouncedAgain', () => {
+  const again = async (status: string, more = {}) => ({ status, bouncedAt: (await world.currentTime()).toISOString(), ...more })
+
+  test('with the start is the same bounce, and counts once', async () => {
+    const handle = await signalWithStart(world, await message())
+    await waits(handle as unknown as Handle, 1)
+    expect(await handle.result()).toMatchObject({ outcome: 'suppressed', retries: 4 })
+    expect(system.connections).toHaveLength(4)
+  })
+
+  test('before the next retry is a late notice: it counts nothing', async () => {
+    const handle = await start(world, await message())
+    const { nextRetryAt } = await waits(handle, 1)
+    for (const status of ['4.3.2', '4.4.1', '2.0.0']) await handle.signal(bouncedAgain, await again(status))
+    await handle.signal(bouncedAgain, await again('4.3.2', { action: 'delayed' }))
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    expect(await handle.query(progress)).toMatchObject({ state: 'waiting', retry: 1, nextRetryAt, lastAttempt: null })
+    expect(await handle.result()).toMatchObject({ retries: 4 })
+  })
+
+  test('that says that the recipient is gone ends it, and suppresses for good', async () => {
+    const handle = await start(world, await message())
+    await waits(handle, 1)
+    await handle.signal(bouncedAgain, await again('5.1.1', { diagnostic: '550 5.1.1 no such user' }))
+    expect(await handle.result()).toMatchObject({ outcome: 'rejected', retries: 0 })
+    expect(await listed()).toMatchObject({ reason: 'rejected', until: null })
+  })
+
+  test('that says that the message is refused ends it, and suppresses nobody', async () => {
+    const handle = await start(world, await message())
+    await waits(handle, 1)
+    await handle.signal(bouncedAgain, await again('5.7.1'))
+    expect(await handle.result()).toMatchObject({ outcome: 'rejected', retries: 0 })
+    expect(await listed()).toBeNull()
+  })
+
+  test('that cannot be read changes nothing', async () => {
+    const handle = await start(world, await message())
+    const { nextRetryAt } = await waits(handle, 1)
+    for (const nonsense of [null, 'x', {}, { status: '5.1.1' }, { status: 'bad', bouncedAt: 'bad' }])
+      await handle.signal('bouncedAgain', nonsense)
+    await handle.signal('bouncedAgain')
+    await handle.signal('retryNow', 'nonsense')
+    await handle.signal('retryNow', null)
+    await eventually(() => system.connections.length === 1)
+    expect(nextRetryAt).not.toBeNull()
+    expect((await waits(handle, 2)).lastAttempt).toMatchObject({ outcome: 'deferred' })
+    await handle.cancel()
+  })
+})
+
+test('progress tells where it stands', async () => {
+  const input = await message()
+  const handle = await start(world, input)
+  const standing = await waits(handle, 1)
+  expect(standing).toEqual({ retry: 1, of: 4, state: 'waiting', nextRetryAt: expect.any(String), lastAttempt: null })
+  const due = Date.parse(standing.nextRetryAt ?? '') - Date.parse(input.bounce.bouncedAt)
+  expect(due).toBeGreaterThanOrEqual(HOUR)
+  await handle.result()
+  expect(await handle.query(progress)).toMatchObject({ state: 'suppressed', retry: 5, of: 4, nextRetryAt: null, lastAttempt: { retry: 4 } })
+})
