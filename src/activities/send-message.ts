@@ -74,7 +74,7 @@ const HOUR = 60 * MINUTE
  * Up to the content, a claim only keeps others from trying at the same moment: beginSend asks again before anything is sent. So it may be
  * short, and a message whose worker died before that is taken up soon.
  */
-const FIRST_CLAIM_MS = 30 * SECOND
+const FIRST_CLAIM_MS = 20 * SECOND
 /** From the content on, a claim lasts this long beyond the moment when the reply must have come. */
 const CLAIM_MARGIN_MS = 5 * SECOND
 /** After a connection lost behind the final dot: time for the other side to finish what it has (RFC 1047). */

@@ -22,7 +22,7 @@ const DATABASE: ActivityOptions = {
 }
 
 /** Longer than the longest dialogue that the settings allow; a dead worker is noticed by its heartbeat. */
-const SEND: ActivityOptions = { ...DATABASE, startToCloseTimeout: '12h', heartbeatTimeout: '30s' }
+const SEND: ActivityOptions = { ...DATABASE, startToCloseTimeout: '12h', heartbeatTimeout: '20s' }
 
 export const send = (summary: string, fairnessKey: string) =>
   proxyActivities<Activities>({ ...SEND, summary, priority: { fairnessKey } }).sendMessage

@@ -52,10 +52,6 @@ test('a whole life, suppressed, is at most 60 events, with its search attributes
     .filter((data) => data != null)
     .map((data) => JSON.parse(Buffer.from(data).toString()))
   expect(summaries).toEqual(
-    expect.arrayContaining([
-      'retry 2, 2 s after retry 1',
-      'retry 2 of 4 to ann@example.org',
-      'suppress ann@example.org for a while',
-    ]),
+    expect.arrayContaining(['retry 2, 2 s after retry 1', 'retry 2 of 4 to ann@example.org', 'suppress ann@example.org for a while']),
   )
 })

@@ -1,0 +1,213 @@
+/** Whatever dies on the way: workers killed and frozen at each moment, the database away, everything in real time and with real parts. */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { progress } from '../../src/workflows/retry-bounced-message.js'
+import { type Postgres, startPostgres, withoutPostgres } from '../support/databases.js'
+import { type RealWorld, startRealWorld } from '../support/real-time.js'
+import { polite, startReceivingSystem, startScript } from '../support/receiving-system.js'
+import { eventually, MESSAGE } from '../support/skipping-time.js'
+
+const NOT_NOW = '421 4.3.2 System not accepting network messages'
+const LONG = 180_000
+const closers: (() => Promise<void>)[] = []
+afterAll(async () => {
+  for (const close of closers.splice(0).reverse()) await close()
+})
+
+async function realWorld(env: Record<string, string>, databaseUrl?: string): Promise<RealWorld> {
+  const world = await startRealWorld(env, databaseUrl)
+  closers.push(world.close)
+  return world
+}
+
+async function play(...args: Parameters<typeof startScript>) {
+  const script = await startScript(...args)
+  closers.push(script.close)
+  return script
+}
+
+const retry = (world: RealWorld, schedule: string[], recipient = 'ann@example.org') =>
+  world.client.retry(
+    MESSAGE,
+    {
+      sender: 'bounces@example.com',
+      recipient,
+      status: '4.3.2',
+      bouncedAt: new Date().toISOString(),
+      diagnostic: NOT_NOW,
+    },
+    { schedule },
+  )
+const messages = (script: { heard: string[] }) => script.heard.filter((line) => line === 'Message-ID: <m1@example.com>').length
+const standing = (world: RealWorld, workflowId: string) => world.temporal.workflow.getHandle(workflowId).query(progress)
+
+describe.concurrent('promise 1: a worker that dies loses nothing', () => {
+  test('SIGKILL while the retry waits', { timeout: LONG }, async () => {
+    const system = await startReceivingSystem()
+    closers.push(system.close)
+    const world = await realWorld({ ROUTES: `*=127.0.0.1:${system.port}` })
+    const first = await world.startWorker()
+    const { workflowId, result } = await retry(world, ['3s'])
+    await eventually(async () => (await standing(world, workflowId)).state === 'waiting')
+    first.signal('SIGKILL')
+    await first.ended
+    await world.startWorker()
+    expect(await result()).toMatchObject({ outcome: 'delivered', retries: 1 })
+    expect(system.taken).toHaveLength(1)
+  })
+
+  test('SIGKILL before the message was sent: it is sent once, and nothing is in doubt', { timeout: LONG }, async () => {
+    let killed = false
+    const script = await play((line) => (line.startsWith('RCPT') && !killed ? undefined : polite(line)))
+    const world = await realWorld({ ROUTES: `*=127.0.0.1:${script.port}` })
+    const first = await world.startWorker()
+    const { result } = await retry(world, ['1s'])
+    await eventually(() => script.heard.some((line) => line.startsWith('RCPT')))
+    first.signal('SIGKILL')
+    await first.ended
+    killed = true
+    await world.startWorker()
+    const ended = await result()
+    expect(ended).toMatchObject({ outcome: 'delivered', confirmed: true, retries: 1 })
+    expect(ended.attempts[0]?.maybeDelivered).toBeUndefined()
+    expect(messages(script)).toBe(1)
+  })
+
+  test('SIGKILL with the reply in flight: the message is sent again, and said to be in doubt', { timeout: LONG }, async () => {
+    let killed = false
+    const script = await play((line) => (line === '.' && !killed ? undefined : polite(line)))
+    const world = await realWorld({ ROUTES: `*=127.0.0.1:${script.port}` })
+    const first = await world.startWorker()
+    const { result } = await retry(world, ['1s'])
+    await eventually(() => script.heard.includes('.'))
+    first.signal('SIGKILL')
+    await first.ended
+    killed = true
+    await world.startWorker()
+    expect(await result()).toMatchObject({ outcome: 'delivered', retries: 1, attempts: [{ maybeDelivered: true }] })
+    expect(messages(script)).toBe(2)
+  })
+
+  test('SIGSTOP in the dialogue, continued later: one send', { timeout: LONG }, async () => {
+    const held: (() => void)[] = []
+    const script = await play((line, socket, connection) => {
+      if (!line.startsWith('RCPT') || connection > 1) return polite(line)
+      held.push(() => socket.write('250 2.1.5 Ok\r\n'))
+      return undefined
+    })
+    // long enough that the dialogue is still open when the worker wakes up
+    const world = await realWorld({ ROUTES: `*=127.0.0.1:${script.port}`, SMTP_RCPT_TIMEOUT: '10m' })
+    // with its one slot taken it polls for no other activity, which it would keep from the worker that is awake
+    const frozen = await world.startWorker({ MAX_CONCURRENT_SENDS: '1' })
+    const { result } = await retry(world, ['1s'])
+    await eventually(() => held.length === 1)
+    frozen.signal('SIGSTOP')
+    await world.startWorker()
+    expect(await result()).toMatchObject({ outcome: 'delivered', retries: 1 })
+    expect(messages(script)).toBe(1)
+    // its reply is there the moment it wakes up
+    held[0]?.()
+    frozen.signal('SIGCONT')
+    await new Promise((resolve) => setTimeout(resolve, 4000))
+    expect(messages(script)).toBe(1)
+    frozen.signal('SIGKILL')
+  })
+
+  test('SIGTERM finishes the transaction under way', { timeout: LONG }, async () => {
+    const late: (() => void)[] = []
+    const script = await play((line, socket) => {
+      if (line !== '.') return polite(line)
+      late.push(() => socket.write('250 2.0.0 taken\r\n'))
+      return undefined
+    })
+    const world = await realWorld({ ROUTES: `*=127.0.0.1:${script.port}`, SHUTDOWN_GRACE: '20s' })
+    const worker = await world.startWorker()
+    const { result } = await retry(world, ['1s'])
+    await eventually(() => late.length === 1)
+    worker.signal('SIGTERM')
+    await new Promise((resolve) => setTimeout(resolve, 1000))
+    late[0]?.()
+    expect(await worker.ended).toBe(0)
+    expect(worker.log()).toContain('the worker has stopped')
+    await world.startWorker()
+    const ended = await result()
+    expect(ended).toMatchObject({ outcome: 'delivered' })
+    expect(ended.attempts[0]?.maybeDelivered).toBeUndefined()
+    expect(messages(script)).toBe(1)
+  })
+})
+
+describe.skipIf(withoutPostgres !== null)(`the database${withoutPostgres === null ? '' : ` (skipped: ${withoutPostgres})`}`, () => {
+  let postgres: Postgres
+  beforeAll(async () => {
+    postgres = await startPostgres()
+  })
+  afterEach(() => postgres.start().catch(() => {}))
+  afterAll(() => postgres.remove())
+
+  test('promise 3: away for a while holds everything, loses nothing, and uses up no retry', { timeout: LONG }, async () => {
+    const system = await startReceivingSystem()
+    closers.push(system.close)
+    const world = await realWorld({ ROUTES: `*=127.0.0.1:${system.port}` }, postgres.url)
+    await world.startWorker()
+    const waiting = await retry(world, ['4s'])
+    await eventually(async () => (await standing(world, waiting.workflowId)).state === 'waiting')
+    await postgres.stop()
+    // one that is started while the database is away waits for it, and shows why
+    const input = {
+      messageId: 'm2@example.com',
+      sender: 'bounces@example.com',
+      recipient: 'bob@example.org',
+      message: { raw: MESSAGE },
+      bounce: { status: '4.3.2', bouncedAt: new Date().toISOString() },
+    }
+    const started = await world.temporal.workflow.start('retryBouncedMessage', {
+      taskQueue: 'softbounce',
+      workflowId: 'bounce/bob@example.org/m2@example.com',
+      args: [{ ...input, schedule: ['1s'] }],
+    })
+    for (const id of [waiting.workflowId, started.workflowId]) {
+      const trouble = await eventually(async () => (await world.client.getById(id))?.trouble, 60_000)
+      expect(trouble.text).toContain('the database cannot be used')
+    }
+    expect(system.connections).toHaveLength(0)
+    const events = (await started.fetchHistory()).events?.length
+    await new Promise((resolve) => setTimeout(resolve, 6000))
+    expect((await started.fetchHistory()).events?.length).toBe(events)
+    await postgres.start()
+    expect(await waiting.result()).toMatchObject({ outcome: 'delivered', retries: 1 })
+    expect(await started.result()).toMatchObject({ outcome: 'delivered', retries: 1 })
+    expect(system.taken).toHaveLength(2)
+  })
+
+  test('SIGKILL after the reply was read, before it was logged: it is not sent again', { timeout: LONG }, async () => {
+    const world = { is: null as RealWorld | null }
+    let unlock: () => void = () => {}
+    const script = await play((line, socket) => {
+      if (line !== '.') return polite(line)
+      // from here on the attempt log cannot be written
+      const database = world.is?.database as RealWorld['database']
+      void database.db.transaction().execute(async (tx) => {
+        await tx.selectFrom('attempts').selectAll().forUpdate().execute()
+        socket.write('250 2.0.0 taken\r\n')
+        await new Promise<void>((resolve) => {
+          unlock = resolve
+        })
+      })
+      return undefined
+    })
+    const real = await realWorld({ ROUTES: `*=127.0.0.1:${script.port}` }, postgres.url)
+    world.is = real
+    const first = await real.startWorker()
+    const { result } = await retry(real, ['1s'], 'joe@example.org')
+    await eventually(() => script.heard.includes('.'))
+    await new Promise((resolve) => setTimeout(resolve, 3000))
+    first.signal('SIGKILL')
+    await first.ended
+    unlock()
+    await real.startWorker()
+    const ended = await result()
+    expect(ended).toMatchObject({ outcome: 'delivered', confirmed: true, retries: 1 })
+    expect(ended.attempts[0]?.maybeDelivered).toBeUndefined()
+    expect(messages(script)).toBe(1)
+  })
+})
