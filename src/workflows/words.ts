@@ -69,11 +69,13 @@ export function details(s: Standing): string {
   const lines = [`**${HEADLINES[s.state](s)}**`, '', `To ${plain(s.recipient)} at ${plain(s.destination)}. ${s.note}`]
   if (s.nextAtMs !== null) lines.push('', `Next: **${utc(s.nextAtMs)}**`)
   if (s.attempts.length > 0) {
-    lines.push('', '| retry | when (UTC) | outcome | status | reply | mail server |', '|---|---|---|---|---|---|')
+    lines.push('', '| retry | when (UTC) | outcome | what was said, and by whom |', '|---|---|---|---|')
     for (const a of s.attempts) {
-      const outcome = a.maybeDelivered ? `${a.outcome} (may have arrived)` : a.outcome
+      const outcome = `${a.outcome} ${plain(a.status)}${a.maybeDelivered ? ', may have arrived' : ''}`
       const when = utc(Date.parse(a.at)).replace(' UTC', '')
-      lines.push(`| ${a.retry} | ${when} | ${outcome} | ${plain(a.status)} | ${plain(a.reply)} | ${plain(a.mailServer ?? '')} |`)
+      lines.push(
+        `| ${a.retry} | ${when} | ${outcome} | ${plain(a.reply)}${a.mailServer === undefined ? '' : ` (${plain(a.mailServer)})`} |`,
+      )
     }
   }
   return lines.join('\n')

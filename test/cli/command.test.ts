@@ -1,0 +1,211 @@
+/** The command as a person uses it: each subcommand, its --json, its exit status, its errors. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { temporaryFolder } from '../support/databases.js'
+import { type RealWorld, runCli, startRealWorld } from '../support/real-time.js'
+import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
+import { eventually } from '../support/skipping-time.js'
+
+const NOT_NOW = '421 4.3.2 System not accepting network messages'
+const example = (name: string) => fileURLToPath(new URL(`../../examples/${name}`, import.meta.url))
+const folder = temporaryFolder()
+let world: RealWorld
+let system: ReceivingSystem
+beforeAll(async () => {
+  system = await startReceivingSystem({ banner: () => NOT_NOW })
+  world = await startRealWorld({ ROUTES: `*=127.0.0.1:${system.port}` })
+  await world.startWorker()
+})
+afterAll(async () => {
+  await world.close()
+  await system.close()
+  folder.remove()
+})
+const jsonLines = (text: string) =>
+  text
+    .trim()
+    .split('\n')
+    .map((one) => JSON.parse(one))
+
+describe('retry, status, now, give-up, cancel', () => {
+  const id = 'bounce/ann@comes-back.example/invoice-4711@example.com'
+
+  test('a notification is retried, seen, hurried and given up', async () => {
+    const retried = await world.cli('retry', example('invoice-4711.eml'), '--schedule', '400d', '--json')
+    expect(retried.status).toBe(1)
+    expect(retried.stderr).toContain('a delay is from 1 s to 30 d')
+    const good = await world.cli('retry', example('invoice-4711.eml'), '--schedule', '30d*4', '--json')
+    expect(good).toMatchObject({ status: 0, stderr: '' })
+    expect(jsonLines(good.stdout)).toEqual([
+      {
+        file: example('invoice-4711.eml'),
+        recipient: 'ann@comes-back.example',
+        verdict: 'retry',
+        reason: expect.stringContaining('takes no messages'),
+        workflowId: id,
+      },
+    ])
+    const waiting = await eventually(async () => {
+      const { stdout } = await world.cli('status', id, '--json')
+      const [standing] = jsonLines(stdout)
+      return standing.progress?.state === 'waiting' && standing
+    })
+    expect(waiting).toMatchObject({ status: 'RUNNING', summary: '4.3.2 for ann@comes-back.example', progress: { retry: 1, of: 4 } })
+    expect((await world.cli('status')).stdout).toMatch(/invoice-4711@example\.com +retry 1 of 4 waits until /)
+    expect((await world.cli('status', 'Ann@comes-back.example')).stdout).toContain(id)
+    expect((await world.cli('status', 'nobody@example.org')).stdout).toBe('there are no retries for nobody@example.org\n')
+    expect(await world.cli('now', id)).toMatchObject({ status: 0, stdout: `${id}: retry asked for\n` })
+    await eventually(async () => (await world.cli('status', id)).stdout.includes('retry 2 of 4 waits'))
+    expect((await world.cli('status', id)).stdout).toContain(NOT_NOW)
+    expect(await world.cli('give-up', id)).toMatchObject({ status: 0 })
+    await eventually(async () => (await world.cli('status', id)).stdout.includes('suppressed until'))
+    const checked = await world.cli('suppressions', 'check', 'ann@comes-back.example', '--json')
+    expect(jsonLines(checked.stdout)[0]).toMatchObject({ suppressed: true, suppression: { reason: 'unavailable', status: '4.3.2' } })
+    const closed = await world.cli('now', id)
+    expect(closed.status).toBe(1)
+    expect(closed.stderr).toContain('is not open')
+  })
+
+  test('cancel suppresses nobody, and a bounce does not start it again; --again does', async () => {
+    const file = example('invoice-4713.eml')
+    const bob = 'bounce/eve@moved-away.example/invoice-4713@example.com'
+    await world.cli('retry', file, '--schedule', '30d')
+    expect((await world.cli('cancel', bob)).status).toBe(0)
+    await eventually(async () => (await world.cli('status', bob)).stdout.includes('cancelled'))
+    expect((await world.cli('suppressions', 'check', 'eve@moved-away.example')).stdout).toBe('eve@moved-away.example is not suppressed\n')
+    await world.cli('retry', file, '--schedule', '30d')
+    await eventually(async () => (await world.cli('status', bob)).stdout.includes('failed'))
+    await world.cli('retry', file, '--schedule', '30d', '--again')
+    await eventually(async () => (await world.cli('status', bob)).stdout.includes('retry 1 of 1 waits'))
+    await world.cli('cancel', bob)
+  })
+
+  test('what is not to be retried is said, and starts nothing', async () => {
+    const change = (name: string, from: RegExp, to: string) => {
+      const file = join(folder.path, name)
+      writeFileSync(file, readFileSync(example('invoice-4712.eml'), 'utf8').replace(from, to))
+      return file
+    }
+    const delayed = await world.cli('retry', change('delayed.eml', /Action: failed/, 'Action: delayed'))
+    expect(delayed).toMatchObject({ status: 0, stdout: expect.stringContaining('nothing to retry (Action: delayed') })
+    const relayed = await world.cli('retry', change('relayed.eml', /Action: failed/, 'Action: relayed'), '--json')
+    expect(jsonLines(relayed.stdout)[0]).toMatchObject({ verdict: 'ignore' })
+    const gone = await world.cli('retry', '--status', '5.1.1', example('invoice-4712.eml'), '--json')
+    expect(jsonLines(gone.stdout)[0]).toMatchObject({ verdict: 'suppress' })
+    expect(await world.client.get('bob@stays-down.example', 'invoice-4712@example.com')).toBeNull()
+  })
+
+  test('what a notification lacks can be given', async () => {
+    const file = join(folder.path, 'bare.eml')
+    writeFileSync(file, 'From: daemon@example.net\r\nDate: Tue, 24 Nov 2026 08:00:00 +0000\r\n\r\nIt did not work.\r\n')
+    const message = join(folder.path, 'original.eml')
+    writeFileSync(message, 'From: shop@example.com\nTo: joe@example.org\nMessage-ID: <bare@example.com>\n\nhello\n')
+    const lacking = await world.cli('retry', file)
+    expect(lacking).toMatchObject({ status: 1, stderr: expect.stringContaining('--recipient') })
+    const given = await world.cli(
+      'retry',
+      file,
+      '--message',
+      message,
+      '--recipient',
+      'joe@example.org',
+      '--sender',
+      'bounces@example.com',
+      '--status',
+      '4.3.2',
+      '--schedule',
+      '30d',
+    )
+    expect(given).toMatchObject({ status: 0, stdout: expect.stringContaining('bounce/joe@example.org/bare@example.com') })
+    await world.cli('cancel', 'bounce/joe@example.org/bare@example.com')
+  })
+})
+
+describe('suppressions', () => {
+  test('are added, listed, checked, exported, filtered by, and removed', async () => {
+    expect((await world.cli('suppressions', 'add', 'Mia@EXAMPLE.org', '--note', 'asked to stop')).stdout).toBe(
+      'mia@example.org is suppressed until it is removed\n',
+    )
+    expect((await world.cli('suppressions', 'add', 'tom@example.org', '--for', '7d')).status).toBe(0)
+    const listed = jsonLines((await world.cli('suppressions', 'list', '--json')).stdout).map((entry) => entry.address)
+    expect(listed).toEqual(expect.arrayContaining(['mia@example.org', 'tom@example.org']))
+    expect((await world.cli('suppressions', 'list')).stdout).toMatch(/mia@example\.org +until it is removed +manual/)
+    const exported = (await world.cli('suppressions', 'export')).stdout
+    expect(exported.split('\n')[0]).toBe('address,reason,since,until,status,reply,destination,caused_by')
+    expect(exported).toContain('mia@example.org,manual,')
+
+    const list = join(folder.path, 'list.csv')
+    writeFileSync(list, 'name,email\n"Mia, M.",MIA@example.org\nZoe,zoe@example.org\nTom,tom@example.org\nNobody,\n')
+    const filtered = await world.cli('suppressions', 'filter', list, '--column', 'email')
+    expect(filtered).toMatchObject({ status: 0, stdout: 'name,email\nZoe,zoe@example.org\nNobody,\n' })
+    expect(filtered.stderr).toContain('4 addresses, 2 suppressed, 1 without an address')
+    expect((await world.cli('suppressions', 'filter', list, '--column', 'email', '--suppressed')).stdout).toBe(
+      'name,email\n"Mia, M.",MIA@example.org\nTom,tom@example.org\n',
+    )
+    expect(await world.cli('suppressions', 'filter', list, '--column', 'mail')).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('"email"'),
+    })
+    const text = await runCli(
+      folder.path,
+      world.env,
+      ['suppressions', 'filter', '-'],
+      'mia@example.org\nzoe@example.org\r\n\ntom@example.org',
+    )
+    expect(text.stdout).toBe('zoe@example.org\r\n')
+    const counts = await runCli(folder.path, world.env, ['suppressions', 'filter', '-', '--json'], 'mia@example.org\nzoe@example.org\n')
+    expect(JSON.parse(counts.stdout)).toEqual({ lines: 2, suppressed: 1, unreadable: 0 })
+
+    expect((await world.cli('suppressions', 'remove', 'mia@example.org')).stdout).toBe('mia@example.org is on the active list again\n')
+    expect((await world.cli('suppressions', 'remove', 'mia@example.org')).stdout).toBe('mia@example.org was not suppressed\n')
+    expect((await world.cli('suppressions', 'check', 'mia@example.org')).stdout).toMatch(/not suppressed\n.*suppressed +manual.*\n.*lifted/)
+  })
+})
+
+test('migrate and config', async () => {
+  expect(await world.cli('migrate')).toMatchObject({ status: 0, stdout: 'the database is up to date\n' })
+  const shown = await world.cli('config', '--json')
+  expect(jsonLines(shown.stdout)).toEqual(expect.arrayContaining([{ name: 'RETRY_STATUSES', value: '4.3.2', source: 'default' }]))
+})
+
+describe('errors are one line that says what to do', () => {
+  test('wrong use ends with status 2', async () => {
+    for (const args of [
+      ['nonsense'],
+      ['retry'],
+      ['now'],
+      ['status', '--limit', 'x'],
+      ['suppressions', 'check', 'nobody'],
+      ['retry', '--status', '999', 'x.eml'],
+      ['suppressions', 'add', 'a@b.org', '--for', 'ever'],
+    ])
+      expect(await world.cli(...args), args.join(' ')).toMatchObject({ status: 2 })
+    const wrong = await runCli(folder.path, { ...world.env, RETRY_SCHEDULE: 'x', LOG_LEVEL: 'y' }, ['worker'])
+    expect(wrong.status).toBe(2)
+    expect(wrong.stderr.trim().split('\n')).toHaveLength(2)
+    const nowhere = await runCli(folder.path, { ...world.env, ROUTES: '' }, ['worker'])
+    expect(nowhere).toMatchObject({ status: 2, stderr: expect.stringContaining('RELAY_URL') })
+  })
+
+  test('a failure ends with status 1', async () => {
+    expect(await world.cli('retry', '/no/such/file.eml')).toMatchObject({ status: 1, stderr: expect.stringContaining('no such file') })
+    expect(await world.cli('status', 'bounce/x@example.org/none')).toMatchObject({ status: 1 })
+    const away = await runCli(folder.path, { ...world.env, TEMPORAL_ADDRESS: '127.0.0.1:9' }, ['status'])
+    expect(away.status).toBe(1)
+    expect(away.stderr.trim().split('\n')).toHaveLength(1)
+    expect(away.stderr).toContain('TEMPORAL_ADDRESS')
+    const database = await runCli(folder.path, { ...world.env, DATABASE_URL: 'postgres://x:planted-secret@127.0.0.1:9/d' }, [
+      'suppressions',
+      'list',
+    ])
+    expect(database.status).toBe(1)
+    expect(database.stderr).not.toContain('planted-secret')
+  })
+
+  test('help and version end with status 0', async () => {
+    expect(await world.cli('--help')).toMatchObject({ status: 0, stdout: expect.stringContaining('give-up') })
+    expect((await world.cli('--version')).stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
+  })
+})

@@ -1,0 +1,105 @@
+import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+import { readDotenv, readSettings, requirePath, showSettings, type WrongSettings } from '../src/config.js'
+import { temporaryFolder } from './support/databases.js'
+
+const HOUR = 3_600_000
+
+test('without anything set the defaults are those of the docs', () => {
+  const settings = readSettings({}, {})
+  expect(settings).toMatchObject({
+    databaseUrl: 'file:softbounce.db',
+    paths: { routes: [], relay: null },
+    scheduleMs: [HOUR, 4 * HOUR, 12 * HOUR, 24 * HOUR],
+    suppressionStepsMs: [1, 3, 7, 30].map((days) => days * 24 * HOUR),
+    confirmWithinMs: 5 * 24 * HOUR,
+    keepMessagesForMs: 10 * 24 * HOUR,
+    httpPort: null,
+  })
+  expect(() => requirePath(settings)).toThrow('RELAY_URL')
+})
+
+test('every fault is reported at once, each in one line with its setting', () => {
+  try {
+    readSettings(
+      {
+        DATABASE_URL: 'mysql://x',
+        RETRY_SCHEDULE: '1h, 4x',
+        RELAY_URL: 'http://relay',
+        ROUTES: 'x',
+        HTTP_PORT: 'http',
+        LOG_LEVEL: 'loud',
+        RETRY_STATUSES: '5.1.1',
+      },
+      {},
+    )
+    expect.unreachable()
+  } catch (error) {
+    const { faults } = error as WrongSettings
+    expect(faults.map((fault) => fault.split('=')[0]).sort()).toEqual([
+      'DATABASE_URL',
+      'HTTP_PORT',
+      'LOG_LEVEL',
+      'RELAY_URL',
+      'RETRY_SCHEDULE',
+      'RETRY_STATUSES',
+      'ROUTES',
+    ])
+    expect(faults.find((fault) => fault.startsWith('RETRY_SCHEDULE'))).toContain('entry 2 ("4x")')
+    for (const fault of faults) expect(fault).not.toContain('\n')
+  }
+})
+
+describe('the relay', () => {
+  const relay = (env: Record<string, string>) => readSettings(env, {}).paths.relay
+
+  test('is read from one URL', () => {
+    expect(relay({ RELAY_URL: 'smtp://app:p%40ss@relay.example.com:587' })).toEqual({
+      kind: 'relay',
+      host: 'relay.example.com',
+      port: 587,
+      tls: 'verify',
+      credentials: { user: 'app', pass: 'p@ss' },
+    })
+    expect(relay({ RELAY_URL: 'smtp://127.0.0.1' })).toEqual({ kind: 'relay', host: '127.0.0.1', port: 25, tls: 'opportunistic' })
+    expect(relay({ RELAY_URL: 'smtps://relay.example.com' })).toMatchObject({ port: 465, tls: 'implicit' })
+    expect(relay({ RELAY_URL: 'smtp://[::1]:2525' })).toMatchObject({ host: '::1', port: 2525 })
+    expect(relay({ RELAY_URL: 'smtp://relay.example.com', RELAY_IS_TRANSPARENT: 'true' })).toMatchObject({ kind: 'system' })
+  })
+
+  test('gets its password only over TLS, except on this machine', () => {
+    const url = 'smtp://app:secret@relay.example.com:587'
+    expect(() => relay({ RELAY_URL: url, RELAY_TLS: 'off' })).toThrow('RELAY_TLS')
+    expect(() => relay({ RELAY_URL: url, RELAY_TLS: 'opportunistic' })).toThrow('RELAY_TLS')
+    expect(relay({ RELAY_URL: 'smtp://app:secret@127.0.0.1:25', RELAY_TLS: 'off' })).toMatchObject({ tls: 'off' })
+  })
+})
+
+test('.env is read, the environment wins, and secrets are masked wherever they are shown', () => {
+  const folder = temporaryFolder()
+  const file = join(folder.path, '.env')
+  writeFileSync(file, 'RELAY_URL="smtp://app:planted-secret@relay.example.com"\nLOG_LEVEL=warn\n')
+  const dotenv = readDotenv(file)
+  expect(readDotenv(join(folder.path, 'none'))).toEqual({})
+  folder.remove()
+  const shown = showSettings({ LOG_LEVEL: 'error', DATABASE_URL: 'postgres://u:planted-secret@h/d' }, dotenv)
+  const by = Object.fromEntries(shown.map(({ name, value, source }) => [name, [value, source]]))
+  expect(by.LOG_LEVEL).toEqual(['error', 'environment'])
+  expect(by.RELAY_URL).toEqual(['smtp://app:***@relay.example.com', '.env'])
+  expect(by.DATABASE_URL).toEqual(['postgres://u:***@h/d', 'environment'])
+  expect(by.RETRY_SCHEDULE).toEqual(['1h, 4h, 12h, 24h', 'default'])
+  try {
+    readSettings({ RELAY_URL: 'http://app:planted-secret@relay.example.com' }, {})
+    expect.unreachable()
+  } catch (error) {
+    expect((error as Error).message).toContain('***')
+    expect((error as Error).message).not.toContain('planted-secret')
+  }
+})
+
+test('docs/settings.md is what the code says', () => {
+  execFileSync(process.execPath, [fileURLToPath(new URL('../scripts/settings-page.mjs', import.meta.url)), '--check'], { stdio: 'pipe' })
+})

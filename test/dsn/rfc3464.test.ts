@@ -1,0 +1,118 @@
+import { describe, expect, test } from 'vitest'
+import { readNotification } from '../../src/dsn/index.js'
+import { canonicalMessage } from '../../src/smtp/index.js'
+import { example } from '../support/skipping-time.js'
+
+/** A notification with these fields for its recipients, and this part behind them. */
+function notification(recipients: string, original = '', outer = ''): Buffer {
+  const lines = [
+    'From: MAILER-DAEMON@mail.example.com',
+    'Date: Tue, 24 Nov 2026 08:00:00 +0000',
+    ...(outer === '' ? [] : [outer]),
+    'MIME-Version: 1.0',
+    'Content-Type: multipart/report; report-type=delivery-status; boundary="b"',
+    '',
+    '--b',
+    'Content-Type: text/plain',
+    '',
+    'Sorry.',
+    '--b',
+    'Content-Type: message/delivery-status',
+    '',
+    'Reporting-MTA: dns; mail.example.com',
+    '',
+    recipients,
+    ...(original === '' ? [] : ['--b', original]),
+    '--b--',
+    '',
+  ]
+  return Buffer.from(lines.join('\r\n'))
+}
+
+test('a genuine Postfix notification of 4.3.2 is read, with the original byte by byte', async () => {
+  const read = await readNotification(example('invoice-4711.eml'))
+  expect(read).toMatchObject({
+    reportingMta: 'mail.example.com',
+    messageId: 'invoice-4711@example.com',
+    sender: 'bounces@example.com',
+    recipients: [
+      {
+        recipient: 'ann@comes-back.example',
+        action: 'failed',
+        status: '4.3.2',
+        diagnostic: '421 4.3.2 System not accepting network messages',
+        remoteMta: '127.0.0.1',
+      },
+    ],
+  })
+  const file = example('invoice-4711.eml').toString('utf8')
+  const embedded = file.slice(file.indexOf('Return-Path: <bounces@example.com>'), file.lastIndexOf('\n--'))
+  expect(read?.original?.toString('utf8')).toBe(embedded)
+  expect(canonicalMessage(read?.original as Buffer).toString()).not.toContain('Return-Path')
+})
+
+test('several recipients, each with its own action', async () => {
+  const read = await readNotification(
+    notification(
+      [
+        'Final-Recipient: rfc822; a@x.example\r\nOriginal-Recipient: rfc822;alias+2Btag@example.org\r\nAction: failed (for good)\r\nStatus: 5.1.1 (unknown)\r\nDiagnostic-Code: smtp; 550 5.1.1\r\n  no such user\r\nLast-Attempt-Date: Tue, 24 Nov 2026 07:59:00 +0000',
+        'Final-Recipient: rfc822; b@x.example\r\nAction: DELAYED\r\nStatus: 4.4.1\r\nWill-Retry-Until: Fri, 27 Nov 2026 08:00:00 +0000',
+        'Final-Recipient: rfc822; c@x.example\r\nAction: relayed\r\nStatus: 2.0.0\r\nRemote-MTA: dns;mx.example.net',
+      ].join('\r\n\r\n'),
+    ),
+  )
+  expect(read?.recipients).toEqual([
+    {
+      recipient: 'alias+tag@example.org',
+      action: 'failed',
+      status: '5.1.1',
+      diagnostic: '550 5.1.1  no such user',
+      lastAttemptAt: new Date('2026-11-24T07:59:00Z'),
+    },
+    { recipient: 'b@x.example', action: 'delayed', status: '4.4.1', willRetryUntil: new Date('2026-11-27T08:00:00Z') },
+    { recipient: 'c@x.example', action: 'relayed', status: '2.0.0', remoteMta: 'mx.example.net' },
+  ])
+  expect(read?.date).toEqual(new Date('2026-11-24T08:00:00Z'))
+})
+
+test('international addresses (RFC 6533)', async () => {
+  const read = await readNotification(notification('Final-Recipient: utf-8; J\\x{F6}rg@example.org\r\nAction: failed\r\nStatus: 4.3.2'))
+  expect(read?.recipients[0]?.recipient).toBe('Jörg@example.org')
+})
+
+describe('the original', () => {
+  const recipient = 'Final-Recipient: rfc822; a@x.example\r\nAction: failed\r\nStatus: 4.3.2'
+
+  test('that is only headers names the message, and cannot be sent again', async () => {
+    const read = await readNotification(
+      notification(
+        recipient,
+        'Content-Type: text/rfc822-headers\r\n\r\nMessage-ID: <m@example.com>\r\nReturn-Path: <b@example.com>\r\nSubject: x\r\n',
+      ),
+    )
+    expect(read).toMatchObject({ messageId: 'm@example.com', sender: 'b@example.com' })
+    expect(read?.original).toBeUndefined()
+  })
+
+  test('that is cut off is not taken for whole', async () => {
+    const whole = 'Message-ID: <m@example.com>\r\nContent-Type: multipart/mixed; boundary=inner\r\n\r\n--inner\r\n\r\none\r\n--inner--\r\n'
+    const part = (text: string) => notification(recipient, `Content-Type: message/rfc822\r\n\r\n${text}`)
+    expect((await readNotification(part(whole)))?.original).toBeDefined()
+    expect((await readNotification(part(whole.replace('--inner--\r\n', ''))))?.original).toBeUndefined()
+  })
+
+  test('of any bytes stays as it is, also inside base64', async () => {
+    const original = Buffer.from('Message-ID: <m@example.com>\r\n\r\n\xe4\xf6 no line end', 'latin1')
+    const read = await readNotification(
+      notification(recipient, `Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n${original.toString('base64')}`),
+    )
+    expect(canonicalMessage(read?.original as Buffer).equals(original)).toBe(true)
+  })
+})
+
+test('what is no notification is none, and nothing makes reading throw', async () => {
+  for (const text of ['', 'hello', 'From: a@b\r\n\r\nhello', '\0\0\0', 'Content-Type: multipart/report; boundary=x\r\n\r\n--x', '--b--'])
+    expect(await readNotification(Buffer.from(text)), JSON.stringify(text)).toBeNull()
+  expect((await readNotification(notification('nothing: here')))?.recipients).toEqual([])
+  expect((await readNotification(notification('Final-Recipient: rfc822; nobody\r\nAction: failed')))?.recipients).toEqual([])
+})

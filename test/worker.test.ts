@@ -1,0 +1,122 @@
+/** The worker process, the purge, and softbounce in a team's own worker. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { NativeConnection, Worker } from '@temporalio/worker'
+import { afterAll, beforeAll, expect, inject, test } from 'vitest'
+import { readSettings } from '../src/config.js'
+import { freePort } from '../src/dev-server/index.js'
+import { softbouncePlugin } from '../src/plugin.js'
+import { loadMessage, messageKey, storeMessage } from '../src/store/index.js'
+import { type RealWorld, startRealWorld } from './support/real-time.js'
+import { type ReceivingSystem, startReceivingSystem } from './support/receiving-system.js'
+import { bounced, DAY, eventually, MESSAGE, quietRuntime } from './support/skipping-time.js'
+
+let system: ReceivingSystem
+beforeAll(async () => {
+  system = await startReceivingSystem()
+})
+afterAll(() => system.close())
+
+async function inWorld(env: Record<string, string>, use: (world: RealWorld) => Promise<void>): Promise<void> {
+  const world = await startRealWorld({ ROUTES: `*=127.0.0.1:${system.port}`, ...env })
+  try {
+    await use(world)
+  } finally {
+    await world.close()
+  }
+}
+
+test('it says that it is healthy, names the workflow in its log lines, and logs no message', async () => {
+  const port = await freePort()
+  await inWorld({ HTTP_PORT: String(port), LOG_LEVEL: 'debug' }, async (world) => {
+    const worker = await world.startWorker()
+    const health = await fetch(`http://127.0.0.1:${port}/healthz`)
+    expect(health.status).toBe(200)
+    expect(await health.json()).toEqual({ healthy: true, worker: 'RUNNING', database: 'ok' })
+    expect((await fetch(`http://127.0.0.1:${port}/other`)).status).toBe(404)
+    const input = { ...bounced(new Date(), { recipient: 'log@example.org' }), schedule: ['1s'] }
+    const id = 'bounce/log@example.org/m1@example.com'
+    await world.temporal.workflow.execute('retryBouncedMessage', { taskQueue: 'softbounce', workflowId: id, args: [input] })
+    await worker.stop()
+    const lines = worker
+      .log()
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    expect(lines.some((line) => line.workflowId === id)).toBe(true)
+    expect(worker.log()).not.toContain('a line that begins with a dot')
+  })
+})
+
+test('kept messages are purged by a schedule, never while a workflow still needs one', { timeout: 60_000 }, async () => {
+  await inWorld({ KEEP_MESSAGES_FOR: '1h' }, async (world) => {
+    await world.startWorker()
+    const old = new Date(Date.now() - 3 * DAY)
+    const { db } = world.database
+    const unused = await storeMessage(db, Buffer.from('From: a@b\r\n\r\nunused'), old)
+    const started = async (recipient: string) => {
+      const input = { ...bounced(new Date(), { recipient, message: { raw: `${MESSAGE}${recipient}` } }), schedule: ['30d'] }
+      const handle = await world.temporal.workflow.start('retryBouncedMessage', {
+        taskQueue: 'softbounce',
+        workflowId: `bounce/${recipient}/m1@example.com`,
+        args: [input],
+      })
+      const key = messageKey(Buffer.from(`${MESSAGE}${recipient}`))
+      await eventually(async () => (await db.selectFrom('message_holds').selectAll().where('message_key', '=', key).execute()).length === 1)
+      await db.updateTable('messages').set({ used_at: old.getTime() }).where('key', '=', key).execute()
+      return { handle, key }
+    }
+    const open = await started('open@example.org')
+    const terminated = await started('terminated@example.org')
+    await terminated.handle.terminate('a test')
+    await world.temporal.schedule.getHandle('softbounce-purge').trigger()
+    await eventually(async () => (await loadMessage(db, unused)) === null && (await loadMessage(db, terminated.key)) === null, 30_000)
+    expect(await loadMessage(db, open.key)).not.toBeNull()
+    await open.handle.cancel()
+  })
+})
+
+test('where search attributes exist under another type, workflows run without them', { timeout: 60_000 }, async () => {
+  await inWorld({}, async (world) => {
+    await world.temporal.connection.operatorService.addSearchAttributes({
+      namespace: world.namespace,
+      searchAttributes: { BounceStatus: 3 },
+    })
+    const worker = await world.startWorker()
+    expect(worker.log()).toContain('exist under another type')
+    const input = { ...bounced(new Date(), { recipient: 'typed@example.org' }), schedule: ['1s'] }
+    const result = await world.temporal.workflow.execute('retryBouncedMessage', {
+      taskQueue: 'softbounce',
+      workflowId: 'bounce/typed@example.org/m1@example.com',
+      args: [input],
+    })
+    expect(result).toMatchObject({ outcome: 'delivered' })
+  })
+})
+
+test('in a worker that a team has, beside its own workflows', { timeout: 60_000 }, async () => {
+  quietRuntime()
+  await inWorld({}, async (world) => {
+    const connection = await NativeConnection.connect({ address: inject('devServer') })
+    const settings = readSettings({ DATABASE_URL: world.env.DATABASE_URL, ROUTES: `*=127.0.0.1:${system.port}`, LOG_LEVEL: 'error' }, {})
+    const workflows = fileURLToPath(new URL('../dist/teams-workflows.js', import.meta.url))
+    writeFileSync(workflows, "export * from './workflows/index.js'\nexport async function theirs() { return 'theirs' }\n")
+    const worker = await Worker.create({
+      connection,
+      namespace: world.namespace,
+      taskQueue: 'softbounce',
+      workflowsPath: join(workflows),
+      plugins: [await softbouncePlugin({ connection, namespace: world.namespace, settings })],
+    })
+    await worker.runUntil(async () => {
+      expect(await world.temporal.workflow.execute('theirs', { taskQueue: 'softbounce', workflowId: 'theirs' })).toBe('theirs')
+      const input = { ...bounced(new Date(), { recipient: 'team@example.org' }), schedule: ['1s'] }
+      const id = 'bounce/team@example.org/m1@example.com'
+      expect(
+        await world.temporal.workflow.execute('retryBouncedMessage', { taskQueue: 'softbounce', workflowId: id, args: [input] }),
+      ).toMatchObject({ outcome: 'delivered' })
+    })
+    await connection.close()
+  })
+})
