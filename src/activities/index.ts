@@ -9,17 +9,19 @@ import { type Prepared, prepare, type RunInfo } from './prepare.js'
 import { type Purged, purgeMessages } from './purge-messages.js'
 import { type EndOrder, type Report, recordEnd, recordReport, type Subject } from './record-end.js'
 import { type SendOrder, type SendResult, sendMessage } from './send-message.js'
+import { type InStartEvent, isInStartEvent, startEventInput } from './start-event.js'
 import { type Suppressed, type SuppressOrder, suppressAddress } from './suppress-address.js'
 
 export type { DeliverySettings, Dependencies, Log } from './dependencies.js'
-export type { EndOrder, Prepared, Purged, Report, RunInfo, SendOrder, SendResult, Subject, Suppressed, SuppressOrder }
+export type { EndOrder, InStartEvent, Prepared, Purged, Report, RunInfo, SendOrder, SendResult, Subject, Suppressed, SuppressOrder }
 
 /** The activities, with what they need of the world. */
 export function createActivities(dependencies: Dependencies) {
   const attempt = () => (Context.current().info.isLocal ? 0 : Context.current().info.attempt)
   return {
     /** Checks the input and prepares the retries. */
-    prepare: (input: unknown, run: RunInfo): Promise<Prepared> => prepare(input, run, attempt(), dependencies),
+    prepare: async (input: unknown, run: RunInfo): Promise<Prepared> =>
+      prepare(isInStartEvent(input) ? await startEventInput(Context.current()) : input, run, attempt(), dependencies),
     /** One retry: one SMTP transaction. */
     sendMessage: (order: SendOrder): Promise<SendResult> => sendMessage(order, Context.current(), dependencies),
     /** Takes the address off the active list. */

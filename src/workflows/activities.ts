@@ -43,15 +43,15 @@ type Quick = Pick<Activities, 'prepare' | 'recordEnd' | 'recordReport'>
  * takes and shows why (a local activity that keeps failing would fill the history and show nothing).
  * @throws ApplicationFailure of the public contract where the input is refused.
  */
-export async function quickly<T>(summary: string, call: (activities: Quick) => Promise<T>): Promise<T> {
+export async function quickly<T>(summary: string, call: (activities: Quick, form: 'local' | 'ordinary') => Promise<T>): Promise<T> {
   try {
-    return await call(local as Quick)
+    return await call(local as Quick, 'local')
   } catch (error) {
     if (isCancellation(error)) throw error
     refuse(error)
   }
   try {
-    return await call(proxyActivities<Activities>({ ...DATABASE, summary }) as Quick)
+    return await call(proxyActivities<Activities>({ ...DATABASE, summary }) as Quick, 'ordinary')
   } catch (error) {
     refuse(error)
     throw error
@@ -60,5 +60,7 @@ export async function quickly<T>(summary: string, call: (activities: Quick) => P
 
 /** Throws the refusal that an activity ended with, as the workflow's own failure; returns where it was something else. */
 export function refuse(error: unknown): void {
-  if (error instanceof ActivityFailure && error.cause instanceof ApplicationFailure && error.cause.nonRetryable) throw error.cause
+  // a local activity's failure comes as it is, an ordinary one's wrapped
+  const failure = error instanceof ActivityFailure ? error.cause : error
+  if (failure instanceof ApplicationFailure && failure.nonRetryable) throw failure
 }

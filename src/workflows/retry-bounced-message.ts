@@ -126,8 +126,9 @@ class Retries {
 
   async #prepare(): Promise<Prepared> {
     const { workflowId, firstExecutionRunId, executionTimeoutMs, runTimeoutMs } = workflowInfo()
-    const prepared = await quickly('check the bounce, keep the message', ({ prepare }) =>
-      prepare(this.#message, {
+    const prepared = await quickly('check the bounce, keep the message', ({ prepare }, form) =>
+      // an ordinary activity's argument stands in the history: it reads the message from the first event, which has it already
+      prepare(form === 'local' ? this.#message : { inStartEvent: true }, {
         workflowId,
         firstRunId: firstExecutionRunId,
         ...(executionTimeoutMs === undefined ? {} : { executionTimeoutMs }),

@@ -177,6 +177,17 @@ describe.skipIf(withoutPostgres !== null)(`the database${withoutPostgres === nul
     expect(await waiting.result()).toMatchObject({ outcome: 'delivered', retries: 1 })
     expect(await started.result()).toMatchObject({ outcome: 'delivered', retries: 1 })
     expect(system.taken).toHaveLength(2)
+    // prepare took its second form, and still no event but the first carries the message
+    const history = (await started.fetchHistory()).events ?? []
+    expect(history.some((event) => event.activityTaskScheduledEventAttributes?.activityType?.name === 'prepare')).toBe(true)
+    const carrying = history.filter((event) =>
+      [...JSON.stringify(event).matchAll(/"data":"([^"]*)"/g)].some(([, data]) =>
+        Buffer.from(data ?? '', 'base64')
+          .toString()
+          .includes('Thank you.'),
+      ),
+    )
+    expect(carrying.map((event) => Number(event.eventId))).toEqual([1])
   })
 
   test('SIGKILL after the reply was read, before it was logged: it is not sent again', { timeout: LONG }, async () => {

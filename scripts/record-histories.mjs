@@ -1,0 +1,180 @@
+// Records a history of each outcome with the workflow as it is built now, into test/histories/<version>-<outcome>.json. Run it once for each
+// released version, before its workflow changes: later versions must replay them.
+//   npm run build && node scripts/record-histories.mjs
+import { execFileSync, spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Client, Connection } from '@temporalio/client'
+import { SMTPServer } from 'smtp-server'
+import { findProgram, startDevServer, TEMPORAL_CLI } from '../dist/dev-server/index.js'
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url))
+const { version } = JSON.parse(readFileSync(here('../package.json'), 'utf8'))
+const NOT_NOW = '421 4.3.2 System not accepting network messages'
+const refusal = (reply) => Object.assign(new Error(reply.slice(4)), { responseCode: Number(reply.slice(0, 3)) })
+
+/** A server; `say` gives replies for the banner, RCPT and the message by the connection's number. */
+async function system(say) {
+  let connections = 0
+  const server = new SMTPServer({
+    disabledCommands: ['AUTH', 'STARTTLS'],
+    hideENHANCEDSTATUSCODES: true,
+    onConnect: (_session, done) => {
+      connections += 1
+      const reply = say.banner?.(connections)
+      done(reply ? refusal(reply) : null)
+    },
+    onRcptTo: (_address, _session, done) => {
+      const reply = say.rcpt?.(connections)
+      done(reply ? refusal(reply) : null)
+    },
+    onData: (stream, _session, done) => {
+      stream.on('end', () => {
+        const reply = say.message?.(connections)
+        done(reply ? refusal(reply) : null, '2.0.0 Ok')
+      })
+      stream.resume()
+    },
+  })
+  server.on('error', () => {})
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return server
+}
+
+const down = { banner: () => NOT_NOW }
+const back = { banner: (n) => (n <= 2 ? NOT_NOW : undefined) }
+const open = {}
+const now = () => new Date().toISOString()
+const until = async (handle, state) => {
+  while ((await handle.query('progress')).state !== state) await new Promise((resolve) => setTimeout(resolve, 100))
+}
+
+/** Name, what the server says, whether it is a relay, more of the input, and what is done meanwhile. */
+const CASES = [
+  ['suppressed', down, false, {}],
+  ['delivered', back, false, {}],
+  ['rejected-for-good', { rcpt: () => '550 5.1.1 no such user' }, false, {}],
+  ['rejected-message', { message: () => '550 5.7.1 policy' }, false, {}],
+  ['expired', down, false, { schedule: ['1s', '1h'], deliverBy: new Date(Date.now() + 12_000).toISOString() }],
+  [
+    'cancelled',
+    down,
+    false,
+    { schedule: ['1s', '1h'] },
+    async (handle) => {
+      await new Promise((resolve) => setTimeout(resolve, 2500))
+      await handle.cancel()
+    },
+  ],
+  [
+    'hurried-then-given-up',
+    down,
+    false,
+    { schedule: ['1h', '1h'] },
+    async (handle) => {
+      await until(handle, 'waiting')
+      await handle.signal('retryNow', { retry: 1 })
+      await new Promise((resolve) => setTimeout(resolve, 1500))
+      await handle.signal('giveUp')
+    },
+  ],
+  [
+    'late-notice-rejects',
+    down,
+    false,
+    { schedule: ['1h'] },
+    async (handle) => {
+      await until(handle, 'waiting')
+      await handle.signal('bouncedAgain', { status: '4.3.2', bouncedAt: now() })
+      await handle.signal('bouncedAgain', { status: '5.1.1', bouncedAt: now(), diagnostic: '550 5.1.1 no such user' })
+    },
+  ],
+  ['relay-unconfirmed', open, true, { schedule: ['1s'] }],
+  [
+    'relay-confirmed',
+    open,
+    true,
+    { schedule: ['1s'] },
+    async (handle) => {
+      await until(handle, 'confirming')
+      await handle.signal('bouncedAgain', { status: '2.0.0', bouncedAt: now(), action: 'delivered' })
+    },
+  ],
+  [
+    'relay-bounced-suppressed',
+    open,
+    true,
+    { schedule: ['1s'] },
+    async (handle) => {
+      await until(handle, 'confirming')
+      await handle.signal('bouncedAgain', { status: '4.3.2', bouncedAt: now(), diagnostic: NOT_NOW })
+    },
+  ],
+  ['invalid', open, false, { sender: '' }],
+  ['permanent-bounce', open, false, { bounce: { status: '5.7.1', bouncedAt: now() } }],
+]
+
+const folder = mkdtempSync(join(tmpdir(), 'softbounce-histories-'))
+mkdirSync(here('../test/histories'), { recursive: true })
+const cli = await findProgram(TEMPORAL_CLI, console.log)
+const temporal = await startDevServer({ say: console.log })
+const connection = await Connection.connect({ address: temporal.address })
+const client = new Client({ connection })
+try {
+  for (const [name, say, relay, more, meanwhile] of CASES) {
+    const server = await system(say)
+    const address = `127.0.0.1:${server.server.address().port}`
+    const worker = spawn(process.execPath, [here('../dist/cli/main.js'), 'worker'], {
+      cwd: folder,
+      env: {
+        PATH: process.env.PATH,
+        HOME: folder,
+        TEMPORAL_ADDRESS: temporal.address,
+        DATABASE_URL: `file:${join(folder, `${name}.db`)}`,
+        EHLO_NAME: 'softbounce.example.com',
+        CONFIRM_WITHIN: '3s',
+        ...(relay ? { RELAY_URL: `smtp://${address}`, RELAY_TLS: 'off' } : { ROUTES: `*=${address}` }),
+      },
+      stdio: 'ignore',
+    })
+    const workflowId = `bounce/ann@example.org/${name}@example.com`
+    const handle = await client.workflow.start('retryBouncedMessage', {
+      taskQueue: 'softbounce',
+      workflowId,
+      args: [
+        {
+          messageId: `${name}@example.com`,
+          sender: 'bounces@example.com',
+          recipient: 'ann@example.org',
+          message: { raw: 'From: shop@example.com\r\n\r\nThank you.\r\n' },
+          bounce: { status: '4.3.2', bouncedAt: now(), diagnostic: NOT_NOW },
+          schedule: ['1s', '2s', '2s', '2s'],
+          ...more,
+        },
+      ],
+      staticSummary: '4.3.2 for ann@example.org',
+    })
+    await meanwhile?.(handle)
+    const ended = await handle.result().then(
+      (result) => result.outcome,
+      (error) => error.cause?.type ?? error.message,
+    )
+    const show = ['workflow', 'show', '--address', temporal.address, '--workflow-id', workflowId, '--output', 'json']
+    // who ran it, and where, is nobody's business
+    const json = execFileSync(cli, show, { encoding: 'utf8' })
+      .replace(/"identity": "[^"]*"/g, '"identity": "worker"')
+      .replace(/"\d+@[^"]*"/g, '"worker"')
+      .replace(/"stackTrace": "(?:[^"\\]|\\.)*"/g, '"stackTrace": ""')
+      .trim()
+    writeFileSync(here(`../test/histories/${version}-${name}.json`), `${json}\n`)
+    console.log(`${name}: ${ended}, ${(await handle.fetchHistory()).events.length} events`)
+    worker.kill('SIGKILL')
+    await new Promise((resolve) => server.close(resolve))
+  }
+} finally {
+  await connection.close()
+  await temporal.stop()
+  rmSync(folder, { recursive: true, force: true })
+}

@@ -1,0 +1,60 @@
+/** Recorded histories of each outcome, from each released version, replay with the workflow as it is now. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { Worker } from '@temporalio/worker'
+import { DeterminismViolationError } from '@temporalio/workflow'
+import { expect, test } from 'vitest'
+import { DATA_CONVERTER, quietRuntime, WORKFLOW_BUNDLE } from '../support/skipping-time.js'
+
+const folder = new URL('../histories/', import.meta.url)
+const files = readdirSync(folder).filter((file) => file.endsWith('.json'))
+const options = { workflowBundle: WORKFLOW_BUNDLE, dataConverter: DATA_CONVERTER }
+const read = (file: string) => JSON.parse(readFileSync(new URL(file, folder), 'utf8'))
+const workflowId = (file: string) => `bounce/ann@example.org/${file.replace(/^[\d.]+-|\.json$/g, '')}@example.com`
+
+test('there is one of each outcome', () => {
+  for (const outcome of [
+    'delivered',
+    'rejected-for-good',
+    'rejected-message',
+    'suppressed',
+    'expired',
+    'cancelled',
+    'relay-unconfirmed',
+    'relay-confirmed',
+    'invalid',
+  ])
+    expect(
+      files.some((file) => file.endsWith(`-${outcome}.json`)),
+      outcome,
+    ).toBe(true)
+})
+
+for (const file of files)
+  test(`${file} replays`, async () => {
+    quietRuntime()
+    await Worker.runReplayHistory(options, read(file), workflowId(file))
+  })
+
+test('the replay would notice another command', async () => {
+  quietRuntime()
+  const history = read('0.1.0-delivered.json')
+  const scheduled = history.events.find((event: { eventType: string }) => event.eventType === 'EVENT_TYPE_ACTIVITY_TASK_SCHEDULED')
+  scheduled.activityTaskScheduledEventAttributes.activityType.name = 'somethingElse'
+  await expect(Worker.runReplayHistory(options, history, workflowId('0.1.0-delivered.json'))).rejects.toThrow(DeterminismViolationError)
+})
+
+test('no recorded history names the machine it was recorded on, and none but the first event carries the message', () => {
+  for (const file of files) {
+    const { events } = read(file)
+    for (const event of events.slice(1)) {
+      const payloads = [...JSON.stringify(event).matchAll(/"data":"([^"]*)"/g)].map(([, data]) =>
+        Buffer.from(data ?? '', 'base64').toString(),
+      )
+      expect(
+        payloads.some((text) => text.includes('Thank you.')),
+        file,
+      ).toBe(false)
+      if (event.identity !== undefined) expect(event.identity).toBe('worker')
+    }
+  }
+})
