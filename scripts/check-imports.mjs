@@ -29,13 +29,16 @@ const WORKFLOW_PACKAGES = ['@temporalio/workflow', '@temporalio/common']
 /** `import … from '…'`, `export … from '…'`, `import '…'`: the clause, and what is imported. */
 const STATEMENT = /^(?:import|export)\s+(?:((?:type\s+)?(?:\{[^}]*\}|\*(?:\s+as\s+\w+)?|\w+(?:\s*,\s*\{[^}]*\})?))\s+from\s+)?'([^']+)'/gm
 
+/** `import('…')` */
+const DYNAMIC = /\bimport\(()'([^']+)'\)/g
+
 const faults = []
 for (const entry of readdirSync(src, { recursive: true, withFileTypes: true })) {
   if (!entry.isFile() || !entry.name.endsWith('.ts')) continue
   const file = join(entry.parentPath, entry.name)
   const from = relative(src, file).split('/')[0]
   const text = readFileSync(file, 'utf8')
-  for (const [, clause, specifier] of text.matchAll(STATEMENT)) {
+  for (const [, clause, specifier] of [...text.matchAll(STATEMENT), ...text.matchAll(DYNAMIC)]) {
     const where = `src/${relative(src, file)}: ${specifier}`
     if (!specifier.startsWith('.')) {
       if (from === 'bounce') faults.push(`${where} (src/bounce is pure)`)

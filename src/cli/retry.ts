@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { effectiveStatus, judgeBounce, parseStatus } from '../bounce/index.js'
-import { type BounceOf, type RetryOptions, SoftbounceClient } from '../client/index.js'
+import type { BounceOf, RetryOptions, SoftbounceClient } from '../client/index.js'
 import { readSettings, type Settings } from '../config.js'
 import { type Notification, type ReportedRecipient, readNotification } from '../dsn/index.js'
 import { CommandFailed, json, line, printable } from './output.js'
@@ -43,6 +43,7 @@ export function addRetry(program: Command): void {
       const settings = readSettings()
       if (options.status !== undefined && parseStatus(options.status) === null)
         throw new CommandFailed(`--status ${options.status} is not an enhanced status code such as 4.3.2`, 2)
+      const { SoftbounceClient } = await import('../client/index.js')
       const client = await SoftbounceClient.connect({ settings })
       let failures = 0
       try {

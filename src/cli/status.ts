@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { formatDuration } from '../bounce/index.js'
-import { type RetryStanding, SoftbounceClient } from '../client/index.js'
+import type { RetryStanding, SoftbounceClient } from '../client/index.js'
 import { CommandFailed, json, line, table } from './output.js'
 
 const AT_ONCE = 10
@@ -15,6 +15,7 @@ export function addStatus(program: Command): void {
     .action(async (which: string | undefined, options: { limit: string; json?: boolean }) => {
       const limit = Number(options.limit)
       if (!Number.isInteger(limit) || limit < 1) throw new CommandFailed(`--limit ${options.limit} is not a whole number, 1 or more`, 2)
+      const { SoftbounceClient } = await import('../client/index.js')
       const client = await SoftbounceClient.connect()
       try {
         if (which?.startsWith('bounce/')) await one(client, which, options.json === true)

@@ -1,6 +1,5 @@
-import { WorkflowNotFoundError } from '@temporalio/client'
 import type { Command } from 'commander'
-import { SoftbounceClient } from '../client/index.js'
+import type { SoftbounceClient } from '../client/index.js'
 import { CommandFailed, json, line } from './output.js'
 
 /** `now`, `give-up` and `cancel`: each tells one workflow something. */
@@ -19,11 +18,12 @@ function steer(program: Command, name: string, description: string, done: string
     .argument('<workflow-id>', 'as softbounce status prints it: bounce/<recipient>/<message-id>')
     .option('--json', 'print JSON')
     .action(async (workflowId: string, options: { json?: boolean }) => {
+      const { SoftbounceClient } = await import('../client/index.js')
       const client = await SoftbounceClient.connect()
       try {
         await tell(client, { workflowId })
       } catch (error) {
-        if (error instanceof WorkflowNotFoundError)
+        if ((error as Error).name === 'WorkflowNotFoundError')
           throw new CommandFailed(`${workflowId} is not open: there is no such workflow, or it has ended (softbounce status ${workflowId})`)
         throw error
       } finally {

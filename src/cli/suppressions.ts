@@ -4,7 +4,7 @@ import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'
 import { stringify } from 'csv-stringify'
 import { addressKey, parseDuration } from '../bounce/index.js'
-import { filterList } from '../client/index.js'
+import { filterList } from '../client/filter.js'
 import { readSettings } from '../config.js'
 import {
   type Database,

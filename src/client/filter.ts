@@ -21,6 +21,7 @@ export interface Filtered {
 }
 
 const BATCH = 2000
+const MAX_LINE = 1_000_000
 
 interface Row {
   /** As it was read, with its line end. */
@@ -36,8 +37,8 @@ interface Row {
 export async function filterList(database: Database, input: Readable, output: Writable, options: FilterOptions = {}): Promise<Filtered> {
   const counts = { lines: 0, suppressed: 0, unreadable: 0 }
   const now = new Date()
-  let batch: Row[] = []
-  const flush = async () => {
+  const batches = options.column === undefined ? textRows(input) : csvRows(input, output, options.column)
+  for await (const batch of batches) {
     const keys = batch.map((row) => row.key).filter((key) => key !== null)
     const suppressed = keys.length === 0 ? new Set<string>() : await suppressedAmong(database, keys, now)
     let kept = ''
@@ -48,15 +49,8 @@ export async function filterList(database: Database, input: Readable, output: Wr
       if (off) counts.suppressed += 1
       if (options.onlySuppressed ? off : !off) kept += text
     }
-    batch = []
     if (kept !== '' && !output.write(kept)) await once(output, 'drain')
   }
-  const rows = options.column === undefined ? textRows(input) : csvRows(input, output, options.column)
-  for await (const row of rows) {
-    batch.push(row)
-    if (batch.length >= BATCH) await flush()
-  }
-  await flush()
   return counts
 }
 
@@ -73,37 +67,37 @@ function keyOf(text: string): string | null {
   }
 }
 
-async function* textRows(input: Readable): AsyncGenerator<Row> {
+async function* textRows(input: Readable): AsyncGenerator<Row[]> {
   let rest = ''
   input.setEncoding('utf8')
   for await (const chunk of input) {
-    rest += chunk
-    let from = 0
-    for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n', from)) {
-      const text = rest.slice(from, end + 1)
-      from = end + 1
-      if (text.trim() !== '') yield { text, key: keyOf(text) }
-    }
-    rest = rest.slice(from)
-    if (rest.length > 1_000_000) throw new Error('a line of the list is longer than 1,000,000 characters')
+    const lines = `${rest}${chunk}`.split(/(?<=\n)/)
+    rest = lines.at(-1)?.endsWith('\n') === false ? (lines.pop() as string) : ''
+    if (rest.length > MAX_LINE) throw new Error(`a line of the list is longer than ${MAX_LINE} characters`)
+    yield rowsOf(lines)
   }
-  if (rest.trim() !== '') yield { text: rest, key: keyOf(rest) }
+  yield rowsOf([rest])
 }
 
-async function* csvRows(input: Readable, output: Writable, column: string): AsyncGenerator<Row> {
-  const parser = input.pipe(
-    parseCsv({ raw: true, bom: true, relax_column_count: true, skip_empty_lines: true, max_record_size: 1_000_000 }),
-  )
+const rowsOf = (lines: readonly string[]): Row[] => lines.filter((text) => text.trim() !== '').map((text) => ({ text, key: keyOf(text) }))
+
+async function* csvRows(input: Readable, output: Writable, column: string): AsyncGenerator<Row[]> {
+  const parser = input.pipe(parseCsv({ raw: true, bom: true, relax_column_count: true, skip_empty_lines: true, max_record_size: MAX_LINE }))
   input.on('error', (error) => parser.destroy(error))
   let at = -1
+  let batch: Row[] = []
   for await (const { record, raw } of parser as AsyncIterable<{ record: string[]; raw: string }>) {
     const text = raw.endsWith('\n') ? raw : `${raw}\n`
     if (at >= 0) {
-      yield { text, key: keyOf(record[at] ?? '') }
+      batch.push({ text, key: keyOf(record[at] ?? '') })
+      if (batch.length < BATCH) continue
+      yield batch
+      batch = []
       continue
     }
     at = record.findIndex((name) => name.trim() === column)
     if (at < 0) throw new Error(`the list has no column "${column}"; its columns are ${record.map((name) => `"${name}"`).join(', ')}`)
     output.write(text)
   }
+  yield batch
 }
