@@ -11,7 +11,7 @@ import {
   parseRetryStatuses,
   parseSchedule,
 } from './bounce/index.js'
-import { type Path, parseRoutes, type SmtpTimeouts } from './smtp/index.js'
+import { type DkimKey, type Path, parseRoutes, type SmtpTimeouts } from './smtp/index.js'
 import { databaseKind } from './store/index.js'
 
 /** A setting: its default, how it is read, what it is for. docs/settings.md is made of this. */
@@ -153,6 +153,37 @@ export const SETTINGS = {
     doc: 'How long a message is kept after it was last used. One that a retry still needs is never deleted.',
     schema: duration(HOUR, 3650 * DAY),
   },
+  DKIM_DOMAIN: {
+    default: '',
+    doc: 'Where mail goes by a route, messages from this domain are signed with DKIM for it; `DKIM_SELECTOR` and `DKIM_KEY_FILE` belong to it.',
+    schema: names,
+  },
+  DKIM_SELECTOR: { default: '', doc: 'The selector of the DKIM key.', schema: z.string() },
+  DKIM_KEY_FILE: {
+    default: '',
+    doc: 'File with the private DKIM key, PEM.',
+    schema: parsed((text) => (text === '' ? null : readFileSync(text, 'utf8'))),
+  },
+  WEBHOOK_URL: {
+    default: '',
+    doc: 'Told at the start of an urgent message’s retries, with what and whom, not the body: a Standard Webhooks endpoint, event `bounce.retrying`.',
+    schema: parsed((text) => {
+      if (text !== '' && !(URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)))
+        throw new Error('it must be an http or https URL')
+      return text
+    }),
+    secret: true,
+  },
+  WEBHOOK_SECRET: {
+    default: '',
+    doc: 'The secret that webhooks are signed with: `whsec_` and base64.',
+    schema: parsed((text) => {
+      if (text !== '' && !/^whsec_[A-Za-z0-9+/]{16,}={0,2}$/.test(text))
+        throw new Error('it must be whsec_ and base64 of at least 12 bytes')
+      return text
+    }),
+    secret: true,
+  },
   EHLO_NAME: {
     default: '',
     doc: 'The name that we give in EHLO. Default: this machine’s name.',
@@ -208,6 +239,9 @@ export interface Settings {
   readonly confirmWithinMs: number
   readonly suppressionStepsMs: readonly number[]
   readonly keepMessagesForMs: number
+  /** Signs what goes by a route, where the author's domain is this one. */
+  readonly dkim: DkimKey | null
+  readonly webhook: { readonly url: string; readonly secret: string } | null
   readonly ehloName: string
   readonly timeouts: SmtpTimeouts
   readonly maxConcurrentSends: number
@@ -257,7 +291,8 @@ function lookUp(name: SettingName, environment: Environment, dotenv: Environment
 
 /** A URL without its password; other secrets whole. */
 function mask(text: string): string {
-  return text.replace(/^([a-z]+:\/\/[^:@/]*):[^@]*@/i, '$1:***@')
+  if (text === '' || /^file:/.test(text)) return text
+  return /^[a-z]+:\/\//i.test(text) ? text.replace(/^([a-z]+:\/\/[^:@/]*):.*@/i, '$1:***@') : '***'
 }
 
 /** Every setting, its value and where it came from. */
@@ -287,6 +322,9 @@ export function readSettings(environment: Environment = process.env, dotenv: Env
   if (faults.length > 0) throw new WrongSettings(faults)
   const v = values as Values
   const relay = relayPath(v, faults)
+  const dkim = dkimKey(v, faults)
+  if ((v.WEBHOOK_URL === '') !== (v.WEBHOOK_SECRET === ''))
+    faults.push('WEBHOOK_URL: it goes with WEBHOOK_SECRET, and neither without the other')
   if (faults.length > 0) throw new WrongSettings(faults)
   return {
     databaseUrl: v.DATABASE_URL,
@@ -297,6 +335,8 @@ export function readSettings(environment: Environment = process.env, dotenv: Env
     confirmWithinMs: v.CONFIRM_WITHIN,
     suppressionStepsMs: v.SUPPRESSION_STEPS,
     keepMessagesForMs: v.KEEP_MESSAGES_FOR,
+    dkim,
+    webhook: v.WEBHOOK_URL === '' ? null : { url: v.WEBHOOK_URL, secret: v.WEBHOOK_SECRET },
     ehloName: v.EHLO_NAME,
     timeouts: {
       connectMs: v.SMTP_CONNECT_TIMEOUT,
@@ -330,6 +370,17 @@ function relayPath(v: Values, faults: string[]): Path | null {
     tls,
     ...(v.RELAY_CA_FILE === null ? {} : { ca: v.RELAY_CA_FILE }),
   }
+}
+
+function dkimKey(v: Values, faults: string[]): DkimKey | null {
+  const [domain, more] = v.DKIM_DOMAIN
+  const given = [domain !== undefined, v.DKIM_SELECTOR !== '', v.DKIM_KEY_FILE !== null]
+  if (!given.includes(true)) return null
+  if (given.includes(false) || more !== undefined) {
+    faults.push('DKIM_DOMAIN: one domain, DKIM_SELECTOR and DKIM_KEY_FILE go together')
+    return null
+  }
+  return { domain: domain as string, selector: v.DKIM_SELECTOR, privateKey: v.DKIM_KEY_FILE as string }
 }
 
 /** What a worker cannot do without: a way to send. */

@@ -18,6 +18,8 @@ export type DeliverySettings = Pick<
   | 'confirmWithinMs'
   | 'suppressionStepsMs'
   | 'keepMessagesForMs'
+  | 'dkim'
+  | 'webhook'
   | 'ehloName'
   | 'timeouts'
 >

@@ -11,9 +11,23 @@ import { type EndOrder, type Report, recordEnd, recordReport, type Subject } fro
 import { type SendOrder, type SendResult, sendMessage } from './send-message.js'
 import { type InStartEvent, isInStartEvent, startEventInput } from './start-event.js'
 import { type Suppressed, type SuppressOrder, suppressAddress } from './suppress-address.js'
+import { type TellOrder, tellAlternative } from './tell-alternative.js'
 
 export type { DeliverySettings, Dependencies, Log } from './dependencies.js'
-export type { EndOrder, InStartEvent, Prepared, Purged, Report, RunInfo, SendOrder, SendResult, Subject, Suppressed, SuppressOrder }
+export type {
+  EndOrder,
+  InStartEvent,
+  Prepared,
+  Purged,
+  Report,
+  RunInfo,
+  SendOrder,
+  SendResult,
+  Subject,
+  Suppressed,
+  SuppressOrder,
+  TellOrder,
+}
 
 /** The activities, with what they need of the world. */
 export function createActivities(dependencies: Dependencies) {
@@ -30,6 +44,8 @@ export function createActivities(dependencies: Dependencies) {
     recordEnd: (order: EndOrder): Promise<void> => recordEnd(order, attempt(), dependencies),
     /** Writes down what a notification told of a retry. */
     recordReport: (order: Subject & { readonly report: Report }): Promise<void> => recordReport(order, attempt(), dependencies),
+    /** Tells the alternative channel of an urgent message. */
+    tellAlternative: (order: TellOrder): Promise<void> => tellAlternative(order, attempt(), dependencies),
     /** Deletes kept messages that nobody needs any more. */
     purgeMessages: (): Promise<Purged> => purgeMessages(Context.current(), dependencies),
   }

@@ -40,6 +40,8 @@ export interface Prepared {
   readonly confirmWithinMs: number
   readonly searchAttributes: boolean
   readonly deliverByMs?: number
+  /** The alternative channel is to be told. */
+  readonly tellAlternative?: true
   /** It ended before, and this bounce changes nothing: the logged result. */
   readonly ended?: RetryResult
   /** The bounce itself is permanent: nothing is retried. */
@@ -84,6 +86,7 @@ export async function prepare(input: unknown, run: RunInfo, attempt: number, dep
       confirmWithinMs: settings.confirmWithinMs,
       searchAttributes: dependencies.searchAttributesKnown(),
       ...(message.deliverBy === undefined ? {} : { deliverByMs: parseTime(message.deliverBy) as number }),
+      ...(message.urgent && settings.webhook !== null ? { tellAlternative: true as const } : {}),
       ...(ended === null ? {} : { ended }),
       ...(verdict.verdict === 'retry' ? {} : { permanent: { lasting: verdict.verdict === 'suppress', reason: verdict.reason } }),
     }

@@ -7,12 +7,14 @@ import { CancelledFailure, type Context } from '@temporalio/activity'
 import { type Attempt, addressKey, envelopeAddress, formatDuration, parseAddress } from '../bounce/index.js'
 import {
   type Answered,
+  isAuthoredBy,
   isLastingRejection,
   judgeDialogue,
   type Path,
   pathFor,
   type SendOutcome,
   signaturesExpireAt,
+  signMessage,
   transact,
 } from '../smtp/index.js'
 import {
@@ -159,12 +161,13 @@ class Sending {
     }
     const content = await this.#database(() => loadMessage(this.#dependencies.database.db, order.messageKey))
     if (content === null) throw refusal('MessageNotFound', `the message store has lost the message ${order.messageKey}`)
-    const expired = this.#expired(content)
+    const path = pathFor(order.destination, settings.paths)
+    const dkim = path?.kind === 'system' && settings.dkim !== null && isAuthoredBy(content, settings.dkim.domain) ? settings.dkim : null
+    const expired = this.#expired(content, dkim !== null)
     if (expired !== null) {
       await this.#giveBack({})
       return { kind: 'expired', reason: expired }
     }
-    const path = pathFor(order.destination, settings.paths)
     if (path === null) throw this.#trouble(`no way to ${order.destination} is set: neither a route in ROUTES nor RELAY_URL`)
     const dialogue = await transact({
       path,
@@ -172,7 +175,7 @@ class Sending {
       timeouts: settings.timeouts,
       sender: envelopeAddress(parseAddress(order.sender)),
       recipient: envelopeAddress(parseAddress(order.recipient)),
-      content,
+      content: dkim === null ? content : await signMessage(content, dkim),
       ...(path.kind === 'relay' ? { envid: `${order.firstRunId}.${order.retry}` } : {}),
       beforeContent: () => this.#beginContent(),
       signal: this.#context.cancellationSignal,
@@ -181,11 +184,11 @@ class Sending {
   }
 
   /** Why the message is of no use any more, or null. */
-  #expired(content: Buffer): string | null {
+  #expired(content: Buffer, signs: boolean): string | null {
     const { deliverByMs, sender } = this.#order
     const now = this.#now().getTime()
     if (deliverByMs !== undefined && now > deliverByMs) return `it was to be delivered by ${new Date(deliverByMs).toISOString()}`
-    const signedUntil = signaturesExpireAt(content, sender)
+    const signedUntil = signs ? null : signaturesExpireAt(content, sender)
     if (signedUntil !== null && now > signedUntil.getTime()) return `its DKIM signatures ran out at ${signedUntil.toISOString()}`
     return null
   }
@@ -196,10 +199,7 @@ class Sending {
       const until = new Date(this.#now().getTime() + timeouts.blockMs + timeouts.finalDotMs + CLAIM_MARGIN_MS)
       this.#begun = await beginSend(this.#dependencies.database.db, this.#key, this.#claim, until)
     } catch (error) {
-      this.#dependencies.log.warn(
-        { workflowId: this.#context.info.workflowExecution?.workflowId, error: describe(error) },
-        'the claim could not be renewed',
-      )
+      this.#dependencies.log.warn({ ...this.#about, error: describe(error) }, 'the claim could not be renewed')
       this.#begun = false
     }
     return this.#begun
@@ -266,6 +266,8 @@ class Sending {
     this.#known = { answer: { ...answer, at: answer.at.toISOString() } }
     this.heartbeat()
     await this.#record(answer)
+    const { status, reply, stage, mailServer } = answer
+    this.#dependencies.log.info({ ...this.#about, outcome: answer.outcome, status, reply, stage, mailServer }, 'a retry was answered')
     return this.#answered({ ...answer, ...this.#key })
   }
 
@@ -273,7 +275,7 @@ class Sending {
   async #record(answer: Answer): Promise<void> {
     const { database, now } = this.#dependencies
     const { messageId, messageKey } = this.#order
-    const workflowId = this.#context.info.workflowExecution?.workflowId ?? ''
+    const workflowId = this.#workflowId
     for (let tries = 1; ; tries += 1) {
       try {
         await database.db.transaction().execute(async (tx) => {
@@ -322,7 +324,7 @@ class Sending {
       this.#dependencies.database.db,
       {
         ...this.#key,
-        workflowId: this.#context.info.workflowExecution?.workflowId ?? '',
+        workflowId: this.#workflowId,
         messageId: this.#order.messageId,
         recipient: this.#recipient,
         destination: this.#order.destination,
@@ -342,7 +344,17 @@ class Sending {
   }
 
   #trouble(text: string) {
+    this.#dependencies.log.warn(this.#about, text)
     return ourTrouble(text, this.#context.info.attempt)
+  }
+
+  get #workflowId(): string {
+    return this.#context.info.workflowExecution?.workflowId ?? ''
+  }
+
+  /** For log lines. */
+  get #about() {
+    return { workflowId: this.#workflowId, retry: this.#key.retry, destination: this.#order.destination }
   }
 
   #now(): Date {

@@ -25,7 +25,7 @@ export async function suppressAddress(order: SuppressOrder, attempt: number, dep
   const recipient = addressKey(order.recipient)
   const now = dependencies.now()
   const cause = { status: order.status, reply: order.reply, by: order.workflowId, destination: order.destination }
-  return withDatabase(attempt, () =>
+  const suppressed = await withDatabase(attempt, () =>
     database.db.transaction().execute(async (tx) => {
       let until: Date | null = null
       let outcome: EndsTable['outcome'] = 'rejected'
@@ -38,4 +38,9 @@ export async function suppressAddress(order: SuppressOrder, attempt: number, dep
       return until === null ? {} : { until: until.toISOString() }
     }),
   )
+  dependencies.log.info(
+    { workflowId: order.workflowId, reason: order.kind, status: order.status, ...suppressed },
+    'an address was suppressed',
+  )
+  return suppressed
 }

@@ -2,15 +2,18 @@
 import { foldDomain } from '../bounce/index.js'
 import { fieldName, headerFields } from './canonical-message.js'
 
+/** True where the author (From) is of this domain, or of one below it. */
+export function isAuthoredBy(message: Buffer, domain: string): boolean {
+  return authorDomains(headerFields(message).map(field)).some((author) => author === domain || author.endsWith(`.${domain}`))
+}
+
 /**
  * When the last of the message's own signatures runs out; null where it has none of its own, or one that does not run out.
  * "Own": its d= is the domain of the author (From) or of the envelope sender, or a parent of one of them.
  */
 export function signaturesExpireAt(message: Buffer, envelopeSender: string): Date | null {
-  const fields = headerFields(message).map((field) => ({ name: fieldName(field), text: unfold(field) }))
-  const ours = [envelopeSender, ...fields.filter((f) => f.name === 'from').flatMap((f) => f.text.match(/[^\s<>@,"]+@[^\s<>,;"()]+/g) ?? [])]
-    .map((address) => foldDomain(address.slice(address.lastIndexOf('@') + 1)))
-    .filter((domain) => domain !== null)
+  const fields = headerFields(message).map(field)
+  const ours = [...authorDomains(fields), ...domainsOf(envelopeSender)]
   const own = fields
     .filter((f) => f.name === 'dkim-signature')
     .map((f) => tags(f.text))
@@ -23,12 +26,29 @@ export function signaturesExpireAt(message: Buffer, envelopeSender: string): Dat
   return expiries.some(Number.isNaN) ? null : new Date(Math.max(...expiries) * 1000)
 }
 
-const unfold = (field: Buffer) =>
-  field
-    .subarray(field.indexOf(':') + 1)
-    .toString('latin1')
+interface Field {
+  readonly name: string
+  readonly text: string
+}
+
+const field = (bytes: Buffer): Field => ({
+  name: fieldName(bytes),
+  text: bytes
+    .subarray(bytes.indexOf(':') + 1)
+    .toString('utf8')
     .replace(/\r\n/g, '')
-    .trim()
+    .trim(),
+})
+
+const authorDomains = (fields: readonly Field[]) => fields.filter(({ name }) => name === 'from').flatMap(({ text }) => domainsOf(text))
+
+/** The domains of all addresses in a text. */
+const domainsOf = (text: string): string[] =>
+  text
+    .split(/[\s<>,;"()]+/)
+    .filter((word) => word.includes('@'))
+    .map((word) => foldDomain(word.slice(word.lastIndexOf('@') + 1)))
+    .filter((domain) => domain !== null)
 
 function tags(text: string): Map<string, string> {
   return new Map(

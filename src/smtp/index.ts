@@ -3,7 +3,8 @@
  * The message's bytes are sent as they are; the dialogue's every ending is an outcome, none an exception.
  */
 export { canonicalMessage, fieldName, headerFields, MAX_MESSAGE_BYTES, UnsendableMessage } from './canonical-message.js'
-export { signaturesExpireAt } from './dkim-expiry.js'
+export { isAuthoredBy, signaturesExpireAt } from './dkim-expiry.js'
+export { type DkimKey, signMessage } from './dkim-signer.js'
 export { type Answered, isLastingRejection, judgeDialogue, type SendOutcome } from './outcome.js'
 export { nameOf, type Path, type Paths, parseRoutes, pathFor, type Route, type TlsMode } from './path.js'
 export { DEFAULT_TIMEOUTS, type SmtpTimeouts } from './timeouts.js'

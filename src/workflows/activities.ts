@@ -29,6 +29,9 @@ export const send = (summary: string, fairnessKey: string) =>
 
 export const suppress = (summary: string) => proxyActivities<Activities>({ ...DATABASE, summary }).suppressAddress
 
+/** The alternative channel: for a day, and no longer; it delays nothing else. */
+export const tell = (summary: string) => proxyActivities<Activities>({ ...DATABASE, scheduleToCloseTimeout: '1d', summary }).tellAlternative
+
 export const purge = () => proxyActivities<Activities>({ ...DATABASE, startToCloseTimeout: '1h', heartbeatTimeout: '1m' }).purgeMessages
 
 const local = proxyLocalActivities<Activities>({

@@ -32,7 +32,7 @@ import {
   parseTime,
   type RetryResult,
 } from '../bounce/index.js'
-import { quickly, refuse, send, suppress } from './activities.js'
+import { quickly, refuse, send, suppress, tell } from './activities.js'
 import { bare, details, fairnessKey, plain, type State, timerSummary, utc } from './words.js'
 
 export type { Attempt, Bounce, BouncedMessage, RetryResult, State }
@@ -117,6 +117,7 @@ class Retries {
     const prepared = await this.#prepare()
     if (prepared.ended !== undefined) return this.#end(prepared.ended, 'It had ended before; this bounce changes nothing.')
     if (prepared.permanent !== undefined) return this.#rejectByBounce(prepared.permanent.lasting, prepared.permanent.reason)
+    if (prepared.tellAlternative) this.#tell(prepared)
     for (this.#retry = prepared.retriesSoFar + 1; this.#retry <= prepared.delaysMs.length; this.#retry += 1) {
       const ended = (await this.#wait(prepared)) ?? (await this.#send(prepared))
       if (ended !== null) return ended
@@ -144,6 +145,17 @@ class Retries {
         { key: BounceStatus, value: this.#message.bounce.status },
       ])
     return prepared
+  }
+
+  /** Tells the alternative channel beside everything else: whether it answers delays nothing and uses up no retry. */
+  #tell(prepared: Prepared): void {
+    const { status, diagnostic } = this.#message.bounce
+    const { sender, destination, bouncedAtMs } = prepared
+    tell(`tell the alternative channel of ${bare(prepared.recipient)}`)({
+      ...this.#subject(),
+      ...{ sender, destination, status, bouncedAtMs },
+      ...(diagnostic === undefined ? {} : { reply: diagnostic }),
+    }).catch((error: Error) => log.warn('the alternative channel was not told', { error: error.message }))
   }
 
   /** Sleeps until the retry is due, or somebody wakes it. A result where it ends here. */

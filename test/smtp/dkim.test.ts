@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import { dkimVerify } from 'mailauth/lib/dkim/verify.js'
 import DKIM from 'nodemailer/lib/dkim'
 import { expect, test } from 'vitest'
-import { canonicalMessage, transact } from '../../src/smtp/index.js'
+import { canonicalMessage, isAuthoredBy, signMessage, transact } from '../../src/smtp/index.js'
 import { startReceivingSystem } from '../support/receiving-system.js'
 import { QUICK } from '../support/skipping-time.js'
 
@@ -69,4 +69,14 @@ test('a DKIM signature made before still verifies after the retry', async () => 
   } finally {
     await system.close()
   }
+})
+
+test('where we are the path, a message is signed, and its own bytes stay as they are', async () => {
+  const message = Buffer.from('From: "Shop, The" <shop@mail.example.com>\r\nSubject: x\r\n\r\n.body\r\n\r\n')
+  const signed = await signMessage(message, { domain: 'example.com', selector: 'k', privateKey })
+  expect(signed.subarray(signed.length - message.length).equals(message)).toBe(true)
+  expect(signed.toString()).toMatch(/^DKIM-Signature: [^\0]*d=example\.com[^\0]*\r\nFrom: "Shop/)
+  expect(await verdicts(signed)).toEqual(['pass'])
+  expect(isAuthoredBy(message, 'example.com')).toBe(true)
+  expect(isAuthoredBy(message, 'other.com')).toBe(false)
 })

@@ -13,7 +13,7 @@ import {
   parseRetryStatuses,
   parseSchedule,
 } from '../../src/bounce/index.js'
-import { type Path, parseRoutes, type SmtpTimeouts } from '../../src/smtp/index.js'
+import { type DkimKey, type Path, parseRoutes, type SmtpTimeouts } from '../../src/smtp/index.js'
 import type { Database } from '../../src/store/index.js'
 import { bouncedAgain, retryBouncedMessage } from '../../src/workflows/retry-bounced-message.js'
 import { sqliteDatabase } from './databases.js'
@@ -41,6 +41,8 @@ export interface Settings {
   readonly ownSystems?: string[]
   readonly timeouts?: SmtpTimeouts
   readonly confirmWithinMs?: number
+  readonly dkim?: DkimKey
+  readonly webhook?: { readonly url: string; readonly secret: string }
 }
 
 export function deliverySettings(settings: Settings) {
@@ -52,6 +54,8 @@ export function deliverySettings(settings: Settings) {
     confirmWithinMs: settings.confirmWithinMs ?? 5 * DAY,
     suppressionStepsMs: [DAY, 3 * DAY, 7 * DAY, 30 * DAY],
     keepMessagesForMs: 10 * DAY,
+    dkim: settings.dkim ?? null,
+    webhook: settings.webhook ?? null,
     ehloName: 'softbounce.example.com',
     timeouts: settings.timeouts ?? QUICK,
   }

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import {
   findEnd,
@@ -137,6 +138,21 @@ test('a message whose own DKIM signatures have run out is not sent', async () =>
   const raw = `DKIM-Signature: v=1; d=example.com; s=k; x=${x}; b=x\r\n${MESSAGE}`
   expect(await (await start(world, await message({ message: { raw } }))).result()).toMatchObject({ outcome: 'expired', retries: 0 })
   expect(system.connections).toHaveLength(0)
+})
+
+test('where the path signs, a message whose signatures have run out is sent, signed anew', async () => {
+  const before = world.settings
+  const { privateKey } = generateKeyPairSync('rsa', {
+    modulusLength: 2048,
+    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+  })
+  world.settings = { ...before, dkim: { domain: 'example.com', selector: 'k', privateKey } }
+  const raw = `DKIM-Signature: v=1; d=example.com; s=old; x=1; b=x\r\n${MESSAGE}`
+  expect(await (await start(world, await message({ message: { raw } }))).result()).toMatchObject({ outcome: 'delivered' })
+  world.settings = before
+  expect(system.taken[0]?.content.toString()).toMatch(/^DKIM-Signature: [\s\S]*s=k;/)
+  expect(system.taken[0]?.content.toString().endsWith(raw)).toBe(true)
 })
 
 test('a lasting suppression ends it without sending; a temporary one does not stop it', async () => {

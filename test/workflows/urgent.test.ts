@@ -1,0 +1,81 @@
+import { createServer, type Server } from 'node:http'
+import { Webhook } from 'standardwebhooks'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { progress } from '../../src/workflows/retry-bounced-message.js'
+import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
+import { bounced, deliverySettings, eventually, start, startWorld, type World } from '../support/skipping-time.js'
+
+const SECRET = `whsec_${Buffer.from('a secret of the test').toString('base64')}`
+let world: World
+let system: ReceivingSystem
+let endpoint: Server
+let answer = 200
+const told: { headers: Record<string, string>; body: string }[] = []
+beforeAll(async () => {
+  system = await startReceivingSystem()
+  endpoint = createServer((request, response) => {
+    let body = ''
+    request.on('data', (chunk) => {
+      body += chunk
+    })
+    request.on('end', () => {
+      told.push({ headers: request.headers as Record<string, string>, body })
+      response.writeHead(answer).end()
+    })
+  })
+  await new Promise<void>((resolve) => endpoint.listen(0, '127.0.0.1', resolve))
+  const { port } = endpoint.address() as { port: number }
+  world = await startWorld()
+  world.settings = deliverySettings({
+    routes: `*=127.0.0.1:${system.port}`,
+    webhook: { url: `http://127.0.0.1:${port}/hook`, secret: SECRET },
+  })
+})
+afterAll(async () => {
+  await world.close()
+  await system.close()
+  endpoint.closeAllConnections()
+  endpoint.close()
+})
+
+test('the alternative channel is told of an urgent message at the start, signed, with what and whom, not the body', async () => {
+  const input = { ...bounced(await world.currentTime(), { recipient: 'urgent@example.org' }), urgent: true }
+  const handle = await start(world, input)
+  await eventually(() => told.length === 1)
+  const [{ headers, body }] = told as [(typeof told)[number]]
+  expect(JSON.parse(body)).toMatchObject({
+    type: 'bounce.retrying',
+    data: {
+      messageId: 'm1@example.com',
+      recipient: 'urgent@example.org',
+      destination: 'example.org',
+      status: '4.3.2',
+      workflowId: handle.workflowId,
+    },
+  })
+  expect(body).not.toContain('Thank you')
+  // the verifier's own clock is today's; the signature itself is what is checked
+  const [id, timestamp] = [headers['webhook-id'] ?? '', headers['webhook-timestamp'] ?? '']
+  expect(headers['webhook-signature']).toBe(new Webhook(SECRET).sign(id, new Date(Number(timestamp) * 1000), body))
+  expect(await handle.result()).toMatchObject({ outcome: 'delivered', retries: 1 })
+  expect(told).toHaveLength(1)
+})
+
+test('an endpoint that is down delays nothing and uses up no retry', async () => {
+  answer = 503
+  told.length = 0
+  const input = { ...bounced(await world.currentTime(), { recipient: 'urgent2@example.org' }), urgent: true }
+  const handle = await start(world, input)
+  await eventually(async () => (await handle.query(progress)).state === 'waiting')
+  expect(await handle.result()).toMatchObject({ outcome: 'delivered', retries: 1 })
+  expect(told.length).toBeGreaterThan(1)
+  expect(new Set(told.map(({ headers }) => headers['webhook-id'])).size).toBe(1)
+  answer = 200
+})
+
+test('a message that is not urgent is told to nobody', async () => {
+  told.length = 0
+  const handle = await start(world, bounced(await world.currentTime(), { recipient: 'calm@example.org' }))
+  expect(await handle.result()).toMatchObject({ outcome: 'delivered' })
+  expect(told).toHaveLength(0)
+})
