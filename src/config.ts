@@ -3,14 +3,8 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { parse as parseDotenv } from 'dotenv'
 import { z } from 'zod'
-import {
-  DEFAULT_RETRY_STATUSES,
-  DEFAULT_SCHEDULE,
-  formatDuration,
-  parseDuration,
-  parseRetryStatuses,
-  parseSchedule,
-} from './bounce/index.js'
+import { DEFAULT_RETRY_STATUSES, DEFAULT_SCHEDULE, parseDuration, parseRetryStatuses, parseSchedule } from './bounce/index.js'
+import { DAY, duration, flag, HOUR, integer, names, parsed, parseRelayUrl, SECOND, smtpTimeout } from './setting-parsers.js'
 import { type DkimKey, type Path, parseRoutes, type SmtpTimeouts } from './smtp/index.js'
 import { databaseKind } from './store/index.js'
 
@@ -20,70 +14,6 @@ interface Setting {
   readonly doc: string
   readonly schema: z.ZodType<unknown, string>
   readonly secret?: boolean
-}
-
-const fail = (ctx: z.RefinementCtx, error: unknown) => {
-  ctx.addIssue({ code: 'custom', message: (error as Error).message })
-  return z.NEVER
-}
-
-/** Reads a text with a parser that throws. */
-const parsed = <T>(parse: (text: string) => T) =>
-  z.string().transform((text, ctx): T => {
-    try {
-      return parse(text)
-    } catch (error) {
-      return fail(ctx, error)
-    }
-  })
-
-const duration = (leastMs: number, mostMs: number) =>
-  parsed((text) => {
-    const ms = parseDuration(text)
-    if (ms < leastMs || ms > mostMs) throw new Error(`it must be from ${formatDuration(leastMs)} to ${formatDuration(mostMs)}`)
-    return ms
-  })
-
-const integer = (least: number, most: number) =>
-  parsed((text) => {
-    const value = Number(text)
-    if (!/^\d{1,9}$/.test(text) || value < least || value > most) throw new Error(`it must be a whole number from ${least} to ${most}`)
-    return value
-  })
-
-const flag = parsed((text) => {
-  if (text === 'true' || text === 'yes' || text === '1') return true
-  if (text === 'false' || text === 'no' || text === '0' || text === '') return false
-  throw new Error('it must be true or false')
-})
-
-const names = parsed((text) =>
-  text
-    .split(/[\s,]+/)
-    .filter((name) => name !== '')
-    .map((name) => name.toLowerCase()),
-)
-
-const SECOND = 1000
-const MINUTE = 60 * SECOND
-const HOUR = 60 * MINUTE
-const DAY = 24 * HOUR
-const smtpTimeout = duration(SECOND, HOUR)
-
-function parseRelayUrl(text: string): Omit<Path, 'kind' | 'tls' | 'ca'> & { readonly implicitTls: boolean } {
-  const url = URL.canParse(text) ? new URL(text) : null
-  if (url === null || !/^smtps?:$/.test(url.protocol) || url.hostname === '')
-    throw new Error('it must be smtp://host:port or smtps://host:port, with user:password@ before the host where the relay wants a login')
-  if (url.pathname.length > 1 || url.search !== '' || url.hash !== '') throw new Error('nothing may follow the port')
-  const implicitTls = url.protocol === 'smtps:'
-  const credentials = url.username === '' ? undefined : { user: decodeURIComponent(url.username), pass: decodeURIComponent(url.password) }
-  if (credentials !== undefined && credentials.pass === '') throw new Error('it has a user and no password')
-  return {
-    host: url.hostname.replace(/^\[|\]$/g, ''),
-    port: url.port === '' ? (implicitTls ? 465 : 25) : Number(url.port),
-    implicitTls,
-    ...(credentials === undefined ? {} : { credentials }),
-  }
 }
 
 /** The settings, in the order of docs/settings.md. */

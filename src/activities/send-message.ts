@@ -26,17 +26,14 @@ import {
   claimAttempt,
   findSuppression,
   type GivenBack,
-  liftSuppression,
   loadMessage,
   otherDestinationReached,
-  recordAnswer,
-  recordEnd,
   releaseClaim,
   toAttempt,
-  touchMessage,
 } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { describe, ourTrouble, refusal, tryAgain, withDatabase } from './failures.js'
+import { recordSend } from './record-send.js'
 
 /** What the workflow orders. */
 export interface SendOrder {
@@ -83,7 +80,6 @@ const CLAIM_MARGIN_MS = 5 * SECOND
 const RESEND_AFTER_MS = MINUTE
 /** How long a host may stay silent before that counts as its answer. */
 const SILENT_FOR_MS = HOUR
-const RECORD_TRIES = 5
 
 /** What a heartbeat carries, so that the next try of the activity knows the answer even where the database did not take it. */
 interface Heartbeat {
@@ -271,40 +267,15 @@ class Sending {
     return this.#answered({ ...answer, ...this.#key })
   }
 
-  /** Writes the answer and what follows from it, in one transaction; tries for a while, since a lost answer means a second send. */
   async #record(answer: Answer): Promise<void> {
-    const { database, now } = this.#dependencies
     const { messageId, messageKey } = this.#order
-    const workflowId = this.#workflowId
-    for (let tries = 1; ; tries += 1) {
-      try {
-        await database.db.transaction().execute(async (tx) => {
-          await recordAnswer(tx, this.#key, answer)
-          await touchMessage(tx, messageKey, answer.at)
-          const delivered = answer.outcome === 'accepted' && !answer.relayed
-          if (delivered) await liftSuppression(tx, this.#recipient, workflowId, now(), 'temporary')
-          if (delivered || (answer.outcome === 'rejected' && !isLastingRejection(answer)))
-            await recordEnd(tx, {
-              messageId,
-              recipient: this.#recipient,
-              workflowId,
-              firstRunId: this.#key.firstRunId,
-              outcome: delivered ? 'delivered' : 'rejected',
-              confirmed: delivered,
-              suppressedUntil: null,
-              endedAt: answer.at,
-            })
-        })
-        return
-      } catch (error) {
-        if (tries >= RECORD_TRIES)
-          throw ourTrouble(
-            `the answer "${answer.reply.slice(0, 200)}" could not be written to the database yet: ${describe(error)}`,
-            this.#context.info.attempt,
-          )
-        await new Promise((resolve) => setTimeout(resolve, 200 * 2 ** tries))
-      }
-    }
+    const { info } = this.#context
+    await recordSend(
+      this.#dependencies,
+      { ...this.#key, messageId, messageKey, recipient: this.#recipient, workflowId: this.#workflowId },
+      answer,
+      info.attempt,
+    )
   }
 
   #answered(row: AnsweredRow): SendResult {

@@ -1,0 +1,49 @@
+/** Writes the answer of a retry and what follows from it, in one transaction. */
+import { isLastingRejection } from '../smtp/index.js'
+import { type Answer, type AttemptKey, liftSuppression, recordAnswer, recordEnd, touchMessage } from '../store/index.js'
+import type { Dependencies } from './dependencies.js'
+import { describe, ourTrouble } from './failures.js'
+
+const TRIES = 5
+const FIRST_PAUSE_MS = 400
+
+interface Sent extends AttemptKey {
+  readonly workflowId: string
+  readonly messageId: string
+  readonly messageKey: string
+  /** Folded for comparing. */
+  readonly recipient: string
+}
+
+/**
+ * A delivery lifts a temporary suppression, and ends it; so does a rejection that suppresses nobody. Tries for a while, since a lost answer
+ * would mean a second send.
+ */
+export async function recordSend(dependencies: Dependencies, sent: Sent, answer: Answer, attempt: number): Promise<void> {
+  const { database, now } = dependencies
+  const { recipient, workflowId, messageId, firstRunId } = sent
+  const delivered = answer.outcome === 'accepted' && !answer.relayed
+  const refused = answer.outcome === 'rejected' && !isLastingRejection(answer)
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await database.db.transaction().execute(async (tx) => {
+        await recordAnswer(tx, sent, answer)
+        await touchMessage(tx, sent.messageKey, answer.at)
+        if (delivered) await liftSuppression(tx, recipient, workflowId, now(), 'temporary')
+        if (delivered || refused)
+          await recordEnd(tx, {
+            ...{ messageId, recipient, workflowId, firstRunId },
+            outcome: delivered ? 'delivered' : 'rejected',
+            confirmed: delivered,
+            suppressedUntil: null,
+            endedAt: answer.at,
+          })
+      })
+      return
+    } catch (error) {
+      if (tries >= TRIES)
+        throw ourTrouble(`the answer "${answer.reply.slice(0, 200)}" could not be written to the database yet: ${describe(error)}`, attempt)
+      await new Promise((resolve) => setTimeout(resolve, FIRST_PAUSE_MS * 2 ** (tries - 1)))
+    }
+  }
+}
