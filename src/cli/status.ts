@@ -52,7 +52,12 @@ async function several(client: SoftbounceClient, recipient: string | undefined, 
     for (const standing of standings.filter((s) => s !== null)) {
       shown += 1
       if (asJson) json(standing)
-      else rows.push([standing.workflowId, sentence(standing), standing.progress?.lastAttempt?.reply ?? ''])
+      else
+        rows.push([
+          standing.workflowId,
+          sentence(standing),
+          (standing.result?.attempts.at(-1) ?? standing.progress?.lastAttempt)?.reply ?? '',
+        ])
     }
   }
   let batch: string[] = []

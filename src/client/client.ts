@@ -57,7 +57,7 @@ export interface RetryStanding {
   readonly startedAt: Date
   readonly closedAt: Date | null
   readonly summary: string | null
-  /** Null where no worker answers. */
+  /** Of an open one; null where no worker answers. */
   readonly progress: Progress | null
   /** Of a completed one. */
   readonly result: RetryResult | null
@@ -164,7 +164,7 @@ export class SoftbounceClient {
       const description = await handle.describe()
       const status = description.status.name
       const pending = (description.raw.pendingActivities ?? []).find((activity) => activity.lastFailure != null)
-      const seconds = Number(pending?.scheduledTime?.seconds ?? 0)
+      const seconds = Number((pending?.nextAttemptScheduleTime ?? pending?.scheduledTime)?.seconds ?? 0)
       return {
         workflowId,
         runId: description.runId,
@@ -172,7 +172,7 @@ export class SoftbounceClient {
         startedAt: description.startTime,
         closedAt: description.closeTime ?? null,
         summary: (await description.staticSummary()) ?? null,
-        progress: await this.#progress(workflowId),
+        progress: status === 'RUNNING' ? await this.#progress(workflowId) : null,
         result: status === 'COMPLETED' ? ((await handle.result()) as RetryResult) : null,
         trouble:
           pending === undefined

@@ -78,8 +78,8 @@ const cancelled = () => CancellationScope.current().consideredCancelled
 
 /** A second press of "retry now" within this time is the same press, even where the retry has been answered in between. */
 const DOUBLE_PRESS_MS = 10_000
-/** Notifications tell time in whole seconds. */
-const SECOND_MS = 1000
+/** How far the clock of the system that makes the notifications may be behind ours. */
+const CLOCK_SKEW_MS = 5 * 60 * 1000
 /** A relay that says it tries for longer than this is not believed. */
 const LONGEST_DELAY_MS = 30 * 24 * 60 * 60 * 1000
 
@@ -92,7 +92,8 @@ class Retries {
   #nextAtMs: number | null = null
   /** What the next delay counts from. */
   #fromMs = 0
-  #sentAtMs = 0
+  /** The last failure that was counted: the bounce itself, or that of a retry. */
+  #failedAtMs = 0
   readonly #attempts: Attempt[] = []
   /** Every answer of this run was a lost connection: it says nothing against anybody. */
   #onlyAmbiguous = true
@@ -138,6 +139,7 @@ class Retries {
     )
     this.#prepared = prepared
     this.#fromMs = prepared.bouncedAtMs
+    this.#failedAtMs = prepared.bouncedAtMs
     if (prepared.searchAttributes)
       upsertSearchAttributes([
         { key: BounceRecipient, value: prepared.recipient },
@@ -189,7 +191,6 @@ class Retries {
   /** Sends once and decides. A result where it ends here, null where the next retry follows. */
   async #send(prepared: Prepared): Promise<RetryResult | null> {
     this.#show('sending', '')
-    this.#sentAtMs = Date.now()
     const result = await this.#sendOnce(prepared)
     if (cancelled()) throw new CancelledFailure('cancelled')
     if (result === null) return this.#suppress(prepared)
@@ -254,7 +255,8 @@ class Retries {
       }
       if (isFinal(bounce)) return this.#endByNotice(bounce)
       const atMs = parseTime(bounce.bouncedAt) as number
-      if (atMs < Math.floor(this.#sentAtMs / SECOND_MS) * SECOND_MS) continue // of an earlier send
+      // a failure that was counted already, or one of an earlier send
+      if (atMs <= this.#failedAtMs || atMs < Date.parse(attempt.at) - CLOCK_SKEW_MS) continue
       if (bounce.action === 'delayed') {
         const later = bounce.willRetryUntil === undefined ? 0 : (parseTime(bounce.willRetryUntil) as number)
         untilMs = Math.max(untilMs, Math.min(later, Date.now() + LONGEST_DELAY_MS))
@@ -268,6 +270,7 @@ class Retries {
   /** The retry that a relay had taken failed after all. */
   async #cameBack(bounce: Bounce, outcome: 'deferred' | 'rejected'): Promise<void> {
     this.#reportedAs(bounce, outcome)
+    this.#failedAtMs = parseTime(bounce.bouncedAt) as number
     // later ones count from the reported failure
     this.#fromMs = Math.min(Math.max(parseTime(bounce.bouncedAt) as number, this.#fromMs), Date.now())
     await quickly(`write down that retry ${this.#retry} came back`, ({ recordReport }) =>
