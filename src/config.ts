@@ -214,6 +214,8 @@ export function readDotenv(path = '.env'): Environment {
 function lookUp(name: SettingName, environment: Environment, dotenv: Environment): { text: string; source: Source } {
   const set = environment[name]
   if (set !== undefined && set !== '') return { text: set, source: 'environment' }
+  // set to nothing: whatever .env says is taken back
+  if (set === '') return { text: SETTINGS[name].default, source: 'default' }
   const file = dotenv[name]
   if (file !== undefined && file !== '') return { text: file, source: '.env' }
   return { text: SETTINGS[name].default, source: 'default' }

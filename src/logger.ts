@@ -8,11 +8,17 @@ export type { Logger }
 export type Level = 'debug' | 'info' | 'warn' | 'error'
 
 export function createLogger(level: Level, destination?: DestinationStream): Logger {
-  const options = { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, messageKey: 'message' }
+  const options = {
+    formatters: { level: (label: string) => ({ level: label }) },
+    level,
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    messageKey: 'message',
+  }
   return destination === undefined ? pino(options) : pino(options, destination)
 }
 
-const LEVELS: Record<LogLevel, Level> = { TRACE: 'debug', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' }
+const LEVELS: Record<LogLevel, Level> = { TRACE: 'debug', DEBUG: 'debug', INFO: 'debug', WARN: 'warn', ERROR: 'error' }
 
 /** Temporal's own log lines, through ours. */
 export class ThroughPino implements TemporalLogger {

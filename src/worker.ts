@@ -51,24 +51,28 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
     const migrated = await migrateToLatest(database.db, database.kind)
     if (migrated.length > 0) logger.info({ migrations: migrated }, 'the database was brought up to date')
     const { connectionOptions, namespace = 'default' } = loadClientConnectConfig()
-    connection = await NativeConnection.connect(connectionOptions)
+    connection = await NativeConnection.connect(connectionOptions).catch((error: Error) => {
+      throw new Error(unreachable(connectionOptions.address, error))
+    })
     attributes = new SearchAttributes(connection, namespace, logger)
     await attributes.register()
     await ensurePurge(connection, namespace, TASK_QUEUE, logger)
-    const worker = await Worker.create({
+    let worker: Worker | undefined
+    health = await serveHealth(settings, () => worker?.getState() ?? 'STARTING', database)
+    worker = await Worker.create({
       ...workerOptions(settings),
       connection,
       namespace,
       activities: createActivities(dependencies(settings, database, logger, attributes)),
     })
-    health = await serveHealth(settings, worker, database)
     logger.info({ taskQueue: TASK_QUEUE, namespace, address: connectionOptions.address, database: database.kind }, 'the worker is ready')
     await worker.run()
     logger.info({}, 'the worker has stopped')
   } finally {
     attributes?.stop()
     health?.close()
-    await connection?.close()
+    // a worker that was made and never ran keeps its connection; the process ends all the same
+    await connection?.close().catch(() => {})
     await database.close()
   }
 }
@@ -77,8 +81,13 @@ function dependencies(settings: Settings, database: Database, log: Logger, attri
   return { settings, database, log, now: () => new Date(), searchAttributesKnown: () => attributes.known }
 }
 
+/** What a person does about a Temporal that cannot be reached. */
+function unreachable(address: string | undefined, error: Error): string {
+  return `Temporal cannot be reached at ${address ?? 'localhost:7233'} (${error.message.replace(/\s+/g, ' ').slice(0, 120)}); start it, or set TEMPORAL_ADDRESS or a profile`
+}
+
 /** `/healthz`: 200 while the worker runs and the database answers, else 503. Null where no port is set. */
-async function serveHealth(settings: Settings, worker: Worker, database: Database): Promise<Server | undefined> {
+async function serveHealth(settings: Settings, workerState: () => string, database: Database): Promise<Server | undefined> {
   if (settings.httpPort === null) return undefined
   const server = createServer((request, response) => {
     if (request.url !== '/healthz') {
@@ -95,14 +104,14 @@ async function serveHealth(settings: Settings, worker: Worker, database: Databas
         (error: Error) => error.message,
       )
       .then((answer) => {
-        const state = worker.getState()
-        const healthy = answer === 'ok' && (state === 'RUNNING' || state === 'INITIALIZED')
+        const state = workerState()
+        const healthy = answer === 'ok' && state === 'RUNNING'
         response.writeHead(healthy ? 200 : 503, { 'content-type': 'application/json' })
         response.end(`${JSON.stringify({ healthy, worker: state, database: answer === 'ok' ? 'ok' : 'does not answer' })}\n`)
       })
   })
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
+    server.once('error', (error) => reject(new Error(`HTTP_PORT=${settings.httpPort}: ${error.message}`)))
     server.listen(settings.httpPort as number, settings.httpHost, resolve)
   })
   return server

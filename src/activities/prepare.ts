@@ -158,13 +158,15 @@ async function keep(message: BouncedMessage, content: Buffer | null, run: RunInf
 /** The logged result, where it ended before and this bounce changes nothing; null where it starts anew. */
 function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: number): RetryResult | null {
   const last = logged.at(-1)
-  const stale = last !== undefined && bouncedAtMs <= last.at.getTime()
+  // what was suppressed or given up is told nothing new by a bounce from before that; a relay's bounce may be told long after it happened
+  const newest = Math.max(last?.at.getTime() ?? 0, end.outcome === 'suppressed' || last === undefined ? end.endedAt.getTime() : 0)
+  const stale = bouncedAtMs <= newest
   const stays = end.outcome === 'cancelled' || end.outcome === 'rejected' || end.outcome === 'expired' || end.confirmed
   if (!stale && !stays) return null
   if (end.outcome === 'cancelled')
     throw refusal(
       'InvalidBouncedMessage',
-      `the retries of this message for this recipient were cancelled at ${end.endedAt.toISOString()}, and a bounce does not start them again; pass retriesSoFar to start them all the same`,
+      `the retries of this message for this recipient were cancelled at ${end.endedAt.toISOString()}, and a bounce does not start them again; pass retriesSoFar (softbounce retry --again) to start them all the same`,
     )
   return {
     outcome: end.outcome,

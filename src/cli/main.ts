@@ -20,6 +20,8 @@ const program = new Command('softbounce')
   .exitOverride()
 for (const add of [addWorker, addRetry, addStatus, addSteering, addSuppressions, addMigrate, addConfig]) add(program)
 
+const LEAVE_AFTER_MS = 500
+
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   // the reader has seen enough (| head)
   if (error.code === 'EPIPE') process.exit(0)
@@ -31,4 +33,6 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
   else process.exitCode = failed(error)
+  // whatever a failed start has left open
+  setTimeout(() => process.exit(), LEAVE_AFTER_MS).unref()
 }

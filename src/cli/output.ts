@@ -52,9 +52,7 @@ export function failed(error: unknown): number {
   return error instanceof CommandFailed ? error.status : 1
 }
 
-/** What a person can do about errors of the libraries below. */
+/** Errors of Temporal's native client, without what only its makers can read. */
 function explain(text: string): string {
-  if (/failed to connect|connect.*deadline|UNAVAILABLE|Failed to connect/i.test(text) && !/DATABASE|postgres/i.test(text))
-    return `Temporal cannot be reached (${text}). Start it (temporal server start-dev), or set TEMPORAL_ADDRESS or a profile.`
-  return text
+  return text.replace(/: Status \{[\s\S]*$/, '; set TEMPORAL_NAMESPACE to one that is there')
 }

@@ -11,6 +11,7 @@ interface Options {
   readonly recipient?: string
   readonly sender?: string
   readonly status?: string
+  readonly messageId?: string
   readonly schedule?: string
   readonly deliverBy?: string
   readonly again?: boolean
@@ -35,6 +36,7 @@ export function addRetry(program: Command): void {
     .option('--recipient <address>', 'the recipient, where the notification does not name it, or names several')
     .option('--sender <address>', 'the envelope sender of the original, where the notification does not name it')
     .option('--status <code>', 'the status, where the notification has none, such as 4.3.2')
+    .option('--message-id <id>', "the original's Message-ID, where it has none")
     .option('--schedule <delays>', 'another schedule, such as "1h, 4h*2"')
     .option('--deliver-by <time>', 'no retry after this time (ISO 8601)')
     .option('--again', 'start again although it ended before (cancelled, rejected, expired, delivered)')
@@ -43,20 +45,28 @@ export function addRetry(program: Command): void {
       const settings = readSettings()
       if (options.status !== undefined && parseStatus(options.status) === null)
         throw new CommandFailed(`--status ${options.status} is not an enhanced status code such as 4.3.2`, 2)
-      const { SoftbounceClient } = await import('../client/index.js')
-      const client = await SoftbounceClient.connect({ settings })
       let failures = 0
-      try {
-        for (const file of files) {
-          try {
-            for (const done of await retryFile(client, settings, file, options)) report(done, options)
-          } catch (error) {
-            failures += 1
-            process.stderr.write(`softbounce: ${printable(`${file}: ${(error as Error).message}`)}\n`)
-          }
+      const each = async (file: string, work: () => Promise<void> | void) => {
+        try {
+          await work()
+        } catch (error) {
+          failures += 1
+          process.stderr.write(`softbounce: ${printable(`${file}: ${(error as Error).message}`)}\n`)
         }
-      } finally {
-        await client.close()
+      }
+      const mails = new Map<string, Buffer>()
+      for (const file of files) await each(file, () => void mails.set(file, readFileSync(file === '-' ? 0 : file)))
+      if (mails.size > 0) {
+        const { SoftbounceClient } = await import('../client/index.js')
+        const client = await SoftbounceClient.connect({ settings })
+        try {
+          for (const [file, mail] of mails)
+            await each(file, async () => {
+              for (const done of await retryFile(client, settings, file, mail, options)) report(done, options)
+            })
+        } finally {
+          await client.close()
+        }
       }
       if (failures > 0) throw new CommandFailed(`${failures} of ${files.length} could not be retried; each stays where it is`)
     })
@@ -68,8 +78,7 @@ function report(done: Done, options: Options): void {
   else line(`${done.file}: ${done.recipient}: retried by ${done.workflowId} (${done.reason})`)
 }
 
-async function retryFile(client: SoftbounceClient, settings: Settings, file: string, options: Options): Promise<Done[]> {
-  const mail = readFileSync(file === '-' ? 0 : file)
+async function retryFile(client: SoftbounceClient, settings: Settings, file: string, mail: Buffer, options: Options): Promise<Done[]> {
   const notification: Notification = (await readNotification(mail)) ?? { recipients: [] }
   const done: Done[] = []
   for (const reported of recipients(notification, options)) {
@@ -78,7 +87,7 @@ async function retryFile(client: SoftbounceClient, settings: Settings, file: str
       done.push({ file, recipient, verdict: 'ignore', reason: `Action: ${action}: the sending system is still at it, or has delivered it` })
       continue
     }
-    const judged = judgeBounce({ status: options.status ?? reported.status, diagnostic: reported.diagnostic }, settings.retryStatuses)
+    const judged = judgeBounce({ status: reported.status ?? options.status, diagnostic: reported.diagnostic }, settings.retryStatuses)
     if (judged.verdict !== 'retry') {
       done.push({ file, recipient, verdict: judged.verdict, reason: judged.reason })
       continue
@@ -104,9 +113,8 @@ function recipients({ recipients: reported }: Notification, options: Options): R
   const wanted = options.recipient.toLowerCase()
   const named = reported.find((r) => r.recipient.toLowerCase() === wanted)
   if (named !== undefined) return [named]
-  if (reported.length > 1) throw new Error(`it does not name ${options.recipient}; it names ${reported.map((r) => r.recipient).join(', ')}`)
-  // one recipient under another name (an alias, a forwarding): the caller knows better whom the message was for
-  return [{ action: 'failed', ...reported[0], recipient: options.recipient }]
+  if (reported.length > 0) throw new Error(`it does not name ${options.recipient}; it names ${reported.map((r) => r.recipient).join(', ')}`)
+  return [{ action: 'failed', recipient: options.recipient }]
 }
 
 function original(notification: Notification, options: Options): Uint8Array {
@@ -118,7 +126,8 @@ function original(notification: Notification, options: Options): Uint8Array {
 function bounceOf(notification: Notification, reported: ReportedRecipient, options: Options): BounceOf {
   const sender = options.sender ?? notification.sender
   if (sender === undefined) throw new Error("it does not name the original's envelope sender; give --sender")
-  const status = effectiveStatus(options.status ?? reported.status, reported.diagnostic)
+  const status = effectiveStatus(reported.status ?? options.status, reported.diagnostic)
+  const messageId = options.messageId ?? notification.messageId
   const at = reported.lastAttemptAt ?? notification.date ?? new Date()
   return {
     sender,
@@ -127,7 +136,7 @@ function bounceOf(notification: Notification, reported: ReportedRecipient, optio
     bouncedAt: at.toISOString(),
     ...(reported.diagnostic === undefined ? {} : { diagnostic: reported.diagnostic }),
     ...(reported.remoteMta === undefined ? {} : { remoteMta: reported.remoteMta }),
-    ...(notification.messageId === undefined ? {} : { messageId: notification.messageId }),
+    ...(messageId === undefined ? {} : { messageId }),
   }
 }
 

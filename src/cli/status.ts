@@ -75,13 +75,13 @@ async function several(client: SoftbounceClient, recipient: string | undefined, 
   if (shown >= limit) line(`(the first ${limit}; --limit shows more)`)
 }
 
-function sentence({ status, progress, result, trouble }: RetryStanding): string {
+function sentence({ status, progress, result, trouble, failure }: RetryStanding): string {
   if (result !== null) {
     const until = result.suppressedUntil === undefined ? '' : ` until ${result.suppressedUntil}`
     const unconfirmed = result.outcome === 'delivered' && result.confirmed === false ? ', unconfirmed' : ''
     return `${result.outcome}${until}${unconfirmed} after ${result.retries} ${result.retries === 1 ? 'retry' : 'retries'}`
   }
-  if (status !== 'RUNNING') return status.toLowerCase()
+  if (status !== 'RUNNING') return failure === null ? status.toLowerCase() : `${status.toLowerCase()}: ${failure}`
   if (progress === null) return 'open; no worker answers, so that no more is known'
   if (progress.state === 'waiting' && progress.nextRetryAt !== null) {
     const left = Date.parse(progress.nextRetryAt) - Date.now()

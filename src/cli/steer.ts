@@ -18,6 +18,8 @@ function steer(program: Command, name: string, description: string, done: string
     .argument('<workflow-id>', 'as softbounce status prints it: bounce/<recipient>/<message-id>')
     .option('--json', 'print JSON')
     .action(async (workflowId: string, options: { json?: boolean }) => {
+      if (!workflowId.startsWith('bounce/'))
+        throw new CommandFailed(`${workflowId} is no workflow ID; softbounce status ${workflowId} shows those of a recipient`, 2)
       const { SoftbounceClient } = await import('../client/index.js')
       const client = await SoftbounceClient.connect()
       try {

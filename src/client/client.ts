@@ -61,6 +61,8 @@ export interface RetryStanding {
   readonly progress: Progress | null
   /** Of a completed one. */
   readonly result: RetryResult | null
+  /** Why it failed, of one that did. */
+  readonly failure: string | null
   /** Why an activity of it is being tried again, where one is. */
   readonly trouble: { readonly text: string; readonly attempt: number; readonly nextAttemptAt: Date | null } | null
 }
@@ -102,7 +104,10 @@ export class SoftbounceClient {
       let temporal = options.temporal
       if (temporal === undefined) {
         const { connectionOptions, namespace } = loadClientConnectConfig()
-        const connection = await Connection.connect(connectionOptions)
+        const connection = await Connection.connect(connectionOptions).catch((error: Error) => {
+          const address = connectionOptions.address ?? 'localhost:7233'
+          throw new Error(`Temporal cannot be reached at ${address} (${error.message}); start it, or set TEMPORAL_ADDRESS or a profile`)
+        })
         closers.push(() => connection.close())
         temporal = new Client({ connection, ...(namespace === undefined ? {} : { namespace }) })
       }
@@ -174,6 +179,7 @@ export class SoftbounceClient {
         summary: (await description.staticSummary()) ?? null,
         progress: status === 'RUNNING' ? await this.#progress(workflowId) : null,
         result: status === 'COMPLETED' ? ((await handle.result()) as RetryResult) : null,
+        failure: status === 'FAILED' ? await failureOf(handle) : null,
         trouble:
           pending === undefined
             ? null
@@ -258,6 +264,16 @@ export class SoftbounceClient {
 }
 
 const QUERY_WITHIN_MS = 3000
+
+async function failureOf(handle: { result(): Promise<unknown> }): Promise<string> {
+  try {
+    await handle.result()
+    return ''
+  } catch (error) {
+    const { message, cause } = error as { message: string; cause?: { message?: string } }
+    return cause?.message ?? message
+  }
+}
 
 /** What the workflow IDs of a recipient begin with. */
 function idPrefix(recipient: string): string {

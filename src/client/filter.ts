@@ -39,6 +39,12 @@ export async function filterList(database: Database, input: Readable, output: Wr
   const now = new Date()
   const batches = options.column === undefined ? textRows(input) : csvRows(input, output, options.column)
   for await (const batch of batches) {
+    const table = options.column === undefined ? batch.find((row) => row.key === null && row.text.includes('@')) : undefined
+    // printed as it is, it would be mailed although it is suppressed
+    if (table !== undefined)
+      throw new Error(
+        `${JSON.stringify(table.text.trim().slice(0, 80))} is no address alone on its line; for CSV, name the column that holds it (--column)`,
+      )
     const keys = batch.map((row) => row.key).filter((key) => key !== null)
     const suppressed = keys.length === 0 ? new Set<string>() : await suppressedAmong(database, keys, now)
     let kept = ''

@@ -40,6 +40,11 @@ const END_WITHIN_MS = 80_000
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 const keep = process.argv.includes('--keep')
+const unknown = process.argv.slice(2).filter((argument) => argument !== '--keep')
+if (unknown.length > 0) {
+  process.stderr.write(`softbounce demo: ${unknown.join(' ')}: there is only --keep\n`)
+  process.exit(2)
+}
 
 /** What was started, so that it can be ended. */
 const started: (() => Promise<void> | void)[] = []

@@ -168,7 +168,6 @@ class Retries {
     const untilMs = expiresFirst ? (prepared.deliverByMs as number) : due.atMs
     const after = this.#attempts.length === 0 ? 'the bounce' : `retry ${this.#retry - 1}`
     const summary = timerSummary(this.#retry, delayMs, due.staggerMs, after)
-    this.#woken = false
     this.#show('waiting', expiresFirst ? `It is of no use after ${utc(untilMs)}, and ends then.` : `${capital(summary)}.`, untilMs)
     this.#dropLateNotices()
     const interrupted = () => this.#woken || this.#givenUp || this.#bounces.length > 0
@@ -176,10 +175,12 @@ class Retries {
     if (leftMs > 0 && !interrupted())
       await condition(interrupted, leftMs, { summary: expiresFirst ? `expires before ${summary}` : summary })
     if (cancelled()) throw new CancelledFailure('cancelled')
+    const woken = this.#woken
+    this.#woken = false
     if (this.#givenUp) return this.#suppress(prepared)
     const notice = this.#bounces.shift()
     if (notice !== undefined) return this.#endByNotice(notice)
-    if (expiresFirst && !this.#woken) return this.#expire(`It was to be delivered by ${utc(untilMs)}.`)
+    if (expiresFirst && !woken) return this.#expire(`It was to be delivered by ${utc(untilMs)}.`)
     return null
   }
 
@@ -405,7 +406,8 @@ class Retries {
 
   #onRetryNow(which: { retry?: number } | null | undefined): void {
     const named = which?.retry
-    if (this.#state !== 'waiting' || (named != null && named !== this.#retry)) return
+    // while it is being prepared, the first retry is the one that waits
+    if ((this.#state !== 'waiting' && this.#state !== 'preparing') || (named != null && named !== this.#retry)) return
     if (named == null && Date.now() - this.#wokenAtMs < DOUBLE_PRESS_MS) return
     this.#woken = true
     this.#wokenAtMs = Date.now()

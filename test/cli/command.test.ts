@@ -76,7 +76,7 @@ describe('retry, status, now, give-up, cancel', () => {
     await eventually(async () => (await world.cli('status', bob)).stdout.includes('cancelled'))
     expect((await world.cli('suppressions', 'check', 'eve@moved-away.example')).stdout).toBe('eve@moved-away.example is not suppressed\n')
     await world.cli('retry', file, '--schedule', '30d')
-    await eventually(async () => (await world.cli('status', bob)).stdout.includes('failed'))
+    await eventually(async () => (await world.cli('status', bob)).stdout.includes('--again'))
     await world.cli('retry', file, '--schedule', '30d', '--again')
     await eventually(async () => (await world.cli('status', bob)).stdout.includes('retry 1 of 1 waits'))
     await world.cli('cancel', bob)
@@ -92,8 +92,10 @@ describe('retry, status, now, give-up, cancel', () => {
     expect(delayed).toMatchObject({ status: 0, stdout: expect.stringContaining('nothing to retry (Action: delayed') })
     const relayed = await world.cli('retry', change('relayed.eml', /Action: failed/, 'Action: relayed'), '--json')
     expect(jsonLines(relayed.stdout)[0]).toMatchObject({ verdict: 'ignore' })
-    const gone = await world.cli('retry', '--status', '5.1.1', example('invoice-4712.eml'), '--json')
+    const gone = await world.cli('retry', change('gone.eml', /Status: 4\.3\.2/, 'Status: 5.1.1'), '--json')
     expect(jsonLines(gone.stdout)[0]).toMatchObject({ verdict: 'suppress' })
+    const another = await world.cli('retry', '--recipient', 'zed@example.org', example('invoice-4712.eml'))
+    expect(another).toMatchObject({ status: 1, stderr: expect.stringContaining('it names bob@stays-down.example') })
     expect(await world.client.get('bob@stays-down.example', 'invoice-4712@example.com')).toBeNull()
   })
 
@@ -148,6 +150,8 @@ describe('suppressions', () => {
       status: 1,
       stderr: expect.stringContaining('"email"'),
     })
+    const unnamed = await world.cli('suppressions', 'filter', list)
+    expect(unnamed).toMatchObject({ status: 1, stdout: '', stderr: expect.stringContaining('--column') })
     const text = await runCli(
       folder.path,
       world.env,
@@ -178,6 +182,7 @@ describe('errors are one line that says what to do', () => {
       ['now'],
       ['status', '--limit', 'x'],
       ['suppressions', 'check', 'nobody'],
+      ['now', 'ann@example.org'],
       ['retry', '--status', '999', 'x.eml'],
       ['suppressions', 'add', 'a@b.org', '--for', 'ever'],
     ])
@@ -195,7 +200,11 @@ describe('errors are one line that says what to do', () => {
     const away = await runCli(folder.path, { ...world.env, TEMPORAL_ADDRESS: '127.0.0.1:9' }, ['status'])
     expect(away.status).toBe(1)
     expect(away.stderr.trim().split('\n')).toHaveLength(1)
-    expect(away.stderr).toContain('TEMPORAL_ADDRESS')
+    expect(away.stderr).toContain('127.0.0.1:9')
+    const worker = await runCli(folder.path, { ...world.env, TEMPORAL_ADDRESS: '127.0.0.1:9' }, ['worker'])
+    expect(worker).toMatchObject({ status: 1, stderr: expect.stringContaining('127.0.0.1:9') })
+    const namespace = await runCli(folder.path, { ...world.env, TEMPORAL_NAMESPACE: 'nope' }, ['worker'])
+    expect(namespace).toMatchObject({ status: 1, stderr: expect.stringMatching(/nope.*TEMPORAL_NAMESPACE/) })
     const database = await runCli(folder.path, { ...world.env, DATABASE_URL: 'postgres://x:planted-secret@127.0.0.1:9/d' }, [
       'suppressions',
       'list',

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { findSuppression, recordEnd } from '../../src/store/index.js'
-import { progress, retryNow } from '../../src/workflows/retry-bounced-message.js'
+import { giveUp, progress, retryNow } from '../../src/workflows/retry-bounced-message.js'
 import { polite, type ReceivingSystem, type Script, startReceivingSystem, startScript } from '../support/receiving-system.js'
 import {
   bounced,
@@ -151,6 +151,16 @@ describe('after the end', () => {
       expect(await (await start(world, await message())).result()).toMatchObject({ outcome, retries: 2 })
       expect(system.connections).toHaveLength(0)
     })
+
+  test('given up stays so for the bounce that was known then', async () => {
+    const input = await message()
+    const handle = await start(world, input)
+    await eventually(async () => (await handle.query(progress)).state === 'waiting')
+    await handle.signal(giveUp)
+    expect(await handle.result()).toMatchObject({ outcome: 'suppressed', retries: 0 })
+    expect(await (await signalWithStart(world, input)).result()).toMatchObject({ outcome: 'suppressed', retries: 0 })
+    expect(system.connections).toHaveLength(0)
+  })
 
   test('cancelled stays cancelled; the failure says how to start it all the same', async () => {
     await end('cancelled')

@@ -64,6 +64,19 @@ describe('retryNow', () => {
     await handle.cancel()
   })
 
+  test('that comes with the start sends the first retry at once', async () => {
+    const handle = await world.environment.client.workflow.signalWithStart('retryBouncedMessage', {
+      taskQueue: 'softbounce',
+      workflowId: `bounce/${person()}/m1@example.com`,
+      args: [await message()],
+      signal: retryNow,
+      signalArgs: [],
+    })
+    await waits(handle as unknown as Handle, 2)
+    expect(system.connections).toHaveLength(1)
+    await handle.cancel()
+  })
+
   test('that names a retry acts only while that one waits, and is never kept for later', async () => {
     const handle = await start(world, await message())
     await waits(handle, 1)
