@@ -100,6 +100,8 @@ export const SETTINGS = {
     schema: parsed((text) => {
       if (text !== '' && !(URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)))
         throw new Error('it must be an http or https URL')
+      if (text !== '' && (new URL(text).username !== '' || new URL(text).password !== ''))
+        throw new Error('it may not hold a user or password; the signature proves who calls')
       return text
     }),
     secret: true,
@@ -221,10 +223,15 @@ function lookUp(name: SettingName, environment: Environment, dotenv: Environment
   return { text: SETTINGS[name].default, source: 'default' }
 }
 
-/** A URL without its password; other secrets whole. */
+/** A secret as it may be shown: of a URL its kind and host, of anything else nothing. */
 function mask(text: string): string {
   if (text === '' || /^file:/.test(text)) return text
-  return /^[a-z]+:\/\//i.test(text) ? text.replace(/^([a-z]+:\/\/[^:@/]*):.*@/i, '$1:***@') : '***'
+  if (!URL.canParse(text)) return '***'
+  const { protocol, username, host, pathname, search } = new URL(text)
+  const user = username === '' ? '' : `${username}:***@`
+  // a path or a query may hold a token
+  const database = /^postgres(ql)?:$/.test(protocol) ? pathname : pathname.length > 1 ? '/***' : ''
+  return `${protocol}//${user}${host}${database}${search === '' ? '' : '?***'}`
 }
 
 /** Every setting, its value and where it came from. */
@@ -297,7 +304,7 @@ function relayPath(v: Values, faults: string[]): Path | null {
   if (relay.credentials !== undefined && tls !== 'verify' && tls !== 'implicit' && !loopback)
     faults.push(`RELAY_TLS=${tls}: RELAY_URL has a password, which is sent only over verified TLS (set RELAY_CA_FILE for a private CA)`)
   return {
-    kind: v.RELAY_IS_TRANSPARENT ? 'system' : 'relay',
+    kind: v.RELAY_IS_TRANSPARENT ? 'transparent' : 'relay',
     ...relay,
     tls,
     ...(v.RELAY_CA_FILE === null ? {} : { ca: v.RELAY_CA_FILE }),

@@ -67,7 +67,7 @@ describe('the relay', () => {
     expect(relay({ RELAY_URL: 'smtp://127.0.0.1' })).toEqual({ kind: 'relay', host: '127.0.0.1', port: 25, tls: 'opportunistic' })
     expect(relay({ RELAY_URL: 'smtps://relay.example.com' })).toMatchObject({ port: 465, tls: 'implicit' })
     expect(relay({ RELAY_URL: 'smtp://[::1]:2525' })).toMatchObject({ host: '::1', port: 2525 })
-    expect(relay({ RELAY_URL: 'smtp://relay.example.com', RELAY_IS_TRANSPARENT: 'true' })).toMatchObject({ kind: 'system' })
+    expect(relay({ RELAY_URL: 'smtp://relay.example.com', RELAY_IS_TRANSPARENT: 'true' })).toMatchObject({ kind: 'transparent' })
   })
 
   test('gets its password only over TLS, except on this machine', () => {
@@ -91,6 +91,22 @@ test('.env is read, the environment wins, and secrets are masked wherever they a
   expect(by.RELAY_URL).toEqual(['smtp://app:***@relay.example.com', '.env'])
   expect(by.DATABASE_URL).toEqual(['postgres://u:***@h/d', 'environment'])
   expect(by.RETRY_SCHEDULE).toEqual(['1h, 4h, 12h, 24h', 'default'])
+  const masked = Object.fromEntries(
+    showSettings(
+      {
+        RELAY_URL: 'smtp://user@example.com:planted-secret@relay.example.com',
+        DATABASE_URL: 'postgres://h/d?password=planted-secret',
+        WEBHOOK_URL: 'https://hooks.example.com/planted-secret',
+        WEBHOOK_SECRET: 'whsec_plantedplantedplanted',
+      },
+      {},
+    ).map(({ name, value }) => [name, value]),
+  )
+  expect(JSON.stringify(masked)).not.toContain('planted')
+  expect(masked.WEBHOOK_URL).toBe('https://hooks.example.com/***')
+  expect(() => readSettings({ WEBHOOK_URL: 'https://u:p@hooks.example.com', WEBHOOK_SECRET: 'whsec_plantedplantedplanted' }, {})).toThrow(
+    'WEBHOOK_URL',
+  )
   try {
     readSettings({ RELAY_URL: 'http://app:planted-secret@relay.example.com' }, {})
     expect.unreachable()

@@ -6,12 +6,15 @@ export type RefusalType = 'InvalidBouncedMessage' | 'MessageNotFound' | 'Message
 
 /** Bad input: the workflow fails with this type and text. */
 export function refusal(type: RefusalType, text: string): ApplicationFailure {
-  return ApplicationFailure.create({ type, message: text, nonRetryable: true })
+  return ApplicationFailure.create({ type, message: cut(text, MAX_REFUSAL), nonRetryable: true })
 }
 
 const FIRST_DELAY_MS = 5_000
 const MAX_DELAY_MS = 10 * 60_000
 const MAX_TEXT = 900
+const MAX_REFUSAL = 2000
+
+const cut = (text: string, most: number) => (text.length > most ? `${text.slice(0, most)}…` : text)
 
 /**
  * Trouble of our own: the engine tries again after the delay, adds nothing to the history, and shows the text. The delay is set here, since
@@ -30,7 +33,7 @@ export function ourTrouble(text: string, attempt: number): ApplicationFailure {
 export function tryAgain(type: 'OurTrouble' | 'Waiting', text: string, delayMs: number): ApplicationFailure {
   return ApplicationFailure.create({
     type,
-    message: text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text,
+    message: cut(text, MAX_TEXT),
     nextRetryDelay: Math.max(1, Math.round(delayMs)),
     category: ApplicationFailureCategory.BENIGN,
   })

@@ -159,7 +159,11 @@ async function keep(message: BouncedMessage, content: Buffer | null, run: RunInf
 function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: number): RetryResult | null {
   const last = logged.at(-1)
   // what was suppressed or given up is told nothing new by a bounce from before that; a relay's bounce may be told long after it happened
-  const newest = Math.max(last?.at.getTime() ?? 0, end.outcome === 'suppressed' || last === undefined ? end.endedAt.getTime() : 0)
+  const newest = Math.max(
+    last?.at.getTime() ?? 0,
+    last?.reported?.at.getTime() ?? 0,
+    end.outcome === 'suppressed' || last === undefined ? end.endedAt.getTime() : 0,
+  )
   const stale = bouncedAtMs <= newest
   const stays = end.outcome === 'cancelled' || end.outcome === 'rejected' || end.outcome === 'expired' || end.confirmed
   if (!stale && !stays) return null
@@ -180,5 +184,5 @@ function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: num
 /** Our own hosts: those that are set, and the relay itself. */
 function ownSystems(settings: Dependencies['settings']): readonly string[] {
   const { relay } = settings.paths
-  return relay === null || relay.kind === 'system' ? settings.ownSystems : [...settings.ownSystems, relay.host.toLowerCase()]
+  return relay === null ? settings.ownSystems : [...settings.ownSystems, relay.host.toLowerCase()]
 }

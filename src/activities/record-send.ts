@@ -1,6 +1,6 @@
 /** Writes the answer of a retry and what follows from it, in one transaction. */
 import { isLastingRejection } from '../smtp/index.js'
-import { type Answer, type AttemptKey, liftSuppression, recordAnswer, recordEnd, touchMessage } from '../store/index.js'
+import { type Answer, type AnsweredRow, type AttemptKey, liftSuppression, recordAnswer, recordEnd, touchMessage } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { describe, ourTrouble } from './failures.js'
 
@@ -18,16 +18,17 @@ interface Sent extends AttemptKey {
 /**
  * A delivery lifts a temporary suppression, and ends it; so does a rejection that suppresses nobody. Tries for a while, since a lost answer
  * would mean a second send.
+ * @returns the answer that stands: an earlier one where there was one.
  */
-export async function recordSend(dependencies: Dependencies, sent: Sent, answer: Answer, attempt: number): Promise<void> {
+export async function recordSend(dependencies: Dependencies, sent: Sent, answer: Answer, attempt: number): Promise<AnsweredRow> {
   const { database, now } = dependencies
   const { recipient, workflowId, messageId, firstRunId } = sent
-  const delivered = answer.outcome === 'accepted' && !answer.relayed
-  const refused = answer.outcome === 'rejected' && !isLastingRejection(answer)
   for (let tries = 1; ; tries += 1) {
     try {
-      await database.db.transaction().execute(async (tx) => {
-        await recordAnswer(tx, sent, answer)
+      return await database.db.transaction().execute(async (tx) => {
+        const row = await recordAnswer(tx, sent, answer)
+        const delivered = row.outcome === 'accepted' && !row.relayed
+        const refused = row.outcome === 'rejected' && !isLastingRejection(row)
         await touchMessage(tx, sent.messageKey, answer.at)
         if (delivered) await liftSuppression(tx, recipient, workflowId, now(), 'temporary')
         if (delivered || refused)
@@ -36,10 +37,10 @@ export async function recordSend(dependencies: Dependencies, sent: Sent, answer:
             outcome: delivered ? 'delivered' : 'rejected',
             confirmed: delivered,
             suppressedUntil: null,
-            endedAt: answer.at,
+            endedAt: row.at,
           })
+        return row
       })
-      return
     } catch (error) {
       if (tries >= TRIES)
         throw ourTrouble(`the answer "${answer.reply.slice(0, 200)}" could not be written to the database yet: ${describe(error)}`, attempt)

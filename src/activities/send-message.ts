@@ -7,6 +7,7 @@ import { CancelledFailure, type Context } from '@temporalio/activity'
 import { type Attempt, addressKey, envelopeAddress, formatDuration, parseAddress } from '../bounce/index.js'
 import {
   type Answered,
+  BLOCK_BYTES,
   isAuthoredBy,
   isLastingRejection,
   judgeDialogue,
@@ -78,6 +79,8 @@ const FIRST_CLAIM_MS = 20 * SECOND
 const CLAIM_MARGIN_MS = 5 * SECOND
 /** After a connection lost behind the final dot: time for the other side to finish what it has (RFC 1047). */
 const RESEND_AFTER_MS = MINUTE
+/** How long the database may take to say whether the claim is still ours, while the server waits. */
+const BEGIN_WITHIN_MS = 10 * SECOND
 /** How long a host may stay silent before that counts as its answer. */
 const SILENT_FOR_MS = HOUR
 
@@ -95,6 +98,15 @@ export async function sendMessage(order: SendOrder, context: Context, dependenci
   } finally {
     clearInterval(beat)
   }
+}
+
+/** The step's result, or an error where it takes too long. */
+function within<T>(ms: number, step: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${ms / SECOND} s`)), ms)
+  })
+  return Promise.race([step, late]).finally(() => clearTimeout(timer))
 }
 
 class Sending {
@@ -124,8 +136,7 @@ class Sending {
   async run(): Promise<SendResult> {
     if (this.#known?.answer !== undefined) {
       const answer = { ...this.#known.answer, at: new Date(this.#known.answer.at) }
-      await this.#record(answer)
-      return this.#answered({ ...answer, ...this.#key })
+      return this.#answered(await this.#record(answer))
     }
     const claim = await this.#database(() => this.#takeClaim())
     if (claim.kind === 'answered') return this.#answered(claim.row)
@@ -173,7 +184,7 @@ class Sending {
       recipient: envelopeAddress(parseAddress(order.recipient)),
       content: dkim === null ? content : await signMessage(content, dkim),
       ...(path.kind === 'relay' ? { envid: `${order.firstRunId}.${order.retry}` } : {}),
-      beforeContent: () => this.#beginContent(),
+      beforeContent: () => this.#beginContent(content.length),
       signal: this.#context.cancellationSignal,
     })
     return this.#conclude(judgeDialogue(dialogue, path), path, claim)
@@ -189,11 +200,12 @@ class Sending {
     return null
   }
 
-  async #beginContent(): Promise<boolean> {
+  async #beginContent(bytes: number): Promise<boolean> {
     const { timeouts } = this.#dependencies.settings
     try {
-      const until = new Date(this.#now().getTime() + timeouts.blockMs + timeouts.finalDotMs + CLAIM_MARGIN_MS)
-      this.#begun = await beginSend(this.#dependencies.database.db, this.#key, this.#claim, until)
+      const blocks = Math.ceil(bytes / BLOCK_BYTES)
+      const until = new Date(this.#now().getTime() + blocks * timeouts.blockMs + timeouts.finalDotMs + CLAIM_MARGIN_MS)
+      this.#begun = await within(BEGIN_WITHIN_MS, beginSend(this.#dependencies.database.db, this.#key, this.#claim, until))
     } catch (error) {
       this.#dependencies.log.warn({ ...this.#about, error: describe(error) }, 'the claim could not be renewed')
       this.#begun = false
@@ -209,7 +221,7 @@ class Sending {
         if (this.#context.cancellationDetails?.cancelRequested) throw new CancelledFailure('cancelled before the message was sent')
         throw tryAgain('Waiting', 'the worker was stopped before the message was sent, or the database could not be asked', SECOND)
       case 'our trouble':
-        await this.#giveBack(this.#begun ? { notSent: true } : {})
+        await this.#giveBack({ notSent: this.#begun, silentSince: null })
         throw this.#trouble(outcome.text)
       case 'unreachable': {
         const since = claim.silentSince ?? now
@@ -261,16 +273,16 @@ class Sending {
     }
     this.#known = { answer: { ...answer, at: answer.at.toISOString() } }
     this.heartbeat()
-    await this.#record(answer)
+    const row = await this.#record(answer)
     const { status, reply, stage, mailServer } = answer
     this.#dependencies.log.info({ ...this.#about, outcome: answer.outcome, status, reply, stage, mailServer }, 'a retry was answered')
-    return this.#answered({ ...answer, ...this.#key })
+    return this.#answered(row)
   }
 
-  async #record(answer: Answer): Promise<void> {
+  #record(answer: Answer): Promise<AnsweredRow> {
     const { messageId, messageKey } = this.#order
     const { info } = this.#context
-    await recordSend(
+    return recordSend(
       this.#dependencies,
       { ...this.#key, messageId, messageKey, recipient: this.#recipient, workflowId: this.#workflowId },
       answer,

@@ -1,6 +1,7 @@
 /** The argument of `retryBouncedMessage`, as any SDK may send it: its shape, and the check of it. */
 import { parseAddress } from './address.js'
 import { messageIdKey } from './identity.js'
+import { withoutControls } from './reply.js'
 import { parseSchedule } from './schedule.js'
 import { parseStatus } from './status.js'
 
@@ -98,6 +99,10 @@ class Faults {
   }
 }
 
+/** What is kept of a quoted reply, and of a name. */
+const MAX_DIAGNOSTIC = 2000
+const MAX_NAME = 255
+
 const ACTIONS = ['failed', 'delayed', 'delivered', 'relayed', 'expanded'] as const
 
 function readBounce(fields: unknown, faults: Faults, prefix: string): Bounce | undefined {
@@ -120,9 +125,9 @@ function readBounce(fields: unknown, faults: Faults, prefix: string): Bounce | u
   return {
     status,
     bouncedAt,
-    ...(diagnostic === undefined ? {} : { diagnostic }),
-    ...(remoteMta === undefined ? {} : { remoteMta }),
-    ...(token === undefined ? {} : { token }),
+    ...(diagnostic === undefined ? {} : { diagnostic: withoutControls(diagnostic).slice(0, MAX_DIAGNOSTIC) }),
+    ...(remoteMta === undefined ? {} : { remoteMta: withoutControls(remoteMta).slice(0, MAX_NAME) }),
+    ...(token === undefined ? {} : { token: token.slice(0, MAX_NAME) }),
     ...(action === undefined ? {} : { action }),
     ...(willRetryUntil === undefined ? {} : { willRetryUntil }),
   }
@@ -145,8 +150,11 @@ function readMessage(message: unknown, faults: Faults): MessageSource | undefine
   const form = given[0] as (typeof forms)[number]
   const text = faults.text(message, `message.${form}`, true)
   if (text === '') faults.list.push(`message.${form} is empty`)
-  if (form === 'rawBase64' && text !== undefined && !/^[A-Za-z0-9+/\s]*={0,2}\s*$/.test(text))
+  if (form === 'rawBase64' && text !== undefined && !/^[A-Za-z0-9+/]*={0,2}$/.test(text.replace(/\s+/g, '')))
     faults.list.push('message.rawBase64 is not base64')
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are exactly what is refused
+  if (form === 'stored' && text !== undefined && !/^[^\s\u0000-\u001f\u007f]{1,200}$/.test(text))
+    faults.list.push('message.stored must be a key that the message store returned')
   return text === undefined ? undefined : ({ [form]: text } as MessageSource)
 }
 

@@ -8,14 +8,22 @@ export interface SmtpReply {
   readonly text: string
 }
 
+/** The text without NULs and other control characters, which no database and no log takes well; line ends and tabs stay. */
+export function withoutControls(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are exactly what is taken out
+  return text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g, '\ufffd')
+}
+
 /** Reads `421 4.3.2 System not accepting network messages`, also in several lines (`421-4.3.2 …`); the text is kept unchanged. */
 export function parseReply(text: string): SmtpReply {
-  const match = /^([2-5]\d\d)(?:[ -]|$)(?:([245]\.\d{1,3}\.\d{1,3})(?=[\s:;,]|$))?/.exec(text.trimStart())
-  if (match === null) return { code: 0, status: null, text }
+  const clean = withoutControls(text)
+  // the code is what counts, whatever stands behind it (RFC 5321 4.2)
+  const match = /^([2-5]\d\d)(?!\d)[ \t-]?(?:([245]\.\d{1,3}\.\d{1,3})(?=[\s:;,]|$))?/.exec(clean.trimStart())
+  if (match === null) return { code: 0, status: null, text: clean }
   const status = match[2] !== undefined && parseStatus(match[2]) !== null ? match[2] : null
   // RFC 2034 section 4: the classes of the two codes must agree; where they do not, the basic code is what the protocol acts on
   const agrees = status !== null && status[0] === match[1]?.[0]
-  return { code: Number(match[1]), status: agrees ? status : null, text }
+  return { code: Number(match[1]), status: agrees ? status : null, text: clean }
 }
 
 /** Basic replies that say "not now" or "not here" for the whole system (IANA ties X.3.2 to 453 and 521; 421 is said at shutdown and overload). */
@@ -66,10 +74,13 @@ const RECIPIENT_TEXTS = [
   'account has been disabled',
 ]
 
+/** Texts that speak of the sender: a callout that failed for us says "user unknown" too, and means us. */
+const SENDER_TEXTS = ['sender', 'return path', 'return-path', 'mail from', 'callout', 'verification', 'verify', 'for sending', 'response:']
+
 /** True where the text says that there is no such recipient (for replies without an enhanced code). */
 export function saysNoSuchRecipient(text: string): boolean {
   const lower = text.toLowerCase()
-  return RECIPIENT_TEXTS.some((t) => lower.includes(t))
+  return RECIPIENT_TEXTS.some((t) => lower.includes(t)) && !SENDER_TEXTS.some((t) => lower.includes(t))
 }
 
 /**

@@ -21,6 +21,8 @@ export const DEFAULT_SCHEDULE: readonly string[] = ['1h', '4h', '12h', '24h']
 export const MAX_RETRIES = 20
 const MIN_DELAY_MS = SECOND_MS
 const MAX_DELAY_MS = 30 * DAY_MS
+/** What an error quotes of a wrong entry. */
+const MAX_SHOWN = 40
 const MAX_STAGGER_MS = 15 * MINUTE_MS
 
 /**
@@ -40,7 +42,9 @@ export function parseDuration(text: string): number {
     at = part.lastIndex
   }
   if (compact === '' || at < compact.length)
-    throw new Error(`"${text.trim()}" is not a duration; write a number and a unit of s, min, h or d, such as 90s, 4h or 1h30m`)
+    throw new Error(
+      `"${text.trim().slice(0, MAX_SHOWN)}" is not a duration; write a number and a unit of s, min, h or d, such as 90s, 4h or 1h30m`,
+    )
   return Math.round(ms)
 }
 
@@ -72,7 +76,8 @@ export function parseSchedule(schedule: string | readonly string[]): number[] {
   const entries = typeof schedule === 'string' ? schedule.split(',') : schedule
   const delays: number[] = []
   entries.forEach((entry, index) => {
-    const place = `schedule entry ${index + 1} ("${entry.trim()}")`
+    const shown = entry.trim().slice(0, MAX_SHOWN)
+    const place = `schedule entry ${index + 1} ("${shown}")`
     const match = /^([^*]*)(?:\*\s*(\d{1,3})\s*)?$/.exec(entry)
     if (match === null) throw new Error(`${place}: write a delay, or a delay and a count, such as 4h or 4h*2`)
     let delay: number

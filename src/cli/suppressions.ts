@@ -80,8 +80,9 @@ export function addSuppressions(program: Command): void {
         const until = options.for === undefined ? null : new Date(now.getTime() + duration(options.for))
         const cause = { status: null, reply: options.note ?? null, by: who(), destination: null }
         await database.db.transaction().execute((tx) => suppressLastingly(tx, key, 'manual', cause, now, until))
-        if (options.json) json({ address: key, suppressed: true, until })
-        else line(`${key} is suppressed ${until === null ? 'until it is removed' : `until ${until.toISOString()}`}`)
+        const entry = (await findSuppression(database.db, key, now)) as Suppression
+        if (options.json) json({ address: key, suppressed: true, until: entry.until })
+        else line(`${key} is suppressed ${ends(entry)}`)
       }),
     )
   command

@@ -9,7 +9,7 @@ const ACTIONS = ['failed', 'delayed', 'delivered', 'relayed', 'expanded'] as con
 export async function readRfc3464(mail: ParsedMail): Promise<Notification | null> {
   const report = mail.parts.find((p) => p.type === 'message/delivery-status' || p.type === 'message/global-delivery-status')
   if (report === undefined) return null
-  const [perMessage, ...perRecipient] = await groups(report)
+  const [perMessage, ...perRecipient] = groups(report)
   const embedded = mail.parts.find((p) => p.type === 'message/rfc822' || p.type === 'message/global')
   const headers = embedded ?? mail.parts.find((p) => p.type === 'text/rfc822-headers' || p.type === 'message/global-headers')
   const original = headers === undefined ? undefined : await PostalMime.parse(headers.content)
@@ -24,24 +24,41 @@ export async function readRfc3464(mail: ParsedMail): Promise<Notification | null
     ...(date === undefined ? {} : { date }),
     ...(messageId === undefined || messageId === '' ? {} : { messageId }),
     ...(sender === undefined ? {} : { sender }),
-    ...(embedded !== undefined && isWhole(embedded, original) ? { original: embedded.content } : {}),
+    ...(embedded !== undefined && isWhole(embedded, original, perMessage) ? { original: embedded.content } : {}),
   }
 }
 
 type Fields = ReadonlyMap<string, string>
 
+/** What is read of a report: enough for a thousand recipients. */
+const MAX_REPORT_BYTES = 1024 * 1024
+const MAX_GROUPS = 1001
+
 /** The groups of fields, separated by empty lines: the first is about the message, each other about a recipient (RFC 3464 section 2.1). */
-async function groups(report: Part): Promise<Fields[]> {
-  const blocks = report.content
-    .toString('utf8')
-    .split(/\r?\n(?:[ \t]*\r?\n)+/)
-    .filter((block) => block.trim() !== '')
-  return Promise.all(
-    blocks.map(async (block) => {
-      const { headers } = await PostalMime.parse(`${block.trimStart()}\r\n\r\n`)
-      return new Map(headers.map((h) => [h.key, h.value.trim()]))
-    }),
-  )
+function groups(report: Part): Fields[] {
+  const lines = report.content.subarray(0, MAX_REPORT_BYTES).toString('utf8').split(/\r?\n/)
+  const found: Map<string, string>[] = []
+  let fields: Map<string, string> | null = null
+  let last = ''
+  for (const line of lines) {
+    if (line.trim() === '') {
+      fields = null
+      continue
+    }
+    if (fields === null) {
+      if (found.length >= MAX_GROUPS) break
+      fields = new Map()
+      found.push(fields)
+    }
+    if (/^[ \t]/.test(line)) fields.set(last, `${fields.get(last) ?? ''} ${line.trim()}`)
+    else {
+      const colon = line.indexOf(':')
+      last = line.slice(0, Math.max(colon, 0)).trim().toLowerCase()
+      // the first of a name counts
+      if (colon > 0 && !fields.has(last)) fields.set(last, line.slice(colon + 1).trim())
+    }
+  }
+  return found
 }
 
 function recipientOf(fields: Fields): ReportedRecipient | null {
@@ -97,11 +114,18 @@ function time(value: string | undefined): Date | undefined {
   return Number.isNaN(at) ? undefined : new Date(at)
 }
 
-/** True where the embedded original is provably whole: a multipart message is only where its last boundary is there. */
-function isWhole(embedded: Part, original: Awaited<ReturnType<typeof PostalMime.parse>> | undefined): boolean {
+/**
+ * True where the embedded original is provably whole: a multipart message whose last boundary is there; any other only from Postfix, which
+ * returns a message whole or its headers alone (other systems cut a long one off).
+ */
+function isWhole(
+  embedded: Part,
+  original: Awaited<ReturnType<typeof PostalMime.parse>> | undefined,
+  perMessage: Fields | undefined,
+): boolean {
   const type = original?.headers.find((h) => h.key === 'content-type')?.value ?? ''
   if (original === undefined || original.headers.length === 0) return false
-  if (!/^\s*multipart\//i.test(type)) return true
+  if (!/^\s*multipart\//i.test(type)) return [...(perMessage?.keys() ?? [])].some((name) => name.startsWith('x-postfix-'))
   const boundary = /;\s*boundary\s*=\s*(?:"([^"]+)"|([^\s;"]+))/i.exec(type)
   const text = boundary?.[1] ?? boundary?.[2]
   return text !== undefined && embedded.content.includes(`\n--${text}--`)

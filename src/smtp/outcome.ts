@@ -38,21 +38,27 @@ export function judgeDialogue(dialogue: Dialogue, path: Pick<Path, 'kind'>): Sen
     case 'unsupported':
       return { kind: 'rejected', lasting: false, status: dialogue.status, reply: dialogue.text, stage: 'EHLO', mailServer }
     case 'reply':
-      return path.kind === 'relay' ? judgeRelayReply(dialogue) : judgeSystemReply(dialogue)
+      return isSystems(path, dialogue.at) ? judgeSystemReply(dialogue) : judgeRelayReply(dialogue)
     case 'lost':
       if (dialogue.afterFinalDot) return { kind: 'ambiguous', status: '4.4.2', reply: dialogue.text, stage: 'final dot', mailServer }
-      return path.kind === 'relay'
-        ? { kind: 'our trouble', text: `the relay ${dialogue.text}` }
-        : { kind: 'deferred', status: '4.4.2', reply: dialogue.text, stage: dialogue.at, mailServer }
+      return isSystems(path, dialogue.at)
+        ? { kind: 'deferred', status: '4.4.2', reply: dialogue.text, stage: dialogue.at, mailServer }
+        : { kind: 'our trouble', text: `the relay ${dialogue.text}` }
     case 'refused':
-      return path.kind === 'relay'
-        ? { kind: 'our trouble', text: `the relay ${dialogue.text}` }
-        : { kind: 'deferred', status: '4.4.1', reply: dialogue.text, stage: 'connect', mailServer }
+      return isSystems(path, 'connect')
+        ? { kind: 'deferred', status: '4.4.1', reply: dialogue.text, stage: 'connect', mailServer }
+        : { kind: 'our trouble', text: `the relay ${dialogue.text}` }
     case 'unreachable':
-      return path.kind === 'relay'
-        ? { kind: 'our trouble', text: `the relay ${dialogue.text}` }
-        : { kind: 'unreachable', status: '4.4.1', reply: dialogue.text, stage: 'connect', mailServer }
+      return isSystems(path, 'connect')
+        ? { kind: 'unreachable', status: '4.4.1', reply: dialogue.text, stage: 'connect', mailServer }
+        : { kind: 'our trouble', text: `the relay ${dialogue.text}` }
   }
+}
+
+/** Whether what happens at this step is the receiving system's doing. A login is always between us and a relay of ours. */
+function isSystems({ kind }: Pick<Path, 'kind'>, at: Stage): boolean {
+  if (at === 'AUTH' || kind === 'relay') return false
+  return kind === 'system' || at === 'MAIL' || at === 'RCPT' || at === 'DATA' || at === 'final dot'
 }
 
 type Replied = Extract<Dialogue, { kind: 'reply' }>
@@ -77,9 +83,14 @@ export function isLastingRejection(answer: { stage: Stage; status: string; reply
 function judgeRelayReply(dialogue: Replied): SendOutcome {
   const { at, reply, mailServer } = dialogue
   if (at === 'final dot' && reply.code >= 200 && reply.code < 300) return judgeSystemReply(dialogue)
-  const denied = at === 'RCPT' && (reply.code === 530 || reply.status?.startsWith('5.7.') === true || /\brelay/i.test(reply.text))
+  const denied = at === 'RCPT' && (reply.code === 530 || reply.status?.startsWith('5.7.') === true || deniesRelaying(reply))
   const later = at === 'RCPT' || at === 'DATA' || at === 'final dot'
   if (reply.code < 500 || !later || denied || reply.code === 530)
     return { kind: 'our trouble', text: `the relay ${mailServer} said at ${at}: ${reply.text}` }
   return judgeSystemReply(dialogue)
+}
+
+/** A bare reply whose text denies relaying; "user unknown in relay recipient table" does not. */
+function deniesRelaying(reply: Replied['reply']): boolean {
+  return reply.status === null && /\brelay(?:ing)?\b.{0,20}\b(?:denied|prohibited|not (?:permitted|allowed))/i.test(reply.text)
 }

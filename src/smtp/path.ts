@@ -6,8 +6,11 @@ export type TlsMode = 'verify' | 'opportunistic' | 'off' | 'implicit'
 
 /** Where a message goes, and whose answers these are. */
 export interface Path {
-  /** `system`: answers are the receiving system's. `relay`: they are the relay's, and say nothing of the receiving system. */
-  readonly kind: 'system' | 'relay'
+  /**
+   * `system`: answers are the receiving system's. `relay`: they are the relay's, and say nothing of the receiving system. `transparent`: a
+   * relay that passes on the receiving system's replies from MAIL on; what comes before is its own.
+   */
+  readonly kind: 'system' | 'relay' | 'transparent'
   readonly host: string
   readonly port: number
   readonly tls: TlsMode

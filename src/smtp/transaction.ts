@@ -45,7 +45,7 @@ export type Dialogue = { readonly mailServer: string } & (
   | { readonly kind: 'stopped' }
 )
 
-const BLOCK_BYTES = 64 * 1024
+export const BLOCK_BYTES = 64 * 1024
 const QUIT_MS = 5000
 /** How far nodemailer's own timers lie beyond ours. */
 const BEYOND_MS = 60_000
@@ -74,6 +74,8 @@ class Attempt {
   readonly #mailServer: string
   readonly #eightBit: boolean
   #stopped = false
+  /** The server waits for the content, and we for leave to send it. */
+  #asking = false
   #fail: (error: SmtpError) => void = () => {}
 
   constructor(transaction: Transaction, plain: boolean) {
@@ -98,7 +100,8 @@ class Attempt {
       connectionTimeout: timeouts.connectMs + timeouts.bannerMs + timeouts.greetingMs + BEYOND_MS,
       greetingTimeout: timeouts.bannerMs + timeouts.greetingMs + BEYOND_MS,
       socketTimeout: Math.max(...Object.values(timeouts)) + BEYOND_MS,
-      dnsTimeout: timeouts.connectMs,
+      // a resolver that is silent is told from a host that is
+      dnsTimeout: Math.ceil(timeouts.connectMs / 2),
       transactionLog: true,
       logger: this.#steps.logger,
     })
@@ -161,17 +164,21 @@ class Attempt {
     }
     this.#connection.send(
       { from: sender, to: [recipient], size: content.length, use8BitMime: this.#eightBit, ...(envid === undefined ? {} : { dsn: notify }) },
-      Readable.from(this.#content()),
+      Readable.from(this.#content(), { highWaterMark: 1 }),
       (error) => (error ? reject(error) : resolve()),
     )
   }
 
   async *#content(): AsyncGenerator<Buffer> {
     const { content, beforeContent } = this.#transaction
+    // however long we take to answer this ourselves, the server is not to blame for it
+    this.#steps.stop()
+    this.#asking = true
     if (!(await beforeContent()) || this.#stopped) {
       this.#stopped = true
       throw new Error('stopped')
     }
+    this.#asking = false
     for (let at = 0; at < content.length; at += BLOCK_BYTES) {
       this.#steps.block()
       yield content.subarray(at, at + BLOCK_BYTES)
@@ -204,7 +211,7 @@ class Attempt {
   #failed(error: SmtpError & { status?: string }): Dialogue {
     const mailServer = this.#mailServer
     const at = this.#steps.current
-    if (this.#stopped) return { kind: 'stopped', mailServer }
+    if (this.#stopped || this.#asking) return { kind: 'stopped', mailServer }
     if (error.status !== undefined) return { kind: 'unsupported', status: error.status, text: error.message, mailServer }
     if (typeof error.response === 'string') {
       const reply = parseReply(error.response)

@@ -47,6 +47,8 @@ export interface Answer {
 }
 
 export interface AnsweredRow extends Answer {
+  /** What a notification told of it later, where a relay had taken it. */
+  readonly reported: { readonly at: Date; readonly status: string; readonly reply: string | null } | null
   readonly retry: number
   readonly firstRunId: string
 }
@@ -141,8 +143,8 @@ export async function releaseClaim(db: Kysely<Tables>, key: AttemptKey, claim: s
     .execute()
 }
 
-/** Writes the answer; the first one stands. */
-export async function recordAnswer(db: Kysely<Tables>, key: AttemptKey, answer: Answer): Promise<void> {
+/** Writes the answer. The first one stands: where there is one already, that one is returned. */
+export async function recordAnswer(db: Kysely<Tables>, key: AttemptKey, answer: Answer): Promise<AnsweredRow> {
   await db
     .updateTable('attempts')
     .set({
@@ -161,6 +163,7 @@ export async function recordAnswer(db: Kysely<Tables>, key: AttemptKey, answer: 
     .where('retry', '=', key.retry)
     .where('outcome', 'is', null)
     .execute()
+  return answered(await byKey(db, key).executeTakeFirstOrThrow())
 }
 
 /** A notification told what became of a message that a relay had taken. */
@@ -199,6 +202,7 @@ export async function otherDestinationReached(db: Kysely<Tables>, destination: s
     .where('at', '>=', since.getTime())
     .where('destination', '!=', destination)
     .where('stage', '!=', 'connect')
+    .where('relayed', '=', 0)
     .limit(1)
     .executeTakeFirst()
   return row !== undefined
@@ -216,17 +220,21 @@ function answered(row: Selectable<AttemptsTable>): AnsweredRow {
     mailServer: row.mail_server,
     maybeDelivered: row.maybe_delivered === 1,
     relayed: row.relayed === 1,
+    reported:
+      row.reported_at === null ? null : { at: new Date(row.reported_at), status: row.reported_status as string, reply: row.reported_reply },
   }
 }
 
 /** The row as the result shows it. */
 export function toAttempt(row: AnsweredRow): Attempt {
+  const { reported } = row
+  const outcomes: Record<string, AttemptOutcome> = { 2: 'accepted', 5: 'rejected' }
   return {
     retry: row.retry,
     at: row.at.toISOString(),
-    outcome: row.outcome,
-    status: row.status,
-    reply: row.reply,
+    outcome: reported === null ? row.outcome : (outcomes[reported.status.charAt(0)] ?? 'deferred'),
+    status: reported?.status ?? row.status,
+    reply: reported === null ? row.reply : (reported.reply ?? `a notification said ${reported.status}`),
     ...(row.mailServer === null ? {} : { mailServer: row.mailServer }),
     ...(row.maybeDelivered ? { maybeDelivered: true } : {}),
   }

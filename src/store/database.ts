@@ -71,6 +71,8 @@ function postgresDialect(url: string, onIdleError: (error: Error) => void): Dial
     max: POOL_SIZE,
     connectionTimeoutMillis: POSTGRES_CONNECT_TIMEOUT_MS,
     statement_timeout: POSTGRES_STATEMENT_TIMEOUT_MS,
+    // a connection that is cut without a word would else be waited for
+    query_timeout: POSTGRES_STATEMENT_TIMEOUT_MS + 5_000,
     keepAlive: true,
     types: {
       // times and counts are well within 2^53

@@ -48,7 +48,8 @@ export async function suppressForUnavailability(
   now: Date,
 ): Promise<Date | null> {
   const last = await tx.selectFrom('suppressions').selectAll().where('address', '=', address).executeTakeFirst()
-  if (last !== undefined && last.until === null && last.lifted_at === null) return null
+  // what was not caused by unavailability stands, whatever is unavailable meanwhile
+  if (last !== undefined && isActive(last, now) && last.reason !== 'unavailable') return last.until === null ? null : new Date(last.until)
   const step = nextStep(last, outageFrom, stepsMs.length)
   const active = last !== undefined && isActive(last, now)
   const until = Math.max(now.getTime() + (stepsMs[step] as number), active ? (last.until ?? 0) : 0)
@@ -76,7 +77,7 @@ export function nextStep(
   return began - last.until <= REPEAT_WITHIN_MS ? Math.min(last.step + 1, steps - 1) : 0
 }
 
-/** Suppresses until it is lifted by hand (or until `until`), in place of a temporary entry. */
+/** Suppresses until it is lifted by hand (or until `until`), in place of a temporary entry. An entry that lasts already stands. */
 export async function suppressLastingly(
   tx: Kysely<Tables>,
   address: string,
@@ -85,6 +86,9 @@ export async function suppressLastingly(
   now: Date,
   until: Date | null = null,
 ): Promise<void> {
+  const last = await tx.selectFrom('suppressions').selectAll().where('address', '=', address).executeTakeFirst()
+  // a lasting entry is not made to lapse, and a complaint stays one, unless somebody lifts it first
+  if (last !== undefined && last.until === null && last.lifted_at === null && (until !== null || last.reason === 'complaint')) return
   await write(tx, address, 'suppressed', { reason, cause, step: 0, since: now.getTime(), until: until?.getTime() ?? null, now })
 }
 

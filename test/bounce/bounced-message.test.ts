@@ -57,6 +57,19 @@ test('what is wrong is named', () => {
     expect(faults({ ...good, ...change }), JSON.stringify(change)).toContain(words)
 })
 
+test('no input takes long to refuse, and none makes a long error', () => {
+  const began = Date.now()
+  const spaces = faults({ ...good, message: { rawBase64: `${' '.repeat(500_000)}!` } })
+  expect(spaces).toContain('base64')
+  const long = faults({ ...good, schedule: ['x'.repeat(1_000_000)] })
+  expect(long.length).toBeLessThan(500)
+  expect(Date.now() - began).toBeLessThan(2000)
+  for (const stored of ['a\0b', 'x'.repeat(201), '']) expect(faults({ ...good, message: { stored } })).toContain('message.stored')
+  const checked = checkBounce({ ...good.bounce, diagnostic: `421 4.3.2 a\0${'x'.repeat(10_000)}` })
+  expect('value' in checked && checked.value.diagnostic?.length).toBe(2000)
+  expect(JSON.stringify(checked)).not.toContain('\\u0000')
+})
+
 test('a payload that could not be read is said to be that', () => {
   expect(faults({ unreadablePayload: 'binary/encrypted' })).toContain('binary/encrypted')
 })

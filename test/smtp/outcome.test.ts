@@ -14,8 +14,8 @@ const TABLE: readonly (readonly [Stage, string, string, string])[] = [
   ['EHLO', '421 4.3.2 busy', 'deferred', 'our trouble'],
   ['EHLO', '550 5.5.2 bad name', 'rejected', 'our trouble'],
   ['STARTTLS', '454 4.7.0 TLS not available', 'deferred', 'our trouble'],
-  ['AUTH', '535 5.7.8 wrong password', 'rejected', 'our trouble'],
-  ['AUTH', '454 4.7.0 later', 'deferred', 'our trouble'],
+  ['AUTH', '535 5.7.8 wrong password', 'our trouble', 'our trouble'],
+  ['AUTH', '454 4.7.0 later', 'our trouble', 'our trouble'],
   ['MAIL', '452 4.3.2 Connection rate limit exceeded', 'deferred', 'our trouble'],
   ['MAIL', '550 5.1.8 bad sender domain', 'rejected', 'our trouble'],
   ['MAIL', '553 5.1.7 bad sender', 'rejected', 'our trouble'],
@@ -30,6 +30,15 @@ const TABLE: readonly (readonly [Stage, string, string, string])[] = [
   ['RCPT', '551 no such recipient here', 'rejected for good', 'rejected for good'],
   ['RCPT', '553 invalid recipient', 'rejected for good', 'rejected for good'],
   ['RCPT', '550 denied', 'rejected', 'rejected'],
+  ['RCPT', '550 5.1.1 <a@relay.example.org>: User unknown in relay recipient table', 'rejected for good', 'rejected for good'],
+  [
+    'RCPT',
+    '550-Verification failed for <b@example.com>\n550-Response: 550 5.1.1 User unknown\n550 Sender verify failed',
+    'rejected',
+    'rejected',
+  ],
+  ['RCPT', '550 Sender address does not exist', 'rejected', 'rejected'],
+  ['RCPT', '553 sender rejected: user unknown', 'rejected', 'rejected'],
   ['RCPT', '554 user unknown', 'rejected', 'rejected'],
   ['RCPT', '552 5.2.2 mailbox full', 'rejected', 'rejected'],
   ['RCPT', '550 5.7.1 relaying denied', 'rejected', 'our trouble'],
@@ -38,6 +47,8 @@ const TABLE: readonly (readonly [Stage, string, string, string])[] = [
   ['DATA', '451 4.3.0 later', 'deferred', 'our trouble'],
   ['DATA', '554 5.5.1 no', 'rejected', 'rejected'],
   ['final dot', '250 2.0.0 queued', 'accepted', 'accepted'],
+  ['final dot', '250OK', 'accepted', 'accepted'],
+  ['final dot', '250\tOK', 'accepted', 'accepted'],
   ['final dot', '421 4.3.2 shutting down', 'deferred', 'our trouble'],
   ['final dot', '552 5.3.4 too big', 'rejected', 'rejected'],
   ['final dot', '550 5.1.1 said too late to be about one recipient alone', 'rejected', 'rejected'],
@@ -49,6 +60,14 @@ for (const [at, reply, system, relay] of TABLE)
     expect(word(judge('system', at, reply))).toBe(system)
     expect(word(judge('relay', at, reply))).toBe(relay)
   })
+
+test('a relay that passes replies through is the receiving system from MAIL on, and our own before', () => {
+  const transparent = (at: Stage, text: string) => judgeDialogue(said(at, text), { kind: 'transparent' }).kind
+  for (const at of ['banner', 'EHLO', 'STARTTLS', 'AUTH'] as const) expect(transparent(at, '421 4.3.2 busy'), at).toBe('our trouble')
+  for (const at of ['MAIL', 'RCPT', 'DATA', 'final dot'] as const) expect(transparent(at, '421 4.3.2 busy'), at).toBe('deferred')
+  expect(transparent('final dot', '250 2.0.0 ok')).toBe('accepted')
+  expect(judgeDialogue({ kind: 'refused', text: 'refused', mailServer: 'relay' }, { kind: 'transparent' }).kind).toBe('our trouble')
+})
 
 test('an answer keeps its reply, its step and who gave it', () => {
   expect(judge('system', 'banner', '421 4.3.2 x')).toEqual({

@@ -186,6 +186,22 @@ test('a refused connection is told from a host that cannot be found', async () =
   expect(name).toMatchObject({ kind: 'local' })
 })
 
+test('however long we take before the content, the server is not to blame', async () => {
+  const { port } = await script((line) => polite(line))
+  const slow = await send(port, {
+    timeouts: { ...QUICK, dataMs: 300 },
+    beforeContent: () => new Promise((resolve) => setTimeout(resolve, 900, true)),
+  })
+  expect(slow).toMatchObject({ kind: 'reply', reply: { code: 250 } })
+  const leaves = await script((line, socket) => {
+    if (line === 'DATA') setTimeout(() => socket.destroy(), 200)
+    return polite(line)
+  })
+  expect(await send(leaves.port, { beforeContent: () => new Promise((resolve) => setTimeout(resolve, 900, true)) })).toMatchObject({
+    kind: 'stopped',
+  })
+})
+
 test('what is stopped before the final dot sends nothing; behind it the reply is awaited', async () => {
   const system = await startReceivingSystem()
   closers.push(system.close)

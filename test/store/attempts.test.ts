@@ -70,7 +70,10 @@ onBothDatabases('the attempt log', (opened) => {
     const it = subject()
     await claimAttempt(db(), it, 'a', at(0), at(60))
     await recordAnswer(db(), it, answer(5))
-    await recordAnswer(db(), it, answer(6, { outcome: 'accepted', status: '2.0.0' }))
+    expect(await recordAnswer(db(), it, answer(6, { outcome: 'accepted', status: '2.0.0' }))).toMatchObject({
+      outcome: 'deferred',
+      at: at(5),
+    })
     const found = await claimAttempt(db(), it, 'b', at(100), at(200))
     expect(found).toMatchObject({ kind: 'answered', row: { outcome: 'deferred', reply: '421 4.3.2 no', at: at(5), retry: 1 } })
     expect(await beginSend(db(), it, 'a', at(200))).toBe(false)
@@ -123,6 +126,8 @@ onBothDatabases('the attempt log', (opened) => {
     await recordAnswer(db(), it, answer(5, { outcome: 'accepted', relayed: true, status: '2.0.0', stage: 'final dot' }))
     await recordReport(db(), it, { at: at(50), status: '4.4.7', reply: 'delivery time expired' })
     const row = await db().selectFrom('attempts').selectAll().where('first_run_id', '=', it.firstRunId).executeTakeFirstOrThrow()
+    const [logged] = await answeredAttempts(db(), it.messageId, it.recipient)
+    expect(logged && toAttempt(logged)).toMatchObject({ outcome: 'deferred', status: '4.4.7', reply: 'delivery time expired' })
     expect(row).toMatchObject({ outcome: 'accepted', reported_at: at(50).getTime(), reported_status: '4.4.7' })
   })
 
@@ -135,6 +140,9 @@ onBothDatabases('the attempt log', (opened) => {
     const refused = subject({ destination: 'two.example' })
     await claimAttempt(db(), refused, 'a', at(0), at(60))
     await recordAnswer(db(), refused, answer(100_020, { stage: 'connect' }))
+    const relayed = subject({ destination: 'four.example' })
+    await claimAttempt(db(), relayed, 'a', at(0), at(60))
+    await recordAnswer(db(), relayed, answer(100_030, { relayed: true, outcome: 'accepted', stage: 'final dot' }))
     expect(await otherDestinationReached(db(), 'one.example', since)).toBe(false)
     expect(await otherDestinationReached(db(), 'three.example', since)).toBe(true)
     expect(await otherDestinationReached(db(), 'three.example', at(100_011))).toBe(false)

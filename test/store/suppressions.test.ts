@@ -81,6 +81,19 @@ onBothDatabases('a lasting suppression', (opened) => {
     expect(await findSuppression(db(), ann, day(4000))).toMatchObject({ reason: 'rejected', until: null, status: '5.1.1' })
   })
 
+  test('is not made to lapse, and what was set by hand is not taken for unavailability', async () => {
+    const ann = address()
+    await suppressLastingly(db(), ann, 'complaint', cause, day(0))
+    await suppressLastingly(db(), ann, 'manual', cause, day(1), day(8))
+    await suppressLastingly(db(), ann, 'rejected', cause, day(1))
+    expect(await findSuppression(db(), ann, day(100))).toMatchObject({ reason: 'complaint', until: null })
+    const bob = address()
+    await suppressLastingly(db(), bob, 'manual', cause, day(0), day(60))
+    expect(await suppressForUnavailability(db(), bob, cause, day(1), STEPS, day(2))).toEqual(day(60))
+    expect(await liftSuppression(db(), bob, 'bounce/a/b', day(3), 'temporary')).toBe(false)
+    expect(await findSuppression(db(), bob, day(4))).toMatchObject({ reason: 'manual', until: day(60) })
+  })
+
   test('is lifted by hand, and every change is kept', async () => {
     const ann = address()
     await suppressLastingly(db(), ann, 'manual', { ...cause, reply: 'asked for it', by: 'operator ann' }, day(0))

@@ -193,6 +193,22 @@ describe('promise 3: trouble of our own uses up no retry', () => {
     })
 })
 
+test('the same bounce told again after the end changes nothing', async () => {
+  const handle = await start(world, await message({ schedule: ['1h'] }))
+  await stands(handle, 'waiting', 1)
+  await handle.signal(retryNow)
+  await stands(handle, 'confirming', 1)
+  await world.environment.sleep('1 hour')
+  const bounce = await notification('4.3.2')
+  await handle.signal(bouncedAgain, bounce)
+  expect(await handle.result()).toMatchObject({ outcome: 'suppressed', retries: 1 })
+  const until = (await listed())?.until
+  const again = await start(world, await message({ schedule: ['1h'], bounce }))
+  expect(await again.result()).toMatchObject({ outcome: 'suppressed', retries: 1, attempts: [{ outcome: 'deferred', status: '4.3.2' }] })
+  const row = await world.database.db.selectFrom('suppressions').selectAll().where('address', '=', person()).executeTakeFirstOrThrow()
+  expect(row.until).toBe(until?.getTime())
+})
+
 test('a rejection of the recipient by a relay counts as one', async () => {
   relay.say = { rcpt: () => '550 5.1.1 no such user' }
   expect(await (await start(world, await message())).result()).toMatchObject({ outcome: 'rejected', retries: 1 })
@@ -201,7 +217,10 @@ test('a rejection of the recipient by a relay counts as one', async () => {
 
 test('a relay that passes replies through counts as the receiving system', async () => {
   const { paths } = world.settings
-  world.settings = { ...world.settings, paths: { routes: [], relay: { kind: 'system', host: '127.0.0.1', port: relay.port, tls: 'off' } } }
+  world.settings = {
+    ...world.settings,
+    paths: { routes: [], relay: { kind: 'transparent', host: '127.0.0.1', port: relay.port, tls: 'off' } },
+  }
   relay.say = { rcpt: ({ connection }) => (connection === 1 ? '450 4.3.2 not now' : undefined) }
   expect(await (await start(world, await message())).result()).toMatchObject({ outcome: 'delivered', confirmed: true, retries: 2 })
   world.settings = { ...world.settings, paths }
