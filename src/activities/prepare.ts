@@ -35,6 +35,8 @@ export interface Prepared {
   readonly messageKey: string
   readonly destination: string
   readonly bouncedAtMs: number
+  /** What the first delay counts from: the bounce, or a retry that was made after it. */
+  readonly fromMs: number
   readonly delaysMs: readonly number[]
   readonly retriesSoFar: number
   readonly confirmWithinMs: number
@@ -81,6 +83,7 @@ export async function prepare(input: unknown, run: RunInfo, attempt: number, dep
       messageKey: needsMessage ? await keep(message, content, run, now, dependencies) : '',
       destination: message.destination ?? deriveDestination(message.recipient, message.bounce.remoteMta, ownSystems(settings)),
       bouncedAtMs,
+      fromMs: retriesSoFar === 0 ? bouncedAtMs : Math.max(bouncedAtMs, ...logged.map((row) => (row.reported ?? row).at.getTime())),
       delaysMs,
       retriesSoFar,
       confirmWithinMs: settings.confirmWithinMs,

@@ -1,8 +1,9 @@
 /** Writes the answer of a retry and what follows from it, in one transaction. */
+import { ApplicationFailure } from '@temporalio/common'
 import { isLastingRejection } from '../smtp/index.js'
 import { type Answer, type AnsweredRow, type AttemptKey, liftSuppression, recordAnswer, recordEnd, touchMessage } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
-import { describe, ourTrouble } from './failures.js'
+import { describe, ourTrouble, tryAgain } from './failures.js'
 
 const TRIES = 5
 const FIRST_PAUSE_MS = 400
@@ -13,6 +14,8 @@ interface Sent extends AttemptKey {
   readonly messageKey: string
   /** Folded for comparing. */
   readonly recipient: string
+  /** Written only while this claim holds; null: in any case. */
+  readonly claim: string | null
 }
 
 /**
@@ -26,7 +29,8 @@ export async function recordSend(dependencies: Dependencies, sent: Sent, answer:
   for (let tries = 1; ; tries += 1) {
     try {
       return await database.db.transaction().execute(async (tx) => {
-        const row = await recordAnswer(tx, sent, answer)
+        const row = await recordAnswer(tx, sent, answer, sent.claim)
+        if (row === null) throw tryAgain('Waiting', 'another worker has taken this retry over', 1000)
         const delivered = row.outcome === 'accepted' && !row.relayed
         const refused = row.outcome === 'rejected' && !isLastingRejection(row)
         await touchMessage(tx, sent.messageKey, answer.at)
@@ -42,6 +46,7 @@ export async function recordSend(dependencies: Dependencies, sent: Sent, answer:
         return row
       })
     } catch (error) {
+      if (error instanceof ApplicationFailure) throw error
       if (tries >= TRIES)
         throw ourTrouble(`the answer "${answer.reply.slice(0, 200)}" could not be written to the database yet: ${describe(error)}`, attempt)
       await new Promise((resolve) => setTimeout(resolve, FIRST_PAUSE_MS * 2 ** (tries - 1)))

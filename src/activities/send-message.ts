@@ -58,6 +58,8 @@ export type SendResult =
       readonly relayed: boolean
       /** Rejected for the recipient, for good. */
       readonly lasting: boolean
+      /** With a retry that a relay took and a notification told of: when it failed. */
+      readonly failedAtMs?: number
       /** Nothing but a lost connection is known: it says nothing against anybody. */
       readonly ambiguous: boolean
     }
@@ -136,7 +138,7 @@ class Sending {
   async run(): Promise<SendResult> {
     if (this.#known?.answer !== undefined) {
       const answer = { ...this.#known.answer, at: new Date(this.#known.answer.at) }
-      return this.#answered(await this.#record(answer))
+      return this.#answered(await this.#record(answer, null))
     }
     const claim = await this.#database(() => this.#takeClaim())
     if (claim.kind === 'answered') return this.#answered(claim.row)
@@ -252,7 +254,9 @@ class Sending {
   async #countsAsSilence(since: Date, now: Date): Promise<boolean> {
     if (now.getTime() - since.getTime() >= SILENT_FOR_MS) return true
     const { db } = this.#dependencies.database
-    return this.#database(() => otherDestinationReached(db, this.#order.destination, new Date(now.getTime() - HOUR)))
+    return this.#database(() =>
+      otherDestinationReached(db, this.#order.destination, new Date(Math.max(since.getTime(), now.getTime() - HOUR))),
+    )
   }
 
   async #answer(
@@ -273,18 +277,19 @@ class Sending {
     }
     this.#known = { answer: { ...answer, at: answer.at.toISOString() } }
     this.heartbeat()
-    const row = await this.#record(answer)
+    // an acceptance counts whoever holds the claim by now; anything else only while it is ours
+    const row = await this.#record(answer, answer.outcome === 'accepted' ? null : this.#claim)
     const { status, reply, stage, mailServer } = answer
     this.#dependencies.log.info({ ...this.#about, outcome: answer.outcome, status, reply, stage, mailServer }, 'a retry was answered')
     return this.#answered(row)
   }
 
-  #record(answer: Answer): Promise<AnsweredRow> {
+  #record(answer: Answer, claim: string | null): Promise<AnsweredRow> {
     const { messageId, messageKey } = this.#order
     const { info } = this.#context
     return recordSend(
       this.#dependencies,
-      { ...this.#key, messageId, messageKey, recipient: this.#recipient, workflowId: this.#workflowId },
+      { ...this.#key, messageId, messageKey, recipient: this.#recipient, workflowId: this.#workflowId, claim },
       answer,
       info.attempt,
     )
@@ -296,6 +301,7 @@ class Sending {
       attempt: toAttempt(row),
       relayed: row.relayed,
       lasting: row.outcome === 'rejected' && isLastingRejection(row),
+      ...(row.reported === null ? {} : { failedAtMs: row.reported.at.getTime() }),
       ambiguous: row.maybeDelivered && row.outcome === 'deferred' && row.stage === 'final dot' && !/^\d{3}[ -]/.test(row.reply),
     }
   }

@@ -18,6 +18,8 @@ export class Steps {
   current: Stage = 'connect'
   /** The last reply to EHLO. */
   ehlo = ''
+  /** This process stood still beyond a step's time, and nothing has come since: that is nobody else's fault. */
+  heldUp = false
   /** The whole message was handed to the connection: from here on it may arrive. */
   finalDotSent = false
 
@@ -82,6 +84,7 @@ export class Steps {
   #heard(text: string): void {
     const at = this.#awaited.shift() ?? (this.finalDotSent ? 'final dot' : this.#contentBegun ? 'DATA' : this.current)
     this.#replies.push({ at, reply: parseReply(text) })
+    this.heldUp = false
     if (at === 'EHLO') this.ehlo = text
     const next = this.#awaited[0]
     if (next !== undefined) this.#enter(next, this.#timeOf(next))
@@ -98,9 +101,22 @@ export class Steps {
   #enter(step: Stage, ms: number): void {
     this.current = step
     clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => this.#onTimeout(ms), ms)
+    const due = Date.now() + ms
+    this.#timer = setTimeout(() => {
+      if (Date.now() - due < LATE_MS) {
+        this.#onTimeout(ms)
+        return
+      }
+      // this process stood still: what came meanwhile is read first
+      this.heldUp = true
+      this.#timer = setTimeout(() => this.#onTimeout(ms), GRACE_MS)
+    }, ms)
   }
 }
+
+/** A timer that fires this much later than it was set for tells of a process that was frozen, or blocked. */
+const LATE_MS = 1500
+const GRACE_MS = 1000
 
 const VERBS: readonly (readonly [string, Stage])[] = [
   ['EHLO', 'EHLO'],

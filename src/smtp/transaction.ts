@@ -227,6 +227,8 @@ class Attempt {
         mailServer,
       }
     const code = error.originalCode ?? error.code ?? ''
+    if (this.#steps.heldUp)
+      return { kind: 'local', text: `this worker stood still while ${mailServer} was waited for at ${at}`, mailServer }
     if (at === 'connect') return this.#notConnected(code, detail)
     const verified = this.#transaction.path.tls !== 'opportunistic'
     if (verified && (error.code === 'ETLS' || /certificate|self.signed|CERT_|altname/i.test(`${code} ${detail}`)))

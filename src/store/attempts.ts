@@ -143,8 +143,17 @@ export async function releaseClaim(db: Kysely<Tables>, key: AttemptKey, claim: s
     .execute()
 }
 
-/** Writes the answer. The first one stands: where there is one already, that one is returned. */
-export async function recordAnswer(db: Kysely<Tables>, key: AttemptKey, answer: Answer): Promise<AnsweredRow> {
+/**
+ * Writes the answer. The first one stands: where there is one already, that one is returned.
+ * @param claim written only while this claim holds the row; in any case where null.
+ * @returns the answer that stands; null where another holds the row.
+ */
+export async function recordAnswer(
+  db: Kysely<Tables>,
+  key: AttemptKey,
+  answer: Answer,
+  claim: string | null = null,
+): Promise<AnsweredRow | null> {
   await db
     .updateTable('attempts')
     .set({
@@ -162,8 +171,10 @@ export async function recordAnswer(db: Kysely<Tables>, key: AttemptKey, answer: 
     .where('first_run_id', '=', key.firstRunId)
     .where('retry', '=', key.retry)
     .where('outcome', 'is', null)
+    .$if(claim !== null, (query) => query.where('claim', '=', claim))
     .execute()
-  return answered(await byKey(db, key).executeTakeFirstOrThrow())
+  const row = await byKey(db, key).executeTakeFirstOrThrow()
+  return row.outcome === null ? null : answered(row)
 }
 
 /** A notification told what became of a message that a relay had taken. */

@@ -7,9 +7,11 @@ import {
   Kysely,
   PostgresDialect,
   SqliteAdapter,
+  type SqliteDatabase,
   SqliteDriver,
   SqliteIntrospector,
   SqliteQueryCompiler,
+  type SqliteStatement,
 } from 'kysely'
 import Libsql from 'libsql'
 import pg from 'pg'
@@ -24,7 +26,8 @@ export interface Database {
   close(): Promise<void>
 }
 
-const BUSY_TIMEOUT_MS = 10_000
+/** The library waits in place: longer, and the SMTP dialogues of the same process would wait with it. */
+const BUSY_TIMEOUT_MS = 4_000
 const POOL_SIZE = 10
 const POSTGRES_CONNECT_TIMEOUT_MS = 10_000
 const POSTGRES_STATEMENT_TIMEOUT_MS = 60_000
@@ -37,6 +40,58 @@ class ImmediateSqliteDriver extends SqliteDriver {
   }
 }
 
+/**
+ * A statement that found the file locked stays in progress in the library until it is collected: commits fail from then on, and what seems
+ * written is not. So the connection is opened anew after it; what was begun on it is rolled back by closing.
+ */
+class ReopenedWhenBusy implements SqliteDatabase {
+  readonly #open: () => SqliteDatabase
+  #database: SqliteDatabase
+  #broken = false
+
+  constructor(open: () => SqliteDatabase) {
+    this.#open = open
+    this.#database = open()
+  }
+
+  prepare(text: string): SqliteStatement {
+    if (this.#broken) {
+      this.#database.close()
+      this.#database = this.#open()
+      this.#broken = false
+      if (/^\s*rollback/i.test(text)) return NOTHING
+    }
+    const statement = this.#watch(() => this.#database.prepare(text))
+    return {
+      reader: statement.reader,
+      all: (parameters) => this.#watch(() => statement.all(parameters)),
+      run: (parameters) => this.#watch(() => statement.run(parameters)),
+      iterate: (parameters) => statement.iterate(parameters),
+    }
+  }
+
+  close(): void {
+    this.#database.close()
+  }
+
+  #watch<T>(step: () => T): T {
+    try {
+      return step()
+    } catch (error) {
+      if (/^SQLITE_(BUSY|LOCKED)/.test((error as { code?: string }).code ?? '') || /locked|in progress/.test((error as Error).message))
+        this.#broken = true
+      throw error
+    }
+  }
+}
+
+const NOTHING: SqliteStatement = {
+  reader: false,
+  all: () => [],
+  run: () => ({ changes: 0, lastInsertRowid: 0 }),
+  iterate: () => [][Symbol.iterator](),
+}
+
 /** SQLite's DDL is transactional; as one immediate transaction, migrations of several processes wait for each other. */
 class TransactionalSqliteAdapter extends SqliteAdapter {
   override get supportsTransactionalDdl(): boolean {
@@ -46,15 +101,16 @@ class TransactionalSqliteAdapter extends SqliteAdapter {
 
 function sqliteDialect(file: string): Dialect {
   const config = {
-    database: async () => {
-      // several processes share the file: readers never wait for the writer (WAL), writers queue for each other (busy timeout)
-      const database = new Libsql(file, { timeout: BUSY_TIMEOUT_MS })
-      database.exec(`pragma busy_timeout = ${BUSY_TIMEOUT_MS}`)
-      database.exec('pragma journal_mode = wal')
-      // an accepted reply must survive a power cut: an attempt log that forgets sends twice
-      database.exec('pragma synchronous = full')
-      return database
-    },
+    database: async () =>
+      new ReopenedWhenBusy(() => {
+        // several processes share the file: readers never wait for the writer (WAL), writers queue for each other (busy timeout)
+        const database = new Libsql(file, { timeout: BUSY_TIMEOUT_MS })
+        database.exec(`pragma busy_timeout = ${BUSY_TIMEOUT_MS}`)
+        database.exec('pragma journal_mode = wal')
+        // an accepted reply must survive a power cut: an attempt log that forgets sends twice
+        database.exec('pragma synchronous = full')
+        return database
+      }),
   }
   return {
     createAdapter: () => new TransactionalSqliteAdapter(),
@@ -81,6 +137,8 @@ function postgresDialect(url: string, onIdleError: (error: Error) => void): Dial
     },
   })
   pool.on('error', onIdleError)
+  // one that breaks while it is in use tells so too, and unheard that would end the process
+  pool.on('connect', (client) => client.on('error', onIdleError))
   return new PostgresDialect({ pool })
 }
 

@@ -61,6 +61,15 @@ export async function quickly<T>(summary: string, call: (activities: Quick, form
   }
 }
 
+/** Writes an end down where that is quickly done, and goes on where it is not. */
+export async function recordIfQuick(order: Parameters<Activities['recordEnd']>[0]): Promise<void> {
+  try {
+    await local.recordEnd(order)
+  } catch {
+    // the database is away
+  }
+}
+
 /** Throws the refusal that an activity ended with, as the workflow's own failure; returns where it was something else. */
 export function refuse(error: unknown): void {
   // a local activity's failure comes as it is, an ordinary one's wrapped

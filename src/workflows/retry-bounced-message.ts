@@ -24,6 +24,7 @@ import {
   type Bounce,
   type BouncedMessage,
   checkBounce,
+  checkBouncedMessage,
   dueAt,
   effectiveStatus,
   formatDuration,
@@ -32,7 +33,7 @@ import {
   parseTime,
   type RetryResult,
 } from '../bounce/index.js'
-import { quickly, refuse, send, suppress, tell } from './activities.js'
+import { quickly, recordIfQuick, refuse, send, suppress, tell } from './activities.js'
 import { bare, details, fairnessKey, plain, type State, timerSummary, utc } from './words.js'
 
 export type { Attempt, Bounce, BouncedMessage, RetryResult, State }
@@ -138,7 +139,7 @@ class Retries {
       }),
     )
     this.#prepared = prepared
-    this.#fromMs = prepared.bouncedAtMs
+    this.#fromMs = prepared.fromMs
     this.#failedAtMs = prepared.bouncedAtMs
     if (prepared.searchAttributes)
       upsertSearchAttributes([
@@ -199,7 +200,8 @@ class Retries {
     if (result.kind === 'suppressed') return this.#recordedEnd({ outcome: 'suppressed' }, `Nothing was sent: ${plain(result.reason)}.`)
     const { attempt } = result
     this.#attempts.push(attempt)
-    this.#fromMs = Date.parse(attempt.at)
+    this.#fromMs = result.failedAtMs ?? Date.parse(attempt.at)
+    if (result.failedAtMs !== undefined) this.#failedAtMs = result.failedAtMs
     if (!result.ambiguous) this.#onlyAmbiguous = false
     if (attempt.outcome === 'rejected') {
       if (result.lasting) return this.#suppressLastingly(attempt.status, attempt.reply)
@@ -228,7 +230,8 @@ class Retries {
       return await scope.run(() => send(summary, fairnessKey(prepared.destination))(order))
     } catch (error) {
       if (cancelled()) throw new CancelledFailure('cancelled')
-      if (this.#givenUp && isCancellation(error)) return null
+      // however the send ended that was stopped: it is given up
+      if (this.#givenUp) return null
       refuse(error)
       throw error
     } finally {
@@ -249,10 +252,13 @@ class Retries {
       const bounce = this.#bounces.shift()
       if (bounce === undefined) {
         if (Date.now() < untilMs) continue
-        return this.#recordedEnd(
+        const ended = await this.#recordedEnd(
           { outcome: 'delivered', confirmed: false },
           `No bounce came within ${formatDuration(prepared.confirmWithinMs)}.`,
         )
+        // one may have come while that was written down
+        if (this.#bounces.length === 0) return ended
+        continue
       }
       if (isFinal(bounce)) return this.#endByNotice(bounce)
       const atMs = parseTime(bounce.bouncedAt) as number
@@ -371,7 +377,13 @@ class Retries {
   }
 
   async cancelled(): Promise<void> {
-    if (this.#prepared === null) return this.#show('cancelled', 'Nothing was sent.')
+    if (this.#prepared === null) {
+      this.#show('cancelled', 'Nothing was sent.')
+      const checked = checkBouncedMessage(this.#message)
+      // so that a later bounce does not start it; it ends without that where the database is away
+      if ('value' in checked) await recordIfQuick({ ...this.#run(), ...pick(checked.value), outcome: 'cancelled', confirmed: false })
+      return
+    }
     this.#show('cancelled', 'Nothing more is sent, and nobody is suppressed.')
     await quickly('write down that it was cancelled', ({ recordEnd }) =>
       recordEnd({ ...this.#subject(), outcome: 'cancelled', confirmed: false }),
@@ -437,9 +449,12 @@ class Retries {
   }
 
   #subject(): Subject {
+    return { ...pick(this.#prepared as Prepared), ...this.#run() }
+  }
+
+  #run() {
     const { workflowId, firstExecutionRunId } = workflowInfo()
-    const { messageId, recipient } = this.#prepared as Prepared
-    return { messageId, recipient, workflowId, firstRunId: firstExecutionRunId }
+    return { workflowId, firstRunId: firstExecutionRunId }
   }
 
   #show(state: State, note: string, nextAtMs: number | null = null): void {
@@ -461,6 +476,8 @@ class Retries {
     )
   }
 }
+
+const pick = ({ messageId, recipient }: { messageId: string; recipient: string }) => ({ messageId, recipient })
 
 const statusOf = (bounce: Bounce): string => effectiveStatus(bounce.status, bounce.diagnostic) ?? bounce.status
 

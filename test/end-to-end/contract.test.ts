@@ -217,6 +217,40 @@ describe.concurrent('cancelled at any moment, it ends as Cancelled, sends nothin
   })
 })
 
+test('given up while the reply is awaited and lost: suppressed all the same', { timeout: 60_000 }, async () => {
+  const lost = await startScript((line, socket) => {
+    if (line !== '.') return polite(line)
+    setTimeout(() => socket.destroy(), 8000)
+    return undefined
+  })
+  const own = await startRealWorld({ ROUTES: `*=127.0.0.1:${lost.port}`, SMTP_FINAL_DOT_TIMEOUT: '20s' })
+  closers.push(lost.close, own.close)
+  await own.startWorker()
+  const recipient = person()
+  const handle = await own.temporal.workflow.start('retryBouncedMessage', {
+    taskQueue: 'softbounce',
+    workflowId: `bounce/${recipient}/m1@example.com`,
+    args: [{ ...bounced(new Date(), { recipient }), schedule: ['1s', '1s'] }],
+  })
+  await eventually(() => lost.heard.includes('.'))
+  await handle.signal(giveUp)
+  expect(await handle.result()).toMatchObject({ outcome: 'suppressed' })
+})
+
+test('cancelled before any worker ran, it stays cancelled for a later bounce', { timeout: 60_000 }, async () => {
+  const own = await startRealWorld({ ROUTES: `*=127.0.0.1:${system.port}` })
+  closers.push(own.close)
+  const recipient = person()
+  const options = { taskQueue: 'softbounce', workflowId: `bounce/${recipient}/m1@example.com`, args: [bounced(new Date(), { recipient })] }
+  const handle = await own.temporal.workflow.start('retryBouncedMessage', options)
+  await handle.cancel()
+  await own.startWorker()
+  await expect(handle.result()).rejects.toThrow(/cancel/i)
+  await expect(own.temporal.workflow.execute('retryBouncedMessage', options)).rejects.toMatchObject({
+    cause: { type: 'InvalidBouncedMessage' },
+  })
+})
+
 test('once suppressing has begun it finishes, and its result stands', { timeout: 60_000 }, async () => {
   const recipient = person()
   const input = { ...bounced(new Date(), { recipient }), schedule: ['1h'] }

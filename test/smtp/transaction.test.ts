@@ -202,6 +202,30 @@ test('however long we take before the content, the server is not to blame', asyn
   })
 })
 
+describe('a worker that stood still blames nobody', () => {
+  const standStill = (ms: number) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
+  const timeouts = { ...QUICK, mailMs: 300 }
+
+  test('a reply that came meanwhile is read', async () => {
+    const { port } = await script((line, socket) => {
+      if (!line.startsWith('MAIL')) return polite(line)
+      socket.write('250 2.1.0 Ok\r\n')
+      setImmediate(() => standStill(2500))
+      return undefined
+    })
+    expect(await send(port, { timeouts })).toMatchObject({ kind: 'reply', at: 'final dot', reply: { code: 250 } })
+  })
+
+  test('without one it is our own trouble', async () => {
+    const { port } = await script((line) => {
+      if (!line.startsWith('MAIL')) return polite(line)
+      setImmediate(() => standStill(2500))
+      return undefined
+    })
+    expect(await send(port, { timeouts })).toMatchObject({ kind: 'local', text: expect.stringContaining('stood still') })
+  })
+})
+
 test('what is stopped before the final dot sends nothing; behind it the reply is awaited', async () => {
   const system = await startReceivingSystem()
   closers.push(system.close)

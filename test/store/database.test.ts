@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
+import Libsql from 'libsql'
 import { expect, test } from 'vitest'
-import { databaseKind, migrateToLatest, openDatabase } from '../../src/store/index.js'
+import { databaseKind, migrateToLatest, openDatabase, storeMessage } from '../../src/store/index.js'
 import { onBothDatabases } from '../support/both-databases.js'
 import { temporaryFolder } from '../support/databases.js'
 
@@ -51,6 +52,28 @@ test('processes that start at the same moment on one new SQLite file do not fail
     .select(({ fn }) => fn.countAll<number>().as('n'))
     .executeTakeFirstOrThrow()
   expect(Number(n)).toBe(200)
+  await database.close()
+  folder.remove()
+})
+
+test('a SQLite file that was locked for too long is used rightly again afterwards', { timeout: 60_000 }, async () => {
+  const folder = temporaryFolder()
+  const file = join(folder.path, 'softbounce.db')
+  const database = openDatabase(`file:${file}`)
+  await migrateToLatest(database.db, database.kind)
+  const other = new Libsql(file)
+  for (const statement of ['begin immediate', 'begin immediate']) {
+    other.exec(statement)
+    await expect(storeMessage(database.db, Buffer.from('locked'), new Date())).rejects.toThrow(/locked/)
+    await expect(database.db.transaction().execute((tx) => storeMessage(tx, Buffer.from('locked'), new Date()))).rejects.toThrow(/locked/)
+    other.exec('rollback')
+    const key = await database.db.transaction().execute((tx) => storeMessage(tx, Buffer.from(`after ${statement}`), new Date()))
+    await storeMessage(database.db, Buffer.from('plain'), new Date())
+    // what is written is there for others, and holds no lock
+    expect(other.prepare('select count(*) as n from messages where key = ?').get([key])).toMatchObject({ n: 1 })
+    other.exec("update messages set used_at = 1 where key = 'none'")
+  }
+  other.close()
   await database.close()
   folder.remove()
 })

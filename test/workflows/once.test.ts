@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { findSuppression, recordEnd } from '../../src/store/index.js'
+import { answeredAttempts, findSuppression, recordEnd } from '../../src/store/index.js'
 import { giveUp, progress, retryNow } from '../../src/workflows/retry-bounced-message.js'
 import { polite, type ReceivingSystem, type Script, startReceivingSystem, startScript } from '../support/receiving-system.js'
 import {
@@ -190,6 +190,21 @@ describe('after the end', () => {
     expect(system.connections).toHaveLength(0)
     expect((await listed())?.until?.getTime()).toBeGreaterThan(world.now().getTime() + DAY / 2)
   })
+})
+
+test('promise 2: what starts anew with retries already made waits from the last of them, never early', async () => {
+  system.say = { banner: () => NOT_NOW }
+  const input = await message()
+  const first = await start(world, input)
+  await eventually(async () => (await first.query(progress)).state === 'waiting')
+  await world.environment.sleep('70 minutes')
+  await eventually(async () => (await first.query(progress)).retry === 2)
+  await first.terminate('a test')
+  system.say = {}
+  const result = await (await start(world, input)).result()
+  expect(result).toMatchObject({ outcome: 'delivered', retries: 2 })
+  const [row] = await answeredAttempts(world.database.db, 'm1@example.com', person())
+  expect(Date.parse(result.attempts[0]?.at ?? '') - (row?.at.getTime() ?? 0)).toBeGreaterThanOrEqual(4 * HOUR)
 })
 
 test('the same bounce twice sends what one sends', async () => {
