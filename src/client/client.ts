@@ -18,6 +18,7 @@ import {
   type Database,
   findSuppression,
   liftSuppression,
+  messageKey,
   migrateToLatest,
   openDatabase,
   type Suppression,
@@ -141,7 +142,7 @@ export class SoftbounceClient {
     const { messageId: given, sender, recipient, ...report } = bounce
     const messageId = messageIdKey(given ?? (await messageIdOf(content)))
     const input = { messageId, sender, recipient, bounce: report, ...options }
-    const checked = checkBouncedMessage({ ...input, message: { stored: 'checked before it is stored' } })
+    const checked = checkBouncedMessage({ ...input, message: { stored: messageKey(content) } })
     if ('faults' in checked) throw new Error(`the bounce of ${messageId} cannot be retried: ${checked.faults.join('; ')}`)
     const stored = await storeMessage(this.#database.db, content, new Date())
     const workflowId = SoftbounceClient.workflowId(recipient, messageId)
