@@ -122,6 +122,7 @@ const cli = await findProgram(TEMPORAL_CLI, console.log)
 const temporal = await startDevServer({ say: console.log })
 const connection = await Connection.connect({ address: temporal.address })
 const client = new Client({ connection })
+const ended = []
 try {
   for (const [name, say, relay, more, meanwhile] of CASES) {
     const server = await system(say)
@@ -139,6 +140,7 @@ try {
       },
       stdio: 'ignore',
     })
+    ended.push(() => worker.kill('SIGKILL'))
     const workflowId = `bounce/ann@example.org/${name}@example.com`
     const handle = await client.workflow.start('retryBouncedMessage', {
       taskQueue: 'softbounce',
@@ -157,7 +159,7 @@ try {
       staticSummary: '4.3.2 for ann@example.org',
     })
     await meanwhile?.(handle)
-    const ended = await handle.result().then(
+    const outcome = await handle.result().then(
       (result) => result.outcome,
       (error) => error.cause?.type ?? error.message,
     )
@@ -169,11 +171,12 @@ try {
       .replace(/"stackTrace": "(?:[^"\\]|\\.)*"/g, '"stackTrace": ""')
       .trim()
     writeFileSync(here(`../test/histories/${version}-${name}.json`), `${json}\n`)
-    console.log(`${name}: ${ended}, ${(await handle.fetchHistory()).events.length} events`)
+    console.log(`${name}: ${outcome}, ${(await handle.fetchHistory()).events.length} events`)
     worker.kill('SIGKILL')
     await new Promise((resolve) => server.close(resolve))
   }
 } finally {
+  for (const end of ended) end()
   await connection.close()
   await temporal.stop()
   rmSync(folder, { recursive: true, force: true })
