@@ -1,5 +1,7 @@
 /** Whatever dies on the way: workers killed and frozen at each moment, the database away, everything in real time and with real parts. */
+import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { openDatabase } from '../../src/store/index.js'
 import { progress } from '../../src/workflows/retry-bounced-message.js'
 import { type Postgres, startPostgres, withoutPostgres } from '../support/databases.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
@@ -143,6 +145,22 @@ describe.skipIf(withoutPostgres !== null)(`the database${withoutPostgres === nul
   })
   afterEach(() => postgres.start().catch(() => {}))
   afterAll(() => postgres.remove())
+
+  test('that stops in the middle of a transaction ends no process', async () => {
+    const broken: Error[] = []
+    const database = openDatabase(postgres.url, (error) => broken.push(error))
+    const transaction = database.db.transaction().execute(async (tx) => {
+      await sql`select 1`.execute(tx)
+      await postgres.stop()
+      await new Promise((resolve) => setTimeout(resolve, 500))
+      await sql`select 1`.execute(tx)
+    })
+    await expect(transaction).rejects.toThrow()
+    expect(broken.length).toBeGreaterThan(0)
+    await postgres.start()
+    await sql`select 1`.execute(database.db)
+    await database.close()
+  })
 
   test('promise 3: away for a while holds everything, loses nothing, and uses up no retry', { timeout: LONG }, async () => {
     const system = await startReceivingSystem()
