@@ -219,7 +219,7 @@ class Sending {
     const now = this.#now()
     switch (outcome.kind) {
       case 'stopped':
-        await this.#giveBack(this.#begun ? { notSent: true } : {})
+        await this.#giveBack({ notSent: this.#begun })
         if (this.#context.cancellationDetails?.cancelRequested) throw new CancelledFailure('cancelled before the message was sent')
         throw tryAgain('Waiting', 'the worker was stopped before the message was sent, or the database could not be asked', SECOND)
       case 'our trouble':

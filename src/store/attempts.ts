@@ -236,14 +236,16 @@ function answered(row: Selectable<AttemptsTable>): AnsweredRow {
   }
 }
 
+/** What a notification's status class makes of a retry. */
+const REPORTED: Readonly<Record<string, AttemptOutcome>> = { 2: 'accepted', 5: 'rejected' }
+
 /** The row as the result shows it. */
 export function toAttempt(row: AnsweredRow): Attempt {
   const { reported } = row
-  const outcomes: Record<string, AttemptOutcome> = { 2: 'accepted', 5: 'rejected' }
   return {
     retry: row.retry,
     at: row.at.toISOString(),
-    outcome: reported === null ? row.outcome : (outcomes[reported.status.charAt(0)] ?? 'deferred'),
+    outcome: reported === null ? row.outcome : (REPORTED[reported.status.charAt(0)] ?? 'deferred'),
     status: reported?.status ?? row.status,
     reply: reported === null ? row.reply : (reported.reply ?? `a notification said ${reported.status}`),
     ...(row.mailServer === null ? {} : { mailServer: row.mailServer }),

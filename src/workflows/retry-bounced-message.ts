@@ -269,17 +269,17 @@ class Retries {
         untilMs = Math.max(untilMs, Math.min(later, Date.now() + LONGEST_DELAY_MS))
         continue
       }
-      await this.#cameBack(bounce, 'deferred')
+      await this.#cameBack(bounce, atMs)
       return null
     }
   }
 
   /** The retry that a relay had taken failed after all. */
-  async #cameBack(bounce: Bounce, outcome: 'deferred' | 'rejected'): Promise<void> {
-    this.#reportedAs(bounce, outcome)
-    this.#failedAtMs = parseTime(bounce.bouncedAt) as number
+  async #cameBack(bounce: Bounce, atMs: number): Promise<void> {
+    this.#reportedAs(bounce, 'deferred')
+    this.#failedAtMs = atMs
     // later ones count from the reported failure
-    this.#fromMs = Math.min(Math.max(parseTime(bounce.bouncedAt) as number, this.#fromMs), Date.now())
+    this.#fromMs = Math.min(Math.max(atMs, this.#fromMs), Date.now())
     await quickly(`write down that retry ${this.#retry} came back`, ({ recordReport }) =>
       recordReport({ ...this.#subject(), report: this.#report(bounce) }),
     )

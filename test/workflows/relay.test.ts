@@ -24,6 +24,12 @@ beforeEach(() => {
 const person = () => `eve${n}@example.org`
 const listed = () => findSuppression(world.database.db, person(), world.now())
 const message = async (more: Parameters<typeof bounced>[1] = {}) => bounced(await world.currentTime(), { recipient: person(), ...more })
+/** The person is suppressed for a month already. */
+const suppressed = async () => {
+  const now = await world.currentTime()
+  const cause = { status: null, reply: null, by: 'x', destination: null }
+  await suppressForUnavailability(world.database.db, person(), cause, now, [30 * DAY], now)
+}
 type Handle = Awaited<ReturnType<typeof start>>
 const stands = (handle: Handle, state: string, retry: number) =>
   eventually(async () => {
@@ -42,15 +48,7 @@ async function relayed(): Promise<Handle> {
 }
 
 test('what a relay takes and nobody bounces ends as delivered, unconfirmed, and lifts nothing', async () => {
-  const now = await world.currentTime()
-  await suppressForUnavailability(
-    world.database.db,
-    person(),
-    { status: null, reply: null, by: 'x', destination: null },
-    now,
-    [30 * DAY],
-    now,
-  )
+  await suppressed()
   const handle = await start(world, await message())
   const result = await handle.result()
   expect(result).toMatchObject({ outcome: 'delivered', confirmed: false, retries: 1 })
@@ -62,15 +60,7 @@ test('what a relay takes and nobody bounces ends as delivered, unconfirmed, and 
 
 for (const action of ['delivered', 'relayed', 'expanded'] as const)
   test(`a notification "${action}" confirms it, and lifts a temporary suppression`, async () => {
-    const now = await world.currentTime()
-    await suppressForUnavailability(
-      world.database.db,
-      person(),
-      { status: null, reply: null, by: 'x', destination: null },
-      now,
-      [30 * DAY],
-      now,
-    )
+    await suppressed()
     const handle = await relayed()
     await handle.signal(bouncedAgain, await notification('2.0.0', { action }))
     expect(await handle.result()).toMatchObject({ outcome: 'delivered', confirmed: true, retries: 1 })
