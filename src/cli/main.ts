@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander'
 import { addConfig } from './config.js'
 import { addMigrate } from './migrate.js'
 import { failed } from './output.js'
+import { addRead } from './read.js'
 import { addRetry } from './retry.js'
 import { addStatus } from './status.js'
 import { addSteering } from './steer.js'
@@ -18,7 +19,7 @@ const program = new Command('softbounce')
   .version(version)
   .configureHelp({ showGlobalOptions: true })
   .exitOverride()
-for (const add of [addWorker, addRetry, addStatus, addSteering, addSuppressions, addMigrate, addConfig]) add(program)
+for (const add of [addWorker, addRead, addRetry, addStatus, addSteering, addSuppressions, addMigrate, addConfig]) add(program)
 
 const LEAVE_AFTER_MS = 500
 

@@ -79,10 +79,11 @@ function report(done: Done, options: Options): void {
 }
 
 async function retryFile(client: SoftbounceClient, settings: Settings, file: string, mail: Buffer, options: Options): Promise<Done[]> {
-  const notification: Notification = (await readNotification(mail)) ?? { recipients: [] }
+  const notification: Notification = (await readNotification(mail)) ?? { kind: 'bounce', recipients: [], returned: 'none' }
   const done: Done[] = []
   for (const reported of recipients(notification, options)) {
-    const { recipient, action } = reported
+    const { action } = reported
+    const recipient = knownAs(reported)
     if (action !== 'failed') {
       done.push({ file, recipient, verdict: 'ignore', reason: `Action: ${action}: the sending system is still at it, or has delivered it` })
       continue
@@ -102,6 +103,9 @@ async function retryFile(client: SoftbounceClient, settings: Settings, file: str
   return done
 }
 
+/** The recipient as the message had it. */
+const knownAs = (reported: ReportedRecipient): string => reported.originalRecipient ?? reported.recipient
+
 function recipients({ recipients: reported }: Notification, options: Options): ReportedRecipient[] {
   if (options.recipient === undefined) {
     if (reported.length === 0)
@@ -111,9 +115,9 @@ function recipients({ recipients: reported }: Notification, options: Options): R
     return [...reported]
   }
   const wanted = options.recipient.toLowerCase()
-  const named = reported.find((r) => r.recipient.toLowerCase() === wanted)
+  const named = reported.find((r) => knownAs(r).toLowerCase() === wanted || r.recipient.toLowerCase() === wanted)
   if (named !== undefined) return [named]
-  if (reported.length > 0) throw new Error(`it does not name ${options.recipient}; it names ${reported.map((r) => r.recipient).join(', ')}`)
+  if (reported.length > 0) throw new Error(`it does not name ${options.recipient}; it names ${reported.map(knownAs).join(', ')}`)
   return [{ action: 'failed', recipient: options.recipient }]
 }
 
@@ -131,7 +135,7 @@ function bounceOf(notification: Notification, reported: ReportedRecipient, optio
   const at = reported.lastAttemptAt ?? notification.date ?? new Date()
   return {
     sender,
-    recipient: reported.recipient,
+    recipient: knownAs(reported),
     status: status as string,
     bouncedAt: at.toISOString(),
     ...(reported.diagnostic === undefined ? {} : { diagnostic: reported.diagnostic }),

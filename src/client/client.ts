@@ -2,7 +2,6 @@
 import { createHash } from 'node:crypto'
 import { Client, Connection, WorkflowIdConflictPolicy, WorkflowNotFoundError } from '@temporalio/client'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
-import PostalMime from 'postal-mime'
 import {
   addressKey,
   type Bounce,
@@ -13,6 +12,7 @@ import {
   workflowId as workflowIdOf,
 } from '../bounce/index.js'
 import { readSettings, type Settings } from '../config.js'
+import { headOf } from '../dsn/index.js'
 import { canonicalMessage } from '../smtp/index.js'
 import {
   type Database,
@@ -140,7 +140,7 @@ export class SoftbounceClient {
   async retry(message: Uint8Array | string, bounce: BounceOf, options: RetryOptions = {}): Promise<StartedRetry> {
     const content = canonicalMessage(typeof message === 'string' ? Buffer.from(message, 'utf8') : message)
     const { messageId: given, sender, recipient, ...report } = bounce
-    const messageId = messageIdKey(given ?? (await messageIdOf(content)))
+    const messageId = messageIdKey(given ?? messageIdOf(content))
     const input = { messageId, sender, recipient, bounce: report, ...options }
     const checked = checkBouncedMessage({ ...input, message: { stored: messageKey(content) } })
     if ('faults' in checked) throw new Error(`the bounce of ${messageId} cannot be retried: ${checked.faults.join('; ')}`)
@@ -287,9 +287,8 @@ function quoted(text: string): string {
   return `'${text.replace(/\\/g, '\\\\').replace(/'/g, "\\'")}'`
 }
 
-async function messageIdOf(content: Buffer): Promise<string> {
-  const end = content.indexOf('\r\n\r\n')
-  const { messageId } = await PostalMime.parse(end < 0 ? content : content.subarray(0, end + 4))
-  if (messageId === undefined || messageId.trim() === '') throw new Error('the message has no Message-ID; pass messageId')
-  return messageId
+function messageIdOf(content: Buffer): string {
+  const id = headOf(content).first('message-id')?.trim()
+  if (id === undefined || id === '') throw new Error('the message has no Message-ID; pass messageId')
+  return id
 }

@@ -1,33 +1,61 @@
 /**
  * Reads a bounce notification: a mail in, records out. One reader a format, tried in a fixed order, standard first; none knows another.
- * A mail that no reader knows is null, never an exception: what cannot be read stays where it was.
+ * A mail that no reader knows is null: what cannot be read stays where it was.
  */
-import PostalMime from 'postal-mime'
-import type { Notification, ParsedMail, Reader } from './notification.js'
-import { readRfc3464 } from './rfc3464.js'
+import { type Mail, takeApart } from './mail.js'
+import type { Notification, Reader, ReportedRecipient } from './notification.js'
+import { readAddressedParagraphs } from './readers/addressed-paragraphs.js'
+import { readListedAddresses } from './readers/listed-addresses.js'
+import { readPhrases } from './readers/phrases.js'
+import { readQuotedFields } from './readers/quoted-fields.js'
+import { readRfc3464 } from './readers/rfc3464.js'
+import { readRfc3834 } from './readers/rfc3834.js'
+import { readRfc5965 } from './readers/rfc5965.js'
+import { readSesNotification } from './readers/ses-notification.js'
+import { readTranscript } from './readers/transcript.js'
+import { quotedReply, readStatus } from './status.js'
 
+export { headOf, UnreadableMail } from './mail.js'
 export type { Notification, ReportedRecipient } from './notification.js'
 
-const READERS: readonly Reader[] = [readRfc3464]
+const TEXT_READERS: readonly Reader[] = [readTranscript, readAddressedParagraphs, readListedAddresses, readPhrases]
+const READERS: readonly Reader[] = [readRfc3464, readRfc5965, readRfc3834, readSesNotification, readQuotedFields, ...TEXT_READERS]
 
-/** Reads a mail (RFC 5322 bytes); null where it is no notification that is known. */
+/**
+ * Reads a mail (RFC 5322 bytes); null where it is no notification that is known.
+ * @throws UnreadableMail where it cannot be taken apart at all.
+ */
 export async function readNotification(mail: Uint8Array): Promise<Notification | null> {
-  const parsed = await parse(mail)
-  for (const read of READERS) {
-    const notification = await read(parsed)
+  const outer = await takeApart(mail)
+  const read = firstOf(READERS, outer)
+  if (read !== null) return read.kind === 'bounce' ? withItsText(read, outer) : read
+  // a notification that somebody wrapped, or forwarded as it came
+  const inner = outer.parts.find((p) => p.type === 'message/rfc822')
+  if (inner === undefined || inner.content.length === 0) return null
+  return firstOf([readRfc3464, readRfc5965], await takeApart(inner.content))
+}
+
+/** Where a report gives no reply and hardly a status, the text beside it may say more of the same recipient. */
+function withItsText(notification: Notification, mail: Mail): Notification {
+  const poor = (r: ReportedRecipient) => quotedReply(r.diagnostic ?? '') === null && /^$|\.0\.0$/.test(r.status ?? '')
+  if (!notification.recipients.some(poor)) return notification
+  const told = TEXT_READERS.flatMap((reader) => reader(mail)?.recipients ?? [])
+  return {
+    ...notification,
+    recipients: notification.recipients.map((r) => {
+      const text = poor(r)
+        ? told.find((t) => t.recipient.toLowerCase() === r.recipient.toLowerCase() && t.replyCode !== undefined)
+        : undefined
+      if (text?.diagnostic === undefined) return r
+      return { ...r, ...readStatus(r.statusField, text.diagnostic), diagnostic: text.diagnostic }
+    }),
+  }
+}
+
+function firstOf(readers: readonly Reader[], mail: Mail): Notification | null {
+  for (const read of readers) {
+    const notification = read(mail)
     if (notification !== null) return notification
   }
   return null
-}
-
-async function parse(mail: Uint8Array): Promise<ParsedMail> {
-  const email = await PostalMime.parse(mail, { forceRfc822Attachments: true, attachmentEncoding: 'arraybuffer' })
-  return {
-    header: (name) => email.headers.find((h) => h.key === name)?.value,
-    parts: email.attachments.map((attachment) => {
-      const content = Buffer.from(attachment.content as ArrayBuffer)
-      // the parser ends each line of a part, also the last one, whose line end belongs to the boundary (RFC 2046 5.1.1)
-      return { type: attachment.mimeType.toLowerCase(), content: content.at(-1) === 0x0a ? content.subarray(0, -1) : content }
-    }),
-  }
 }

@@ -1,13 +1,25 @@
 /** What a notification says, whatever its format. */
 
+import type { Mail } from './mail.js'
+import type { StatusSource } from './status.js'
+
+export type Action = 'failed' | 'delayed' | 'delivered' | 'relayed' | 'expanded'
+
 /** What happened to one recipient. */
 export interface ReportedRecipient {
-  /** The recipient as the sender knew it (Original-Recipient, else Final-Recipient). */
+  /** The recipient that the reporting system tried (Final-Recipient, RFC 3464 2.3.2). */
   readonly recipient: string
-  readonly action: 'failed' | 'delayed' | 'delivered' | 'relayed' | 'expanded'
-  /** Enhanced status code, as the field says it. */
+  /** The recipient as the sender knew it (Original-Recipient, 2.3.1), where that is another. */
+  readonly originalRecipient?: string
+  readonly action: Action
+  /** Enhanced status code: the more specific one of the field and the reply. */
   readonly status?: string
-  /** The reply that was quoted, unchanged, without its type (`smtp;`). */
+  readonly statusFrom?: StatusSource
+  /** What the `Status` field says, unchanged, where there is one. */
+  readonly statusField?: string
+  /** The basic code of the reply that is quoted. */
+  readonly replyCode?: number
+  /** The reply that is quoted, or the reason in the system's own words; unchanged, without its type (`smtp;`). */
   readonly diagnostic?: string
   /** Host that gave the reply, without its type (`dns;`). */
   readonly remoteMta?: string
@@ -17,32 +29,24 @@ export interface ReportedRecipient {
 
 /** A notification about one message. */
 export interface Notification {
+  /** A complaint (RFC 5965) is never retried; an automatic answer (RFC 3834) tells of no delivery at all. */
+  readonly kind: 'bounce' | 'complaint' | 'automatic answer'
   readonly recipients: readonly ReportedRecipient[]
   /** Host that made the notification. */
   readonly reportingMta?: string
   /** The notification's own date. */
   readonly date?: Date
+  /** When the reporting system took the message. */
+  readonly arrivalDate?: Date
   /** Message-ID of the original, without angle brackets. */
   readonly messageId?: string
-  /** Envelope sender of the original, as the reporting MTA names it. */
+  /** Envelope sender of the original, as the reporting system names it. */
   readonly sender?: string
-  /** The original, where it is embedded whole. */
+  /** How much of the original came back. */
+  readonly returned: 'whole' | 'headers' | 'none'
+  /** The original, where it is provably whole. */
   readonly original?: Buffer
 }
 
 /** Reads one format; null where the mail is not of that format. */
-export type Reader = (mail: ParsedMail) => Promise<Notification | null>
-
-/** A part of a mail, with its content decoded. */
-export interface Part {
-  /** Lower case, without parameters. */
-  readonly type: string
-  readonly content: Buffer
-}
-
-/** A mail as the readers get it. */
-export interface ParsedMail {
-  /** Value of the first header field of that name (lower case), unfolded. */
-  header(name: string): string | undefined
-  readonly parts: readonly Part[]
-}
+export type Reader = (mail: Mail) => Notification | null

@@ -64,14 +64,32 @@ test('several recipients, each with its own action', async () => {
   )
   expect(read?.recipients).toEqual([
     {
-      recipient: 'alias+tag@example.org',
+      recipient: 'a@x.example',
+      originalRecipient: 'alias+tag@example.org',
       action: 'failed',
       status: '5.1.1',
+      statusFrom: 'field',
+      statusField: '5.1.1 (unknown)',
+      replyCode: 550,
       diagnostic: '550 5.1.1 no such user',
       lastAttemptAt: new Date('2026-11-24T07:59:00Z'),
     },
-    { recipient: 'b@x.example', action: 'delayed', status: '4.4.1', willRetryUntil: new Date('2026-11-27T08:00:00Z') },
-    { recipient: 'c@x.example', action: 'relayed', status: '2.0.0', remoteMta: 'mx.example.net' },
+    {
+      recipient: 'b@x.example',
+      action: 'delayed',
+      status: '4.4.1',
+      statusFrom: 'field',
+      statusField: '4.4.1',
+      willRetryUntil: new Date('2026-11-27T08:00:00Z'),
+    },
+    {
+      recipient: 'c@x.example',
+      action: 'relayed',
+      status: '2.0.0',
+      statusFrom: 'field',
+      statusField: '2.0.0',
+      remoteMta: 'mx.example.net',
+    },
   ])
   expect(read?.date).toEqual(new Date('2026-11-24T08:00:00Z'))
 })
@@ -120,13 +138,13 @@ describe('the original', () => {
 test('a report of a million lines is read in bounded time', async () => {
   const began = Date.now()
   const read = await readNotification(notification('a: b\r\n\r\n'.repeat(300_000)))
-  expect(read?.recipients).toEqual([])
+  expect(read?.recipients ?? []).toEqual([])
   expect(Date.now() - began).toBeLessThan(10_000)
 })
 
 test('what is no notification is none, and nothing makes reading throw', async () => {
   for (const text of ['', 'hello', 'From: a@b\r\n\r\nhello', '\0\0\0', 'Content-Type: multipart/report; boundary=x\r\n\r\n--x', '--b--'])
     expect(await readNotification(Buffer.from(text)), JSON.stringify(text)).toBeNull()
-  expect((await readNotification(notification('nothing: here')))?.recipients).toEqual([])
+  expect(await readNotification(notification('nothing: here'))).toBeNull()
   expect((await readNotification(notification('Final-Recipient: rfc822; nobody\r\nAction: failed')))?.recipients).toEqual([])
 })

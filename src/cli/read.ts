@@ -1,0 +1,84 @@
+import type { Command } from 'commander'
+import { type Notification, type ReportedRecipient, readNotification } from '../dsn/index.js'
+import { mailsOf } from './mail-files.js'
+import { CommandFailed, json, line, printable } from './output.js'
+
+export function addRead(program: Command): void {
+  program
+    .command('read')
+    .description('say what bounce mails tell; nothing is started, and nothing is written down')
+    .argument('<file...>', 'mails, mbox files or Maildirs; - for standard input')
+    .option('--json', 'print JSON, one object a file: {"file", "bounces": [...]}')
+    .action(async (paths: string[], options: { json?: boolean }) => {
+      let failures = 0
+      const complain = (where: string, error: unknown) => {
+        failures += 1
+        process.stderr.write(`softbounce: ${printable(`${where}: ${(error as Error).message}`)}\n`)
+      }
+      for (const path of paths) {
+        const report = new Report(options.json === true)
+        try {
+          for await (const { file, number, mail } of mailsOf(path)) {
+            const where = number === undefined ? file : `${file}#${number}`
+            report.begin(file)
+            try {
+              report.add(await readNotification(mail), where, number)
+            } catch (error) {
+              complain(where, error)
+            }
+          }
+        } catch (error) {
+          complain(path, error)
+        }
+        report.end()
+      }
+      if (failures > 0) throw new CommandFailed(`${failures} could not be read`)
+    })
+}
+
+/** Prints what was read: as text at once, as JSON one object for each file. */
+class Report {
+  #file: string | null = null
+  #bounces: object[] = []
+
+  constructor(readonly asJson: boolean) {}
+
+  begin(file: string): void {
+    if (this.#file !== file) this.end()
+    this.#file = file
+  }
+
+  add(notification: Notification | null, where: string, number: number | undefined): void {
+    if (this.asJson) {
+      const numbered = number === undefined ? {} : { mail: number }
+      for (const bounce of notification === null ? [] : bouncesOf(notification)) this.#bounces.push({ ...bounce, ...numbered })
+    } else if (notification === null) line(`${where}: no bounce`)
+    else if (notification.kind === 'automatic answer') line(`${where}: an automatic answer; nothing to do`)
+    else for (const bounce of notification.recipients) line(`${where}: ${sentence(notification, bounce)}`)
+  }
+
+  end(): void {
+    if (this.asJson && this.#file !== null) json({ file: this.#file, bounces: this.#bounces })
+    this.#file = null
+    this.#bounces = []
+  }
+}
+
+/** What a notification says of each recipient, with the fields of the whole beside it. */
+export function bouncesOf(notification: Notification): object[] {
+  const { recipients, kind, returned, original: _, ...whole } = notification
+  return recipients.map(({ recipient, status, ...rest }) => ({
+    recipient,
+    kind,
+    ...(status === undefined ? {} : { class: status.charAt(0), status }),
+    ...rest,
+    ...whole,
+    original: returned,
+  }))
+}
+
+function sentence({ kind, messageId }: Notification, bounce: ReportedRecipient): string {
+  const what = kind === 'complaint' ? 'complaint' : `${bounce.action}${bounce.status === undefined ? '' : ` ${bounce.status}`}`
+  const why = bounce.diagnostic === undefined ? '' : ` (${bounce.diagnostic.replace(/\s+/g, ' ').slice(0, 200)})`
+  return `${bounce.recipient}: ${what}${why}${messageId === undefined ? '' : `, message ${messageId}`}`
+}

@@ -1,0 +1,169 @@
+/** A bounce in free text: the notice that a system wrote, and what it put behind it of the original. */
+import type { Mail } from './mail.js'
+import type { Action, Notification, ReportedRecipient } from './notification.js'
+import { embeddedOriginal, quotedOriginal, type Returned } from './original.js'
+import { addressesOf, timeOf } from './report-fields.js'
+import { readStatus } from './status.js'
+
+export interface Notice {
+  /** The notice's lines, without what follows of the original. */
+  readonly lines: readonly string[]
+  /** The same in lower case, in one line. */
+  readonly lower: string
+  readonly original: Returned
+  /** `X-Failed-Recipients`, which Exim, Gmail and Mail.ru write. */
+  readonly failedRecipients: readonly string[]
+}
+
+/** Notices are short; what is longer is no notice. */
+const MAX_LINES = 2000
+/** Longest line that is looked at. */
+const MAX_LINE = 4000
+
+/** Lines that stand between the notice and the original, by their letters alone. */
+const SEPARATORS = new Set([
+  'below is a copy of the original message',
+  'below this line is a copy of the message',
+  'below this line is the original bounce',
+  'copy of your message including all the headers is attached',
+  'enclosed is a copy of the message',
+  'included is a copy of the message header',
+  'message header follows',
+  'message headers follow',
+  'message text follows',
+  'original mail as follows',
+  'original message',
+  'original message follows',
+  'original message headers',
+  'original message header',
+  'original mail info',
+  'original text',
+  'returned message',
+  'returned message follows',
+  'the header of the original message is following',
+  'the original message follows',
+  'this is a copy of the message including all the headers',
+  'this is a copy of the headers of the original message',
+  'this is a copy of your message including all the headers',
+  'unsent message follows',
+  'unsent message below',
+])
+
+const HEADER =
+  /^[ >]{0,4}(?:from|to|date|subject|message-id|received|return-path|mime-version|delivered-to|dkim-signature|x-[a-z0-9-]{1,40}|content-type|arc-[a-z-]{1,30}|domainkey-signature|sender|reply-to)\s{0,3}:/i
+const FIRST_HEADER = /^(?:received|return-path|x-originating-ip|dkim-signature|x-google-[a-z-]{1,30})\s{0,3}:/i
+
+/** Splits the text of a mail into notice and original. */
+export function noticeOf(mail: Mail): Notice {
+  const text = mail.parts.find((p) => p.type === 'text/plain')?.text() ?? ''
+  const all = text.split(/\r?\n/, MAX_LINES).map((line) => line.slice(0, MAX_LINE))
+  const at = originalAt(all)
+  const lines = all.slice(0, at)
+  const embedded = embeddedOriginal(mail)
+  const behind = mail.parts
+    .filter((p) => p.type.startsWith('text/'))
+    .slice(1)
+    .map((p) => p.text())
+  const original =
+    embedded.returned !== 'none' || embedded.messageId !== undefined
+      ? embedded
+      : [all.slice(at).join('\n'), ...behind.filter((t) => FIRST_HEADER.test(t.trimStart()))]
+          .map(quotedOriginal)
+          .find((o) => o.returned !== 'none')
+  return {
+    lines,
+    lower: lines.join(' ').replace(/\s+/g, ' ').toLowerCase(),
+    original: original ?? { returned: 'none', to: [] },
+    failedRecipients: mail.fields.all('x-failed-recipients').flatMap(addressesOf).slice(0, 1000),
+  }
+}
+
+/** The index of the original's first line; that of the end where there is no original. */
+function originalAt(lines: readonly string[]): number {
+  for (const [i, line] of lines.entries()) {
+    const words = line
+      .toLowerCase()
+      .replace(/[^a-z]+/g, ' ')
+      .trim()
+    const next = lines.slice(i + 1, i + 5).find((l) => /\w/.test(l))
+    if (SEPARATORS.has(words)) return i + 1 + lines.slice(i + 1, i + 5).findIndex((l) => l === next || next === undefined)
+    if (/original message|copy of|headers?\b/.test(words) && words.length < 100 && next !== undefined && HEADER.test(next))
+      return i + 1 + lines.slice(i + 1).indexOf(next)
+    if (FIRST_HEADER.test(line) && i > 0 && /^[\s-]{0,200}$/.test(lines[i - 1] as string)) return i
+  }
+  return lines.length
+}
+
+/** Words that say that the sending system is still at it. */
+const STILL_TRYING = [
+  'has been delayed',
+  'not yet been delivered',
+  'this is a warning message only',
+  'delivery attempts will continue',
+  'you do not need to resend',
+]
+
+/** A recipient with its reason, the lines that the system wrote for it. */
+export interface Found {
+  readonly recipient: string
+  readonly originalRecipient?: string
+  readonly reason: string
+  readonly remoteMta?: string
+}
+
+/** The notification that a notice makes with the recipients that were found in it; null where there are none. */
+export function notificationFrom(mail: Mail, notice: Notice, found: readonly Found[]): Notification | null {
+  // what was delivered is told in the same form
+  const failed = found.filter(({ reason }) => !/\b250 2\.\d\.\d\b/.test(reason))
+  if (failed.length === 0) return null
+  const action: Action = STILL_TRYING.some((words) => notice.lower.includes(words)) ? 'delayed' : 'failed'
+  const { to: _, ...returned } = notice.original
+  const date = timeOf(mail.fields.first('date'))
+  const reportingMta = /(?:program at host|program at|mail agent v[\d.]{1,10} at|mail system at host) ([a-z0-9.-]{1,253}[a-z0-9])/.exec(
+    notice.lower,
+  )?.[1]
+  return {
+    kind: 'bounce',
+    recipients: failed.map((one) => recipientOf(one, action)),
+    ...returned,
+    ...(reportingMta === undefined ? {} : { reportingMta }),
+    ...(date === undefined ? {} : { date }),
+  }
+}
+
+function recipientOf({ recipient, originalRecipient, reason, remoteMta }: Found, action: Action): ReportedRecipient {
+  const host = remoteMta ?? remoteMtaIn(reason)
+  return {
+    recipient,
+    ...(originalRecipient === undefined ? {} : { originalRecipient }),
+    action,
+    ...readStatus(undefined, reason, action === 'failed'),
+    ...(reason === '' ? {} : { diagnostic: reason }),
+    ...(host === undefined ? {} : { remoteMta: host }),
+  }
+}
+
+const REMOTE = [
+  /\bhost ([a-z0-9.-]{1,253}\.[a-z]{2,63}) ?\[/i,
+  /\b(?:talking to|server|by) ([a-z0-9.-]{1,253}\.[a-z]{2,63})\.?(?: ?\[|[:,. ]|$)/i,
+  /^([a-z0-9.-]{1,253}\.[a-z]{2,63}) \[/i,
+]
+
+/** The host that gave the reply, where the text names it. */
+export function remoteMtaIn(text: string): string | undefined {
+  for (const pattern of REMOTE) {
+    const host = pattern.exec(text)?.[1]
+    if (host !== undefined) return host.toLowerCase()
+  }
+  return undefined
+}
+
+/** One line out of several: what mailers folded is put together again. */
+export const joined = (lines: readonly string[]): string =>
+  lines
+    .map((line) => line.trim())
+    .filter((line) => line !== '')
+    .join(' ')
+
+/** An address as notices write it. */
+export const ADDRESS = '[^\\s<>()\\[\\]:;,"\\\\@|]{1,64}@[^\\s<>()\\[\\]:;,"\\\\@|]{1,253}'

@@ -1,0 +1,75 @@
+/** What came back of the original: its Message-ID, its envelope sender, and whether it is whole. */
+import { type Fields, headOf, type Mail, type Part } from './mail.js'
+import type { Notification } from './notification.js'
+
+/** The fields of a notification that the returned original gives. */
+export type Returned = Pick<Notification, 'messageId' | 'sender' | 'returned' | 'original'> & {
+  /** The original's own recipients, as its To field names them. */
+  readonly to: readonly string[]
+}
+
+const MESSAGES = ['message/rfc822', 'message/global']
+const HEADS = ['text/rfc822-headers', 'message/global-headers', 'text/rfc822-header']
+
+/** The embedded original of a mail, or its headers. `fromPostfix`: whoever made the mail returns a message whole, or its headers alone. */
+export function embeddedOriginal(mail: Mail, fromPostfix = false): Returned {
+  const embedded = mail.parts.find((p) => MESSAGES.includes(p.type))
+  const behind = mail.parts.slice(1)
+  // a part that has no head of its own, right behind its boundary, begins with the original's
+  const part =
+    embedded ??
+    mail.parts.find((p) => HEADS.includes(p.type)) ??
+    behind.find((p) => p.fields.first('message-id') !== undefined) ??
+    behind.find((p) => p.type === 'text/plain' && headOf(p.content).first('message-id') !== undefined)
+  if (part === undefined) return { returned: 'none', to: [] }
+  // where the empty line between the part's head and its content is missing, the original's fields stand in the part's own head
+  const within = headOf(part.content)
+  const fields = within.first('message-id') === undefined && part.fields.first('message-id') !== undefined ? part.fields : within
+  const whole = embedded !== undefined && isWhole(embedded, fields, fromPostfix)
+  return { ...saidBy(fields), returned: whole ? 'whole' : 'headers', ...(whole ? { original: embedded.content } : {}) }
+}
+
+/** What stands in a text behind the reasons: the headers of the original, perhaps its body. */
+export function quotedOriginal(text: string): Returned {
+  if (text.trim() === '') return { returned: 'none', to: [] }
+  const said = saidBy(headOf(Buffer.from(text.trimStart(), 'utf8')))
+  return { ...said, returned: said.messageId === undefined && said.sender === undefined && said.to.length === 0 ? 'none' : 'headers' }
+}
+
+function saidBy(fields: Fields): Omit<Returned, 'returned'> {
+  const messageId = bare(fields.first('message-id'))
+  const sender = bare(fields.first('return-path'))
+  return {
+    ...(messageId === undefined ? {} : { messageId }),
+    ...(sender === undefined ? {} : { sender }),
+    to: addressesIn(fields.first('to') ?? ''),
+  }
+}
+
+const bare = (value: string | undefined): string | undefined => {
+  const text = value === undefined ? '' : (/<([^<>\s]{1,998})>/.exec(value)?.[1] ?? value.trim())
+  return text === '' || /\s/.test(text) || text.length > 998 ? undefined : text
+}
+
+/** The addresses in a text. Not a parser of address lists: what looks like an address counts, at most a thousand. */
+export function addressesIn(text: string): string[] {
+  const found: string[] = []
+  for (const [address] of text.slice(0, 64 * 1024).matchAll(/[^\s<>()[\]:;,"'\\@]{1,64}@[^\s<>()[\]:;,"'\\@]{1,255}/g)) {
+    found.push(address.replace(/\.$/, ''))
+    if (found.length === 1000) break
+  }
+  return found
+}
+
+/**
+ * True where the embedded original is provably whole: a multipart message whose last boundary is there; any other only from Postfix, which
+ * returns a message whole or its headers alone (other systems cut a long one off).
+ */
+function isWhole(embedded: Part, fields: Fields, fromPostfix: boolean): boolean {
+  if (fields.size === 0) return false
+  const type = fields.first('content-type') ?? ''
+  if (!/^\s*multipart\//i.test(type)) return fromPostfix
+  const boundary = /;\s*boundary\s*=\s*(?:"([^"]{1,200})"|([^\s;"]{1,200}))/i.exec(type)
+  const text = boundary?.[1] ?? boundary?.[2]
+  return text !== undefined && embedded.content.includes(`\n--${text}--`)
+}

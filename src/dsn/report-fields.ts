@@ -1,0 +1,148 @@
+/** The fields of a delivery report (RFC 3464 sections 2.2 and 2.3), wherever they stand. */
+import type { Mail } from './mail.js'
+import type { Action, Notification, ReportedRecipient } from './notification.js'
+import type { Returned } from './original.js'
+import { readStatus } from './status.js'
+
+export type Group = ReadonlyMap<string, string>
+
+/** What is read of a report: enough for a thousand recipients. */
+const MAX_REPORT_LENGTH = 1024 * 1024
+const MAX_GROUPS = 1001
+
+/** Every field that the RFC gives a recipient, so that a report whose empty lines were lost is read all the same. */
+const OF_RECIPIENT = new Set(['original-recipient', 'final-recipient', 'action', 'status', 'remote-mta', 'diagnostic-code'])
+
+/** The groups of fields, separated by empty lines: the first is about the message, each other about a recipient (section 2.1). */
+export function groupsOf(report: string): Group[] {
+  const found: Map<string, string>[] = []
+  let fields: Map<string, string> | null = null
+  let last = ''
+  for (const line of report.slice(0, MAX_REPORT_LENGTH).split(/\r?\n/)) {
+    if (line.trim() === '') {
+      fields = null
+      continue
+    }
+    if (fields === null) {
+      if (found.length >= MAX_GROUPS) break
+      fields = new Map()
+      found.push(fields)
+    }
+    if (/^[ \t]/.test(line)) {
+      if (last !== '') fields.set(last, `${fields.get(last) ?? ''} ${line.trim()}`)
+      continue
+    }
+    const colon = line.indexOf(':')
+    last = /^[A-Za-z0-9-]{1,60}$/.test(line.slice(0, Math.max(colon, 0)).trim()) ? line.slice(0, colon).trim().toLowerCase() : ''
+    // the first of a name counts
+    if (last !== '' && !fields.has(last)) fields.set(last, line.slice(colon + 1).trim())
+    else last = ''
+  }
+  return found
+}
+
+/** The notification that groups of fields make. */
+export function notificationOf(mail: Mail, groups: readonly Group[], original: Returned): Notification {
+  const ofMessage = groups.find((g) => g.has('reporting-mta') || g.has('arrival-date') || g.has('original-envelope-id')) ?? groups[0]
+  const { to, ...returned } = original
+  // a report may name a mailbox file, or a route, in place of the recipient: then it is the only one that there was
+  const failed = mail.fields.first('x-failed-recipients')
+  const only = failed !== undefined ? addressesOf(failed) : to
+  const reportingMta = typed(ofMessage?.get('reporting-mta'))
+  const sender = typed(ofMessage?.get('x-postfix-sender')) ?? returned.sender
+  const arrivalDate = timeOf(ofMessage?.get('arrival-date'))
+  const date = timeOf(mail.fields.first('date'))
+  return {
+    kind: 'bounce',
+    recipients: groups
+      .filter((g) => [...g.keys()].some((name) => OF_RECIPIENT.has(name)))
+      .map((g) => recipientOf(g, only.length === 1 ? only[0] : undefined))
+      .filter((r) => r !== null),
+    ...belowTheReport(groups),
+    ...returned,
+    ...(reportingMta === undefined ? {} : { reportingMta }),
+    ...(sender === undefined ? {} : { sender }),
+    ...(date === undefined ? {} : { date }),
+    ...(arrivalDate === undefined ? {} : { arrivalDate }),
+  }
+}
+
+/** The original's fields where its part was not told apart from the report: its boundary is another. */
+function belowTheReport(groups: readonly Group[]): Pick<Notification, 'messageId' | 'sender'> {
+  const group = groups.findLast((g) => g.has('message-id'))
+  const messageId = /<([^<>\s]{1,998})>/.exec(group?.get('message-id') ?? '')?.[1]
+  const sender = addressOf(group?.get('return-path'))
+  return { ...(messageId === undefined ? {} : { messageId }), ...(sender === undefined ? {} : { sender }) }
+}
+
+/** `a@example.org, b@example.org`, as X-Failed-Recipients has them. */
+export function addressesOf(list: string): string[] {
+  return list
+    .split(',', 1001)
+    .map((a) => a.trim())
+    .filter((a) => a.includes('@'))
+}
+
+const ACTIONS: readonly Action[] = ['failed', 'delayed', 'delivered', 'relayed', 'expanded']
+
+/** Words that systems have in place of the five (an `X-` action is read by its status alone). */
+const OTHER_ACTIONS: Readonly<Record<string, Action>> = { failure: 'failed', error: 'failed', expired: 'failed', deferred: 'delayed' }
+
+function actionOf(field: string | undefined, status: string | undefined): Action | null {
+  const word = (field ?? '').split(/[\s;(]/, 1)[0]?.toLowerCase() ?? ''
+  const known = ACTIONS.find((a) => a === word) ?? OTHER_ACTIONS[word]
+  if (known !== undefined) return known
+  // left out, or unknown: only what failed for good, or for now, is said by the status
+  return status === undefined || status.startsWith('2') ? null : 'failed'
+}
+
+function recipientOf(fields: Group, only: string | undefined): ReportedRecipient | null {
+  const final = addressOf(fields.get('final-recipient'))
+  const original = addressOf(fields.get('original-recipient'))
+  const recipient = final ?? original ?? only
+  const diagnostic = typed(fields.get('diagnostic-code'))
+  const status = readStatus(fields.get('status'), diagnostic, !/^(?:delayed|deferred)/i.test(fields.get('action') ?? ''))
+  const action = actionOf(fields.get('action'), status.status)
+  if (recipient === undefined || action === null) return null
+  const remoteMta = typed(fields.get('remote-mta'))
+  const lastAttemptAt = timeOf(fields.get('last-attempt-date'))
+  const willRetryUntil = timeOf(fields.get('will-retry-until'))
+  return {
+    recipient,
+    ...(original === undefined || original.toLowerCase() === recipient.toLowerCase() ? {} : { originalRecipient: original }),
+    action,
+    ...status,
+    ...(diagnostic === undefined ? {} : { diagnostic }),
+    ...(remoteMta === undefined ? {} : { remoteMta }),
+    ...(lastAttemptAt === undefined ? {} : { lastAttemptAt }),
+    ...(willRetryUntil === undefined ? {} : { willRetryUntil }),
+  }
+}
+
+/** `dns; mx.example.org` -> `mx.example.org`; a value without its type is taken as it is. */
+export function typed(value: string | undefined): string | undefined {
+  if (value === undefined) return undefined
+  const semicolon = value.indexOf(';')
+  const text = (semicolon >= 0 && /^[A-Za-z0-9-]{1,30}\s*$/.test(value.slice(0, semicolon)) ? value.slice(semicolon + 1) : value).trim()
+  return text === '' ? undefined : text
+}
+
+/** The address of `rfc822; ann@example.org` or `utf-8; …`; xtext of + and = and UTF-8 escapes (RFC 3461 4, RFC 6533 3) are undone. */
+export function addressOf(value: string | undefined): string | undefined {
+  const text = typed(value)
+  const address = (/<([^<>]{1,998})>/.exec(text ?? '')?.[1] ?? text)?.trim()
+  if (address === undefined || address.lastIndexOf('@') < 1 || address.startsWith('@') || address.length > 998) return undefined
+  return address
+    .replace(/\\x\{([0-9A-Fa-f]{2,6})\}/g, (whole, hex) => {
+      const code = Number.parseInt(hex, 16)
+      return code <= 0x10ffff ? String.fromCodePoint(code) : whole
+    })
+    .replace(/\+2B/g, '+')
+    .replace(/\+3D/g, '=')
+}
+
+/** A date as reports write it; undefined where it is none. */
+export function timeOf(value: string | undefined): Date | undefined {
+  const at = value === undefined || value.length > 100 ? Number.NaN : Date.parse(value)
+  return Number.isNaN(at) ? undefined : new Date(at)
+}
