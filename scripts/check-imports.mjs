@@ -20,7 +20,8 @@ const MAY = {
   'worker.ts': ['activities', 'config.ts', 'logger.ts', 'namespace.ts', 'store'],
   'plugin.ts': ['activities', 'config.ts', 'logger.ts', 'namespace.ts', 'store', 'worker.ts'],
   client: ['bounce', 'smtp', 'store', 'dsn', 'config.ts', 'type:workflows'],
-  cli: ['client', 'bounce', 'dsn', 'smtp', 'store', 'config.ts', 'worker.ts', 'dev-server'],
+  intake: ['client', 'dsn', 'smtp', 'store', 'bounce', 'config.ts', 'logger.ts'],
+  cli: ['client', 'intake', 'logger.ts', 'bounce', 'dsn', 'smtp', 'store', 'config.ts', 'setting-parsers.ts', 'worker.ts', 'dev-server'],
   'dev-server': [],
   demo: ['client', 'bounce', 'dsn', 'store', 'dev-server'],
 }

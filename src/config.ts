@@ -3,9 +3,23 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { parse as parseDotenv } from 'dotenv'
 import { z } from 'zod'
-import { DEFAULT_RETRY_STATUSES, DEFAULT_SCHEDULE, parseDuration, parseRetryStatuses, parseSchedule } from './bounce/index.js'
-import { DAY, duration, flag, HOUR, integer, names, parsed, parseRelayUrl, SECOND, smtpTimeout } from './setting-parsers.js'
-import { type DkimKey, type Path, parseRoutes, type SmtpTimeouts } from './smtp/index.js'
+import { DEFAULT_RETRY_STATUSES, DEFAULT_SCHEDULE, maxStaggerMs, parseDuration, parseRetryStatuses, parseSchedule } from './bounce/index.js'
+import {
+  DAY,
+  duration,
+  flag,
+  HOUR,
+  integer,
+  type Listen,
+  names,
+  parsed,
+  parseKeys,
+  parseListen,
+  parseRelayUrl,
+  SECOND,
+  smtpTimeout,
+} from './setting-parsers.js'
+import { type DkimKey, type Path, parseReturnPathTemplate, parseRoutes, type ReturnPaths, type SmtpTimeouts } from './smtp/index.js'
 import { databaseKind } from './store/index.js'
 
 /** A setting: its default, how it is read, what it is for. docs/settings.md is made of this. */
@@ -94,6 +108,37 @@ export const SETTINGS = {
     doc: 'File with the private DKIM key, PEM.',
     schema: parsed((text) => (text === '' ? null : readFileSync(text, 'utf8'))),
   },
+  RETURN_PATH: {
+    default: 'bounce+{token}@{domain}',
+    doc: 'The signed return path that tracked messages and retries get, where `RETURN_PATH_KEYS` is set: `{token}` stands for the signature, `{domain}` for the sender’s domain. Mail to it must reach `softbounce intake` or `softbounce take`.',
+    schema: parsed(parseReturnPathTemplate),
+  },
+  RETURN_PATH_KEYS: {
+    default: '',
+    doc: 'The keys that sign return paths, separated by commas: base64 of at least 16 bytes each (`openssl rand -base64 32`). The first signs, all of them verify: a new key goes in front, an old one goes when its return paths have run out.',
+    schema: parsed(parseKeys),
+    secret: true,
+  },
+  INTAKE_LISTEN: {
+    default: '',
+    doc: 'Where `softbounce intake` listens for LMTP: `127.0.0.1:2003`, or `unix:/run/softbounce/lmtp.sock`.',
+    schema: parsed(parseListen),
+  },
+  INTAKE_IS_TRUSTED: {
+    default: 'false',
+    doc: 'The intake gets its mail from our own mail system alone: notifications that a host in `OWN_SYSTEMS` made itself are believed without a signed return path.',
+    schema: flag,
+  },
+  INTAKE_MAX_SIZE: {
+    default: '32',
+    doc: 'Largest mail that the intake takes, in MiB.',
+    schema: integer(1, 50),
+  },
+  INTAKE_MAX_CONNECTIONS: {
+    default: '10',
+    doc: 'Most LMTP connections at once; whoever comes beyond them is asked to come later (421).',
+    schema: integer(1, 1000),
+  },
   WEBHOOK_URL: {
     default: '',
     doc: 'Told at the start of an urgent message’s retries, with what and whom, not the body: a Standard Webhooks endpoint, event `bounce.retrying`.',
@@ -173,6 +218,14 @@ export interface Settings {
   readonly keepMessagesForMs: number
   /** Signs what goes by a route, where the author's domain is this one. */
   readonly dkim: DkimKey | null
+  /** Null where no key is set: then nothing is signed, and no return path is believed. */
+  readonly returnPaths: ReturnPaths | null
+  readonly intake: {
+    readonly listen: Listen | null
+    readonly isTrusted: boolean
+    readonly maxBytes: number
+    readonly maxConnections: number
+  }
   readonly webhook: { readonly url: string; readonly secret: string } | null
   readonly ehloName: string
   readonly timeouts: SmtpTimeouts
@@ -275,6 +328,13 @@ export function readSettings(environment: Environment = process.env, dotenv: Env
     suppressionStepsMs: v.SUPPRESSION_STEPS,
     keepMessagesForMs: v.KEEP_MESSAGES_FOR,
     dkim,
+    returnPaths: v.RETURN_PATH_KEYS.length === 0 ? null : { template: v.RETURN_PATH, keys: v.RETURN_PATH_KEYS, validDays: validDays(v) },
+    intake: {
+      listen: v.INTAKE_LISTEN,
+      isTrusted: v.INTAKE_IS_TRUSTED,
+      maxBytes: v.INTAKE_MAX_SIZE * 1024 * 1024,
+      maxConnections: v.INTAKE_MAX_CONNECTIONS,
+    },
     webhook: v.WEBHOOK_URL === '' ? null : { url: v.WEBHOOK_URL, secret: v.WEBHOOK_SECRET },
     ehloName: v.EHLO_NAME,
     timeouts: {
@@ -309,6 +369,12 @@ function relayPath(v: Values, faults: string[]): Path | null {
     tls,
     ...(v.RELAY_CA_FILE === null ? {} : { ca: v.RELAY_CA_FILE }),
   }
+}
+
+/** How long a bounce may come for a return path: the whole schedule, and a relay's queue time for the message and each retry. */
+function validDays(v: Values): number {
+  const ms = v.RETRY_SCHEDULE.reduce((sum, delayMs) => sum + delayMs + maxStaggerMs(delayMs) + v.CONFIRM_WITHIN, v.CONFIRM_WITHIN)
+  return Math.ceil(ms / DAY) + 1
 }
 
 function dkimKey(v: Values, faults: string[]): DkimKey | null {

@@ -45,6 +45,34 @@ export const names = parsed((text) =>
     .map((name) => name.toLowerCase()),
 )
 
+/** Where a server listens. */
+export type Listen = { readonly host: string; readonly port: number } | { readonly path: string }
+
+/** `127.0.0.1:2003`, `[::1]:2003` or `unix:/path`; null where it is empty. */
+export function parseListen(text: string): Listen | null {
+  if (text === '') return null
+  if (text.startsWith('unix:')) {
+    if (!text.startsWith('unix:/')) throw new Error('after unix: there must be an absolute path')
+    return { path: text.slice(5) }
+  }
+  const match = /^(\[[0-9A-Fa-f:.]+\]|[^:[\]]+):(\d{1,5})$/.exec(text)
+  const port = Number(match?.[2])
+  if (match === null || port > 65_535) throw new Error('it must be host:port, or unix:/path')
+  return { host: (match[1] as string).replace(/^\[|\]$/g, ''), port }
+}
+
+/** Keys in base64, separated by commas. */
+export function parseKeys(text: string): readonly Buffer[] {
+  return text
+    .split(/[\s,]+/)
+    .filter((key) => key !== '')
+    .map((key) => {
+      const bytes = /^[A-Za-z0-9+/_-]+={0,2}$/.test(key) ? Buffer.from(key, 'base64') : Buffer.alloc(0)
+      if (bytes.length < 16) throw new Error('each key must be base64 of at least 16 bytes (openssl rand -base64 32)')
+      return bytes
+    })
+}
+
 export const SECOND = 1000
 const MINUTE = 60 * SECOND
 export const HOUR = 60 * MINUTE

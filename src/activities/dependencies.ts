@@ -19,6 +19,7 @@ export type DeliverySettings = Pick<
   | 'suppressionStepsMs'
   | 'keepMessagesForMs'
   | 'dkim'
+  | 'returnPaths'
   | 'webhook'
   | 'ehloName'
   | 'timeouts'

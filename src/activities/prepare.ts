@@ -4,6 +4,7 @@ import {
   addressKey,
   type BouncedMessage,
   checkBouncedMessage,
+  decodeToken,
   formatDuration,
   judgeBounce,
   maxStaggerMs,
@@ -12,8 +13,8 @@ import {
   type RetryResult,
   workflowId,
 } from '../bounce/index.js'
-import { canonicalMessage, UnsendableMessage } from '../smtp/index.js'
-import { type AnsweredRow, answeredAttempts, type End, findEnd, holdMessage, storeMessage, toAttempt } from '../store/index.js'
+import { canonicalMessage, sentId, UnsendableMessage } from '../smtp/index.js'
+import { type AnsweredRow, answeredAttempts, type End, findEnd, holdMessage, noteSent, storeMessage, toAttempt } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { deriveDestination } from './destination.js'
 import { refusal, withDatabase } from './failures.js'
@@ -72,7 +73,7 @@ export async function prepare(input: unknown, run: RunInfo, attempt: number, dep
     const recipient = addressKey(message.recipient)
     const logged = (await answeredAttempts(database.db, message.messageId, recipient)).filter((row) => row.firstRunId !== run.firstRunId)
     const end = message.retriesSoFar === undefined ? await findEnd(database.db, message.messageId, recipient) : null
-    const ended = end === null || end.firstRunId === run.firstRunId ? null : loggedResult(end, logged, bouncedAtMs)
+    const ended = end === null || end.firstRunId === run.firstRunId ? null : loggedResult(end, logged, bouncedAtMs, sendOf(message))
     const retriesSoFar = message.retriesSoFar ?? Math.max(0, ...logged.map((row) => row.retry))
     checkTimeouts(run, delaysMs.slice(retriesSoFar))
     const needsMessage = ended === null && verdict.verdict === 'retry'
@@ -153,13 +154,25 @@ function inlineContent(message: BouncedMessage): Buffer | null {
 async function keep(message: BouncedMessage, content: Buffer | null, run: RunInfo, now: Date, dependencies: Dependencies): Promise<string> {
   const { db } = dependencies.database
   const key = content === null ? (message.message as { stored: string }).stored : await storeMessage(db, content, now)
+  // a retry's return path stands for this, also where the message was not sent by us at first
+  if (dependencies.settings.returnPaths !== null)
+    await noteSent(db, {
+      id: sentId(message.messageId, message.recipient),
+      messageId: message.messageId,
+      recipient: addressKey(message.recipient),
+      envelopeRecipient: message.recipient,
+      sender: message.sender,
+      messageKey: key,
+      sentAt: now,
+      options: null,
+    })
   if (!(await holdMessage(db, { key, workflowId: run.workflowId, firstRunId: run.firstRunId }, now)))
     throw refusal('MessageNotFound', `the message store has no message ${JSON.stringify(key)}: it was never stored there, or was purged`)
   return key
 }
 
 /** The logged result, where it ended before and this bounce changes nothing; null where it starts anew. */
-function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: number): RetryResult | null {
+function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: number, send: number | null): RetryResult | null {
   const last = logged.at(-1)
   // what was suppressed or given up is told nothing new by a bounce from before that; a relay's bounce may be told long after it happened
   const newest = Math.max(
@@ -167,7 +180,8 @@ function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: num
     last?.reported?.at.getTime() ?? 0,
     end.outcome === 'suppressed' || last === undefined ? end.endedAt.getTime() : 0,
   )
-  const stale = bouncedAtMs <= newest
+  // its token names the send that it is about; without one the times must tell
+  const stale = send === null || last === undefined ? bouncedAtMs <= newest : send < last.retry || last.reported !== null || !last.relayed
   const stays = end.outcome === 'cancelled' || end.outcome === 'rejected' || end.outcome === 'expired' || end.confirmed
   if (!stale && !stays) return null
   if (end.outcome === 'cancelled')
@@ -183,6 +197,9 @@ function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: num
     ...(end.suppressedUntil === null ? {} : { suppressedUntil: end.suppressedUntil.toISOString() }),
   }
 }
+
+/** Which send the bounce is about, by its token; null where it has none. */
+const sendOf = (message: BouncedMessage): number | null => decodeToken(message.bounce.token ?? '')?.send ?? null
 
 /** Our own hosts: those that are set, and the relay itself. */
 function ownSystems(settings: Dependencies['settings']): readonly string[] {

@@ -1,11 +1,12 @@
 /** Deletes kept messages that nobody has used for a while, and that no open workflow needs. */
 import type { Context } from '@temporalio/activity'
 import { WorkflowNotFoundError } from '@temporalio/client'
-import { purgeMessages as deleteUnused, releaseHolds, staleHolds } from '../store/index.js'
+import { purgeMessages as deleteUnused, purgeBounces, purgeSent, releaseHolds, staleHolds } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { withDatabase } from './failures.js'
 
 const PAGE = 200
+const DAY_MS = 24 * 60 * 60 * 1000
 
 /** How many messages went. */
 export interface Purged {
@@ -27,6 +28,10 @@ export async function purgeMessages(context: Context, dependencies: Dependencies
       after = holds.at(-1)?.firstRunId as string
     }
     const purged = await deleteUnused(database.db, before)
+    // a bounce may come for as long as a return path is good, and is told of for as long as messages are kept
+    const validMs = (settings.returnPaths?.validDays ?? 0) * DAY_MS
+    await purgeSent(database.db, new Date(now().getTime() - Math.max(validMs, settings.keepMessagesForMs) - DAY_MS))
+    await purgeBounces(database.db, before)
     log.info({ purged, before: before.toISOString() }, 'kept messages were purged')
     return { purged }
   })

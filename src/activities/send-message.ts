@@ -8,14 +8,17 @@ import { type Attempt, addressKey, envelopeAddress, formatDuration, parseAddress
 import {
   type Answered,
   BLOCK_BYTES,
+  dayOf,
   isAuthoredBy,
   isLastingRejection,
   judgeDialogue,
   type Path,
   pathFor,
   type SendOutcome,
+  sentId,
   signaturesExpireAt,
   signMessage,
+  signReturnPath,
   transact,
 } from '../smtp/index.js'
 import {
@@ -25,6 +28,7 @@ import {
   beginSend,
   type Claim,
   claimAttempt,
+  findSent,
   findSuppression,
   type GivenBack,
   loadMessage,
@@ -182,7 +186,7 @@ class Sending {
       path,
       ehloName: settings.ehloName,
       timeouts: settings.timeouts,
-      sender: envelopeAddress(parseAddress(order.sender)),
+      sender: await this.#returnPath(path),
       recipient: envelopeAddress(parseAddress(order.recipient)),
       content: dkim === null ? content : await signMessage(content, dkim),
       ...(path.kind === 'relay' ? { envid: `${order.firstRunId}.${order.retry}` } : {}),
@@ -190,6 +194,20 @@ class Sending {
       signal: this.#context.cancellationSignal,
     })
     return this.#conclude(judgeDialogue(dialogue, path), path, claim)
+  }
+
+  /**
+   * Through a relay each retry has a return path of its own, so that its bounce names it; elsewhere every retry has that of the message
+   * itself (greylisting knows sender, recipient and host).
+   */
+  async #returnPath(path: Path): Promise<string> {
+    const { sender, messageId, recipient, retry } = this.#order
+    const { returnPaths } = this.#dependencies.settings
+    if (returnPaths === null) return envelopeAddress(parseAddress(sender))
+    const id = sentId(messageId, recipient)
+    if (path.kind === 'relay') return signReturnPath(returnPaths, { id, day: dayOf(this.#now()), send: retry }, sender)
+    const sent = await this.#database(() => findSent(this.#dependencies.database.db, id))
+    return signReturnPath(returnPaths, { id, day: dayOf(sent?.sentAt ?? this.#now()), send: 0 }, sender)
   }
 
   /** Why the message is of no use any more, or null. */

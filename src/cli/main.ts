@@ -2,7 +2,9 @@
 /** The softbounce command. Exit status 0; 1 for a failure; 2 for wrong use. */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { addBounces } from './bounces.js'
 import { addConfig } from './config.js'
+import { addIntake } from './intake.js'
 import { addMigrate } from './migrate.js'
 import { failed } from './output.js'
 import { addRead } from './read.js'
@@ -19,7 +21,8 @@ const program = new Command('softbounce')
   .version(version)
   .configureHelp({ showGlobalOptions: true })
   .exitOverride()
-for (const add of [addWorker, addRead, addRetry, addStatus, addSteering, addSuppressions, addMigrate, addConfig]) add(program)
+for (const add of [addWorker, addIntake, addRead, addRetry, addStatus, addSteering, addBounces, addSuppressions, addMigrate, addConfig])
+  add(program)
 
 const LEAVE_AFTER_MS = 500
 

@@ -145,12 +145,29 @@ export class SoftbounceClient {
     const checked = checkBouncedMessage({ ...input, message: { stored: messageKey(content) } })
     if ('faults' in checked) throw new Error(`the bounce of ${messageId} cannot be retried: ${checked.faults.join('; ')}`)
     const stored = await storeMessage(this.#database.db, content, new Date())
+    return this.#start({ ...input, message: { stored } })
+  }
+
+  /**
+   * The same for a message that is kept already.
+   * @param key what the message store returned for it.
+   */
+  async retryStored(key: string, bounce: BounceOf & { readonly messageId: string }, options: RetryOptions = {}): Promise<StartedRetry> {
+    const { messageId, sender, recipient, ...report } = bounce
+    const input = { messageId: messageIdKey(messageId), sender, recipient, bounce: report, ...options, message: { stored: key } }
+    const checked = checkBouncedMessage(input)
+    if ('faults' in checked) throw new Error(`the bounce of ${messageId} cannot be retried: ${checked.faults.join('; ')}`)
+    return this.#start(input)
+  }
+
+  async #start(input: BouncedMessage): Promise<StartedRetry> {
+    const { messageId, recipient, bounce: report } = input
     const workflowId = SoftbounceClient.workflowId(recipient, messageId)
     const handle = await this.#temporal.workflow.signalWithStart(WORKFLOW_TYPE, {
       taskQueue: TASK_QUEUE,
       workflowId,
       workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
-      args: [{ ...input, message: { stored } } satisfies BouncedMessage],
+      args: [input],
       signal: 'bouncedAgain',
       signalArgs: [report],
       staticSummary: `${report.status} for ${addressKey(recipient)}`,
@@ -215,6 +232,37 @@ export class SoftbounceClient {
       if (error instanceof WorkflowNotFoundError) throw error
       return null
     }
+  }
+
+  /** Tells a bounce to the retries that are open for its message and recipient; false where none are. Never starts any. */
+  async tell(ref: RetryRef, bounce: Bounce): Promise<boolean> {
+    try {
+      await this.#handle(ref).signal('bouncedAgain', bounce)
+      return true
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return false
+      throw error
+    }
+  }
+
+  /** True where retries of the message for the recipient are open. */
+  async isOpen(ref: RetryRef): Promise<boolean> {
+    try {
+      return (await this.#handle(ref).describe()).status.name === 'RUNNING'
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return false
+      throw error
+    }
+  }
+
+  /** Stops every retry that is open for a recipient (a complaint, a person who is erased); how many. */
+  async cancelAll(recipient: string): Promise<number> {
+    let cancelled = 0
+    for await (const { workflowId } of this.list(recipient)) {
+      await this.cancel({ workflowId })
+      cancelled += 1
+    }
+    return cancelled
   }
 
   /** Sends the retry that waits now. With `retry`, only while that one waits. */

@@ -16,3 +16,4 @@ export {
   WORKFLOW_TYPE,
 } from './client.js'
 export { type Filtered, type FilterOptions, filterList } from './filter.js'
+export { SuppressedRecipients, type Tracked, type TrackedOptions, type TrackOptions, track } from './track.js'

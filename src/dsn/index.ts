@@ -15,7 +15,7 @@ import { readSesNotification } from './readers/ses-notification.js'
 import { readTranscript } from './readers/transcript.js'
 import { quotedReply, readStatus } from './status.js'
 
-export { headOf, UnreadableMail } from './mail.js'
+export { Fields, headOf, type Mail, takeApart, UnreadableMail } from './mail.js'
 export type { Notification, ReportedRecipient } from './notification.js'
 
 const TEXT_READERS: readonly Reader[] = [readTranscript, readAddressedParagraphs, readListedAddresses, readPhrases]
@@ -26,7 +26,11 @@ const READERS: readonly Reader[] = [readRfc3464, readRfc5965, readRfc3834, readS
  * @throws UnreadableMail where it cannot be taken apart at all.
  */
 export async function readNotification(mail: Uint8Array): Promise<Notification | null> {
-  const outer = await takeApart(mail)
+  return readMail(await takeApart(mail))
+}
+
+/** The same for a mail that was taken apart. */
+export async function readMail(outer: Mail): Promise<Notification | null> {
   const read = firstOf(READERS, outer)
   if (read !== null) return read.kind === 'bounce' ? withItsText(read, outer) : read
   // a notification that somebody wrapped, or forwarded as it came

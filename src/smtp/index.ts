@@ -6,6 +6,8 @@ export { canonicalMessage, fieldName, headerFields, MAX_MESSAGE_BYTES, Unsendabl
 export { isAuthoredBy, signaturesExpireAt } from './dkim-expiry.js'
 export { type DkimKey, signMessage } from './dkim-signer.js'
 export { type Answered, isLastingRejection, judgeDialogue, type SendOutcome } from './outcome.js'
+export { isWithin } from './own-systems.js'
 export { nameOf, type Path, type Paths, parseRoutes, pathFor, type Route, type TlsMode } from './path.js'
+export * from './return-path.js'
 export { DEFAULT_TIMEOUTS, type SmtpTimeouts } from './timeouts.js'
 export { BLOCK_BYTES, type Dialogue, type Transaction, transact } from './transaction.js'

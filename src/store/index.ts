@@ -3,10 +3,12 @@
  * PostgreSQL. Everything that must hold together happens in one transaction; times come in as arguments.
  */
 export * from './attempts.js'
+export * from './bounces.js'
 export * from './database.js'
 export * from './ends.js'
 export * from './filter.js'
 export * from './messages.js'
 export { migrateToLatest } from './migrations.js'
+export * from './sent.js'
 export * from './suppressions.js'
 export type * from './tables.js'

@@ -26,6 +26,11 @@ export async function loadMessage(db: Kysely<Tables>, key: string): Promise<Buff
   return row === undefined ? null : Buffer.from(row.content)
 }
 
+/** True where the store has the message. */
+export async function hasMessage(db: Kysely<Tables>, key: string): Promise<boolean> {
+  return (await db.selectFrom('messages').select('key').where('key', '=', key).executeTakeFirst()) !== undefined
+}
+
 /** True where the store has the message; marks it as used, and as held by this workflow, in the same transaction. */
 export async function holdMessage(
   db: Kysely<Tables>,

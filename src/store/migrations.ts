@@ -96,6 +96,54 @@ function migrations(kind: DatabaseKind): Record<string, Migration> {
         await db.schema.createIndex('suppression_history_address').on('suppression_history').column('address').execute()
       },
     },
+    '002_sent_bounces': {
+      async up(db: Kysely<unknown>): Promise<void> {
+        await db.schema
+          .createTable('sent')
+          .addColumn('id', 'text', (c) => c.primaryKey())
+          .addColumn('message_id', 'text', (c) => c.notNull())
+          .addColumn('recipient', 'text', (c) => c.notNull())
+          .addColumn('envelope_recipient', 'text', (c) => c.notNull())
+          .addColumn('sender', 'text', (c) => c.notNull())
+          .addColumn('message_key', 'text', (c) => c.notNull())
+          .addColumn('sent_at', 'bigint', (c) => c.notNull())
+          .addColumn('options', 'text')
+          .execute()
+        await db.schema.createIndex('sent_message').on('sent').column('message_id').execute()
+        await db.schema.createIndex('sent_sent_at').on('sent').column('sent_at').execute()
+        await db.schema
+          .createTable('bounces')
+          .addColumn('id', kind === 'postgres' ? 'bigserial' : 'integer', (c) =>
+            kind === 'postgres' ? c.primaryKey() : c.primaryKey().autoIncrement(),
+          )
+          .addColumn('at', 'bigint', (c) => c.notNull())
+          .addColumn('source', 'text', (c) => c.notNull())
+          .addColumn('came_to', 'text')
+          .addColumn('reporting_mta', 'text')
+          .addColumn('message_id', 'text')
+          .addColumn('recipient', 'text')
+          .addColumn('kind', 'text')
+          .addColumn('action', 'text')
+          .addColumn('status', 'text')
+          .addColumn('diagnostic', 'text')
+          .addColumn('done', 'text', (c) => c.notNull())
+          .addColumn('why', 'text', (c) => c.notNull())
+          .addColumn('workflow_id', 'text')
+          .addColumn('event', 'text')
+          .execute()
+        await db.schema.createIndex('bounces_at').on('bounces').column('at').execute()
+        await db.schema.createIndex('bounces_event').on('bounces').column('event').execute()
+        await db.schema
+          .createTable('unread_mails')
+          .addColumn('digest', 'text', (c) => c.primaryKey())
+          .addColumn('at', 'bigint', (c) => c.notNull())
+          .addColumn('source', 'text', (c) => c.notNull())
+          .addColumn('came_to', 'text')
+          .addColumn('content', bytes(kind), (c) => c.notNull())
+          .addColumn('why', 'text', (c) => c.notNull())
+          .execute()
+      },
+    },
   }
 }
 

@@ -2,7 +2,8 @@
  * The suppression list. For unavailability an address is taken off for a while, in growing steps, and comes back by itself; a proven
  * delivery lifts it at once. Only a rejection of the recipient, a complaint, or a person's hand lasts. Every change is kept as history.
  */
-import type { Kysely, Selectable } from 'kysely'
+import { type Kysely, type Selectable, sql } from 'kysely'
+import type { Database } from './database.js'
 import type { SuppressionChange, SuppressionReason, SuppressionsTable, Tables } from './tables.js'
 
 /** An entry as it stands. */
@@ -163,6 +164,14 @@ const isActive = (row: Pick<SuppressionsTable, 'until' | 'lifted_at'>, now: Date
 export async function findSuppression(db: Kysely<Tables>, address: string, now: Date): Promise<Suppression | null> {
   const row = await db.selectFrom('suppressions').selectAll().where('address', '=', address).executeTakeFirst()
   return row === undefined || !isActive(row, now) ? null : toSuppression(row)
+}
+
+/** The active entries among many addresses (folded), in one look-up. */
+export async function activeSuppressions({ db, kind }: Database, keys: readonly string[], now: Date): Promise<Suppression[]> {
+  const given =
+    kind === 'sqlite' ? sql<string>`select value from json_each(${JSON.stringify(keys)})` : sql<string>`select unnest(${keys}::text[])`
+  const rows = await db.selectFrom('suppressions').selectAll().where('address', 'in', sql<string>`(${given})`).execute()
+  return rows.filter((row) => isActive(row, now)).map(toSuppression)
 }
 
 /** The active entries in the order of their addresses, page by page: constant memory for any number. */

@@ -99,11 +99,69 @@ export interface SuppressionHistoryTable {
   by: string
 }
 
+/** A message to a recipient that a bounce may come back for: what its signed return path stands for. */
+export interface SentTable {
+  /** Of message and recipient: 10 bytes in hex (smtp/return-path.ts). */
+  id: string
+  message_id: string
+  /** Folded for comparing. */
+  recipient: string
+  /** As it stands in the envelope. */
+  envelope_recipient: string
+  /** Envelope sender that the message has of itself. */
+  sender: string
+  message_key: string
+  /** When it was sent; the day of it stands in the return path. */
+  sent_at: number
+  /** What its sender said of its retries, as JSON; null where nothing. */
+  options: string | null
+}
+
+/** What was done about a bounce: the answer to each, and why. */
+export type BounceDone = 'retry started' | 'retry told' | 'suppressed' | 'nothing to do' | 'not believed' | 'unread'
+
+/** Every bounce that came in, for each recipient it names. */
+export interface BouncesTable {
+  id: Generated<number>
+  at: number
+  /** `lmtp`, `pipe` or `maildir`. */
+  source: string
+  /** The address it came to: the return path. */
+  came_to: string | null
+  reporting_mta: string | null
+  message_id: string | null
+  /** Folded for comparing, where it is an address. */
+  recipient: string | null
+  kind: string | null
+  action: string | null
+  status: string | null
+  diagnostic: string | null
+  done: BounceDone
+  why: string
+  workflow_id: string | null
+  /** Which event it tells of, where it acted: the same is told once. */
+  event: string | null
+}
+
+/** Mails that came to a return path of ours, and that nobody could read. */
+export interface UnreadMailsTable {
+  /** SHA-256 of the content, hex. */
+  digest: string
+  at: number
+  source: string
+  came_to: string | null
+  content: Uint8Array
+  why: string
+}
+
 export interface Tables {
   messages: MessagesTable
   message_holds: MessageHoldsTable
   attempts: AttemptsTable
   ends: EndsTable
+  sent: SentTable
+  bounces: BouncesTable
+  unread_mails: UnreadMailsTable
   suppressions: SuppressionsTable
   suppression_history: SuppressionHistoryTable
 }

@@ -13,6 +13,7 @@ import {
   defineSignal,
   isCancellation,
   log,
+  patched,
   setCurrentDetails,
   setHandler,
   upsertSearchAttributes,
@@ -25,10 +26,12 @@ import {
   type BouncedMessage,
   checkBounce,
   checkBouncedMessage,
+  decodeToken,
   dueAt,
   effectiveStatus,
   formatDuration,
   isLasting,
+  LAST_SEND,
   type Outcome,
   parseTime,
   type RetryResult,
@@ -263,7 +266,7 @@ class Retries {
       if (isFinal(bounce)) return this.#endByNotice(bounce)
       const atMs = parseTime(bounce.bouncedAt) as number
       // a failure that was counted already, or one of an earlier send
-      if (atMs <= this.#failedAtMs || atMs < Date.parse(attempt.at) - CLOCK_SKEW_MS) continue
+      if (!this.#isAbout(attempt, bounce, atMs)) continue
       if (bounce.action === 'delayed') {
         const later = bounce.willRetryUntil === undefined ? 0 : (parseTime(bounce.willRetryUntil) as number)
         untilMs = Math.max(untilMs, Math.min(later, Date.now() + LONGEST_DELAY_MS))
@@ -272,6 +275,13 @@ class Retries {
       await this.#cameBack(bounce, atMs)
       return null
     }
+  }
+
+  /** Whether a notification is about this send: its token says so, else the time must. */
+  #isAbout(attempt: Attempt, bounce: Bounce, atMs: number): boolean {
+    const send = decodeToken(bounce.token ?? '')?.send
+    if (send !== undefined && patched('a token names the send')) return send === Math.min(attempt.retry, LAST_SEND)
+    return atMs > this.#failedAtMs && atMs >= Date.parse(attempt.at) - CLOCK_SKEW_MS
   }
 
   /** The retry that a relay had taken failed after all. */

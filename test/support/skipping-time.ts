@@ -13,7 +13,7 @@ import {
   parseRetryStatuses,
   parseSchedule,
 } from '../../src/bounce/index.js'
-import { type DkimKey, type Path, parseRoutes, type SmtpTimeouts } from '../../src/smtp/index.js'
+import { type DkimKey, type Path, parseRoutes, type ReturnPaths, type SmtpTimeouts } from '../../src/smtp/index.js'
 import type { Database } from '../../src/store/index.js'
 import { bouncedAgain, retryBouncedMessage } from '../../src/workflows/retry-bounced-message.js'
 import { sqliteDatabase } from './databases.js'
@@ -42,6 +42,7 @@ export interface Settings {
   readonly timeouts?: SmtpTimeouts
   readonly confirmWithinMs?: number
   readonly dkim?: DkimKey
+  readonly returnPaths?: ReturnPaths
   readonly webhook?: { readonly url: string; readonly secret: string }
 }
 
@@ -55,6 +56,7 @@ export function deliverySettings(settings: Settings) {
     suppressionStepsMs: [DAY, 3 * DAY, 7 * DAY, 30 * DAY],
     keepMessagesForMs: 10 * DAY,
     dkim: settings.dkim ?? null,
+    returnPaths: settings.returnPaths ?? null,
     webhook: settings.webhook ?? null,
     ehloName: 'softbounce.example.com',
     timeouts: settings.timeouts ?? QUICK,

@@ -1,0 +1,79 @@
+/**
+ * The token of a signed return path: which send of which message to which recipient a bounce answers. Twenty-four bytes in base32
+ * (RFC 4648 section 6, lower case, unpadded; read in any case): an identifier of message and recipient, the day, the send, and a code
+ * (HMAC) that only we can make. This is its form; smtp/return-path.ts signs and verifies.
+ */
+
+/** What a token says. */
+export interface ReturnPathToken {
+  /** Of message and recipient: 10 bytes in hex. */
+  readonly id: string
+  /** Day of the signature, since 1970-01-01 UTC. */
+  readonly day: number
+  /** 0 for the message itself, n for retry n. */
+  readonly send: number
+}
+
+const ALPHABET = 'abcdefghijklmnopqrstuvwxyz234567'
+export const ID_BYTES = 10
+export const MAC_BYTES = 10
+const HEAD_BYTES = ID_BYTES + 4
+/** Characters of a token. */
+export const TOKEN_LENGTH = Math.ceil(((HEAD_BYTES + MAC_BYTES) * 8) / 5)
+/** The last send that has a number of its own in a token; later ones share it. */
+export const LAST_SEND = 0xffff
+
+/** The bytes that are signed. */
+export function signedBytes(token: ReturnPathToken): Uint8Array {
+  const bytes = new Uint8Array(HEAD_BYTES)
+  for (let i = 0; i < ID_BYTES; i += 1) bytes[i] = Number.parseInt(token.id.slice(2 * i, 2 * i + 2), 16)
+  const send = Math.min(token.send, LAST_SEND)
+  bytes.set([token.day >> 8, token.day & 0xff, send >> 8, send & 0xff], ID_BYTES)
+  return bytes
+}
+
+/** The token's text. */
+export function encodeToken(token: ReturnPathToken, mac: Uint8Array): string {
+  const bytes = new Uint8Array(HEAD_BYTES + MAC_BYTES)
+  bytes.set(signedBytes(token))
+  bytes.set(mac.subarray(0, MAC_BYTES), HEAD_BYTES)
+  let text = ''
+  let bits = 0
+  let value = 0
+  for (const byte of bytes) {
+    value = (value << 8) | byte
+    bits += 8
+    while (bits >= 5) {
+      bits -= 5
+      text += ALPHABET[(value >> bits) & 31]
+    }
+    value &= (1 << bits) - 1
+  }
+  return bits === 0 ? text : text + ALPHABET[(value << (5 - bits)) & 31]
+}
+
+/** What a token says, and its code; null where the text is no token. Whether it is ours, the code must show. */
+export function decodeToken(text: string): (ReturnPathToken & { readonly mac: Uint8Array }) | null {
+  if (text.length !== TOKEN_LENGTH) return null
+  const bytes = new Uint8Array(HEAD_BYTES + MAC_BYTES)
+  let at = 0
+  let bits = 0
+  let value = 0
+  for (const character of text.toLowerCase()) {
+    const five = ALPHABET.indexOf(character)
+    if (five < 0) return null
+    value = (value << 5) | five
+    bits += 5
+    if (bits >= 8) {
+      bits -= 8
+      bytes[at] = (value >> bits) & 0xff
+      at += 1
+      value &= (1 << bits) - 1
+    }
+  }
+  // the bits that fill up the last character are zero: a token has one text
+  if (value !== 0) return null
+  const id = [...bytes.subarray(0, ID_BYTES)].map((b) => b.toString(16).padStart(2, '0')).join('')
+  const number = (i: number) => ((bytes[i] as number) << 8) | (bytes[i + 1] as number)
+  return { id, day: number(ID_BYTES), send: number(ID_BYTES + 2), mac: bytes.subarray(HEAD_BYTES) }
+}

@@ -1,0 +1,56 @@
+import { type Command, InvalidArgumentError } from 'commander'
+import { readSettings } from '../config.js'
+import { type BounceDone, findUnread, listBounces, migrateToLatest, openDatabase } from '../store/index.js'
+import { CommandFailed, json, table } from './output.js'
+
+interface Options {
+  notBelieved?: boolean
+  unread?: boolean
+  show?: string
+  limit: number
+  json?: boolean
+}
+
+export function addBounces(program: Command): void {
+  program
+    .command('bounces')
+    .description('what bounces came in, what was done about each, and why; newest first')
+    .option('--not-believed', 'only those that were not believed')
+    .option('--unread', 'only those that nobody could read')
+    .option('--show <digest>', 'print a mail that nobody could read, as it came')
+    .option(
+      '--limit <number>',
+      'at most so many',
+      (text: string) => {
+        if (!/^\d{1,7}$/.test(text) || Number(text) === 0) throw new InvalidArgumentError('it must be a whole number from 1')
+        return Number(text)
+      },
+      100,
+    )
+    .option('--json', 'print JSON, one object a line')
+    .action(async (options: Options) => {
+      const database = openDatabase(readSettings().databaseUrl)
+      try {
+        await migrateToLatest(database.db, database.kind)
+        if (options.show !== undefined) {
+          const mail = await findUnread(database.db, options.show.toLowerCase())
+          if (mail === null) throw new CommandFailed(`no unread mail ${options.show} is kept; softbounce bounces --unread lists them`)
+          process.stdout.write(mail)
+          return
+        }
+        const only: BounceDone[] = [
+          ...(options.notBelieved ? (['not believed'] as const) : []),
+          ...(options.unread ? (['unread'] as const) : []),
+        ]
+        const rows: string[][] = []
+        for await (const bounce of listBounces(database.db, only.length === 0 ? null : only, options.limit)) {
+          const { event: _, ...shown } = bounce
+          if (options.json) json(shown)
+          else rows.push([bounce.at.toISOString(), bounce.done, bounce.recipient ?? bounce.cameTo ?? '', bounce.status ?? '', bounce.why])
+        }
+        table(rows)
+      } finally {
+        await database.close()
+      }
+    })
+}

@@ -1,0 +1,148 @@
+import type { Command } from 'commander'
+import { readSettings, type Settings, WrongSettings } from '../config.js'
+import { parseListen } from '../setting-parsers.js'
+import { CommandFailed, json, line, printable } from './output.js'
+
+export function addIntake(program: Command): void {
+  program
+    .command('intake')
+    .description('take bounces in by LMTP or from a Maildir, until it is told to stop (SIGTERM, SIGINT)')
+    .option('--lmtp <address>', 'listen there, such as 127.0.0.1:2003 or unix:/run/softbounce/lmtp.sock (default: INTAKE_LISTEN)')
+    .option('--maildir <folder>', 'watch this Maildir')
+    .action((options: { lmtp?: string; maildir?: string }) => run(options))
+  program
+    .command('take')
+    .description('take one bounce in from standard input (for a pipe in an alias); exit status 75: try again')
+    .option(
+      '--recipient <address>',
+      'the address it came to: the envelope recipient (default: from the environment, or the fields that delivery adds)',
+    )
+    .option('--sender <address>', 'its envelope sender; empty for the null sender')
+    .option('--json', 'print JSON, one object for each recipient')
+    .action((options: { recipient?: string; sender?: string; json?: boolean }) => take(options))
+}
+
+async function run(options: { lmtp?: string; maildir?: string }): Promise<void> {
+  const settings = readSettings()
+  const listen = options.lmtp === undefined ? settings.intake.listen : listenOf(options.lmtp)
+  if (listen === null && options.maildir === undefined)
+    throw new CommandFailed('nothing says where bounces come in: set INTAKE_LISTEN, or give --lmtp or --maildir', 2)
+  requireBelief(settings)
+  const { createLogger } = await import('../logger.js')
+  const { serveLmtp, watchMaildir } = await import('../intake/index.js')
+  const logger = createLogger(settings.logLevel)
+  await withIntake(settings, async (intake) => {
+    const told = new Promise<string>((resolve) => {
+      for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal))
+    })
+    const lmtp = listen === null ? null : await serveLmtp(intake, { ...settings.intake, listen }, logger)
+    const maildir = options.maildir === undefined ? null : await watchMaildir(intake, options.maildir, logger)
+    logger.info(
+      { lmtp: listen === null ? undefined : 'path' in listen ? listen.path : `${listen.host}:${lmtp?.port}`, maildir: options.maildir },
+      'the intake is ready',
+    )
+    await told
+    await Promise.all([lmtp?.close(), maildir?.close()])
+    logger.info({}, 'the intake has stopped')
+  })
+}
+
+function listenOf(text: string): Settings['intake']['listen'] {
+  try {
+    return parseListen(text)
+  } catch (error) {
+    throw new CommandFailed(`--lmtp ${text}: ${(error as Error).message}`, 2)
+  }
+}
+
+/** sysexits.h, which Postfix, Exim, Sendmail and Courier read of a pipe. */
+const EX_DATAERR = 65
+const EX_TEMPFAIL = 75
+const EX_CONFIG = 78
+
+async function take(options: { recipient?: string; sender?: string; json?: boolean }): Promise<void> {
+  let settings: Settings
+  try {
+    settings = readSettings()
+    requireBelief(settings)
+  } catch (error) {
+    return leave(EX_CONFIG, error)
+  }
+  try {
+    const { deliveredTo, returnPathOf, summary } = await import('../intake/index.js')
+    const chunks: Buffer[] = []
+    let size = 0
+    for await (const chunk of process.stdin) {
+      size += (chunk as Buffer).length
+      if (size > settings.intake.maxBytes)
+        return leave(EX_DATAERR, new Error(`the mail has more than ${settings.intake.maxBytes} bytes (INTAKE_MAX_SIZE)`))
+      chunks.push(chunk as Buffer)
+    }
+    const mail = Buffer.concat(chunks)
+    if (mail.length === 0) return leave(EX_DATAERR, new Error('standard input is empty; a bounce is expected there'))
+    await withIntake(settings, async (intake) => {
+      const taken = await intake.take(
+        mail,
+        { recipients: recipients(options, () => deliveredTo(mail)), sender: options.sender ?? process.env.SENDER ?? returnPathOf(mail) },
+        'pipe',
+      )
+      if (options.json)
+        for (const one of taken)
+          json({ done: one.done, why: one.why, recipient: one.recipient, messageId: one.messageId, workflowId: one.workflowId })
+      else line(`${summary(taken)}: ${taken.map((t) => t.why).join('; ')}`)
+    })
+  } catch (error) {
+    leave(EX_TEMPFAIL, error)
+  }
+}
+
+function leave(status: number, error: unknown): void {
+  const faults = error instanceof WrongSettings ? error.faults : [(error as Error).message]
+  for (const fault of faults) process.stderr.write(`softbounce: ${printable(fault)}\n`)
+  process.exitCode = status
+}
+
+/**
+ * The envelope recipient: by option; by the environment that Postfix (ORIGINAL_RECIPIENT) and qmail (RECIPIENT) give a pipe; by the fields that
+ * the delivering system put on top.
+ */
+function recipients(options: { recipient?: string }, delivered: () => string[]): string[] {
+  if (options.recipient !== undefined) return [options.recipient]
+  const told = [process.env.ORIGINAL_RECIPIENT, process.env.RECIPIENT].filter((a) => a !== undefined && a !== '') as string[]
+  return told.length > 0 ? told : delivered()
+}
+
+/** Without either, no bounce could ever be believed. */
+function requireBelief(settings: Settings): void {
+  if (settings.returnPaths === null && !settings.intake.isTrusted)
+    throw new WrongSettings([
+      'RETURN_PATH_KEYS: without a key no bounce can be believed; set it (openssl rand -base64 32), or INTAKE_IS_TRUSTED with OWN_SYSTEMS',
+    ])
+  if (settings.intake.isTrusted && settings.ownSystems.length === 0)
+    throw new WrongSettings(['OWN_SYSTEMS: INTAKE_IS_TRUSTED believes what our own systems made, and none is named'])
+}
+
+async function withIntake(settings: Settings, work: (intake: import('../intake/index.js').Intake) => Promise<void>): Promise<void> {
+  const { SoftbounceClient } = await import('../client/index.js')
+  const { openDatabase } = await import('../store/index.js')
+  const { Intake } = await import('../intake/index.js')
+  const database = openDatabase(settings.databaseUrl)
+  try {
+    const client = await SoftbounceClient.connect({ settings, database })
+    try {
+      const { returnPaths, ownSystems, retryStatuses, intake } = settings
+      await work(
+        new Intake({
+          client,
+          database,
+          settings: { returnPaths, ownSystems, retryStatuses, isTrusted: intake.isTrusted },
+          now: () => new Date(),
+        }),
+      )
+    } finally {
+      await client.close()
+    }
+  } finally {
+    await database.close()
+  }
+}

@@ -1,0 +1,231 @@
+/**
+ * Sends through nodemailer so that every bounce can be believed and retried: each recipient gets a signed return path of its own, the
+ * message is kept for as long as a bounce can come, and nobody who is suppressed gets mail unnoticed.
+ */
+import { once } from 'node:events'
+import { Readable } from 'node:stream'
+import type { SendMailOptions, Transporter } from 'nodemailer'
+import { addressKey, checkBouncedMessage, envelopeAddress, messageIdKey, parseAddress } from '../bounce/index.js'
+import { readSettings, type Settings } from '../config.js'
+import { canonicalMessage, dayOf, sentId, signReturnPath } from '../smtp/index.js'
+import {
+  activeSuppressions,
+  type Database,
+  liftSuppression,
+  migrateToLatest,
+  openDatabase,
+  type Suppression,
+  storeSent,
+} from '../store/index.js'
+import type { RetryOptions } from './client.js'
+
+export interface TrackOptions {
+  /** Default: opened by DATABASE_URL, and closed with the transporter. */
+  readonly database?: Database
+  readonly settings?: Pick<Settings, 'databaseUrl' | 'returnPaths'>
+}
+
+/** What a message may say of itself, in the field `softbounce` of `sendMail`. */
+export interface TrackedOptions extends Pick<RetryOptions, 'destination' | 'schedule' | 'urgent' | 'deliverBy'> {
+  /** The person has just asked for this mail: it passes a suppression for unavailability, and lifts it. */
+  readonly askedFor?: boolean
+}
+
+/** A transporter whose messages are tracked. */
+export type Tracked<T extends Transporter> = T & {
+  sendMail(data: SendMailOptions & { softbounce?: TrackedOptions }): ReturnType<T['sendMail']>
+}
+
+/** The message was not sent: some of its recipients are suppressed. Nobody got it; send it to the others alone. */
+export class SuppressedRecipients extends Error {
+  override name = 'SuppressedRecipients'
+  readonly code = 'ESUPPRESSED'
+  constructor(readonly suppressions: readonly Suppression[]) {
+    super(
+      `the message was sent to nobody, since it is also for suppressed ${suppressions.length === 1 ? 'address' : 'addresses'} ${suppressions
+        .slice(0, 20)
+        .map((s) => `${s.address} (${s.reason}${s.until === null ? '' : `, until ${s.until.toISOString()}`})`)
+        .join(', ')}: leave ${suppressions.length === 1 ? 'it' : 'them'} out`,
+    )
+  }
+}
+
+/** What a transport gives back for one envelope. */
+interface Info {
+  envelope?: { from: unknown; to: unknown[] }
+  accepted?: unknown[]
+  rejected?: unknown[]
+  [key: string]: unknown
+}
+
+type Callback = (error: Error | null, info?: Info) => void
+/** The parts of nodemailer's MailMessage that a transport uses. */
+interface MailMessage {
+  readonly data: SendMailOptions & { softbounce?: TrackedOptions }
+  readonly message: { getEnvelope(): { from: string | false; to: string[] }; messageId(): string; createReadStream(): Readable }
+}
+interface Transport {
+  send(mail: MailMessage, callback: Callback): void
+  close?(...args: unknown[]): unknown
+}
+
+/** Envelopes of one message that are under way at once. */
+const AT_ONCE = 5
+
+/**
+ * Tracks what a transporter sends: `track(nodemailer.createTransport(...))`. The transporter is given back, and is used as ever; its own
+ * plugins, defaults and DKIM stay.
+ * @throws Error where RETURN_PATH_KEYS is not set; WrongSettings.
+ */
+export function track<T extends Transporter>(transporter: T, options: TrackOptions = {}): Tracked<T> {
+  const settings = options.settings ?? readSettings()
+  if (settings.returnPaths === null)
+    throw new Error('RETURN_PATH_KEYS is not set: without a key no return path can be signed (openssl rand -base64 32)')
+  const inner = transporter.transporter as unknown as Transport
+  const tracking = new Tracking(
+    inner,
+    settings.returnPaths,
+    options.database ?? openDatabase(settings.databaseUrl),
+    options.database === undefined,
+  )
+  transporter.transporter = Object.assign(Object.create(inner), {
+    send: (mail: MailMessage, callback: Callback) => {
+      tracking.send(mail).then(
+        (info) => callback(null, info),
+        (error: Error) => callback(error),
+      )
+    },
+    close: (...args: unknown[]) => {
+      void tracking.close()
+      return inner.close?.(...args)
+    },
+  }) as T['transporter']
+  return transporter as Tracked<T>
+}
+
+class Tracking {
+  readonly #inner: Transport
+  readonly #paths: NonNullable<Settings['returnPaths']>
+  readonly #database: Database
+  readonly #owned: boolean
+  #ready: Promise<unknown> | null = null
+
+  constructor(inner: Transport, paths: NonNullable<Settings['returnPaths']>, database: Database, owned: boolean) {
+    this.#inner = inner
+    this.#paths = paths
+    this.#database = database
+    this.#owned = owned
+  }
+
+  async close(): Promise<void> {
+    if (this.#owned) await this.#database.close()
+  }
+
+  async send(mail: MailMessage): Promise<Info> {
+    const { from, to } = mail.message.getEnvelope()
+    if (from === false || from === '') throw new Error('the message has no envelope sender (from): a bounce could not come back')
+    const sender = envelopeAddress(parseAddress(from))
+    const recipients = [...new Map(to.map((address) => [addressKey(address), envelopeAddress(parseAddress(address))])).entries()]
+    if (recipients.length === 0) throw new Error('the message has no recipient')
+    const messageId = messageIdKey(mail.message.messageId())
+    const { askedFor = false, ...options } = mail.data.softbounce ?? {}
+    const content = canonicalMessage(await contentOf(mail))
+    checkOptions(options, { messageId, sender, recipient: recipients[0]?.[1] as string })
+    this.#ready ??= migrateToLatest(this.#database.db, this.#database.kind).catch((error) => {
+      this.#ready = null
+      throw error
+    })
+    await this.#ready
+    const now = new Date()
+    await this.#checkSuppressions(
+      recipients.map(([key]) => key),
+      askedFor,
+      now,
+    )
+    const sent = recipients.map(([recipient, envelopeRecipient]) => ({
+      id: sentId(messageId, recipient),
+      messageId,
+      recipient,
+      envelopeRecipient,
+      sender,
+      options: Object.keys(options).length === 0 ? null : JSON.stringify(options),
+    }))
+    await storeSent(this.#database, content, sent, now)
+    const envelopes = sent.map(({ id, envelopeRecipient }) => ({
+      from: signReturnPath(this.#paths, { id, day: dayOf(now), send: 0 }, sender),
+      to: [envelopeRecipient],
+    }))
+    return together(await this.#sendAll(mail, content, envelopes), sender)
+  }
+
+  async #checkSuppressions(keys: readonly string[], askedFor: boolean, now: Date): Promise<void> {
+    const suppressed = await activeSuppressions(this.#database, keys, now)
+    const lifted = askedFor ? suppressed.filter((s) => s.reason === 'unavailable') : []
+    const standing = suppressed.filter((s) => !lifted.includes(s))
+    if (standing.length > 0) throw new SuppressedRecipients(standing)
+    for (const { address } of lifted)
+      await this.#database.db.transaction().execute((tx) => liftSuppression(tx, address, 'asked for', now, 'temporary'))
+  }
+
+  async #sendAll(mail: MailMessage, content: Buffer, envelopes: readonly Envelope[]): Promise<Ended[]> {
+    const ended: Ended[] = []
+    const left = [...envelopes.entries()]
+    const work = async () => {
+      for (let next = left.shift(); next !== undefined; next = left.shift()) ended[next[0]] = await this.#sendOne(mail, content, next[1])
+    }
+    await Promise.all(Array.from({ length: Math.min(AT_ONCE, envelopes.length) }, work))
+    return ended
+  }
+
+  #sendOne(mail: MailMessage, content: Buffer, envelope: Envelope): Promise<Ended> {
+    const message = Object.assign(Object.create(mail.message), {
+      getEnvelope: () => ({ ...envelope, to: [...envelope.to] }),
+      createReadStream: () => Readable.from([content], { objectMode: false }),
+    })
+    const one = Object.assign(Object.create(mail), { message, data: mail.data }) as MailMessage
+    return new Promise((resolve) => {
+      this.#inner.send(one, (error, info) => resolve(error ? { envelope, error } : { envelope, info: info ?? {} }))
+    })
+  }
+}
+
+interface Envelope {
+  readonly from: string
+  readonly to: string[]
+}
+
+type Ended = { readonly envelope: Envelope } & ({ readonly error: Error } | { readonly info: Info })
+
+/** What retries would be refused for is refused before anything is sent. */
+function checkOptions(options: Omit<TrackedOptions, 'askedFor'>, of: { messageId: string; sender: string; recipient: string }): void {
+  const bounce = { status: '4.3.2', bouncedAt: new Date().toISOString() }
+  const checked = checkBouncedMessage({ ...of, ...options, message: { stored: 'x' }, bounce })
+  if ('faults' in checked) throw new Error(`softbounce: ${checked.faults.join('; ')}`)
+}
+
+async function contentOf(mail: MailMessage): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  const stream = mail.message.createReadStream()
+  const ended = once(stream, 'end')
+  stream.on('data', (chunk: Buffer) => chunks.push(chunk))
+  await ended
+  return Buffer.concat(chunks)
+}
+
+/** One answer for all envelopes, as nodemailer gives it for one with several recipients: it fails where every one failed. */
+function together(ended: readonly Ended[], sender: string): Info {
+  const failed = ended.filter((one): one is Extract<Ended, { error: Error }> => 'error' in one)
+  const taken = ended.filter((one): one is Extract<Ended, { info: Info }> => 'info' in one)
+  const [first] = taken
+  if (first === undefined) throw failed[0]?.error
+  const all = (name: 'accepted' | 'rejected') => taken.flatMap((one) => one.info[name] ?? [])
+  return {
+    ...first.info,
+    envelope: ended.length === 1 ? first.envelope : { from: sender, to: ended.flatMap((one) => one.envelope.to) },
+    ...('accepted' in first.info ? { accepted: all('accepted') } : {}),
+    ...('rejected' in first.info ? { rejected: [...all('rejected'), ...failed.flatMap((one) => one.envelope.to)] } : {}),
+    ...(failed.length === 0
+      ? {}
+      : { rejectedErrors: failed.map(({ envelope, error }) => Object.assign(error, { recipient: envelope.to[0] })) }),
+  }
+}

@@ -1,0 +1,124 @@
+/**
+ * The intake as an LMTP server (RFC 2033): a mail system delivers its bounce domain to it. There is a reply for each recipient, and 250 means
+ * that the bounce is dealt with and written down; while Temporal or the database is away it is 451 4.3.0, and the mail system keeps it.
+ */
+import { chmod, unlink } from 'node:fs/promises'
+import { type AddressInfo, connect } from 'node:net'
+import { SMTPServer, type SMTPServerDataStream, type SMTPServerSession } from 'smtp-server'
+import type { Settings } from '../config.js'
+import type { Logger } from '../logger.js'
+import type { Intake, Taken } from './take-bounce.js'
+
+/** Time for a client to say its next word. */
+const IDLE_MS = 5 * 60 * 1000
+
+export interface LmtpServer {
+  /** Where it listens: the port that was given, where 0 was asked for. */
+  readonly port: number | null
+  /** Stops listening, and lets what is under way finish. */
+  close(): Promise<void>
+}
+
+type Replies = (error: Error | null, replies?: (string | Error)[]) => void
+
+/**
+ * Listens for LMTP.
+ * @throws Error where the address is in use, or cannot be listened on.
+ */
+export async function serveLmtp(intake: Intake, settings: Settings['intake'], logger: Logger): Promise<LmtpServer> {
+  const { listen, maxBytes, maxConnections } = settings
+  if (listen === null) throw new Error('INTAKE_LISTEN is not set')
+  const server = new SMTPServer({
+    lmtp: true,
+    banner: 'softbounce',
+    size: maxBytes,
+    maxClients: maxConnections,
+    socketTimeout: IDLE_MS,
+    closeTimeout: IDLE_MS,
+    hideENHANCEDSTATUSCODES: true,
+    disableReverseLookup: true,
+    disabledCommands: ['AUTH', 'STARTTLS'],
+    logger: false,
+    onData: (stream, session, callback) => {
+      void answer(intake, stream, session, maxBytes, logger).then(
+        (replies) => (callback as Replies)(null, replies),
+        (error: Error) => callback(Object.assign(error, { responseCode: 451 })),
+      )
+    },
+  })
+  server.on('error', (error) => logger.warn({ error: error.message }, 'an LMTP connection broke'))
+  if ('path' in listen) await removeStale(listen.path)
+  await new Promise<void>((resolve, reject) => {
+    server.server.once('error', (error: Error) => reject(new Error(`INTAKE_LISTEN: ${error.message}`)))
+    if ('path' in listen) server.listen(listen.path as unknown as number, resolve)
+    else server.listen(listen.port, listen.host, resolve)
+  })
+  // whoever may enter the socket's folder may hand over bounces
+  if ('path' in listen) await chmod(listen.path, 0o666)
+  const address = server.server.address()
+  return {
+    port: typeof address === 'object' && address !== null ? (address as AddressInfo).port : null,
+    close: () => new Promise((resolve) => server.close(() => resolve())),
+  }
+}
+
+async function answer(
+  intake: Intake,
+  stream: SMTPServerDataStream,
+  session: SMTPServerSession,
+  maxBytes: number,
+  logger: Logger,
+): Promise<(string | Error)[]> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    size += chunk.length
+    // what is too large is read to its end, so that the reply can be given, and is not kept
+    if (size <= maxBytes) chunks.push(chunk)
+  }
+  const { rcptTo, mailFrom } = session.envelope
+  if (size > maxBytes) return rcptTo.map(() => reply(552, `5.3.4 the mail has more than ${maxBytes} bytes (INTAKE_MAX_SIZE)`))
+  const mail = Buffer.concat(chunks)
+  const replies: (string | Error)[] = []
+  for (const { address } of rcptTo) {
+    try {
+      const taken = await intake.take(mail, { recipients: [address], sender: mailFrom === false ? '' : mailFrom.address }, 'lmtp')
+      logTaken(logger, taken, 'lmtp')
+      replies.push(`2.0.0 ${summary(taken)}`)
+    } catch (error) {
+      logger.warn({ error: (error as Error).message, to: address }, 'a bounce could not be taken in; the mail system keeps it')
+      replies.push(reply(451, '4.3.0 not now: the database or Temporal does not answer; keep it'))
+    }
+  }
+  return replies
+}
+
+const reply = (responseCode: number, text: string): Error => Object.assign(new Error(text), { responseCode })
+
+/** What was done, in a few words. */
+export const summary = (taken: readonly Taken[]): string => [...new Set(taken.map((t) => t.done))].join(', ') || 'nothing to do'
+
+/** A line of the log for each recipient. */
+export function logTaken(logger: Logger, taken: readonly Taken[], source: string): void {
+  for (const { done, why, recipient, messageId, workflowId } of taken) {
+    const fields = { source, done, why, recipient, messageId, workflowId }
+    if (done === 'not believed' || done === 'unread') logger.warn(fields, 'a bounce came in')
+    else logger.info(fields, 'a bounce came in')
+  }
+}
+
+/** Removes the socket of a process that died; one that somebody listens on stays. */
+async function removeStale(path: string): Promise<void> {
+  const alive = await new Promise<boolean>((resolve) => {
+    const socket = connect(path)
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
+  })
+  if (alive) throw new Error(`INTAKE_LISTEN: another process listens on ${path}`)
+  await unlink(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error
+  })
+}

@@ -1,0 +1,142 @@
+/**
+ * The intake as a Maildir that is watched: a file leaves new/ only when it is dealt with, for cur/. What cannot be dealt with now stays, and
+ * is tried again.
+ */
+import { type FSWatcher, watch } from 'node:fs'
+import { mkdir, readdir, readFile, rename } from 'node:fs/promises'
+import { join } from 'node:path'
+import { headOf } from '../dsn/index.js'
+import type { Logger } from '../logger.js'
+import { logTaken } from './lmtp.js'
+import type { Intake } from './take-bounce.js'
+
+/** How often new/ is looked at where nothing is told of it. */
+const LOOK_EVERY_MS = 10_000
+/** A file that could not be dealt with is tried again after this, doubled up to ten minutes. */
+const FIRST_PAUSE_MS = 10_000
+const LONGEST_PAUSE_MS = 10 * 60_000
+
+export interface MaildirWatch {
+  /** Stops watching, and lets the file under way finish. */
+  close(): Promise<void>
+}
+
+/**
+ * Watches a Maildir.
+ * @throws Error where it has no new/ that can be read.
+ */
+export async function watchMaildir(intake: Intake, path: string, logger: Logger, lookEveryMs = LOOK_EVERY_MS): Promise<MaildirWatch> {
+  const fresh = join(path, 'new')
+  await readdir(fresh).catch((error: Error) => {
+    throw new Error(`${path} is no Maildir that can be read: ${error.message}`)
+  })
+  await mkdir(join(path, 'cur'), { recursive: true })
+  const watching = new Watch(intake, path, logger)
+  let watcher: FSWatcher | null = null
+  try {
+    watcher = watch(fresh, () => watching.look())
+    // a file system that tells nothing is looked at all the same
+    watcher.on('error', (error) => logger.warn({ error: error.message, path }, 'the Maildir tells nothing of new mail; it is looked at'))
+  } catch (error) {
+    logger.warn({ error: (error as Error).message, path }, 'the Maildir tells nothing of new mail; it is looked at')
+  }
+  const timer = setInterval(() => watching.look(), lookEveryMs)
+  watching.look()
+  return {
+    close: async () => {
+      watcher?.close()
+      clearInterval(timer)
+      await watching.stop()
+    },
+  }
+}
+
+class Watch {
+  readonly #intake: Intake
+  readonly #path: string
+  readonly #logger: Logger
+  /** Files that wait: until when, and how long the next time. */
+  readonly #pauses = new Map<string, { until: number; ms: number }>()
+  #running: Promise<void> | null = null
+  #again = false
+  #stopped = false
+
+  constructor(intake: Intake, path: string, logger: Logger) {
+    this.#intake = intake
+    this.#path = path
+    this.#logger = logger
+  }
+
+  look(): void {
+    this.#again = true
+    this.#running ??= this.#work().finally(() => {
+      this.#running = null
+    })
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await this.#running
+  }
+
+  async #work(): Promise<void> {
+    while (this.#again && !this.#stopped) {
+      this.#again = false
+      const names = await readdir(join(this.#path, 'new')).catch((error: Error) => {
+        this.#logger.warn({ error: error.message, path: this.#path }, 'the Maildir cannot be read')
+        return [] as string[]
+      })
+      for (const known of this.#pauses.keys()) if (!names.includes(known)) this.#pauses.delete(known)
+      for (const name of names.sort()) {
+        if (this.#stopped) return
+        if (!name.startsWith('.') && (this.#pauses.get(name)?.until ?? 0) <= Date.now()) await this.#take(name)
+      }
+    }
+  }
+
+  async #take(name: string): Promise<void> {
+    const file = join(this.#path, 'new', name)
+    try {
+      const mail = await readFile(file)
+      logTaken(
+        this.#logger,
+        await this.#intake.take(mail, { recipients: deliveredTo(mail), sender: returnPathOf(mail) }, 'maildir'),
+        'maildir',
+      )
+      await rename(file, join(this.#path, 'cur', name.includes(':2,') ? name : `${name}:2,S`))
+      this.#pauses.delete(name)
+    } catch (error) {
+      // another process has taken it
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
+      const ms = Math.min((this.#pauses.get(name)?.ms ?? FIRST_PAUSE_MS / 2) * 2, LONGEST_PAUSE_MS)
+      this.#pauses.set(name, { until: Date.now() + ms, ms })
+      this.#logger.warn(
+        { error: (error as Error).message, file },
+        'a bounce could not be taken in; it stays where it is, and is tried again',
+      )
+    }
+  }
+}
+
+/** Fields in which mail systems write the envelope recipient at delivery. */
+const RECIPIENT_FIELDS = ['x-original-to', 'delivered-to', 'envelope-to']
+
+/**
+ * The envelope recipients of a delivered mail: from the fields that our mail system put on top of it, above the first Received field; what
+ * stands below may be anybody's.
+ */
+export function deliveredTo(mail: Uint8Array): string[] {
+  const head = Buffer.from(mail.buffer, mail.byteOffset, Math.min(mail.byteLength, 64 * 1024)).toString('latin1')
+  const received = /^received:/im.exec(head)
+  const top = headOf(Buffer.from(`${received === null ? '' : head.slice(0, received.index)}\n`, 'latin1'))
+  return RECIPIENT_FIELDS.flatMap((name) => top.all(name)).map((value) => value.replace(/^<|>$/g, ''))
+}
+
+/** The envelope sender as the delivering system wrote it; null where it did not. */
+export function returnPathOf(mail: Uint8Array): string | null {
+  return (
+    headOf(mail)
+      .first('return-path')
+      ?.replace(/^\s*<|>\s*$/g, '') ?? null
+  )
+}

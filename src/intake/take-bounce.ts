@@ -1,0 +1,341 @@
+/**
+ * Takes a bounce in: believed or not, read, judged, done, written down. Every mail ends as a retry started, a retry told, a suppression,
+ * nothing to do, not believed, or kept unread; each with its reason. Whatever comes twice acts once.
+ */
+import { createHash } from 'node:crypto'
+import { addressKey, type Bounce, judgeBounce, type RetryStatuses, withoutControls } from '../bounce/index.js'
+import { type RetryOptions, SoftbounceClient } from '../client/index.js'
+import { type Mail, type Notification, type ReportedRecipient, readMail, takeApart, UnreadableMail } from '../dsn/index.js'
+import { canonicalMessage, sentId } from '../smtp/index.js'
+import {
+  type BounceDone,
+  type Database,
+  findSent,
+  hasMessage,
+  keepUnread,
+  recordBounces,
+  retryAnsweredAt,
+  type Sent,
+  suppressLastingly,
+  type TakenBounce,
+  wasTaken,
+} from '../store/index.js'
+import {
+  type BeliefSettings,
+  cameFromInside,
+  type Envelope,
+  type ProvenReturnPath,
+  provenReturnPath,
+  recordFor,
+  whyNotItsRecipient,
+  whyNotOurs,
+} from './believe.js'
+import { complaintReturnPaths } from './complaint.js'
+
+/** What was done about a bounce, and why. */
+export type Taken = Pick<TakenBounce, 'recipient' | 'messageId' | 'done' | 'why' | 'workflowId'>
+
+export interface IntakeDependencies {
+  readonly client: SoftbounceClient
+  readonly database: Database
+  readonly settings: BeliefSettings & { readonly retryStatuses: RetryStatuses }
+  readonly now: () => Date
+}
+
+/** Who a believed bounce is about, and which send of it. */
+interface Subject {
+  readonly messageId: string
+  /** As it stands in the envelope. */
+  readonly recipient: string
+  readonly sender: string
+  /** The message to send again: a key of the store, or the embedded original; null where it is not there. */
+  readonly message: { readonly key: string } | { readonly content: Buffer } | null
+  /** 0 for the message itself, n for retry n; null where nothing tells. */
+  readonly send: number | null
+  readonly token: string | null
+  readonly sentAt: Date | null
+  readonly options: RetryOptions
+}
+
+/** Done, and why; for the row of the table. */
+interface Done {
+  readonly done: BounceDone
+  readonly why: string
+  readonly workflowId?: string
+  readonly event?: string
+}
+
+/** How far the clock of whoever made a notification may be ahead of ours, before it is corrected. */
+const DAY_MS = 24 * 60 * 60 * 1000
+
+export class Intake {
+  readonly #dependencies: IntakeDependencies
+
+  constructor(dependencies: IntakeDependencies) {
+    this.#dependencies = dependencies
+  }
+
+  /**
+   * Takes one mail in. When it returns, what was to be done is done, and written down.
+   * @param source where it came in: `lmtp`, `pipe` or `maildir`.
+   * @throws Error where Temporal or the database is away: the mail must stay where it was, and come again.
+   */
+  async take(mail: Uint8Array, envelope: Envelope, source: string): Promise<Taken[]> {
+    const { database, settings, now } = this.#dependencies
+    const proven = await provenReturnPath(settings, database, envelope.recipients, now())
+    const about = { at: now(), source, cameTo: 'refused' in proven ? (envelope.recipients[0] ?? null) : proven.cameTo }
+    // what comes to no return path of ours, at an intake that anybody reaches, is not even read
+    if ('refused' in proven && !settings.isTrusted && !mayBeComplaint(mail))
+      return this.#record(about, null, [[null, { done: 'not believed', why: proven.refused }]])
+    let parts: Mail
+    let notification: Notification | null
+    try {
+      parts = await takeApart(mail)
+      notification = await readMail(parts)
+    } catch (error) {
+      if (!(error instanceof UnreadableMail)) throw error
+      return this.#unread(mail, about, error.message, 'refused' in proven ? proven.refused : null)
+    }
+    if (!('refused' in proven)) {
+      if (notification === null) return this.#unread(mail, about, UNKNOWN, null)
+      return this.#record(about, notification, [await this.#answerTo(proven, notification)])
+    }
+    if (notification?.kind === 'complaint') return this.#record(about, notification, [await this.#complaint(notification, parts)])
+    if (notification === null) {
+      const ours = envelope.sender === '' && cameFromInside(settings, parts.fields.all('received'))
+      return this.#unread(mail, about, UNKNOWN, ours ? null : proven.refused)
+    }
+    const refused = whyNotOurs(settings, notification, envelope, parts.fields.all('received'))
+    if (refused !== null) return this.#record(about, notification, refusedAll(notification, settings.isTrusted ? refused : proven.refused))
+    const done: [ReportedRecipient | null, Done][] = []
+    for (const reported of notification.recipients) done.push([reported, await this.#fromOurOwnSystem(notification, reported)])
+    return this.#record(about, notification, done.length > 0 ? done : [[null, { done: 'nothing to do', why: whyNothing(notification) }]])
+  }
+
+  /** A bounce to a return path of ours: that names message, recipient and send; the report gives only status and text. */
+  async #answerTo({ token, sent }: ProvenReturnPath, notification: Notification): Promise<[ReportedRecipient | null, Done]> {
+    if (notification.kind === 'automatic answer') return [null, { done: 'nothing to do', why: whyNothing(notification) }]
+    const subject = subjectOf(sent, { send: token.send, text: token.text })
+    if (notification.kind === 'complaint') return [null, await this.#complain(subject)]
+    const record = recordFor(sent, notification)
+    if ('refused' in record)
+      return [null, { done: notification.recipients.length === 0 ? 'nothing to do' : 'not believed', why: record.refused }]
+    return [record, await this.#act(subject, record, notification)]
+  }
+
+  /** A notification that our own mail system made. */
+  async #fromOurOwnSystem(notification: Notification, reported: ReportedRecipient): Promise<Done> {
+    const { database } = this.#dependencies
+    const { messageId, sender, original } = notification
+    const recipient = reported.originalRecipient ?? reported.recipient
+    if (notification.kind !== 'bounce') return { done: 'nothing to do', why: whyNothing(notification) }
+    if (messageId === undefined) return { done: 'nothing to do', why: 'it does not name the message that it is about' }
+    let sent: Sent | null
+    try {
+      sent = await findSent(database.db, sentId(messageId, recipient))
+    } catch (error) {
+      return { done: 'nothing to do', why: (error as Error).message }
+    }
+    const stranger = await whyNotItsRecipient(database, messageId, recipient, sent)
+    if (stranger !== null) return { done: 'not believed', why: stranger }
+    if (sent !== null) return this.#act(subjectOf(sent, null), reported, notification)
+    if (sender === undefined) return { done: 'nothing to do', why: "it does not name the original's envelope sender" }
+    return this.#act(
+      {
+        messageId,
+        recipient,
+        sender,
+        message: original === undefined ? null : { content: original },
+        send: null,
+        token: null,
+        sentAt: notification.arrivalDate ?? null,
+        options: {},
+      },
+      reported,
+      notification,
+    )
+  }
+
+  /** Does what a believed report of one recipient asks for. */
+  async #act(subject: Subject, reported: ReportedRecipient, notification: Notification): Promise<Done> {
+    const { client, database, settings, now } = this.#dependencies
+    const { status } = meant(reported)
+    const event = eventOf(subject, reported, status)
+    if (event !== null && (await wasTaken(database.db, event)))
+      return { done: 'nothing to do', why: 'it was told before, and acted on then' }
+    const ref = { recipient: subject.recipient, messageId: subject.messageId }
+    const workflowId = SoftbounceClient.workflowId(ref.recipient, ref.messageId)
+    const bounce = await this.#bounceOf(subject, reported, notification, status)
+    const told = async (why: string): Promise<Done> =>
+      (await client.tell(ref, bounce))
+        ? { done: 'retry told', why, workflowId, ...(event === null ? {} : { event }) }
+        : { done: 'nothing to do', why: `${why}; no retry of it is open` }
+    if (reported.action !== 'failed') return told(`it was ${reported.action}`)
+    const judged = judgeBounce({ status, diagnostic: reported.diagnostic }, settings.retryStatuses)
+    if (judged.verdict === 'suppress') {
+      const cause = { status: judged.status, reply: reported.diagnostic ?? null, by: workflowId, destination: null }
+      await database.db.transaction().execute((tx) => suppressLastingly(tx, addressKey(subject.recipient), 'rejected', cause, now()))
+      await client.tell(ref, bounce)
+      return { done: 'suppressed', why: judged.reason, workflowId, ...(event === null ? {} : { event }) }
+    }
+    if (judged.verdict !== 'retry') {
+      // a retry of ours that came back has failed, whatever the reason
+      return told(judged.reason)
+    }
+    return this.#retry(subject, bounce, workflowId, judged.reason, event)
+  }
+
+  async #retry(subject: Subject, bounce: Bounce, workflowId: string, why: string, event: string | null): Promise<Done> {
+    const { client, database } = this.#dependencies
+    const open = await client.isOpen({ workflowId })
+    const { messageId, recipient, sender, message } = subject
+    if (message === null || ('key' in message && !(await hasMessage(database.db, message.key)))) {
+      if (open && (await client.tell({ workflowId }, bounce)))
+        return { done: 'retry told', why, workflowId, ...(event === null ? {} : { event }) }
+      return { done: 'nothing to do', why: `${why}; the original is no longer kept, and did not come back whole` }
+    }
+    const of = { messageId, recipient, sender, ...bounce }
+    if ('key' in message) await client.retryStored(message.key, of, subject.options)
+    else await client.retry(canonicalMessage(message.content), of, subject.options)
+    return { done: open ? 'retry told' : 'retry started', why, workflowId, ...(event === null ? {} : { event }) }
+  }
+
+  /** The bounce as the workflow gets it, its time within bounds: not before the send that it is about, and not in the future. */
+  async #bounceOf(subject: Subject, reported: ReportedRecipient, notification: Notification, status: string): Promise<Bounce> {
+    const { database, now } = this.#dependencies
+    const latest = now().getTime()
+    const retried =
+      subject.send === null || subject.send === 0
+        ? null
+        : await retryAnsweredAt(database.db, subject.messageId, addressKey(subject.recipient), subject.send)
+    const earliest = (retried ?? subject.sentAt)?.getTime() ?? latest - 30 * DAY_MS
+    const said = (reported.lastAttemptAt ?? notification.date ?? now()).getTime()
+    const at = Math.min(Math.max(said, earliest), latest)
+    const until = reported.willRetryUntil?.getTime()
+    return {
+      status,
+      bouncedAt: new Date(at).toISOString(),
+      action: reported.action,
+      ...(reported.diagnostic === undefined ? {} : { diagnostic: withoutControls(reported.diagnostic).slice(0, 2000) }),
+      ...(reported.remoteMta === undefined ? {} : { remoteMta: reported.remoteMta }),
+      ...(subject.token === null ? {} : { token: subject.token }),
+      ...(until === undefined || until < latest ? {} : { willRetryUntil: new Date(until).toISOString() }),
+    }
+  }
+
+  /** A complaint that came to no return path is believed by the return path that the complained-of mail had. */
+  async #complaint(notification: Notification, mail: Mail): Promise<[ReportedRecipient | null, Done]> {
+    const { settings, database, now } = this.#dependencies
+    const proven = await provenReturnPath(settings, database, complaintReturnPaths(notification, mail), now())
+    const reported = notification.recipients[0] ?? null
+    if ('refused' in proven) return [reported, { done: 'not believed', why: `the mail that is complained of: ${proven.refused}` }]
+    if (notification.recipients.some((r) => NO_COMPLAINTS.includes(r.diagnostic ?? '')))
+      return [reported, { done: 'nothing to do', why: `a report of ${reported?.diagnostic} is no complaint` }]
+    return [reported, await this.#complain(subjectOf(proven.sent, null))]
+  }
+
+  /** Whoever complains gets no more mail, also none that is on its way. */
+  async #complain({ recipient, messageId }: Subject): Promise<Done> {
+    const { client, database, now } = this.#dependencies
+    const workflowId = SoftbounceClient.workflowId(recipient, messageId)
+    const cause = { status: null, reply: 'complaint', by: workflowId, destination: null }
+    await database.db.transaction().execute((tx) => suppressLastingly(tx, addressKey(recipient), 'complaint', cause, now()))
+    const cancelled = await client.cancelAll(recipient)
+    return {
+      done: 'suppressed',
+      why: cancelled === 0 ? 'a complaint' : `a complaint; ${cancelled} open ${cancelled === 1 ? 'retry' : 'retries'} cancelled`,
+      workflowId,
+    }
+  }
+
+  async #unread(mail: Uint8Array, about: About, why: string, refused: string | null): Promise<Taken[]> {
+    if (refused !== null) return this.#record(about, null, [[null, { done: 'not believed', why: refused }]])
+    const digest = createHash('sha256').update(mail).digest('hex')
+    await keepUnread(this.#dependencies.database.db, { ...about, digest, content: mail, why })
+    return this.#record(about, null, [[null, { done: 'unread', why: `${why}; kept as ${digest}` }]])
+  }
+
+  async #record(
+    about: About,
+    notification: Notification | null,
+    done: readonly (readonly [ReportedRecipient | null, Done])[],
+  ): Promise<Taken[]> {
+    const rows = done.map(
+      ([reported, one]): TakenBounce => ({
+        ...about,
+        reportingMta: notification?.reportingMta ?? null,
+        messageId: notification?.messageId ?? null,
+        recipient: reported === null ? null : (reported.originalRecipient ?? reported.recipient),
+        kind: notification?.kind ?? null,
+        action: reported?.action ?? null,
+        status: reported?.status ?? null,
+        diagnostic: reported?.diagnostic === undefined ? null : withoutControls(reported.diagnostic),
+        done: one.done,
+        why: one.why,
+        workflowId: one.workflowId ?? null,
+        event: one.event ?? null,
+      }),
+    )
+    await recordBounces(this.#dependencies.database.db, rows)
+    return rows
+  }
+}
+
+interface About {
+  readonly at: Date
+  readonly source: string
+  readonly cameTo: string | null
+}
+
+const UNKNOWN = 'it is no bounce, complaint or automatic answer that is known'
+
+/** Feedback types that are no complaints (RFC 5965 7.3, RFC 6591). */
+const NO_COMPLAINTS = ['not-spam', 'auth-failure']
+
+/** Whether a mail could be a feedback report: those come to an address that was told to the provider, not to a return path. */
+const mayBeComplaint = (mail: Uint8Array): boolean =>
+  /feedback-report|complaint about message from|x-apple-unsubscribe/i.test(
+    Buffer.from(mail.buffer, mail.byteOffset, Math.min(mail.byteLength, 64 * 1024)).toString('latin1'),
+  )
+
+const whyNothing = (notification: Notification): string =>
+  notification.kind === 'automatic answer' ? 'an automatic answer: whoever wrote it has the message' : 'it tells of no delivery that failed'
+
+const refusedAll = (notification: Notification, why: string): [ReportedRecipient | null, Done][] =>
+  notification.recipients.length === 0
+    ? [[null, { done: 'not believed', why }]]
+    : notification.recipients.slice(0, 100).map((reported) => [reported, { done: 'not believed', why }])
+
+function subjectOf(sent: Sent, token: { readonly send: number; readonly text: string } | null): Subject {
+  return {
+    messageId: sent.messageId,
+    recipient: sent.envelopeRecipient,
+    sender: sent.sender,
+    message: { key: sent.messageKey },
+    send: token?.send ?? null,
+    token: token?.text ?? null,
+    sentAt: sent.sentAt,
+    options: sent.options === null ? {} : (JSON.parse(sent.options) as RetryOptions),
+  }
+}
+
+/** Statuses that say that time ran out, of systems that give up with a 5: the trouble itself was one that passes (RFC 3463 X.4.7). */
+function meant(reported: ReportedRecipient): { status: string } {
+  const { status = reported.action === 'failed' ? '5.0.0' : '2.0.0', statusFrom } = reported
+  const passing = status === '5.4.7' || (statusFrom === 'text' && /^5\.4\.[134]$/.test(status))
+  return { status: passing ? `4${status.slice(1)}` : status }
+}
+
+/** A send fails once, is delivered once; a delay may be told with a later date. Null where nothing tells which send it was. */
+function eventOf(subject: Subject, reported: ReportedRecipient, status: string): string | null {
+  if (subject.send === null) return null
+  const what =
+    reported.action === 'failed'
+      ? `failed ${status.charAt(0)}`
+      : reported.action === 'delayed'
+        ? `delayed ${reported.willRetryUntil?.toISOString() ?? ''}`
+        : 'delivered'
+  return createHash('sha256')
+    .update([sentId(subject.messageId, subject.recipient), subject.send, subject.sentAt?.getTime(), what].join('\0'))
+    .digest('hex')
+}

@@ -1,0 +1,99 @@
+/**
+ * Signed return paths: VERP addresses (one for each message, recipient and send) with a keyed code and a day, in the manner of BATV
+ * (draft-levine-smtp-batv). A bounce that comes to one is the answer to mail that we sent; nobody else can make one.
+ */
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
+import {
+  addressKey,
+  decodeToken,
+  encodeToken,
+  envelopeAddress,
+  ID_BYTES,
+  MAC_BYTES,
+  messageIdKey,
+  parseAddress,
+  type ReturnPathToken,
+  signedBytes,
+  TOKEN_LENGTH,
+} from '../bounce/index.js'
+
+/** How return paths are made and known again. */
+export interface ReturnPaths {
+  /** The address, with `{token}` in its local part; `{domain}` stands for the sender's domain. */
+  readonly template: string
+  /** The first signs, all of them verify. */
+  readonly keys: readonly Buffer[]
+  /** How many days a signature is good for. */
+  readonly validDays: number
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000
+
+/** The day of a moment, since 1970-01-01 UTC. */
+export const dayOf = (at: Date): number => Math.floor(at.getTime() / DAY_MS)
+
+/** The identifier of a message and recipient: 10 bytes in hex. */
+export function sentId(messageId: string, recipient: string): string {
+  return createHash('sha256')
+    .update(`${messageIdKey(messageId)}\0${addressKey(recipient)}`)
+    .digest('hex')
+    .slice(0, 2 * ID_BYTES)
+}
+
+/**
+ * Reads the template of RETURN_PATH.
+ * @throws Error where it has no `{token}`, or makes a local part of more than 64 octets (RFC 5321 4.5.3.1.1).
+ */
+export function parseReturnPathTemplate(text: string): string {
+  const at = text.lastIndexOf('@')
+  const local = text.slice(0, Math.max(at, 0))
+  if (local.split('{token}').length !== 2)
+    throw new Error('it must be an address with {token} once before its @, such as bounce+{token}@{domain}')
+  const longest = local.replace('{token}', 'a'.repeat(TOKEN_LENGTH))
+  if (longest.length > 64) throw new Error(`it makes a local part of ${longest.length} octets; up to 64 are allowed (RFC 5321)`)
+  parseAddress(`${longest}@${text.slice(at + 1).replaceAll('{domain}', 'example.com')}`)
+  if (longest !== longest.toLowerCase()) throw new Error('it must be in lower case: mail systems change the case of return paths')
+  return text
+}
+
+/** The return path of a send, for mail from this sender. */
+export function signReturnPath(paths: ReturnPaths, token: ReturnPathToken, sender: string): string {
+  const { domain } = parseAddress(sender)
+  const text = encodeToken(token, mac(paths.keys[0] as Buffer, token))
+  return envelopeAddress(parseAddress(paths.template.replaceAll('{domain}', domain).replace('{token}', text)))
+}
+
+/** A token that is ours, with its text. */
+export interface VerifiedToken extends ReturnPathToken {
+  readonly text: string
+}
+
+/** The token of a return path, where it carries our signature and has not run out; else why it is not believed. */
+export function verifyReturnPath(paths: ReturnPaths, address: string, now: Date): VerifiedToken | { readonly refused: string } {
+  const text = tokenIn(paths, address)
+  if (text === null) return { refused: 'it came to an address that is no signed return path' }
+  return verifyToken(paths, text, now)
+}
+
+/** The same for a token alone. */
+export function verifyToken(paths: ReturnPaths, text: string, now: Date): VerifiedToken | { readonly refused: string } {
+  const decoded = decodeToken(text)
+  if (decoded === null) return { refused: 'its return path holds no token' }
+  const { mac: given, ...token } = decoded
+  if (!paths.keys.some((key) => timingSafeEqual(mac(key, token), given))) return { refused: 'the signature of its return path is not ours' }
+  const age = dayOf(now) - token.day
+  if (age < -1) return { refused: 'its return path was signed in the future' }
+  if (age > paths.validDays) return { refused: `its return path ran out: it is ${age} days old, and good for ${paths.validDays}` }
+  return { ...token, text: text.toLowerCase() }
+}
+
+/** What stands at the template's `{token}`; null where the address does not have its form. The domain is checked by the signature alone. */
+function tokenIn({ template }: ReturnPaths, address: string): string | null {
+  const [before, after] = template.slice(0, template.lastIndexOf('@')).split('{token}') as [string, string]
+  const local = address.slice(0, Math.max(address.lastIndexOf('@'), 0)).toLowerCase()
+  if (local.length !== before.length + TOKEN_LENGTH + after.length || !local.startsWith(before) || !local.endsWith(after)) return null
+  return local.slice(before.length, before.length + TOKEN_LENGTH)
+}
+
+const mac = (key: Buffer, token: ReturnPathToken): Buffer =>
+  createHmac('sha256', key).update('softbounce return path\0').update(signedBytes(token)).digest().subarray(0, MAC_BYTES)

@@ -1,0 +1,120 @@
+/** Every bounce that came in, and what was done about it; mails that nobody could read. Kept as long as messages are. */
+import type { Kysely, Selectable } from 'kysely'
+import type { BounceDone, BouncesTable, Tables } from './tables.js'
+
+/** A bounce for one recipient, and what was done about it. */
+export interface TakenBounce {
+  readonly at: Date
+  readonly source: string
+  readonly cameTo: string | null
+  readonly reportingMta: string | null
+  readonly messageId: string | null
+  readonly recipient: string | null
+  readonly kind: string | null
+  readonly action: string | null
+  readonly status: string | null
+  readonly diagnostic: string | null
+  readonly done: BounceDone
+  readonly why: string
+  readonly workflowId: string | null
+  readonly event: string | null
+}
+
+const MAX_TEXT = 1000
+
+const cut = (text: string | null): string | null => (text === null ? null : text.slice(0, MAX_TEXT))
+
+/** Writes down what was done. */
+export async function recordBounces(db: Kysely<Tables>, bounces: readonly TakenBounce[]): Promise<void> {
+  for (const bounce of bounces)
+    await db
+      .insertInto('bounces')
+      .values({
+        at: bounce.at.getTime(),
+        source: bounce.source,
+        came_to: cut(bounce.cameTo),
+        reporting_mta: cut(bounce.reportingMta),
+        message_id: cut(bounce.messageId),
+        recipient: cut(bounce.recipient),
+        kind: bounce.kind,
+        action: bounce.action,
+        status: bounce.status,
+        diagnostic: cut(bounce.diagnostic),
+        done: bounce.done,
+        why: bounce.why.slice(0, MAX_TEXT),
+        workflow_id: bounce.workflowId,
+        event: bounce.event,
+      })
+      .execute()
+}
+
+/** True where this event was acted on before. */
+export async function wasTaken(db: Kysely<Tables>, event: string): Promise<boolean> {
+  return (await db.selectFrom('bounces').select('id').where('event', '=', event).limit(1).executeTakeFirst()) !== undefined
+}
+
+/** The bounces, newest first, page by page. */
+export async function* listBounces(db: Kysely<Tables>, only: readonly BounceDone[] | null, limit: number): AsyncGenerator<TakenBounce> {
+  let before = Number.MAX_SAFE_INTEGER
+  let left = limit
+  while (left > 0) {
+    let query = db.selectFrom('bounces').selectAll().where('id', '<', before).orderBy('id', 'desc').limit(Math.min(left, 500))
+    if (only !== null) query = query.where('done', 'in', only)
+    const rows = await query.execute()
+    for (const row of rows) yield toBounce(row)
+    left -= rows.length
+    if (rows.length < 500) return
+    before = rows.at(-1)?.id as number
+  }
+}
+
+function toBounce(row: Selectable<BouncesTable>): TakenBounce {
+  return {
+    at: new Date(row.at),
+    source: row.source,
+    cameTo: row.came_to,
+    reportingMta: row.reporting_mta,
+    messageId: row.message_id,
+    recipient: row.recipient,
+    kind: row.kind,
+    action: row.action,
+    status: row.status,
+    diagnostic: row.diagnostic,
+    done: row.done,
+    why: row.why,
+    workflowId: row.workflow_id,
+    event: row.event,
+  }
+}
+
+/** Keeps a mail that nobody could read; the same twice is kept once. */
+export async function keepUnread(
+  db: Kysely<Tables>,
+  mail: { digest: string; at: Date; source: string; cameTo: string | null; content: Uint8Array; why: string },
+): Promise<void> {
+  await db
+    .insertInto('unread_mails')
+    .values({
+      digest: mail.digest,
+      at: mail.at.getTime(),
+      source: mail.source,
+      came_to: mail.cameTo,
+      content: mail.content,
+      why: mail.why.slice(0, MAX_TEXT),
+    })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute()
+}
+
+/** A mail that nobody could read, by its digest; null where it is not kept. */
+export async function findUnread(db: Kysely<Tables>, digest: string): Promise<Buffer | null> {
+  const row = await db.selectFrom('unread_mails').select('content').where('digest', '=', digest).executeTakeFirst()
+  return row === undefined ? null : Buffer.from(row.content)
+}
+
+/** Deletes what came in before that; returns how many went. */
+export async function purgeBounces(db: Kysely<Tables>, before: Date): Promise<number> {
+  const bounces = await db.deleteFrom('bounces').where('at', '<', before.getTime()).executeTakeFirst()
+  const mails = await db.deleteFrom('unread_mails').where('at', '<', before.getTime()).executeTakeFirst()
+  return Number(bounces.numDeletedRows) + Number(mails.numDeletedRows)
+}

@@ -1,0 +1,108 @@
+/** What was sent, for as long as a bounce may come back for it: what a signed return path stands for. */
+import { type Kysely, sql } from 'kysely'
+import type { Database } from './database.js'
+import { messageKey } from './messages.js'
+import type { Tables } from './tables.js'
+
+/** A message to one of its recipients. */
+export interface Sent {
+  /** Of message and recipient (smtp/return-path.ts). */
+  readonly id: string
+  readonly messageId: string
+  /** Folded for comparing. */
+  readonly recipient: string
+  /** As it stands in the envelope. */
+  readonly envelopeRecipient: string
+  readonly sender: string
+  readonly messageKey: string
+  readonly sentAt: Date
+  /** What its sender said of its retries, as JSON. */
+  readonly options: string | null
+}
+
+const ROWS = 500
+
+/** Keeps a message, and who it goes to, in one transaction. A message that is sent again counts from now. */
+export async function storeSent(
+  database: Database,
+  content: Uint8Array,
+  sent: readonly Omit<Sent, 'messageKey' | 'sentAt'>[],
+  now: Date,
+): Promise<void> {
+  const key = messageKey(content)
+  const at = now.getTime()
+  await database.db.transaction().execute(async (tx) => {
+    await tx
+      .insertInto('messages')
+      .values({ key, content, size: content.length, stored_at: at, used_at: at })
+      .onConflict((conflict) => conflict.column('key').doUpdateSet({ used_at: at }))
+      .execute()
+    for (let i = 0; i < sent.length; i += ROWS)
+      await tx
+        .insertInto('sent')
+        .values(sent.slice(i, i + ROWS).map((one) => toRow({ ...one, messageKey: key, sentAt: now })))
+        .onConflict((conflict) =>
+          conflict.column('id').doUpdateSet((eb) => ({ message_key: key, sent_at: at, options: eb.ref('excluded.options') })),
+        )
+        .execute()
+  })
+}
+
+/** Notes a message that is retried and was not sent by us at first; one that is known stays as it is. */
+export async function noteSent(db: Kysely<Tables>, sent: Sent): Promise<void> {
+  await db
+    .insertInto('sent')
+    .values(toRow(sent))
+    .onConflict((conflict) => conflict.doNothing())
+    .execute()
+}
+
+const toRow = (sent: Sent) => ({
+  id: sent.id,
+  message_id: sent.messageId,
+  recipient: sent.recipient,
+  envelope_recipient: sent.envelopeRecipient,
+  sender: sent.sender,
+  message_key: sent.messageKey,
+  sent_at: sent.sentAt.getTime(),
+  options: sent.options,
+})
+
+/** What an identifier stands for, or null. */
+export async function findSent(db: Kysely<Tables>, id: string): Promise<Sent | null> {
+  const row = await db.selectFrom('sent').selectAll().where('id', '=', id).executeTakeFirst()
+  if (row === undefined) return null
+  return {
+    id: row.id,
+    messageId: row.message_id,
+    recipient: row.recipient,
+    envelopeRecipient: row.envelope_recipient,
+    sender: row.sender,
+    messageKey: row.message_key,
+    sentAt: new Date(row.sent_at),
+    options: row.options,
+  }
+}
+
+/** True where the message was sent by us to somebody. */
+export async function wasSent(db: Kysely<Tables>, messageId: string): Promise<boolean> {
+  return (await db.selectFrom('sent').select('id').where('message_id', '=', messageId).limit(1).executeTakeFirst()) !== undefined
+}
+
+/** Deletes what was sent before that; returns how many went. */
+export async function purgeSent(db: Kysely<Tables>, before: Date): Promise<number> {
+  const gone = await db.deleteFrom('sent').where('sent_at', '<', before.getTime()).executeTakeFirst()
+  return Number(gone.numDeletedRows)
+}
+
+/** When a retry was answered, and whether a relay's word for it was the last; null where there is none. */
+export async function retryAnsweredAt(db: Kysely<Tables>, messageId: string, recipient: string, retry: number): Promise<Date | null> {
+  const row = await db
+    .selectFrom('attempts')
+    .select(sql<number | null>`max(at)`.as('at'))
+    .where('message_id', '=', messageId)
+    .where('recipient', '=', recipient)
+    .where('retry', '=', retry)
+    .executeTakeFirst()
+  return row?.at == null ? null : new Date(Number(row.at))
+}
