@@ -29,6 +29,8 @@ export interface RealWorld {
   readonly database: Database
   readonly env: Record<string, string>
   startWorker(env?: Record<string, string>): Promise<WorkerProcess>
+  /** Runs `softbounce intake` with these arguments. */
+  startIntake(args: readonly string[], env?: Record<string, string>): Promise<WorkerProcess>
   /** Runs the command; resolves with what it printed and its exit status. */
   cli(...args: string[]): Promise<{ status: number; stdout: string; stderr: string }>
   close(): Promise<void>
@@ -82,9 +84,14 @@ export async function startRealWorld(env: Record<string, string>, databaseUrl?: 
     database,
     env: all,
     startWorker: async (more = {}) => {
-      const worker = await spawnWorker(folder.path, { ...all, ...more })
+      const worker = await spawnReady(folder.path, { ...all, ...more }, ['worker'], 'the worker is ready')
       workers.push(worker)
       return worker
+    },
+    startIntake: async (args, more = {}) => {
+      const intake = await spawnReady(folder.path, { ...all, ...more }, ['intake', ...args], 'the intake is ready')
+      workers.push(intake)
+      return intake
     },
     cli: (...args) => runCli(folder.path, all, args),
     close: async () => {
@@ -122,8 +129,8 @@ async function namespaceKnown(temporal: Client): Promise<void> {
   }
 }
 
-async function spawnWorker(cwd: string, env: Record<string, string>): Promise<WorkerProcess> {
-  const child: ChildProcess = spawn(process.execPath, [CLI, 'worker'], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
+async function spawnReady(cwd: string, env: Record<string, string>, args: readonly string[], ready: string): Promise<WorkerProcess> {
+  const child: ChildProcess = spawn(process.execPath, [CLI, ...args], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
   let log = ''
   const ended = new Promise<number | string>((resolve) => child.once('exit', (code, signal) => resolve(code ?? (signal as string))))
   const worker: WorkerProcess = {
@@ -139,16 +146,16 @@ async function spawnWorker(cwd: string, env: Record<string, string>): Promise<Wo
     },
   }
   await new Promise<void>((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`the worker was not ready in time: ${log}`)), READY_WITHIN_MS)
+    const timer = setTimeout(() => reject(new Error(`it was not ready in time: ${log}`)), READY_WITHIN_MS)
     const hear = (chunk: Buffer) => {
       log += chunk.toString()
-      if (!log.includes('the worker is ready')) return
+      if (!log.includes(ready)) return
       clearTimeout(timer)
       resolve()
     }
     child.stdout?.on('data', hear)
     child.stderr?.on('data', hear)
-    ended.then((code) => reject(new Error(`the worker ended with ${code}: ${log}`)))
+    ended.then((code) => reject(new Error(`it ended with ${code}: ${log}`)))
   })
   return worker
 }

@@ -1,0 +1,106 @@
+/** The whole circle on a real Postfix: our message, its bounce, the retry through the same Postfix, and word of it. */
+import nodemailer from 'nodemailer'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { SoftbounceClient, track } from '../../src/client/index.js'
+import { type Postfix, startPostfix } from '../support/postfix.js'
+import { whyNot } from '../support/programs.js'
+import { type RealWorld, startRealWorld, type WorkerProcess } from '../support/real-time.js'
+import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
+import { eventually } from '../support/skipping-time.js'
+
+const skipped = whyNot(['postfix'])
+const KEY = Buffer.from('a key of more than sixteen bytes').toString('base64')
+const DOWN = '421 4.3.2 System not accepting network messages'
+
+describe.skipIf(skipped !== null)(`a real Postfix${skipped === null ? '' : ` (${skipped})`}`, () => {
+  let world: RealWorld
+  let intake: WorkerProcess
+  let receiving: ReceivingSystem
+  let postfix: Postfix
+  const transports: { close(): void }[] = []
+
+  beforeAll(async () => {
+    receiving = await startReceivingSystem()
+    world = await startRealWorld({
+      RETURN_PATH: 'b+{token}@bounces.{domain}',
+      RETURN_PATH_KEYS: KEY,
+      RETRY_SCHEDULE: '1s, 1s',
+      LOG_LEVEL: 'info',
+    })
+    intake = await world.startIntake(['--lmtp', '127.0.0.1:0'])
+    const lmtp = /"lmtp":"127\.0\.0\.1:(\d+)"/.exec(intake.log())?.[1]
+    postfix = await startPostfix([
+      `relayhost = [127.0.0.1]:${receiving.port}`,
+      `transport_maps = inline:{ bounces.example.com=lmtp:inet:[127.0.0.1]:${lmtp} }`,
+      'lmtp_destination_recipient_limit = 1',
+    ])
+    await world.startWorker({ RELAY_URL: `smtp://127.0.0.1:${postfix.port}`, RELAY_TLS: 'off' })
+  })
+  afterAll(async () => {
+    for (const transport of transports) transport.close()
+    postfix?.stop()
+    await world?.close()
+    await receiving?.close()
+  })
+
+  function sendThrough() {
+    const settings = {
+      databaseUrl: world.env.DATABASE_URL as string,
+      returnPaths: { template: 'b+{token}@bounces.{domain}', keys: [Buffer.from(KEY, 'base64')], validDays: 30 },
+    }
+    const transport = track(nodemailer.createTransport({ host: '127.0.0.1', port: postfix.port, secure: false, ignoreTLS: true }), {
+      database: world.database,
+      settings,
+    })
+    transports.push(transport)
+    return transport
+  }
+
+  const bounces = () =>
+    world.database.db.selectFrom('bounces').select(['done', 'action', 'status', 'recipient', 'why']).orderBy('id').execute()
+
+  test('4.3.2, the bounce, a retry that is taken: delivered once, and the notification confirms it', { timeout: 60_000 }, async () => {
+    receiving.say = { rcpt: () => (receiving.connections.length > 1 ? undefined : DOWN) }
+    const info = await sendThrough().sendMail({
+      from: 'shop@example.com',
+      to: 'ann@example.org',
+      subject: 'Your invoice',
+      text: 'Thank you.',
+    })
+    const messageId = String(info.messageId).replace(/[<>]/g, '')
+    const result = await eventually(async () => (await world.client.get('ann@example.org', messageId))?.result, 45_000)
+    expect(result).toMatchObject({ outcome: 'delivered', confirmed: true, retries: 1 })
+    expect(receiving.taken.filter((t) => t.to.includes('ann@example.org'))).toHaveLength(1)
+    const [taken] = receiving.taken
+    expect(taken?.from).toMatch(/^b\+[a-z2-7]{39}@bounces\.example\.com$/)
+    expect(taken?.content.toString()).toContain('Thank you.')
+    expect((await bounces()).map((b) => [b.done, b.action])).toEqual([
+      ['retry started', 'failed'],
+      ['retry told', 'relayed'],
+    ])
+  })
+
+  test('4.3.2 for ever: every retry comes back, and the address is suppressed for a while', { timeout: 60_000 }, async () => {
+    receiving.say = { rcpt: () => DOWN }
+    const before = (await bounces()).length
+    const info = await sendThrough().sendMail({
+      from: 'shop@example.com',
+      to: 'bob@example.net',
+      subject: 'Your invoice',
+      text: 'Thank you.',
+    })
+    const messageId = String(info.messageId).replace(/[<>]/g, '')
+    const result = await eventually(async () => (await world.client.get('bob@example.net', messageId))?.result, 45_000)
+    expect(result).toMatchObject({ outcome: 'suppressed', retries: 2 })
+    expect(result?.attempts.map((a) => [a.outcome, a.status])).toEqual([
+      ['deferred', '4.3.2'],
+      ['deferred', '4.3.2'],
+    ])
+    expect((await bounces()).slice(before).map((b) => b.done)).toEqual(['retry started', 'retry told', 'retry told'])
+    expect(await world.client.isSuppressed('bob@example.net')).toMatchObject({ reason: 'unavailable', status: '4.3.2' })
+    await expect(sendThrough().sendMail({ from: 'shop@example.com', to: 'bob@example.net', text: 'x' })).rejects.toMatchObject({
+      name: 'SuppressedRecipients',
+    })
+    expect(SoftbounceClient.workflowId('bob@example.net', messageId)).toBe(`bounce/bob@example.net/${messageId}`)
+  })
+})

@@ -1,0 +1,85 @@
+/** A Postfix of our own, in a temporary folder, on free ports of 127.0.0.1. Needs root, since Postfix changes users. */
+import { execFileSync } from 'node:child_process'
+import {
+  appendFileSync,
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { programPath } from './programs.js'
+
+export interface Postfix {
+  readonly port: number
+  readonly log: () => string
+  stop(): void
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as { port: number }
+  await new Promise<void>((resolve) => server.close(() => resolve()))
+  return port
+}
+
+/** Starts it with these lines of main.cf beside the usual. It gives up at once on what it cannot deliver. */
+export async function startPostfix(lines: readonly string[], master: readonly string[] = []): Promise<Postfix> {
+  const work = mkdtempSync(join(tmpdir(), 'softbounce-postfix-'))
+  chmodSync(work, 0o755)
+  const port = await freePort()
+  const uid = Number(execFileSync('id', ['-u', 'postfix'], { encoding: 'utf8' }))
+  for (const folder of ['etc', 'queue', 'data']) mkdirSync(join(work, folder))
+  chownSync(join(work, 'data'), uid, 0)
+  for (const file of ['postfix-files', 'dynamicmaps.cf'])
+    if (existsSync(`/etc/postfix/${file}`)) cpSync(`/etc/postfix/${file}`, join(work, 'etc', file))
+  const main = [
+    'compatibility_level = 3.6',
+    `queue_directory = ${work}/queue`,
+    `data_directory = ${work}/data`,
+    `maillog_file = ${work}/maillog`,
+    `maillog_file_prefixes = ${work}`,
+    'myhostname = mail.example.com',
+    'mydomain = example.com',
+    'mydestination =',
+    'inet_interfaces = 127.0.0.1',
+    'inet_protocols = ipv4',
+    'mynetworks = 127.0.0.0/8',
+    'smtpd_relay_restrictions = permit_mynetworks, reject',
+    'maximal_queue_lifetime = 0',
+    'bounce_queue_lifetime = 0',
+    'alias_maps =',
+    'alias_database =',
+    'import_environment = MAIL_CONFIG',
+    ...lines,
+  ]
+  writeFileSync(join(work, 'etc', 'main.cf'), `${main.join('\n')}\n`)
+  const services = readFileSync('/usr/share/postfix/master.cf.dist', 'utf8')
+    .replace(/^smtp {6}inet.*$/m, `127.0.0.1:${port} inet n - n - - smtpd`)
+    // nothing is chrooted here
+    .replace(/^(\S+ +(?:unix|inet|pass|fifo) +\S+ +\S+ +)y( )/gm, '$1n$2')
+  writeFileSync(join(work, 'etc', 'master.cf'), services)
+  if (!/^postlog/m.test(services)) appendFileSync(join(work, 'etc', 'master.cf'), 'postlog unix-dgram n - n - 1 postlogd\n')
+  appendFileSync(join(work, 'etc', 'master.cf'), `${master.join('\n')}\n`)
+  const postfix = programPath('postfix') as string
+  execFileSync(postfix, ['-c', join(work, 'etc'), 'start'], { stdio: 'pipe' })
+  return {
+    port,
+    log: () => (existsSync(join(work, 'maillog')) ? readFileSync(join(work, 'maillog'), 'utf8') : ''),
+    stop: () => {
+      try {
+        execFileSync(postfix, ['-c', join(work, 'etc'), 'stop'], { stdio: 'pipe' })
+      } finally {
+        rmSync(work, { recursive: true, force: true })
+      }
+    },
+  }
+}
