@@ -33,7 +33,7 @@ export interface TrackedOptions extends Pick<RetryOptions, 'destination' | 'sche
 
 /** A transporter whose messages are tracked. */
 export type Tracked<T extends Transporter> = T & {
-  sendMail(data: SendMailOptions & { softbounce?: TrackedOptions }): ReturnType<T['sendMail']>
+  sendMail(data: SendMailOptions & { softbounce?: TrackedOptions }): Promise<T extends Transporter<infer Info> ? Info : never>
 }
 
 /** The message was not sent: some of its recipients are suppressed. Nobody got it; send it to the others alone. */

@@ -12,23 +12,15 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { freePort } from '../../src/dev-server/index.js'
 import { programPath } from './programs.js'
 
 export interface Postfix {
   readonly port: number
   readonly log: () => string
   stop(): void
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise<void>((resolve) => server.close(() => resolve()))
-  return port
 }
 
 /** Starts it with these lines of main.cf beside the usual. It gives up at once on what it cannot deliver. */

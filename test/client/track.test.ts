@@ -1,0 +1,166 @@
+import { generateKeyPairSync } from 'node:crypto'
+import nodemailer from 'nodemailer'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { SuppressedRecipients, track } from '../../src/client/index.js'
+import { sentId, verifyReturnPath } from '../../src/smtp/index.js'
+import { findSent, findSuppression, loadMessage, suppressForUnavailability, suppressLastingly } from '../../src/store/index.js'
+import { sqliteDatabase } from '../support/databases.js'
+import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
+import { DAY } from '../support/skipping-time.js'
+
+const returnPaths = { template: 'bounce+{token}@{domain}', keys: [Buffer.alloc(32, 7)], validDays: 28 }
+let system: ReceivingSystem
+let sqlite: Awaited<ReturnType<typeof sqliteDatabase>>
+beforeAll(async () => {
+  system = await startReceivingSystem()
+  sqlite = await sqliteDatabase()
+})
+afterAll(async () => {
+  await system.close()
+  await sqlite.close()
+})
+beforeEach(() => {
+  system.say = {}
+  system.taken.length = 0
+})
+
+const options = () => ({ database: sqlite.database, settings: { databaseUrl: sqlite.url, returnPaths } })
+const transporter = (more = {}) =>
+  track(nodemailer.createTransport({ host: '127.0.0.1', port: system.port, secure: false, ignoreTLS: true, ...more }), options())
+const db = () => sqlite.database.db
+
+test('each recipient gets an envelope with a signed return path of its own, and the message is stored once', async () => {
+  const info = await transporter().sendMail({
+    from: '"Example Shop" <shop@example.com>',
+    to: 'ann@example.org, Bob <bob@example.net>',
+    bcc: 'eve@example.com',
+    subject: 'Hello',
+    text: 'Thank you.',
+  })
+  expect(info.accepted).toEqual(['ann@example.org', 'bob@example.net', 'eve@example.com'])
+  expect(system.taken.map((t) => t.to)).toEqual(expect.arrayContaining([['ann@example.org'], ['bob@example.net'], ['eve@example.com']]))
+  const messageId = info.messageId.replace(/[<>]/g, '')
+  const contents = new Set(system.taken.map((t) => t.content.toString()))
+  expect(contents.size).toBe(1)
+  expect([...contents][0]).not.toContain('eve@example.com')
+  for (const { from, to } of system.taken) {
+    const token = verifyReturnPath(returnPaths, from, new Date())
+    expect(token).toMatchObject({ id: sentId(messageId, to[0] as string), send: 0 })
+    const sent = await findSent(db(), sentId(messageId, to[0] as string))
+    expect(sent).toMatchObject({ messageId, recipient: to[0], sender: 'shop@example.com' })
+    expect((await loadMessage(db(), sent?.messageKey as string))?.toString()).toBe([...contents][0])
+  }
+  const keys = await db().selectFrom('messages').select('key').execute()
+  expect(keys).toHaveLength(1)
+})
+
+test('what nodemailer signs with DKIM is sent and kept as it was signed; plugins and defaults stay', async () => {
+  const { privateKey } = generateKeyPairSync('rsa', {
+    modulusLength: 1024,
+    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+  })
+  const tracked = transporter({ pool: true, dkim: { domainName: 'example.com', keySelector: 's', privateKey } })
+  tracked.use('compile', (mail, done) => {
+    mail.data.headers = { 'X-Plugin': 'yes' }
+    done()
+  })
+  const info = await tracked.sendMail({ from: 'shop@example.com', to: 'ann@example.org', text: 'Thank you.\n.a dot' })
+  const content = system.taken[0]?.content.toString() as string
+  expect(content).toMatch(/^DKIM-Signature: /m)
+  expect(content).toContain('X-Plugin: yes')
+  const sent = await findSent(db(), sentId(info.messageId, 'ann@example.org'))
+  expect((await loadMessage(db(), sent?.messageKey as string))?.toString()).toBe(content)
+  tracked.close()
+})
+
+describe('suppressed recipients', () => {
+  const suppress = async (address: string, kind: 'unavailable' | 'rejected') => {
+    const now = new Date()
+    const cause = { status: '4.3.2', reply: 'down', by: 'test', destination: null }
+    await db()
+      .transaction()
+      .execute(async (tx) => {
+        if (kind === 'unavailable') await suppressForUnavailability(tx, address, cause, now, [DAY], now)
+        else await suppressLastingly(tx, address, 'rejected', cause, now)
+      })
+  }
+
+  test('are named in the error, and nobody gets the message', async () => {
+    await suppress('down@example.org', 'unavailable')
+    const sending = transporter().sendMail({ from: 'shop@example.com', to: ['ok@example.org', 'Down@example.org'], text: 'x' })
+    await expect(sending).rejects.toThrow(SuppressedRecipients)
+    await expect(sending).rejects.toThrow(/down@example\.org \(unavailable, until /)
+    expect(system.taken).toHaveLength(0)
+  })
+
+  test('mail that the person has just asked for passes a temporary suppression, and lifts it; never a lasting one', async () => {
+    await suppress('asks@example.org', 'unavailable')
+    await transporter().sendMail({ from: 'shop@example.com', to: 'asks@example.org', text: 'Confirm', softbounce: { askedFor: true } })
+    expect(system.taken).toHaveLength(1)
+    expect(await findSuppression(db(), 'asks@example.org', new Date())).toBeNull()
+    await suppress('gone@example.org', 'rejected')
+    await expect(
+      transporter().sendMail({ from: 'shop@example.com', to: 'gone@example.org', text: 'Confirm', softbounce: { askedFor: true } }),
+    ).rejects.toThrow('gone@example.org (rejected)')
+  })
+})
+
+test('an answer for several recipients says who was refused; where all were, it fails', async () => {
+  system.say = { rcpt: ({ address }) => (address?.startsWith('no') ? '550 5.1.1 no such user' : undefined) }
+  const info = await transporter().sendMail({ from: 'shop@example.com', to: 'no1@example.org, yes@example.org', text: 'x' })
+  expect(info).toMatchObject({ accepted: ['yes@example.org'], rejected: ['no1@example.org'] })
+  expect(info.rejectedErrors?.[0]).toMatchObject({ recipient: 'no1@example.org', responseCode: 550 })
+  await expect(transporter().sendMail({ from: 'shop@example.com', to: 'no1@example.org, no2@example.org', text: 'x' })).rejects.toThrow(
+    '5.1.1',
+  )
+})
+
+test('what its sender says of its retries is kept for them, and refused at once where it is wrong', async () => {
+  const tracked = transporter()
+  const info = await tracked.sendMail({
+    from: 'a@example.com',
+    to: 'b@example.org',
+    text: 'x',
+    softbounce: { urgent: true, deliverBy: '2026-12-01T08:00:00Z' },
+  })
+  const sent = await findSent(db(), sentId(info.messageId, 'b@example.org'))
+  expect(JSON.parse(sent?.options as string)).toEqual({ urgent: true, deliverBy: '2026-12-01T08:00:00Z' })
+  system.taken.length = 0
+  await expect(
+    tracked.sendMail({ from: 'a@example.com', to: 'b@example.org', text: 'x', softbounce: { deliverBy: 'tomorrow' } }),
+  ).rejects.toThrow('deliverBy')
+  await expect(tracked.sendMail({ from: '', to: 'b@example.org', text: 'x' })).rejects.toThrow('envelope sender')
+  expect(system.taken).toHaveLength(0)
+})
+
+test('without a key nothing is tracked', () => {
+  const plain = nodemailer.createTransport({ host: '127.0.0.1', port: 1 })
+  expect(() => track(plain, { database: sqlite.database, settings: { databaseUrl: sqlite.url, returnPaths: null } })).toThrow(
+    'RETURN_PATH_KEYS',
+  )
+})
+
+test('one look-up and one write for a message', async () => {
+  const statements: string[] = []
+  const counting = {
+    ...sqlite.database,
+    db: sqlite.database.db.withPlugin({
+      transformQuery: ({ node }) => {
+        statements.push(node.kind)
+        return node
+      },
+      transformResult: async ({ result }) => result,
+    }),
+  }
+  const tracked = track(nodemailer.createTransport({ host: '127.0.0.1', port: system.port, secure: false, ignoreTLS: true }), {
+    ...options(),
+    database: counting,
+  })
+  const send = () => tracked.sendMail({ from: 'a@example.com', to: ['c@example.org', 'd@example.org'], text: 'x' })
+  await send()
+  statements.length = 0
+  await send()
+  // the message and who it goes to are written in one transaction
+  expect(statements).toEqual(['SelectQueryNode', 'InsertQueryNode', 'InsertQueryNode'])
+})
