@@ -1,0 +1,434 @@
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { DEFAULT_RETRY_STATUSES, parseRetryStatuses } from '../../src/bounce/index.js'
+import { SoftbounceClient } from '../../src/client/index.js'
+import { Intake } from '../../src/intake/index.js'
+import { canonicalMessage, dayOf, type ReturnPaths, sentId, signReturnPath } from '../../src/smtp/index.js'
+import { findSuppression, listBounces, storeSent, type TakenBounce } from '../../src/store/index.js'
+import { complaint, qmailNotice, type Report, report } from '../support/bounce-mails.js'
+import { type RealWorld, startRealWorld } from '../support/real-time.js'
+import { DAY, eventually, HOUR, MESSAGE } from '../support/skipping-time.js'
+
+const returnPaths: ReturnPaths = { template: 'bounce+{token}@{domain}', keys: [Buffer.alloc(32, 7)], validDays: 28 }
+const OWN = ['mail.example.com', '*.inside.example.com', '192.0.2.10']
+const CONTENT = canonicalMessage(Buffer.from(MESSAGE))
+let world: RealWorld
+let intake: Intake
+let trusted: Intake
+beforeAll(async () => {
+  world = await startRealWorld({})
+  const settings = { returnPaths, ownSystems: OWN, retryStatuses: parseRetryStatuses(DEFAULT_RETRY_STATUSES) }
+  const more = { client: world.client, database: world.database, now: () => new Date() }
+  intake = new Intake({ ...more, settings: { ...settings, isTrusted: false } })
+  trusted = new Intake({ ...more, settings: { ...settings, isTrusted: true } })
+})
+afterAll(() => world.close())
+
+interface Sent {
+  readonly messageId: string
+  readonly recipient: string
+  readonly returnPath: string
+  readonly workflowId: string
+}
+let n = 0
+/** A message that was sent to somebody, some hours ago. */
+async function sent(options: object | null = null, hoursAgo = 3): Promise<Sent> {
+  n += 1
+  const messageId = `m${n}@example.com`
+  const recipient = `p${n}@example.org`
+  const at = new Date(Date.now() - hoursAgo * HOUR)
+  const id = sentId(messageId, recipient)
+  const row = {
+    id,
+    messageId,
+    recipient,
+    envelopeRecipient: recipient,
+    sender: 'shop@example.com',
+    options: options === null ? null : JSON.stringify(options),
+  }
+  await storeSent(world.database, CONTENT, [row], at)
+  return {
+    messageId,
+    recipient,
+    returnPath: signReturnPath(returnPaths, { id, day: dayOf(at), send: 0 }, 'shop@example.com'),
+    workflowId: SoftbounceClient.workflowId(recipient, messageId),
+  }
+}
+const take = (mail: Buffer, to: string, by = intake) => by.take(mail, { recipients: [to], sender: '' }, 'lmtp')
+const suppressed = (address: string) => findSuppression(world.database.db, address, new Date())
+const events = async (workflowId: string) => (await world.temporal.workflow.getHandle(workflowId).fetchHistory()).events ?? []
+const signals = async (workflowId: string) =>
+  (await events(workflowId)).flatMap((e) => {
+    const { signalName, input } = e.workflowExecutionSignaledEventAttributes ?? {}
+    return signalName == null ? [] : [JSON.parse(Buffer.from(input?.payloads?.[0]?.data ?? []).toString())]
+  })
+async function noted(limit = 1): Promise<TakenBounce[]> {
+  const found: TakenBounce[] = []
+  for await (const bounce of listBounces(world.database.db, null, limit)) found.push(bounce)
+  return found
+}
+
+describe('a bounce to a return path of ours', () => {
+  test('starts the retries of the stored message, whoever the report names and whatever it says of the message', async () => {
+    const one = await sent({ urgent: true, schedule: ['2h'] })
+    const at = new Date(Date.now() - HOUR).toUTCString()
+    const mail = report(
+      { recipient: one.recipient, lastAttempt: at },
+      { original: 'Content-Type: message/rfc822\r\n\r\nMessage-ID: <other@example.com>\r\n\r\nOther' },
+    )
+    expect(await take(mail, one.returnPath)).toMatchObject([
+      { done: 'retry started', workflowId: one.workflowId, recipient: one.recipient },
+    ])
+    const [started] = await events(one.workflowId)
+    const input = JSON.parse(Buffer.from(started?.workflowExecutionStartedEventAttributes?.input?.payloads?.[0]?.data ?? []).toString())
+    expect(input).toMatchObject({
+      messageId: one.messageId,
+      sender: 'shop@example.com',
+      recipient: one.recipient,
+      urgent: true,
+      schedule: ['2h'],
+    })
+    expect(input.message.stored).toMatch(/^sha256-/)
+    expect(input.bounce).toMatchObject({ status: '4.3.2', bouncedAt: new Date(at).toISOString(), remoteMta: 'mx.example.org' })
+    expect(await noted()).toMatchObject([
+      { done: 'retry started', cameTo: one.returnPath, status: '4.3.2', source: 'lmtp', reportingMta: 'mail.example.net' },
+    ])
+  })
+
+  test('acts once, however often it comes', async () => {
+    const one = await sent()
+    const mail = report({ recipient: one.recipient })
+    expect((await take(mail, one.returnPath))[0]?.done).toBe('retry started')
+    for (const again of [
+      mail,
+      report({ recipient: one.recipient, diagnostic: '421 4.3.2 still' }),
+      qmailNotice(one.recipient, '421 4.3.2 no'),
+    ])
+      expect(await take(again, one.returnPath.toUpperCase())).toMatchObject([
+        { done: 'nothing to do', why: 'it was told before, and acted on then' },
+      ])
+    expect(await signals(one.workflowId)).toHaveLength(1)
+  })
+
+  test('of a permanent rejection suppresses for good, and tells what is open', async () => {
+    const one = await sent()
+    await take(report({ recipient: one.recipient }), one.returnPath)
+    expect(await take(qmailNotice(one.recipient, '550 5.1.1 no such user'), one.returnPath)).toMatchObject([{ done: 'suppressed' }])
+    expect(await suppressed(one.recipient)).toMatchObject({ reason: 'rejected', status: '5.1.1', until: null })
+    expect((await signals(one.workflowId)).map((s) => s.status)).toEqual(['4.3.2', '5.1.1'])
+  })
+
+  test.each([
+    ['delayed', { action: 'delayed', status: '4.4.1' }, 'it was delayed; no retry of it is open'],
+    ['delivered', { action: 'delivered', status: '2.0.0', diagnostic: '250 Ok' }, 'it was delivered; no retry of it is open'],
+    ['refused for another reason', { status: '5.7.1', diagnostic: '550 5.7.1 spam' }, 'no retry of it is open'],
+    ['transient, and not retried', { status: '4.2.2', diagnostic: '452 4.2.2 full' }, 'not among the statuses that are retried'],
+  ])('%s starts nothing', async (_, about, why) => {
+    const one = await sent()
+    expect(await take(report({ recipient: one.recipient, ...about } as Report), one.returnPath)).toMatchObject([
+      { done: 'nothing to do', why: expect.stringContaining(why) },
+    ])
+    expect(await world.client.isOpen({ workflowId: one.workflowId })).toBe(false)
+    expect(await suppressed(one.recipient)).toBeNull()
+  })
+
+  test('names the retry that came back, and that retry alone', async () => {
+    const one = await sent()
+    await take(report({ recipient: one.recipient }), one.returnPath)
+    const ofRetry = (send: number) =>
+      signReturnPath(returnPaths, { id: sentId(one.messageId, one.recipient), day: dayOf(new Date()), send }, 'shop@example.com')
+    // a relay that gave up after days says 5.4.7: the trouble itself was one that passes
+    expect(await take(report({ recipient: one.recipient, status: '5.4.7', diagnostic: '' }), ofRetry(1))).toMatchObject([
+      { done: 'retry told' },
+    ])
+    expect(await take(report({ recipient: one.recipient }), ofRetry(1))).toMatchObject([{ done: 'nothing to do' }])
+    expect(
+      await take(report({ recipient: one.recipient, action: 'relayed', status: '2.0.0', diagnostic: '250 ok' }), ofRetry(2)),
+    ).toMatchObject([{ done: 'retry told' }])
+    const told = await signals(one.workflowId)
+    expect(told.map((s) => [s.action, s.status])).toEqual([
+      ['failed', '4.3.2'],
+      ['failed', '4.4.7'],
+      ['relayed', '2.0.0'],
+    ])
+    expect(new Set(told.map((s) => s.token)).size).toBe(3)
+  })
+
+  test('its times are bounded: nothing from the future, nothing from before the message was sent', async () => {
+    for (const [lastAttempt, least, most] of [
+      [new Date(Date.now() + 40 * DAY), -HOUR / 60, 0],
+      [new Date(0), -3 * HOUR - 1000, -3 * HOUR + HOUR / 60],
+    ] as const) {
+      const one = await sent()
+      await take(report({ recipient: one.recipient, lastAttempt: lastAttempt.toUTCString() }), one.returnPath)
+      const [told] = await signals(one.workflowId)
+      const age = Date.parse(told.bouncedAt) - Date.now()
+      expect(age).toBeGreaterThanOrEqual(least)
+      expect(age).toBeLessThanOrEqual(most)
+    }
+  })
+
+  test('a forwarder whose target failed: the recipient and its system stay', async () => {
+    const one = await sent()
+    await take(report({ recipient: 'target@elsewhere.example', remoteMta: 'mx.elsewhere.example' }), one.returnPath)
+    const [told] = await signals(one.workflowId)
+    expect(told.remoteMta).toBeUndefined()
+    expect(await world.client.isOpen({ workflowId: one.workflowId })).toBe(true)
+  })
+
+  test('a report of several others is not believed', async () => {
+    const one = await sent()
+    const mail = report({ recipient: 'x@elsewhere.example' }, { more: [{ recipient: 'y@elsewhere.example' }] })
+    expect(await take(mail, one.returnPath)).toMatchObject([{ done: 'not believed' }])
+    expect(await world.client.isOpen({ workflowId: one.workflowId })).toBe(false)
+  })
+
+  test('an automatic answer does nothing; what nobody can read is kept, listed and shown', async () => {
+    const one = await sent()
+    const vacation = Buffer.from(
+      'From: Ann <ann@example.org>\r\nAuto-Submitted: auto-replied\r\nSubject: Out of office\r\n\r\nBack on Monday.',
+    )
+    expect(await take(vacation, one.returnPath)).toMatchObject([
+      { done: 'nothing to do', why: expect.stringContaining('automatic answer') },
+    ])
+    const letter = Buffer.from('From: Ann <ann@example.org>\r\nSubject: hello\r\n\r\nHow are you?')
+    const [kept] = await take(letter, one.returnPath)
+    expect(kept).toMatchObject({ done: 'unread' })
+    const digest = /kept as ([0-9a-f]{64})/.exec(kept?.why ?? '')?.[1] as string
+    expect((await world.cli('bounces', '--show', digest)).stdout).toBe(letter.toString())
+    const listed = await world.cli('bounces', '--unread', '--json')
+    expect(JSON.parse(listed.stdout.split('\n')[0] as string)).toMatchObject({ done: 'unread', cameTo: one.returnPath })
+  })
+
+  test('where the original is no longer kept, that is said', async () => {
+    const one = await sent()
+    await world.database.db.updateTable('sent').set({ message_key: 'sha256-gone' }).where('recipient', '=', one.recipient).execute()
+    expect(await take(report({ recipient: one.recipient }), one.returnPath)).toMatchObject([
+      { done: 'nothing to do', why: expect.stringContaining('no longer kept') },
+    ])
+  })
+})
+
+describe('a complaint', () => {
+  test('suppresses for good and cancels what is open for that recipient, by the return path of the mail that it is about', async () => {
+    const one = await sent()
+    await take(report({ recipient: one.recipient }), one.returnPath)
+    // the list of open retries is a moment behind
+    await eventually(async () => {
+      for await (const open of world.client.list(one.recipient)) return open
+      return null
+    })
+    expect(await take(complaint(one.returnPath), 'fbl@example.com')).toMatchObject([
+      { done: 'suppressed', why: 'a complaint; 1 open retry cancelled' },
+    ])
+    expect(await suppressed(one.recipient)).toMatchObject({ reason: 'complaint', until: null })
+    expect((await events(one.workflowId)).some((e) => e.workflowExecutionCancelRequestedEventAttributes != null)).toBe(true)
+  })
+
+  test('without a return path of ours it is not believed; a report of a failed authentication is none', async () => {
+    const one = await sent()
+    expect(await take(complaint('shop@example.com'), 'fbl@example.com')).toMatchObject([{ done: 'not believed' }])
+    expect(await take(complaint(one.returnPath, 'auth-failure'), 'fbl@example.com')).toMatchObject([{ done: 'nothing to do' }])
+    expect(await suppressed(one.recipient)).toBeNull()
+  })
+})
+
+describe('at a trusted intake', () => {
+  const ownNotice = (recipient: string, messageId: string, around = {}) =>
+    report(
+      { recipient },
+      {
+        reportingMta: 'mail.example.com',
+        postfix: true,
+        top: ['Received: by mail.example.com (Postfix)', '\tid 18987984102; Wed, 25 Nov 2026 08:00:00 +0000 (UTC)'],
+        original: `Content-Type: message/rfc822\r\n\r\nReturn-Path: <bounces@example.com>\r\nMessage-ID: <${messageId}>\r\nSubject: x\r\n\r\nHello`,
+        ...around,
+      },
+    )
+
+  test('a notification that our own mail system made is believed, and its whole original is sent again', async () => {
+    const [taken] = await take(ownNotice('ann@example.net', 'own1@example.com'), 'bounces@example.com', trusted)
+    expect(taken).toMatchObject({ done: 'retry started', workflowId: 'bounce/ann@example.net/own1@example.com' })
+  })
+
+  test('a step within our own systems is inside', async () => {
+    const top = [
+      'Received: from mx1.inside.example.com (mx1.inside.example.com [192.0.2.77]) by mail.example.com',
+      'Received: from anything (unknown [192.0.2.10]) by mx1.inside.example.com',
+      'Received: from localhost (localhost [127.0.0.1]) by mx1.inside.example.com',
+    ]
+    expect(await take(ownNotice('bob@example.net', 'own2@example.com', { top }), 'bounces@example.com', trusted)).toMatchObject([
+      { done: 'retry started' },
+    ])
+  })
+
+  test.each([
+    ['another system made it', { reportingMta: 'mail.example.net' }, 'not among OWN_SYSTEMS'],
+    ['it came from outside', { top: ['Received: from mail.example.com (evil.example [203.0.113.9]) by mail.example.com'] }, 'from outside'],
+    ['only its greeting is ours', { top: ['Received: from mail.example.com by mail.example.com'] }, 'from outside'],
+    ['its address is unknown', { top: ['Received: from mail.example.com (unknown [203.0.113.9]) by mail.example.com'] }, 'from outside'],
+  ])('%s: not believed', async (_, around, why) => {
+    const [taken] = await take(ownNotice('eve@example.net', 'own3@example.com', around), 'bounces@example.com', trusted)
+    expect(taken).toMatchObject({ done: 'not believed', why: expect.stringContaining(why) })
+    expect(await world.client.isOpen({ recipient: 'eve@example.net', messageId: 'own3@example.com' })).toBe(false)
+  })
+
+  test('what has an envelope sender is no notification', async () => {
+    const [taken] = await trusted.take(
+      ownNotice('eve@example.net', 'own3@example.com'),
+      { recipients: ['bounces@example.com'], sender: 'eve@evil.example' },
+      'lmtp',
+    )
+    expect(taken).toMatchObject({ done: 'not believed', why: expect.stringContaining('null sender') })
+  })
+
+  test('somebody who was not a recipient of a message that we sent is not believed', async () => {
+    const one = await sent()
+    expect(await take(ownNotice('stranger@example.net', one.messageId), 'bounces@example.com', trusted)).toMatchObject([
+      { done: 'not believed', why: expect.stringContaining('was not a recipient') },
+    ])
+    expect(await take(ownNotice(one.recipient, one.messageId), 'bounces@example.com', trusted)).toMatchObject([{ done: 'retry started' }])
+  })
+
+  test('an intake that is not trusted does not even read it', async () => {
+    expect(await take(ownNotice('eve@example.net', 'own4@example.com'), 'bounces@example.com')).toMatchObject([{ done: 'not believed' }])
+  })
+})
+
+/** Waits until the count of workflows, which is a moment behind, stands still. */
+async function settled(): Promise<void> {
+  let last = -1
+  await eventually(async () => {
+    const { workflows } = await touched([])
+    const same = workflows === last
+    last = workflows
+    if (!same) await new Promise((resolve) => setTimeout(resolve, 300))
+    return same
+  })
+}
+
+/** How many retries exist, and how many signals they got. */
+async function touched(of: readonly Sent[]) {
+  const counts = await Promise.all(of.map(async ({ workflowId }) => (await signals(workflowId)).length))
+  const { count } = await world.temporal.workflow.count("WorkflowType = 'retryBouncedMessage'")
+  return { counts, workflows: count, suppressions: (await world.database.db.selectFrom('suppressions').select('address').execute()).length }
+}
+
+test('5,000 forged, changed and replayed bounces: none starts, hurries or ends a retry, none suppresses', {
+  timeout: 120_000,
+}, async () => {
+  const open = await Promise.all(Array.from({ length: 5 }, () => sent()))
+  const idle = await Promise.all(Array.from({ length: 5 }, () => sent()))
+  const genuine = open.map((one) => report({ recipient: one.recipient }))
+  for (const [i, one] of open.entries()) await take(genuine[i] as Buffer, one.returnPath)
+  await settled()
+  const before = await touched(open)
+  const foreign: ReturnPaths = { ...returnPaths, keys: [Buffer.alloc(32, 8)] }
+  const ageless = { ...returnPaths, validDays: 10_000 }
+  const mails = (one: Sent) =>
+    fc.oneof(
+      fc.constantFrom(
+        report({ recipient: one.recipient }),
+        report({ recipient: one.recipient, status: '5.1.1', diagnostic: '550 5.1.1 no such user' }),
+      ),
+      fc.constant(qmailNotice(one.recipient, '550 5.1.1 no such user')),
+      fc.constantFrom(complaint(one.returnPath.replace('+', '-')), complaint(`${one.recipient}`), complaint(one.messageId)),
+      fc.constant(
+        report(
+          { recipient: one.recipient },
+          {
+            reportingMta: 'mail.example.com',
+            postfix: true,
+            top: ['Received: from x (evil.example [203.0.113.9]) by mail.example.com'],
+            original: `Content-Type: message/rfc822\r\n\r\nMessage-ID: <${one.messageId}>\r\n\r\nx`,
+          },
+        ),
+      ),
+      fc.uint8Array({ maxLength: 400 }).map((bytes) => Buffer.concat([report({ recipient: one.recipient }).subarray(0, 300), bytes])),
+    )
+  const addresses = (one: Sent) => {
+    const id = sentId(one.messageId, one.recipient)
+    const today = dayOf(new Date())
+    return fc.oneof(
+      fc.constantFrom(one.recipient, 'bounces@example.com', 'bounce+@example.com', 'shop@example.com', ''),
+      // one character changed
+      fc.tuple(fc.nat({ max: 38 }), fc.constantFrom(...'abcdefghijklmnopqrstuvwxyz234567')).map(([at, c]) => {
+        const i = 7 + at
+        const path = one.returnPath
+        return path.slice(0, i) + (path[i] === c ? (c === 'a' ? 'b' : 'a') : c) + path.slice(i + 1)
+      }),
+      fc
+        .uint8Array({ minLength: 24, maxLength: 24 })
+        .map((bytes) => signReturnPath(returnPaths, { id, day: today, send: 0 }, 'a@example.com').replace(/\+[^@]+/, `+${base32(bytes)}`)),
+      fc.nat({ max: 300 }).map((send) => signReturnPath(foreign, { id, day: today, send }, 'a@example.com')),
+      fc.integer({ min: 29, max: 5000 }).map((age) => signReturnPath(ageless, { id, day: today - age, send: 0 }, 'a@example.com')),
+      // our key, and nothing that was sent
+      fc
+        .uint8Array({ minLength: 10, maxLength: 10 })
+        .map((bytes) => signReturnPath(returnPaths, { id: Buffer.from(bytes).toString('hex'), day: today, send: 0 }, 'a@example.com')),
+    )
+  }
+  const forged = fc
+    .constantFrom(...open, ...idle)
+    .chain((one) => fc.record({ mail: mails(one), to: addresses(one), by: fc.constantFrom(intake, trusted) }))
+  const replayed = fc
+    .nat({ max: open.length - 1 })
+    .chain((i) =>
+      fc
+        .constantFrom(
+          genuine[i] as Buffer,
+          report({ recipient: (open[i] as Sent).recipient, diagnostic: '451 4.3.2 again' }),
+          report({ recipient: (open[i] as Sent).recipient, lastAttempt: new Date(0).toUTCString() }),
+        )
+        .map((mail) => ({ mail, to: (open[i] as Sent).returnPath, by: intake })),
+    )
+  const attacks = fc.sample(fc.oneof({ arbitrary: forged, weight: 9 }, { arbitrary: replayed, weight: 1 }), {
+    numRuns: 5000,
+    seed: 20261125,
+  })
+  const done = new Map<string, number>()
+  for (let i = 0; i < attacks.length; i += 20)
+    for (const taken of await Promise.all(attacks.slice(i, i + 20).map(({ mail, to, by }) => take(mail, to, by))))
+      for (const one of taken) done.set(one.done, (done.get(one.done) ?? 0) + 1)
+  expect([...done.keys()].sort()).toEqual(['not believed', 'nothing to do'])
+  expect(done.get('not believed')).toBeGreaterThan(4000)
+  expect(await touched(open)).toEqual(before)
+  for (const one of [...open, ...idle]) expect(await suppressed(one.recipient)).toBeNull()
+  for (const one of idle) expect(await world.client.isOpen({ workflowId: one.workflowId })).toBe(false)
+})
+
+test('1,000 genuine bounces: every one acts', { timeout: 120_000 }, async () => {
+  const kinds = ['start', 'start', 'notice', 'gone', 'complaint'] as const
+  const done = new Map<string, number>()
+  for (let i = 0; i < 1000; i += 20) {
+    const batch = await Promise.all(
+      Array.from({ length: 20 }, async (_, j) => ({ one: await sent(), kind: kinds[(i + j) % kinds.length] as (typeof kinds)[number] })),
+    )
+    const taken = await Promise.all(
+      batch.map(({ one, kind }) => {
+        if (kind === 'start') return take(report({ recipient: one.recipient, status: i % 2 === 0 ? '5.0.0' : '4.3.2' }), one.returnPath)
+        if (kind === 'notice') return take(qmailNotice(one.recipient, '421 4.3.2 System not accepting network messages'), one.returnPath)
+        if (kind === 'gone')
+          return take(report({ recipient: one.recipient, status: '5.1.1', diagnostic: '550 5.1.1 unknown' }), one.returnPath)
+        return take(complaint(one.returnPath), 'fbl@example.com')
+      }),
+    )
+    for (const [j, { one, kind }] of batch.entries()) {
+      const what = taken[j]?.[0]?.done as string
+      done.set(`${kind}: ${what}`, (done.get(`${kind}: ${what}`) ?? 0) + 1)
+      if (kind === 'gone' || kind === 'complaint') expect(await suppressed(one.recipient)).not.toBeNull()
+      else expect(await world.client.isOpen({ workflowId: one.workflowId })).toBe(true)
+    }
+  }
+  expect(Object.fromEntries(done)).toEqual({
+    'start: retry started': 400,
+    'notice: retry started': 200,
+    'gone: suppressed': 200,
+    'complaint: suppressed': 200,
+  })
+})
+
+const base32 = (bytes: Uint8Array): string => {
+  const alphabet = 'abcdefghijklmnopqrstuvwxyz234567'
+  return Array.from({ length: 39 }, (_, i) => alphabet[(bytes[i % bytes.length] as number) & 31]).join('')
+}
