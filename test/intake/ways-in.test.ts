@@ -1,0 +1,232 @@
+/** How bounces come in: LMTP, a Maildir, a pipe; with the processes that a person runs. */
+import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { createConnection } from 'node:net'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { SoftbounceClient } from '../../src/client/index.js'
+import { startDevServer } from '../../src/dev-server/index.js'
+import { deliveredTo, returnPathOf } from '../../src/intake/index.js'
+import { canonicalMessage, dayOf, sentId, signReturnPath } from '../../src/smtp/index.js'
+import { storeSent } from '../../src/store/index.js'
+import { report } from '../support/bounce-mails.js'
+import { temporaryFolder } from '../support/databases.js'
+import { type RealWorld, runCli, startRealWorld, type WorkerProcess } from '../support/real-time.js'
+import { eventually, MESSAGE } from '../support/skipping-time.js'
+
+const KEY = Buffer.alloc(32, 7)
+const returnPaths = { template: 'bounce+{token}@{domain}', keys: [KEY], validDays: 28 }
+let world: RealWorld
+const folder = temporaryFolder()
+beforeAll(async () => {
+  world = await startRealWorld({ RETURN_PATH_KEYS: KEY.toString('base64'), INTAKE_MAX_SIZE: '1', INTAKE_MAX_CONNECTIONS: '3' })
+})
+afterAll(async () => {
+  await world.close()
+  folder.remove()
+})
+
+let n = 0
+async function sent(to: RealWorld = world) {
+  n += 1
+  const messageId = `w${n}@example.com`
+  const recipient = `w${n}@example.org`
+  const id = sentId(messageId, recipient)
+  await storeSent(
+    to.database,
+    canonicalMessage(Buffer.from(MESSAGE)),
+    [{ id, messageId, recipient, envelopeRecipient: recipient, sender: 'shop@example.com', options: null }],
+    new Date(),
+  )
+  const returnPath = signReturnPath(returnPaths, { id, day: dayOf(new Date()), send: 0 }, 'shop@example.com')
+  return { messageId, recipient, returnPath, workflowId: SoftbounceClient.workflowId(recipient, messageId) }
+}
+const lmtpPort = (intake: WorkerProcess) => Number(/"lmtp":"127\.0\.0\.1:(\d+)"/.exec(intake.log())?.[1])
+
+/** Speaks LMTP: says the next line when the last one was answered, and gives back every reply. */
+function dialogue(target: number | string, commands: readonly (string | Buffer)[]): Promise<string[]> {
+  return new Promise((resolve, reject) => {
+    const socket = typeof target === 'number' ? createConnection(target, '127.0.0.1') : createConnection(target)
+    const left = [...commands]
+    let heard = ''
+    socket.on('data', (chunk) => {
+      heard += chunk.toString('latin1')
+      if (!/^\d{3} [^\r\n]*\r\n$/m.test(heard.slice(heard.lastIndexOf('\n', heard.length - 2) + 1))) return
+      const next = left.shift()
+      if (next !== undefined) socket.write(typeof next === 'string' ? `${next}\r\n` : Buffer.concat([next, Buffer.from('\r\n.\r\n')]))
+    })
+    socket.on('error', reject)
+    socket.on('close', () => resolve(heard.split('\r\n').filter((line) => /^\d{3} /.test(line))))
+  })
+}
+const deliver = (target: number | string, to: readonly string[], mail: Buffer) =>
+  dialogue(target, ['LHLO mail.example.com', 'MAIL FROM:<>', ...to.map((a) => `RCPT TO:<${a}>`), 'DATA', mail, 'QUIT'])
+
+describe('LMTP', () => {
+  let intake: WorkerProcess
+  beforeAll(async () => {
+    intake = await world.startIntake(['--lmtp', '127.0.0.1:0'])
+  })
+
+  test('there is a reply for each recipient, and 250 means that it is dealt with', async () => {
+    const one = await sent()
+    const replies = await deliver(lmtpPort(intake), [one.returnPath, 'nobody@example.com'], report({ recipient: one.recipient }))
+    expect(replies.slice(-3, -1)).toEqual(['250 2.0.0 retry started', '250 2.0.0 not believed'])
+    expect(await world.client.isOpen(one)).toBe(true)
+    const listed = await world.cli('bounces', '--json', '--limit', '2')
+    expect(
+      listed.stdout
+        .trim()
+        .split('\n')
+        .map((l) => JSON.parse(l).done),
+    ).toEqual(['not believed', 'retry started'])
+    expect((await world.cli('bounces', '--not-believed')).stdout).toContain('nobody@example.com')
+  })
+
+  test('a mail that is too large is refused, and the connection goes on', async () => {
+    const replies = await deliver(lmtpPort(intake), ['x@example.com'], Buffer.alloc(1_200_000, 'a\r\n'))
+    expect(replies).toContainEqual(expect.stringMatching(/^552 5\.3\.4 .*INTAKE_MAX_SIZE/))
+    expect(replies.at(-1)).toMatch(/^221/)
+  })
+
+  test('more connections than are allowed are asked to come later', async () => {
+    const sockets = Array.from({ length: 6 }, () => createConnection(lmtpPort(intake), '127.0.0.1'))
+    const banners = await Promise.all(sockets.map((s) => new Promise<string>((resolve) => s.once('data', (d) => resolve(d.toString())))))
+    for (const socket of sockets) socket.destroy()
+    expect(banners.filter((b) => b.startsWith('220'))).toHaveLength(3)
+    expect(banners.filter((b) => b.startsWith('421'))).toHaveLength(3)
+  })
+
+  test('a Unix socket; one that was left behind is taken over, one that is in use is not', async () => {
+    const path = join(folder.path, 'lmtp.sock')
+    writeFileSync(path, '')
+    const second = await world.startIntake(['--lmtp', `unix:${path}`])
+    const one = await sent()
+    expect((await deliver(path, [one.returnPath], report({ recipient: one.recipient }))).at(-2)).toBe('250 2.0.0 retry started')
+    const third = await world.cli('intake', '--lmtp', `unix:${path}`)
+    expect(third).toMatchObject({ status: 1, stderr: expect.stringContaining('another process listens') })
+    await second.stop()
+  })
+
+  test('told to stop, it ends what is under way and then itself', async () => {
+    const own = await world.startIntake(['--lmtp', '127.0.0.1:0'])
+    own.signal('SIGTERM')
+    expect(await own.ended).toBe(0)
+    expect(own.log()).toContain('the intake has stopped')
+  })
+})
+
+test('while Temporal is away it is 451 and 75, and the Maildir keeps its file', { timeout: 120_000 }, async () => {
+  const server = await startDevServer({})
+  const away = await startRealWorld({ RETURN_PATH_KEYS: KEY.toString('base64') }, undefined, server.address)
+  const maildir = join(folder.path, 'away')
+  for (const sub of ['new', 'cur', 'tmp']) mkdirSync(join(maildir, sub), { recursive: true })
+  const one = await sent(away)
+  const intake = await away.startIntake(['--lmtp', '127.0.0.1:0', '--maildir', maildir])
+  await server.stop()
+  const mail = Buffer.concat([
+    Buffer.from(`Delivered-To: ${one.returnPath}\r\nReceived: by mail.example.com\r\n`),
+    report({ recipient: one.recipient }),
+  ])
+  writeFileSync(join(maildir, 'new', '1.mail'), mail)
+  const [reply, piped] = await Promise.all([
+    deliver(lmtpPort(intake), [one.returnPath], mail),
+    runCli(folder.path, away.env, ['take', '--recipient', one.returnPath], mail.toString('latin1')),
+  ])
+  expect(reply.at(-2)).toMatch(/^451 4\.3\.0 /)
+  expect(piped).toMatchObject({ status: 75, stderr: expect.stringContaining('Temporal') })
+  await eventually(() => intake.log().includes('it stays where it is'), 60_000)
+  expect(readdirSync(join(maildir, 'new'))).toEqual(['1.mail'])
+  await away.close()
+})
+
+describe('a Maildir', () => {
+  test('a file leaves new/ only when it is dealt with, whatever it is', async () => {
+    const maildir = join(folder.path, 'Maildir')
+    for (const sub of ['new', 'cur', 'tmp']) mkdirSync(join(maildir, sub), { recursive: true })
+    const one = await sent()
+    const two = await sent()
+    const file = (of: typeof one) =>
+      Buffer.concat([
+        Buffer.from(
+          `Return-Path: <>\r\nX-Original-To: ${of.returnPath}\r\nDelivered-To: bounces@example.com\r\nReceived: by mail.example.com\r\n`,
+        ),
+        report({ recipient: of.recipient }),
+      ])
+    writeFileSync(join(maildir, 'new', '1.there'), file(one))
+    const intake = await world.startIntake(['--maildir', maildir])
+    await eventually(() => readdirSync(join(maildir, 'new')).length === 0)
+    expect(readdirSync(join(maildir, 'cur'))).toEqual(['1.there:2,S'])
+    expect(await world.client.isOpen(one)).toBe(true)
+    // delivered as mail systems do it: written in tmp/, moved to new/
+    for (const [name, content] of [
+      ['2.bounce', file(two)],
+      ['3.forged', report({ recipient: two.recipient })],
+      ['4.noise', Buffer.from([0, 1, 2, 255])],
+    ] as const) {
+      writeFileSync(join(maildir, 'tmp', name), content)
+      renameSync(join(maildir, 'tmp', name), join(maildir, 'new', name))
+    }
+    await eventually(() => readdirSync(join(maildir, 'new')).length === 0)
+    expect(await world.client.isOpen(two)).toBe(true)
+    expect(readFileSync(join(maildir, 'cur', '3.forged:2,S')).equals(report({ recipient: two.recipient }))).toBe(true)
+    await intake.stop()
+  })
+
+  test('a folder that is none is refused', async () => {
+    expect(await world.cli('intake', '--maildir', join(folder.path, 'nowhere'))).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('no Maildir'),
+    })
+  })
+
+  test('the envelope recipient is what the delivering system put on top; what stands below is anybody’s', () => {
+    const mail = Buffer.from(
+      'Return-Path: <>\nX-Original-To: a@example.com\nDelivered-To: b@example.com\nReceived: by x\nDelivered-To: evil@example.com\nTo: to@example.com\n\nDelivered-To: body@example.com\n',
+    )
+    expect(deliveredTo(mail)).toEqual(['a@example.com', 'b@example.com'])
+    expect(returnPathOf(mail)).toBe('')
+    expect(deliveredTo(Buffer.from('Subject: x\n\nDelivered-To: body@example.com\nReceived: x'))).toEqual([])
+    expect(returnPathOf(Buffer.from('Subject: x\n\n'))).toBeNull()
+  })
+})
+
+describe('a pipe', () => {
+  const take = (input: string, args: readonly string[] = [], env = {}) =>
+    runCli(folder.path, { ...world.env, ...env }, ['take', ...args], input)
+
+  test('takes the recipient from the option, the environment, or the fields of the delivery', async () => {
+    const mails = await Promise.all([sent(), sent(), sent()])
+    const texts = mails.map((one) => report({ recipient: one.recipient }).toString())
+    const [one, two, three] = mails as [(typeof mails)[0], (typeof mails)[0], (typeof mails)[0]]
+    expect(await take(texts[0] as string, ['--recipient', one.returnPath])).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining('retry started'),
+    })
+    expect(
+      await take(texts[1] as string, ['--json'], { ORIGINAL_RECIPIENT: two.returnPath, RECIPIENT: 'alias@example.com' }),
+    ).toMatchObject({ status: 0 })
+    expect(await take(`Delivered-To: ${three.returnPath}\r\nReceived: by mail.example.com\r\n${texts[2]}`)).toMatchObject({ status: 0 })
+    for (const each of mails) expect(await world.client.isOpen(each)).toBe(true)
+  })
+
+  test('what is not believed is dealt with; nothing at all, and too much, is bad data', async () => {
+    expect(await take(report({ recipient: 'x@example.org' }).toString(), ['--recipient', 'x@example.com', '--json'])).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining('"done":"not believed"'),
+    })
+    expect(await take('')).toMatchObject({ status: 65, stderr: expect.stringContaining('empty') })
+    expect(await take('x'.repeat(1_200_000), ['--recipient', 'x@example.com'])).toMatchObject({
+      status: 65,
+      stderr: expect.stringContaining('INTAKE_MAX_SIZE'),
+    })
+  })
+
+  test('settings that can believe nothing are said at once', async () => {
+    expect(await take('x', [], { RETURN_PATH_KEYS: '' })).toMatchObject({ status: 78, stderr: expect.stringContaining('RETURN_PATH_KEYS') })
+    expect(await take('x', [], { RETURN_PATH_KEYS: '', INTAKE_IS_TRUSTED: 'true' })).toMatchObject({
+      status: 78,
+      stderr: expect.stringContaining('OWN_SYSTEMS'),
+    })
+    expect(await world.cli('intake')).toMatchObject({ status: 2, stderr: expect.stringContaining('INTAKE_LISTEN') })
+  })
+})
