@@ -41,7 +41,7 @@ export async function readMail(outer: Mail): Promise<Notification | null> {
 
 /** Where a report gives no reply and hardly a status, the text beside it may say more of the same recipient. */
 function withItsText(notification: Notification, mail: Mail): Notification {
-  const poor = (r: ReportedRecipient) => quotedReply(r.diagnostic ?? '') === null && /^$|\.0\.0$/.test(r.status ?? '')
+  const poor = (r: ReportedRecipient) => quotedReply(r.diagnostic ?? '') === null && /^$|\.0\.0$|\.4\.7$/.test(r.status ?? '')
   if (!notification.recipients.some(poor)) return notification
   const told = TEXT_READERS.flatMap((reader) => reader(mail)?.recipients ?? [])
   return {

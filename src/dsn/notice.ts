@@ -57,8 +57,8 @@ const FIRST_HEADER = /^(?:received|return-path|x-originating-ip|dkim-signature|x
 export function noticeOf(mail: Mail): Notice {
   const text = mail.parts.find((p) => p.type === 'text/plain')?.text() ?? ''
   const all = text.split(/\r?\n/, MAX_LINES).map((line) => line.slice(0, MAX_LINE))
-  const at = originalAt(all)
-  const lines = all.slice(0, at)
+  const [end, at] = split(all)
+  const lines = all.slice(0, end)
   const embedded = embeddedOriginal(mail)
   const behind = mail.parts
     .filter((p) => p.type.startsWith('text/'))
@@ -78,20 +78,20 @@ export function noticeOf(mail: Mail): Notice {
   }
 }
 
-/** The index of the original's first line; that of the end where there is no original. */
-function originalAt(lines: readonly string[]): number {
+/** Where the notice ends, and where the original begins; both are the end where there is no original. */
+function split(lines: readonly string[]): readonly [number, number] {
   for (const [i, line] of lines.entries()) {
     const words = line
       .toLowerCase()
       .replace(/[^a-z]+/g, ' ')
       .trim()
-    const next = lines.slice(i + 1, i + 5).find((l) => /\w/.test(l))
-    if (SEPARATORS.has(words)) return i + 1 + lines.slice(i + 1, i + 5).findIndex((l) => l === next || next === undefined)
-    if (/original message|copy of|headers?\b/.test(words) && words.length < 100 && next !== undefined && HEADER.test(next))
-      return i + 1 + lines.slice(i + 1).indexOf(next)
-    if (FIRST_HEADER.test(line) && i > 0 && /^[\s-]{0,200}$/.test(lines[i - 1] as string)) return i
+    const offset = lines.slice(i + 1, i + 5).findIndex((l) => /\w/.test(l))
+    const next = offset < 0 ? undefined : lines[i + 1 + offset]
+    const announces = /original message|copy of|headers?\b/.test(words) && words.length < 100 && next !== undefined && HEADER.test(next)
+    if (SEPARATORS.has(words) || announces) return [i, i + 1 + Math.max(offset, 0)]
+    if (FIRST_HEADER.test(line) && i > 0 && /^[\s-]{0,200}$/.test(lines[i - 1] as string)) return [i, i]
   }
-  return lines.length
+  return [lines.length, lines.length]
 }
 
 /** Words that say that the sending system is still at it. */

@@ -102,7 +102,9 @@ function recipientOf(fields: Group, only: string | undefined): ReportedRecipient
   const recipient = final ?? original ?? only
   const diagnostic = typed(fields.get('diagnostic-code'))
   const status = readStatus(fields.get('status'), diagnostic, !/^(?:delayed|deferred)/i.test(fields.get('action') ?? ''))
-  const action = actionOf(fields.get('action'), status.status)
+  const said = actionOf(fields.get('action'), status.status)
+  // what has run out of time is tried no more, whatever it is called (RFC 3463 X.4.7; OpenSMTPD calls it delayed)
+  const action = said === 'delayed' && /^[45]\.4\.7$/.test(status.status ?? '') ? 'failed' : said
   if (recipient === undefined || action === null) return null
   const remoteMta = typed(fields.get('remote-mta'))
   const lastAttemptAt = timeOf(fields.get('last-attempt-date'))

@@ -46,7 +46,7 @@ export function readAddressedParagraphs(mail: Mail): Notification | null {
   for (const [i, line] of notice.lines.entries()) {
     const match = BRACKETED.exec(line) ?? BARE.exec(line)
     if (match === null || found.some((f) => f.recipient === match[1])) continue
-    const reason = joined([match[2] ?? '', ...paragraphBelow(notice.lines, i + 1)])
+    const reason = joined([match[2] ?? '', ...paragraphBelow(notice.lines, i + 1, (match[2] ?? '').trim() !== '')])
     found.push({ recipient: match[1] as string, reason })
     if (found.length === 1000) break
   }
@@ -54,12 +54,12 @@ export function readAddressedParagraphs(mail: Mail): Notification | null {
 }
 
 /** The lines up to the next empty one, or the next recipient; where none stand right below, those behind the empty line. */
-function paragraphBelow(lines: readonly string[], from: number): string[] {
+function paragraphBelow(lines: readonly string[], from: number, begun: boolean): string[] {
   const paragraph: string[] = []
   for (const line of lines.slice(from, from + 60)) {
     if (BRACKETED.test(line) || BARE.test(line)) break
     if (line.trim() === '') {
-      if (paragraph.length > 0) break
+      if (begun || paragraph.length > 0) break
     } else if (!LABEL.test(line)) paragraph.push(line)
   }
   return paragraph
