@@ -1,0 +1,314 @@
+/** Bounces without a report: each format in its own words. */
+import { expect, test } from 'vitest'
+import { readNotification } from '../../src/dsn/index.js'
+
+const ORIGINAL = [
+  'Return-Path: <news@example.com>',
+  'Received: by mail.example.com; Tue, 24 Nov 2026 08:00:00 +0000',
+  'Message-ID: <m7@example.com>',
+  'To: ann@example.org',
+  'Subject: Hello',
+  '',
+  'Hello',
+]
+const mail = (body: readonly string[], head: readonly string[] = []) =>
+  Buffer.from(
+    [
+      'From: Mail Delivery System <MAILER-DAEMON@mx.example.net>',
+      'Subject: failure notice',
+      'Date: Tue, 24 Nov 2026 09:00:00 +0000',
+      ...head,
+      '',
+      ...body,
+    ].join('\r\n'),
+  )
+const whole = { messageId: 'm7@example.com', sender: 'news@example.com', returned: 'headers' }
+
+test.each<[string, Buffer, object[], object]>([
+  [
+    'qmail, a reply',
+    mail([
+      'Hi. This is the qmail-send program at mx.example.net.',
+      "I'm afraid I wasn't able to deliver your message to the following addresses.",
+      '',
+      '<ann@example.org>:',
+      '192.0.2.7 does not like recipient.',
+      'Remote host said: 421 4.3.2 Not now',
+      'Giving up on 192.0.2.7.',
+      '',
+      '<bob@example.org>:',
+      'Sorry, no mailbox here by that name. (#5.1.1)',
+      '',
+      '--- Below this line is a copy of the message.',
+      '',
+      ...ORIGINAL,
+    ]),
+    [
+      { recipient: 'ann@example.org', action: 'failed', status: '4.3.2', statusFrom: 'enhanced code', replyCode: 421 },
+      { recipient: 'bob@example.org', status: '5.1.1', statusFrom: 'enhanced code' },
+    ],
+    { ...whole, reportingMta: 'mx.example.net' },
+  ],
+  [
+    'Postfix without its report, folded',
+    mail([
+      'This is the mail system at host mx.example.net.',
+      '',
+      "I'm sorry to have to inform you that your message could not",
+      'be delivered to one or more recipients.',
+      '',
+      '<ann@example.org>: host mx1.example.org[192.0.2.1] said: 450 4.2.1',
+      '    <ann@example.org>: mailbox busy (in reply to RCPT TO command)',
+      '',
+    ]),
+    [
+      {
+        recipient: 'ann@example.org',
+        status: '4.2.1',
+        replyCode: 450,
+        remoteMta: 'mx1.example.org',
+        diagnostic: 'host mx1.example.org[192.0.2.1] said: 450 4.2.1 <ann@example.org>: mailbox busy (in reply to RCPT TO command)',
+      },
+    ],
+    { returned: 'none' },
+  ],
+  [
+    'Exim, several recipients, one forwarded',
+    mail([
+      'This message was created automatically by mail delivery software.',
+      '',
+      'A message that you sent could not be delivered to one or more of its',
+      'recipients. This is a permanent error. The following address(es) failed:',
+      '',
+      '  ann@example.org',
+      '    SMTP error from remote mail server after RCPT TO:<ann@example.org>:',
+      '    host mx1.example.org [192.0.2.1]: 550 5.1.1 <ann@example.org>... User Unknown',
+      '  target@elsewhere.example',
+      '    (generated from bob@example.org)',
+      '    retry timeout exceeded',
+      '',
+      '------ This is a copy of the message, including all the headers. ------',
+      '',
+      ...ORIGINAL,
+    ]),
+    [
+      { recipient: 'ann@example.org', status: '5.1.1', replyCode: 550, remoteMta: 'mx1.example.org' },
+      { recipient: 'target@elsewhere.example', originalRecipient: 'bob@example.org', status: '5.4.7', statusFrom: 'text' },
+    ],
+    whole,
+  ],
+  [
+    'Exim, still trying',
+    mail([
+      'This message was created automatically by mail delivery software.',
+      'A message that you sent has not yet been delivered to one or more of its',
+      'recipients after more than 24 hours on the queue on mx.example.net.',
+      '',
+      'The address to which the message has not yet been delivered is:',
+      '',
+      '  ann@example.org',
+      '    Delay reason: connection timed out',
+      '',
+      'No action is required on your part. Delivery attempts will continue for',
+      'some time.',
+    ]),
+    [{ recipient: 'ann@example.org', action: 'delayed', status: '4.4.1', statusFrom: 'text' }],
+    {},
+  ],
+  [
+    'Gmail',
+    mail(
+      [
+        'Delivery to the following recipient failed permanently:',
+        '',
+        '     ann@example.org',
+        '',
+        'Technical details of permanent failure: ',
+        'Google tried to deliver your message, but it was rejected by the server for the recipient domain example.org by mx.example.org. [192.0.2.1].',
+        '',
+        'The error that the other server returned was:',
+        '421 4.3.2 System not accepting network messages',
+        '',
+        '----- Original message -----',
+        '',
+        ...ORIGINAL,
+      ],
+      ['X-Failed-Recipients: ann@example.org'],
+    ),
+    [{ recipient: 'ann@example.org', status: '4.3.2', replyCode: 421 }],
+    whole,
+  ],
+  [
+    'Sendmail’s transcript',
+    mail([
+      'The original message was received at Tue, 24 Nov 2026 08:00:00 GMT',
+      '',
+      '   ----- The following addresses had permanent fatal errors -----',
+      '<ann@example.org>',
+      '    (reason: 550 5.1.1 <ann@example.org>... User unknown)',
+      '',
+      '   ----- Transcript of session follows -----',
+      '... while talking to mx.example.org.:',
+      '>>> DATA',
+      '<<< 550 5.1.1 <ann@example.org>... User unknown',
+      '550 5.1.1 <ann@example.org>... User unknown',
+    ]),
+    [{ recipient: 'ann@example.org', status: '5.1.1', replyCode: 550, diagnostic: '550 5.1.1 <ann@example.org>... User unknown' }],
+    {},
+  ],
+  [
+    'Sendmail before version 8',
+    mail([
+      '   ----- Transcript of session follows -----',
+      'While talking to mx.example.org:',
+      '>>> RCPT To:<ann@example.org>',
+      '<<< 421 not now',
+      '421 <ann@example.org>... Deferred',
+      '',
+      '   ----- Unsent message follows -----',
+      ...ORIGINAL,
+    ]),
+    [{ recipient: 'ann@example.org', status: '4.3.2', statusFrom: 'basic code', replyCode: 421, remoteMta: 'mx.example.org' }],
+    whole,
+  ],
+  [
+    'DragonFly',
+    mail([
+      'This is the DragonFly Mail Agent v0.13 at mx.example.net.',
+      '',
+      'There was an error delivering your mail to <ann@example.org>.',
+      '',
+      'mx.example.org [192.0.2.1] did not like our RCPT TO:',
+      '452 4.3.2 Connection rate limit exceeded',
+      '',
+      'Message headers follow.',
+      '',
+      ...ORIGINAL,
+    ]),
+    [{ recipient: 'ann@example.org', status: '4.3.2', replyCode: 452 }],
+    { ...whole, reportingMta: 'mx.example.net' },
+  ],
+  [
+    'Exchange',
+    mail([
+      'Your message',
+      '',
+      '  To:      ann@example.org',
+      '  Subject: Hello',
+      '',
+      'did not reach the following recipient(s):',
+      '',
+      'ann@example.org on Tue, 24 Nov 2026 08:00:00 -0000',
+      '    The recipient name is not recognized',
+      '    MSEXCH:IMS:EXAMPLE:ORG 0 (000C05A6) Unknown Recipient',
+    ]),
+    [{ recipient: 'ann@example.org', status: '5.1.1', statusFrom: 'text' }],
+    {},
+  ],
+  [
+    'the fields of a report in the text',
+    mail([
+      'An error occurred while trying to deliver the mail to the following recipients:',
+      'ann@example.org',
+      '',
+      'Reporting-MTA: dns; mx.example.net',
+      '',
+      'Action: failed',
+      'Final-Recipient: rfc822; ann@example.org',
+      'Diagnostic-Code: smtp; 421 4.3.2 Not now',
+      'Status: 4.3.2',
+    ]),
+    [{ recipient: 'ann@example.org', status: '4.3.2', statusFrom: 'field' }],
+    { reportingMta: 'mx.example.net' },
+  ],
+  [
+    'a report that somebody forwarded',
+    mail([
+      'Look at this.',
+      '',
+      '> Final-Recipient: RFC822; ann@example.org',
+      '> Action: failed',
+      '> Status: 5.1.1',
+      '> Diagnostic-Code: SMTP; 550 5.1.1 no',
+    ]),
+    [{ recipient: 'ann@example.org', status: '5.1.1' }],
+    {},
+  ],
+])('%s', async (_, bytes, recipients, more) => {
+  const read = await readNotification(bytes)
+  expect(read).toMatchObject({ kind: 'bounce', ...more })
+  expect(read?.recipients).toHaveLength(recipients.length)
+  expect(read?.recipients).toMatchObject(recipients)
+})
+
+test.each([
+  [
+    'a letter',
+    mail(['Dear shop, the address ann@example.org could not be found in your system.'], [])
+      .toString()
+      .replace('MAILER-DAEMON@mx.example.net', 'ann@example.org')
+      .replace('failure notice', 'question'),
+  ],
+  ['a list of addresses', 'From: a@example.org\r\nSubject: new people\r\n\r\nann@example.org\r\nbob@example.org\r\n'],
+  [
+    'a verification that succeeded',
+    mail([
+      'This is the mail system at host mx.example.net.',
+      '',
+      'Enclosed is the mail delivery report that you requested.',
+      '',
+      '<ann@example.org>: delivery via mx.example.org[192.0.2.1]:25: 250 2.1.5 Ok',
+    ]).toString(),
+  ],
+])('%s is no bounce', async (_, text) => {
+  expect((await readNotification(Buffer.from(text)))?.recipients ?? []).toEqual([])
+})
+
+test('an automatic answer is told from a bounce', async () => {
+  for (const head of ['Auto-Submitted: auto-replied', 'X-Autoreply: yes', 'Precedence: auto_reply'])
+    expect(
+      await readNotification(Buffer.from(`From: Ann <ann@example.org>\r\n${head}\r\nSubject: away\r\n\r\nI am away; ask bob@example.org.`)),
+    ).toMatchObject({ kind: 'automatic answer', recipients: [] })
+  // Postfix marks its bounces so, too (RFC 3834 3.1.7)
+  expect(
+    await readNotification(
+      mail(
+        ['This is the mail system at host x.', '<ann@example.org>: 550 5.1.1 no', 'could not be delivered'],
+        ['Auto-Submitted: auto-replied'],
+      ),
+    ),
+  ).toMatchObject({ kind: 'bounce' })
+})
+
+test('the more specific of field and reply counts, and both are kept', async () => {
+  const fields = async (status: string, code: string) => {
+    const text = [
+      'Reporting-MTA: dns; mx',
+      '',
+      'Final-Recipient: rfc822; ann@example.org',
+      'Action: failed',
+      `Status: ${status}`,
+      `Diagnostic-Code: smtp; ${code}`,
+    ]
+    return (await readNotification(mail(text)))?.recipients[0]
+  }
+  expect(await fields('5.0.0', '421 4.3.2 System not accepting network messages')).toMatchObject({
+    status: '4.3.2',
+    statusFrom: 'enhanced code',
+    statusField: '5.0.0',
+    replyCode: 421,
+  })
+  expect(await fields('4.4.1', '421 4.3.2 x')).toMatchObject({ status: '4.4.1', statusFrom: 'field' })
+  expect(await fields('4.4.7', '554 4.4.7 Message expired.<421 4.4.2 Connection timed out>')).toMatchObject({
+    status: '4.4.2',
+    statusFrom: 'enhanced code',
+  })
+  expect(await fields('4.3.2', '550 5.3.2 gone')).toMatchObject({ status: '5.3.2', statusFrom: 'enhanced code' })
+  expect(await fields('4.0.0', '453 System not accepting network messages')).toMatchObject({ status: '4.3.2', statusFrom: 'basic code' })
+  expect(await fields('5.2.1 (disabled)', '550 no such user')).toMatchObject({
+    status: '5.2.1',
+    statusFrom: 'field',
+    statusField: '5.2.1 (disabled)',
+  })
+  expect(await fields('5.0.0', '550 host [192.0.2.1] says 5.7.25.1 no')).toMatchObject({ status: '5.0.0', replyCode: 550 })
+})
