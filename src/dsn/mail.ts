@@ -66,6 +66,7 @@ const MAX_PARTS = 1000
 const MAX_TEXT_BYTES = 1024 * 1024
 /** So many carriage returns in a row are no line end of anybody, and cost the splitter quadratic time. */
 const CR_RUN = Buffer.alloc(256, 0x0d)
+const LONG_ENCODING = /^content-transfer-encoding:(?:[^\n]|\n[ \t]){1000}/im
 
 /**
  * Takes a mail apart.
@@ -76,6 +77,8 @@ export async function takeApart(mail: Uint8Array): Promise<Mail> {
   if (bytes.length > MAX_MAIL_BYTES)
     throw new UnreadableMail(`it has ${bytes.length} bytes; mails of up to ${MAX_MAIL_BYTES} bytes are read`)
   if (bytes.includes(CR_RUN)) throw new UnreadableMail('it has more than 255 carriage returns in a row')
+  if (LONG_ENCODING.test(bytes.toString('latin1')))
+    throw new UnreadableMail('it has a Content-Transfer-Encoding of more than 1,000 characters')
   // line ends of one carriage return each, as old Macs had them
   const lines = bytes.includes(0x0a) ? bytes : Buffer.from(bytes.toString('latin1').replaceAll('\r', '\n'), 'latin1')
   const nodes: { node: Node; chunks: Buffer[] }[] = []
@@ -111,14 +114,17 @@ function split(bytes: Buffer): AsyncIterable<Node | BodyChunk> {
 }
 
 function partOf(node: Node, raw: Buffer): Part {
-  const content = decoded(raw, node.encoding)
+  let content: Buffer | undefined
   let text: string | undefined
   return {
     type: node.multipart === false ? node.contentType || 'text/plain' : 'text/plain',
     fields: new Fields(node.headers.getList()),
-    content,
+    get content() {
+      content ??= decoded(raw, node.encoding)
+      return content
+    },
     text: () => {
-      text ??= inCharset(content.subarray(0, MAX_TEXT_BYTES), node.charset)
+      text ??= inCharset(decoded(raw.subarray(0, MAX_TEXT_BYTES), node.encoding), node.charset)
       return text
     },
   }

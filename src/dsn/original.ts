@@ -46,19 +46,24 @@ function saidBy(fields: Fields): Omit<Returned, 'returned'> {
   }
 }
 
-const bare = (value: string | undefined): string | undefined => {
+/** What stands in the first angle brackets, or the value without them; undefined where that can be no Message-ID and no address. */
+export function bare(value: string | undefined): string | undefined {
   const text = value === undefined ? '' : (/<([^<>\s]{1,998})>/.exec(value)?.[1] ?? value.trim())
-  return text === '' || /\s/.test(text) || text.length > 998 ? undefined : text
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are exactly what is refused
+  return /^[^\s<>\u0000-\u001f\u007f-\u009f]{1,998}$/.test(text) ? text : undefined
 }
 
 /** The addresses in a text. Not a parser of address lists: what looks like an address counts, at most a thousand. */
 export function addressesIn(text: string): string[] {
-  const found: string[] = []
-  for (const [address] of text.slice(0, 64 * 1024).matchAll(/[^\s<>()[\]:;,"'\\@]{1,64}@[^\s<>()[\]:;,"'\\@]{1,255}/g)) {
-    found.push(address.replace(/\.$/, ''))
-    if (found.length === 1000) break
-  }
-  return found
+  return text
+    .slice(0, 64 * 1024)
+    .split(/[\s<>()[\]:;,"'\\]/)
+    .filter((word) => {
+      const at = word.indexOf('@')
+      return at > 0 && at <= 64 && at === word.lastIndexOf('@') && word.length > at + 1 && word.length <= 320
+    })
+    .map((address) => (address.endsWith('.') ? address.slice(0, -1) : address))
+    .slice(0, 1000)
 }
 
 /**

@@ -1,7 +1,7 @@
 /** The fields of a delivery report (RFC 3464 sections 2.2 and 2.3), wherever they stand. */
 import type { Mail } from './mail.js'
 import type { Action, Notification, ReportedRecipient } from './notification.js'
-import type { Returned } from './original.js'
+import { bare, type Returned } from './original.js'
 import { readStatus } from './status.js'
 
 export type Group = ReadonlyMap<string, string>
@@ -70,7 +70,7 @@ export function notificationOf(mail: Mail, groups: readonly Group[], original: R
 /** The original's fields where its part was not told apart from the report: its boundary is another. */
 function belowTheReport(groups: readonly Group[]): Pick<Notification, 'messageId' | 'sender'> {
   const group = groups.findLast((g) => g.has('message-id'))
-  const messageId = /<([^<>\s]{1,998})>/.exec(group?.get('message-id') ?? '')?.[1]
+  const messageId = bare(group?.get('message-id'))
   const sender = addressOf(group?.get('return-path'))
   return { ...(messageId === undefined ? {} : { messageId }), ...(sender === undefined ? {} : { sender }) }
 }
@@ -79,8 +79,8 @@ function belowTheReport(groups: readonly Group[]): Pick<Notification, 'messageId
 export function addressesOf(list: string): string[] {
   return list
     .split(',', 1001)
-    .map((a) => a.trim())
-    .filter((a) => a.includes('@'))
+    .map(addressOf)
+    .filter((a) => a !== undefined && !/\s/.test(a)) as string[]
 }
 
 const ACTIONS: readonly Action[] = ['failed', 'delayed', 'delivered', 'relayed', 'expanded']

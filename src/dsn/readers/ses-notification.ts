@@ -4,6 +4,7 @@
  */
 import type { Mail } from '../mail.js'
 import type { Notification, ReportedRecipient } from '../notification.js'
+import { bare } from '../original.js'
 import { timeOf } from '../report-fields.js'
 import { readStatus } from '../status.js'
 
@@ -22,7 +23,7 @@ export function readSesNotification(mail: Mail): Notification | null {
   const recipients = type === 'Bounce' ? about.bouncedRecipients : about.complainedRecipients
   const date = timeOf(string(about.timestamp))
   const sender = string(original.source)
-  const messageId = /<?([^<>\s]{1,998})>?/.exec(string(fieldsOf(original.commonHeaders).messageId) ?? '')?.[1]
+  const messageId = bare(string(fieldsOf(original.commonHeaders).messageId))
   const reportingMta = string(about.reportingMTA)?.replace(/^\s*\w{1,10}\s*;\s*/, '')
   return {
     kind: type === 'Bounce' ? 'bounce' : 'complaint',

@@ -21,10 +21,11 @@ const SAID = /^\s{0,8}(?:>>>|sent <<<|in:)\s{1,4}(.*)$/i
 const HEARD = /^\s{0,8}(?:<<<|received >>>|out:)\s{1,4}(.*)$/i
 const RCPT = new RegExp(`^rcpt to:\\s{0,3}<(${ADDRESS})>`, 'i')
 /** `550 <ann@example.org>... User unknown`, the summary for one recipient. */
-const SUMMARY = new RegExp(`^(?:[45]\\d\\d)[ -](?:[45]\\.\\d{1,3}\\.\\d{1,3} )?<?(${ADDRESS})>?\\.\\.\\. ?(.*)$`)
+const SUMMARY = new RegExp(`^[45]\\d\\d[ -](?:[45]\\.\\d{1,3}\\.\\d{1,3} )?<?(${ADDRESS})>?$`)
+const DOTS = '...'
 /** A recipient in the list above the transcript, perhaps with `(reason: …)` below. */
 const LISTED = new RegExp(`^\\s{0,8}(?:>>> )?(?:Recipient: )?(?:<(${ADDRESS})>|(${ADDRESS})(?: <${ADDRESS}>)?)\\s{0,4}$`)
-const REASON = /^\s{1,8}\(reason: (.*?)\)?\s*$/
+const REASON = /^\s{1,8}\(reason: (.*)$/
 const REPLY = /^[45]\d\d[ -]/
 
 /** Reads a notice with a transcript; null where it is none. */
@@ -79,7 +80,8 @@ class Transcript {
       this.#explain(heard)
       return
     }
-    const summary = SUMMARY.exec(line.trim())
+    const dots = line.indexOf(DOTS)
+    const summary = dots < 0 ? null : SUMMARY.exec(line.slice(0, dots).trim())
     if (summary !== null) {
       const key = this.#add(summary[1] as string, '')
       const entry = this.#found.get(key)
@@ -87,9 +89,9 @@ class Transcript {
       this.#heard = ''
       return
     }
-    const reason = REASON.exec(line)?.[1]
+    const reason = REASON.exec(line)?.[1]?.trimEnd()
     if (reason !== undefined) {
-      this.#explain(reason)
+      this.#explain(reason.endsWith(')') ? reason.slice(0, -1) : reason)
       return
     }
     const listed = LISTED.exec(line)

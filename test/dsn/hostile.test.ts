@@ -1,0 +1,32 @@
+/** Whatever comes, the reader gives an answer, in bounded time and memory; `npm run fuzz` does the same with more mails and prints figures. */
+import { execFileSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+import { readNotification, UnreadableMail } from '../../src/dsn/index.js'
+import { problemOf } from '../fuzz/check.mjs'
+import { hostileMail, random } from '../fuzz/mails.mjs'
+
+const inCi = process.env.CI === 'true'
+const RUNS = inCi ? 10_000 : 2000
+
+test(`${RUNS} hostile mails: no crash, no hang, no nonsense`, { timeout: 120_000 }, async () => {
+  const r = random(7)
+  const bad: string[] = []
+  for (let i = 0; i < RUNS; i += 1) {
+    const mail = hostileMail(r)
+    const problem = await problemOf(mail, readNotification, UnreadableMail)
+    if (problem !== null) bad.push(`mail ${i}: ${problem}`)
+  }
+  expect(bad).toEqual([])
+})
+
+// in a process of its own, with little memory: what is not bounded ends it
+test.skipIf(!inCi)('the large ones, in 512 MiB (in CI only: they take half a minute)', { timeout: 240_000 }, () => {
+  const script = fileURLToPath(new URL('../../scripts/fuzz.mjs', import.meta.url))
+  const out = execFileSync(process.execPath, ['--expose-gc', '--max-old-space-size=512', script, '--runs', '1', '--seed', '1', '--large'], {
+    encoding: 'utf8',
+  })
+  const rows = out.trim().split('\n').slice(1)
+  expect(rows.length).toBeGreaterThan(15)
+  for (const row of rows) expect(row).toMatch(/ MiB +\d+ ms +\d+ MiB$/)
+})

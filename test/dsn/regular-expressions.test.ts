@@ -1,0 +1,55 @@
+/** No regular expression that strangers' bytes meet backtracks beyond a line's length: checked by recheck, pattern by pattern. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { tokenizer, tokTypes } from 'acorn'
+import { checkSync } from 'recheck'
+import { expect, test } from 'vitest'
+
+const dist = fileURLToPath(new URL('../../dist/', import.meta.url))
+/** What strangers' bytes pass through; what is loaded with it from elsewhere is not ours to change. */
+const FOLDERS = ['dsn', 'bounce', 'intake']
+
+/** The literals in the built files, and what is made by `new RegExp` when they are loaded. */
+async function patterns(): Promise<Map<string, string>> {
+  const found = new Map<string, string>()
+  const Original = RegExp
+  class Heard extends Original {
+    constructor(pattern: string | RegExp, flags?: string) {
+      super(pattern, flags)
+      found.set(`/${this.source}/${this.flags}`, 'new RegExp')
+    }
+  }
+  for (const folder of FOLDERS)
+    for (const name of readdirSync(join(dist, folder), { recursive: true }) as string[]) {
+      if (!name.endsWith('.js')) continue
+      const path = join(dist, folder, name)
+      for (const token of tokenizer(readFileSync(path, 'utf8'), { ecmaVersion: 'latest', sourceType: 'module' })) {
+        if (token.type !== tokTypes.regexp) continue
+        const { pattern, flags } = (token as unknown as { value: { pattern: string; flags: string } }).value
+        found.set(`/${pattern}/${flags}`, `${folder}/${name}`)
+      }
+      if (folder !== 'dsn') continue
+      globalThis.RegExp = Heard as unknown as RegExpConstructor
+      try {
+        await import(/* @vite-ignore */ `${path}?heard`)
+      } finally {
+        globalThis.RegExp = Original
+      }
+    }
+  return found
+}
+
+// recheck takes half a minute
+test.skipIf(process.env.CI !== 'true')('no pattern backtracks (in CI only)', { timeout: 240_000 }, async () => {
+  const all = await patterns()
+  expect(all.size).toBeGreaterThan(60)
+  const bad: string[] = []
+  for (const [text, where] of all) {
+    const end = text.lastIndexOf('/')
+    const result = checkSync(text.slice(1, end), text.slice(end + 1), { timeout: 10_000 })
+    if (result.status !== 'safe')
+      bad.push(`${where}: ${text} is ${result.status}${result.status === 'vulnerable' ? `: ${result.complexity.summary}` : ''}`)
+  }
+  expect(bad).toEqual([])
+})

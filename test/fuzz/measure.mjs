@@ -1,0 +1,15 @@
+// Time, and the memory beyond what was there before, of one step.
+export async function takeHeapUsage(step) {
+  globalThis.gc?.()
+  const before = process.memoryUsage().rss
+  let most = before
+  const timer = setInterval(() => {
+    most = Math.max(most, process.memoryUsage().rss)
+  }, 5)
+  const began = performance.now()
+  const value = await step()
+  const ms = performance.now() - began
+  clearInterval(timer)
+  most = Math.max(most, process.memoryUsage().rss)
+  return { ms, heapMb: (most - before) / 1048576, value }
+}
