@@ -1,7 +1,8 @@
 // Benches: npm run bench [-- NAME…]. Figures of one run; compare only those of the same run.
 import { filter } from './filter.mjs'
+import { reading } from './reading.mjs'
 
-const BENCHES = { filter }
+const BENCHES = { filter, reading }
 const names = process.argv.slice(2)
 const unknown = names.filter((name) => !(name in BENCHES))
 if (unknown.length > 0) {

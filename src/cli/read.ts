@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { type Notification, type ReportedRecipient, readNotification } from '../dsn/index.js'
-import { mailsOf } from './mail-files.js'
+import { mailsOf, type NamedMail } from './mail-files.js'
 import { CommandFailed, json, line, printable } from './output.js'
 
 export function addRead(program: Command): void {
@@ -18,11 +18,11 @@ export function addRead(program: Command): void {
       for (const path of paths) {
         const report = new Report(options.json === true)
         try {
-          for await (const { file, number, mail } of mailsOf(path)) {
+          for await (const { file, number, read } of ahead(mailsOf(path))) {
             const where = number === undefined ? file : `${file}#${number}`
             report.begin(file)
             try {
-              report.add(await readNotification(mail), where, number)
+              report.add(await read, where, number)
             } catch (error) {
               complain(where, error)
             }
@@ -34,6 +34,22 @@ export function addRead(program: Command): void {
       }
       if (failures > 0) throw new CommandFailed(`${failures} could not be read`)
     })
+}
+
+/** How many mails are being read while the first of them is waited for. */
+const AT_ONCE = 32
+
+/** Reads ahead, and gives the answers in order. */
+async function* ahead(mails: AsyncIterable<NamedMail>) {
+  const waiting: (Omit<NamedMail, 'mail'> & { read: Promise<Notification | null> })[] = []
+  for await (const { mail, ...named } of mails) {
+    const read = readNotification(mail)
+    // whoever waits for it hears of it
+    read.catch(() => {})
+    waiting.push({ ...named, read })
+    if (waiting.length >= AT_ONCE) yield waiting.shift() as (typeof waiting)[number]
+  }
+  yield* waiting
 }
 
 /** Prints what was read: as text at once, as JSON one object for each file. */

@@ -7,29 +7,25 @@ import { type BodyChunk, Headers, type Node, Splitter } from 'mailsplit'
 
 /** Fields of a head by their names in lower case. */
 export class Fields {
-  readonly #values = new Map<string, string[]>()
+  readonly #lines: readonly { readonly key: string; readonly line: string }[]
 
-  constructor(lines: Iterable<{ readonly key: string; readonly line: string }>) {
-    for (const { key, line } of lines) {
-      const value = unfolded(line.slice(line.indexOf(':') + 1))
-      const values = this.#values.get(key)
-      if (values === undefined) this.#values.set(key, [value])
-      else values.push(value)
-    }
+  constructor(lines: readonly { readonly key: string; readonly line: string }[]) {
+    this.#lines = lines
   }
 
   /** The first field of that name, unfolded. */
   first(name: string): string | undefined {
-    return this.#values.get(name)?.[0]
+    const found = this.#lines.find(({ key }) => key === name)
+    return found === undefined ? undefined : unfolded(found.line)
   }
 
   /** Every field of that name, unfolded, from the top. */
   all(name: string): readonly string[] {
-    return this.#values.get(name) ?? []
+    return this.#lines.filter(({ key }) => key === name).map(({ line }) => unfolded(line))
   }
 
   get size(): number {
-    return this.#values.size
+    return this.#lines.length
   }
 }
 
@@ -82,19 +78,20 @@ export async function takeApart(mail: Uint8Array): Promise<Mail> {
   // line ends of one carriage return each, as old Macs had them
   const lines = bytes.includes(0x0a) ? bytes : Buffer.from(bytes.toString('latin1').replaceAll('\r', '\n'), 'latin1')
   const nodes: { node: Node; chunks: Buffer[] }[] = []
-  let current = ''
+  // of a mail that is no multipart the splitter needs the head alone: all that follows is its body
+  const bodyAt = /^content-type:\s*multipart\//im.test(lines.toString('latin1', 0, Math.max(headEnd(lines), 0))) ? -1 : headEnd(lines)
   try {
-    for await (const item of split(lines)) {
+    await split(bodyAt < 0 ? lines : lines.subarray(0, bodyAt), (item) => {
       if (item.type === 'node') nodes.push({ node: item, chunks: [] })
       // what stands in a multipart, beside its parts, comes as `data`
       else if (item.value !== undefined && (item.type === 'body' || nodes.length === 1))
-        nodes.find((n) => n.node === item.node)?.chunks.push(item.value)
-      current = item.type
-    }
+        nodes.findLast((n) => n.node === item.node)?.chunks.push(item.value)
+    })
   } catch (error) {
     // what was read of a mail with too many parts is as good as a report with parts missing
-    if (nodes.length === 0) throw new UnreadableMail(`it cannot be taken apart (${(error as Error).message}; after a ${current || 'head'})`)
+    if (nodes.length === 0) throw new UnreadableMail(`it cannot be taken apart (${(error as Error).message})`)
   }
+  if (bodyAt >= 0 && bodyAt < lines.length) nodes[0]?.chunks.push(lines.subarray(bodyAt))
   const root = nodes[0]?.node
   if (root === undefined) throw new UnreadableMail('it has no head')
   return {
@@ -107,18 +104,24 @@ export async function takeApart(mail: Uint8Array): Promise<Mail> {
   }
 }
 
-function split(bytes: Buffer): AsyncIterable<Node | BodyChunk> {
+function split(bytes: Buffer, each: (item: Node | BodyChunk) => void): Promise<void> {
   const splitter = new Splitter({ ignoreEmbedded: true, maxHeadSize: MAX_HEAD_BYTES, maxChildNodes: MAX_PARTS })
-  splitter.end(bytes)
-  return splitter
+  return new Promise((resolve, reject) => {
+    splitter.on('data', each).once('end', resolve).once('error', reject)
+    splitter.end(bytes)
+  })
 }
 
 function partOf(node: Node, raw: Buffer): Part {
+  let fields: Fields | undefined
   let content: Buffer | undefined
   let text: string | undefined
   return {
     type: node.multipart === false ? node.contentType || 'text/plain' : 'text/plain',
-    fields: new Fields(node.headers.getList()),
+    get fields() {
+      fields ??= new Fields(node.headers.getList())
+      return fields
+    },
     get content() {
       content ??= decoded(raw, node.encoding)
       return content
@@ -159,11 +162,22 @@ export function inCharset(content: Uint8Array, charset: string | false): string 
 export function headOf(message: Uint8Array): Fields {
   const bytes = Buffer.from(message.buffer, message.byteOffset, Math.min(message.byteLength, MAX_HEAD_BYTES))
   if (bytes.includes(CR_RUN)) return new Fields([])
-  const ends = [bytes.indexOf('\n\n'), bytes.indexOf('\n\r\n')].filter((at) => at >= 0)
-  return new Fields(new Headers(ends.length === 0 ? bytes : bytes.subarray(0, Math.min(...ends) + 1)).getList())
+  const end = headEnd(bytes)
+  return new Fields(new Headers(end < 0 ? bytes : bytes.subarray(0, end)).getList())
 }
 
-function unfolded(value: string): string {
-  const text = value.split(/\r?\n/).join(' ')
+/** Where the body begins, behind the first empty line; -1 where there is none within the longest head. */
+function headEnd(bytes: Buffer): number {
+  const head = bytes.subarray(0, MAX_HEAD_BYTES)
+  const bare = head.indexOf('\n\n')
+  const full = head.indexOf('\n\r\n')
+  if (full >= 0 && (bare < 0 || full < bare)) return full + 3
+  return bare < 0 ? -1 : bare + 2
+}
+
+/** What stands behind the colon, unfolded. */
+function unfolded(line: string): string {
+  const folded = line.slice(line.indexOf(':') + 1)
+  const text = folded.includes('\n') ? folded.split(/\r?\n/).join(' ') : folded
   return (/[^\x20-\x7e\t]/.test(text) ? inCharset(Buffer.from(text, 'latin1'), false) : text).trim()
 }

@@ -51,36 +51,55 @@ const SEPARATORS = new Set([
 
 const HEADER =
   /^[ >]{0,4}(?:from|to|date|subject|message-id|received|return-path|mime-version|delivered-to|dkim-signature|x-[a-z0-9-]{1,40}|content-type|arc-[a-z-]{1,30}|domainkey-signature|sender|reply-to)\s{0,3}:/i
+/** A word of every line that announces the original. */
+const ANNOUNCING = /original|copy|header|message|bounce/i
 const FIRST_HEADER = /^(?:received|return-path|x-originating-ip|dkim-signature|x-google-[a-z-]{1,30})\s{0,3}:/i
 
-/** Splits the text of a mail into notice and original. */
+const notices = new WeakMap<Mail, Notice>()
+
+/** Splits the text of a mail into notice and original; once for all readers. */
 export function noticeOf(mail: Mail): Notice {
+  const known = notices.get(mail)
+  if (known !== undefined) return known
+  const notice = splitNotice(mail)
+  notices.set(mail, notice)
+  return notice
+}
+
+function splitNotice(mail: Mail): Notice {
   const text = mail.parts.find((p) => p.type === 'text/plain')?.text() ?? ''
-  const all = text.split(/\r?\n/, MAX_LINES).map((line) => line.slice(0, MAX_LINE))
+  const all = text.split(/\r?\n/, MAX_LINES).map((line) => (line.length > MAX_LINE ? line.slice(0, MAX_LINE) : line))
   const [end, at] = split(all)
   const lines = all.slice(0, end)
-  const embedded = embeddedOriginal(mail)
-  const behind = mail.parts
-    .filter((p) => p.type.startsWith('text/'))
-    .slice(1)
-    .map((p) => p.text())
-  const original =
-    embedded.returned !== 'none' || embedded.messageId !== undefined
-      ? embedded
-      : [all.slice(at).join('\n'), ...behind.filter((t) => FIRST_HEADER.test(t.trimStart()))]
-          .map(quotedOriginal)
-          .find((o) => o.returned !== 'none')
+  let original: Returned | undefined
   return {
     lines,
     lower: lines.join(' ').replace(/\s+/g, ' ').toLowerCase(),
-    original: original ?? { returned: 'none', to: [] },
+    get original() {
+      original ??= originalBehind(mail, all.slice(at))
+      return original
+    },
     failedRecipients: mail.fields.all('x-failed-recipients').flatMap(addressesOf).slice(0, 1000),
   }
 }
 
+function originalBehind(mail: Mail, lines: readonly string[]): Returned {
+  const embedded = embeddedOriginal(mail)
+  if (embedded.returned !== 'none' || embedded.messageId !== undefined) return embedded
+  const behind = mail.parts
+    .filter((p) => p.type.startsWith('text/'))
+    .slice(1)
+    .map((p) => p.text())
+    .filter((t) => FIRST_HEADER.test(t.trimStart()))
+  return [lines.join('\n'), ...behind].map(quotedOriginal).find((o) => o.returned !== 'none') ?? { returned: 'none', to: [] }
+}
+
 /** Where the notice ends, and where the original begins; both are the end where there is no original. */
 function split(lines: readonly string[]): readonly [number, number] {
-  for (const [i, line] of lines.entries()) {
+  for (let i = 0; i < lines.length; i += 1) {
+    const line = lines[i] as string
+    if (FIRST_HEADER.test(line) && i > 0 && /^[\s-]{0,200}$/.test(lines[i - 1] as string)) return [i, i]
+    if (!ANNOUNCING.test(line)) continue
     const words = line
       .toLowerCase()
       .replace(/[^a-z]+/g, ' ')
@@ -89,7 +108,6 @@ function split(lines: readonly string[]): readonly [number, number] {
     const next = offset < 0 ? undefined : lines[i + 1 + offset]
     const announces = /original message|copy of|headers?\b/.test(words) && words.length < 100 && next !== undefined && HEADER.test(next)
     if (SEPARATORS.has(words) || announces) return [i, i + 1 + Math.max(offset, 0)]
-    if (FIRST_HEADER.test(line) && i > 0 && /^[\s-]{0,200}$/.test(lines[i - 1] as string)) return [i, i]
   }
   return [lines.length, lines.length]
 }

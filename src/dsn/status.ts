@@ -37,11 +37,17 @@ const BASIC = /(?<![\w.@/#-])([45]\d\d)(?=[ \-.,:;>)'"]|$)/g
 export function quotedReply(text: string): QuotedReply | null {
   const both = [...text.matchAll(BOTH)].map((m) => ({ code: Number(m[1]), status: m[2] as string })).filter(agree)
   const alone = [...text.matchAll(ENHANCED)].map((m) => m[1] as string).filter((s) => parseStatus(s) !== null)
-  const code = [...text.matchAll(BASIC)].map((m) => Number(m[1])).find((c) => CODES.has(c)) ?? 0
   const best = mostSpecific(both.map((b) => b.status)) ?? null
   const other = mostSpecific(alone) ?? null
   if (best !== null && specificity(best) >= specificity(other)) return both.find((b) => b.status === best) as QuotedReply
+  const code = basicCode(text)
   return code === 0 && other === null ? null : { code, status: other }
+}
+
+/** The first basic code in a text; 0 where there is none. */
+function basicCode(text: string): number {
+  for (const match of text.matchAll(BASIC)) if (CODES.has(Number(match[1]))) return Number(match[1])
+  return 0
 }
 
 const agree = ({ code, status }: { code: number; status: string }): boolean =>

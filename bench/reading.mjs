@@ -1,0 +1,60 @@
+// Reading bounces: against Sisimai (Perl, Debian's libsisimai-perl) on the same files where it is there, and against taking the mails apart
+// alone. Files: ../shared/bounces where that is there, else the project's own corpus.
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { readNotification } from '../dist/dsn/index.js'
+import { takeApart } from '../dist/dsn/mail.js'
+
+const AT_ONCE = 32
+const SECONDS = 5
+
+const folder = [new URL('../../shared/bounces/open/', import.meta.url), new URL('../test/corpus/real/', import.meta.url)].find(existsSync)
+const paths = readdirSync(folder).map((name) => fileURLToPath(new URL(name, folder)))
+
+/** Mails a second of a step, once it is warm. */
+async function rate(mails, step) {
+  const round = async () => {
+    let i = 0
+    await Promise.all(
+      Array.from({ length: AT_ONCE }, async () => {
+        while (i < mails.length) await step(mails[i++])
+      }),
+    )
+  }
+  for (let warm = 0; warm < 3; warm += 1) await round()
+  const began = performance.now()
+  let n = 0
+  while (performance.now() - began < SECONDS * 1000) {
+    await round()
+    n += mails.length
+  }
+  return (n / (performance.now() - began)) * 1000
+}
+
+const PERL = `use Sisimai; use Time::HiRes 'time'; Sisimai->make($_) for @ARGV; my ($t, $n) = (time, 0);
+while (time - $t < ${SECONDS}) { Sisimai->make($_) for @ARGV; $n += @ARGV } printf '%f', $n / (time - $t)`
+
+function sisimai() {
+  try {
+    return Number(execFileSync('perl', ['-e', PERL, ...paths], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }))
+  } catch {
+    return null
+  }
+}
+
+export async function reading() {
+  const mails = paths.map((path) => readFileSync(path))
+  const apart = await rate(mails, takeApart)
+  const theirs = sisimai()
+  const ours = await rate(mails, readNotification)
+  const row = (perSecond, beside) => ({
+    'mails/s': Math.round(perSecond),
+    softbounce: beside === null ? '' : `${(ours / beside).toFixed(2)} times`,
+  })
+  return {
+    [`softbounce reads (${mails.length} files)`]: row(ours, null),
+    ...(theirs === null ? {} : { 'Sisimai (Perl) reads': row(theirs, theirs) }),
+    'taken apart alone (mailsplit)': row(apart, apart),
+  }
+}
