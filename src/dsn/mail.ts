@@ -62,6 +62,8 @@ const MAX_PARTS = 1000
 const MAX_TEXT_BYTES = 1024 * 1024
 /** So many carriage returns in a row are no line end of anybody, and cost the splitter quadratic time. */
 const CR_RUN = Buffer.alloc(256, 0x0d)
+/** Below this, no head costs anything. */
+const HARMLESS_BYTES = 8 * 1024
 const LONG_ENCODING = /^content-transfer-encoding:(?:[^\n]|\n[ \t]){1000}/im
 
 /**
@@ -73,7 +75,7 @@ export async function takeApart(mail: Uint8Array): Promise<Mail> {
   if (bytes.length > MAX_MAIL_BYTES)
     throw new UnreadableMail(`it has ${bytes.length} bytes; mails of up to ${MAX_MAIL_BYTES} bytes are read`)
   if (bytes.includes(CR_RUN)) throw new UnreadableMail('it has more than 255 carriage returns in a row')
-  if (LONG_ENCODING.test(bytes.toString('latin1')))
+  if (bytes.length > HARMLESS_BYTES && LONG_ENCODING.test(bytes.toString('latin1')))
     throw new UnreadableMail('it has a Content-Transfer-Encoding of more than 1,000 characters')
   // line ends of one carriage return each, as old Macs had them
   const lines = bytes.includes(0x0a) ? bytes : Buffer.from(bytes.toString('latin1').replaceAll('\r', '\n'), 'latin1')
