@@ -64,7 +64,10 @@ export async function prepare(input: unknown, run: RunInfo, attempt: number, dep
   const message = check(input, run)
   const delaysMs = message.schedule === undefined ? settings.scheduleMs : parseSchedule(message.schedule)
   const bouncedAtMs = bounceTime(message, now)
-  const verdict = judgeBounce(message.bounce, settings.retryStatuses)
+  const judged = judgeBounce(message.bounce, settings.retryStatuses)
+  // a retry of ours that came back for whatever passing trouble is a failed retry, not a new question
+  const cameBack = (sendOf(message) ?? 0) > 0 && judged.status?.startsWith('4')
+  const verdict = judged.verdict === 'ignore' && cameBack ? { ...judged, verdict: 'retry' as const } : judged
   if (verdict.verdict === 'ignore')
     throw refusal('InvalidBouncedMessage', `bounce.status: ${verdict.reason}. Set RETRY_STATUSES where it is to be retried.`)
   const content = inlineContent(message)

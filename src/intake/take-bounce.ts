@@ -65,7 +65,6 @@ interface Done {
   readonly event?: string
 }
 
-/** How far the clock of whoever made a notification may be ahead of ours, before it is corrected. */
 const DAY_MS = 24 * 60 * 60 * 1000
 
 export class Intake {
@@ -178,10 +177,9 @@ export class Intake {
       await client.tell(ref, bounce)
       return { done: 'suppressed', why: judged.reason, workflowId, ...(event === null ? {} : { event }) }
     }
-    if (judged.verdict !== 'retry') {
-      // a retry of ours that came back has failed, whatever the reason
-      return told(judged.reason)
-    }
+    // a retry of ours that came back has failed, whatever passing trouble it was, also after its end
+    const cameBack = subject.send !== null && subject.send > 0 && status.startsWith('4')
+    if (judged.verdict !== 'retry' && !cameBack) return told(judged.reason)
     return this.#retry(subject, bounce, workflowId, judged.reason, event)
   }
 

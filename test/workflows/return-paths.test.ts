@@ -111,12 +111,20 @@ test('a bounce of the last retry after an unconfirmed end starts anew with the c
   const first = await start(world, await message({ schedule: ['1h', '2h'] }))
   expect(await first.result()).toMatchObject({ outcome: 'delivered', confirmed: false, retries: 1 })
   const ended = await world.currentTime()
+  let status = '4.3.2'
   const told = async (send: number) => {
-    const late = await bounce({ token: tokenOf(send), bouncedAt: new Date(ended.getTime() - 4 * DAY).toISOString() })
+    const late = await bounce({
+      status,
+      diagnostic: undefined,
+      token: tokenOf(send),
+      bouncedAt: new Date(ended.getTime() - 4 * DAY).toISOString(),
+    })
     return signalWithStart(world, await message({ schedule: ['1h', '2h'], bounce: late }))
   }
   expect(await (await told(0)).result()).toMatchObject({ outcome: 'delivered', confirmed: false, retries: 1 })
   expect(system.taken).toHaveLength(1)
+  // the relay gave up after days, for a reason that is not retried by itself
+  status = '4.4.7'
   const anew = await told(1)
   expect(await anew.result()).toMatchObject({ outcome: 'delivered', confirmed: false, retries: 2 })
   expect(system.taken).toHaveLength(2)
