@@ -1,0 +1,130 @@
+import { beforeEach, describe, expect, test } from 'vitest'
+import {
+  activeSuppressions,
+  findSent,
+  findUnread,
+  keepUnread,
+  listBounces,
+  loadMessage,
+  noteSent,
+  purgeBounces,
+  purgeSent,
+  recordBounces,
+  retryAnsweredAt,
+  storeSent,
+  suppressLastingly,
+  type TakenBounce,
+  wasSent,
+  wasTaken,
+} from '../../src/store/index.js'
+import { onBothDatabases } from '../support/both-databases.js'
+
+const NOW = new Date('2026-11-25T08:00:00Z')
+const later = (ms: number) => new Date(NOW.getTime() + ms)
+const HOUR = 3_600_000
+const one = (n: number, more = {}) => ({
+  id: n.toString(16).padStart(20, '0'),
+  messageId: 'm@example.com',
+  recipient: `p${n}@example.org`,
+  envelopeRecipient: `P${n}@example.org`,
+  sender: 'shop@example.com',
+  options: null,
+  ...more,
+})
+const taken = (n: number, more: Partial<TakenBounce> = {}): TakenBounce => ({
+  at: later(n),
+  source: 'lmtp',
+  cameTo: 'bounce+x@example.com',
+  reportingMta: null,
+  messageId: null,
+  recipient: `p${n}@example.org`,
+  kind: 'bounce',
+  action: 'failed',
+  status: '4.3.2',
+  diagnostic: null,
+  done: 'retry started',
+  why: 'x',
+  workflowId: null,
+  event: null,
+  ...more,
+})
+
+onBothDatabases('what was sent, and what came back', (opened) => {
+  const database = () => opened.database
+  const db = () => database().db
+  beforeEach(async () => {
+    for (const table of ['sent', 'bounces', 'unread_mails', 'messages'] as const) await db().deleteFrom(table).execute()
+  })
+
+  describe('what was sent', () => {
+    test('a message and who it goes to, any number of them; sent again it counts from then', async () => {
+      const content = Buffer.from('Subject: x\r\n\r\n\xff', 'latin1')
+      const all = Array.from({ length: 1201 }, (_, n) => one(n + 1, n === 0 ? { options: '{"urgent":true}' } : {}))
+      await storeSent(database(), content, all, NOW)
+      const first = await findSent(db(), all[0]?.id as string)
+      expect(first).toMatchObject({
+        recipient: 'p1@example.org',
+        envelopeRecipient: 'P1@example.org',
+        sentAt: NOW,
+        options: '{"urgent":true}',
+      })
+      expect((await loadMessage(db(), first?.messageKey as string))?.equals(content)).toBe(true)
+      expect(await findSent(db(), all[1200]?.id as string)).not.toBeNull()
+      await storeSent(database(), content, [one(1)], later(HOUR))
+      expect(await findSent(db(), one(1).id)).toMatchObject({ sentAt: later(HOUR), options: null })
+      expect(await wasSent(db(), 'm@example.com')).toBe(true)
+      expect(await wasSent(db(), 'other@example.com')).toBe(false)
+    })
+
+    test('a retry notes it where it is not known, and changes nothing where it is', async () => {
+      await noteSent(db(), { ...one(1), messageKey: 'k1', sentAt: NOW })
+      await noteSent(db(), { ...one(1), messageKey: 'k2', sentAt: later(HOUR) })
+      expect(await findSent(db(), one(1).id)).toMatchObject({ messageKey: 'k1', sentAt: NOW })
+      expect(await purgeSent(db(), later(1))).toBe(1)
+      expect(await findSent(db(), one(1).id)).toBeNull()
+      expect(await retryAnsweredAt(db(), 'm@example.com', 'p1@example.org', 1)).toBeNull()
+    })
+  })
+
+  describe('bounces', () => {
+    test('newest first, page by page, all or some; an event is known again; they go with the messages', async () => {
+      for (let n = 0; n < 1100; n += 100)
+        await recordBounces(
+          db(),
+          Array.from({ length: 100 }, (_, i) =>
+            taken(n + i, { done: (n + i) % 2 === 0 ? 'not believed' : 'retry started', event: `e${n + i}` }),
+          ),
+        )
+      const some: TakenBounce[] = []
+      for await (const bounce of listBounces(db(), ['not believed'], 540)) some.push(bounce)
+      expect(some).toHaveLength(540)
+      expect(some[0]?.at).toEqual(later(1098))
+      expect(some.every((b, i) => i === 0 || b.at < (some[i - 1] as TakenBounce).at)).toBe(true)
+      expect([await wasTaken(db(), 'e7'), await wasTaken(db(), 'e')]).toEqual([true, false])
+      expect(await purgeBounces(db(), later(1000))).toBe(1000)
+    })
+
+    test('long texts are cut, and what nobody could read is kept once, byte by byte', async () => {
+      await recordBounces(db(), [taken(1, { diagnostic: 'd'.repeat(5000), why: 'w'.repeat(5000) })])
+      for await (const bounce of listBounces(db(), null, 1)) expect([bounce.diagnostic?.length, bounce.why.length]).toEqual([1000, 1000])
+      const content = Buffer.from([0, 255, 10, 13])
+      for (let i = 0; i < 2; i += 1) await keepUnread(db(), { digest: 'aa', at: NOW, source: 'pipe', cameTo: null, content, why: 'x' })
+      expect((await findUnread(db(), 'aa'))?.equals(content)).toBe(true)
+      expect(await findUnread(db(), 'bb')).toBeNull()
+    })
+  })
+
+  test('the active suppressions among many addresses, in one look-up', async () => {
+    const cause = { status: null, reply: null, by: 'test', destination: null }
+    await db()
+      .transaction()
+      .execute(async (tx) => {
+        await suppressLastingly(tx, 'a1@many.example', 'complaint', cause, NOW)
+        await suppressLastingly(tx, 'a2@many.example', 'manual', cause, NOW, later(HOUR))
+      })
+    const keys = Array.from({ length: 3000 }, (_, n) => `a${n}@many.example`)
+    expect((await activeSuppressions(database(), keys, NOW)).map((s) => s.address).sort()).toEqual(['a1@many.example', 'a2@many.example'])
+    expect((await activeSuppressions(database(), keys, later(2 * HOUR))).map((s) => s.reason)).toEqual(['complaint'])
+    expect(await activeSuppressions(database(), [], NOW)).toEqual([])
+  })
+})
