@@ -1,6 +1,7 @@
 // Records a history of each outcome with the workflow as it is built now, into test/histories/<version>-<outcome>.json. Run it once for each
 // released version, before its workflow changes: later versions must replay them.
 //   npm run build && node scripts/record-histories.mjs
+
 import { execFileSync, spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -8,6 +9,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Client, Connection } from '@temporalio/client'
 import { SMTPServer } from 'smtp-server'
+import { encodeToken } from '../dist/bounce/index.js'
 import { findProgram, startDevServer, TEMPORAL_CLI } from '../dist/dev-server/index.js'
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url))
@@ -50,6 +52,9 @@ const now = () => new Date().toISOString()
 const until = async (handle, state) => {
   while ((await handle.query('progress')).state !== state) await new Promise((resolve) => setTimeout(resolve, 100))
 }
+
+/** A token in its form: the workflow reads it, and does not verify it. */
+const token = (send) => encodeToken({ id: '0123456789abcdef0123', day: 20_782, send }, new Uint8Array(10))
 
 /** Name, what the server says, whether it is a relay, more of the input, and what is done meanwhile. */
 const CASES = [
@@ -112,6 +117,18 @@ const CASES = [
       await handle.signal('bouncedAgain', { status: '4.3.2', bouncedAt: now(), diagnostic: NOT_NOW })
     },
   ],
+  [
+    'relay-token-suppressed',
+    open,
+    true,
+    { schedule: ['1s'] },
+    async (handle) => {
+      await until(handle, 'confirming')
+      // of an earlier send, then of this one
+      for (const send of [0, 1])
+        await handle.signal('bouncedAgain', { status: '4.3.2', bouncedAt: now(), diagnostic: NOT_NOW, token: token(send) })
+    },
+  ],
   ['invalid', open, false, { sender: '' }],
   ['permanent-bounce', open, false, { bounce: { status: '5.7.1', bouncedAt: now() } }],
 ]
@@ -124,7 +141,9 @@ const connection = await Connection.connect({ address: temporal.address })
 const client = new Client({ connection })
 const ended = []
 try {
-  for (const [name, say, relay, more, meanwhile] of CASES) {
+  // with names on the command line, only those
+  const wanted = process.argv.slice(2)
+  for (const [name, say, relay, more, meanwhile] of CASES.filter(([name]) => wanted.length === 0 || wanted.includes(name))) {
     const server = await system(say)
     const address = `127.0.0.1:${server.server.address().port}`
     const worker = spawn(process.execPath, [here('../dist/cli/main.js'), 'worker'], {
