@@ -87,6 +87,21 @@ export function whyNotOurs(
   return outside === undefined ? null : `it came from outside: Received: ${outside.slice(0, 200)}`
 }
 
+/**
+ * Why the original within a report of our own mail system was not sent by us; null where it was. Whoever writes our address as the sender
+ * of a mail to our own system gets its report delivered to us: then the original's Received fields, from the top, show a step from outside
+ * that nobody logged in for (RFC 3848: an A in the protocol's name).
+ */
+export function whyNotSentByUs(settings: BeliefSettings, received: readonly string[]): string | null {
+  if (received.length === 0) return 'nothing shows that the original was sent by us: it has no Received field'
+  for (const line of received) {
+    if (isFromInside(line, settings.ownSystems)) continue
+    if (/\bwith (?:utf8)?(?:e?smtps?a|lmtps?a)\b/i.test(line)) return null
+    return `the original came from outside: Received: ${line.slice(0, 200)}`
+  }
+  return null
+}
+
 /** Whether a mail went through our own systems alone, as its Received fields show; and through one at least. */
 export const cameFromInside = (settings: BeliefSettings, received: readonly string[]): boolean =>
   settings.isTrusted && received.length > 0 && received.every((line) => isFromInside(line, settings.ownSystems))

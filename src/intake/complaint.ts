@@ -1,9 +1,16 @@
-/** Where a complaint (RFC 5965) shows the return path of the mail that it is about. */
-import { headOf, type Mail, type Notification } from '../dsn/index.js'
+/** What a report shows of the mail that it is about. */
+import { Fields, headOf, type Mail, type Notification } from '../dsn/index.js'
 
-/** The return paths that a feedback report names: `Original-Mail-From`, and the `Return-Path` of the message it holds. */
+/** The fields of the original that a report holds, whole or its headers alone. */
+export function originalFields(mail: Mail): Fields {
+  const embedded = mail.parts.find((p) => p.type === 'message/rfc822' || p.type === 'text/rfc822-headers' || p.type === 'message/global')
+  return embedded === undefined ? new Fields([]) : headOf(embedded.content)
+}
+
+/** The return paths that a feedback report (RFC 5965) names: `Original-Mail-From`, and the `Return-Path` of the message it holds. */
 export function complaintReturnPaths(notification: Notification, mail: Mail): string[] {
-  const embedded = mail.parts.find((p) => p.type === 'message/rfc822' || p.type === 'text/rfc822-headers')
-  const returnPath = embedded === undefined ? undefined : headOf(embedded.content).first('return-path')
-  return [notification.sender, returnPath?.replace(/^\s*<|>\s*$/g, '')].filter((a) => a?.includes('@')) as string[]
+  const returnPath = originalFields(mail)
+    .first('return-path')
+    ?.replace(/^\s*<|>\s*$/g, '')
+  return [notification.sender, returnPath].filter((a): a is string => a?.includes('@') === true)
 }

@@ -29,8 +29,9 @@ import {
   recordFor,
   whyNotItsRecipient,
   whyNotOurs,
+  whyNotSentByUs,
 } from './believe.js'
-import { complaintReturnPaths } from './complaint.js'
+import { complaintReturnPaths, originalFields } from './complaint.js'
 
 /** What was done about a bounce, and why. */
 export type Taken = Pick<TakenBounce, 'recipient' | 'messageId' | 'done' | 'why' | 'workflowId'>
@@ -107,7 +108,7 @@ export class Intake {
     const refused = whyNotOurs(settings, notification, envelope, parts.fields.all('received'))
     if (refused !== null) return this.#record(about, notification, refusedAll(notification, settings.isTrusted ? refused : proven.refused))
     const done: [ReportedRecipient | null, Done][] = []
-    for (const reported of notification.recipients) done.push([reported, await this.#fromOurOwnSystem(notification, reported)])
+    for (const reported of notification.recipients) done.push([reported, await this.#fromOurOwnSystem(notification, reported, parts)])
     return this.#record(about, notification, done.length > 0 ? done : [[null, { done: 'nothing to do', why: whyNothing(notification) }]])
   }
 
@@ -123,8 +124,8 @@ export class Intake {
   }
 
   /** A notification that our own mail system made. */
-  async #fromOurOwnSystem(notification: Notification, reported: ReportedRecipient): Promise<Done> {
-    const { database } = this.#dependencies
+  async #fromOurOwnSystem(notification: Notification, reported: ReportedRecipient, mail: Mail): Promise<Done> {
+    const { database, settings } = this.#dependencies
     const { messageId, sender, original } = notification
     const recipient = reported.originalRecipient ?? reported.recipient
     if (notification.kind !== 'bounce') return { done: 'nothing to do', why: whyNothing(notification) }
@@ -138,6 +139,8 @@ export class Intake {
     const stranger = await whyNotItsRecipient(database, messageId, recipient, sent)
     if (stranger !== null) return { done: 'not believed', why: stranger }
     if (sent !== null) return this.#act(subjectOf(sent, null), reported, notification)
+    const foreign = whyNotSentByUs(settings, originalFields(mail).all('received'))
+    if (foreign !== null) return { done: 'not believed', why: foreign }
     if (sender === undefined) return { done: 'nothing to do', why: "it does not name the original's envelope sender" }
     return this.#act(
       {

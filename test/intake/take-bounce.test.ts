@@ -234,14 +234,15 @@ describe('a complaint', () => {
 })
 
 describe('at a trusted intake', () => {
-  const ownNotice = (recipient: string, messageId: string, around = {}) =>
+  const INSIDE = 'Received: from shop.example.com (localhost [127.0.0.1]) by mail.example.com (Postfix) with ESMTP id 1'
+  const ownNotice = (recipient: string, messageId: string, around = {}, received = INSIDE) =>
     report(
       { recipient },
       {
         reportingMta: 'mail.example.com',
         postfix: true,
         top: ['Received: by mail.example.com (Postfix)', '\tid 18987984102; Wed, 25 Nov 2026 08:00:00 +0000 (UTC)'],
-        original: `Content-Type: message/rfc822\r\n\r\nReturn-Path: <bounces@example.com>\r\nMessage-ID: <${messageId}>\r\nSubject: x\r\n\r\nHello`,
+        original: `Content-Type: message/rfc822\r\n\r\nReturn-Path: <bounces@example.com>\r\n${received}\r\nMessage-ID: <${messageId}>\r\nSubject: x\r\n\r\nHello`,
         ...around,
       },
     )
@@ -271,6 +272,32 @@ describe('at a trusted intake', () => {
     const [taken] = await take(ownNotice('eve@example.net', 'own3@example.com', around), 'bounces@example.com', trusted)
     expect(taken).toMatchObject({ done: 'not believed', why: expect.stringContaining(why) })
     expect(await world.client.isOpen({ recipient: 'eve@example.net', messageId: 'own3@example.com' })).toBe(false)
+  })
+
+  test.each([
+    [
+      'from outside, with our address as its sender',
+      'Received: from x (evil.example [203.0.113.9]) by mail.example.com with ESMTP id 1',
+      'the original came from outside',
+    ],
+    [
+      'from outside, behind a step of our own',
+      `${'Received: from localhost (localhost [127.0.0.1]) by mail.example.com with ESMTP id 2'}\r\nReceived: from mail.example.com (evil.example [203.0.113.9]) by mail.example.com with ESMTPS id 1`,
+      'the original came from outside',
+    ],
+    ['of which nothing shows where it came from', 'X-Nothing: here', 'no Received field'],
+  ])('a report on a message %s: not believed', async (_, received, why) => {
+    const [taken] = await take(ownNotice('eve@example.net', 'own5@example.com', {}, received), 'bounces@example.com', trusted)
+    expect(taken).toMatchObject({ done: 'not believed', why: expect.stringContaining(why) })
+    expect(await world.client.isOpen({ recipient: 'eve@example.net', messageId: 'own5@example.com' })).toBe(false)
+  })
+
+  test('a message that somebody logged in to submit is ours', async () => {
+    const received =
+      'Received: from laptop (dsl.example [203.0.113.5]) by mail.example.com (Postfix) with ESMTPSA id 1\r\nReceived: from anywhere (x [198.51.100.1]) by laptop'
+    expect(await take(ownNotice('bob@example.net', 'own6@example.com', {}, received), 'bounces@example.com', trusted)).toMatchObject([
+      { done: 'retry started' },
+    ])
   })
 
   test('what has an envelope sender is no notification', async () => {
