@@ -69,7 +69,7 @@ export const SETTINGS = {
   },
   OWN_SYSTEMS: {
     default: '',
-    doc: 'Hosts that are ours (`*.example.com` for all below a domain): a bounce that names one of them as remote MTA blames no destination.',
+    doc: 'Hosts that are ours (`*.example.com` for all below a domain; addresses and networks such as `10.0.0.0/8` for the steps of a trusted intake): a bounce that names one of them as remote MTA blames no destination.',
     schema: names,
   },
   RETRY_SCHEDULE: {

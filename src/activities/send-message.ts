@@ -207,7 +207,9 @@ class Sending {
     const id = sentId(messageId, recipient)
     if (path.kind === 'relay') return signReturnPath(returnPaths, { id, day: dayOf(this.#now()), send: retry }, sender)
     const sent = await this.#database(() => findSent(this.#dependencies.database.db, id))
-    return signReturnPath(returnPaths, { id, day: dayOf(sent?.sentAt ?? this.#now()), send: 0 }, sender)
+    const [day, today] = [dayOf(sent?.sentAt ?? this.#now()), dayOf(this.#now())]
+    // one that would run out before its bounce could come is made anew
+    return signReturnPath(returnPaths, { id, day: today - day > returnPaths.validDays / 2 ? today : day, send: 0 }, sender)
   }
 
   /** Why the message is of no use any more, or null. */

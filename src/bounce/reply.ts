@@ -74,13 +74,22 @@ const RECIPIENT_TEXTS = [
   'account has been disabled',
 ]
 
-/** Texts that speak of the sender: a callout that failed for us says "user unknown" too, and means us. */
-const SENDER_TEXTS = ['sender', 'return path', 'return-path', 'mail from', 'callout', 'verification', 'verify', 'for sending', 'response:']
+/**
+ * Texts that speak of the sender, or of something else than the mailbox: a callout that failed for us says "user unknown" too, and means us;
+ * "address not found" may be said of our reverse DNS, "user" of a rate.
+ */
+const OTHER_TEXTS =
+  /sender|return.path|mail from|callout|verif|for sending|response:|reverse|hostname|your (?:ip|host)|client host|\b(?:ptr|helo|dns|rate|limits?|too many|relay|spam|blocked|blacklist|policy|greylist)/i
+
+/** True where a text speaks of the sender, a rate, a policy: then no code in it says for sure that the recipient is gone. */
+export function speaksOfOtherThings(text: string): boolean {
+  return OTHER_TEXTS.test(text.replaceAll('relay recipient', ''))
+}
 
 /** True where the text says that there is no such recipient (for replies without an enhanced code). */
 export function saysNoSuchRecipient(text: string): boolean {
   const lower = text.toLowerCase()
-  return RECIPIENT_TEXTS.some((t) => lower.includes(t)) && !SENDER_TEXTS.some((t) => lower.includes(t))
+  return RECIPIENT_TEXTS.some((t) => lower.includes(t)) && !speaksOfOtherThings(text)
 }
 
 /**

@@ -81,6 +81,11 @@ export type RetryRef = { readonly recipient: string; readonly messageId: string 
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 
+/** A bounce that cannot be retried as it is, however often it comes; names every fault. */
+export class UnretryableBounce extends Error {
+  override name = 'UnretryableBounce'
+}
+
 export class SoftbounceClient {
   readonly #temporal: Client
   readonly #database: Database
@@ -143,7 +148,7 @@ export class SoftbounceClient {
     const messageId = messageIdKey(given ?? messageIdOf(content))
     const input = { messageId, sender, recipient, bounce: report, ...options }
     const checked = checkBouncedMessage({ ...input, message: { stored: messageKey(content) } })
-    if ('faults' in checked) throw new Error(`the bounce of ${messageId} cannot be retried: ${checked.faults.join('; ')}`)
+    if ('faults' in checked) throw new UnretryableBounce(`the bounce of ${messageId} cannot be retried: ${checked.faults.join('; ')}`)
     const stored = await storeMessage(this.#database.db, content, new Date())
     return this.#start({ ...input, message: { stored } })
   }
@@ -156,7 +161,7 @@ export class SoftbounceClient {
     const { messageId, sender, recipient, ...report } = bounce
     const input = { messageId: messageIdKey(messageId), sender, recipient, bounce: report, ...options, message: { stored: key } }
     const checked = checkBouncedMessage(input)
-    if ('faults' in checked) throw new Error(`the bounce of ${messageId} cannot be retried: ${checked.faults.join('; ')}`)
+    if ('faults' in checked) throw new UnretryableBounce(`the bounce of ${messageId} cannot be retried: ${checked.faults.join('; ')}`)
     return this.#start(input)
   }
 
@@ -258,7 +263,8 @@ export class SoftbounceClient {
   /** Stops every retry that is open for a recipient (a complaint, a person who is erased); how many. */
   async cancelAll(recipient: string): Promise<number> {
     let cancelled = 0
-    for await (const { workflowId } of this.list(recipient)) {
+    for await (const { workflowId, status } of this.list(recipient)) {
+      if (status !== 'RUNNING') continue
       await this.cancel({ workflowId })
       cancelled += 1
     }

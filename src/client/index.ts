@@ -13,6 +13,7 @@ export {
   SoftbounceClient,
   type StartedRetry,
   TASK_QUEUE,
+  UnretryableBounce,
   WORKFLOW_TYPE,
 } from './client.js'
 export { type Filtered, type FilterOptions, filterList } from './filter.js'

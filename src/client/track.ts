@@ -7,6 +7,7 @@ import { Readable } from 'node:stream'
 import type { SendMailOptions, Transporter } from 'nodemailer'
 import { addressKey, checkBouncedMessage, envelopeAddress, messageIdKey, parseAddress } from '../bounce/index.js'
 import { readSettings, type Settings } from '../config.js'
+import { headOf } from '../dsn/index.js'
 import { canonicalMessage, dayOf, sentId, signReturnPath } from '../smtp/index.js'
 import {
   activeSuppressions,
@@ -88,18 +89,26 @@ export function track<T extends Transporter>(transporter: T, options: TrackOptio
     options.database ?? openDatabase(settings.databaseUrl),
     options.database === undefined,
   )
-  transporter.transporter = Object.assign(Object.create(inner), {
-    send: (mail: MailMessage, callback: Callback) => {
-      tracking.send(mail).then(
-        (info) => callback(null, info),
-        (error: Error) => callback(error),
-      )
+  const send = (mail: MailMessage, callback: Callback) => {
+    tracking.send(mail).then(
+      (info) => callback(null, info),
+      (error: Error) => callback(error),
+    )
+  }
+  const close = (...args: unknown[]) => {
+    void tracking.close()
+    return inner.close?.(...args)
+  }
+  // whatever else nodemailer asks of its transport, or sets on it (a proxy's sockets), is the inner one's
+  transporter.transporter = new Proxy(inner, {
+    get: (target, name) => {
+      if (name === 'send') return send
+      if (name === 'close') return close
+      const value = Reflect.get(target, name, target)
+      return typeof value === 'function' ? value.bind(target) : value
     },
-    close: (...args: unknown[]) => {
-      void tracking.close()
-      return inner.close?.(...args)
-    },
-  }) as T['transporter']
+    set: (target, name, value) => Reflect.set(target, name, value, target),
+  }) as unknown as T['transporter']
   return transporter as Tracked<T>
 }
 
@@ -122,14 +131,17 @@ class Tracking {
   }
 
   async send(mail: MailMessage): Promise<Info> {
-    const { from, to } = mail.message.getEnvelope()
-    if (from === false || from === '') throw new Error('the message has no envelope sender (from): a bounce could not come back')
+    const { from, to, ...more } = mail.message.getEnvelope()
+    // mail with the null sender (an automatic answer) asks for no bounce
+    if (!from && mail.data.envelope !== undefined) return this.#untracked(mail)
+    if (!from) throw new Error('the message has no envelope sender (from): a bounce could not come back')
     const sender = envelopeAddress(parseAddress(from))
     const recipients = [...new Map(to.map((address) => [addressKey(address), envelopeAddress(parseAddress(address))])).entries()]
     if (recipients.length === 0) throw new Error('the message has no recipient')
-    const messageId = messageIdKey(mail.message.messageId())
     const { askedFor = false, ...options } = mail.data.softbounce ?? {}
     const content = canonicalMessage(await contentOf(mail))
+    // of a message that was given raw, nodemailer makes up a Message-ID that is not in it
+    const messageId = messageIdKey(headOf(content).first('message-id') ?? mail.message.messageId())
     checkOptions(options, { messageId, sender, recipient: recipients[0]?.[1] as string })
     this.#ready ??= migrateToLatest(this.#database.db, this.#database.kind).catch((error) => {
       this.#ready = null
@@ -152,10 +164,15 @@ class Tracking {
     }))
     await storeSent(this.#database, content, sent, now)
     const envelopes = sent.map(({ id, envelopeRecipient }) => ({
+      ...more,
       from: signReturnPath(this.#paths, { id, day: dayOf(now), send: 0 }, sender),
       to: [envelopeRecipient],
     }))
     return together(await this.#sendAll(mail, content, envelopes), sender)
+  }
+
+  #untracked(mail: MailMessage): Promise<Info> {
+    return new Promise((resolve, reject) => this.#inner.send(mail, (error, info) => (error ? reject(error) : resolve(info ?? {}))))
   }
 
   async #checkSuppressions(keys: readonly string[], askedFor: boolean, now: Date): Promise<void> {

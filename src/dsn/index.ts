@@ -3,6 +3,7 @@
  * A mail that no reader knows is null: what cannot be read stays where it was.
  */
 import { type Mail, takeApart } from './mail.js'
+import { noticeOf } from './notice.js'
 import type { Notification, Reader, ReportedRecipient } from './notification.js'
 import { readAddressedParagraphs } from './readers/addressed-paragraphs.js'
 import { readListedAddresses } from './readers/listed-addresses.js'
@@ -29,10 +30,15 @@ export async function readNotification(mail: Uint8Array): Promise<Notification |
   return readMail(await takeApart(mail))
 }
 
-/** The same for a mail that was taken apart. */
-export async function readMail(outer: Mail): Promise<Notification | null> {
-  const read = firstOf(READERS, outer)
-  if (read !== null) return read.kind === 'bounce' ? withItsText(read, outer) : read
+/** What a mail that was taken apart says itself, not what is attached to it. */
+export function readItself(mail: Mail): Notification | null {
+  const read = firstOf(READERS, mail)
+  return read?.kind === 'bounce' ? withItsText(read, mail) : read
+}
+
+async function readMail(outer: Mail): Promise<Notification | null> {
+  const read = readItself(outer)
+  if (read !== null) return read
   // a notification that somebody wrapped, or forwarded as it came
   const inner = outer.parts.find((p) => p.type === 'message/rfc822')
   if (inner === undefined || inner.content.length === 0) return null
@@ -41,6 +47,13 @@ export async function readMail(outer: Mail): Promise<Notification | null> {
 
 /** Where a report gives no reply and hardly a status, the text beside it may say more of the same recipient. */
 function withItsText(notification: Notification, mail: Mail): Notification {
+  // OpenSMTPD calls `delayed` what it has given up, and says so in its text alone
+  const expired = noticeOf(mail).lower.includes(': envelope expired')
+  if (expired)
+    notification = {
+      ...notification,
+      recipients: notification.recipients.map((r) => (r.action === 'delayed' ? { ...r, action: 'failed' as const } : r)),
+    }
   const poor = (r: ReportedRecipient) => quotedReply(r.diagnostic ?? '') === null && /^$|\.0\.0$|\.4\.7$/.test(r.status ?? '')
   if (!notification.recipients.some(poor)) return notification
   const told = TEXT_READERS.flatMap((reader) => reader(mail)?.recipients ?? [])

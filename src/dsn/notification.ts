@@ -31,6 +31,8 @@ export interface ReportedRecipient {
 export interface Notification {
   /** A complaint (RFC 5965) is never retried; an automatic answer (RFC 3834) tells of no delivery at all. */
   readonly kind: 'bounce' | 'complaint' | 'automatic answer'
+  /** Of a complaint, in lower case: `abuse`, `fraud`, `virus`, `not-spam`, `auth-failure`, `unsubscribe` … */
+  readonly feedbackType?: string
   readonly recipients: readonly ReportedRecipient[]
   /** Host that made the notification. */
   readonly reportingMta?: string

@@ -98,13 +98,11 @@ function actionOf(field: string | undefined, status: string | undefined): Action
 
 function recipientOf(fields: Group, only: string | undefined): ReportedRecipient | null {
   const final = addressOf(fields.get('final-recipient'))
-  const original = addressOf(fields.get('original-recipient'))
+  const original = xtextAddressOf(fields.get('original-recipient'))
   const recipient = final ?? original ?? only
   const diagnostic = typed(fields.get('diagnostic-code'))
   const status = readStatus(fields.get('status'), diagnostic, !/^(?:delayed|deferred)/i.test(fields.get('action') ?? ''))
-  const said = actionOf(fields.get('action'), status.status)
-  // what has run out of time is tried no more, whatever it is called (RFC 3463 X.4.7; OpenSMTPD calls it delayed)
-  const action = said === 'delayed' && /^[45]\.4\.7$/.test(status.status ?? '') ? 'failed' : said
+  const action = actionOf(fields.get('action'), status.status)
   if (recipient === undefined || action === null) return null
   const remoteMta = typed(fields.get('remote-mta'))
   const lastAttemptAt = timeOf(fields.get('last-attempt-date'))
@@ -129,19 +127,19 @@ export function typed(value: string | undefined): string | undefined {
   return text === '' ? undefined : text
 }
 
-/** The address of `rfc822; ann@example.org` or `utf-8; …`; xtext of + and = and UTF-8 escapes (RFC 3461 4, RFC 6533 3) are undone. */
+/** The address of `rfc822; ann@example.org` or `utf-8; …`; UTF-8 escapes (RFC 6533 3) are undone. */
 export function addressOf(value: string | undefined): string | undefined {
   const text = typed(value)
   const address = (/<([^<>]{1,998})>/.exec(text ?? '')?.[1] ?? text)?.trim()
   if (address === undefined || address.lastIndexOf('@') < 1 || address.startsWith('@') || address.length > 998) return undefined
-  return address
-    .replace(/\\x\{([0-9A-Fa-f]{2,6})\}/g, (whole, hex) => {
-      const code = Number.parseInt(hex, 16)
-      return code <= 0x10ffff ? String.fromCodePoint(code) : whole
-    })
-    .replace(/\+2B/g, '+')
-    .replace(/\+3D/g, '=')
+  return address.replace(/\\x\{([0-9A-Fa-f]{2,6})\}/g, (whole, hex) => {
+    const code = Number.parseInt(hex, 16)
+    return code <= 0x10ffff ? String.fromCodePoint(code) : whole
+  })
 }
+
+/** The same for Original-Recipient, whose + and = are written in xtext (RFC 3461 4). */
+const xtextAddressOf = (value: string | undefined): string | undefined => addressOf(value?.replace(/\+2B/g, '+').replace(/\+3D/g, '='))
 
 /** A date as reports write it; undefined where it is none. */
 export function timeOf(value: string | undefined): Date | undefined {

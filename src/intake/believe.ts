@@ -3,7 +3,8 @@
  * our own mail system made it and handed it to an intake that only that system reaches. A known Message-ID with a recipient is no proof:
  * every recipient knows both.
  */
-import { addressKey, messageIdKey } from '../bounce/index.js'
+import { getDomain } from 'tldts'
+import { addressKey, foldDomain, messageIdKey } from '../bounce/index.js'
 import type { Settings } from '../config.js'
 import type { Notification, ReportedRecipient } from '../dsn/index.js'
 import { isWithin, type VerifiedToken, verifyReturnPath } from '../smtp/index.js'
@@ -48,18 +49,36 @@ export async function provenReturnPath(
   return { refused }
 }
 
-/** What a believed report says of the recipient that its return path names; or why it says nothing of that one. */
-export function recordFor(sent: Sent, notification: Notification): ReportedRecipient | { readonly refused: string } {
+/** What a report says of the recipient that its return path names. */
+export interface Record {
+  readonly reported: ReportedRecipient
+  /** It speaks of that very address: not of a member of an alias or list, nor of where it was forwarded to. */
+  readonly isItself: boolean
+}
+
+/**
+ * What a believed report says of the recipient that its return path names; or why it says nothing of that one.
+ * @param isOurs our own mail system made it: then it is believed which host it spoke to.
+ */
+export function recordFor(sent: Sent, notification: Notification, isOurs: boolean): Record | { readonly refused: string } {
   const { recipients } = notification
-  const named = recipients.find((r) => sameAddress(r.originalRecipient, sent.recipient) || sameAddress(r.recipient, sent.recipient))
-  if (named !== undefined) return named
+  const itself = recipients.find((r) => sameAddress(r.recipient, sent.recipient))
+  const named = itself ?? recipients.find((r) => sameAddress(r.originalRecipient, sent.recipient))
   const [only, more] = recipients
   if (only === undefined) return { refused: 'it names no recipient' }
-  if (more !== undefined)
+  if (named === undefined && more !== undefined)
     return { refused: `it names ${recipients.length} recipients, and none of them is the one that its return path stands for` }
-  // where a forwarder's target failed, it speaks of another system than the recipient's
-  const { remoteMta: _, ...rest } = only
-  return rest
+  const { remoteMta, ...reported } = named ?? only
+  // where a member's or a forwarder's target failed, the host is of another system; and a stranger's word routes no mail
+  const believed = itself !== undefined && remoteMta !== undefined && (isOurs || sameSystem(remoteMta, sent.recipient))
+  return { reported: believed ? { ...reported, remoteMta } : reported, isItself: itself !== undefined }
+}
+
+/** Whether a host is of the recipient's own domain. */
+function sameSystem(remoteMta: string, recipient: string): boolean {
+  const host = foldDomain(/^\s*([^\s;()[\],]{1,255})/.exec(remoteMta)?.[1] ?? '')
+  const domain = host === null ? null : getDomain(host)
+  return domain !== null && domain === getDomain(recipient.slice(recipient.lastIndexOf('@') + 1))
 }
 
 function sameAddress(given: string | undefined, key: string): boolean {
@@ -83,6 +102,7 @@ export function whyNotOurs(
   const { reportingMta } = notification
   if (reportingMta === undefined || !isWithin(reportingMta, settings.ownSystems))
     return `${reportingMta ?? 'a system without a name'} made it, which is not among OWN_SYSTEMS`
+  if (received.length === 0) return 'it has no Received field, so that nothing shows where it came from'
   const outside = received.find((line) => !isFromInside(line, settings.ownSystems))
   return outside === undefined ? null : `it came from outside: Received: ${outside.slice(0, 200)}`
 }
@@ -107,18 +127,36 @@ export const cameFromInside = (settings: BeliefSettings, received: readonly stri
   settings.isTrusted && received.length > 0 && received.every((line) => isFromInside(line, settings.ownSystems))
 
 /**
- * Whether a Received field (RFC 5321 4.4) shows a step within our own systems: no `from` at all, or one whose verified name or address,
- * which stands in parentheses, is ours. The name in front of them is what the other side called itself.
+ * Whether a Received field (RFC 5321 4.4) shows a step within our own systems: made on the machine itself, or handed over by an address that
+ * is ours. Only the address counts, and only where the receiving system itself puts it: a name in front of it is what the other side called
+ * itself, and one beside it may be anybody's reverse DNS.
  */
 function isFromInside(received: string, ownSystems: readonly string[]): boolean {
+  // `by …`, `(Postfix, from userid 1000)`, `(qmail 1 invoked by uid 0)`
   if (!/^\s*\(?from\s/i.test(received)) return true
-  // `(Postfix, from userid 1000)`, `(qmail 1 invoked by uid 0)`: made on the machine itself
-  const verified = /^\s*from\s{1,4}\S{1,255}\s{1,4}\(([^()]{1,300})\)/i.exec(received)?.[1]
-  if (verified === undefined) return /^\s*from\s{1,4}localhost\s/i.test(received) && /\bwith (?:local|lmtp)\b/i.test(received)
-  const address = /\[(?:ipv6:)?([0-9a-f.:]{2,45})\]/i.exec(verified)?.[1]
-  const name = /^\s*([a-z0-9.-]{1,253})\s{0,4}\[/i.exec(verified)?.[1]
-  if (address !== undefined && (/^127\./.test(address) || address === '::1' || isWithin(address, ownSystems))) return true
-  return name !== undefined && name.toLowerCase() !== 'unknown' && isWithin(name, ownSystems)
+  // Exim's word for what was submitted on its own machine
+  if (/^\s*from \S{1,255} by \S{1,255} with local\b/i.test(received)) return true
+  // Sendmail's own mail
+  if (/^\s*from localhost \(localhost\) by /i.test(received)) return true
+  const address = handedOverBy(received)
+  return address !== null && (address === 'local' || /^127\./.test(address) || address === '::1' || isWithin(address, ownSystems))
+}
+
+/** The address of the other side, as Postfix, Sendmail, OpenSMTPD, Exim, Exchange and qmail write it; null where it stands nowhere for sure. */
+function handedOverBy(received: string): string | null {
+  const match = /^\s*from\s{1,4}(\S{1,255})\s{1,4}\(([^()]{1,300})\)/i.exec(received)
+  if (match === null) return null
+  const [, first, within] = match as unknown as [string, string, string]
+  // `name [address]`, or `[address] helo=…`
+  const named =
+    /^(?:(?:localhost|unknown|[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63}){1,20}\.?) )?\[(?:ipv6:)?([0-9a-f.:]{2,45}|local)\](?::\d{1,5})?(?: (?:helo|port|ident)=.*)?$/i.exec(
+      within,
+    )
+  if (named !== null) return (named[1] as string).toLowerCase()
+  // Exim without a name: `from [address] (helo=…)`
+  if (/^(?:port=\d{1,5} )?helo=/i.test(within)) return /^\[([0-9a-f.:]{2,45})\](?::\d{1,5})?$/i.exec(first)?.[1]?.toLowerCase() ?? null
+  // Exchange, qmail: `(address)`
+  return /^(?:\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}|[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7})$/i.test(within) ? within.toLowerCase() : null
 }
 
 /**

@@ -19,6 +19,13 @@ export interface LmtpServer {
   close(): Promise<void>
 }
 
+/** What is used of smtp-server's connections. */
+interface Idle {
+  readonly session?: { readonly id: string }
+  send(code: number, text: string): void
+  close(): void
+}
+
 type Replies = (error: Error | null, replies?: (string | Error)[]) => void
 
 /**
@@ -28,6 +35,9 @@ type Replies = (error: Error | null, replies?: (string | Error)[]) => void
 export async function serveLmtp(intake: Intake, settings: Settings['intake'], logger: Logger): Promise<LmtpServer> {
   const { listen, maxBytes, maxConnections } = settings
   if (listen === null) throw new Error('INTAKE_LISTEN is not set')
+  /** Sessions whose mail is being dealt with. */
+  const busy = new Set<string>()
+  let stopping = false
   const server = new SMTPServer({
     lmtp: true,
     banner: 'softbounce',
@@ -40,12 +50,26 @@ export async function serveLmtp(intake: Intake, settings: Settings['intake'], lo
     disabledCommands: ['AUTH', 'STARTTLS'],
     logger: false,
     onData: (stream, session, callback) => {
-      void answer(intake, stream, session, maxBytes, logger).then(
-        (replies) => (callback as Replies)(null, replies),
-        (error: Error) => callback(Object.assign(error, { responseCode: 451 })),
-      )
+      busy.add(session.id)
+      void answer(intake, stream, session, maxBytes, logger)
+        .then(
+          (replies) => (callback as Replies)(null, replies),
+          (error: Error) => callback(Object.assign(error, { responseCode: 451 })),
+        )
+        .finally(() => {
+          busy.delete(session.id)
+          if (stopping) leave()
+        })
     },
   })
+  // whoever waits for nothing is sent away; the others when they have their replies
+  const leave = () => {
+    for (const connection of (server as unknown as { connections: Set<Idle> }).connections)
+      if (!busy.has(connection.session?.id ?? '')) {
+        connection.send(421, '4.3.2 softbounce is stopping')
+        connection.close()
+      }
+  }
   server.on('error', (error) => logger.warn({ error: error.message }, 'an LMTP connection broke'))
   if ('path' in listen) await removeStale(listen.path)
   await new Promise<void>((resolve, reject) => {
@@ -58,7 +82,12 @@ export async function serveLmtp(intake: Intake, settings: Settings['intake'], lo
   const address = server.server.address()
   return {
     port: typeof address === 'object' && address !== null ? (address as AddressInfo).port : null,
-    close: () => new Promise((resolve) => server.close(() => resolve())),
+    close: () =>
+      new Promise((resolve) => {
+        stopping = true
+        server.close(() => resolve())
+        leave()
+      }),
   }
 }
 

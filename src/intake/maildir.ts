@@ -5,7 +5,7 @@
 import { type FSWatcher, watch } from 'node:fs'
 import { mkdir, readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { headOf } from '../dsn/index.js'
+import { type Fields, headOf } from '../dsn/index.js'
 import type { Logger } from '../logger.js'
 import { logTaken } from './lmtp.js'
 import type { Intake } from './take-bounce.js'
@@ -126,17 +126,22 @@ const RECIPIENT_FIELDS = ['x-original-to', 'delivered-to', 'envelope-to']
  * stands below may be anybody's.
  */
 export function deliveredTo(mail: Uint8Array): string[] {
-  const head = Buffer.from(mail.buffer, mail.byteOffset, Math.min(mail.byteLength, 64 * 1024)).toString('latin1')
-  const received = /^received:/im.exec(head)
-  const top = headOf(Buffer.from(`${received === null ? '' : head.slice(0, received.index)}\n`, 'latin1'))
+  const top = topOf(mail)
   return RECIPIENT_FIELDS.flatMap((name) => top.all(name)).map((value) => value.replace(/^<|>$/g, ''))
 }
 
-/** The envelope sender as the delivering system wrote it; null where it did not. */
+/** The envelope sender as the delivering system wrote it on top; null where it did not. */
 export function returnPathOf(mail: Uint8Array): string | null {
   return (
-    headOf(mail)
+    topOf(mail)
       .first('return-path')
       ?.replace(/^\s*<|>\s*$/g, '') ?? null
   )
+}
+
+/** The fields above the first Received field; none where there is no such field. */
+function topOf(mail: Uint8Array): Fields {
+  const head = Buffer.from(mail.buffer, mail.byteOffset, Math.min(mail.byteLength, 64 * 1024)).toString('latin1')
+  const received = /^received:/im.exec(head)
+  return headOf(Buffer.from(`${received === null ? '' : head.slice(0, received.index)}\n`, 'latin1'))
 }

@@ -3,10 +3,18 @@
  * nothing to do, not believed, or kept unread; each with its reason. Whatever comes twice acts once.
  */
 import { createHash } from 'node:crypto'
-import { addressKey, type Bounce, judgeBounce, type RetryStatuses, withoutControls } from '../bounce/index.js'
-import { type RetryOptions, SoftbounceClient } from '../client/index.js'
-import { type Mail, type Notification, type ReportedRecipient, readMail, takeApart, UnreadableMail } from '../dsn/index.js'
-import { canonicalMessage, sentId } from '../smtp/index.js'
+import {
+  addressKey,
+  type Bounce,
+  isLasting,
+  judgeBounce,
+  type RetryStatuses,
+  speaksOfOtherThings,
+  withoutControls,
+} from '../bounce/index.js'
+import { type RetryOptions, SoftbounceClient, UnretryableBounce } from '../client/index.js'
+import { type Mail, type Notification, type ReportedRecipient, readItself, takeApart, UnreadableMail } from '../dsn/index.js'
+import { canonicalMessage, sentId, UnsendableMessage } from '../smtp/index.js'
 import {
   type BounceDone,
   type Database,
@@ -26,6 +34,7 @@ import {
   type Envelope,
   type ProvenReturnPath,
   provenReturnPath,
+  type Record,
   recordFor,
   whyNotItsRecipient,
   whyNotOurs,
@@ -66,7 +75,8 @@ interface Done {
   readonly event?: string
 }
 
-const DAY_MS = 24 * 60 * 60 * 1000
+/** Nothing that is told reaches further than this from its send. */
+const LONGEST_MS = 30 * 24 * 60 * 60 * 1000
 
 export class Intake {
   readonly #dependencies: IntakeDependencies
@@ -91,14 +101,16 @@ export class Intake {
     let notification: Notification | null
     try {
       parts = await takeApart(mail)
-      notification = await readMail(parts)
+      notification = readItself(parts)
     } catch (error) {
       if (!(error instanceof UnreadableMail)) throw error
       return this.#unread(mail, about, error.message, 'refused' in proven ? proven.refused : null)
     }
     if (!('refused' in proven)) {
       if (notification === null) return this.#unread(mail, about, UNKNOWN, null)
-      return this.#record(about, notification, [await this.#answerTo(proven, notification)])
+      return this.#record(about, notification, [
+        await this.#answerTo(proven, notification, whyNotOurs(settings, notification, envelope, parts.fields.all('received')) === null),
+      ])
     }
     if (notification?.kind === 'complaint') return this.#record(about, notification, [await this.#complaint(notification, parts)])
     if (notification === null) {
@@ -113,14 +125,18 @@ export class Intake {
   }
 
   /** A bounce to a return path of ours: that names message, recipient and send; the report gives only status and text. */
-  async #answerTo({ token, sent }: ProvenReturnPath, notification: Notification): Promise<[ReportedRecipient | null, Done]> {
+  async #answerTo(
+    { token, sent }: ProvenReturnPath,
+    notification: Notification,
+    isOurs: boolean,
+  ): Promise<[ReportedRecipient | null, Done]> {
     if (notification.kind === 'automatic answer') return [null, { done: 'nothing to do', why: whyNothing(notification) }]
     const subject = subjectOf(sent, { send: token.send, text: token.text })
-    if (notification.kind === 'complaint') return [null, await this.#complain(subject)]
-    const record = recordFor(sent, notification)
+    if (notification.kind === 'complaint') return [null, await this.#complain(subject, notification)]
+    const record = recordFor(sent, notification, isOurs)
     if ('refused' in record)
       return [null, { done: notification.recipients.length === 0 ? 'nothing to do' : 'not believed', why: record.refused }]
-    return [record, await this.#act(subject, record, notification)]
+    return [record.reported, await this.#act(subject, record, notification)]
   }
 
   /** A notification that our own mail system made. */
@@ -130,17 +146,19 @@ export class Intake {
     const recipient = reported.originalRecipient ?? reported.recipient
     if (notification.kind !== 'bounce') return { done: 'nothing to do', why: whyNothing(notification) }
     if (messageId === undefined) return { done: 'nothing to do', why: 'it does not name the message that it is about' }
-    let sent: Sent | null
+    let id: string
     try {
-      sent = await findSent(database.db, sentId(messageId, recipient))
+      id = sentId(messageId, recipient)
     } catch (error) {
       return { done: 'nothing to do', why: (error as Error).message }
     }
-    const stranger = await whyNotItsRecipient(database, messageId, recipient, sent)
-    if (stranger !== null) return { done: 'not believed', why: stranger }
-    if (sent !== null) return this.#act(subjectOf(sent, null), reported, notification)
     const foreign = whyNotSentByUs(settings, originalFields(mail).all('received'))
     if (foreign !== null) return { done: 'not believed', why: foreign }
+    const sent = await findSent(database.db, id)
+    const stranger = await whyNotItsRecipient(database, messageId, recipient, sent)
+    if (stranger !== null) return { done: 'not believed', why: stranger }
+    const record = { reported, isItself: reported.originalRecipient === undefined }
+    if (sent !== null) return this.#act(subjectOf(sent, null), record, notification)
     if (sender === undefined) return { done: 'nothing to do', why: "it does not name the original's envelope sender" }
     return this.#act(
       {
@@ -153,27 +171,31 @@ export class Intake {
         sentAt: notification.arrivalDate ?? null,
         options: {},
       },
-      reported,
+      record,
       notification,
     )
   }
 
   /** Does what a believed report of one recipient asks for. */
-  async #act(subject: Subject, reported: ReportedRecipient, notification: Notification): Promise<Done> {
+  async #act(subject: Subject, { reported, isItself }: Record, notification: Notification): Promise<Done> {
     const { client, database, settings, now } = this.#dependencies
-    const { status } = meant(reported)
-    const event = eventOf(subject, reported, status)
+    const status = meant(reported, isItself)
+    const at =
+      subject.send === null || subject.send === 0
+        ? subject.sentAt
+        : await retryAnsweredAt(database.db, subject.messageId, addressKey(subject.recipient), subject.send)
+    const event = eventOf(subject, reported, status, at)
     if (event !== null && (await wasTaken(database.db, event)))
       return { done: 'nothing to do', why: 'it was told before, and acted on then' }
     const ref = { recipient: subject.recipient, messageId: subject.messageId }
     const workflowId = SoftbounceClient.workflowId(ref.recipient, ref.messageId)
-    const bounce = await this.#bounceOf(subject, reported, notification, status)
+    const bounce = this.#bounceOf(subject, reported, notification, status, at ?? subject.sentAt)
     const told = async (why: string): Promise<Done> =>
       (await client.tell(ref, bounce))
         ? { done: 'retry told', why, workflowId, ...(event === null ? {} : { event }) }
         : { done: 'nothing to do', why: `${why}; no retry of it is open` }
     if (reported.action !== 'failed') return told(`it was ${reported.action}`)
-    const judged = judgeBounce({ status, diagnostic: reported.diagnostic }, settings.retryStatuses)
+    const judged = judgeBounce({ status }, settings.retryStatuses)
     if (judged.verdict === 'suppress') {
       const cause = { status: judged.status, reply: reported.diagnostic ?? null, by: workflowId, destination: null }
       await database.db.transaction().execute((tx) => suppressLastingly(tx, addressKey(subject.recipient), 'rejected', cause, now()))
@@ -196,20 +218,23 @@ export class Intake {
       return { done: 'nothing to do', why: `${why}; the original is no longer kept, and did not come back whole` }
     }
     const of = { messageId, recipient, sender, ...bounce }
-    if ('key' in message) await client.retryStored(message.key, of, subject.options)
-    else await client.retry(canonicalMessage(message.content), of, subject.options)
+    try {
+      if ('key' in message) await client.retryStored(message.key, of, subject.options)
+      else await client.retry(canonicalMessage(message.content), of, subject.options)
+    } catch (error) {
+      // it would be refused again, however often it came
+      if (error instanceof UnsendableMessage || error instanceof UnretryableBounce)
+        return { done: 'nothing to do', why: `${why}; ${error.message}` }
+      throw error
+    }
     return { done: open ? 'retry told' : 'retry started', why, workflowId, ...(event === null ? {} : { event }) }
   }
 
   /** The bounce as the workflow gets it, its time within bounds: not before the send that it is about, and not in the future. */
-  async #bounceOf(subject: Subject, reported: ReportedRecipient, notification: Notification, status: string): Promise<Bounce> {
-    const { database, now } = this.#dependencies
+  #bounceOf(subject: Subject, reported: ReportedRecipient, notification: Notification, status: string, sentAt: Date | null): Bounce {
+    const { now } = this.#dependencies
     const latest = now().getTime()
-    const retried =
-      subject.send === null || subject.send === 0
-        ? null
-        : await retryAnsweredAt(database.db, subject.messageId, addressKey(subject.recipient), subject.send)
-    const earliest = (retried ?? subject.sentAt)?.getTime() ?? latest - 30 * DAY_MS
+    const earliest = sentAt?.getTime() ?? latest - LONGEST_MS
     const said = (reported.lastAttemptAt ?? notification.date ?? now()).getTime()
     const at = Math.min(Math.max(said, earliest), latest)
     const until = reported.willRetryUntil?.getTime()
@@ -220,7 +245,7 @@ export class Intake {
       ...(reported.diagnostic === undefined ? {} : { diagnostic: withoutControls(reported.diagnostic).slice(0, 2000) }),
       ...(reported.remoteMta === undefined ? {} : { remoteMta: reported.remoteMta }),
       ...(subject.token === null ? {} : { token: subject.token }),
-      ...(until === undefined || until < latest ? {} : { willRetryUntil: new Date(until).toISOString() }),
+      ...(until === undefined || until < latest ? {} : { willRetryUntil: new Date(Math.min(until, earliest + LONGEST_MS)).toISOString() }),
     }
   }
 
@@ -230,14 +255,14 @@ export class Intake {
     const proven = await provenReturnPath(settings, database, complaintReturnPaths(notification, mail), now())
     const reported = notification.recipients[0] ?? null
     if ('refused' in proven) return [reported, { done: 'not believed', why: `the mail that is complained of: ${proven.refused}` }]
-    if (notification.recipients.some((r) => NO_COMPLAINTS.includes(r.diagnostic ?? '')))
-      return [reported, { done: 'nothing to do', why: `a report of ${reported?.diagnostic} is no complaint` }]
-    return [reported, await this.#complain(subjectOf(proven.sent, null))]
+    return [reported, await this.#complain(subjectOf(proven.sent, null), notification)]
   }
 
   /** Whoever complains gets no more mail, also none that is on its way. */
-  async #complain({ recipient, messageId }: Subject): Promise<Done> {
+  async #complain({ recipient, messageId }: Subject, { feedbackType }: Notification): Promise<Done> {
     const { client, database, now } = this.#dependencies
+    if (feedbackType !== undefined && NO_COMPLAINTS.includes(feedbackType))
+      return { done: 'nothing to do', why: `a report of ${feedbackType} is no complaint` }
     const workflowId = SoftbounceClient.workflowId(recipient, messageId)
     const cause = { status: null, reply: 'complaint', by: workflowId, destination: null }
     await database.db.transaction().execute((tx) => suppressLastingly(tx, addressKey(recipient), 'complaint', cause, now()))
@@ -252,8 +277,10 @@ export class Intake {
   async #unread(mail: Uint8Array, about: About, why: string, refused: string | null): Promise<Taken[]> {
     if (refused !== null) return this.#record(about, null, [[null, { done: 'not believed', why: refused }]])
     const digest = createHash('sha256').update(mail).digest('hex')
-    await keepUnread(this.#dependencies.database.db, { ...about, digest, content: mail, why })
-    return this.#record(about, null, [[null, { done: 'unread', why: `${why}; kept as ${digest}` }]])
+    const kept = await keepUnread(this.#dependencies.database.db, { ...about, digest, content: mail, why })
+    return this.#record(about, null, [
+      [null, { done: 'unread', why: kept ? `${why}; kept as ${digest}` : `${why}; not kept, since too many are kept already` }],
+    ])
   }
 
   async #record(
@@ -295,7 +322,7 @@ const NO_COMPLAINTS = ['not-spam', 'auth-failure']
 
 /** Whether a mail could be a feedback report: those come to an address that was told to the provider, not to a return path. */
 const mayBeComplaint = (mail: Uint8Array): boolean =>
-  /feedback-report|complaint about message from|x-apple-unsubscribe/i.test(
+  /feedback-report|complaint about message from|x-apple-unsubscribe|notificationtype/i.test(
     Buffer.from(mail.buffer, mail.byteOffset, Math.min(mail.byteLength, 64 * 1024)).toString('latin1'),
   )
 
@@ -320,23 +347,33 @@ function subjectOf(sent: Sent, token: { readonly send: number; readonly text: st
   }
 }
 
-/** Statuses that say that time ran out, of systems that give up with a 5: the trouble itself was one that passes (RFC 3463 X.4.7). */
-function meant(reported: ReportedRecipient): { status: string } {
-  const { status = reported.action === 'failed' ? '5.0.0' : '2.0.0', statusFrom } = reported
-  const passing = status === '5.4.7' || (statusFrom === 'text' && /^5\.4\.[134]$/.test(status))
-  return { status: passing ? `4${status.slice(1)}` : status }
+/**
+ * The status that is acted on. Time that ran out is trouble that passes, also where a system gave up with a 5 (RFC 3463 X.4.7). That the
+ * recipient is gone counts only where the report speaks of that very address, and of nothing else beside; what says nothing is no refusal.
+ */
+function meant(reported: ReportedRecipient, isItself: boolean): string {
+  const { status, statusFrom, diagnostic = '' } = reported
+  if (status === undefined) return reported.action === 'failed' ? '4.0.0' : '2.0.0'
+  if (status === '5.4.7' || (statusFrom === 'text' && /^5\.4\.[134]$/.test(status))) return `4${status.slice(1)}`
+  if (!isLasting(status)) return status
+  // the reply's own code, at its start, is the receiving system's verdict; one that stands further on may be quoted from elsewhere
+  const own = new RegExp(`^\\d{3}[ -]${status.replaceAll('.', '\\.')}\\b`).test(diagnostic) && status !== '5.2.1'
+  return isItself && (own || !speaksOfOtherThings(diagnostic)) ? status : '5.0.0'
 }
 
-/** A send fails once, is delivered once; a delay may be told with a later date. Null where nothing tells which send it was. */
-function eventOf(subject: Subject, reported: ReportedRecipient, status: string): string | null {
+/**
+ * Which event a report tells of: a send fails once, is delivered once; a delay may be told with a later day. Null where nothing tells which send
+ * it was. `at` is when that send was: a retry's number comes again where somebody starts it again by hand.
+ */
+function eventOf(subject: Subject, reported: ReportedRecipient, status: string, at: Date | null): string | null {
   if (subject.send === null) return null
   const what =
     reported.action === 'failed'
       ? `failed ${status.charAt(0)}`
       : reported.action === 'delayed'
-        ? `delayed ${reported.willRetryUntil?.toISOString() ?? ''}`
+        ? `delayed ${reported.willRetryUntil?.toISOString().slice(0, 10) ?? ''}`
         : 'delivered'
   return createHash('sha256')
-    .update([sentId(subject.messageId, subject.recipient), subject.send, subject.sentAt?.getTime(), what].join('\0'))
+    .update([sentId(subject.messageId, subject.recipient), subject.send, at?.getTime(), what].join('\0'))
     .digest('hex')
 }

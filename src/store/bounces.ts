@@ -1,5 +1,6 @@
 /** Every bounce that came in, and what was done about it; mails that nobody could read. Kept as long as messages are. */
 import type { Kysely, Selectable } from 'kysely'
+import { withoutControls } from '../bounce/index.js'
 import type { BounceDone, BouncesTable, Tables } from './tables.js'
 
 /** A bounce for one recipient, and what was done about it. */
@@ -22,7 +23,7 @@ export interface TakenBounce {
 
 const MAX_TEXT = 1000
 
-const cut = (text: string | null): string | null => (text === null ? null : text.slice(0, MAX_TEXT))
+const cut = (text: string | null): string | null => (text === null ? null : withoutControls(text).slice(0, MAX_TEXT))
 
 /** Writes down what was done. */
 export async function recordBounces(db: Kysely<Tables>, bounces: readonly TakenBounce[]): Promise<void> {
@@ -41,7 +42,7 @@ export async function recordBounces(db: Kysely<Tables>, bounces: readonly TakenB
         status: bounce.status,
         diagnostic: cut(bounce.diagnostic),
         done: bounce.done,
-        why: bounce.why.slice(0, MAX_TEXT),
+        why: cut(bounce.why) as string,
         workflow_id: bounce.workflowId,
         event: bounce.event,
       })
@@ -87,23 +88,45 @@ function toBounce(row: Selectable<BouncesTable>): TakenBounce {
   }
 }
 
-/** Keeps a mail that nobody could read; the same twice is kept once. */
+/** How many unread mails are kept for one return path, and in all: whoever knows a return path may fill no disk. */
+const MAX_UNREAD_EACH = 10
+const MAX_UNREAD = 10_000
+
+/** Keeps a mail that nobody could read; the same twice is kept once. False where too many are kept already. */
 export async function keepUnread(
   db: Kysely<Tables>,
   mail: { digest: string; at: Date; source: string; cameTo: string | null; content: Uint8Array; why: string },
-): Promise<void> {
+): Promise<boolean> {
+  const { each, all } = await db
+    .selectFrom('unread_mails')
+    .select(({ fn, eb }) => [
+      fn.countAll<number>().as('all'),
+      fn
+        .sum<number | null>(
+          eb
+            .case()
+            .when('came_to', '=', mail.cameTo ?? '')
+            .then(1)
+            .else(0)
+            .end(),
+        )
+        .as('each'),
+    ])
+    .executeTakeFirstOrThrow()
+  if (Number(all) >= MAX_UNREAD || Number(each ?? 0) >= MAX_UNREAD_EACH) return false
   await db
     .insertInto('unread_mails')
     .values({
       digest: mail.digest,
       at: mail.at.getTime(),
       source: mail.source,
-      came_to: mail.cameTo,
+      came_to: cut(mail.cameTo),
       content: mail.content,
-      why: mail.why.slice(0, MAX_TEXT),
+      why: cut(mail.why) as string,
     })
     .onConflict((conflict) => conflict.doNothing())
     .execute()
+  return true
 }
 
 /** A mail that nobody could read, by its digest; null where it is not kept. */

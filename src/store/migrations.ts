@@ -108,6 +108,7 @@ function migrations(kind: DatabaseKind): Record<string, Migration> {
           .addColumn('message_key', 'text', (c) => c.notNull())
           .addColumn('sent_at', 'bigint', (c) => c.notNull())
           .addColumn('options', 'text')
+          .addColumn('tracked', 'integer', (c) => c.notNull())
           .execute()
         await db.schema.createIndex('sent_message').on('sent').column('message_id').execute()
         await db.schema.createIndex('sent_sent_at').on('sent').column('sent_at').execute()

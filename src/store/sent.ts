@@ -40,9 +40,16 @@ export async function storeSent(
     for (let i = 0; i < sent.length; i += ROWS)
       await tx
         .insertInto('sent')
-        .values(sent.slice(i, i + ROWS).map((one) => toRow({ ...one, messageKey: key, sentAt: now })))
+        .values(sent.slice(i, i + ROWS).map((one) => toRow({ ...one, messageKey: key, sentAt: now }, true)))
         .onConflict((conflict) =>
-          conflict.column('id').doUpdateSet((eb) => ({ message_key: key, sent_at: at, options: eb.ref('excluded.options') })),
+          conflict.column('id').doUpdateSet((eb) => ({
+            message_key: key,
+            sent_at: at,
+            tracked: 1,
+            options: eb.ref('excluded.options'),
+            sender: eb.ref('excluded.sender'),
+            envelope_recipient: eb.ref('excluded.envelope_recipient'),
+          })),
         )
         .execute()
   })
@@ -52,12 +59,12 @@ export async function storeSent(
 export async function noteSent(db: Kysely<Tables>, sent: Sent): Promise<void> {
   await db
     .insertInto('sent')
-    .values(toRow(sent))
+    .values(toRow(sent, false))
     .onConflict((conflict) => conflict.doNothing())
     .execute()
 }
 
-const toRow = (sent: Sent) => ({
+const toRow = (sent: Sent, tracked: boolean) => ({
   id: sent.id,
   message_id: sent.messageId,
   recipient: sent.recipient,
@@ -66,6 +73,7 @@ const toRow = (sent: Sent) => ({
   message_key: sent.messageKey,
   sent_at: sent.sentAt.getTime(),
   options: sent.options,
+  tracked: tracked ? 1 : 0,
 })
 
 /** What an identifier stands for, or null. */
@@ -84,14 +92,34 @@ export async function findSent(db: Kysely<Tables>, id: string): Promise<Sent | n
   }
 }
 
-/** True where the message was sent by us to somebody. */
+/** True where the message was sent with signed return paths, to whomever. */
 export async function wasSent(db: Kysely<Tables>, messageId: string): Promise<boolean> {
-  return (await db.selectFrom('sent').select('id').where('message_id', '=', messageId).limit(1).executeTakeFirst()) !== undefined
+  return (
+    (await db.selectFrom('sent').select('id').where('message_id', '=', messageId).where('tracked', '=', 1).limit(1).executeTakeFirst()) !==
+    undefined
+  )
 }
 
-/** Deletes what was sent before that; returns how many went. */
+/** Deletes what was sent before that, was not retried since, and is not being retried; returns how many went. */
 export async function purgeSent(db: Kysely<Tables>, before: Date): Promise<number> {
-  const gone = await db.deleteFrom('sent').where('sent_at', '<', before.getTime()).executeTakeFirst()
+  const gone = await db
+    .deleteFrom('sent')
+    .where('sent_at', '<', before.getTime())
+    .where(({ not, exists, selectFrom }) =>
+      not(exists(selectFrom('message_holds').select('message_key').whereRef('message_holds.message_key', '=', 'sent.message_key'))),
+    )
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom('attempts')
+            .select('retry')
+            .whereRef('attempts.message_id', '=', 'sent.message_id')
+            .whereRef('attempts.recipient', '=', 'sent.recipient')
+            .where('attempts.at', '>=', before.getTime()),
+        ),
+      ),
+    )
+    .executeTakeFirst()
   return Number(gone.numDeletedRows)
 }
 

@@ -115,6 +115,8 @@ export interface SentTable {
   sent_at: number
   /** What its sender said of its retries, as JSON; null where nothing. */
   options: string | null
+  /** 1: it was sent with a signed return path from the first, so that the rows of its message are all its recipients. */
+  tracked: number
 }
 
 /** What was done about a bounce: the answer to each, and why. */

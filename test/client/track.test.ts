@@ -134,6 +134,20 @@ test('what its sender says of its retries is kept for them, and refused at once 
   expect(system.taken).toHaveLength(0)
 })
 
+test('what nodemailer does beside stays: a proxy, more of the envelope, raw messages, the null sender', async () => {
+  const proxied = track(
+    nodemailer.createTransport({ host: '127.0.0.1', port: system.port, secure: false, ignoreTLS: true, proxy: 'http://127.0.0.1:1' }),
+    options(),
+  )
+  await expect(proxied.sendMail({ from: 'a@example.com', to: 'b@example.org', text: 'x' })).rejects.toThrow('ECONNREFUSED')
+  expect(system.taken).toHaveLength(0)
+  const raw = 'From: a@example.com\r\nTo: b@example.org\r\nMessage-ID: <mine@example.com>\r\n\r\nHello\r\n'
+  await transporter().sendMail({ envelope: { from: 'a@example.com', to: 'b@example.org' }, raw })
+  expect(await findSent(db(), sentId('mine@example.com', 'b@example.org'))).toMatchObject({ sender: 'a@example.com' })
+  await transporter().sendMail({ envelope: { from: '', to: 'b@example.org' }, text: 'I am away' })
+  expect(system.taken.map((t) => t.from).at(-1)).toBe('')
+})
+
 test('without a key nothing is tracked', () => {
   const plain = nodemailer.createTransport({ host: '127.0.0.1', port: 1 })
   expect(() => track(plain, { database: sqlite.database, settings: { databaseUrl: sqlite.url, returnPaths: null } })).toThrow(

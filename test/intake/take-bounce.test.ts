@@ -10,7 +10,7 @@ import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { DAY, eventually, HOUR, MESSAGE } from '../support/skipping-time.js'
 
 const returnPaths: ReturnPaths = { template: 'bounce+{token}@{domain}', keys: [Buffer.alloc(32, 7)], validDays: 28 }
-const OWN = ['mail.example.com', '*.inside.example.com', '192.0.2.10']
+const OWN = ['mail.example.com', '*.inside.example.com', '192.0.2.10', '198.51.100.64/26']
 const CONTENT = canonicalMessage(Buffer.from(MESSAGE))
 let world: RealWorld
 let intake: Intake
@@ -254,7 +254,7 @@ describe('at a trusted intake', () => {
 
   test('a step within our own systems is inside', async () => {
     const top = [
-      'Received: from mx1.inside.example.com (mx1.inside.example.com [192.0.2.77]) by mail.example.com',
+      'Received: from mx1.inside.example.com (mx1.inside.example.com [198.51.100.77]) by mail.example.com',
       'Received: from anything (unknown [192.0.2.10]) by mx1.inside.example.com',
       'Received: from localhost (localhost [127.0.0.1]) by mx1.inside.example.com',
     ]

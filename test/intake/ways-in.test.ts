@@ -109,8 +109,16 @@ describe('LMTP', () => {
 
   test('told to stop, it ends what is under way and then itself', async () => {
     const own = await world.startIntake(['--lmtp', '127.0.0.1:0'])
+    // mail systems keep their connections open
+    const idle = createConnection(lmtpPort(own), '127.0.0.1')
+    const heard: string[] = []
+    idle.on('data', (chunk) => heard.push(chunk.toString()))
+    await eventually(() => heard.length > 0)
+    const began = Date.now()
     own.signal('SIGTERM')
     expect(await own.ended).toBe(0)
+    expect(Date.now() - began).toBeLessThan(30_000)
+    expect(heard.join('')).toMatch(/^421 /m)
     expect(own.log()).toContain('the intake has stopped')
   })
 })

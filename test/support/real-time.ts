@@ -172,6 +172,8 @@ export function runCli(cwd: string, env: Record<string, string>, args: readonly 
     child.stderr.on('data', (chunk) => {
       stderr += chunk
     })
+    // it may end before it has read everything
+    child.stdin.on('error', () => {})
     child.stdin.end(input ?? '')
     child.once('close', (code) => resolve({ status: code ?? -1, stdout, stderr }))
   })

@@ -20,6 +20,7 @@ export function readRfc5965(mail: Mail): Notification | null {
     : [addressOf(fields?.get('original-rcpt-to')), ...addressesIn(head?.first('x-hmxmroriginalrecipient') ?? ''), ...to]
         .filter((a) => a !== undefined)
         .slice(0, 1)
+  const feedbackType = fields?.get('feedback-type')?.toLowerCase().trim() ?? (unsubscribes ? 'unsubscribe' : 'complaint')
   const remoteMta = typed(fields?.get('source-ip')) ?? typed(fields?.get('reported-domain'))
   const reportingMta = typed(fields?.get('reporting-mta'))
   const arrivalDate = timeOf(fields?.get('arrival-date') ?? fields?.get('received-date'))
@@ -27,11 +28,12 @@ export function readRfc5965(mail: Mail): Notification | null {
   const sender = addressOf(fields?.get('original-mail-from')) ?? original.sender
   return {
     kind: 'complaint',
+    feedbackType,
     recipients: recipients.map(
       (recipient): ReportedRecipient => ({
         recipient,
         action: 'failed',
-        diagnostic: fields?.get('feedback-type')?.toLowerCase() ?? (unsubscribes ? 'unsubscribe' : 'complaint'),
+        diagnostic: feedbackType,
         ...(remoteMta === undefined ? {} : { remoteMta }),
       }),
     ),
