@@ -241,6 +241,39 @@ test.each<[string, Buffer, object[], object]>([
   expect(read?.recipients).toMatchObject(recipients)
 })
 
+test('a delay stays a delay; only what OpenSMTPD calls "Envelope expired" has failed', async () => {
+  const delayed = [
+    'Reporting-MTA: dns; mx',
+    '',
+    'Final-Recipient: rfc822; ann@example.org',
+    'Action: delayed',
+    'Status: 4.4.7',
+    'Will-Retry-Until: Fri, 27 Nov 2026 08:00:00 +0000',
+  ]
+  expect((await readNotification(mail(delayed)))?.recipients[0]).toMatchObject({ action: 'delayed', status: '4.4.7' })
+  const text = [
+    '    A message is delayed for more than 0 seconds for the following',
+    '    list of recipients:',
+    '',
+    'ann@example.org: Envelope expired',
+    '',
+  ]
+  const parts = [
+    '--b',
+    'Content-Type: text/plain',
+    '',
+    ...text,
+    '--b',
+    'Content-Type: message/delivery-status',
+    '',
+    ...delayed.slice(0, 5),
+    '',
+    '--b--',
+  ]
+  const read = await readNotification(mail(parts, ['MIME-Version: 1.0', 'Content-Type: multipart/mixed; boundary=b']))
+  expect(read?.recipients[0]).toMatchObject({ action: 'failed', status: '4.4.7' })
+})
+
 test.each([
   [
     'a letter',

@@ -4,7 +4,7 @@ import { DEFAULT_RETRY_STATUSES, parseRetryStatuses } from '../../src/bounce/ind
 import { SoftbounceClient } from '../../src/client/index.js'
 import { Intake } from '../../src/intake/index.js'
 import { canonicalMessage, dayOf, type ReturnPaths, sentId, signReturnPath } from '../../src/smtp/index.js'
-import { findSuppression, listBounces, storeSent, type TakenBounce } from '../../src/store/index.js'
+import { findSuppression, listBounces, noteSent, storeSent, type TakenBounce } from '../../src/store/index.js'
 import { complaint, qmailNotice, type Report, report } from '../support/bounce-mails.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { DAY, eventually, HOUR, MESSAGE } from '../support/skipping-time.js'
@@ -200,6 +200,109 @@ describe('a bounce to a return path of ours', () => {
     expect(JSON.parse(listed.stdout.split('\n')[0] as string)).toMatchObject({ done: 'unread', cameTo: one.returnPath })
   })
 
+  test.each<[string, Partial<Report>]>([
+    ['of a member of its alias', { recipient: 'exmember@elsewhere.example', status: '5.1.1', diagnostic: '550 5.1.1 no such user' }],
+    [
+      'that quotes a callout for our own address',
+      {
+        status: '5.0.0',
+        diagnostic:
+          '550-Verification failed for <bounce+x@example.com> 550-Response: 550 5.1.1 <bounce+x@example.com>: User unknown 550 Sender verify failed',
+      },
+    ],
+    ['that speaks of our reverse DNS', { status: '', diagnostic: '550 rejected: PTR for your IP address not found' }],
+    ['that speaks of too many others', { status: '', diagnostic: '550 Too many invalid recipients' }],
+    [
+      'that speaks of a rate',
+      {
+        status: '5.2.1',
+        diagnostic: '550 5.2.1 The user you are trying to contact is receiving mail at a rate that prevents additional messages',
+      },
+    ],
+    ['that says nothing at all', { status: '', diagnostic: '' }],
+  ])('a report %s suppresses nobody', async (_, about) => {
+    const one = await sent()
+    await take(report({ recipient: one.recipient }), one.returnPath)
+    const [taken] = await take(report({ recipient: one.recipient, originalRecipient: one.recipient, ...about }), one.returnPath)
+    expect(taken?.done).not.toBe('suppressed')
+    expect(await suppressed(one.recipient)).toBeNull()
+    for (const told of await signals(one.workflowId)) expect(['4.3.2', '5.0.0', '4.0.0']).toContain(told.status)
+  })
+
+  test('a report about somebody else that is only attached says nothing', async () => {
+    const one = await sent()
+    const inner = report({ recipient: 'someone.else@third.example', status: '5.1.1', diagnostic: '550 5.1.1 no' }).toString()
+    const answer = Buffer.from(
+      `From: Ann <ann@example.org>\r\nSubject: look\r\nContent-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: text/plain\r\n\r\nLook.\r\n--o\r\nContent-Type: message/rfc822\r\n\r\n${inner}\r\n--o--\r\n`,
+    )
+    expect(await take(answer, one.returnPath)).toMatchObject([{ done: 'unread' }])
+    expect(await suppressed(one.recipient)).toBeNull()
+  })
+
+  test('a stranger’s word about the host routes no mail', async () => {
+    const one = await sent()
+    await take(report({ recipient: one.recipient, remoteMta: 'mx.partner.com' }), one.returnPath)
+    expect((await signals(one.workflowId))[0].remoteMta).toBeUndefined()
+  })
+
+  test('a retry that has the number of one before, started again by hand, comes back too', async () => {
+    const one = await sent()
+    await take(report({ recipient: one.recipient }), one.returnPath)
+    const path = signReturnPath(
+      returnPaths,
+      { id: sentId(one.messageId, one.recipient), day: dayOf(new Date()), send: 1 },
+      'shop@example.com',
+    )
+    for (const [run, at] of [
+      ['first', Date.now() - 2 * HOUR],
+      ['again', Date.now() - HOUR],
+    ] as const) {
+      const row = {
+        first_run_id: `${run}-${n}`,
+        retry: 1,
+        workflow_id: one.workflowId,
+        message_id: one.messageId,
+        recipient: one.recipient,
+        destination: 'example.org',
+      }
+      await world.database.db
+        .insertInto('attempts')
+        .values({ ...row, sends: 1, at, outcome: 'accepted', maybe_delivered: 0, relayed: 1 })
+        .execute()
+      expect((await take(report({ recipient: one.recipient }), path))[0]?.done, run).toBe('retry told')
+      expect((await take(report({ recipient: one.recipient }), path))[0]?.done, run).toBe('nothing to do')
+    }
+  })
+
+  test('what nobody can read is kept within bounds', async () => {
+    const one = await sent()
+    for (let i = 0; i < 12; i += 1) await take(Buffer.from(`From: a@example.org\r\nSubject: ${i}\r\n\r\nx`), one.returnPath)
+    const kept = await world.database.db.selectFrom('unread_mails').select('digest').where('came_to', '=', one.returnPath).execute()
+    expect(kept).toHaveLength(10)
+    expect((await noted())[0]).toMatchObject({ done: 'unread', why: expect.stringContaining('not kept') })
+  })
+
+  test('a database that fails for a moment is no answer', async () => {
+    const one = await sent()
+    const failing = {
+      ...world.database,
+      db: world.database.db.withPlugin({
+        transformQuery: () => {
+          throw new Error('connection terminated')
+        },
+        transformResult: async ({ result }) => result,
+      }),
+    }
+    const broken = new Intake({
+      client: world.client,
+      database: failing,
+      settings: { returnPaths, ownSystems: OWN, isTrusted: true, retryStatuses: parseRetryStatuses(DEFAULT_RETRY_STATUSES) },
+      now: () => new Date(),
+    })
+    await expect(take(report({ recipient: one.recipient }), one.returnPath, broken)).rejects.toThrow('connection terminated')
+    expect((await take(report({ recipient: one.recipient }), one.returnPath))[0]?.done).toBe('retry started')
+  })
+
   test('where the original is no longer kept, that is said', async () => {
     const one = await sent()
     await world.database.db.updateTable('sent').set({ message_key: 'sha256-gone' }).where('recipient', '=', one.recipient).execute()
@@ -228,7 +331,9 @@ describe('a complaint', () => {
   test('without a return path of ours it is not believed; a report of a failed authentication is none', async () => {
     const one = await sent()
     expect(await take(complaint('shop@example.com'), 'fbl@example.com')).toMatchObject([{ done: 'not believed' }])
-    expect(await take(complaint(one.returnPath, 'auth-failure'), 'fbl@example.com')).toMatchObject([{ done: 'nothing to do' }])
+    for (const type of ['auth-failure', 'not-spam'])
+      for (const to of ['fbl@example.com', one.returnPath])
+        expect(await take(complaint(one.returnPath, type), to)).toMatchObject([{ done: 'nothing to do' }])
     expect(await suppressed(one.recipient)).toBeNull()
   })
 })
@@ -257,6 +362,11 @@ describe('at a trusted intake', () => {
       'Received: from mx1.inside.example.com (mx1.inside.example.com [198.51.100.77]) by mail.example.com',
       'Received: from anything (unknown [192.0.2.10]) by mx1.inside.example.com',
       'Received: from localhost (localhost [127.0.0.1]) by mx1.inside.example.com',
+      'Received: from ex1.inside.example.com (198.51.100.80) by mx1.inside.example.com with Microsoft SMTP Server',
+      'Received: from vm ([127.0.0.1]) by mx1.inside.example.com with LMTP',
+      'Received: from [192.0.2.10] (helo=anything) by mx1.inside.example.com with esmtp (Exim 4.96)',
+      'Received: from Debian-exim by mx1.inside.example.com with local (Exim 4.96)',
+      'Received: from localhost (localhost) by mx1.inside.example.com (8.17.1.9/8.17.1.9) id 6AP3SWH1011022',
     ]
     expect(await take(ownNotice('bob@example.net', 'own2@example.com', { top }), 'bounces@example.com', trusted)).toMatchObject([
       { done: 'retry started' },
@@ -267,6 +377,23 @@ describe('at a trusted intake', () => {
     ['another system made it', { reportingMta: 'mail.example.net' }, 'not among OWN_SYSTEMS'],
     ['it came from outside', { top: ['Received: from mail.example.com (evil.example [203.0.113.9]) by mail.example.com'] }, 'from outside'],
     ['only its greeting is ours', { top: ['Received: from mail.example.com by mail.example.com'] }, 'from outside'],
+    [
+      'its greeting is an address of ours (Exim)',
+      { top: ['Received: from [203.0.113.9] (helo=[127.0.0.1]) by mail.example.com with esmtp'] },
+      'from outside',
+    ],
+    [
+      'its greeting is an address of ours (qmail)',
+      { top: ['Received: from unknown (HELO [127.0.0.1]) (203.0.113.9) by mail.example.com with SMTP'] },
+      'from outside',
+    ],
+    [
+      'its ident is an address of ours (Sendmail)',
+      { top: ['Received: from x (ident[127.0.0.1]@evil [203.0.113.9]) by mail.example.com'] },
+      'from outside',
+    ],
+    ['its reverse DNS says our name', { top: ['Received: from x (mail.example.com [203.0.113.9]) by mail.example.com'] }, 'from outside'],
+    ['nothing shows where it came from', { top: [] }, 'no Received field'],
     ['its address is unknown', { top: ['Received: from mail.example.com (unknown [203.0.113.9]) by mail.example.com'] }, 'from outside'],
   ])('%s: not believed', async (_, around, why) => {
     const [taken] = await take(ownNotice('eve@example.net', 'own3@example.com', around), 'bounces@example.com', trusted)
@@ -315,6 +442,31 @@ describe('at a trusted intake', () => {
       { done: 'not believed', why: expect.stringContaining('was not a recipient') },
     ])
     expect(await take(ownNotice(one.recipient, one.messageId), 'bounces@example.com', trusted)).toMatchObject([{ done: 'retry started' }])
+  })
+
+  test('every recipient of a message that was not tracked, whatever was retried before', async () => {
+    await noteSent(world.database.db, {
+      id: sentId('own7@example.com', 'h1@example.net'),
+      messageId: 'own7@example.com',
+      recipient: 'h1@example.net',
+      envelopeRecipient: 'h1@example.net',
+      sender: 'a@example.com',
+      messageKey: 'k',
+      sentAt: new Date(),
+      options: null,
+    })
+    expect(await take(ownNotice('h2@example.net', 'own7@example.com'), 'bounces@example.com', trusted)).toMatchObject([
+      { done: 'retry started' },
+    ])
+  })
+
+  test('an original that cannot be sent is said, and does not come again for ever', async () => {
+    const [taken] = await take(
+      ownNotice('bob@example.net', 'own8@example.com', {}, `${INSIDE}\r\nX-Nul: \0`),
+      'bounces@example.com',
+      trusted,
+    )
+    expect(taken).toMatchObject({ done: 'nothing to do', why: expect.stringContaining('NUL') })
   })
 
   test('an intake that is not trusted does not even read it', async () => {

@@ -105,7 +105,9 @@ onBothDatabases('what was sent, and what came back', (opened) => {
     })
 
     test('long texts are cut, and what nobody could read is kept once, byte by byte', async () => {
-      await recordBounces(db(), [taken(1, { diagnostic: 'd'.repeat(5000), why: 'w'.repeat(5000) })])
+      await recordBounces(db(), [
+        taken(1, { diagnostic: 'd'.repeat(5000), why: 'w'.repeat(5000), reportingMta: 'a\0b', recipient: 'c\0@d', cameTo: '\0' }),
+      ])
       for await (const bounce of listBounces(db(), null, 1)) expect([bounce.diagnostic?.length, bounce.why.length]).toEqual([1000, 1000])
       const content = Buffer.from([0, 255, 10, 13])
       for (let i = 0; i < 2; i += 1) await keepUnread(db(), { digest: 'aa', at: NOW, source: 'pipe', cameTo: null, content, why: 'x' })
