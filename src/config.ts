@@ -266,6 +266,12 @@ export function readDotenv(path = '.env'): Environment {
   }
 }
 
+/** The environment for Temporal's own settings: what `.env` says of them holds where the environment says nothing. */
+export function temporalEnvironment(environment: Environment = process.env, dotenv: Environment = readDotenv()): Record<string, string> {
+  const all = { ...Object.fromEntries(Object.entries(dotenv).filter(([name]) => name.startsWith('TEMPORAL_'))), ...environment }
+  return Object.fromEntries(Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== undefined))
+}
+
 function lookUp(name: SettingName, environment: Environment, dotenv: Environment): { text: string; source: Source } {
   const set = environment[name]
   if (set !== undefined && set !== '') return { text: set, source: 'environment' }

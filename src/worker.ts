@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker'
 import { createActivities, type Dependencies } from './activities/index.js'
-import { readSettings, requirePath, type Settings } from './config.js'
+import { readSettings, requirePath, type Settings, temporalEnvironment } from './config.js'
 import { createLogger, type Logger, ThroughPino } from './logger.js'
 import { ensurePurge, SearchAttributes } from './namespace.js'
 import { type Database, migrateToLatest, openDatabase } from './store/index.js'
@@ -50,7 +50,7 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
   try {
     const migrated = await migrateToLatest(database.db, database.kind)
     if (migrated.length > 0) logger.info({ migrations: migrated }, 'the database was brought up to date')
-    const { connectionOptions, namespace = 'default' } = loadClientConnectConfig()
+    const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({ overrideEnvVars: temporalEnvironment() })
     connection = await NativeConnection.connect(connectionOptions).catch((error: Error) => {
       throw new Error(unreachable(connectionOptions.address, error))
     })

@@ -13,8 +13,8 @@ import {
   type RetryResult,
   workflowId,
 } from '../bounce/index.js'
-import { canonicalMessage, sentId, UnsendableMessage } from '../smtp/index.js'
-import { type AnsweredRow, answeredAttempts, type End, findEnd, holdMessage, noteSent, storeMessage, toAttempt } from '../store/index.js'
+import { canonicalMessage, UnsendableMessage } from '../smtp/index.js'
+import { type AnsweredRow, answeredAttempts, type End, findEnd, holdMessage, storeMessage, toAttempt } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { deriveDestination } from './destination.js'
 import { refusal, withDatabase } from './failures.js'
@@ -157,18 +157,6 @@ function inlineContent(message: BouncedMessage): Buffer | null {
 async function keep(message: BouncedMessage, content: Buffer | null, run: RunInfo, now: Date, dependencies: Dependencies): Promise<string> {
   const { db } = dependencies.database
   const key = content === null ? (message.message as { stored: string }).stored : await storeMessage(db, content, now)
-  // a retry's return path stands for this, also where the message was not sent by us at first
-  if (dependencies.settings.returnPaths !== null)
-    await noteSent(db, {
-      id: sentId(message.messageId, message.recipient),
-      messageId: message.messageId,
-      recipient: addressKey(message.recipient),
-      envelopeRecipient: message.recipient,
-      sender: message.sender,
-      messageKey: key,
-      sentAt: now,
-      options: null,
-    })
   if (!(await holdMessage(db, { key, workflowId: run.workflowId, firstRunId: run.firstRunId }, now)))
     throw refusal('MessageNotFound', `the message store has no message ${JSON.stringify(key)}: it was never stored there, or was purged`)
   return key

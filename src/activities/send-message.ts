@@ -32,6 +32,7 @@ import {
   findSuppression,
   type GivenBack,
   loadMessage,
+  noteSent,
   otherDestinationReached,
   releaseClaim,
   toAttempt,
@@ -205,9 +206,18 @@ class Sending {
     const { returnPaths } = this.#dependencies.settings
     if (returnPaths === null) return envelopeAddress(parseAddress(sender))
     const id = sentId(messageId, recipient)
-    if (path.kind === 'relay') return signReturnPath(returnPaths, { id, day: dayOf(this.#now()), send: retry }, sender)
-    const sent = await this.#database(() => findSent(this.#dependencies.database.db, id))
-    const [day, today] = [dayOf(sent?.sentAt ?? this.#now()), dayOf(this.#now())]
+    const now = this.#now()
+    const { db } = this.#dependencies.database
+    // what the return path stands for must be known before it is used, also where the retries began before there was a key
+    const sentAt = await this.#database(async () => {
+      const known = await findSent(db, id)
+      if (known !== null) return known.sentAt
+      const row = { id, messageId, recipient: this.#recipient, envelopeRecipient: recipient, sender, messageKey: this.#order.messageKey }
+      await noteSent(db, { ...row, sentAt: now, options: null })
+      return now
+    })
+    const [day, today] = [dayOf(sentAt), dayOf(now)]
+    if (path.kind === 'relay') return signReturnPath(returnPaths, { id, day: today, send: retry }, sender)
     // one that would run out before its bounce could come is made anew
     return signReturnPath(returnPaths, { id, day: today - day > returnPaths.validDays / 2 ? today : day, send: 0 }, sender)
   }

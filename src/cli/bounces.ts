@@ -17,12 +17,12 @@ export function addBounces(program: Command): void {
     .description('what bounces came in, what was done about each, and why; newest first')
     .option('--not-believed', 'only those that were not believed')
     .option('--unread', 'only those that nobody could read')
-    .option('--show <digest>', 'print a mail that nobody could read, as it came')
+    .option('--show <digest>', 'print a mail that nobody could read, as it came (the beginning of its digest will do)')
     .option(
       '--limit <number>',
       'at most so many',
       (text: string) => {
-        if (!/^\d{1,7}$/.test(text) || Number(text) === 0) throw new InvalidArgumentError('it must be a whole number from 1')
+        if (!/^\d{1,7}$/.test(text) || Number(text) === 0) throw new InvalidArgumentError('it must be a whole number from 1 to 9999999')
         return Number(text)
       },
       100,
@@ -34,7 +34,8 @@ export function addBounces(program: Command): void {
         await migrateToLatest(database.db, database.kind)
         if (options.show !== undefined) {
           const mail = await findUnread(database.db, options.show.toLowerCase())
-          if (mail === null) throw new CommandFailed(`no unread mail ${options.show} is kept; softbounce bounces --unread lists them`)
+          if (mail === null)
+            throw new CommandFailed(`no single unread mail ${options.show} is kept; softbounce bounces --unread lists them`)
           process.stdout.write(mail)
           return
         }

@@ -1,7 +1,9 @@
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import type { Command } from 'commander'
-import { readSettings, showSettings } from '../config.js'
+import { readSettings, showSettings, temporalEnvironment } from '../config.js'
 import { json, table } from './output.js'
+
+const sourceOf = (value: string | undefined) => (value === undefined ? 'default' : "Temporal's environment, .env or profile")
 
 export function addConfig(program: Command): void {
   program
@@ -9,10 +11,10 @@ export function addConfig(program: Command): void {
     .description('every setting, its value and where it came from; secrets are masked')
     .option('--json', 'print JSON, one object a line')
     .action((options: { json?: boolean }) => {
-      const { connectionOptions, namespace } = loadClientConnectConfig()
+      const { connectionOptions, namespace } = loadClientConnectConfig({ overrideEnvVars: temporalEnvironment() })
       const temporal = [
-        { name: 'TEMPORAL_ADDRESS', value: connectionOptions.address ?? 'localhost:7233', source: "Temporal's environment or profile" },
-        { name: 'TEMPORAL_NAMESPACE', value: namespace ?? 'default', source: "Temporal's environment or profile" },
+        { name: 'TEMPORAL_ADDRESS', value: connectionOptions.address ?? 'localhost:7233', source: sourceOf(connectionOptions.address) },
+        { name: 'TEMPORAL_NAMESPACE', value: namespace ?? 'default', source: sourceOf(namespace) },
       ]
       const shown = [...showSettings(), ...temporal]
       if (options.json) for (const setting of shown) json(setting)

@@ -24,7 +24,9 @@ export function addIntake(program: Command): void {
 
 async function run(options: { lmtp?: string; maildir?: string }): Promise<void> {
   const settings = readSettings()
-  const listen = options.lmtp === undefined ? settings.intake.listen : listenOf(options.lmtp)
+  // a Maildir alone is only watched
+  const byDefault = options.maildir === undefined ? settings.intake.listen : null
+  const listen = options.lmtp === undefined ? byDefault : listenOf(options.lmtp)
   if (listen === null && options.maildir === undefined)
     throw new CommandFailed('nothing says where bounces come in: set INTAKE_LISTEN, or give --lmtp or --maildir', 2)
   requireBelief(settings)
@@ -36,7 +38,7 @@ async function run(options: { lmtp?: string; maildir?: string }): Promise<void> 
       for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal))
     })
     const lmtp = listen === null ? null : await serveLmtp(intake, { ...settings.intake, listen }, logger)
-    const maildir = options.maildir === undefined ? null : await watchMaildir(intake, options.maildir, logger)
+    const maildir = options.maildir === undefined ? null : await watchMaildir(intake, options.maildir, settings.intake.maxBytes, logger)
     logger.info(
       { lmtp: listen === null ? undefined : 'path' in listen ? listen.path : `${listen.host}:${lmtp?.port}`, maildir: options.maildir },
       'the intake is ready',
@@ -80,12 +82,11 @@ async function take(options: { recipient?: string; sender?: string; json?: boole
     }
     const mail = Buffer.concat(chunks)
     if (mail.length === 0) return leave(EX_DATAERR, new Error('standard input is empty; a bounce is expected there'))
+    const to = recipients(options, () => deliveredTo(mail))
+    if (to.length === 0 && !settings.intake.isTrusted)
+      return leave(EX_CONFIG, new Error('nothing says which address the bounce came to; give --recipient'))
     await withIntake(settings, async (intake) => {
-      const taken = await intake.take(
-        mail,
-        { recipients: recipients(options, () => deliveredTo(mail)), sender: options.sender ?? process.env.SENDER ?? returnPathOf(mail) },
-        'pipe',
-      )
+      const taken = await intake.take(mail, { recipients: to, sender: options.sender ?? process.env.SENDER ?? returnPathOf(mail) }, 'pipe')
       if (options.json)
         for (const one of taken)
           json({ done: one.done, why: one.why, recipient: one.recipient, messageId: one.messageId, workflowId: one.workflowId })

@@ -24,10 +24,12 @@ export function addRead(program: Command): void {
             try {
               report.add(await read, where, number)
             } catch (error) {
+              report.fault(file, error)
               complain(where, error)
             }
           }
         } catch (error) {
+          report.fault(path, error)
           complain(path, error)
         }
         report.end()
@@ -56,6 +58,8 @@ async function* ahead(mails: AsyncIterable<NamedMail>) {
 class Report {
   #file: string | null = null
   #bounces: object[] = []
+  #error: string | null = null
+  #automatic = false
 
   constructor(readonly asJson: boolean) {}
 
@@ -64,8 +68,15 @@ class Report {
     this.#file = file
   }
 
+  /** What could not be read at all. */
+  fault(file: string, error: unknown): void {
+    this.begin(file)
+    this.#error = (error as Error).message
+  }
+
   add(notification: Notification | null, where: string, number: number | undefined): void {
     if (this.asJson) {
+      if (notification?.kind === 'automatic answer') this.#automatic = true
       const numbered = number === undefined ? {} : { mail: number }
       for (const bounce of notification === null ? [] : bouncesOf(notification)) this.#bounces.push({ ...bounce, ...numbered })
     } else if (notification === null) line(`${where}: no bounce`)
@@ -74,9 +85,13 @@ class Report {
   }
 
   end(): void {
-    if (this.asJson && this.#file !== null) json({ file: this.#file, bounces: this.#bounces })
+    const error = this.#error === null ? {} : { error: this.#error }
+    const automatic = this.#automatic ? { automaticAnswer: true } : {}
+    if (this.asJson && this.#file !== null) json({ file: this.#file, bounces: this.#bounces, ...automatic, ...error })
     this.#file = null
     this.#bounces = []
+    this.#error = null
+    this.#automatic = false
   }
 }
 

@@ -11,7 +11,7 @@ import {
   type RetryResult,
   workflowId as workflowIdOf,
 } from '../bounce/index.js'
-import { readSettings, type Settings } from '../config.js'
+import { readSettings, type Settings, temporalEnvironment } from '../config.js'
 import { headOf } from '../dsn/index.js'
 import { canonicalMessage } from '../smtp/index.js'
 import {
@@ -109,7 +109,7 @@ export class SoftbounceClient {
       await migrateToLatest(database.db, database.kind)
       let temporal = options.temporal
       if (temporal === undefined) {
-        const { connectionOptions, namespace } = loadClientConnectConfig()
+        const { connectionOptions, namespace } = loadClientConnectConfig({ overrideEnvVars: temporalEnvironment() })
         const connection = await Connection.connect(connectionOptions).catch((error: Error) => {
           const address = connectionOptions.address ?? 'localhost:7233'
           throw new Error(`Temporal cannot be reached at ${address} (${error.message}); start it, or set TEMPORAL_ADDRESS or a profile`)

@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
-import type { SendMailOptions, Transporter } from 'nodemailer'
+import type { SendMailOptions } from 'nodemailer'
 import { addressKey, checkBouncedMessage, envelopeAddress, messageIdKey, parseAddress } from '../bounce/index.js'
 import { readSettings, type Settings } from '../config.js'
 import { headOf } from '../dsn/index.js'
@@ -32,10 +32,21 @@ export interface TrackedOptions extends Pick<RetryOptions, 'destination' | 'sche
   readonly askedFor?: boolean
 }
 
+/** What is used of nodemailer's Transporter, of any version. */
+export interface Transporter {
+  // biome-ignore lint/suspicious/noExplicitAny: nodemailer's own types differ from version to version
+  transporter: any
+  // biome-ignore lint/suspicious/noExplicitAny: the same
+  sendMail(data: any): Promise<any>
+}
+
 /** A transporter whose messages are tracked. */
 export type Tracked<T extends Transporter> = T & {
-  sendMail(data: SendMailOptions & { softbounce?: TrackedOptions }): Promise<T extends Transporter<infer Info> ? Info : never>
+  sendMail(data: SendMailOptions & { softbounce?: TrackedOptions }): Promise<InfoOf<T['transporter']>>
 }
+
+// biome-ignore lint/suspicious/noExplicitAny: nodemailer's own types differ from version to version
+type InfoOf<Inner> = Inner extends { send(mail: any, callback: (error: any, info: infer Info) => void): void } ? NonNullable<Info> : any
 
 /** The message was not sent: some of its recipients are suppressed. Nobody got it; send it to the others alone. */
 export class SuppressedRecipients extends Error {
@@ -70,6 +81,9 @@ interface Transport {
   close?(...args: unknown[]): unknown
 }
 
+/** Marks a transport that is tracked already. */
+const TRACKED = Symbol('softbounce')
+
 /** Envelopes of one message that are under way at once. */
 const AT_ONCE = 5
 
@@ -82,13 +96,9 @@ export function track<T extends Transporter>(transporter: T, options: TrackOptio
   const settings = options.settings ?? readSettings()
   if (settings.returnPaths === null)
     throw new Error('RETURN_PATH_KEYS is not set: without a key no return path can be signed (openssl rand -base64 32)')
-  const inner = transporter.transporter as unknown as Transport
-  const tracking = new Tracking(
-    inner,
-    settings.returnPaths,
-    options.database ?? openDatabase(settings.databaseUrl),
-    options.database === undefined,
-  )
+  const inner = transporter.transporter as Transport
+  if (TRACKED in inner) return transporter as Tracked<T>
+  const tracking = new Tracking(inner, settings.returnPaths, options.database ?? null, () => openDatabase(settings.databaseUrl))
   const send = (mail: MailMessage, callback: Callback) => {
     tracking.send(mail).then(
       (info) => callback(null, info),
@@ -104,30 +114,49 @@ export function track<T extends Transporter>(transporter: T, options: TrackOptio
     get: (target, name) => {
       if (name === 'send') return send
       if (name === 'close') return close
+      if (name === TRACKED) return true
       const value = Reflect.get(target, name, target)
       return typeof value === 'function' ? value.bind(target) : value
     },
+    has: (target, name) => name === TRACKED || Reflect.has(target, name),
     set: (target, name, value) => Reflect.set(target, name, value, target),
-  }) as unknown as T['transporter']
+  })
   return transporter as Tracked<T>
 }
 
 class Tracking {
   readonly #inner: Transport
   readonly #paths: NonNullable<Settings['returnPaths']>
-  readonly #database: Database
-  readonly #owned: boolean
-  #ready: Promise<unknown> | null = null
+  readonly #given: Database | null
+  readonly #open: () => Database
+  #own: Promise<Database> | null = null
 
-  constructor(inner: Transport, paths: NonNullable<Settings['returnPaths']>, database: Database, owned: boolean) {
+  constructor(inner: Transport, paths: NonNullable<Settings['returnPaths']>, given: Database | null, open: () => Database) {
     this.#inner = inner
     this.#paths = paths
-    this.#database = database
-    this.#owned = owned
+    this.#given = given
+    this.#open = open
   }
 
+  /** Closes the database, if it is its own; it is opened again by the next message. */
   async close(): Promise<void> {
-    if (this.#owned) await this.#database.close()
+    const own = this.#own
+    this.#own = null
+    if (this.#given === null && own !== null) await (await own).close()
+  }
+
+  #database(): Promise<Database> {
+    this.#own ??= this.#ready().catch((error) => {
+      this.#own = null
+      throw error
+    })
+    return this.#own
+  }
+
+  async #ready(): Promise<Database> {
+    const database = this.#given ?? this.#open()
+    await migrateToLatest(database.db, database.kind)
+    return database
   }
 
   async send(mail: MailMessage): Promise<Info> {
@@ -143,13 +172,10 @@ class Tracking {
     // of a message that was given raw, nodemailer makes up a Message-ID that is not in it
     const messageId = messageIdKey(headOf(content).first('message-id') ?? mail.message.messageId())
     checkOptions(options, { messageId, sender, recipient: recipients[0]?.[1] as string })
-    this.#ready ??= migrateToLatest(this.#database.db, this.#database.kind).catch((error) => {
-      this.#ready = null
-      throw error
-    })
-    await this.#ready
+    const database = await this.#database()
     const now = new Date()
-    await this.#checkSuppressions(
+    await checkSuppressions(
+      database,
       recipients.map(([key]) => key),
       askedFor,
       now,
@@ -162,7 +188,7 @@ class Tracking {
       sender,
       options: Object.keys(options).length === 0 ? null : JSON.stringify(options),
     }))
-    await storeSent(this.#database, content, sent, now)
+    await storeSent(database, content, sent, now)
     const envelopes = sent.map(({ id, envelopeRecipient }) => ({
       ...more,
       from: signReturnPath(this.#paths, { id, day: dayOf(now), send: 0 }, sender),
@@ -173,15 +199,6 @@ class Tracking {
 
   #untracked(mail: MailMessage): Promise<Info> {
     return new Promise((resolve, reject) => this.#inner.send(mail, (error, info) => (error ? reject(error) : resolve(info ?? {}))))
-  }
-
-  async #checkSuppressions(keys: readonly string[], askedFor: boolean, now: Date): Promise<void> {
-    const suppressed = await activeSuppressions(this.#database, keys, now)
-    const lifted = askedFor ? suppressed.filter((s) => s.reason === 'unavailable') : []
-    const standing = suppressed.filter((s) => !lifted.includes(s))
-    if (standing.length > 0) throw new SuppressedRecipients(standing)
-    for (const { address } of lifted)
-      await this.#database.db.transaction().execute((tx) => liftSuppression(tx, address, 'asked for', now, 'temporary'))
   }
 
   async #sendAll(mail: MailMessage, content: Buffer, envelopes: readonly Envelope[]): Promise<Ended[]> {
@@ -212,6 +229,15 @@ interface Envelope {
 }
 
 type Ended = { readonly envelope: Envelope } & ({ readonly error: Error } | { readonly info: Info })
+
+async function checkSuppressions(database: Database, keys: readonly string[], askedFor: boolean, now: Date): Promise<void> {
+  const suppressed = await activeSuppressions(database, keys, now)
+  const lifted = askedFor ? suppressed.filter((s) => s.reason === 'unavailable') : []
+  const standing = suppressed.filter((s) => !lifted.includes(s))
+  if (standing.length > 0) throw new SuppressedRecipients(standing)
+  for (const { address } of lifted)
+    await database.db.transaction().execute((tx) => liftSuppression(tx, address, 'asked for', now, 'temporary'))
+}
 
 /** What retries would be refused for is refused before anything is sent. */
 function checkOptions(options: Omit<TrackedOptions, 'askedFor'>, of: { messageId: string; sender: string; recipient: string }): void {

@@ -70,13 +70,14 @@ export async function serveLmtp(intake: Intake, settings: Settings['intake'], lo
         connection.close()
       }
   }
-  server.on('error', (error) => logger.warn({ error: error.message }, 'an LMTP connection broke'))
   if ('path' in listen) await removeStale(listen.path)
   await new Promise<void>((resolve, reject) => {
-    server.server.once('error', (error: Error) => reject(new Error(`INTAKE_LISTEN: ${error.message}`)))
+    server.once('error', (error: Error) => reject(new Error(`the intake cannot listen: ${error.message}`)))
     if ('path' in listen) server.listen(listen.path as unknown as number, resolve)
     else server.listen(listen.port, listen.host, resolve)
   })
+  server.removeAllListeners('error')
+  server.on('error', (error) => logger.warn({ error: error.message }, 'an LMTP connection broke'))
   // whoever may enter the socket's folder may hand over bounces
   if ('path' in listen) await chmod(listen.path, 0o666)
   const address = server.server.address()
@@ -115,11 +116,17 @@ async function answer(
       logTaken(logger, taken, 'lmtp')
       replies.push(`2.0.0 ${summary(taken)}`)
     } catch (error) {
-      logger.warn({ error: (error as Error).message, to: address }, 'a bounce could not be taken in; the mail system keeps it')
+      logger.warn({ error: causeOf(error), to: address }, 'a bounce could not be taken in; the mail system keeps it')
       replies.push(reply(451, '4.3.0 not now: the database or Temporal does not answer; keep it'))
     }
   }
   return replies
+}
+
+/** What lies behind an error: Temporal's client says there that it cannot be reached. */
+export function causeOf(error: unknown): string {
+  const { message, cause } = error as Error & { cause?: Error }
+  return cause?.message === undefined ? message : `${message}: ${cause.message}`
 }
 
 const reply = (responseCode: number, text: string): Error => Object.assign(new Error(text), { responseCode })
@@ -146,7 +153,7 @@ async function removeStale(path: string): Promise<void> {
     })
     socket.once('error', () => resolve(false))
   })
-  if (alive) throw new Error(`INTAKE_LISTEN: another process listens on ${path}`)
+  if (alive) throw new Error(`the intake cannot listen: another process listens on ${path}`)
   await unlink(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error
   })

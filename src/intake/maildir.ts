@@ -3,11 +3,11 @@
  * is tried again.
  */
 import { type FSWatcher, watch } from 'node:fs'
-import { mkdir, readdir, readFile, rename } from 'node:fs/promises'
+import { lstat, mkdir, readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Fields, headOf } from '../dsn/index.js'
 import type { Logger } from '../logger.js'
-import { logTaken } from './lmtp.js'
+import { causeOf, logTaken } from './lmtp.js'
 import type { Intake } from './take-bounce.js'
 
 /** How often new/ is looked at where nothing is told of it. */
@@ -25,13 +25,19 @@ export interface MaildirWatch {
  * Watches a Maildir.
  * @throws Error where it has no new/ that can be read.
  */
-export async function watchMaildir(intake: Intake, path: string, logger: Logger, lookEveryMs = LOOK_EVERY_MS): Promise<MaildirWatch> {
+export async function watchMaildir(
+  intake: Intake,
+  path: string,
+  maxBytes: number,
+  logger: Logger,
+  lookEveryMs = LOOK_EVERY_MS,
+): Promise<MaildirWatch> {
   const fresh = join(path, 'new')
   await readdir(fresh).catch((error: Error) => {
     throw new Error(`${path} is no Maildir that can be read: ${error.message}`)
   })
   await mkdir(join(path, 'cur'), { recursive: true })
-  const watching = new Watch(intake, path, logger)
+  const watching = new Watch(intake, path, maxBytes, logger)
   let watcher: FSWatcher | null = null
   try {
     watcher = watch(fresh, () => watching.look())
@@ -54,6 +60,7 @@ export async function watchMaildir(intake: Intake, path: string, logger: Logger,
 class Watch {
   readonly #intake: Intake
   readonly #path: string
+  readonly #maxBytes: number
   readonly #logger: Logger
   /** Files that wait: until when, and how long the next time. */
   readonly #pauses = new Map<string, { until: number; ms: number }>()
@@ -61,9 +68,10 @@ class Watch {
   #again = false
   #stopped = false
 
-  constructor(intake: Intake, path: string, logger: Logger) {
+  constructor(intake: Intake, path: string, maxBytes: number, logger: Logger) {
     this.#intake = intake
     this.#path = path
+    this.#maxBytes = maxBytes
     this.#logger = logger
   }
 
@@ -97,6 +105,9 @@ class Watch {
   async #take(name: string): Promise<void> {
     const file = join(this.#path, 'new', name)
     try {
+      const { size } = await regularFile(file, this.#maxBytes)
+      // whoever writes there directly has not written it yet
+      if (size === 0) throw new Error('it is empty as yet')
       const mail = await readFile(file)
       logTaken(
         this.#logger,
@@ -110,12 +121,17 @@ class Watch {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
       const ms = Math.min((this.#pauses.get(name)?.ms ?? FIRST_PAUSE_MS / 2) * 2, LONGEST_PAUSE_MS)
       this.#pauses.set(name, { until: Date.now() + ms, ms })
-      this.#logger.warn(
-        { error: (error as Error).message, file },
-        'a bounce could not be taken in; it stays where it is, and is tried again',
-      )
+      this.#logger.warn({ error: causeOf(error), file }, 'a bounce could not be taken in; it stays where it is, and is tried again')
     }
   }
+}
+
+/** @throws Error where it is no file, or larger than the intake takes: it stays where it is, and is reported. */
+async function regularFile(path: string, maxBytes: number): Promise<{ readonly size: number }> {
+  const found = await lstat(path)
+  if (!found.isFile()) throw new Error('it is no regular file')
+  if (found.size > maxBytes) throw new Error(`it has ${found.size} bytes, more than ${maxBytes} (INTAKE_MAX_SIZE)`)
+  return found
 }
 
 /** Fields in which mail systems write the envelope recipient at delivery. */

@@ -8,6 +8,7 @@ import {
   type Bounce,
   isLasting,
   judgeBounce,
+  messageIdKey,
   type RetryStatuses,
   speaksOfOtherThings,
   withoutControls,
@@ -18,7 +19,9 @@ import { canonicalMessage, sentId, UnsendableMessage } from '../smtp/index.js'
 import {
   type BounceDone,
   type Database,
+  findEnd,
   findSent,
+  findSuppression,
   hasMessage,
   keepUnread,
   recordBounces,
@@ -93,7 +96,12 @@ export class Intake {
   async take(mail: Uint8Array, envelope: Envelope, source: string): Promise<Taken[]> {
     const { database, settings, now } = this.#dependencies
     const proven = await provenReturnPath(settings, database, envelope.recipients, now())
-    const about = { at: now(), source, cameTo: 'refused' in proven ? (envelope.recipients[0] ?? null) : proven.cameTo }
+    const about: About = {
+      at: now(),
+      source,
+      cameTo: 'refused' in proven ? (envelope.recipients[0] ?? null) : proven.cameTo,
+      ...('refused' in proven ? {} : { sent: proven.sent }),
+    }
     // what comes to no return path of ours, at an intake that anybody reaches, is not even read
     if ('refused' in proven && !settings.isTrusted && !mayBeComplaint(mail))
       return this.#record(about, null, [[null, { done: 'not believed', why: proven.refused }]])
@@ -185,10 +193,10 @@ export class Intake {
         ? subject.sentAt
         : await retryAnsweredAt(database.db, subject.messageId, addressKey(subject.recipient), subject.send)
     const event = eventOf(subject, reported, status, at)
-    if (event !== null && (await wasTaken(database.db, event)))
-      return { done: 'nothing to do', why: 'it was told before, and acted on then' }
     const ref = { recipient: subject.recipient, messageId: subject.messageId }
     const workflowId = SoftbounceClient.workflowId(ref.recipient, ref.messageId)
+    if (event !== null && (await wasTaken(database.db, event)))
+      return { done: 'nothing to do', why: 'it was told before, and acted on then', workflowId }
     const bounce = this.#bounceOf(subject, reported, notification, status, at ?? subject.sentAt)
     const told = async (why: string): Promise<Done> =>
       (await client.tell(ref, bounce))
@@ -209,9 +217,19 @@ export class Intake {
   }
 
   async #retry(subject: Subject, bounce: Bounce, workflowId: string, why: string, event: string | null): Promise<Done> {
-    const { client, database } = this.#dependencies
+    const { client, database, now } = this.#dependencies
     const open = await client.isOpen({ workflowId })
     const { messageId, recipient, sender, message } = subject
+    const listed = open ? null : await findSuppression(database.db, addressKey(recipient), now())
+    if (listed !== null && listed.until === null)
+      return { done: 'nothing to do', why: `${why}; the recipient is suppressed for good (${listed.reason})`, workflowId }
+    const end = open ? null : await findEnd(database.db, messageIdKey(messageId), addressKey(recipient))
+    if (end !== null && (end.confirmed || end.outcome === 'cancelled' || end.outcome === 'rejected' || end.outcome === 'expired'))
+      return {
+        done: 'nothing to do',
+        why: `${why}; its retries ended before, as ${end.outcome}, and a bounce does not start them again`,
+        workflowId,
+      }
     if (message === null || ('key' in message && !(await hasMessage(database.db, message.key)))) {
       if (open && (await client.tell({ workflowId }, bounce)))
         return { done: 'retry told', why, workflowId, ...(event === null ? {} : { event }) }
@@ -277,7 +295,14 @@ export class Intake {
   async #unread(mail: Uint8Array, about: About, why: string, refused: string | null): Promise<Taken[]> {
     if (refused !== null) return this.#record(about, null, [[null, { done: 'not believed', why: refused }]])
     const digest = createHash('sha256').update(mail).digest('hex')
-    const kept = await keepUnread(this.#dependencies.database.db, { ...about, digest, content: mail, why })
+    const kept = await keepUnread(this.#dependencies.database.db, {
+      at: about.at,
+      source: about.source,
+      cameTo: about.cameTo,
+      digest,
+      content: mail,
+      why,
+    })
     return this.#record(about, null, [
       [null, { done: 'unread', why: kept ? `${why}; kept as ${digest}` : `${why}; not kept, since too many are kept already` }],
     ])
@@ -290,10 +315,12 @@ export class Intake {
   ): Promise<Taken[]> {
     const rows = done.map(
       ([reported, one]): TakenBounce => ({
-        ...about,
+        at: about.at,
+        source: about.source,
+        cameTo: about.cameTo,
         reportingMta: notification?.reportingMta ?? null,
-        messageId: notification?.messageId ?? null,
-        recipient: reported === null ? null : (reported.originalRecipient ?? reported.recipient),
+        messageId: about.sent?.messageId ?? notification?.messageId ?? null,
+        recipient: about.sent?.recipient ?? (reported === null ? null : (reported.originalRecipient ?? reported.recipient)),
         kind: notification?.kind ?? null,
         action: reported?.action ?? null,
         status: reported?.status ?? null,
@@ -310,6 +337,8 @@ export class Intake {
 }
 
 interface About {
+  /** Whom and what the return path stands for: that is named, whatever the report says. */
+  readonly sent?: Sent
   readonly at: Date
   readonly source: string
   readonly cameTo: string | null

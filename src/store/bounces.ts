@@ -129,10 +129,16 @@ export async function keepUnread(
   return true
 }
 
-/** A mail that nobody could read, by its digest; null where it is not kept. */
+/** A mail that nobody could read, by its digest or the beginning of it; null where none is kept, or the beginning fits several. */
 export async function findUnread(db: Kysely<Tables>, digest: string): Promise<Buffer | null> {
-  const row = await db.selectFrom('unread_mails').select('content').where('digest', '=', digest).executeTakeFirst()
-  return row === undefined ? null : Buffer.from(row.content)
+  const rows = await db
+    .selectFrom('unread_mails')
+    .select('content')
+    .where('digest', '>=', digest)
+    .where('digest', '<', `${digest}~`)
+    .limit(2)
+    .execute()
+  return rows.length === 1 ? Buffer.from((rows[0] as { content: Uint8Array }).content) : null
 }
 
 /** Deletes what came in before that; returns how many went. */

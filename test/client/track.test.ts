@@ -148,6 +148,17 @@ test('what nodemailer does beside stays: a proxy, more of the envelope, raw mess
   expect(system.taken.map((t) => t.from).at(-1)).toBe('')
 })
 
+test('tracked twice is tracked once; closed, it opens again', async () => {
+  const plain = nodemailer.createTransport({ host: '127.0.0.1', port: system.port, secure: false, ignoreTLS: true })
+  const own = { settings: { databaseUrl: sqlite.url, returnPaths } }
+  const twice = track(track(plain, own), own)
+  await twice.sendMail({ from: 'a@example.com', to: 'b@example.org', text: 'x' })
+  twice.close()
+  await twice.sendMail({ from: 'a@example.com', to: 'b@example.org', text: 'y' })
+  twice.close()
+  expect(system.taken.map((t) => verifyReturnPath(returnPaths, t.from, new Date()))).toMatchObject([{ send: 0 }, { send: 0 }])
+})
+
 test('without a key nothing is tracked', () => {
   const plain = nodemailer.createTransport({ host: '127.0.0.1', port: 1 })
   expect(() => track(plain, { database: sqlite.database, settings: { databaseUrl: sqlite.url, returnPaths: null } })).toThrow(

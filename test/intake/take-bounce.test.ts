@@ -4,7 +4,7 @@ import { DEFAULT_RETRY_STATUSES, parseRetryStatuses } from '../../src/bounce/ind
 import { SoftbounceClient } from '../../src/client/index.js'
 import { Intake } from '../../src/intake/index.js'
 import { canonicalMessage, dayOf, type ReturnPaths, sentId, signReturnPath } from '../../src/smtp/index.js'
-import { findSuppression, listBounces, noteSent, storeSent, type TakenBounce } from '../../src/store/index.js'
+import { findSuppression, listBounces, noteSent, recordEnd, storeSent, type TakenBounce } from '../../src/store/index.js'
 import { complaint, qmailNotice, type Report, report } from '../support/bounce-mails.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { DAY, eventually, HOUR, MESSAGE } from '../support/skipping-time.js'
@@ -272,6 +272,46 @@ describe('a bounce to a return path of ours', () => {
       expect((await take(report({ recipient: one.recipient }), path))[0]?.done, run).toBe('retry told')
       expect((await take(report({ recipient: one.recipient }), path))[0]?.done, run).toBe('nothing to do')
     }
+  })
+
+  test('what ended for good, or is suppressed for good, is not said to be started', async () => {
+    const one = await sent()
+    const key = {
+      messageId: one.messageId,
+      recipient: one.recipient,
+      workflowId: one.workflowId,
+      firstRunId: 'x',
+      suppressedUntil: null,
+      endedAt: new Date(),
+    }
+    for (const [outcome, confirmed] of [
+      ['cancelled', false],
+      ['delivered', true],
+    ] as const) {
+      await recordEnd(world.database.db, { ...key, outcome, confirmed })
+      expect(await take(report({ recipient: one.recipient }), one.returnPath)).toMatchObject([
+        { done: 'nothing to do', why: expect.stringContaining(`ended before, as ${outcome}`) },
+      ])
+    }
+    await recordEnd(world.database.db, { ...key, outcome: 'delivered', confirmed: false })
+    expect(await take(report({ recipient: one.recipient }), one.returnPath)).toMatchObject([{ done: 'retry started' }])
+    const gone = await sent()
+    await take(report({ recipient: gone.recipient, status: '5.1.1', diagnostic: '550 5.1.1 no' }), gone.returnPath)
+    expect(await take(report({ recipient: gone.recipient }), gone.returnPath)).toMatchObject([
+      { done: 'nothing to do', why: expect.stringContaining('suppressed for good') },
+    ])
+  })
+
+  test('whom and what it is about is named by the return path, whatever the report says', async () => {
+    const one = await sent()
+    await take(
+      report(
+        { recipient: 'victim@example.net' },
+        { original: 'Content-Type: message/rfc822\r\n\r\nMessage-ID: <other@example.com>\r\n\r\nx' },
+      ),
+      one.returnPath,
+    )
+    expect(await noted()).toMatchObject([{ recipient: one.recipient, messageId: one.messageId }])
   })
 
   test('what nobody can read is kept within bounds', async () => {

@@ -1,4 +1,5 @@
 /** How bounces come in: LMTP, a Maildir, a pipe; with the processes that a person runs. */
+import { execFileSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createConnection } from 'node:net'
 import { join } from 'node:path'
@@ -177,6 +178,16 @@ describe('a Maildir', () => {
     await eventually(() => readdirSync(join(maildir, 'new')).length === 0)
     expect(await world.client.isOpen(two)).toBe(true)
     expect(readFileSync(join(maildir, 'cur', '3.forged:2,S')).equals(report({ recipient: two.recipient }))).toBe(true)
+    // what is no mail, or none that is taken, stays, is reported, and holds up nobody
+    execFileSync('mkfifo', [join(maildir, 'new', '5.fifo')])
+    writeFileSync(join(maildir, 'new', '6.large'), Buffer.alloc(1_200_000))
+    writeFileSync(join(maildir, 'new', '7.empty'), '')
+    const three = await sent()
+    writeFileSync(join(maildir, 'new', '8.bounce'), file(three))
+    await eventually(() => !readdirSync(join(maildir, 'new')).includes('8.bounce'))
+    expect(await world.client.isOpen(three)).toBe(true)
+    expect(readdirSync(join(maildir, 'new'))).toEqual(['5.fifo', '6.large', '7.empty'])
+    for (const why of ['no regular file', 'INTAKE_MAX_SIZE', 'empty as yet']) expect(intake.log()).toContain(why)
     await intake.stop()
   })
 
@@ -221,6 +232,10 @@ describe('a pipe', () => {
     expect(await take(report({ recipient: 'x@example.org' }).toString(), ['--recipient', 'x@example.com', '--json'])).toMatchObject({
       status: 0,
       stdout: expect.stringContaining('"done":"not believed"'),
+    })
+    expect(await take(report({ recipient: 'x@example.org' }).toString())).toMatchObject({
+      status: 78,
+      stderr: expect.stringContaining('--recipient'),
     })
     expect(await take('')).toMatchObject({ status: 65, stderr: expect.stringContaining('empty') })
     expect(await take('x'.repeat(1_200_000), ['--recipient', 'x@example.com'])).toMatchObject({
