@@ -12,8 +12,8 @@ import type { Intake } from './take-bounce.js'
 
 /** How often new/ is looked at where nothing is told of it. */
 const LOOK_EVERY_MS = 10_000
-/** A file that could not be dealt with is tried again after this, doubled up to ten minutes. */
-const FIRST_PAUSE_MS = 10_000
+/** A file that could not be dealt with is tried again after this, doubled up to ten minutes. An empty one may be written just now. */
+const FIRST_PAUSE_MS = 1000
 const LONGEST_PAUSE_MS = 10 * 60_000
 
 export interface MaildirWatch {
@@ -76,6 +76,7 @@ class Watch {
   }
 
   look(): void {
+    if (this.#stopped) return
     this.#again = true
     this.#running ??= this.#work().finally(() => {
       this.#running = null
@@ -121,6 +122,7 @@ class Watch {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
       const ms = Math.min((this.#pauses.get(name)?.ms ?? FIRST_PAUSE_MS / 2) * 2, LONGEST_PAUSE_MS)
       this.#pauses.set(name, { until: Date.now() + ms, ms })
+      setTimeout(() => this.look(), ms + 10).unref()
       this.#logger.warn({ error: causeOf(error), file }, 'a bounce could not be taken in; it stays where it is, and is tried again')
     }
   }
