@@ -14,3 +14,12 @@ export function complaintReturnPaths(notification: Notification, mail: Mail): st
     ?.replace(/^\s*<|>\s*$/g, '')
   return [notification.sender, returnPath].filter((a): a is string => a?.includes('@') === true)
 }
+
+/** Feedback types that are no complaints (RFC 5965 7.3, RFC 6591). */
+export const NO_COMPLAINTS = ['not-spam', 'auth-failure']
+
+/** Whether a mail could be a feedback report: those come to an address that was told to the provider, not to a return path. */
+export const mayBeComplaint = (mail: Uint8Array): boolean =>
+  /feedback-report|complaint about message from|x-apple-unsubscribe|notificationtype/i.test(
+    Buffer.from(mail.buffer, mail.byteOffset, Math.min(mail.byteLength, 64 * 1024)).toString('latin1'),
+  )

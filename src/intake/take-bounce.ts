@@ -3,16 +3,7 @@
  * nothing to do, not believed, or kept unread; each with its reason. Whatever comes twice acts once.
  */
 import { createHash } from 'node:crypto'
-import {
-  addressKey,
-  type Bounce,
-  isLasting,
-  judgeBounce,
-  messageIdKey,
-  type RetryStatuses,
-  speaksOfOtherThings,
-  withoutControls,
-} from '../bounce/index.js'
+import { addressKey, type Bounce, judgeBounce, messageIdKey, type RetryStatuses, withoutControls } from '../bounce/index.js'
 import { type RetryOptions, SoftbounceClient, UnretryableBounce } from '../client/index.js'
 import { type Mail, type Notification, type ReportedRecipient, readItself, takeApart, UnreadableMail } from '../dsn/index.js'
 import { canonicalMessage, sentId, UnsendableMessage } from '../smtp/index.js'
@@ -43,7 +34,8 @@ import {
   whyNotOurs,
   whyNotSentByUs,
 } from './believe.js'
-import { complaintReturnPaths, originalFields } from './complaint.js'
+import { complaintReturnPaths, mayBeComplaint, NO_COMPLAINTS, originalFields } from './complaint.js'
+import { eventOf, meant, type Told } from './meaning.js'
 
 /** What was done about a bounce, and why. */
 export type Taken = Pick<TakenBounce, 'recipient' | 'messageId' | 'done' | 'why' | 'workflowId'>
@@ -56,15 +48,10 @@ export interface IntakeDependencies {
 }
 
 /** Who a believed bounce is about, and which send of it. */
-interface Subject {
-  readonly messageId: string
-  /** As it stands in the envelope. */
-  readonly recipient: string
+interface Subject extends Told {
   readonly sender: string
   /** The message to send again: a key of the store, or the embedded original; null where it is not there. */
   readonly message: { readonly key: string } | { readonly content: Buffer } | null
-  /** 0 for the message itself, n for retry n; null where nothing tells. */
-  readonly send: number | null
   readonly token: string | null
   readonly sentAt: Date | null
   readonly options: RetryOptions
@@ -346,15 +333,6 @@ interface About {
 
 const UNKNOWN = 'it is no bounce, complaint or automatic answer that is known'
 
-/** Feedback types that are no complaints (RFC 5965 7.3, RFC 6591). */
-const NO_COMPLAINTS = ['not-spam', 'auth-failure']
-
-/** Whether a mail could be a feedback report: those come to an address that was told to the provider, not to a return path. */
-const mayBeComplaint = (mail: Uint8Array): boolean =>
-  /feedback-report|complaint about message from|x-apple-unsubscribe|notificationtype/i.test(
-    Buffer.from(mail.buffer, mail.byteOffset, Math.min(mail.byteLength, 64 * 1024)).toString('latin1'),
-  )
-
 const whyNothing = (notification: Notification): string =>
   notification.kind === 'automatic answer' ? 'an automatic answer: whoever wrote it has the message' : 'it tells of no delivery that failed'
 
@@ -374,35 +352,4 @@ function subjectOf(sent: Sent, token: { readonly send: number; readonly text: st
     sentAt: sent.sentAt,
     options: sent.options === null ? {} : (JSON.parse(sent.options) as RetryOptions),
   }
-}
-
-/**
- * The status that is acted on. Time that ran out is trouble that passes, also where a system gave up with a 5 (RFC 3463 X.4.7). That the
- * recipient is gone counts only where the report speaks of that very address, and of nothing else beside; what says nothing is no refusal.
- */
-function meant(reported: ReportedRecipient, isItself: boolean): string {
-  const { status, statusFrom, diagnostic = '' } = reported
-  if (status === undefined) return reported.action === 'failed' ? '4.0.0' : '2.0.0'
-  if (status === '5.4.7' || (statusFrom === 'text' && /^5\.4\.[134]$/.test(status))) return `4${status.slice(1)}`
-  if (!isLasting(status)) return status
-  // the reply's own code, at its start, is the receiving system's verdict; one that stands further on may be quoted from elsewhere
-  const own = new RegExp(`^\\d{3}[ -]${status.replaceAll('.', '\\.')}\\b`).test(diagnostic) && status !== '5.2.1'
-  return isItself && (own || !speaksOfOtherThings(diagnostic)) ? status : '5.0.0'
-}
-
-/**
- * Which event a report tells of: a send fails once, is delivered once; a delay may be told with a later day. Null where nothing tells which send
- * it was. `at` is when that send was: a retry's number comes again where somebody starts it again by hand.
- */
-function eventOf(subject: Subject, reported: ReportedRecipient, status: string, at: Date | null): string | null {
-  if (subject.send === null) return null
-  const what =
-    reported.action === 'failed'
-      ? `failed ${status.charAt(0)}`
-      : reported.action === 'delayed'
-        ? `delayed ${reported.willRetryUntil?.toISOString().slice(0, 10) ?? ''}`
-        : 'delivered'
-  return createHash('sha256')
-    .update([sentId(subject.messageId, subject.recipient), subject.send, at?.getTime(), what].join('\0'))
-    .digest('hex')
 }

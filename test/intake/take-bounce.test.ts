@@ -533,7 +533,12 @@ async function touched(of: readonly Sent[]) {
   return { counts, workflows: count, suppressions: (await world.database.db.selectFrom('suppressions').select('address').execute()).length }
 }
 
-test('5,000 forged, changed and replayed bounces: none starts, hurries or ends a retry, none suppresses', {
+/** All of them in CI; a fifth of them elsewhere. */
+const inCi = process.env.CI === 'true'
+const FORGED = inCi ? 5000 : 1000
+const GENUINE = inCi ? 1000 : 200
+
+test(`${FORGED} forged, changed and replayed bounces: none starts, hurries or ends a retry, none suppresses`, {
   timeout: 120_000,
 }, async () => {
   const open = await Promise.all(Array.from({ length: 5 }, () => sent()))
@@ -610,16 +615,16 @@ test('5,000 forged, changed and replayed bounces: none starts, hurries or ends a
     for (const taken of await Promise.all(attacks.slice(i, i + 20).map(({ mail, to, by }) => take(mail, to, by))))
       for (const one of taken) done.set(one.done, (done.get(one.done) ?? 0) + 1)
   expect([...done.keys()].sort()).toEqual(['not believed', 'nothing to do'])
-  expect(done.get('not believed')).toBeGreaterThan(4000)
+  expect(done.get('not believed')).toBeGreaterThan(FORGED * 0.8)
   expect(await touched(open)).toEqual(before)
   for (const one of [...open, ...idle]) expect(await suppressed(one.recipient)).toBeNull()
   for (const one of idle) expect(await world.client.isOpen({ workflowId: one.workflowId })).toBe(false)
 })
 
-test('1,000 genuine bounces: every one acts', { timeout: 120_000 }, async () => {
+test(`${GENUINE} genuine bounces: every one acts`, { timeout: 120_000 }, async () => {
   const kinds = ['start', 'start', 'notice', 'gone', 'complaint'] as const
   const done = new Map<string, number>()
-  for (let i = 0; i < 1000; i += 20) {
+  for (let i = 0; i < GENUINE; i += 20) {
     const batch = await Promise.all(
       Array.from({ length: 20 }, async (_, j) => ({ one: await sent(), kind: kinds[(i + j) % kinds.length] as (typeof kinds)[number] })),
     )
@@ -640,10 +645,10 @@ test('1,000 genuine bounces: every one acts', { timeout: 120_000 }, async () => 
     }
   }
   expect(Object.fromEntries(done)).toEqual({
-    'start: retry started': 400,
-    'notice: retry started': 200,
-    'gone: suppressed': 200,
-    'complaint: suppressed': 200,
+    'start: retry started': GENUINE * 0.4,
+    'notice: retry started': GENUINE * 0.2,
+    'gone: suppressed': GENUINE * 0.2,
+    'complaint: suppressed': GENUINE * 0.2,
   })
 })
 

@@ -1,0 +1,44 @@
+/** What a believed report means for a send: the status that is acted on, and which event it tells of. */
+import { createHash } from 'node:crypto'
+import { isLasting, speaksOfOtherThings } from '../bounce/index.js'
+import type { ReportedRecipient } from '../dsn/index.js'
+import { sentId } from '../smtp/index.js'
+
+/**
+ * The status that is acted on. Time that ran out is trouble that passes, also where a system gave up with a 5 (RFC 3463 X.4.7). That the
+ * recipient is gone counts only where the report speaks of that very address, and of nothing else beside; what says nothing is no refusal.
+ */
+export function meant(reported: ReportedRecipient, isItself: boolean): string {
+  const { status, statusFrom, diagnostic = '' } = reported
+  if (status === undefined) return reported.action === 'failed' ? '4.0.0' : '2.0.0'
+  if (status === '5.4.7' || (statusFrom === 'text' && /^5\.4\.[134]$/.test(status))) return `4${status.slice(1)}`
+  if (!isLasting(status)) return status
+  // the reply's own code, at its start, is the receiving system's verdict; one that stands further on may be quoted from elsewhere
+  const own = new RegExp(`^\\d{3}[ -]${status.replaceAll('.', '\\.')}\\b`).test(diagnostic) && status !== '5.2.1'
+  return isItself && (own || !speaksOfOtherThings(diagnostic)) ? status : '5.0.0'
+}
+
+/** Which send of what it is about. */
+export interface Told {
+  readonly messageId: string
+  readonly recipient: string
+  /** 0 for the message itself, n for retry n; null where nothing tells. */
+  readonly send: number | null
+}
+
+/**
+ * Which event a report tells of: a send fails once, is delivered once; a delay may be told with a later day. Null where nothing tells which send
+ * it was. `at` is when that send was: a retry's number comes again where somebody starts it again by hand.
+ */
+export function eventOf(subject: Told, reported: ReportedRecipient, status: string, at: Date | null): string | null {
+  if (subject.send === null) return null
+  const what =
+    reported.action === 'failed'
+      ? `failed ${status.charAt(0)}`
+      : reported.action === 'delayed'
+        ? `delayed ${reported.willRetryUntil?.toISOString().slice(0, 10) ?? ''}`
+        : 'delivered'
+  return createHash('sha256')
+    .update([sentId(subject.messageId, subject.recipient), subject.send, at?.getTime(), what].join('\0'))
+    .digest('hex')
+}
