@@ -18,6 +18,15 @@ export function meant(reported: ReportedRecipient, isItself: boolean): string {
   return isItself && (own || !speaksOfOtherThings(diagnostic)) ? status : '5.0.0'
 }
 
+/**
+ * The reply as the workflow gets it. It reads the reply's own code where the status says no more than its class, so a code that does not count
+ * may not stand at its start.
+ */
+export function repliedWith({ status, diagnostic }: ReportedRecipient, actedOn: string): string | undefined {
+  if (diagnostic === undefined || status === undefined || !isLasting(status) || isLasting(actedOn)) return diagnostic
+  return `(not for certain of this address) ${diagnostic}`
+}
+
 /** Which send of what it is about. */
 export interface Told {
   readonly messageId: string

@@ -35,7 +35,7 @@ import {
   whyNotSentByUs,
 } from './believe.js'
 import { complaintReturnPaths, mayBeComplaint, NO_COMPLAINTS, originalFields } from './complaint.js'
-import { eventOf, meant, type Told } from './meaning.js'
+import { eventOf, meant, repliedWith, type Told } from './meaning.js'
 
 /** What was done about a bounce, and why. */
 export type Taken = Pick<TakenBounce, 'recipient' | 'messageId' | 'done' | 'why' | 'workflowId'>
@@ -240,6 +240,7 @@ export class Intake {
     const { now } = this.#dependencies
     const latest = now().getTime()
     const earliest = sentAt?.getTime() ?? latest - LONGEST_MS
+    const reply = repliedWith(reported, status)
     const said = (reported.lastAttemptAt ?? notification.date ?? now()).getTime()
     const at = Math.min(Math.max(said, earliest), latest)
     const until = reported.willRetryUntil?.getTime()
@@ -247,7 +248,7 @@ export class Intake {
       status,
       bouncedAt: new Date(at).toISOString(),
       action: reported.action,
-      ...(reported.diagnostic === undefined ? {} : { diagnostic: withoutControls(reported.diagnostic).slice(0, 2000) }),
+      ...(reply === undefined ? {} : { diagnostic: withoutControls(reply).slice(0, 2000) }),
       ...(reported.remoteMta === undefined ? {} : { remoteMta: reported.remoteMta }),
       ...(subject.token === null ? {} : { token: subject.token }),
       ...(until === undefined || until < latest ? {} : { willRetryUntil: new Date(Math.min(until, earliest + LONGEST_MS)).toISOString() }),
