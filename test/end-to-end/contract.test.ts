@@ -82,7 +82,7 @@ test.skipIf(python === null)(
   async () => {
     const recipient = person()
     const script = `
-import asyncio, json, sys
+import asyncio, json, os, sys
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy
 async def main():
@@ -95,7 +95,9 @@ async def main():
     while (await handle.query("progress"))["state"] != "waiting":
         await asyncio.sleep(0.1)
     await handle.signal("retryNow")
-    print(json.dumps(await handle.result()))
+    print(json.dumps(await handle.result()), flush=True)
+    # how that SDK takes itself down is not what is tested
+    os._exit(0)
 asyncio.run(main())`
     const { stdout } = await run(python as string, [
       '-c',
@@ -103,7 +105,9 @@ asyncio.run(main())`
       inject('devServer'),
       world.namespace,
       JSON.stringify(bounced(new Date(), { recipient })),
-    ])
+    ]).catch((error: Error & { code?: number; signal?: string; stdout: string; stderr: string }) => {
+      throw new Error(`Python ended with ${error.signal ?? error.code}: ${error.stdout} ${error.stderr}`)
+    })
     expect(JSON.parse(stdout)).toMatchObject({ outcome: 'delivered', confirmed: true, retries: 1 })
   },
 )
