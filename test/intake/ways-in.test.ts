@@ -166,10 +166,11 @@ describe('a Maildir', () => {
     await eventually(() => readdirSync(join(maildir, 'new')).length === 0)
     expect(readdirSync(join(maildir, 'cur'))).toEqual(['1.there:2,S'])
     expect(await world.client.isOpen(one)).toBe(true)
+    const forged = report({ recipient: two.recipient })
     // delivered as mail systems do it: written in tmp/, moved to new/
     for (const [name, content] of [
       ['2.bounce', file(two)],
-      ['3.forged', report({ recipient: two.recipient })],
+      ['3.forged', forged],
       ['4.noise', Buffer.from([0, 1, 2, 255])],
     ] as const) {
       writeFileSync(join(maildir, 'tmp', name), content)
@@ -177,7 +178,7 @@ describe('a Maildir', () => {
     }
     await eventually(() => readdirSync(join(maildir, 'new')).length === 0)
     expect(await world.client.isOpen(two)).toBe(true)
-    expect(readFileSync(join(maildir, 'cur', '3.forged:2,S')).equals(report({ recipient: two.recipient }))).toBe(true)
+    expect(readFileSync(join(maildir, 'cur', '3.forged:2,S')).equals(forged)).toBe(true)
     // what is no mail, or none that is taken, stays, is reported, and holds up nobody
     execFileSync('mkfifo', [join(maildir, 'new', '5.fifo')])
     writeFileSync(join(maildir, 'new', '6.large'), Buffer.alloc(1_200_000))
