@@ -4,13 +4,13 @@ import {
   addressKey,
   type BouncedMessage,
   checkBouncedMessage,
-  decodeToken,
   formatDuration,
   judgeBounce,
   maxStaggerMs,
   parseSchedule,
   parseTime,
   type RetryResult,
+  sendOf,
   workflowId,
 } from '../bounce/index.js'
 import { canonicalMessage, UnsendableMessage } from '../smtp/index.js'
@@ -64,10 +64,7 @@ export async function prepare(input: unknown, run: RunInfo, attempt: number, dep
   const message = check(input, run)
   const delaysMs = message.schedule === undefined ? settings.scheduleMs : parseSchedule(message.schedule)
   const bouncedAtMs = bounceTime(message, now)
-  const judged = judgeBounce(message.bounce, settings.retryStatuses)
-  // a retry of ours that came back for whatever passing trouble is a failed retry, not a new question
-  const cameBack = (sendOf(message) ?? 0) > 0 && judged.status?.startsWith('4')
-  const verdict = judged.verdict === 'ignore' && cameBack ? { ...judged, verdict: 'retry' as const } : judged
+  const verdict = judgeBounce(message.bounce, settings.retryStatuses)
   if (verdict.verdict === 'ignore')
     throw refusal('InvalidBouncedMessage', `bounce.status: ${verdict.reason}. Set RETRY_STATUSES where it is to be retried.`)
   const content = inlineContent(message)
@@ -76,7 +73,7 @@ export async function prepare(input: unknown, run: RunInfo, attempt: number, dep
     const recipient = addressKey(message.recipient)
     const logged = (await answeredAttempts(database.db, message.messageId, recipient)).filter((row) => row.firstRunId !== run.firstRunId)
     const end = message.retriesSoFar === undefined ? await findEnd(database.db, message.messageId, recipient) : null
-    const ended = end === null || end.firstRunId === run.firstRunId ? null : loggedResult(end, logged, bouncedAtMs, sendOf(message))
+    const ended = end === null || end.firstRunId === run.firstRunId ? null : loggedResult(end, logged, bouncedAtMs, sendOf(message.bounce))
     const retriesSoFar = message.retriesSoFar ?? Math.max(0, ...logged.map((row) => row.retry))
     checkTimeouts(run, delaysMs.slice(retriesSoFar))
     const needsMessage = ended === null && verdict.verdict === 'retry'
@@ -188,9 +185,6 @@ function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: num
     ...(end.suppressedUntil === null ? {} : { suppressedUntil: end.suppressedUntil.toISOString() }),
   }
 }
-
-/** Which send the bounce is about, by its token; null where it has none. */
-const sendOf = (message: BouncedMessage): number | null => decodeToken(message.bounce.token ?? '')?.send ?? null
 
 /** Our own hosts: those that are set, and the relay itself. */
 function ownSystems(settings: Dependencies['settings']): readonly string[] {

@@ -92,6 +92,14 @@ export function saysNoSuchRecipient(text: string): boolean {
   return RECIPIENT_TEXTS.some((t) => lower.includes(t)) && !speaksOfOtherThings(text)
 }
 
+/** Replies whose text counts, where they have no enhanced code: with these, it may say that there is no such recipient (RFC 5321 4.2.2). */
+const RECIPIENT_REPLIES = [550, 551, 553]
+
+/** True where a bare reply says that there is no such recipient, by its code and its text. */
+export function refusesRecipient({ code, text }: Pick<SmtpReply, 'code' | 'text'>): boolean {
+  return RECIPIENT_REPLIES.includes(code) && saysNoSuchRecipient(text)
+}
+
 /**
  * The enhanced status of a reply: its own; else that of its basic code where the registry ties one to it, or of its text; else the class
  * alone (4.0.0). Null where the text is no reply at all.

@@ -77,3 +77,8 @@ export function decodeToken(text: string): (ReturnPathToken & { readonly mac: Ui
   const number = (i: number) => ((bytes[i] as number) << 8) | (bytes[i + 1] as number)
   return { id, day: number(ID_BYTES), send: number(ID_BYTES + 2), mac: bytes.subarray(HEAD_BYTES) }
 }
+
+/** Which send a bounce is about: 0 for the message itself, n for retry n; null where it has no token. */
+export function sendOf(bounce: { readonly token?: string | undefined }): number | null {
+  return decodeToken(bounce.token ?? '')?.send ?? null
+}

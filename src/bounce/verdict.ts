@@ -1,6 +1,7 @@
 /** What is to be done about a bounce: retry, suppress for good, refuse without suppressing, or ignore, and why. */
 import { effectiveStatus } from './reply.js'
 import { type EnhancedStatus, meaningOf, parseStatus } from './status.js'
+import { sendOf } from './token.js'
 
 /**
  * - `retry`: the receiving system was unavailable; the message is retried.
@@ -61,9 +62,12 @@ export const DEFAULT_RETRY_STATUSES = '4.3.2'
 
 /**
  * Judges a failed delivery by its status and the reply it quotes.
- * @param bounce `status` as reported (may be missing or generic), `diagnostic` the reply that was quoted.
+ * @param bounce `status` as reported (may be missing or generic), `diagnostic` the reply that was quoted, `token` which send it is about.
  */
-export function judgeBounce(bounce: { status?: string | undefined; diagnostic?: string | undefined }, retry: RetryStatuses): Judgement {
+export function judgeBounce(
+  bounce: { status?: string | undefined; diagnostic?: string | undefined; token?: string | undefined },
+  retry: RetryStatuses,
+): Judgement {
   const text = effectiveStatus(bounce.status, bounce.diagnostic)
   const status = text === null ? null : parseStatus(text)
   if (status === null || text === null) return { verdict: 'ignore', status: null, reason: 'it says no status and quotes no reply' }
@@ -73,5 +77,7 @@ export function judgeBounce(bounce: { status?: string | undefined; diagnostic?: 
   if (status.class === 5)
     return { verdict: 'refuse', status: text, reason: `${text}: ${sentence} (trouble: ${whose}; nobody is suppressed)` }
   if (status.class === 2) return { verdict: 'ignore', status: text, reason: `${text} tells of a success` }
-  return { verdict: 'ignore', status: text, reason: `${text}: ${sentence}; not among the statuses that are retried (${retry.text})` }
+  // a retry of ours that came back for whatever passing trouble is a failed retry, not a new question
+  const verdict = (sendOf(bounce) ?? 0) > 0 ? 'retry' : 'ignore'
+  return { verdict, status: text, reason: `${text}: ${sentence}; not among the statuses that are retried (${retry.text})` }
 }

@@ -1,5 +1,5 @@
 /** Which status a report means: of its `Status` field, the reply it quotes, and its words, the most specific one. */
-import { parseStatus, saysNoSuchRecipient, statusOfReply } from '../bounce/index.js'
+import { parseStatus, refusesRecipient, saysNoSuchRecipient, statusOfReply } from '../bounce/index.js'
 
 /**
  * Where a status was read: the `Status` field (RFC 3464 2.3.4), the enhanced code of a reply (RFC 2034), its basic code (RFC 5321 4.2),
@@ -84,7 +84,7 @@ export function readStatus(field: string | undefined, diagnostic: string | undef
   if (reply !== null && reply.code !== 0 && said === null) {
     const bare = statusOfReply({ code: reply.code, status: null, text: `${reply.code} ${text}` })
     if (bare !== null && specificity(bare) > 1 && own?.charAt(0) !== '5') return say(bare, 'basic code')
-    if (own === null && LASTING_REPLIES.has(reply.code) && saysNoSuchRecipient(text as string)) return say('5.1.1', 'text')
+    if (own === null && refusesRecipient({ code: reply.code, text: text as string })) return say('5.1.1', 'text')
   }
   if (own !== null && parseStatus(own) !== null) return say(own, 'field')
   if (said !== null) return say(said, 'enhanced code')
@@ -94,9 +94,6 @@ export function readStatus(field: string | undefined, diagnostic: string | undef
 }
 
 const MAX_TEXT = 10_000
-
-/** With these, a text that says so means that there is no such recipient (RFC 5321 4.2.2). */
-const LASTING_REPLIES = new Set([550, 551, 553])
 
 /** What systems say that give no code at all, in lower case, with subject and detail. The first that is found counts. */
 const WORDS: readonly (readonly [string, readonly string[]])[] = [
@@ -117,9 +114,11 @@ const WORDS: readonly (readonly [string, readonly string[]])[] = [
       'have been unsuccessful',
       'multiple retries',
       'for the last',
+      'has been delayed',
+      'will be retried',
+      'not yet been delivered',
     ],
   ],
-  ['4.7', ['has been delayed', 'will be retried', 'not yet been delivered']],
   ['4.1', ['connection refused', 'connection timed out', 'not responding', 'host not reachable', 'did not accept our requests to connect']],
   ['4.3', ['try again', 'host name lookup failure', 'dns error', 'name service error']],
   [

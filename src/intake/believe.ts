@@ -103,7 +103,7 @@ export function whyNotOurs(
   if (reportingMta === undefined || !isWithin(reportingMta, settings.ownSystems))
     return `${reportingMta ?? 'a system without a name'} made it, which is not among OWN_SYSTEMS`
   if (received.length === 0) return 'it has no Received field, so that nothing shows where it came from'
-  const outside = received.find((line) => !isFromInside(line, settings.ownSystems))
+  const outside = firstFromOutside(settings, received)
   return outside === undefined ? null : `it came from outside: Received: ${outside.slice(0, 200)}`
 }
 
@@ -114,17 +114,18 @@ export function whyNotOurs(
  */
 export function whyNotSentByUs(settings: BeliefSettings, received: readonly string[]): string | null {
   if (received.length === 0) return 'nothing shows that the original was sent by us: it has no Received field'
-  for (const line of received) {
-    if (isFromInside(line, settings.ownSystems)) continue
-    if (/\bwith (?:utf8)?(?:e?smtps?a|lmtps?a)\b/i.test(line)) return null
-    return `the original came from outside: Received: ${line.slice(0, 200)}`
-  }
-  return null
+  const outside = firstFromOutside(settings, received)
+  if (outside === undefined || /\bwith (?:utf8)?(?:e?smtps?a|lmtps?a)\b/i.test(outside)) return null
+  return `the original came from outside: Received: ${outside.slice(0, 200)}`
 }
 
 /** Whether a mail went through our own systems alone, as its Received fields show; and through one at least. */
 export const cameFromInside = (settings: BeliefSettings, received: readonly string[]): boolean =>
-  settings.isTrusted && received.length > 0 && received.every((line) => isFromInside(line, settings.ownSystems))
+  settings.isTrusted && received.length > 0 && firstFromOutside(settings, received) === undefined
+
+/** The first of the Received fields, from the top, that shows a step from outside. */
+const firstFromOutside = ({ ownSystems }: BeliefSettings, received: readonly string[]): string | undefined =>
+  received.find((line) => !isFromInside(line, ownSystems))
 
 /**
  * Whether a Received field (RFC 5321 4.4) shows a step within our own systems: made on the machine itself, or handed over by an address that

@@ -62,7 +62,7 @@ interface Done {
   readonly done: BounceDone
   readonly why: string
   readonly workflowId?: string
-  readonly event?: string
+  readonly event?: string | null
 }
 
 /** Nothing that is told reaches further than this from its send. */
@@ -187,19 +187,17 @@ export class Intake {
     const bounce = this.#bounceOf(subject, reported, notification, status, at ?? subject.sentAt)
     const told = async (why: string): Promise<Done> =>
       (await client.tell(ref, bounce))
-        ? { done: 'retry told', why, workflowId, ...(event === null ? {} : { event }) }
+        ? { done: 'retry told', why, workflowId, event }
         : { done: 'nothing to do', why: `${why}; no retry of it is open` }
     if (reported.action !== 'failed') return told(`it was ${reported.action}`)
-    const judged = judgeBounce({ status }, settings.retryStatuses)
+    const judged = judgeBounce({ status, token: subject.token ?? undefined }, settings.retryStatuses)
     if (judged.verdict === 'suppress') {
       const cause = { status: judged.status, reply: reported.diagnostic ?? null, by: workflowId, destination: null }
       await database.db.transaction().execute((tx) => suppressLastingly(tx, addressKey(subject.recipient), 'rejected', cause, now()))
       await client.tell(ref, bounce)
-      return { done: 'suppressed', why: judged.reason, workflowId, ...(event === null ? {} : { event }) }
+      return { done: 'suppressed', why: judged.reason, workflowId, event }
     }
-    // a retry of ours that came back has failed, whatever passing trouble it was, also after its end
-    const cameBack = subject.send !== null && subject.send > 0 && status.startsWith('4')
-    if (judged.verdict !== 'retry' && !cameBack) return told(judged.reason)
+    if (judged.verdict !== 'retry') return told(judged.reason)
     return this.#retry(subject, bounce, workflowId, judged.reason, event)
   }
 
@@ -218,8 +216,7 @@ export class Intake {
         workflowId,
       }
     if (message === null || ('key' in message && !(await hasMessage(database.db, message.key)))) {
-      if (open && (await client.tell({ workflowId }, bounce)))
-        return { done: 'retry told', why, workflowId, ...(event === null ? {} : { event }) }
+      if (open && (await client.tell({ workflowId }, bounce))) return { done: 'retry told', why, workflowId, event }
       return { done: 'nothing to do', why: `${why}; the original is no longer kept, and did not come back whole` }
     }
     const of = { messageId, recipient, sender, ...bounce }
@@ -232,7 +229,7 @@ export class Intake {
         return { done: 'nothing to do', why: `${why}; ${error.message}` }
       throw error
     }
-    return { done: open ? 'retry told' : 'retry started', why, workflowId, ...(event === null ? {} : { event }) }
+    return { done: open ? 'retry told' : 'retry started', why, workflowId, event }
   }
 
   /** The bounce as the workflow gets it, its time within bounds: not before the send that it is about, and not in the future. */
@@ -283,36 +280,28 @@ export class Intake {
   async #unread(mail: Uint8Array, about: About, why: string, refused: string | null): Promise<Taken[]> {
     if (refused !== null) return this.#record(about, null, [[null, { done: 'not believed', why: refused }]])
     const digest = createHash('sha256').update(mail).digest('hex')
-    const kept = await keepUnread(this.#dependencies.database.db, {
-      at: about.at,
-      source: about.source,
-      cameTo: about.cameTo,
-      digest,
-      content: mail,
-      why,
-    })
+    const { sent: _, ...came } = about
+    const kept = await keepUnread(this.#dependencies.database.db, { ...came, digest, content: mail, why })
     return this.#record(about, null, [
       [null, { done: 'unread', why: kept ? `${why}; kept as ${digest}` : `${why}; not kept, since too many are kept already` }],
     ])
   }
 
   async #record(
-    about: About,
+    { sent, ...came }: About,
     notification: Notification | null,
     done: readonly (readonly [ReportedRecipient | null, Done])[],
   ): Promise<Taken[]> {
     const rows = done.map(
       ([reported, one]): TakenBounce => ({
-        at: about.at,
-        source: about.source,
-        cameTo: about.cameTo,
+        ...came,
         reportingMta: notification?.reportingMta ?? null,
-        messageId: about.sent?.messageId ?? notification?.messageId ?? null,
-        recipient: about.sent?.recipient ?? (reported === null ? null : (reported.originalRecipient ?? reported.recipient)),
+        messageId: sent?.messageId ?? notification?.messageId ?? null,
+        recipient: sent?.recipient ?? (reported === null ? null : (reported.originalRecipient ?? reported.recipient)),
         kind: notification?.kind ?? null,
         action: reported?.action ?? null,
         status: reported?.status ?? null,
-        diagnostic: reported?.diagnostic === undefined ? null : withoutControls(reported.diagnostic),
+        diagnostic: reported?.diagnostic ?? null,
         done: one.done,
         why: one.why,
         workflowId: one.workflowId ?? null,

@@ -1,5 +1,5 @@
 /** What a dialogue means for the retry: the one place where a reply becomes an outcome (docs/protocol.md has the table). */
-import { isLasting, parseReply, type Stage, saysNoSuchRecipient, statusOfReply } from '../bounce/index.js'
+import { isLasting, parseReply, refusesRecipient, type Stage, statusOfReply } from '../bounce/index.js'
 import type { Path } from './path.js'
 import type { Dialogue } from './transaction.js'
 
@@ -75,8 +75,7 @@ function judgeSystemReply({ at, reply, mailServer }: Replied): SendOutcome {
 export function isLastingRejection(answer: { stage: Stage; status: string; reply: string }): boolean {
   if (answer.stage !== 'RCPT') return false
   const reply = parseReply(answer.reply)
-  if (reply.status !== null) return isLasting(answer.status)
-  return [550, 551, 553].includes(reply.code) && saysNoSuchRecipient(reply.text)
+  return reply.status === null ? refusesRecipient(reply) : isLasting(answer.status)
 }
 
 /** A relay's own trouble (overload, login, relaying denied) says nothing of the receiving system, and must not use up a retry. */

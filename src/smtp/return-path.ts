@@ -72,11 +72,6 @@ export interface VerifiedToken extends ReturnPathToken {
 export function verifyReturnPath(paths: ReturnPaths, address: string, now: Date): VerifiedToken | { readonly refused: string } {
   const text = tokenIn(paths, address)
   if (text === null) return { refused: 'it came to an address that is no signed return path' }
-  return verifyToken(paths, text, now)
-}
-
-/** The same for a token alone. */
-export function verifyToken(paths: ReturnPaths, text: string, now: Date): VerifiedToken | { readonly refused: string } {
   const decoded = decodeToken(text)
   if (decoded === null) return { refused: 'its return path holds no token' }
   const { mac: given, ...token } = decoded

@@ -2,7 +2,7 @@
  * The attempt log and its claims. An attempt claims its row (first run ID of the workflow, retry) before it connects, and writes the
  * answer as soon as it is read; whoever comes later finds the answer, or waits for the claim to end.
  */
-import type { Kysely, Selectable } from 'kysely'
+import { type Kysely, type Selectable, sql } from 'kysely'
 import type { Attempt, AttemptOutcome, Stage } from '../bounce/index.js'
 import type { AttemptsTable, Tables } from './tables.js'
 
@@ -203,6 +203,18 @@ export async function answeredAttempts(db: Kysely<Tables>, messageId: string, re
     .orderBy('retry')
     .execute()
   return rows.map(answered)
+}
+
+/** When a retry of a message for a recipient was last answered; null where it was not. */
+export async function retryAnsweredAt(db: Kysely<Tables>, messageId: string, recipient: string, retry: number): Promise<Date | null> {
+  const row = await db
+    .selectFrom('attempts')
+    .select(sql<number | null>`max(at)`.as('at'))
+    .where('message_id', '=', messageId)
+    .where('recipient', '=', recipient)
+    .where('retry', '=', retry)
+    .executeTakeFirst()
+  return row?.at == null ? null : new Date(Number(row.at))
 }
 
 /** True where a receiving system other than `destination` answered since then: proof that our own network works. */

@@ -6,12 +6,14 @@ import {
   type Dialect,
   Kysely,
   PostgresDialect,
+  type RawBuilder,
   SqliteAdapter,
   type SqliteDatabase,
   SqliteDriver,
   SqliteIntrospector,
   SqliteQueryCompiler,
   type SqliteStatement,
+  sql,
 } from 'kysely'
 import Libsql from 'libsql'
 import pg from 'pg'
@@ -160,4 +162,9 @@ export function openDatabase(url: string, onIdleError: (error: Error) => void = 
 export function databaseKind(url: string): DatabaseKind | null {
   if (/^file:./.test(url)) return 'sqlite'
   return /^postgres(ql)?:\/\/./.test(url) ? 'postgres' : null
+}
+
+/** Many values as a table `given(value)`, by one parameter: the statement stays the same whatever their number. */
+export function given(kind: DatabaseKind, values: readonly string[]): RawBuilder<unknown> {
+  return kind === 'sqlite' ? sql`json_each(${JSON.stringify(values)}) as given` : sql`unnest(${values}::text[]) as given(value)`
 }

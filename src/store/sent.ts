@@ -1,7 +1,7 @@
 /** What was sent, for as long as a bounce may come back for it: what a signed return path stands for. */
-import { type Kysely, sql } from 'kysely'
+import type { Kysely } from 'kysely'
 import type { Database } from './database.js'
-import { messageKey } from './messages.js'
+import { storeMessage } from './messages.js'
 import type { Tables } from './tables.js'
 
 /** A message to one of its recipients. */
@@ -29,14 +29,9 @@ export async function storeSent(
   sent: readonly Omit<Sent, 'messageKey' | 'sentAt'>[],
   now: Date,
 ): Promise<void> {
-  const key = messageKey(content)
   const at = now.getTime()
   await database.db.transaction().execute(async (tx) => {
-    await tx
-      .insertInto('messages')
-      .values({ key, content, size: content.length, stored_at: at, used_at: at })
-      .onConflict((conflict) => conflict.column('key').doUpdateSet({ used_at: at }))
-      .execute()
+    const key = await storeMessage(tx, content, now)
     for (let i = 0; i < sent.length; i += ROWS)
       await tx
         .insertInto('sent')
@@ -121,16 +116,4 @@ export async function purgeSent(db: Kysely<Tables>, before: Date): Promise<numbe
     )
     .executeTakeFirst()
   return Number(gone.numDeletedRows)
-}
-
-/** When a retry was answered, and whether a relay's word for it was the last; null where there is none. */
-export async function retryAnsweredAt(db: Kysely<Tables>, messageId: string, recipient: string, retry: number): Promise<Date | null> {
-  const row = await db
-    .selectFrom('attempts')
-    .select(sql<number | null>`max(at)`.as('at'))
-    .where('message_id', '=', messageId)
-    .where('recipient', '=', recipient)
-    .where('retry', '=', retry)
-    .executeTakeFirst()
-  return row?.at == null ? null : new Date(Number(row.at))
 }

@@ -3,7 +3,7 @@
  * delivery lifts it at once. Only a rejection of the recipient, a complaint, or a person's hand lasts. Every change is kept as history.
  */
 import { type Kysely, type Selectable, sql } from 'kysely'
-import type { Database } from './database.js'
+import { type Database, given } from './database.js'
 import type { SuppressionChange, SuppressionReason, SuppressionsTable, Tables } from './tables.js'
 
 /** An entry as it stands. */
@@ -168,9 +168,11 @@ export async function findSuppression(db: Kysely<Tables>, address: string, now: 
 
 /** The active entries among many addresses (folded), in one look-up. */
 export async function activeSuppressions({ db, kind }: Database, keys: readonly string[], now: Date): Promise<Suppression[]> {
-  const given =
-    kind === 'sqlite' ? sql<string>`select value from json_each(${JSON.stringify(keys)})` : sql<string>`select unnest(${keys}::text[])`
-  const rows = await db.selectFrom('suppressions').selectAll().where('address', 'in', sql<string>`(${given})`).execute()
+  const rows = await db
+    .selectFrom('suppressions')
+    .selectAll()
+    .where('address', 'in', sql<string>`(select value from ${given(kind, keys)})`)
+    .execute()
   return rows.filter((row) => isActive(row, now)).map(toSuppression)
 }
 

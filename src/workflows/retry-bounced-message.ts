@@ -26,7 +26,6 @@ import {
   type BouncedMessage,
   checkBounce,
   checkBouncedMessage,
-  decodeToken,
   dueAt,
   effectiveStatus,
   formatDuration,
@@ -35,6 +34,7 @@ import {
   type Outcome,
   parseTime,
   type RetryResult,
+  sendOf,
 } from '../bounce/index.js'
 import { quickly, recordIfQuick, refuse, send, suppress, tell } from './activities.js'
 import { bare, details, fairnessKey, plain, type State, timerSummary, utc } from './words.js'
@@ -279,8 +279,8 @@ class Retries {
 
   /** Whether a notification is about this send: its token says so, else the time must. */
   #isAbout(attempt: Attempt, bounce: Bounce, atMs: number): boolean {
-    const send = decodeToken(bounce.token ?? '')?.send
-    if (send !== undefined && patched('a token names the send')) return send === Math.min(attempt.retry, LAST_SEND)
+    const send = sendOf(bounce)
+    if (send !== null && patched('a token names the send')) return send === Math.min(attempt.retry, LAST_SEND)
     return atMs > this.#failedAtMs && atMs >= Date.parse(attempt.at) - CLOCK_SKEW_MS
   }
 

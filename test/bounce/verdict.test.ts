@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import {
   effectiveStatus,
+  encodeToken,
   judgeBounce,
   parseReply,
   parseRetryStatuses,
@@ -50,6 +51,17 @@ test('other transient statuses are ignored with the setting named, unless they a
   expect(verdict('4.2.2', undefined, parseRetryStatuses('4.*'))).toBe('retry')
   expect(verdict('2.0.0')).toBe('ignore')
   expect(verdict(undefined)).toBe('ignore')
+})
+
+test('a retry that came back is retried on for whatever transient status; the message itself, and what is permanent, are judged as ever', () => {
+  const of = (send: number) => encodeToken({ id: '00'.repeat(10), day: 1, send }, new Uint8Array(10))
+  const judged = (status: string, token: string) => judgeBounce({ status, token }, usual).verdict
+  expect(judged('4.2.2', of(1))).toBe('retry')
+  expect(judged('4.2.2', of(0))).toBe('ignore')
+  expect(judged('4.2.2', 'no token')).toBe('ignore')
+  expect(judged('5.1.1', of(1))).toBe('suppress')
+  expect(judged('5.7.1', of(1))).toBe('refuse')
+  expect(judged('2.0.0', of(1))).toBe('ignore')
 })
 
 test('a wrong pattern is refused, and named', () => {

@@ -1,33 +1,19 @@
 import { describe, expect, test } from 'vitest'
 import { readNotification } from '../../src/dsn/index.js'
 import { canonicalMessage } from '../../src/smtp/index.js'
+import { reportOf } from '../support/bounce-mails.js'
 import { example } from '../support/skipping-time.js'
 
 /** A notification with these fields for its recipients, and this part behind them. */
 function notification(recipients: string, original = '', outer = '', postfix = true): Buffer {
-  const lines = [
-    'From: MAILER-DAEMON@mail.example.com',
-    'Date: Tue, 24 Nov 2026 08:00:00 +0000',
-    ...(outer === '' ? [] : [outer]),
-    'MIME-Version: 1.0',
-    'Content-Type: multipart/report; report-type=delivery-status; boundary="b"',
-    '',
-    '--b',
-    'Content-Type: text/plain',
-    '',
-    'Sorry.',
-    '--b',
-    'Content-Type: message/delivery-status',
-    '',
-    'Reporting-MTA: dns; mail.example.com',
-    ...(postfix ? ['X-Postfix-Queue-ID: 18987984102'] : []),
-    '',
-    recipients,
-    ...(original === '' ? [] : ['--b', original]),
-    '--b--',
-    '',
-  ]
-  return Buffer.from(lines.join('\r\n'))
+  return reportOf(recipients, {
+    ...(outer === '' ? {} : { top: [outer] }),
+    from: 'MAILER-DAEMON@mail.example.com',
+    date: 'Tue, 24 Nov 2026 08:00:00 +0000',
+    reportingMta: 'mail.example.com',
+    ofMessage: postfix ? ['X-Postfix-Queue-ID: 18987984102'] : [],
+    ...(original === '' ? {} : { original }),
+  })
 }
 
 test('a genuine Postfix notification of 4.3.2 is read, with the original byte by byte', async () => {

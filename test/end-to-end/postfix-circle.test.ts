@@ -56,19 +56,19 @@ describe.skipIf(skipped !== null)(`a real Postfix${skipped === null ? '' : ` (${
     return transport
   }
 
+  /** Sends a message through Postfix, and waits for the end of its retries. */
+  async function sentAndEnded(to: string) {
+    const info = await sendThrough().sendMail({ from: 'shop@example.com', to, subject: 'Your invoice', text: 'Thank you.' })
+    const messageId = String(info.messageId).replace(/[<>]/g, '')
+    return { messageId, result: await eventually(async () => (await world.client.get(to, messageId))?.result, 45_000) }
+  }
+
   const bounces = () =>
     world.database.db.selectFrom('bounces').select(['done', 'action', 'status', 'recipient', 'why']).orderBy('id').execute()
 
   test('4.3.2, the bounce, a retry that is taken: delivered once, and the notification confirms it', { timeout: 60_000 }, async () => {
     receiving.say = { rcpt: () => (receiving.connections.length > 1 ? undefined : DOWN) }
-    const info = await sendThrough().sendMail({
-      from: 'shop@example.com',
-      to: 'ann@example.org',
-      subject: 'Your invoice',
-      text: 'Thank you.',
-    })
-    const messageId = String(info.messageId).replace(/[<>]/g, '')
-    const result = await eventually(async () => (await world.client.get('ann@example.org', messageId))?.result, 45_000)
+    const { result } = await sentAndEnded('ann@example.org')
     expect(result).toMatchObject({ outcome: 'delivered', confirmed: true, retries: 1 })
     expect(receiving.taken.filter((t) => t.to.includes('ann@example.org'))).toHaveLength(1)
     const [taken] = receiving.taken
@@ -83,14 +83,7 @@ describe.skipIf(skipped !== null)(`a real Postfix${skipped === null ? '' : ` (${
   test('4.3.2 for ever: every retry comes back, and the address is suppressed for a while', { timeout: 60_000 }, async () => {
     receiving.say = { rcpt: () => DOWN }
     const before = (await bounces()).length
-    const info = await sendThrough().sendMail({
-      from: 'shop@example.com',
-      to: 'bob@example.net',
-      subject: 'Your invoice',
-      text: 'Thank you.',
-    })
-    const messageId = String(info.messageId).replace(/[<>]/g, '')
-    const result = await eventually(async () => (await world.client.get('bob@example.net', messageId))?.result, 45_000)
+    const { messageId, result } = await sentAndEnded('bob@example.net')
     expect(result).toMatchObject({ outcome: 'suppressed', retries: 2 })
     expect(result?.attempts.map((a) => [a.outcome, a.status])).toEqual([
       ['deferred', '4.3.2'],

@@ -38,6 +38,16 @@ export function report(about: Report, around: Around = {}): Buffer {
       r.lastAttempt !== undefined && `Last-Attempt-Date: ${r.lastAttempt}`,
       r.willRetryUntil !== undefined && `Will-Retry-Until: ${r.willRetryUntil}`,
     )
+  const { postfix, ...rest } = around
+  const fromPostfix = ['X-Postfix-Queue-ID: 18987984102', 'X-Postfix-Sender: rfc822; bounces@example.com']
+  return reportOf([about, ...(around.more ?? [])].map(group).join('\r\n\r\n'), { ...(postfix ? { ofMessage: fromPostfix } : {}), ...rest })
+}
+
+/** The same with these fields for its recipients, as they stand there. */
+export function reportOf(
+  recipients: string,
+  around: Omit<Around, 'more' | 'postfix'> & { readonly ofMessage?: readonly string[] },
+): Buffer {
   return Buffer.from(
     lines(
       ...(around.top ?? []),
@@ -55,10 +65,9 @@ export function report(about: Report, around: Around = {}): Buffer {
       'Content-Type: message/delivery-status',
       '',
       `Reporting-MTA: dns; ${around.reportingMta ?? 'mail.example.net'}`,
-      around.postfix === true && 'X-Postfix-Queue-ID: 18987984102',
-      around.postfix === true && 'X-Postfix-Sender: rfc822; bounces@example.com',
+      ...(around.ofMessage ?? []),
       '',
-      [about, ...(around.more ?? [])].map(group).join('\r\n\r\n'),
+      recipients,
       '',
       ...(around.original === undefined ? [] : ['--b', around.original]),
       '--b--',
