@@ -8,20 +8,35 @@ const src = fileURLToPath(new URL('../src', import.meta.url))
 /** May import; `type:` where only types may be imported. */
 const MAY = {
   bounce: [],
+  politeness: ['bounce'],
   dsn: ['bounce'],
   smtp: ['bounce'],
-  store: ['bounce'],
+  store: ['bounce', 'politeness'],
   'setting-parsers.ts': ['bounce', 'type:smtp'],
-  'config.ts': ['bounce', 'smtp', 'store', 'setting-parsers.ts'],
-  activities: ['smtp', 'store', 'bounce', 'type:config.ts'],
+  'politeness-settings.ts': ['bounce', 'politeness', 'smtp', 'setting-parsers.ts'],
+  'config.ts': ['bounce', 'politeness', 'smtp', 'store', 'setting-parsers.ts', 'politeness-settings.ts'],
+  activities: ['smtp', 'store', 'politeness', 'bounce', 'type:config.ts'],
   workflows: ['bounce', 'type:activities'],
   'logger.ts': [],
   'namespace.ts': ['type:activities'],
-  'worker.ts': ['activities', 'config.ts', 'logger.ts', 'namespace.ts', 'store'],
-  'plugin.ts': ['activities', 'config.ts', 'logger.ts', 'namespace.ts', 'store', 'worker.ts'],
-  client: ['bounce', 'smtp', 'store', 'dsn', 'config.ts', 'type:workflows'],
+  'worker.ts': ['activities', 'config.ts', 'logger.ts', 'namespace.ts', 'smtp', 'store'],
+  'plugin.ts': ['activities', 'smtp', 'config.ts', 'logger.ts', 'namespace.ts', 'store', 'worker.ts'],
+  client: ['bounce', 'politeness', 'smtp', 'store', 'dsn', 'config.ts', 'type:workflows'],
   intake: ['client', 'dsn', 'smtp', 'store', 'bounce', 'config.ts', 'logger.ts'],
-  cli: ['client', 'intake', 'logger.ts', 'bounce', 'dsn', 'smtp', 'store', 'config.ts', 'setting-parsers.ts', 'worker.ts', 'dev-server'],
+  cli: [
+    'client',
+    'politeness',
+    'intake',
+    'logger.ts',
+    'bounce',
+    'dsn',
+    'smtp',
+    'store',
+    'config.ts',
+    'setting-parsers.ts',
+    'worker.ts',
+    'dev-server',
+  ],
   'dev-server': [],
   demo: ['client', 'bounce', 'dsn', 'store', 'dev-server'],
 }
@@ -43,7 +58,7 @@ for (const entry of readdirSync(src, { recursive: true, withFileTypes: true })) 
   for (const [, clause, specifier] of [...text.matchAll(STATEMENT), ...text.matchAll(DYNAMIC)]) {
     const where = `src/${relative(src, file)}: ${specifier}`
     if (!specifier.startsWith('.')) {
-      if (from === 'bounce') faults.push(`${where} (src/bounce is pure)`)
+      if (from === 'bounce' || from === 'politeness') faults.push(`${where} (src/${from} is pure)`)
       if (from === 'workflows' && !WORKFLOW_PACKAGES.includes(specifier)) faults.push(`${where} (not in the workflows' sandbox)`)
       continue
     }

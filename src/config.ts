@@ -5,6 +5,14 @@ import { parse as parseDotenv } from 'dotenv'
 import { z } from 'zod'
 import { DEFAULT_RETRY_STATUSES, DEFAULT_SCHEDULE, maxStaggerMs, parseDuration, parseRetryStatuses, parseSchedule } from './bounce/index.js'
 import {
+  DELIVERY_SETTINGS,
+  type DirectSettings,
+  directSettings,
+  type PolitenessSettings,
+  politenessSettings,
+  TURN_SETTINGS,
+} from './politeness-settings.js'
+import {
   DAY,
   duration,
   flag,
@@ -67,6 +75,7 @@ export const SETTINGS = {
     doc: 'Destinations whose mail goes straight to a host, which is taken as the receiving system itself: `example.org=127.0.0.1:2526, *=mx.example.net`. `*` stands for every other destination.',
     schema: parsed(parseRoutes),
   },
+  ...DELIVERY_SETTINGS,
   OWN_SYSTEMS: {
     default: '',
     doc: 'Hosts that are ours (`*.example.com` for all below a domain; addresses and networks such as `10.0.0.0/8` for the steps of a trusted intake): a bounce that names one of them as remote MTA blames no destination.',
@@ -82,6 +91,7 @@ export const SETTINGS = {
     doc: 'Which statuses are retried, such as `4.3.2,4.4.*`. Replies that mean 4.3.2 without saying it (421, 453, known texts) count as 4.3.2.',
     schema: parsed(parseRetryStatuses),
   },
+  ...TURN_SETTINGS,
   CONFIRM_WITHIN: {
     default: '5d',
     doc: 'How long a message that a relay took may still come back: the relay’s queue lifetime. Silence until then ends as delivered, unconfirmed.',
@@ -99,7 +109,7 @@ export const SETTINGS = {
   },
   DKIM_DOMAIN: {
     default: '',
-    doc: 'Where mail goes by a route, messages from this domain are signed with DKIM for it; `DKIM_SELECTOR` and `DKIM_KEY_FILE` belong to it.',
+    doc: 'Where mail goes directly or by a route, messages from this domain are signed with DKIM for it; `DKIM_SELECTOR` and `DKIM_KEY_FILE` belong to it.',
     schema: names,
   },
   DKIM_SELECTOR: { default: '', doc: 'The selector of the DKIM key.', schema: z.string() },
@@ -210,6 +220,9 @@ type Values = { [Name in SettingName]: z.infer<(typeof SETTINGS)[Name]['schema']
 export interface Settings {
   readonly databaseUrl: string
   readonly paths: { readonly routes: Values['ROUTES']; readonly relay: Path | null }
+  /** Null: what has no route goes by the relay. */
+  readonly direct: DirectSettings | null
+  readonly politeness: PolitenessSettings
   readonly ownSystems: readonly string[]
   readonly scheduleMs: readonly number[]
   readonly retryStatuses: Values['RETRY_STATUSES']
@@ -323,10 +336,16 @@ export function readSettings(environment: Environment = process.env, dotenv: Env
   const dkim = dkimKey(v, faults)
   if ((v.WEBHOOK_URL === '') !== (v.WEBHOOK_SECRET === ''))
     faults.push('WEBHOOK_URL: it goes with WEBHOOK_SECRET, and neither without the other')
+  const politeness = politenessSettings(v, faults)
+  const direct = directSettings(v)
+  if (direct !== null && relay !== null)
+    faults.push('DELIVERY=direct: RELAY_URL is set too; leave one of them out (ROUTES may name single destinations)')
   if (faults.length > 0) throw new WrongSettings(faults)
   return {
     databaseUrl: v.DATABASE_URL,
     paths: { routes: v.ROUTES, relay },
+    direct,
+    politeness,
     ownSystems: v.OWN_SYSTEMS,
     scheduleMs: v.RETRY_SCHEDULE,
     retryStatuses: v.RETRY_STATUSES,
@@ -395,9 +414,9 @@ function dkimKey(v: Values, faults: string[]): DkimKey | null {
 }
 
 /** What a worker cannot do without: a way to send. */
-export function requirePath({ paths }: Settings): void {
-  if (paths.relay === null && paths.routes.length === 0)
+export function requirePath({ paths, direct }: Settings): void {
+  if (paths.relay === null && paths.routes.length === 0 && direct === null)
     throw new WrongSettings([
-      'RELAY_URL: neither RELAY_URL nor ROUTES is set, so that nothing can be sent; set RELAY_URL=smtp://your-relay:25',
+      'RELAY_URL: neither RELAY_URL nor ROUTES nor DELIVERY=direct is set, so that nothing can be sent; set RELAY_URL=smtp://your-relay:25',
     ])
 }

@@ -5,8 +5,9 @@ import { type Activities, createActivities, type Dependencies } from './activiti
 import { readSettings, requirePath, type Settings } from './config.js'
 import { createLogger } from './logger.js'
 import { ensurePurge, SearchAttributes } from './namespace.js'
+import { Sessions } from './smtp/index.js'
 import { migrateToLatest, openDatabase } from './store/index.js'
-import { TASK_QUEUE } from './worker.js'
+import { endSessions, TASK_QUEUE } from './worker.js'
 
 export interface PluginOptions {
   /** Default: read from the environment. */
@@ -32,9 +33,11 @@ export async function softbouncePlugin(options: PluginOptions): Promise<SimplePl
   const attributes = new SearchAttributes(options.connection, namespace, log)
   await attributes.register()
   await ensurePurge(options.connection, namespace, TASK_QUEUE, log)
+  const sessions = new Sessions()
   const activities: Activities = createActivities({
     settings,
     database,
+    sessions,
     log,
     now: () => new Date(),
     searchAttributesKnown: () => attributes.known,
@@ -47,6 +50,7 @@ export async function softbouncePlugin(options: PluginOptions): Promise<SimplePl
         await next()
       } finally {
         attributes.stop()
+        await endSessions(sessions, database)
         await database.close()
       }
     },

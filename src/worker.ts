@@ -7,11 +7,12 @@ import { createServer, type Server } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker'
-import { createActivities, type Dependencies } from './activities/index.js'
+import { createActivities } from './activities/index.js'
 import { readSettings, requirePath, type Settings, temporalEnvironment } from './config.js'
-import { createLogger, type Logger, ThroughPino } from './logger.js'
+import { createLogger, ThroughPino } from './logger.js'
 import { ensurePurge, SearchAttributes } from './namespace.js'
-import { type Database, migrateToLatest, openDatabase } from './store/index.js'
+import { Sessions } from './smtp/index.js'
+import { type Database, migrateToLatest, openDatabase, releaseLease } from './store/index.js'
 
 /** The task queue of the public contract. */
 export const TASK_QUEUE = 'softbounce'
@@ -44,6 +45,7 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
   const logger = createLogger(settings.logLevel)
   Runtime.install({ logger: new ThroughPino(logger), telemetryOptions: {} })
   const database = openDatabase(settings.databaseUrl, (error) => logger.warn({ error: error.message }, 'a database connection broke'))
+  const sessions = new Sessions()
   let connection: NativeConnection | undefined
   let health: Server | undefined
   let attributes: SearchAttributes | undefined
@@ -63,7 +65,11 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
       ...workerOptions(settings),
       connection,
       namespace,
-      activities: createActivities(dependencies(settings, database, logger, attributes)),
+      activities: createActivities({
+        ...{ settings, database, sessions, log: logger },
+        now: () => new Date(),
+        searchAttributesKnown: () => (attributes as SearchAttributes).known,
+      }),
     })
     logger.info({ taskQueue: TASK_QUEUE, namespace, address: connectionOptions.address, database: database.kind }, 'the worker is ready')
     await worker.run()
@@ -73,12 +79,15 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
     health?.close()
     // a worker that was made and never ran keeps its connection; the process ends all the same
     await connection?.close().catch(() => {})
+    await endSessions(sessions, database)
     await database.close()
   }
 }
 
-function dependencies(settings: Settings, database: Database, log: Logger, attributes: SearchAttributes): Dependencies {
-  return { settings, database, log, now: () => new Date(), searchAttributesKnown: () => attributes.known }
+/** Ends the sessions that wait for the next message, and gives their connections back. */
+export async function endSessions(sessions: Sessions, { db }: Database): Promise<void> {
+  // they count for a minute longer where that cannot be written
+  for (const leaseId of sessions.end()) await releaseLease(db, leaseId).catch(() => {})
 }
 
 /** What a person does about a Temporal that cannot be reached. */

@@ -1,5 +1,6 @@
 /** What the activities need of the world. */
 import type { Settings } from '../config.js'
+import type { Sessions } from '../smtp/index.js'
 import type { Database } from '../store/index.js'
 
 /** Structured logging; pino's shape. Fields never hold a message's content. */
@@ -12,6 +13,8 @@ export interface Log {
 export type DeliverySettings = Pick<
   Settings,
   | 'paths'
+  | 'direct'
+  | 'politeness'
   | 'ownSystems'
   | 'scheduleMs'
   | 'retryStatuses'
@@ -27,6 +30,8 @@ export type DeliverySettings = Pick<
 
 export interface Dependencies {
   readonly database: Database
+  /** Where sessions wait for the next message; ended by whoever made it, before the database is closed. */
+  readonly sessions?: Sessions
   readonly settings: DeliverySettings
   readonly log: Log
   /** The clock. */

@@ -1,18 +1,39 @@
-/** The receiving system: the registrable domain of the remote MTA where it is known, else the recipient's domain. */
+/**
+ * The receiving system: one name for all hosts of one provider. By the group that the settings put its mail host in, else by that host's
+ * registrable domain; where no host is known, by the recipient's domain.
+ */
 import { getDomain } from 'tldts'
 import { foldDomain, parseAddress } from '../bounce/index.js'
+import { groupOf, type SystemGroup } from '../politeness/index.js'
 import { isWithin } from '../smtp/index.js'
 
-/**
- * @param remoteMta the host that gave the reply, as a notification names it (`dns; mx1.mail.example.org`, `mx.example.org (192.0.2.1)`).
- * @param ownSystems hosts that are ours; they blame nobody.
- */
-export function deriveDestination(recipient: string, remoteMta: string | undefined, ownSystems: readonly string[]): string {
+/** The system that a mail host belongs to. */
+export function systemOf(host: string, groups: readonly SystemGroup[]): string {
+  return groupOf(host, groups) ?? getDomain(host) ?? host
+}
+
+/** The host that a notification names as remote MTA (`dns; mx1.mail.example.org`, `mx.example.org (192.0.2.1)`); null where it is one of ours. */
+export function remoteHost(remoteMta: string | undefined, ownSystems: readonly string[]): string | null {
   const name = /^\s*(?:(?:dns|smtp)\s*;)?\s*([^\s;()[\],]+)/i.exec(remoteMta ?? '')?.[1] ?? ''
   const host = foldDomain(name)
-  if (host !== null && !isWithin(host, ownSystems)) {
-    const domain = getDomain(host)
-    if (domain !== null) return domain
-  }
-  return parseAddress(recipient).domain
+  return host === null || isWithin(host, ownSystems) ? null : host
+}
+
+/**
+ * @param mailHost the host that mail for the recipient goes to, where it was looked up.
+ * @param remoteMta the host that gave the reply, as a notification names it.
+ * @param ownSystems hosts that are ours; they blame nobody.
+ */
+export function deriveDestination(
+  recipient: string,
+  remoteMta: string | undefined,
+  ownSystems: readonly string[],
+  groups: readonly SystemGroup[] = [],
+  mailHost: string | null = null,
+): string {
+  const { domain } = parseAddress(recipient)
+  if (mailHost !== null) return systemOf(mailHost, groups)
+  const host = remoteHost(remoteMta, ownSystems)
+  const known = host === null ? null : (groupOf(host, groups) ?? getDomain(host))
+  return known ?? groupOf(domain, groups) ?? domain
 }

@@ -4,14 +4,17 @@
  * has the effect of once.
  */
 import { Context } from '@temporalio/activity'
+import { Sessions } from '../smtp/index.js'
 import type { Dependencies } from './dependencies.js'
 import { type Prepared, prepare, type RunInfo } from './prepare.js'
 import { type Purged, purgeMessages } from './purge-messages.js'
 import { type EndOrder, type Report, recordEnd, recordReport, type Subject } from './record-end.js'
+import { type Released, type ReleaseOrder, releaseWaiting } from './release-waiting.js'
 import { type SendOrder, type SendResult, sendMessage } from './send-message.js'
 import { type InStartEvent, isInStartEvent, startEventInput } from './start-event.js'
 import { type Suppressed, type SuppressOrder, suppressAddress } from './suppress-address.js'
 import { type TellOrder, tellAlternative } from './tell-alternative.js'
+import { Ways } from './ways.js'
 
 export type { DeliverySettings, Dependencies, Log } from './dependencies.js'
 export type {
@@ -19,6 +22,8 @@ export type {
   InStartEvent,
   Prepared,
   Purged,
+  Released,
+  ReleaseOrder,
   Report,
   RunInfo,
   SendOrder,
@@ -31,13 +36,14 @@ export type {
 
 /** The activities, with what they need of the world. */
 export function createActivities(dependencies: Dependencies) {
+  const means = { ways: new Ways(dependencies), sessions: dependencies.sessions ?? new Sessions() }
   const attempt = () => (Context.current().info.isLocal ? 0 : Context.current().info.attempt)
   return {
     /** Checks the input and prepares the retries. */
     prepare: async (input: unknown, run: RunInfo): Promise<Prepared> =>
-      prepare(isInStartEvent(input) ? await startEventInput(Context.current()) : input, run, attempt(), dependencies),
+      prepare(isInStartEvent(input) ? await startEventInput(Context.current()) : input, run, attempt(), dependencies, means.ways),
     /** One retry: one SMTP transaction. */
-    sendMessage: (order: SendOrder): Promise<SendResult> => sendMessage(order, Context.current(), dependencies),
+    sendMessage: (order: SendOrder): Promise<SendResult> => sendMessage(order, Context.current(), dependencies, means),
     /** Takes the address off the active list. */
     suppressAddress: (order: SuppressOrder): Promise<Suppressed> => suppressAddress(order, attempt(), dependencies),
     /** Writes down how it ended. */
@@ -46,6 +52,8 @@ export function createActivities(dependencies: Dependencies) {
     recordReport: (order: Subject & { readonly report: Report }): Promise<void> => recordReport(order, attempt(), dependencies),
     /** Tells the alternative channel of an urgent message. */
     tellAlternative: (order: TellOrder): Promise<void> => tellAlternative(order, attempt(), dependencies),
+    /** Lets the retries that wait for a destination go early. */
+    releaseWaiting: (order: ReleaseOrder): Promise<Released> => releaseWaiting(order, Context.current(), dependencies),
     /** Deletes kept messages that nobody needs any more. */
     purgeMessages: (): Promise<Purged> => purgeMessages(Context.current(), dependencies),
   }

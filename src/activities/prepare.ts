@@ -1,5 +1,6 @@
 /** The first step: check the input, derive the destination, keep an inline message, count the retries so far. */
 import { createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   addressKey,
   type BouncedMessage,
@@ -18,6 +19,7 @@ import { type AnsweredRow, answeredAttempts, type End, findEnd, holdMessage, sto
 import type { Dependencies } from './dependencies.js'
 import { deriveDestination } from './destination.js'
 import { refusal, withDatabase } from './failures.js'
+import type { Ways } from './ways.js'
 
 /** Which workflow asks, and what bounds it. */
 export interface RunInfo {
@@ -52,13 +54,15 @@ export interface Prepared {
 }
 
 const MAX_INLINE_BYTES = 128 * 1024
+/** A look-up that takes longer than this waits for the send: until then the receiving system goes by what the bounce says. */
+const LOOK_UP_WITHIN_MS = 2000
 /** How far a bounce's clock may be ahead of ours. */
 const CLOCK_SKEW_MS = 60 * 60 * 1000
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 
 /** Checks and prepares. Refuses with InvalidBouncedMessage, MessageNotFound or MessageTooLarge. */
-export async function prepare(input: unknown, run: RunInfo, attempt: number, dependencies: Dependencies): Promise<Prepared> {
+export async function prepare(input: unknown, run: RunInfo, attempt: number, dependencies: Dependencies, ways: Ways): Promise<Prepared> {
   const { settings } = dependencies
   const now = dependencies.now()
   const message = check(input, run)
@@ -82,7 +86,7 @@ export async function prepare(input: unknown, run: RunInfo, attempt: number, dep
       sender: message.sender,
       recipient: message.recipient,
       messageKey: needsMessage ? await keep(message, content, run, now, dependencies) : '',
-      destination: message.destination ?? deriveDestination(message.recipient, message.bounce.remoteMta, ownSystems(settings)),
+      destination: message.destination ?? (await destinationOf(message, dependencies, ways)),
       bouncedAtMs,
       fromMs: retriesSoFar === 0 ? bouncedAtMs : Math.max(bouncedAtMs, ...logged.map((row) => (row.reported ?? row).at.getTime())),
       delaysMs,
@@ -184,6 +188,11 @@ function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: num
     attempts: logged.map(toAttempt),
     ...(end.suppressedUntil === null ? {} : { suppressedUntil: end.suppressedUntil.toISOString() }),
   }
+}
+
+async function destinationOf({ recipient, bounce }: BouncedMessage, { settings }: Dependencies, ways: Ways): Promise<string> {
+  const mailHost = await Promise.race([ways.mailHost(recipient).catch(() => null), sleep(LOOK_UP_WITHIN_MS, null, { ref: false })])
+  return deriveDestination(recipient, bounce.remoteMta, ownSystems(settings), settings.politeness.groups, mailHost)
 }
 
 /** Our own hosts: those that are set, and the relay itself. */

@@ -9,17 +9,18 @@ import {
   type Answered,
   BLOCK_BYTES,
   dayOf,
+  deliver,
+  type HeldSession,
   isAuthoredBy,
   isLastingRejection,
   judgeDialogue,
   type Path,
-  pathFor,
   type SendOutcome,
+  type Sessions,
   sentId,
   signaturesExpireAt,
   signMessage,
   signReturnPath,
-  transact,
 } from '../smtp/index.js'
 import {
   type Answer,
@@ -30,16 +31,24 @@ import {
   claimAttempt,
   findSent,
   findSuppression,
+  forgetTurn,
   type GivenBack,
   loadMessage,
+  lookAtAttempt,
   noteSent,
   otherDestinationReached,
+  otherDestinationSilent,
   releaseClaim,
+  releaseLease,
+  renewLease,
   toAttempt,
 } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { describe, ourTrouble, refusal, tryAgain, withDatabase } from './failures.js'
+import { learnFromAnswer } from './learn-from-answer.js'
 import { recordSend } from './record-send.js'
+import { IDLE_MS, type OurTurn, takeOurTurn } from './take-turn.js'
+import type { Way, Ways } from './ways.js'
 
 /** What the workflow orders. */
 export interface SendOrder {
@@ -74,9 +83,12 @@ export type SendResult =
   | { readonly kind: 'suppressed'; readonly reason: string }
 
 const HEARTBEAT_MS = 5_000
+/** A connection's lease is renewed with every so many heartbeats: well before it runs out. */
+const RENEW_EVERY_BEATS = 3
 const SECOND = 1000
 const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
+const DAY = 24 * HOUR
 /**
  * Up to the content, a claim only keeps others from trying at the same moment: beginSend asks again before anything is sent. So it may be
  * short, and a message whose worker died before that is taken up soon.
@@ -97,8 +109,8 @@ interface Heartbeat {
 }
 
 /** Sends, or finds out that it was sent. Ends as a failure only for trouble of our own, a claim of another, or a cancellation. */
-export async function sendMessage(order: SendOrder, context: Context, dependencies: Dependencies): Promise<SendResult> {
-  const sending = new Sending(order, context, dependencies)
+export async function sendMessage(order: SendOrder, context: Context, dependencies: Dependencies, means: Means): Promise<SendResult> {
+  const sending = new Sending(order, context, dependencies, means)
   const beat = setInterval(() => sending.heartbeat(), HEARTBEAT_MS)
   try {
     return await sending.run()
@@ -116,6 +128,28 @@ function within<T>(ms: number, step: Promise<T>): Promise<T> {
   return Promise.race([step, late]).finally(() => clearTimeout(timer))
 }
 
+/** What sends share: the ways that were looked up, the sessions that are open. */
+export interface Means {
+  readonly ways: Ways
+  readonly sessions: Sessions
+}
+
+type OpenWay = Extract<Way, { kind: 'way' }>
+type Claimed = Extract<Claim, { kind: 'claimed' }>
+
+/** The lease of a connection, and its session while that is open. */
+class HeldLease {
+  readonly leaseId: string
+  open: HeldSession | null
+  /** The session waits for the next message, under this lease. */
+  kept = false
+
+  constructor({ leaseId, open }: OurTurn) {
+    this.leaseId = leaseId
+    this.open = open
+  }
+}
+
 class Sending {
   readonly #order: SendOrder
   readonly #context: Context
@@ -125,12 +159,18 @@ class Sending {
   readonly #claim = randomUUID()
   /** What each heartbeat carries: a later one without it would take it back. */
   #known: Heartbeat | undefined
+  readonly #means: Means
   #begun = false
+  #beats = 0
+  #leaseId: string | null = null
+  /** The connection's lease ran out while it was open (this worker stood still): others count without it. */
+  #leaseLost = false
 
-  constructor(order: SendOrder, context: Context, dependencies: Dependencies) {
+  constructor(order: SendOrder, context: Context, dependencies: Dependencies, means: Means) {
     this.#order = order
     this.#context = context
     this.#dependencies = dependencies
+    this.#means = means
     this.#recipient = addressKey(order.recipient)
     this.#key = { firstRunId: order.firstRunId, retry: order.retry }
     this.#known = context.info.heartbeatDetails as Heartbeat | undefined
@@ -138,6 +178,14 @@ class Sending {
 
   heartbeat(): void {
     this.#context.heartbeat(this.#known)
+    this.#beats += 1
+    if (this.#leaseId === null || this.#beats % RENEW_EVERY_BEATS !== 0) return
+    renewLease(this.#dependencies.database, this.#leaseId).then(
+      (ours) => {
+        if (!ours) this.#leaseLost = true
+      },
+      () => {},
+    )
   }
 
   async run(): Promise<SendResult> {
@@ -145,16 +193,56 @@ class Sending {
       const answer = { ...this.#known.answer, at: new Date(this.#known.answer.at) }
       return this.#answered(await this.#record(answer, null))
     }
-    const claim = await this.#database(() => this.#takeClaim())
-    if (claim.kind === 'answered') return this.#answered(claim.row)
-    if (claim.kind === 'held')
-      throw tryAgain(
-        'Waiting',
-        `another worker holds this retry until ${claim.until.toISOString()}; if it says nothing by then, the message is sent again`,
-        claim.until.getTime() - this.#now().getTime() + SECOND,
-      )
+    const known = await this.#database(() => lookAtAttempt(this.#dependencies.database.db, this.#key, this.#now()))
+    if (known?.kind === 'answered') return this.#answered(known.row)
+    if (known?.kind === 'held') throw this.#held(known.until)
+    const ended = await this.#endsBefore()
+    if (ended !== null) {
+      await this.#database(() => forgetTurn(this.#dependencies.database.db, this.#key))
+      return ended
+    }
+    const way = await this.#database(() => this.#means.ways.wayTo(this.#order.recipient, this.#order.destination))
+    if (way.kind === 'none') throw this.#trouble(way.text)
+    if (way.kind === 'judged') return this.#withClaim(this.#order.destination, (claim) => this.#conclude(way.outcome, false, claim))
+    return this.#takingTurn(way)
+  }
+
+  /** What ends it without asking anybody: the recipient is suppressed for good, or the message of no use any more. */
+  async #endsBefore(): Promise<SendResult | null> {
+    const listed = await this.#database(() => findSuppression(this.#dependencies.database.db, this.#recipient, this.#now()))
+    if (listed !== null && listed.until === null)
+      return {
+        kind: 'suppressed',
+        reason: `suppressed since ${listed.since.toISOString()}: ${listed.reason}${listed.status ? `, ${listed.status}` : ''}`,
+      }
+    const expired = this.#tooLate()
+    return expired === null ? null : { kind: 'expired', reason: expired }
+  }
+
+  /** Takes the turn, and holds its lease for as long as the connection is open. */
+  async #takingTurn(way: OpenWay): Promise<SendResult> {
+    const { deliverByMs } = this.#order
+    const subject = { ...this.#key, ...(deliverByMs === undefined ? {} : { deliverByMs }) }
+    const turn = await takeOurTurn(subject, way, this.#means.sessions, this.#context, this.#dependencies, (leaseId) =>
+      this.#freeLease(leaseId),
+    )
+    this.#leaseId = turn.leaseId
+    const held = new HeldLease(turn)
     try {
-      return await this.#sendClaimed(claim)
+      return await this.#withClaim(way.system, (claim) => this.#sendClaimed(claim, way, held))
+    } finally {
+      this.#leaseId = null
+      held.open?.session.quit()
+      if (!held.kept) this.#freeLease(turn.leaseId)
+    }
+  }
+
+  async #withClaim(system: string, send: (claim: Claimed) => Promise<SendResult>): Promise<SendResult> {
+    const claim = await this.#database(() => this.#takeClaim(system))
+    if (claim.kind === 'answered') return this.#answered(claim.row)
+    if (claim.kind === 'held') throw this.#held(claim.until)
+    try {
+      return await send(claim)
     } catch (error) {
       // whatever stopped us before the content was begun: the next try need not wait for the claim to run out
       if (!this.#begun) await this.#giveBack({}).catch(() => {})
@@ -162,46 +250,80 @@ class Sending {
     }
   }
 
-  async #sendClaimed(claim: Extract<Claim, { kind: 'claimed' }>): Promise<SendResult> {
+  #held(until: Date) {
+    return tryAgain(
+      'Waiting',
+      `another worker holds this retry until ${until.toISOString()}; if it says nothing by then, the message is sent again`,
+      until.getTime() - this.#now().getTime() + SECOND,
+    )
+  }
+
+  /** The lease counts for a minute where this cannot be written. */
+  #freeLease(leaseId: string): void {
+    releaseLease(this.#dependencies.database.db, leaseId).catch(() => {})
+  }
+
+  async #sendClaimed(claim: Claimed, way: OpenWay, held: HeldLease): Promise<SendResult> {
     const order = this.#order
     const { settings } = this.#dependencies
-    const listed = await this.#database(() => findSuppression(this.#dependencies.database.db, this.#recipient, this.#now()))
-    if (listed !== null && listed.until === null) {
-      await this.#giveBack({})
-      return {
-        kind: 'suppressed',
-        reason: `suppressed since ${listed.since.toISOString()}: ${listed.reason}${listed.status ? `, ${listed.status}` : ''}`,
-      }
-    }
     const content = await this.#database(() => loadMessage(this.#dependencies.database.db, order.messageKey))
     if (content === null) throw refusal('MessageNotFound', `the message store has lost the message ${order.messageKey}`)
-    const path = pathFor(order.destination, settings.paths)
-    const dkim = path?.kind === 'system' && settings.dkim !== null && isAuthoredBy(content, settings.dkim.domain) ? settings.dkim : null
-    const expired = this.#expired(content, dkim !== null)
+    const { kind } = way.paths[0]
+    const dkim = kind === 'system' && settings.dkim !== null && isAuthoredBy(content, settings.dkim.domain) ? settings.dkim : null
+    const expired = this.#signaturesExpired(content, dkim !== null)
     if (expired !== null) {
       await this.#giveBack({})
       return { kind: 'expired', reason: expired }
     }
-    if (path === null) throw this.#trouble(`no way to ${order.destination} is set: neither a route in ROUTES nor RELAY_URL`)
-    const dialogue = await transact({
-      path,
-      ehloName: settings.ehloName,
-      timeouts: settings.timeouts,
-      sender: await this.#returnPath(path),
-      recipient: envelopeAddress(parseAddress(order.recipient)),
-      content: dkim === null ? content : await signMessage(content, dkim),
-      ...(path.kind === 'relay' ? { envid: `${order.firstRunId}.${order.retry}` } : {}),
-      beforeContent: () => this.#beginContent(content.length),
-      signal: this.#context.cancellationSignal,
-    })
-    return this.#conclude(judgeDialogue(dialogue, path), path, claim)
+    const began = Date.now()
+    const { open } = held
+    held.open = null
+    const { dialogue, session, path } = await deliver(
+      way.paths,
+      {
+        ehloName: settings.ehloName,
+        timeouts: settings.timeouts,
+        sender: await this.#returnPath(kind),
+        recipient: envelopeAddress(parseAddress(order.recipient)),
+        content: dkim === null ? content : await signMessage(content, dkim),
+        ...(kind === 'relay' ? { envid: `${order.firstRunId}.${order.retry}` } : {}),
+        beforeContent: () => this.#beginContent(content.length),
+        signal: this.#context.cancellationSignal,
+      },
+      open,
+    )
+    held.open = session === null ? null : { path, session, leaseId: held.leaseId }
+    const outcome = judgeDialogue(dialogue, path)
+    const tookMs = Date.now() - began
+    try {
+      return await this.#conclude(outcome, path.kind === 'relay', claim)
+    } finally {
+      // whatever came of the answer, the system has given it
+      const learnt = path.kind === 'relay' || !('status' in outcome) ? null : await this.#learn(outcome, way.system, tookMs)
+      this.#keepOpen(held, way, learnt?.wanted === true)
+    }
+  }
+
+  #learn(outcome: Extract<SendOutcome, Answered>, system: string, tookMs: number) {
+    const { status, reply, stage, mailServer, kind } = outcome
+    const answer = { outcome: kind === 'accepted' || kind === 'rejected' ? kind : 'deferred', status, reply, stage, mailServer } as const
+    return learnFromAnswer({ system, answer, tookMs }, this.#dependencies)
+  }
+
+  /** The session stays open for a moment, for the next message; unless others wait for its connection, or it has had its share. */
+  #keepOpen(held: HeldLease, way: OpenWay, wanted: boolean): void {
+    const { open } = held
+    if (open === null || wanted || this.#leaseLost || open.session.sent >= way.messagesPerConnection) return
+    this.#means.sessions.keep(way.system, open, IDLE_MS, (leaseId) => this.#freeLease(leaseId))
+    held.open = null
+    held.kept = true
   }
 
   /**
    * Through a relay each retry has a return path of its own, so that its bounce names it; elsewhere every retry has that of the message
    * itself (greylisting knows sender, recipient and host).
    */
-  async #returnPath(path: Path): Promise<string> {
+  async #returnPath(kind: Path['kind']): Promise<string> {
     const { sender, messageId, recipient, retry } = this.#order
     const { returnPaths } = this.#dependencies.settings
     if (returnPaths === null) return envelopeAddress(parseAddress(sender))
@@ -217,23 +339,27 @@ class Sending {
       return now
     })
     const [day, today] = [dayOf(sentAt), dayOf(now)]
-    if (path.kind === 'relay') return signReturnPath(returnPaths, { id, day: today, send: retry }, sender)
+    if (kind === 'relay') return signReturnPath(returnPaths, { id, day: today, send: retry }, sender)
     // one that would run out before its bounce could come is made anew
     return signReturnPath(returnPaths, { id, day: today - day > returnPaths.validDays / 2 ? today : day, send: 0 }, sender)
   }
 
-  /** Why the message is of no use any more, or null. */
-  #expired(content: Buffer, signs: boolean): string | null {
-    const { deliverByMs, sender } = this.#order
-    const now = this.#now().getTime()
-    if (deliverByMs !== undefined && now > deliverByMs) return `it was to be delivered by ${new Date(deliverByMs).toISOString()}`
-    const signedUntil = signs ? null : signaturesExpireAt(content, sender)
-    if (signedUntil !== null && now > signedUntil.getTime()) return `its DKIM signatures ran out at ${signedUntil.toISOString()}`
-    return null
+  #tooLate(): string | null {
+    const { deliverByMs } = this.#order
+    if (deliverByMs === undefined || this.#now().getTime() <= deliverByMs) return null
+    return `it was to be delivered by ${new Date(deliverByMs).toISOString()}`
+  }
+
+  #signaturesExpired(content: Buffer, signs: boolean): string | null {
+    const until = signs ? null : signaturesExpireAt(content, this.#order.sender)
+    if (until === null || this.#now() <= until) return null
+    return `its DKIM signatures ran out at ${until.toISOString()}`
   }
 
   async #beginContent(bytes: number): Promise<boolean> {
     const { timeouts } = this.#dependencies.settings
+    // a worker that was frozen for so long that others count its connection no more
+    if (this.#leaseLost) return false
     try {
       const blocks = Math.ceil(bytes / BLOCK_BYTES)
       const until = new Date(this.#now().getTime() + blocks * timeouts.blockMs + timeouts.finalDotMs + CLAIM_MARGIN_MS)
@@ -245,7 +371,7 @@ class Sending {
     return this.#begun
   }
 
-  async #conclude(outcome: SendOutcome, path: Path, claim: Extract<Claim, { kind: 'claimed' }>): Promise<SendResult> {
+  async #conclude(outcome: SendOutcome, relayed: boolean, claim: Claimed): Promise<SendResult> {
     const now = this.#now()
     switch (outcome.kind) {
       case 'stopped':
@@ -257,14 +383,11 @@ class Sending {
         throw this.#trouble(outcome.text)
       case 'unreachable': {
         const since = claim.silentSince ?? now
-        if (!(await this.#countsAsSilence(since, now))) {
+        if (!(await this.#countsAsSilence(since, now, outcome.stage === 'MX'))) {
           await this.#giveBack({ silentSince: since })
-          const until = new Date(since.getTime() + SILENT_FOR_MS).toISOString()
-          throw this.#trouble(
-            `${outcome.reply}; whether that is its trouble or ours is not known: it is asked again, until ${until} at the latest`,
-          )
+          throw this.#trouble(`${outcome.reply}; whether that is its trouble or ours is not known: it is asked again`)
         }
-        return this.#answer({ ...outcome, kind: 'deferred' }, path, claim, false)
+        return this.#answer({ ...outcome, kind: 'deferred' }, relayed, claim, false)
       }
       case 'ambiguous':
         if (claim.lostAt === null) {
@@ -275,24 +398,30 @@ class Sending {
             RESEND_AFTER_MS,
           )
         }
-        return this.#answer({ ...outcome, kind: 'deferred' }, path, claim, true)
+        return this.#answer({ ...outcome, kind: 'deferred' }, relayed, claim, true)
       default:
-        return this.#answer(outcome, path, claim, false)
+        return this.#answer(outcome, relayed, claim, false)
     }
   }
 
-  async #countsAsSilence(since: Date, now: Date): Promise<boolean> {
-    if (now.getTime() - since.getTime() >= SILENT_FOR_MS) return true
+  /**
+   * Silence is the other side's where somebody else was reached meanwhile; or after an hour, unless others are silent as well. Name servers
+   * that fail prove nothing by time: a resolver that is cut off says the same.
+   */
+  async #countsAsSilence(since: Date, now: Date, nameServers: boolean): Promise<boolean> {
     const { db } = this.#dependencies.database
-    return this.#database(() =>
-      otherDestinationReached(db, this.#order.destination, new Date(Math.max(since.getTime(), now.getTime() - HOUR))),
-    )
+    const { destination } = this.#order
+    return this.#database(async () => {
+      if (await otherDestinationReached(db, destination, new Date(Math.max(since.getTime(), now.getTime() - HOUR)))) return true
+      if (nameServers || now.getTime() - since.getTime() < SILENT_FOR_MS) return false
+      return !(await otherDestinationSilent(db, destination, new Date(now.getTime() - DAY)))
+    })
   }
 
   async #answer(
     outcome: Answered & { kind: Answer['outcome'] },
-    path: Path,
-    claim: Extract<Claim, { kind: 'claimed' }>,
+    relayed: boolean,
+    claim: Claimed,
     ambiguous: boolean,
   ): Promise<SendResult> {
     const answer: Answer = {
@@ -303,7 +432,7 @@ class Sending {
       stage: outcome.stage,
       mailServer: outcome.mailServer,
       maybeDelivered: ambiguous || claim.lostAt !== null || claim.unanswered,
-      relayed: path.kind === 'relay',
+      relayed,
     }
     this.#known = { answer: { ...answer, at: answer.at.toISOString() } }
     this.heartbeat()
@@ -336,7 +465,7 @@ class Sending {
     }
   }
 
-  #takeClaim(): Promise<Claim> {
+  #takeClaim(system: string): Promise<Claim> {
     const now = this.#now()
     const until = new Date(now.getTime() + FIRST_CLAIM_MS)
     return claimAttempt(
@@ -346,7 +475,7 @@ class Sending {
         workflowId: this.#workflowId,
         messageId: this.#order.messageId,
         recipient: this.#recipient,
-        destination: this.#order.destination,
+        destination: system,
       },
       this.#claim,
       now,

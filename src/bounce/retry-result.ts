@@ -1,7 +1,7 @@
 /** What a retry of the schedule came to, and what the whole came to: the result that `retryBouncedMessage` returns. */
 
 /** Where in the dialogue something was said (RFC 5321 section 4.1.1); `final dot` is the reply to the message itself. */
-export type Stage = 'connect' | 'banner' | 'EHLO' | 'STARTTLS' | 'AUTH' | 'MAIL' | 'RCPT' | 'DATA' | 'final dot'
+export type Stage = 'MX' | 'connect' | 'banner' | 'EHLO' | 'STARTTLS' | 'AUTH' | 'MAIL' | 'RCPT' | 'DATA' | 'final dot'
 
 /** How one retry ended: taken (2xx), not now (4xx), never (5xx). */
 export type AttemptOutcome = 'accepted' | 'deferred' | 'rejected'

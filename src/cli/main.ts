@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { addBounces } from './bounces.js'
 import { addConfig } from './config.js'
+import { addDestinations } from './destinations.js'
 import { addIntake } from './intake.js'
 import { addMigrate } from './migrate.js'
 import { failed } from './output.js'
@@ -21,7 +22,19 @@ const program = new Command('softbounce')
   .version(version)
   .configureHelp({ showGlobalOptions: true })
   .exitOverride()
-for (const add of [addWorker, addIntake, addRead, addRetry, addStatus, addSteering, addBounces, addSuppressions, addMigrate, addConfig])
+for (const add of [
+  addWorker,
+  addIntake,
+  addRead,
+  addRetry,
+  addStatus,
+  addSteering,
+  addDestinations,
+  addBounces,
+  addSuppressions,
+  addMigrate,
+  addConfig,
+])
   add(program)
 
 const LEAVE_AFTER_MS = 500

@@ -27,6 +27,7 @@ import {
   suppressLastingly,
 } from '../store/index.js'
 import type { Progress } from '../workflows/retry-bounced-message.js'
+import { Destinations } from './destinations.js'
 
 /** The public contract's names: other languages start it by these. */
 export const TASK_QUEUE = 'softbounce'
@@ -124,6 +125,11 @@ export class SoftbounceClient {
       for (const close of closers) await close()
       throw error
     }
+  }
+
+  /** The receiving systems: which are down, pauses, limits, releases. */
+  get destinations(): Destinations {
+    return new Destinations(this.#temporal, this.#database, TASK_QUEUE)
   }
 
   /** Closes what `connect` opened. */

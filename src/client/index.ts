@@ -16,5 +16,6 @@ export {
   UnretryableBounce,
   WORKFLOW_TYPE,
 } from './client.js'
+export { type DestinationStanding, Destinations, type ReleaseOptions } from './destinations.js'
 export { type Filtered, type FilterOptions, filterList } from './filter.js'
 export { SuppressedRecipients, type Tracked, type TrackedOptions, type TrackOptions, track } from './track.js'

@@ -1,7 +1,8 @@
 /** What a dialogue means for the retry: the one place where a reply becomes an outcome (docs/protocol.md has the table). */
 import { isLasting, parseReply, refusesRecipient, type Stage, statusOfReply } from '../bounce/index.js'
+import type { MailHosts } from './mail-hosts.js'
 import type { Path } from './path.js'
-import type { Dialogue } from './transaction.js'
+import type { Dialogue } from './session.js'
 
 /**
  * - `accepted`, `deferred`, `rejected`: the answer to this retry. `lasting`: the rejection is about the recipient, for good.
@@ -27,6 +28,23 @@ export interface Answered {
   readonly mailServer: string
 }
 
+/** Judges a look-up that names no host to ask. `domain` stands where else the mail server does. */
+export function judgeLookUp(found: Exclude<MailHosts, { kind: 'hosts' }>, domain: string): SendOutcome {
+  const answer = { reply: found.text, stage: 'MX', mailServer: domain } as const
+  switch (found.kind) {
+    case 'null mx':
+      return { kind: 'rejected', lasting: true, status: '5.1.10', ...answer }
+    case 'no domain':
+      return { kind: 'rejected', lasting: false, status: '5.1.2', ...answer }
+    case 'unroutable':
+      return { kind: 'deferred', status: '4.4.4', ...answer }
+    case 'unresolved':
+      return { kind: 'unreachable', status: '4.4.3', ...answer }
+    case 'local':
+      return { kind: 'our trouble', text: found.text }
+  }
+}
+
 /** Judges what happened; `path` says whose answers these are. */
 export function judgeDialogue(dialogue: Dialogue, path: Pick<Path, 'kind'>): SendOutcome {
   const { mailServer } = dialogue
@@ -35,6 +53,11 @@ export function judgeDialogue(dialogue: Dialogue, path: Pick<Path, 'kind'>): Sen
       return { kind: 'stopped' }
     case 'local':
       return { kind: 'our trouble', text: dialogue.text }
+    case 'policy':
+      // no relay of ours, and no receiving system, is sent to in clear instead; RFC 8461 section 5: the message waits
+      return isSystems(path, dialogue.at)
+        ? { kind: 'deferred', status: '4.7.5', reply: dialogue.text, stage: dialogue.at, mailServer }
+        : { kind: 'our trouble', text: dialogue.text }
     case 'unsupported':
       return { kind: 'rejected', lasting: false, status: dialogue.status, reply: dialogue.text, stage: 'EHLO', mailServer }
     case 'reply':
@@ -71,8 +94,12 @@ function judgeSystemReply({ at, reply, mailServer }: Replied): SendOutcome {
   return { kind: 'deferred', ...answer, status: answer.status.startsWith('4') ? answer.status : '4.5.0' }
 }
 
-/** True where a rejection says that this recipient will never take mail: at RCPT, by its code, or by its text where a bare 550, 551 or 553 was said. */
+/**
+ * True where a rejection says that this recipient will never take mail: at RCPT, by its code, or by its text where a bare 550, 551 or 553 was
+ * said; or by a null MX (RFC 7505).
+ */
 export function isLastingRejection(answer: { stage: Stage; status: string; reply: string }): boolean {
+  if (answer.stage === 'MX') return answer.status === '5.1.10'
   if (answer.stage !== 'RCPT') return false
   const reply = parseReply(answer.reply)
   return reply.status === null ? refusesRecipient(reply) : isLasting(answer.status)

@@ -1,8 +1,12 @@
 /** The way to a destination: a route (the receiving system itself), or the relay. */
 import { isIP } from 'node:net'
+import type { DetailedPeerCertificate } from 'node:tls'
 
-/** How TLS is used: `verify` before anything else is said; `opportunistic` where offered, unverified; `off`; `implicit` from the first byte, verified. */
-export type TlsMode = 'verify' | 'opportunistic' | 'off' | 'implicit'
+/**
+ * How TLS is used: `verify` before anything else is said; `dane` the same, the certificate checked by `checkPeer`; `opportunistic` where
+ * offered, unverified; `off`; `implicit` from the first byte, verified.
+ */
+export type TlsMode = 'verify' | 'dane' | 'opportunistic' | 'off' | 'implicit'
 
 /** Where a message goes, and whose answers these are. */
 export interface Path {
@@ -17,11 +21,17 @@ export interface Path {
   readonly credentials?: { readonly user: string; readonly pass: string }
   /** A private CA's certificates, PEM. */
   readonly ca?: string
+  /** The name that the host's certificate must have, and that a person knows it by, where `host` is an address. */
+  readonly servername?: string
+  /** Our own address to connect from. */
+  readonly localAddress?: string
+  /** With `dane`: what is wrong with the certificate, or null. */
+  readonly checkPeer?: (certificate: DetailedPeerCertificate) => string | null
 }
 
 /** `host` or `host:port`, as a person reads it. */
-export function nameOf(path: Pick<Path, 'host' | 'port'>): string {
-  const host = isIP(path.host) === 6 ? `[${path.host}]` : path.host
+export function nameOf(path: Pick<Path, 'host' | 'port' | 'servername'>): string {
+  const host = path.servername ?? (isIP(path.host) === 6 ? `[${path.host}]` : path.host)
   return path.port === 25 ? host : `${host}:${path.port}`
 }
 

@@ -37,6 +37,16 @@ export class Steps {
     clearTimeout(this.#timer)
   }
 
+  /** Another transaction begins on the open session. */
+  again(): void {
+    this.#replies.length = 0
+    this.#awaited.length = 0
+    this.#contentBegun = false
+    this.finalDotSent = false
+    this.heldUp = false
+    this.current = 'MAIL'
+  }
+
   /** The next block of the content is about to be sent. */
   block(): void {
     this.#contentBegun = true

@@ -224,11 +224,42 @@ export async function otherDestinationReached(db: Kysely<Tables>, destination: s
     .select('retry')
     .where('at', '>=', since.getTime())
     .where('destination', '!=', destination)
-    .where('stage', '!=', 'connect')
+    .where('stage', 'not in', ['connect', 'MX'])
     .where('relayed', '=', 0)
     .limit(1)
     .executeTakeFirst()
   return row !== undefined
+}
+
+/** True where connections to another receiving system time out as well, and nothing has come of them: the trouble may be ours. */
+export async function otherDestinationSilent(db: Kysely<Tables>, destination: string, since: Date): Promise<boolean> {
+  const row = await db
+    .selectFrom('attempts')
+    .select('retry')
+    .where('silent_since', '>=', since.getTime())
+    .where('outcome', 'is', null)
+    .where('destination', '!=', destination)
+    .limit(1)
+    .executeTakeFirst()
+  return row !== undefined
+}
+
+/** The receiving system that a retry was for; null where there is no such retry. */
+export async function destinationOf(db: Kysely<Tables>, key: AttemptKey): Promise<string | null> {
+  return (await byKey(db, key).executeTakeFirst())?.destination ?? null
+}
+
+/** Where a retry stands before it is claimed: its answer, or until when another holds it; null where it is free. */
+export async function lookAtAttempt(
+  db: Kysely<Tables>,
+  key: AttemptKey,
+  now: Date,
+): Promise<Extract<Claim, { kind: 'answered' | 'held' }> | null> {
+  const row = await byKey(db, key).executeTakeFirst()
+  if (row === undefined) return null
+  if (row.outcome !== null) return { kind: 'answered', row: answered(row) }
+  if (row.claim === null || row.claim_until === null || row.claim_until <= now.getTime()) return null
+  return { kind: 'held', until: new Date(row.claim_until) }
 }
 
 function answered(row: Selectable<AttemptsTable>): AnsweredRow {

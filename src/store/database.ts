@@ -25,7 +25,17 @@ export type DatabaseKind = 'sqlite' | 'postgres'
 export interface Database {
   readonly kind: DatabaseKind
   readonly db: Kysely<Tables>
+  /** The clock that turns go by, where it is not the database's own. */
+  readonly clock?: () => Date
   close(): Promise<void>
+}
+
+/** The database's own clock, ms: the same for all workers, however theirs go. SQLite's is the machine's. */
+export function clockOf({ kind, clock }: Pick<Database, 'kind' | 'clock'>): RawBuilder<number> {
+  if (clock !== undefined) return sql<number>`${sql.lit(clock().getTime())}`
+  return kind === 'postgres'
+    ? sql<number>`(extract(epoch from clock_timestamp()) * 1000)::double precision`
+    : sql<number>`unixepoch('now', 'subsec') * 1000.0`
 }
 
 /** The library waits in place: longer, and the SMTP dialogues of the same process would wait with it. */

@@ -145,6 +145,78 @@ function migrations(kind: DatabaseKind): Record<string, Migration> {
           .execute()
       },
     },
+    '003_destinations_turns': {
+      async up(db: Kysely<unknown>): Promise<void> {
+        await db.schema
+          .createTable('destinations')
+          .addColumn('name', 'text', (c) => c.primaryKey())
+          .addColumn('next_at', 'double precision', (c) => c.notNull())
+          .addColumn('frontier', 'double precision', (c) => c.notNull())
+          .addColumn('rate', 'double precision', (c) => c.notNull())
+          .addColumn('connections', 'double precision', (c) => c.notNull())
+          .addColumn('service_ms', 'double precision', (c) => c.notNull())
+          .addColumn('failures', 'integer', (c) => c.notNull())
+          .addColumn('failing_since', 'bigint')
+          .addColumn('down_since', 'bigint')
+          .addColumn('ask_at', 'double precision', (c) => c.notNull())
+          .addColumn('not_before', 'bigint', (c) => c.notNull())
+          .addColumn('paused_since', 'bigint')
+          .addColumn('paused_by', 'text')
+          .addColumn('epoch', 'integer', (c) => c.notNull())
+          .addColumn('wanted_at', 'bigint', (c) => c.notNull())
+          .addColumn('limited_rate', 'double precision')
+          .addColumn('limited_connections', 'integer')
+          .addColumn('limited_by', 'text')
+          .addColumn('said_at', 'bigint')
+          .addColumn('said_outcome', 'text')
+          .addColumn('said_status', 'text')
+          .addColumn('said_reply', 'text')
+          .addColumn('said_by', 'text')
+          .execute()
+        await db.schema
+          .createTable('turns')
+          .addColumn('first_run_id', 'text', (c) => c.notNull())
+          .addColumn('retry', 'integer', (c) => c.notNull())
+          .addColumn('name', 'text', (c) => c.notNull())
+          .addColumn('asked_at', 'bigint', (c) => c.notNull())
+          .addColumn('slot_at', 'double precision', (c) => c.notNull())
+          .addColumn('allotted', 'integer', (c) => c.notNull())
+          .addColumn('epoch', 'integer', (c) => c.notNull())
+          .addColumn('seen_at', 'bigint', (c) => c.notNull())
+          .addColumn('look_ups', 'integer', (c) => c.notNull())
+          .addPrimaryKeyConstraint('turns_key', ['first_run_id', 'retry'])
+          .execute()
+        await db.schema.createIndex('turns_name').on('turns').columns(['name', 'seen_at']).execute()
+        await db.schema
+          .createTable('leases')
+          .addColumn('id', 'text', (c) => c.notNull())
+          .addColumn('name', 'text', (c) => c.notNull())
+          .addColumn('since', 'bigint', (c) => c.notNull())
+          .addColumn('until', 'bigint', (c) => c.notNull())
+          .addPrimaryKeyConstraint('leases_key', ['id', 'name'])
+          .execute()
+        await db.schema.createIndex('leases_name').on('leases').columns(['name', 'until']).execute()
+        await db.schema
+          .createTable('releases')
+          .addColumn('destination', 'text', (c) => c.primaryKey())
+          .addColumn('began_at', 'bigint', (c) => c.notNull())
+          .addColumn('within_ms', 'bigint', (c) => c.notNull())
+          .addColumn('by', 'text', (c) => c.notNull())
+          .addColumn('told', 'integer', (c) => c.notNull())
+          .addColumn('ended_at', 'bigint')
+          .execute()
+        await db.schema
+          .createTable('mta_sts_policies')
+          .addColumn('domain', 'text', (c) => c.primaryKey())
+          .addColumn('id', 'text', (c) => c.notNull())
+          .addColumn('mode', 'text', (c) => c.notNull())
+          .addColumn('mx', 'text', (c) => c.notNull())
+          .addColumn('expires_at', 'bigint', (c) => c.notNull())
+          .execute()
+        await db.schema.createIndex('suppressions_destination').on('suppressions').column('destination').execute()
+        await db.schema.createIndex('attempts_workflow').on('attempts').column('workflow_id').execute()
+      },
+    },
   }
 }
 

@@ -157,6 +157,59 @@ export async function liftSuppression(
   return true
 }
 
+/** Statuses that speak of a system or the network, not of a mailbox (RFC 3463 sections 3.4 and 3.5), for `like`. */
+const OF_A_SYSTEM = ['_.3.%', '_.4.%'] as const
+const RESTORE_AT_ONCE = 500
+
+/**
+ * The destination takes mail again: suppressions that its unavailability caused lapse within the time given, spread out. Those that a
+ * mailbox's own trouble caused stay.
+ * @returns how many.
+ */
+export async function restoreSuppressed(
+  db: Kysely<Tables>,
+  destination: string,
+  by: string,
+  now: Date,
+  withinMs: number,
+  random: () => number = Math.random,
+): Promise<number> {
+  let restored = 0
+  for (let after = ''; ; ) {
+    const rows = await db.transaction().execute(async (tx) => {
+      const page = await tx
+        .selectFrom('suppressions')
+        .selectAll()
+        .where('destination', '=', destination)
+        .where('reason', '=', 'unavailable')
+        .where('lifted_at', 'is', null)
+        .where('until', '>', now.getTime() + withinMs)
+        .where((eb) => eb.or(OF_A_SYSTEM.map((pattern) => eb('status', 'like', pattern))))
+        .where('address', '>', after)
+        .orderBy('address')
+        .limit(RESTORE_AT_ONCE)
+        .execute()
+      for (const row of page) {
+        const until = now.getTime() + Math.ceil(random() * withinMs)
+        const done = await tx
+          .updateTable('suppressions')
+          .set({ until })
+          .where('address', '=', row.address)
+          // unless something else has come between
+          .where('until', '=', row.until)
+          .where('lifted_at', 'is', null)
+          .executeTakeFirst()
+        if (Number(done.numUpdatedRows) === 0) continue
+        restored += 1
+        await note(tx, row.address, 'restored', { ...row, until }, by, now)
+      }
+      return page
+    })
+    if (rows.length < RESTORE_AT_ONCE) return restored
+    after = rows.at(-1)?.address as string
+  }
+}
+
 const isActive = (row: Pick<SuppressionsTable, 'until' | 'lifted_at'>, now: Date) =>
   row.lifted_at === null && (row.until === null || row.until > now.getTime())
 

@@ -84,7 +84,8 @@ export interface SuppressionsTable {
   lifted_at: number | null
 }
 
-export type SuppressionChange = 'suppressed' | 'extended' | 'lifted'
+/** `restored`: its destination takes mail again, so that it lapses early. */
+export type SuppressionChange = 'suppressed' | 'extended' | 'lifted' | 'restored'
 
 export interface SuppressionHistoryTable {
   id: Generated<number>
@@ -156,7 +157,89 @@ export interface UnreadMailsTable {
   why: string
 }
 
+/** What is known of a receiving system, or of a relay (`relay:host:port`); `*` stands for all of them. Times with fractions are moments of turns. */
+export interface DestinationsTable {
+  name: string
+  /** No start before this. */
+  next_at: number
+  /** The first moment that nobody has reserved. */
+  frontier: number
+  /** Messages a second, as learnt. */
+  rate: number
+  connections: number
+  service_ms: number
+  failures: number
+  failing_since: number | null
+  down_since: number | null
+  /** While it is down: the next minute that nobody asks in. */
+  ask_at: number
+  not_before: number
+  paused_since: number | null
+  paused_by: string | null
+  epoch: number
+  /** When an asker last found every connection taken. */
+  wanted_at: number
+  /** Limits that a person has set. */
+  limited_rate: number | null
+  limited_connections: number | null
+  limited_by: string | null
+  /** Its last answer, and the host that gave it. */
+  said_at: number | null
+  said_outcome: AttemptOutcome | null
+  said_status: string | null
+  said_reply: string | null
+  said_by: string | null
+}
+
+/** The place of a message that waits for its turn. */
+export interface TurnsTable {
+  first_run_id: string
+  retry: number
+  /** Whom it waits for. */
+  name: string
+  asked_at: number
+  slot_at: number
+  allotted: number
+  epoch: number
+  /** When it asked last, and how often. */
+  seen_at: number
+  look_ups: number
+}
+
+/** A connection that is open, or may be: it counts until then, whatever became of its worker. */
+export interface LeasesTable {
+  id: string
+  name: string
+  since: number
+  until: number
+}
+
+/** The release of a destination's waiting retries: one at a time. */
+export interface ReleasesTable {
+  destination: string
+  began_at: number
+  within_ms: number
+  by: string
+  told: number
+  ended_at: number | null
+}
+
+/** MTA-STS policies (RFC 8461), kept until they run out. */
+export interface MtaStsPoliciesTable {
+  domain: string
+  id: string
+  mode: 'enforce' | 'testing' | 'none'
+  /** JSON. */
+  mx: string
+  expires_at: number
+}
+
 export interface Tables {
+  destinations: DestinationsTable
+  turns: TurnsTable
+  leases: LeasesTable
+  releases: ReleasesTable
+  mta_sts_policies: MtaStsPoliciesTable
   messages: MessagesTable
   message_holds: MessageHoldsTable
   attempts: AttemptsTable

@@ -34,6 +34,15 @@ export const tell = (summary: string) => proxyActivities<Activities>({ ...DATABA
 
 export const purge = () => proxyActivities<Activities>({ ...DATABASE, startToCloseTimeout: '1h', heartbeatTimeout: '1m' }).purgeMessages
 
+/** As long as the longest release; a worker that died is noticed by its heartbeat. */
+export const release = (destination: string) =>
+  proxyActivities<Activities>({
+    ...DATABASE,
+    startToCloseTimeout: '8d',
+    heartbeatTimeout: '30s',
+    summary: `release the retries that wait for ${destination}`,
+  }).releaseWaiting
+
 const local = proxyLocalActivities<Activities>({
   startToCloseTimeout: '5s',
   retry: { maximumAttempts: 2, initialInterval: '200ms' },

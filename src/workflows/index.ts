@@ -3,4 +3,5 @@
  * running workflows goes behind a patch; test/histories holds recorded ones that must replay.
  */
 export { purgeKeptMessages } from './purge-kept-messages.js'
+export { releaseDestination } from './release-destination.js'
 export { retryBouncedMessage } from './retry-bounced-message.js'

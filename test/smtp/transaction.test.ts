@@ -342,7 +342,7 @@ describe('TLS', () => {
     expect(verified).toMatchObject({ kind: 'reply', reply: { code: 250 } })
     expect(heard).toEqual(['app:right over TLS'])
     const unknown = await send(system.port, { path: { kind: 'relay', tls: 'verify', credentials } })
-    expect(unknown).toMatchObject({ kind: 'local', text: expect.stringContaining('TLS') })
+    expect(unknown).toMatchObject({ kind: 'policy', text: expect.stringContaining('TLS') })
     expect(heard).toHaveLength(1)
   })
 

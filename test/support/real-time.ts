@@ -7,6 +7,7 @@ import { inject } from 'vitest'
 import { SoftbounceClient } from '../../src/client/index.js'
 import { type Database, migrateToLatest, openDatabase } from '../../src/store/index.js'
 import { sqliteDatabase, temporaryFolder } from './databases.js'
+import { QUICK_TURNS } from './skipping-time.js'
 
 const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
@@ -73,6 +74,8 @@ export async function startRealWorld(env: Record<string, string>, databaseUrl?: 
     DATABASE_URL: sqlite?.url ?? (databaseUrl as string),
     EHLO_NAME: 'softbounce.example.com',
     ...QUICK_SMTP,
+    ...QUICK_TURNS,
+    DOWN_AFTER: '100',
     ...env,
   } as Record<string, string>
   const workers: WorkerProcess[] = []

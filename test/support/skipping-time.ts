@@ -13,6 +13,8 @@ import {
   parseRetryStatuses,
   parseSchedule,
 } from '../../src/bounce/index.js'
+import { readSettings } from '../../src/config.js'
+import type { DirectSettings, PolitenessSettings } from '../../src/politeness-settings.js'
 import { type DkimKey, type Path, parseRoutes, type ReturnPaths, type SmtpTimeouts } from '../../src/smtp/index.js'
 import type { Database } from '../../src/store/index.js'
 import { bouncedAgain, retryBouncedMessage } from '../../src/workflows/retry-bounced-message.js'
@@ -35,6 +37,9 @@ export const QUICK: SmtpTimeouts = {
   finalDotMs: 2000,
 }
 
+/** Turns that come at once, in tests of something else. */
+export const QUICK_TURNS = { LOWEST_RATE: '1000/s', HIGHEST_RATE: '1000/s', MESSAGES_PER_CONNECTION: '1' }
+
 export interface Settings {
   readonly routes?: string
   readonly relay?: Path | null
@@ -43,6 +48,8 @@ export interface Settings {
   readonly confirmWithinMs?: number
   readonly dkim?: DkimKey
   readonly returnPaths?: ReturnPaths
+  readonly direct?: DirectSettings
+  readonly politeness?: Partial<PolitenessSettings>
   readonly webhook?: { readonly url: string; readonly secret: string }
 }
 
@@ -58,6 +65,12 @@ export function deliverySettings(settings: Settings) {
     dkim: settings.dkim ?? null,
     returnPaths: settings.returnPaths ?? null,
     webhook: settings.webhook ?? null,
+    direct: settings.direct ?? null,
+    politeness: {
+      ...readSettings({ RELAY_URL: 'smtp://127.0.0.1', ...QUICK_TURNS }, {}).politeness,
+      downAfter: Number.POSITIVE_INFINITY,
+      ...settings.politeness,
+    },
     ehloName: 'softbounce.example.com',
     timeouts: settings.timeouts ?? QUICK,
   }
@@ -99,8 +112,11 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     server: { executable: { type: 'existing-path', path: inject('testServer') } },
   })
   const sqlite = options.database === undefined ? await sqliteDatabase() : null
-  const database = options.database ?? (sqlite?.database as Database)
+  const database: Database = { ...(options.database ?? (sqlite?.database as Database)), clock: () => time() }
+  // the server's time when an activity last began, and what has passed since then
   let clock = new Date(await environment.currentTimeMs())
+  let clockAt = Date.now()
+  const time = () => new Date(clock.getTime() + Date.now() - clockAt)
   const world = { environment, database, settings: deliverySettings(options.settings ?? {}) } as World
   const activities = createActivities({
     database,
@@ -108,12 +124,13 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
       return world.settings
     },
     log: { info: () => {}, warn: () => {} },
-    now: () => clock,
+    now: time,
     searchAttributesKnown: () => false,
   })
   const follow: ActivityInboundCallsInterceptor = {
     execute: async (input, next) => {
       clock = new Date(await environment.currentTimeMs())
+      clockAt = Date.now()
       return next(input)
     },
   }
@@ -128,7 +145,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
   const running = worker.run()
   Object.assign(world, {
     activities,
-    now: () => clock,
+    now: time,
     currentTime: async () => new Date(await environment.currentTimeMs()),
     close: async () => {
       worker.shutdown()

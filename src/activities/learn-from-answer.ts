@@ -1,0 +1,84 @@
+/**
+ * What an answer teaches of its receiving system, and what follows where that takes messages again: suppressions that it caused lapse early,
+ * and by setting the retries that wait for it are released.
+ */
+import { Context } from '@temporalio/activity'
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client'
+import { lessonOf, limitsOf, type SystemAnswer } from '../politeness/index.js'
+import { type AttemptKey, destinationOf, findRelease, type Learnt, learnFrom, restoreSuppressed } from '../store/index.js'
+import type { Dependencies } from './dependencies.js'
+import { describe } from './failures.js'
+
+const RELEASES_APART_MS = 60 * 60_000
+
+/** Who answered, what, and how long that took; null where it is not known. */
+export interface Answering {
+  readonly system: string
+  readonly answer: SystemAnswer & { readonly mailServer: string | null }
+  readonly tookMs: number | null
+}
+
+/** Never rejects: what is not learnt now is learnt by the next answer. Null where it could not be written. */
+export async function learnFromAnswer({ system, answer, tookMs }: Answering, dependencies: Dependencies): Promise<Learnt | null> {
+  const { database, settings, log } = dependencies
+  const { politeness } = settings
+  try {
+    const limits = limitsOf(politeness.limits, politeness.ownLimits.get(system))
+    const learnt = await learnFrom(database, { name: system, limits, lesson: lessonOf(answer), answer, tookMs }, politeness)
+    if (learnt.change === 'down')
+      log.warn(
+        { destination: system, status: answer.status, reply: answer.reply, since: learnt.failingSince },
+        'a receiving system is down',
+      )
+    if (learnt.change === 'up') await takesMailAgain(system, learnt, dependencies)
+    return learnt
+  } catch (error) {
+    log.warn({ destination: system, error: describe(error) }, 'what a receiving system answered could not be written down')
+    return null
+  }
+}
+
+/** The same for what a notification told of a retry that a relay had taken. */
+export async function learnFromReport(
+  key: AttemptKey,
+  told: { status: string; reply: string | null },
+  dependencies: Dependencies,
+): Promise<void> {
+  const outcome = told.status.startsWith('2') ? 'accepted' : told.status.startsWith('5') ? 'rejected' : 'deferred'
+  const system = await destinationOf(dependencies.database.db, key).catch(() => null)
+  if (system === null) return
+  // a notification does not say in which step it was said; after a recipient was named only what speaks of the system itself counts
+  const answer = { outcome, status: told.status, reply: told.reply ?? told.status, stage: 'RCPT', mailServer: null } as const
+  await learnFromAnswer({ system, answer, tookMs: null }, dependencies)
+}
+
+async function takesMailAgain(system: string, { failingSince }: Learnt, dependencies: Dependencies): Promise<void> {
+  const { database, settings, log, now } = dependencies
+  const { restoreWithinMs, releaseOnRecovery, releaseWithinMs } = settings.politeness
+  const by = `${system} takes mail again`
+  const restored = await restoreSuppressed(database.db, system, by, now(), restoreWithinMs)
+  log.info(
+    { destination: system, failingSince, restored },
+    'a receiving system takes mail again; the suppressions that it caused lapse early',
+  )
+  const { metricMeter, client, info } = Context.current()
+  if (restored > 0)
+    metricMeter
+      .createCounter('softbounce_suppressions_restored', '1', 'suppressions that lapse early, since their system takes mail again')
+      .add(restored)
+  if (!releaseOnRecovery) return
+  const last = await findRelease(database.db, system)
+  // one that comes and goes would use up a retry of every message each time
+  if (last !== null && now().getTime() - last.beganAt.getTime() < RELEASES_APART_MS) return
+  await client.workflow
+    .start('releaseDestination', {
+      taskQueue: info.taskQueue,
+      workflowId: `release/${system}`,
+      args: [{ destination: system, withinMs: releaseWithinMs, by }],
+      staticSummary: `release the retries that wait for ${system}`,
+    })
+    .catch((error: Error) => {
+      if (error instanceof WorkflowExecutionAlreadyStartedError) return
+      log.warn({ destination: system, error: error.message }, 'the release of its waiting retries could not be started')
+    })
+}

@@ -1,0 +1,132 @@
+/** The way of a message: its route, the relay, or the mail hosts of its recipient's domain; and whose turns it takes. */
+import { parseAddress } from '../bounce/index.js'
+import { limitsOf } from '../politeness/index.js'
+import {
+  allowedHosts,
+  judgeLookUp,
+  type MailHosts,
+  mailHosts,
+  nameOf,
+  type Path,
+  pathFor,
+  pathTo,
+  type Resolve,
+  resolverOf,
+  type SendOutcome,
+  StsPolicies,
+} from '../smtp/index.js'
+import { findPolicy, keepPolicy, type TurnOf } from '../store/index.js'
+import type { Dependencies } from './dependencies.js'
+import { systemOf } from './destination.js'
+
+/** The way, or what is known without asking anybody. */
+export type Way =
+  | {
+      readonly kind: 'way'
+      /** In the order in which they are tried; all of one kind. */
+      readonly paths: readonly [Path, ...Path[]]
+      /** The receiving system. */
+      readonly system: string
+      /** Whose turns are taken, the receiving system's first. */
+      readonly turns: readonly TurnOf[]
+      readonly messagesPerConnection: number
+    }
+  | { readonly kind: 'judged'; readonly outcome: SendOutcome }
+  | { readonly kind: 'none'; readonly text: string }
+
+/** A look-up is good for this long; one that failed, for less. */
+const FRESH_MS = 60_000
+const FAILURE_FRESH_MS = 5_000
+const MOST_KEPT = 10_000
+
+interface Names {
+  readonly resolve: Resolve
+  readonly policies: StsPolicies
+}
+
+export class Ways {
+  readonly #dependencies: Dependencies
+  readonly #known = new Map<string, { readonly until: number; readonly found: Promise<MailHosts> }>()
+  #names: Names | undefined
+
+  constructor(dependencies: Dependencies) {
+    this.#dependencies = dependencies
+  }
+
+  async wayTo(recipient: string, destination: string): Promise<Way> {
+    const { settings } = this.#dependencies
+    const { politeness, direct } = settings
+    const path = pathFor(destination, settings.paths)
+    if (path !== null) {
+      const relay = path.kind === 'system' ? [] : [{ name: relayName(path), limits: politeness.relay, needsConnection: true, fixed: true }]
+      const limits = this.#limits(destination)
+      return {
+        kind: 'way',
+        paths: [path],
+        system: destination,
+        turns: [{ name: destination, limits, needsConnection: path.kind === 'system', fixed: false }, ...relay],
+        messagesPerConnection: path.kind === 'system' ? limits.messagesPerConnection : politeness.relay.messagesPerConnection,
+      }
+    }
+    if (direct === null)
+      return { kind: 'none', text: `no way to ${destination} is set: neither a route in ROUTES, nor RELAY_URL, nor DELIVERY=direct` }
+    const { domain } = parseAddress(recipient)
+    const found = await this.#mailHosts(domain)
+    if (found.kind !== 'hosts') return { kind: 'judged', outcome: judgeLookUp(found, domain) }
+    const policy = direct.mtaSts ? await this.#nameServers().policies.policyOf(domain, this.#dependencies.now()) : null
+    const [first, ...others] = allowedHosts(found.hosts, policy).map((host) => pathTo(host, policy, direct))
+    if (first === undefined) {
+      const reply = `none of the mail hosts of ${domain} (${found.hosts.map(({ name }) => name).join(', ')}) is one that its MTA-STS policy names`
+      return { kind: 'judged', outcome: { kind: 'deferred', status: '4.7.5', reply, stage: 'MX', mailServer: domain } }
+    }
+    const system = systemOf((found.hosts[0] as { name: string }).name, politeness.groups)
+    const limits = this.#limits(system)
+    return {
+      kind: 'way',
+      paths: [first, ...others],
+      system,
+      turns: [{ name: system, limits, needsConnection: true, fixed: false }],
+      messagesPerConnection: limits.messagesPerConnection,
+    }
+  }
+
+  /** The first mail host of a recipient, where mail goes directly and it can be looked up; else null. */
+  async mailHost(recipient: string): Promise<string | null> {
+    if (this.#dependencies.settings.direct === null) return null
+    const found = await this.#mailHosts(parseAddress(recipient).domain)
+    return found.kind === 'hosts' ? (found.hosts[0]?.name ?? null) : null
+  }
+
+  #limits(system: string) {
+    const { politeness } = this.#dependencies.settings
+    return limitsOf(politeness.limits, politeness.ownLimits.get(system))
+  }
+
+  #nameServers(): Names {
+    if (this.#names !== undefined) return this.#names
+    const { settings, database } = this.#dependencies
+    const resolve = resolverOf(settings.direct?.dnsServers ?? [])
+    const policies = new StsPolicies(resolve, {
+      find: (domain) => findPolicy(database.db, domain),
+      keep: (domain, policy) => keepPolicy(database.db, domain, policy),
+    })
+    this.#names = { resolve, policies }
+    return this.#names
+  }
+
+  async #mailHosts(domain: string): Promise<MailHosts> {
+    const { direct } = this.#dependencies.settings
+    if (direct === null) throw new Error('mail does not go directly')
+    const kept = this.#known.get(domain)
+    if (kept !== undefined && kept.until > Date.now()) return kept.found
+    if (this.#known.size > MOST_KEPT) this.#known.clear()
+    const found = mailHosts(domain, direct, this.#nameServers().resolve)
+    this.#known.set(domain, { until: Date.now() + FRESH_MS, found })
+    const known = await found
+    if (known.kind === 'local' || known.kind === 'unresolved') this.#known.set(domain, { until: Date.now() + FAILURE_FRESH_MS, found })
+    return known
+  }
+}
+
+/** The name that a relay's turn goes by. */
+export const relayName = (path: Path): string => `relay:${nameOf(path)}`

@@ -1,0 +1,213 @@
+import { userInfo } from 'node:os'
+import type { Command } from 'commander'
+import { formatDuration, parseDuration } from '../bounce/index.js'
+import type { DestinationStanding, SoftbounceClient } from '../client/index.js'
+import { readSettings } from '../config.js'
+import { connectionsOf, formatRate, limitsOf, parseRate, rateOf } from '../politeness/index.js'
+import { CommandFailed, json, line, table } from './output.js'
+
+/** `destinations`, `pause`, `resume` and `release`. */
+export function addDestinations(program: Command): void {
+  const command = program
+    .command('destinations')
+    .description('the receiving systems: which are down, how they are met, how many messages wait for them, what they said last')
+    .argument('[name]', 'one of them')
+    .option('--limit <n>', 'at most so many', '100')
+    .option('--json', 'print JSON, one object a line')
+    .action((name: string | undefined, options: { limit: string; json?: boolean }) =>
+      withClient(async (client) => {
+        const limit = Number(options.limit)
+        if (!Number.isInteger(limit) || limit < 1) throw new CommandFailed(`--limit ${options.limit} is not a whole number, 1 or more`, 2)
+        await show(client, name?.toLowerCase(), limit, options.json === true)
+      }),
+    )
+  command
+    .command('pause')
+    .description('hold the retries for a destination; none is used up')
+    .argument('<name>')
+    .option('--json', 'print JSON')
+    .action((name: string, options: { json?: boolean }) => withClient((client) => pause(client, name.toLowerCase(), options)))
+  command
+    .command('resume')
+    .description('let the retries for a destination go again, one after another')
+    .argument('<name>')
+    .option('--json', 'print JSON')
+    .action((name: string, options: { json?: boolean }) => withClient((client) => resume(client, name.toLowerCase(), options)))
+  command
+    .command('limit')
+    .description('limit a destination by hand, over the settings')
+    .argument('<name>')
+    .option('--rate <rate>', 'at most so many messages, such as 2/s or 30/min; none takes the limit back')
+    .option('--connections <n>', 'at most so many connections at once; none takes the limit back')
+    .option('--json', 'print JSON')
+    .action((name: string, options: { rate?: string; connections?: string; json?: boolean }) =>
+      withClient((client) => limit(client, name.toLowerCase(), options)),
+    )
+  program
+    .command('pause')
+    .description('hold every retry; none is used up')
+    .option('--json', 'print JSON')
+    .action((options: { json?: boolean }) => withClient((client) => pause(client, undefined, options)))
+  program
+    .command('resume')
+    .description('let the retries go again, one after another')
+    .option('--json', 'print JSON')
+    .action((options: { json?: boolean }) => withClient((client) => resume(client, undefined, options)))
+  program
+    .command('release')
+    .description('let the retries that wait for a destination go early, spread out')
+    .argument('<destination>')
+    .option('--within <duration>', 'spread over this time', '1h')
+    .option('--stop', 'stop the release that is under way; run again within a day, it goes on')
+    .option('--detach', 'do not wait for its end')
+    .option('--json', 'print JSON')
+    .action((destination: string, options: ReleaseFlags) => withClient((client) => release(client, destination.toLowerCase(), options)))
+}
+
+interface ReleaseFlags {
+  readonly within: string
+  readonly stop?: boolean
+  readonly detach?: boolean
+  readonly json?: boolean
+}
+
+const who = () => `operator ${userInfo().username}`
+
+async function withClient(work: (client: SoftbounceClient) => Promise<void>): Promise<void> {
+  const { SoftbounceClient } = await import('../client/index.js')
+  const client = await SoftbounceClient.connect()
+  try {
+    await work(client)
+  } finally {
+    await client.close()
+  }
+}
+
+async function show(client: SoftbounceClient, name: string | undefined, limit: number, asJson: boolean): Promise<void> {
+  const everything = await client.destinations.pausedAltogether()
+  if (everything !== null && !asJson)
+    line(`everything is paused since ${everything.since.toISOString()} by ${everything.by}; softbounce resume lets it go again`)
+  const one = name === undefined ? null : await client.destinations.get(name)
+  if (name !== undefined && one === null)
+    throw new CommandFailed(`${name} is not known: no retry has met it yet; softbounce destinations lists those that are`)
+  const all = one === null ? await client.destinations.list(limit) : [one]
+  if (asJson) {
+    for (const standing of all) json(standing)
+    return
+  }
+  if (all.length === 0) line('no receiving system has been met yet')
+  else table([['destination', 'state', 'met at', 'connections', 'open retries', 'wait for a turn', 'said last'], ...all.map(row)])
+  if (name === undefined && all.length >= limit) line(`(the first ${limit}; --limit shows more)`)
+}
+
+function row(standing: DestinationStanding): string[] {
+  const { politeness } = readSettings()
+  const relay = standing.name.startsWith('relay:')
+  const limits = relay
+    ? politeness.relay
+    : limitsOf(politeness.limits, politeness.ownLimits.get(standing.name), {
+        ...(standing.limited?.rate == null ? {} : { highestRate: standing.limited.rate }),
+        ...(standing.limited?.connections == null ? {} : { connections: standing.limited.connections }),
+      })
+  const rate = rateOf(standing, limits)
+  const most = relay ? limits.connections : connectionsOf(standing, limits)
+  const said = standing.said
+  return [
+    standing.name,
+    state(standing),
+    `${rate >= 10_000 ? 'any rate' : formatRate(rate)}${standing.limited === null ? '' : ' (limited by hand)'}`,
+    `${standing.connectionsNow} of ${most}`,
+    standing.openRetries === null ? '' : String(standing.openRetries),
+    String(standing.waitingForTurn),
+    said === null ? '' : `${said.at.toISOString()} ${said.outcome} ${said.reply}${said.by === null ? '' : ` (${said.by})`}`,
+  ]
+}
+
+function state({ pausedSince, pausedBy, downSince, failures, failingSince }: DestinationStanding): string {
+  if (pausedSince !== null) return `paused since ${iso(pausedSince)} by ${pausedBy ?? 'somebody'}`
+  if (downSince !== null) return `down since ${iso(downSince)}`
+  return failures === 0 ? 'takes mail' : `${failures} failures in a row since ${iso(failingSince ?? 0)}`
+}
+
+const iso = (ms: number) => new Date(ms).toISOString()
+
+async function pause(client: SoftbounceClient, name: string | undefined, options: { json?: boolean }): Promise<void> {
+  await client.destinations.pause(who(), name)
+  if (options.json) json({ destination: name ?? '*', paused: true })
+  else
+    line(
+      name === undefined
+        ? 'everything is paused; softbounce resume lets it go again'
+        : `${name} is paused; softbounce destinations resume ${name} lets it go again`,
+    )
+}
+
+async function resume(client: SoftbounceClient, name: string | undefined, options: { json?: boolean }): Promise<void> {
+  const resumed = await client.destinations.resume(name)
+  const what = name ?? 'everything'
+  if (options.json) json({ destination: name ?? '*', resumed })
+  else line(resumed ? `${what} goes on: what waits looks again within 15 min, and takes turns` : `${what} was not paused`)
+}
+
+async function limit(
+  client: SoftbounceClient,
+  name: string,
+  options: { rate?: string; connections?: string; json?: boolean },
+): Promise<void> {
+  if (options.rate === undefined && options.connections === undefined) throw new CommandFailed('say --rate or --connections, or both', 2)
+  const rate = options.rate === undefined ? undefined : options.rate === 'none' ? null : wrong(() => parseRate(options.rate as string))
+  const connections = options.connections === undefined ? undefined : options.connections === 'none' ? null : Number(options.connections)
+  if (typeof connections === 'number' && (!Number.isInteger(connections) || connections < 1))
+    throw new CommandFailed(`--connections ${options.connections} is not a whole number, 1 or more`, 2)
+  await client.destinations.limit(name, who(), {
+    ...(rate === undefined ? {} : { rate }),
+    ...(connections === undefined ? {} : { connections }),
+  })
+  const now = await client.destinations.get(name)
+  if (options.json) json(now)
+  else {
+    const { rate: most = null, connections: at = null } = now?.limited ?? {}
+    const said = [
+      most === null ? '' : `at most ${formatRate(most)}`,
+      at === null ? '' : `at most ${at} ${at === 1 ? 'connection' : 'connections'}`,
+    ]
+    line(`${name}: ${said.filter((part) => part !== '').join(', ') || 'as the settings say'}`)
+  }
+}
+
+async function release(client: SoftbounceClient, destination: string, options: ReleaseFlags): Promise<void> {
+  if (options.stop) {
+    const stopped = await client.destinations.stopRelease(destination)
+    if (options.json) json({ destination, stopped })
+    else
+      line(
+        stopped ? `the release of ${destination} stops; run again within a day, it goes on` : `no release of ${destination} is under way`,
+      )
+    return
+  }
+  const withinMs = wrong(() => parseDuration(options.within))
+  if (withinMs < 1000 || withinMs > 7 * 24 * 3_600_000) throw new CommandFailed('--within: it must be from 1 s to 7 d', 2)
+  const started = await client.destinations.release(destination, { withinMs, by: who() })
+  if (options.detach) {
+    if (options.json) json({ destination, workflowId: started.workflowId })
+    else line(`${started.workflowId}: the retries that wait for ${destination} go within ${formatDuration(withinMs)}`)
+    return
+  }
+  if (!options.json)
+    line(
+      `${started.workflowId}: the retries that wait for ${destination} go within ${formatDuration(withinMs)}; it goes on where this command is stopped`,
+    )
+  const { told } = await started.result().catch((error: Error & { cause?: Error }) => {
+    throw new CommandFailed(`the release of ${destination} did not end: ${error.cause?.message ?? error.message}`)
+  })
+  if (options.json) json({ destination, told })
+  else line(`${told} ${told === 1 ? 'retry was' : 'retries were'} told to go; each takes its turn`)
+}
+
+function wrong<T>(read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    throw new CommandFailed((error as Error).message, 2)
+  }
+}

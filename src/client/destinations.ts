@@ -1,0 +1,125 @@
+/** Receiving systems, looked at and steered from TypeScript: which are down, pauses, limits, the release of what waits for them. */
+import { type Client, WorkflowIdConflictPolicy, WorkflowNotFoundError } from '@temporalio/client'
+import {
+  type Database,
+  destinations,
+  findRelease,
+  limitDestination,
+  pause,
+  pausedAltogether,
+  type Release,
+  resume,
+  type Standing,
+} from '../store/index.js'
+
+/** A receiving system, and how many open retries there are for it; null where the server cannot say. */
+export interface DestinationStanding extends Standing {
+  readonly openRetries: number | null
+}
+
+/** What a release is to do. */
+export interface ReleaseOptions {
+  /** Over what time the retries are spread, ms. Default: 1 h. */
+  readonly withinMs?: number
+  /** Who asks for it. */
+  readonly by: string
+}
+
+const DEFAULT_WITHIN_MS = 60 * 60_000
+const COUNT_AT_ONCE = 10
+
+export class Destinations {
+  readonly #temporal: Client
+  readonly #database: Database
+  readonly #taskQueue: string
+
+  constructor(temporal: Client, database: Database, taskQueue: string) {
+    this.#temporal = temporal
+    this.#database = database
+    this.#taskQueue = taskQueue
+  }
+
+  /** Those that are down first, then paused ones, then those that fail; at most so many. */
+  async list(limit = 100): Promise<DestinationStanding[]> {
+    const found = await destinations(this.#database, limit)
+    const counted: DestinationStanding[] = []
+    for (let from = 0; from < found.length; from += COUNT_AT_ONCE)
+      counted.push(...(await Promise.all(found.slice(from, from + COUNT_AT_ONCE).map((one) => this.#counted(one)))))
+    return counted
+  }
+
+  /** One of them; null where no message has met it yet. */
+  async get(name: string): Promise<DestinationStanding | null> {
+    const [found] = await destinations(this.#database, 1, name)
+    return found === undefined ? null : this.#counted(found)
+  }
+
+  /** Since when everything is paused, and by whom; null where it is not. */
+  pausedAltogether(): Promise<{ readonly since: Date; readonly by: string } | null> {
+    return pausedAltogether(this.#database.db)
+  }
+
+  /** Holds the retries for a destination, or all of them where it is left out; none is used up. */
+  pause(by: string, name?: string): Promise<void> {
+    return pause(this.#database, by, name)
+  }
+
+  /** Lets them go again, through turns; false where they were not paused. */
+  resume(name?: string): Promise<boolean> {
+    return resume(this.#database, name)
+  }
+
+  /** Limits a destination by hand, over the settings: messages a second, connections at once. Null takes a limit back. */
+  limit(name: string, by: string, limits: { readonly rate?: number | null; readonly connections?: number | null }): Promise<void> {
+    return limitDestination(this.#database, name, by, limits)
+  }
+
+  /**
+   * The retries that wait for a destination go early, spread out, through turns. Where a release is under way already, that one goes on.
+   * @returns the workflow that does it.
+   */
+  async release(
+    destination: string,
+    { withinMs = DEFAULT_WITHIN_MS, by }: ReleaseOptions,
+  ): Promise<{ workflowId: string; result(): Promise<{ told: number }> }> {
+    const workflowId = releaseId(destination)
+    const handle = await this.#temporal.workflow.start('releaseDestination', {
+      taskQueue: this.#taskQueue,
+      workflowId,
+      workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
+      args: [{ destination, withinMs, by }],
+      staticSummary: `release the retries that wait for ${destination}`,
+    })
+    return { workflowId, result: () => handle.result() as Promise<{ told: number }> }
+  }
+
+  /** Stops a release; run again within a day, it goes on with those that have not gone. False where none is under way. */
+  async stopRelease(destination: string): Promise<boolean> {
+    const handle = this.#temporal.workflow.getHandle(releaseId(destination))
+    try {
+      await handle.cancel()
+      return true
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return false
+      throw error
+    }
+  }
+
+  /** The last release of a destination; null where there was none. */
+  lastRelease(destination: string): Promise<Release | null> {
+    return findRelease(this.#database.db, destination)
+  }
+
+  async #counted(standing: Standing): Promise<DestinationStanding> {
+    if (standing.name.startsWith('relay:')) return { ...standing, openRetries: null }
+    const name = standing.name.replace(/\\/g, '\\\\').replace(/'/g, "\\'")
+    const query = `WorkflowType = 'retryBouncedMessage' AND ExecutionStatus = 'Running' AND BounceDestination = '${name}'`
+    const openRetries = await this.#temporal.workflow.count(query).then(
+      ({ count }) => count,
+      () => null,
+    )
+    return { ...standing, openRetries }
+  }
+}
+
+const releaseId = (destination: string): string => `release/${destination}`

@@ -1,0 +1,118 @@
+/** Limits: how fast, and over how many connections at once, a receiving system is met. Rates are in messages a second. */
+
+/** Between what a receiving system's rate and connections may move. */
+export interface Limits {
+  /** Messages a second: where it begins, and where a failing system ends. */
+  readonly lowestRate: number
+  /** Messages a second: never more. */
+  readonly highestRate: number
+  /** Connections at once: never more. */
+  readonly connections: number
+  /** Messages in one session; then it is closed. */
+  readonly messagesPerConnection: number
+}
+
+/** How turns are taken, for all receiving systems alike. */
+export interface TurnSettings {
+  readonly limits: Limits
+  /** Failures in a row until a system counts as down. */
+  readonly downAfter: number
+  /** How often a system that is down is asked. */
+  readonly askEveryMs: number
+  /** A message waits for a system that is down at most this long; then it makes its own try. */
+  readonly longestWaitMs: number
+}
+
+const SECOND_MS = 1000
+const UNITS: Record<string, number> = { s: SECOND_MS, min: 60 * SECOND_MS, m: 60 * SECOND_MS, h: 3600 * SECOND_MS }
+const MAX_RATE = 10_000
+const MIN_RATE = 1 / 3600
+
+/**
+ * Reads `2/s`, `30/min`, `100/h` into messages a second.
+ * @throws Error saying what a rate looks like.
+ */
+export function parseRate(text: string): number {
+  const match = /^\s*(\d{1,6}(?:\.\d{1,6})?)\s*\/\s*(s|min|m|h)\s*$/i.exec(text)
+  const rate = match === null ? 0 : (Number(match[1]) * SECOND_MS) / (UNITS[(match[2] as string).toLowerCase()] as number)
+  if (match === null || rate < MIN_RATE || rate > MAX_RATE)
+    throw new Error(
+      `"${text.trim().slice(0, 40)}" is not a rate; write a number and a unit of s, min or h, such as 2/s or 30/min, from 1/h to ${MAX_RATE}/s`,
+    )
+  return rate
+}
+
+/** `2/s`, `30/min`, `0.5/s`: in the largest unit that has a whole number, else rounded. */
+export function formatRate(rate: number): string {
+  for (const [unit, ms] of [
+    ['s', SECOND_MS],
+    ['min', 60 * SECOND_MS],
+    ['h', 3600 * SECOND_MS],
+  ] as const) {
+    const count = (rate * ms) / SECOND_MS
+    if (count >= 1 && Math.abs(count - Math.round(count)) < 1e-6) return `${Math.round(count)}/${unit}`
+  }
+  return rate >= 1 ? `${rate.toFixed(1)}/s` : `${(rate * 60).toFixed(1)}/min`
+}
+
+/** What LIMITS says of one receiving system, or a person by `softbounce destinations limit`. */
+export type OwnLimits = Partial<Limits>
+
+const FIELDS: Record<string, { readonly field: keyof Limits; readonly read: (text: string) => number }> = {
+  rate: { field: 'highestRate', read: parseRate },
+  'lowest rate': { field: 'lowestRate', read: parseRate },
+  connections: { field: 'connections', read: (text) => count(text, 1000) },
+  'messages per connection': { field: 'messagesPerConnection', read: (text) => count(text, 10_000) },
+}
+
+function count(text: string, most: number): number {
+  const value = Number(text)
+  if (!/^\d{1,6}$/.test(text.trim()) || value < 1 || value > most)
+    throw new Error(`"${text.trim()}" is not a whole number from 1 to ${most}`)
+  return value
+}
+
+/**
+ * Reads `example.org: rate 2/s, connections 2; google: rate 10/s, lowest rate 1/s, messages per connection 50`.
+ * @throws Error naming the entry that is wrong.
+ */
+export function parseLimits(text: string): ReadonlyMap<string, OwnLimits> {
+  const all = new Map<string, OwnLimits>()
+  for (const entry of text.split(';').map((part) => part.trim())) {
+    if (entry === '') continue
+    const match = /^([^\s:,]+)\s*:\s*(.+)$/.exec(entry)
+    if (match === null) throw new Error(`"${entry}" is not a limit such as example.org: rate 2/s, connections 2`)
+    const name = (match[1] as string).toLowerCase()
+    if (all.has(name)) throw new Error(`"${entry}": ${name} stands there twice`)
+    const own: Partial<Record<keyof Limits, number>> = {}
+    for (const part of (match[2] as string).split(',')) {
+      const words = /^\s*([a-z ]+?)\s+(\S+)\s*$/i.exec(part)
+      const known = FIELDS[(words?.[1] ?? '').toLowerCase().replace(/\s+/g, ' ')]
+      if (words === null || known === undefined)
+        throw new Error(
+          `"${part.trim()}" (of ${name}) is none of: ${Object.keys(FIELDS)
+            .map((field) => `${field} N`)
+            .join(', ')}`,
+        )
+      try {
+        own[known.field] = known.read(words[2] as string)
+      } catch (error) {
+        throw new Error(`"${part.trim()}" (of ${name}): ${(error as Error).message}`)
+      }
+    }
+    all.set(name, own)
+  }
+  return all
+}
+
+/** The limits of one system: what is said of it alone wins, later ones over earlier ones; the lowest rate is never above the highest. */
+export function limitsOf(general: Limits, ...own: readonly (OwnLimits | undefined)[]): Limits {
+  const limits: Limits = Object.assign({}, general, ...own)
+  return { ...limits, lowestRate: Math.min(limits.lowestRate, limits.highestRate) }
+}
+
+/** For a person: `1/s to 20/s, 5 connections`. */
+export function describeLimits({ lowestRate, highestRate, connections }: Limits): string {
+  const rates = lowestRate === highestRate ? formatRate(highestRate) : `${formatRate(lowestRate)} to ${formatRate(highestRate)}`
+  return `${rates}, ${connections} ${connections === 1 ? 'connection' : 'connections'}`
+}

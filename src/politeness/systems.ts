@@ -1,0 +1,42 @@
+/** Which receiving system a mail host belongs to: own groups first; what is in none goes by its registrable domain (activities/destination.ts). */
+
+/** A group of hosts that is one receiving system: its name, and host names or `*.example.com`, in lower case. */
+export interface SystemGroup {
+  readonly name: string
+  readonly hosts: readonly string[]
+}
+
+const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/
+const HOST = /^(?:\*\.)?[a-z0-9_](?:[a-z0-9._-]{0,252})$/
+
+/**
+ * Reads `google=*.google.com,*.googlemail.com; microsoft=*.outlook.com`.
+ * @throws Error naming the entry that is wrong.
+ */
+export function parseSystemGroups(text: string): SystemGroup[] {
+  const groups = text
+    .split(';')
+    .map((entry) => entry.trim().toLowerCase())
+    .filter((entry) => entry !== '')
+    .map((entry) => {
+      const [name = '', list = '', more] = entry.split('=').map((part) => part.trim())
+      const hosts = list.split(/[\s,]+/).filter((host) => host !== '')
+      const wrong = hosts.find((host) => !HOST.test(host))
+      if (!NAME.test(name) || hosts.length === 0 || more !== undefined || wrong !== undefined)
+        throw new Error(
+          `"${entry}"${wrong === undefined ? '' : ` ("${wrong}")`} is not a group of mail hosts such as google=*.google.com,*.googlemail.com; groups are separated by semicolons`,
+        )
+      return { name, hosts }
+    })
+  const twice = groups.find(({ name }, i) => groups.findIndex((other) => other.name === name) !== i)
+  if (twice !== undefined) throw new Error(`the group ${twice.name} stands there twice`)
+  return groups
+}
+
+/** The group that a host belongs to; null where it is in none. `*.example.com` holds all below it, and itself. */
+export function groupOf(host: string, groups: readonly SystemGroup[]): string | null {
+  const name = host.toLowerCase().replace(/\.$/, '')
+  const holds = (pattern: string) =>
+    pattern.startsWith('*.') ? name.endsWith(pattern.slice(1)) || name === pattern.slice(2) : name === pattern
+  return groups.find(({ hosts }) => hosts.some(holds))?.name ?? null
+}

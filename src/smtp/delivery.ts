@@ -1,0 +1,73 @@
+/**
+ * One attempt: over the relay or a route to one host; or directly, to the hosts of the recipient's domain one after another, on no connection
+ * or a refusal up to MAIL, and never once a recipient was named (RFC 5321 section 5.1).
+ */
+import type { Stage } from '../bounce/index.js'
+import type { MailHost } from './mail-hosts.js'
+import { isAllowed, type StsPolicy } from './mta-sts.js'
+import type { Path } from './path.js'
+import type { Dialogue, Session } from './session.js'
+import { type Conversed, converse, type Transaction } from './transaction.js'
+
+/** How hosts are met directly. */
+export interface DirectOptions {
+  readonly port: number
+  /** Our own addresses to connect from: at most one of each family. */
+  readonly sourceAddresses: readonly string[]
+}
+
+/** The path to one address of a domain's host. */
+export function pathTo(host: MailHost, policy: StsPolicy | null, { port, sourceAddresses }: DirectOptions): Path {
+  const localAddress = sourceAddresses.find((address) => address.includes(':') === host.address.includes(':'))
+  const tls = policy?.mode === 'enforce' ? 'verify' : host.checkPeer === undefined ? 'opportunistic' : 'dane'
+  return {
+    kind: 'system',
+    host: host.address,
+    port,
+    tls,
+    ...(host.name === host.address ? {} : { servername: host.name }),
+    ...(localAddress === undefined ? {} : { localAddress }),
+    ...(host.checkPeer === undefined ? {} : { checkPeer: host.checkPeer }),
+  }
+}
+
+/** The hosts that may be met; where a policy is enforced, those that it names (RFC 8461 section 5). */
+export function allowedHosts(hosts: readonly MailHost[], policy: StsPolicy | null): readonly MailHost[] {
+  return policy?.mode === 'enforce' ? hosts.filter(({ name }) => isAllowed(name, policy)) : hosts
+}
+
+/** Walks the paths. Never rejects: whatever happens is a Dialogue, the most telling one of those that there were. */
+export async function deliver(
+  paths: readonly Path[],
+  transaction: Omit<Transaction, 'path'>,
+  open: { readonly path: Path; readonly session: Session } | null = null,
+): Promise<Conversed & { readonly path: Path }> {
+  const order = open === null ? paths : [open.path, ...paths.filter((path) => path !== open.path)]
+  let best: (Conversed & { readonly path: Path }) | null = null
+  for (const path of order) {
+    const { dialogue, session } = await converse({ ...transaction, path }, path === open?.path ? open.session : null)
+    const met = { dialogue, session, path }
+    if (!asksForNext(dialogue)) return met
+    session?.quit()
+    if (best === null || weight(dialogue) > weight(best.dialogue)) best = { ...met, session: null }
+  }
+  return best as Conversed & { readonly path: Path }
+}
+
+const BEFORE_THE_RECIPIENT: readonly Stage[] = ['connect', 'banner', 'EHLO', 'STARTTLS', 'MAIL']
+
+/** True where the next host may take what this one did not. */
+function asksForNext(dialogue: Dialogue): boolean {
+  if (dialogue.kind === 'lost') return BEFORE_THE_RECIPIENT.includes(dialogue.at)
+  if (dialogue.kind !== 'reply')
+    return dialogue.kind === 'refused' || dialogue.kind === 'unreachable' || dialogue.kind === 'policy' || dialogue.kind === 'local'
+  if (dialogue.reply.code < 500) return dialogue.reply.code >= 400 && BEFORE_THE_RECIPIENT.includes(dialogue.at)
+  // "no mail service here" is said of the host, not of the domain (RFC 7504)
+  return dialogue.at === 'banner' || dialogue.at === 'EHLO'
+}
+
+/** Of several refusals the one that says most of the receiving system, and nothing for good where another may pass. */
+function weight(dialogue: Dialogue): number {
+  if (dialogue.kind === 'reply') return dialogue.reply.code < 500 ? 6 : 2
+  return { lost: 5, refused: 4, policy: 3, unreachable: 2.5, local: 1 }[dialogue.kind as string] ?? 0
+}

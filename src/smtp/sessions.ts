@@ -1,0 +1,75 @@
+/**
+ * Sessions that are open and idle for a moment: the next message for the same hosts takes one over, in place of connecting anew. Each is held
+ * under the lease that it was opened with, and given up together with it.
+ */
+import type { Path } from './path.js'
+import type { Session } from './session.js'
+
+/** A session, to whom, and the lease that it is counted by. */
+export interface HeldSession {
+  readonly path: Path
+  readonly session: Session
+  readonly leaseId: string
+}
+
+interface Idle extends HeldSession {
+  readonly system: string
+  readonly timer: NodeJS.Timeout
+}
+
+export class Sessions {
+  readonly #idle: Idle[] = []
+
+  /** An idle session of the system to one of these paths, the first ones before the others; it is the caller's from now on. */
+  take(system: string, paths: readonly Path[]): HeldSession | null {
+    for (const path of paths) {
+      const at = this.#idle.findIndex((idle) => idle.system === system && idle.session.isOpen && isSameWay(idle.path, path))
+      if (at < 0) continue
+      const [{ session, leaseId, timer }] = this.#idle.splice(at, 1) as [Idle]
+      clearTimeout(timer)
+      return { path, session, leaseId }
+    }
+    return null
+  }
+
+  /**
+   * Keeps a session for the next message.
+   * @param onEnd told when nobody has taken it, and it is closed.
+   */
+  keep(system: string, held: HeldSession, forMs: number, onEnd: (leaseId: string) => void): void {
+    const idle: Idle = {
+      ...held,
+      system,
+      timer: setTimeout(() => {
+        const at = this.#idle.indexOf(idle)
+        if (at < 0) return
+        this.#idle.splice(at, 1)
+        held.session.quit()
+        onEnd(held.leaseId)
+      }, forMs),
+    }
+    this.#idle.push(idle)
+  }
+
+  /** Ends all that are idle. @returns their leases. */
+  end(): string[] {
+    return this.#idle.splice(0).map(({ session, leaseId, timer }) => {
+      clearTimeout(timer)
+      session.quit()
+      return leaseId
+    })
+  }
+}
+
+/** True where a session by the one path is as good as one by the other. */
+function isSameWay(a: Path, b: Path): boolean {
+  return (
+    a.kind === b.kind &&
+    a.host === b.host &&
+    a.port === b.port &&
+    a.tls === b.tls &&
+    a.servername === b.servername &&
+    a.localAddress === b.localAddress &&
+    a.credentials?.user === b.credentials?.user
+  )
+}

@@ -1,0 +1,205 @@
+/** Receiving systems as a person looks at them and steers them: what is known of each, pauses, limits, releases, and their suppressions. */
+import { type Kysely, sql } from 'kysely'
+import { type Limits, newState } from '../politeness/index.js'
+import { clockOf, type Database } from './database.js'
+import type { Tables } from './tables.js'
+import { EVERYTHING, type KnownSystem, known } from './turns.js'
+
+/** A message that asked within this still waits for its turn. */
+const STILL_WAITS_MS = 20 * 60_000
+
+/** A receiving system, and how many messages wait for their turn at it, over how many connections it is met now. */
+export interface Standing extends KnownSystem {
+  readonly waitingForTurn: number
+  readonly connectionsNow: number
+}
+
+/** Since when everything is paused, and by whom; null where it is not. */
+export async function pausedAltogether(db: Kysely<Tables>): Promise<{ since: Date; by: string } | null> {
+  const row = await db.selectFrom('destinations').selectAll().where('name', '=', EVERYTHING).executeTakeFirst()
+  return row?.paused_since == null ? null : { since: new Date(row.paused_since), by: row.paused_by ?? '' }
+}
+
+/** What is known of the receiving systems, those that are down or paused first; of one, where it is named. */
+export async function destinations(database: Database, limit: number, name?: string): Promise<Standing[]> {
+  const { db } = database
+  const now = await clock(database)
+  const everything = await db.selectFrom('destinations').selectAll().where('name', '=', EVERYTHING).executeTakeFirst()
+  const rows = await db
+    .selectFrom('destinations')
+    .selectAll('destinations')
+    .select((eb) => [
+      eb
+        .selectFrom('turns')
+        .select(sql<number>`count(*)`.as('n'))
+        .whereRef('turns.name', '=', 'destinations.name')
+        .where('seen_at', '>', Math.round(now - STILL_WAITS_MS))
+        .as('waiting'),
+      eb
+        .selectFrom('leases')
+        .select(sql<number>`count(*)`.as('n'))
+        .whereRef('leases.name', '=', 'destinations.name')
+        .where('until', '>', Math.round(now))
+        .as('held'),
+    ])
+    .where('name', '!=', EVERYTHING)
+    .$if(name !== undefined, (query) => query.where('name', '=', name as string))
+    .orderBy(
+      sql`case when down_since is not null then 0 when paused_since is not null then 1 when failing_since is not null then 2 else 3 end`,
+    )
+    .orderBy('name')
+    .limit(limit)
+    .execute()
+  return rows.map(({ waiting, held, ...row }) => ({
+    ...known(row, undefined, everything),
+    pausedSince: everything?.paused_since ?? row.paused_since,
+    waitingForTurn: Number(waiting ?? 0),
+    connectionsNow: Number(held ?? 0),
+  }))
+}
+
+/** What a person may change of a system; its row is made where it has none yet. */
+interface ByHand {
+  readonly paused_since?: number | null
+  readonly paused_by?: string | null
+  readonly limited_rate?: number | null
+  readonly limited_connections?: number | null
+  readonly limited_by?: string | null
+}
+
+const UNKNOWN: Limits = { lowestRate: 1, highestRate: 1, connections: 1, messagesPerConnection: 1 }
+
+async function change(database: Database, name: string, byHand: ByHand): Promise<void> {
+  const now = await clock(database)
+  const fresh = newState(UNKNOWN, now)
+  await database.db
+    .insertInto('destinations')
+    .values({
+      name,
+      next_at: fresh.nextAt,
+      frontier: fresh.frontier,
+      rate: 0,
+      connections: fresh.connections,
+      service_ms: 0,
+      failures: 0,
+      ask_at: fresh.askAt,
+      not_before: 0,
+      epoch: 0,
+      wanted_at: 0,
+      ...byHand,
+    })
+    .onConflict((conflict) => conflict.column('name').doUpdateSet(byHand))
+    .execute()
+}
+
+/** Holds every retry for the system (or for all, where it is left out), using none up. */
+export async function pause(database: Database, by: string, name: string = EVERYTHING): Promise<void> {
+  await change(database, name, { paused_since: Math.round(await clock(database)), paused_by: by })
+}
+
+/** Lets them go again, through turns. False where it was not paused. */
+export async function resume(database: Database, name: string = EVERYTHING): Promise<boolean> {
+  const done = await database.db
+    .updateTable('destinations')
+    .set({ paused_since: null, paused_by: null })
+    .where('name', '=', name)
+    .where('paused_since', 'is not', null)
+    .executeTakeFirst()
+  return Number(done.numUpdatedRows) > 0
+}
+
+/** Sets limits by hand, over those of the settings; null takes one back. */
+export async function limitDestination(
+  database: Database,
+  name: string,
+  by: string,
+  limits: { readonly rate?: number | null; readonly connections?: number | null },
+): Promise<void> {
+  const row = await database.db.selectFrom('destinations').selectAll().where('name', '=', name).executeTakeFirst()
+  const rate = limits.rate === undefined ? (row?.limited_rate ?? null) : limits.rate
+  const connections = limits.connections === undefined ? (row?.limited_connections ?? null) : limits.connections
+  await change(database, name, {
+    limited_rate: rate,
+    limited_connections: connections,
+    limited_by: rate === null && connections === null ? null : by,
+  })
+}
+
+/** A release of a destination's waiting retries: those go whose last attempt lies before it began. */
+export interface Release {
+  readonly destination: string
+  readonly beganAt: Date
+  readonly withinMs: number
+  readonly by: string
+  /** How many were told. */
+  readonly told: number
+  readonly endedAt: Date | null
+}
+
+/**
+ * Begins a release, or goes on with one that has not ended and is no older than that: a second one would send again what this one has sent.
+ */
+export async function beginRelease(
+  db: Kysely<Tables>,
+  destination: string,
+  withinMs: number,
+  by: string,
+  now: Date,
+  goesOnWithinMs: number,
+): Promise<Release> {
+  const row = { began_at: now.getTime(), within_ms: withinMs, by, told: 0, ended_at: null }
+  await db
+    .insertInto('releases')
+    .values({ destination, ...row })
+    .onConflict((conflict) =>
+      conflict
+        .column('destination')
+        .doUpdateSet(row)
+        .where((eb) => eb.or([eb('releases.ended_at', 'is not', null), eb('releases.began_at', '<', now.getTime() - goesOnWithinMs)])),
+    )
+    .execute()
+  return (await findRelease(db, destination)) as Release
+}
+
+export async function findRelease(db: Kysely<Tables>, destination: string): Promise<Release | null> {
+  const row = await db.selectFrom('releases').selectAll().where('destination', '=', destination).executeTakeFirst()
+  if (row === undefined) return null
+  return {
+    destination,
+    beganAt: new Date(row.began_at),
+    withinMs: row.within_ms,
+    by: row.by,
+    told: row.told,
+    endedAt: row.ended_at === null ? null : new Date(row.ended_at),
+  }
+}
+
+/** So many more were told; or it has ended. */
+export async function noteRelease(db: Kysely<Tables>, destination: string, told: number, endedAt: Date | null = null): Promise<void> {
+  await db
+    .updateTable('releases')
+    .set((eb) => ({ told: eb('told', '+', told), ended_at: endedAt?.getTime() ?? null }))
+    .where('destination', '=', destination)
+    .execute()
+}
+
+/** The retries that were answered last, by workflow; those without one are left out. */
+export async function lastRetries(
+  db: Kysely<Tables>,
+  workflowIds: readonly string[],
+): Promise<ReadonlyMap<string, { readonly retry: number; readonly at: Date }>> {
+  if (workflowIds.length === 0) return new Map()
+  const rows = await db
+    .selectFrom('attempts')
+    .select(['workflow_id', sql<number>`max(retry)`.as('retry'), sql<number>`max(coalesce(reported_at, at))`.as('at')])
+    .where('workflow_id', 'in', workflowIds)
+    .where('outcome', 'is not', null)
+    .groupBy('workflow_id')
+    .execute()
+  return new Map(rows.map((row) => [row.workflow_id, { retry: Number(row.retry), at: new Date(Number(row.at)) }]))
+}
+
+async function clock(database: Database): Promise<number> {
+  const { now } = await database.db.selectNoFrom(clockOf(database).as('now')).executeTakeFirstOrThrow()
+  return Number(now)
+}
