@@ -1,8 +1,10 @@
 // Benches: npm run bench [-- NAME…]. Figures of one run; compare only those of the same run.
 import { filter } from './filter.mjs'
+import { herd } from './herd.mjs'
 import { reading } from './reading.mjs'
+import { turns } from './turns.mjs'
 
-const BENCHES = { filter, reading }
+const BENCHES = { filter, reading, turns, herd }
 const names = process.argv.slice(2)
 const unknown = names.filter((name) => !(name in BENCHES))
 if (unknown.length > 0) {

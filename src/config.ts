@@ -337,7 +337,7 @@ export function readSettings(environment: Environment = process.env, dotenv: Env
   if ((v.WEBHOOK_URL === '') !== (v.WEBHOOK_SECRET === ''))
     faults.push('WEBHOOK_URL: it goes with WEBHOOK_SECRET, and neither without the other')
   const politeness = politenessSettings(v, faults)
-  const direct = directSettings(v)
+  const direct = directSettings(v, faults)
   if (direct !== null && relay !== null)
     faults.push('DELIVERY=direct: RELAY_URL is set too; leave one of them out (ROUTES may name single destinations)')
   if (faults.length > 0) throw new WrongSettings(faults)

@@ -1,4 +1,5 @@
 /** The settings of direct delivery and of turns. */
+import dns from 'node:dns'
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { type Limits, parseLimits, parseRate, parseSystemGroups, type TurnSettings } from './politeness/index.js'
@@ -144,8 +145,10 @@ export interface PolitenessSettings extends TurnSettings {
 }
 
 /** Null where mail does not go directly. */
-export function directSettings(v: Read<typeof DELIVERY_SETTINGS>): DirectSettings | null {
+export function directSettings(v: Read<typeof DELIVERY_SETTINGS>, faults: string[]): DirectSettings | null {
   if (v.DELIVERY !== 'direct') return null
+  if (v.DANE && !('resolveTlsa' in dns))
+    faults.push(`DANE: Node ${process.versions.node} cannot ask for TLSA records; it takes 22.15 or later`)
   return {
     mtaSts: v.MTA_STS,
     dane: v.DANE,

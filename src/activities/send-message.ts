@@ -163,6 +163,8 @@ class Sending {
   #begun = false
   #beats = 0
   #leaseId: string | null = null
+  /** How often its turn was asked for. */
+  #lookUps = 0
   /** The connection's lease ran out while it was open (this worker stood still): others count without it. */
   #leaseLost = false
 
@@ -227,6 +229,7 @@ class Sending {
       this.#freeLease(leaseId),
     )
     this.#leaseId = turn.leaseId
+    this.#lookUps = turn.lookUps
     const held = new HeldLease(turn)
     try {
       return await this.#withClaim(way.system, (claim) => this.#sendClaimed(claim, way, held))
@@ -439,7 +442,8 @@ class Sending {
     // an acceptance counts whoever holds the claim by now; anything else only while it is ours
     const row = await this.#record(answer, answer.outcome === 'accepted' ? null : this.#claim)
     const { status, reply, stage, mailServer } = answer
-    this.#dependencies.log.info({ ...this.#about, outcome: answer.outcome, status, reply, stage, mailServer }, 'a retry was answered')
+    const known = { outcome: answer.outcome, status, reply, stage, mailServer, lookUps: this.#lookUps }
+    this.#dependencies.log.info({ ...this.#about, ...known }, 'a retry was answered')
     return this.#answered(row)
   }
 

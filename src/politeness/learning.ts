@@ -4,7 +4,7 @@
  */
 import { parseReply, type Stage } from '../bounce/index.js'
 import type { Limits, TurnSettings } from './limits.js'
-import { connectionsOf, rateOf, type SystemState } from './turn.js'
+import { connectionsOf, intervalOf, rateOf, type SystemState } from './turn.js'
 
 /** What one answer says of the system: it takes messages; it cannot keep up, or is not there; or nothing. */
 export type Lesson =
@@ -102,6 +102,7 @@ export function learn(
       rate: limits.lowestRate,
       connections: 1,
       downSince: failing.failingSince,
+      nextAt: Math.max(failing.nextAt, now + intervalOf(limits.lowestRate)),
       askAt: now + settings.askEveryMs,
       frontier: now,
       epoch: state.epoch + 1,
@@ -122,5 +123,8 @@ function accepted(state: SystemState, limits: Limits, now: number): SystemState 
 /** As many moments stay reserved as were: at the new rate they reach less far, or further. */
 function paced(state: SystemState, before: SystemState, limits: Limits, now: number): SystemState {
   const ahead = Math.max(0, before.frontier - now)
-  return { ...state, frontier: now + (ahead * rateOf(before, limits)) / rateOf(state, limits) }
+  const [rateBefore, rate] = [rateOf(before, limits), rateOf(state, limits)]
+  // what follows the last start keeps its distance at a lower rate
+  const nextAt = state.nextAt + Math.max(0, intervalOf(rate) - intervalOf(rateBefore))
+  return { ...state, nextAt, frontier: now + (ahead * rateBefore) / rate }
 }

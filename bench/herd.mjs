@@ -1,0 +1,194 @@
+// The herd: thousands of bounced messages for one receiving system that is down and comes back, beside those for fifty others that are well.
+// The schedule is shortened to minutes; turns keep their real times. Its own log says how it was met.
+//   BENCH_HERD=10000 BENCH_OTHERS=1000 BENCH_DATABASES=sqlite,postgres BENCH_HERD_SVG=docs/images/herd.svg npm run bench herd
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { Client, Connection } from '@temporalio/client'
+import { SoftbounceClient } from '../dist/client/index.js'
+import { startDevServer } from '../dist/dev-server/index.js'
+import { migrateToLatest, openDatabase } from '../dist/store/index.js'
+import { herdPlot } from './support/herd-plot.mjs'
+import { startPostgres } from './support/postgres.mjs'
+import { mostIn, startSink } from './support/sink.mjs'
+
+const HERD = Number(process.env.BENCH_HERD ?? 10_000)
+const OTHERS = Number(process.env.BENCH_OTHERS ?? HERD / 10)
+const DATABASES = (process.env.BENCH_DATABASES ?? 'sqlite,postgres').split(',')
+const WORKERS = 3
+const OTHER_DESTINATIONS = 50
+const STARTS_PER_SECOND = 30
+const FIRST_DELAY_MS = Number(process.env.BENCH_FIRST_DELAY_MS ?? 180_000)
+const SCHEDULE = [`${FIRST_DELAY_MS / 1000}s`, '600s', '1200s', '2400s']
+/** Of the time that the first retries are spread over, the receiving system is down for so much. */
+const DOWN_SHARE = 0.4
+const RATE = 10
+const CONNECTIONS = 3
+const WINDOWS_MS = [1000, 5000, 10_000]
+const NOT_NOW = '421 4.3.2 System not accepting network messages'
+const CLI = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
+
+async function startWorker(env) {
+  const child = spawn(process.execPath, [CLI, 'worker'], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+  const worker = { lookUps: [], log: '', stop: () => child.kill('SIGTERM') }
+  let rest = ''
+  await new Promise((resolve, reject) => {
+    child.once('exit', (code) => reject(new Error(`a worker ended with ${code}`)))
+    child.stdout.on('data', (chunk) => {
+      rest += chunk
+      const lines = rest.split('\n')
+      rest = lines.pop()
+      for (const line of lines) {
+        if (line.includes('the worker is ready')) resolve()
+        if (!line.includes('a retry was answered')) continue
+        const { destination, lookUps } = JSON.parse(line)
+        worker.lookUps.push({ destination, lookUps })
+      }
+    })
+  })
+  worker.ended = new Promise((resolve) => child.once('exit', resolve))
+  return worker
+}
+
+/** One run: the herd (or none), the others, and what the sinks say. */
+async function run(kind, herdSize) {
+  const folder = mkdtempSync(join(tmpdir(), 'softbounce-bench-'))
+  const postgres = kind === 'postgres' ? await startPostgres() : null
+  if (kind === 'postgres' && postgres === null) return null
+  const url = postgres?.url ?? `file:${join(folder, 'softbounce.db')}`
+  const database = openDatabase(url)
+  await migrateToLatest(database.db, database.kind)
+  const server = await startDevServer({ say: () => {} })
+  const [herdSink, othersSink] = [await startSink(), await startSink()]
+  const connection = await Connection.connect({ address: server.address })
+  const temporal = new Client({ connection })
+  const client = await SoftbounceClient.connect({ temporal, database })
+  const env = {
+    ...process.env,
+    TEMPORAL_ADDRESS: server.address,
+    TEMPORAL_CONFIG_FILE: join(folder, 'none.toml'),
+    DATABASE_URL: url,
+    ROUTES: `herd.example=127.0.0.1:${herdSink.port}, *=127.0.0.1:${othersSink.port}`,
+    LIMITS: `herd.example: rate ${RATE}/s, connections ${CONNECTIONS}`,
+    RETRY_SCHEDULE: SCHEDULE.join(', '),
+    EHLO_NAME: 'softbounce.example.com',
+  }
+  const workers = []
+  for (let i = 0; i < WORKERS; i += 1) workers.push(await startWorker(env))
+  const bounced = new Map()
+  let down = true
+  herdSink.how.banner = () => (down ? NOT_NOW : undefined)
+  const total = herdSize + OTHERS
+  const began = Date.now()
+  const spreadMs = (total / STARTS_PER_SECOND) * 1000 + FIRST_DELAY_MS / 10
+  const downUntil = began + FIRST_DELAY_MS + spreadMs * DOWN_SHARE
+  const comeBack = setTimeout(() => {
+    down = false
+  }, downUntil - began)
+  const pending = new Set()
+  // the others evenly among the herd; without the herd at the same moments
+  for (let i = 0; i < HERD + OTHERS; i += 1) {
+    const isOther = Math.floor(((i + 1) * OTHERS) / (HERD + OTHERS)) > Math.floor((i * OTHERS) / (HERD + OTHERS))
+    const dueAt = began + (i * 1000) / STARTS_PER_SECOND
+    if (dueAt > Date.now()) await sleep(dueAt - Date.now())
+    if (!isOther && herdSize === 0) continue
+    const recipient = isOther ? `p${i}@d${i % OTHER_DESTINATIONS}.example` : `p${i}@herd.example`
+    const id = `m${i}@example.com`
+    const bouncedAt = new Date()
+    bounced.set(recipient, bouncedAt.getTime())
+    const message = `From: shop@example.com\r\nTo: ${recipient}\r\nMessage-ID: <${id}>\r\n\r\nhello ${i}\r\n`
+    const started = client
+      .retry(message, { sender: 'bounces@example.com', recipient, status: '4.3.2', bouncedAt: bouncedAt.toISOString() })
+      .finally(() => pending.delete(started))
+    pending.add(started)
+    if (pending.size > 50) await Promise.race(pending)
+  }
+  await Promise.all(pending)
+  const until = Date.now() + FIRST_DELAY_MS + 3600_000
+  let shown = Date.now()
+  while (herdSink.taken.length + othersSink.taken.length < total && Date.now() < until) {
+    await sleep(500)
+    if (Date.now() - shown < 30_000) continue
+    shown = Date.now()
+    process.stderr.write(
+      `herd bench (${kind}): after ${Math.round((shown - began) / 1000)} s: ${herdSink.taken.length} of ${herdSize} and ${othersSink.taken.length} of ${OTHERS}\n`,
+    )
+  }
+  clearTimeout(comeBack)
+  for (const worker of workers) worker.stop()
+  await Promise.all(workers.map(({ ended }) => ended))
+  const destinations = await database.db.selectFrom('destinations').selectAll().where('name', '=', 'herd.example').execute()
+  await client.close()
+  await connection.close()
+  await server.stop()
+  await database.close()
+  await postgres?.remove()
+  for (const sink of [herdSink, othersSink]) await sink.close()
+  rmSync(folder, { recursive: true, force: true })
+  return {
+    kind,
+    began,
+    downUntil,
+    bounced,
+    herdSink,
+    othersSink,
+    herdSize,
+    destinations,
+    lookUps: workers.flatMap((worker) => worker.lookUps),
+  }
+}
+
+const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]
+
+function delays({ othersSink, bounced }) {
+  return othersSink.taken.map(({ at, to }) => at - bounced.get(to))
+}
+
+function check(result) {
+  const faults = []
+  const all = [...result.herdSink.taken, ...result.othersSink.taken]
+  const seen = new Set(all.map(({ to }) => to))
+  if (seen.size !== result.bounced.size) faults.push(`${result.bounced.size - seen.size} lost`)
+  if (all.length !== seen.size) faults.push(`${all.length - seen.size} sent twice`)
+  const early = all.filter(({ at, to }) => at < result.bounced.get(to) + FIRST_DELAY_MS)
+  if (early.length > 0) faults.push(`${early.length} early`)
+  for (const ms of WINDOWS_MS)
+    if (mostIn(result.herdSink.connections, ms) > (RATE * ms) / 1000 && mostIn(result.herdSink.mails, ms) > (RATE * ms) / 1000)
+      faults.push(`${mostIn(result.herdSink.mails, ms)} messages in ${ms} ms`)
+  if (result.herdSink.mostOpen > CONNECTIONS) faults.push(`${result.herdSink.mostOpen} connections at once`)
+  return faults
+}
+
+export async function herd() {
+  const rows = []
+  for (const kind of DATABASES) {
+    const alone = await run(kind, 0)
+    if (alone === null) continue
+    const result = await run(kind, HERD)
+    const faults = check(result)
+    const { herdSink } = result
+    const firstTaken = Math.min(...herdSink.taken.map(({ at }) => at))
+    const lastTaken = Math.max(...herdSink.taken.map(({ at }) => at))
+    const [quiet, busy] = [median(delays(alone)), median(delays(result))]
+    const late = (run) => median(delays(run).map((ms) => ms - FIRST_DELAY_MS))
+    const herdLookUps = result.lookUps.filter(({ destination }) => destination === 'herd.example').map(({ lookUps }) => lookUps)
+    rows.push({
+      database: kind,
+      herd: HERD,
+      others: OTHERS,
+      'lost, early, twice, above the setting': faults.join('; ') || 'none',
+      ...Object.fromEntries(WINDOWS_MS.map((ms) => [`most in ${ms / 1000} s (${(RATE * ms) / 1000})`, mostIn(herdSink.mails, ms)])),
+      [`most connections (${CONNECTIONS})`]: herdSink.mostOpen,
+      'asked while down': herdSink.connections.filter((at) => at < result.downUntil).length,
+      'look-ups a message': (herdLookUps.reduce((a, b) => a + b, 0) / HERD).toFixed(1),
+      'time of the ideal': ((lastTaken - firstTaken) / ((HERD / RATE) * 1000)).toFixed(2),
+      'others’ median delay, of that without the herd': (busy / quiet).toFixed(3),
+      'beyond their time, s': `${(late(alone) / 1000).toFixed(1)} / ${(late(result) / 1000).toFixed(1)}`,
+    })
+    if (process.env.BENCH_HERD_SVG) writeFileSync(process.env.BENCH_HERD_SVG, herdPlot(result, { rate: RATE }))
+  }
+  return rows
+}

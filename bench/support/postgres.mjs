@@ -1,0 +1,63 @@
+// A PostgreSQL of the bench's own, on a free port; null where it is not installed. As root, it runs as the user postgres.
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir, userInfo } from 'node:os'
+import { join } from 'node:path'
+
+const FOLDER = '/usr/lib/postgresql'
+
+function programs() {
+  const onPath = (process.env.PATH ?? '').split(':').find((folder) => existsSync(join(folder, 'initdb')))
+  if (onPath !== undefined || !existsSync(FOLDER)) return onPath ?? null
+  return (
+    readdirSync(FOLDER)
+      .map((version) => join(FOLDER, version, 'bin'))
+      .findLast((bin) => existsSync(join(bin, 'initdb'))) ?? null
+  )
+}
+
+const freePort = () =>
+  new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address()
+      server.close(() => resolve(port))
+    })
+  })
+
+export async function startPostgres() {
+  const bin = programs()
+  if (bin === null) return null
+  const folder = mkdtempSync(join(tmpdir(), 'softbounce-bench-'))
+  const root = userInfo().uid === 0
+  if (root) execFileSync('chown', ['postgres', folder])
+  const run = (program, ...args) => {
+    const [command, ...rest] = [
+      ...(root ? ['setpriv', '--reuid=postgres', '--regid=postgres', '--clear-groups'] : []),
+      join(bin, program),
+      ...args,
+    ]
+    execFileSync(command, rest, { stdio: 'ignore' })
+  }
+  const data = join(folder, 'data')
+  run('initdb', '-D', data, '-U', 'softbounce', '--auth=trust', '-E', 'UTF8', '--no-sync')
+  const port = await freePort()
+  run(
+    'pg_ctl',
+    '-D',
+    data,
+    '-w',
+    '-l',
+    join(folder, 'log'),
+    '-o',
+    `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=200`,
+    'start',
+  )
+  return {
+    url: `postgres://softbounce@127.0.0.1:${port}/postgres`,
+    remove: async () => {
+      run('pg_ctl', '-D', data, '-w', '-m', 'immediate', 'stop')
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}

@@ -1,0 +1,70 @@
+// Turns: 8 processes for 60 s that all want to send to one receiving system; its own log against the setting, on both databases.
+import { fork } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { migrateToLatest, openDatabase } from '../dist/store/index.js'
+import { startPostgres } from './support/postgres.mjs'
+import { mostIn, startSink } from './support/sink.mjs'
+
+const PROCESSES = 8
+const EACH = 10
+const SECONDS = Number(process.env.BENCH_TURNS_SECONDS ?? 60)
+const RATE = 20
+const CONNECTIONS = 3
+/** Each message takes the sink this long: about as many connections are needed as there may be. */
+const SLOW_MS = 130
+const WINDOWS_MS = [1000, 2000, 5000, 10_000]
+const taker = fileURLToPath(new URL('./support/turn-taker.mjs', import.meta.url))
+
+async function run(kind, url) {
+  const database = openDatabase(url)
+  await migrateToLatest(database.db, database.kind)
+  const sink = await startSink({ slowMs: SLOW_MS })
+  const limits = { lowestRate: RATE, highestRate: RATE, connections: CONNECTIONS, messagesPerConnection: 1 }
+  const until = Date.now() + SECONDS * 1000
+  const order = JSON.stringify({ url, port: sink.port, at: EACH, until, limits, name: 'example.org' })
+  const counts = await Promise.all(
+    Array.from({ length: PROCESSES }, () => {
+      const child = fork(taker, [order])
+      return new Promise((resolve, reject) => {
+        child.once('message', resolve)
+        child.once('exit', (code) => code !== 0 && reject(new Error(`a process ended with ${code}`)))
+      })
+    }),
+  )
+  await sink.close()
+  await database.close()
+  const sum = (key) => counts.reduce((total, count) => total + count[key], 0)
+  const above = WINDOWS_MS.filter((ms) => mostIn(sink.mails, ms) > (RATE * ms) / 1000)
+  if (above.length > 0 || sink.mostOpen > CONNECTIONS)
+    throw new Error(
+      `above the setting: ${WINDOWS_MS.map((ms) => `${mostIn(sink.mails, ms)} in ${ms} ms`).join(', ')}; ${sink.mostOpen} connections`,
+    )
+  return {
+    database: kind,
+    processes: PROCESSES,
+    seconds: SECONDS,
+    'messages taken': sink.taken.length,
+    'of the setting': (sink.taken.length / (RATE * SECONDS)).toFixed(2),
+    ...Object.fromEntries(WINDOWS_MS.map((ms) => [`most in ${ms / 1000} s (${(RATE * ms) / 1000})`, mostIn(sink.mails, ms)])),
+    [`most connections (${CONNECTIONS})`]: sink.mostOpen,
+    'look-ups each': (sum('lookUps') / sum('sent')).toFixed(1),
+    errors: sum('errors'),
+  }
+}
+
+export async function turns() {
+  const folder = mkdtempSync(join(tmpdir(), 'softbounce-bench-'))
+  const postgres = await startPostgres()
+  try {
+    return [
+      await run('SQLite', `file:${join(folder, 'softbounce.db')}`),
+      ...(postgres === null ? [] : [await run('PostgreSQL', postgres.url)]),
+    ]
+  } finally {
+    await postgres?.remove()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}

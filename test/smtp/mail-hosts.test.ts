@@ -1,0 +1,103 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type MailHostOptions, mailHosts, resolverOf } from '../../src/smtp/index.js'
+import { type NameServer, startNameServer, withoutNameServer } from '../support/name-server.js'
+
+describe.skipIf(withoutNameServer !== null)(`the hosts of a domain${withoutNameServer === null ? '' : ` (${withoutNameServer})`}`, () => {
+  let server: NameServer
+  const options: MailHostOptions = { dnsServers: [], port: 25, mayBeLocal: true, dane: false }
+  const hosts = (domain: string, more: Partial<MailHostOptions> = {}) =>
+    mailHosts(domain, { ...options, ...more }, resolverOf([server.address]))
+
+  beforeAll(async () => {
+    server = await startNameServer({
+      'example.org': `
+@ IN MX 20 mx2
+@ IN MX 10 mx1
+@ IN MX 10 mx1b
+mx1 IN A 127.0.0.11
+mx1 IN AAAA ::1
+mx1b IN A 127.0.0.12
+mx2 IN A 127.0.0.13
+many IN MX 10 m
+m IN A 127.0.1.1
+m IN A 127.0.1.2
+m IN A 127.0.1.3
+m IN A 127.0.1.4
+m IN A 127.0.1.5
+m IN A 127.0.1.6
+own IN A 127.0.0.21
+six IN AAAA ::1
+nullmx IN MX 0 .
+gone IN MX 10 nowhere
+lost IN MX 10 mx.broken.example.
+txt IN TXT "nothing that takes mail"
+xn--bcher-kva IN MX 10 mx2`,
+      'broken.example': null,
+    })
+  })
+  afterAll(() => server.close())
+
+  test('are those of its MX records, by preference; equal ones by chance', async () => {
+    const orders = new Set<string>()
+    for (let i = 0; i < 40; i += 1) {
+      const found = await hosts('example.org')
+      if (found.kind !== 'hosts') throw new Error(JSON.stringify(found))
+      const names = found.hosts.map(({ name }) => name)
+      expect(names.at(-1)).toBe('mx2.example.org')
+      expect(found.hosts.find(({ name }) => name === 'mx1b.example.org')?.address).toBe('127.0.0.12')
+      expect(
+        found.hosts
+          .filter(({ name }) => name === 'mx1.example.org')
+          .map(({ address }) => address)
+          .sort(),
+      ).toEqual(['127.0.0.11', '::1'])
+      orders.add(names[0] as string)
+    }
+    expect([...orders].sort()).toEqual(['mx1.example.org', 'mx1b.example.org'])
+  })
+
+  test('without MX it is the domain itself, by IPv4 or IPv6 (RFC 5321 5.1)', async () => {
+    expect(await hosts('own.example.org')).toEqual({ kind: 'hosts', hosts: [{ name: 'own.example.org', address: '127.0.0.21' }] })
+    expect(await hosts('six.example.org')).toEqual({ kind: 'hosts', hosts: [{ name: 'six.example.org', address: '::1' }] })
+  })
+
+  test('an address literal is its own host; an international domain is looked up in A-labels', async () => {
+    expect(await hosts('[127.0.0.9]')).toEqual({ kind: 'hosts', hosts: [{ name: '127.0.0.9', address: '127.0.0.9' }] })
+    expect(await hosts('bücher.example.org')).toMatchObject({ kind: 'hosts', hosts: [{ name: 'mx2.example.org' }] })
+  })
+
+  test('no more of them are walked than five', async () => {
+    const found = await hosts('many.example.org')
+    expect(found.kind === 'hosts' && found.hosts).toHaveLength(5)
+  })
+
+  test('a null MX says that it takes no mail (RFC 7505)', async () => {
+    expect(await hosts('nullmx.example.org')).toEqual({
+      kind: 'null mx',
+      text: '556 5.1.10 nullmx.example.org takes no mail (null MX, RFC 7505)',
+    })
+  })
+
+  test('a domain that is not there, or has nothing that takes mail, is told from hosts that are not there', async () => {
+    expect(await hosts('nobody.example.org')).toMatchObject({ kind: 'no domain' })
+    expect(await hosts('txt.example.org')).toMatchObject({ kind: 'no domain' })
+    expect(await hosts('gone.example.org')).toMatchObject({ kind: 'unroutable' })
+  })
+
+  test('name servers that fail are told from our own that is silent', async () => {
+    expect(await hosts('broken.example')).toMatchObject({ kind: 'unresolved' })
+    expect(await hosts('lost.example.org')).toMatchObject({ kind: 'unresolved' })
+    expect(await hosts('refused.example.net')).toMatchObject({ kind: 'unresolved' })
+    const closed = await mailHosts('example.org', options, resolverOf(['127.0.0.1:9']))
+    expect(closed).toMatchObject({ kind: 'local', text: expect.stringContaining('no name server of ours answers') })
+  })
+
+  test('hosts of our own network are not met, unless that is set', async () => {
+    expect(await hosts('example.org', { mayBeLocal: false })).toMatchObject({
+      kind: 'unroutable',
+      text: expect.stringContaining('loopback'),
+    })
+    expect(await hosts('own.example.org', { mayBeLocal: false })).toMatchObject({ kind: 'unroutable' })
+    expect(await hosts('[127.0.0.9]', { mayBeLocal: false })).toMatchObject({ kind: 'unroutable' })
+  })
+})

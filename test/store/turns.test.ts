@@ -1,0 +1,291 @@
+import { randomUUID } from 'node:crypto'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { intervalOf, type Lesson } from '../../src/politeness/index.js'
+import {
+  askTurn,
+  beginRelease,
+  type Database,
+  destinations,
+  findSuppression,
+  forgetTurn,
+  LEASE_MS,
+  learnFrom,
+  limitDestination,
+  noteRelease,
+  pause,
+  pausedAltogether,
+  releaseLease,
+  renewLease,
+  restoreSuppressed,
+  resume,
+  suppressForUnavailability,
+  suppressionHistory,
+  suppressLastingly,
+  type Turn,
+  type TurnOf,
+} from '../../src/store/index.js'
+import { onBothDatabases } from '../support/both-databases.js'
+
+const LIMITS = { lowestRate: 2, highestRate: 10, connections: 2, messagesPerConnection: 20 }
+const SETTINGS = { limits: LIMITS, downAfter: 5, askEveryMs: 60_000, longestWaitMs: 15 * 60_000 }
+const MINUTE = 60_000
+const INTERVAL = intervalOf(LIMITS.lowestRate)
+const system = () => `${randomUUID().slice(0, 8)}.example`
+const of = (name: string): TurnOf => ({ name, limits: LIMITS, needsConnection: true, fixed: false })
+const asker = (more: Partial<Parameters<typeof askTurn>[1]> = {}) => ({
+  ...{ firstRunId: randomUUID(), retry: 1, leaseId: randomUUID(), hasConnection: false },
+  ...more,
+})
+
+/** The database with a clock that the test moves. */
+function atTime(database: Database) {
+  const time = { ms: 1_800_000_000_000 }
+  return { time, database: { ...database, clock: () => new Date(time.ms) } as Database }
+}
+
+const answer = (outcome: 'accepted' | 'deferred', reply: string) =>
+  ({ outcome, reply, status: reply.slice(4, 9), stage: 'banner', mailServer: 'mx.example' }) as const
+const FAILING: Lesson = { kind: 'failing', slower: 'both', waitMs: 0 }
+const failed = (database: Database, name: string) =>
+  learnFrom(database, { name, limits: LIMITS, lesson: FAILING, answer: answer('deferred', '421 4.3.2 no'), tookMs: 20 }, SETTINGS)
+const accepted = (database: Database, name: string) =>
+  learnFrom(
+    database,
+    { name, limits: LIMITS, lesson: { kind: 'accepted' }, answer: answer('accepted', '250 2.0.0 Ok'), tookMs: 20 },
+    SETTINGS,
+  )
+
+onBothDatabases('promise 4: turns', (opened) => {
+  test('one goes at once, the next when its moment has come, and by the database’s clock alone', async () => {
+    const { database, time } = atTime(opened.database)
+    const name = system()
+    const [first, second] = [asker(), asker()]
+    expect(await askTurn(database, first, [of(name)], SETTINGS)).toEqual({ kind: 'taken', lookUps: 1 })
+    await releaseLease(database.db, first.leaseId)
+    const wait = (await askTurn(database, second, [of(name)], SETTINGS)) as Extract<Turn, { kind: 'wait' }>
+    expect(wait).toMatchObject({ kind: 'wait', why: 'pace', name })
+    expect(wait.askAgainMs).toBeCloseTo(INTERVAL, 0)
+    time.ms += INTERVAL
+    expect(await askTurn(database, second, [of(name)], SETTINGS)).toEqual({ kind: 'taken', lookUps: 2 })
+  })
+
+  test('a connection counts until it is given back, or its worker has said nothing for a minute', async () => {
+    const { database, time } = atTime(opened.database)
+    const name = system()
+    const [killed, next] = [asker(), asker()]
+    await askTurn(database, killed, [of(name)], SETTINGS)
+    time.ms += INTERVAL
+    expect(await askTurn(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'connections' })
+    time.ms += LEASE_MS - INTERVAL - 1
+    expect(await renewLease(database, killed.leaseId)).toBe(true)
+    time.ms += LEASE_MS - 1
+    expect(await askTurn(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'connections' })
+    time.ms += 1
+    expect(await renewLease(database, killed.leaseId)).toBe(false)
+    // by now it has been told when to come back
+    const waits = (await askTurn(database, next, [of(name)], SETTINGS)) as Extract<Turn, { kind: 'wait' }>
+    expect(waits.askAgainMs).toBeLessThan(2 * LEASE_MS)
+    time.ms = (waits.goesAt as Date).getTime()
+    expect(await askTurn(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'taken' })
+  })
+
+  test('an open connection is used again without another one; one whose lease has run out is not', async () => {
+    const { database, time } = atTime(opened.database)
+    const name = system()
+    const first = asker()
+    await askTurn(database, first, [of(name)], SETTINGS)
+    time.ms += INTERVAL
+    expect(await askTurn(database, asker({ leaseId: first.leaseId, hasConnection: true }), [of(name)], SETTINGS)).toMatchObject({
+      kind: 'taken',
+    })
+    expect((await destinations(database, 1, name))[0]).toMatchObject({ connectionsNow: 1 })
+    time.ms += LEASE_MS + 1
+    const other = asker()
+    await askTurn(database, other, [of(name)], SETTINGS)
+    time.ms += INTERVAL
+    expect(await askTurn(database, asker({ leaseId: first.leaseId, hasConnection: true }), [of(name)], SETTINGS)).toMatchObject({
+      kind: 'wait',
+      why: 'connections',
+    })
+  })
+
+  test('a relay has a turn of its own, which is taken together with the receiving system’s or not at all', async () => {
+    const { database, time } = atTime(opened.database)
+    const relay: TurnOf = {
+      ...{ name: `relay:${system()}`, needsConnection: true, fixed: true },
+      limits: { lowestRate: 1, highestRate: 1, connections: 3, messagesPerConnection: 1 },
+    }
+    const over = (name: string): TurnOf[] => [{ ...of(name), needsConnection: false }, relay]
+    const [a, b, c] = [system(), system(), system()]
+    expect(await askTurn(database, asker(), over(a), SETTINGS)).toMatchObject({ kind: 'taken' })
+    const second = asker()
+    expect(await askTurn(database, second, over(b), SETTINGS)).toMatchObject({ kind: 'wait', name: relay.name })
+    // b's own moment was not used up by that
+    expect(await askTurn(database, asker(), [of(b)], SETTINGS)).toMatchObject({ kind: 'taken' })
+    time.ms += intervalOf(1)
+    expect(await askTurn(database, second, over(b), SETTINGS)).toMatchObject({ kind: 'taken' })
+    expect(await askTurn(database, asker(), over(c), SETTINGS)).toMatchObject({ kind: 'wait', name: relay.name })
+  })
+
+  test('what was learnt is in the database: down after five failures in a row, up by one acceptance', async () => {
+    const { database, time } = atTime(opened.database)
+    const name = system()
+    const changes = []
+    for (let i = 0; i < 6; i += 1) changes.push((await failed(database, name)).change)
+    expect(changes).toEqual([null, null, null, null, 'down', null])
+    expect((await destinations(database, 1, name))[0]).toMatchObject({
+      downSince: time.ms,
+      failures: 6,
+      said: { reply: '421 4.3.2 no', by: 'mx.example' },
+    })
+    expect(await askTurn(database, asker(), [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'down' })
+    time.ms += MINUTE
+    expect(await accepted(database, name)).toMatchObject({ change: 'up' })
+    expect(await accepted(database, name)).toMatchObject({ change: null })
+    expect((await destinations(database, 1, name))[0]).toMatchObject({ downSince: null, failures: 0 })
+  })
+
+  test('a pause, of one or of all, holds everybody and says who did it; a limit by hand wins over the settings', async () => {
+    const { database, time } = atTime(opened.database)
+    const name = system()
+    await pause(database, 'operator ann', name)
+    expect(await askTurn(database, asker(), [of(name)], SETTINGS)).toMatchObject({
+      kind: 'wait',
+      why: 'paused',
+      goesAt: null,
+      state: { pausedBy: 'operator ann' },
+    })
+    expect(await resume(database, name)).toBe(true)
+    expect(await resume(database, name)).toBe(false)
+    await pause(database, 'operator bob')
+    expect(await pausedAltogether(database.db)).toMatchObject({ by: 'operator bob' })
+    expect(await askTurn(database, asker(), [of(name)], SETTINGS)).toMatchObject({
+      kind: 'wait',
+      why: 'paused',
+      state: { pausedBy: 'operator bob' },
+    })
+    await resume(database)
+    expect(await pausedAltogether(database.db)).toBeNull()
+    await limitDestination(database, name, 'operator ann', { rate: 0.5 })
+    await askTurn(database, asker(), [of(name)], SETTINGS)
+    time.ms += INTERVAL
+    const waits = (await askTurn(database, asker(), [of(name)], SETTINGS)) as Extract<Turn, { kind: 'wait' }>
+    expect(waits.goesAt?.getTime()).toBeGreaterThan(time.ms + intervalOf(0.5) - INTERVAL - 20)
+    await limitDestination(database, name, 'operator ann', { rate: null })
+    expect((await destinations(database, 1, name))[0]).toMatchObject({ limited: null })
+  })
+
+  test('who needs no turn any more is not counted as waiting', async () => {
+    const { database } = atTime(opened.database)
+    const name = system()
+    await askTurn(database, asker(), [of(name)], SETTINGS)
+    const waits = asker()
+    await askTurn(database, waits, [of(name)], SETTINGS)
+    expect((await destinations(database, 1, name))[0]).toMatchObject({ waitingForTurn: 1 })
+    await forgetTurn(database.db, waits)
+    expect((await destinations(database, 1, name))[0]).toMatchObject({ waitingForTurn: 0 })
+  })
+
+  test('in any interleaving of taking, reserving, killing, giving back and learning the state keeps its bounds', {
+    timeout: 120_000,
+  }, async () => {
+    const action = fc.record({
+      dt: fc.integer({ min: 0, max: 4000 }),
+      who: fc.nat({ max: 5 }),
+      end: fc.constantFrom('accepted', 'failing', 'killed', 'none', 'none'),
+    })
+    await fc.assert(
+      fc.asyncProperty(fc.array(action, { minLength: 10, maxLength: 40 }), async (actions) => {
+        const { database, time } = atTime(opened.database)
+        const name = system()
+        const askers = Array.from({ length: 6 }, () => asker())
+        const open = new Map<string, number>()
+        const starts: number[] = []
+        for (const { dt, who, end } of actions) {
+          time.ms += dt
+          for (const [id, at] of open) if (at + LEASE_MS <= time.ms) open.delete(id)
+          const one = askers[who] as ReturnType<typeof asker>
+          const turn = await askTurn(database, one, [of(name)], SETTINGS, () => 0.5)
+          const [row] = await destinations(database, 1, name)
+          if (turn.kind === 'taken') {
+            expect(open.size).toBeLessThan(Math.max(1, Math.floor(row?.connections ?? 1)))
+            if (starts.length > 0) expect(time.ms - (starts.at(-1) as number)).toBeGreaterThanOrEqual(intervalOf(LIMITS.highestRate) - 20)
+            starts.push(time.ms)
+            open.set(one.leaseId, time.ms)
+            askers[who] = asker()
+          } else expect(turn.askAgainMs).toBeLessThanOrEqual(15 * MINUTE)
+          const [oldest] = open.keys()
+          if (oldest === undefined || end === 'none' || end === 'killed') continue
+          open.delete(oldest)
+          await releaseLease(database.db, oldest)
+          await (end === 'accepted' ? accepted : failed)(database, name)
+        }
+        const [row] = await destinations(database, 1, name)
+        expect(row?.rate).toBeLessThanOrEqual(LIMITS.highestRate)
+        expect(row?.connectionsNow).toBe(open.size)
+      }),
+      { numRuns: 40 },
+    )
+  })
+})
+
+onBothDatabases('a receiving system that takes mail again', (opened) => {
+  const cause = (status: string, destination: string) => ({ status, reply: `421 ${status} no`, by: 'bounce/x/y', destination })
+  const now = new Date(1_800_000_000_000)
+  const day = 24 * 3_600_000
+  const suppress = (who: string, status: string, destination: string) =>
+    suppressForUnavailability(opened.database.db, who, cause(status, destination), now, [day, 3 * day], now)
+
+  test('promise 5: the suppressions that it caused lapse early, spread out; those of a mailbox’s own trouble, and others’, stay', async () => {
+    const [name, other] = [system(), system()]
+    const db = opened.database.db
+    const restored = Array.from({ length: 1200 }, (_, i) => `p${i}@${name}`)
+    await db.transaction().execute(async (tx) => {
+      for (const who of restored) await suppressForUnavailability(tx, who, cause('4.3.2', name), now, [day], now)
+    })
+    await suppress(`full@${name}`, '4.2.2', name)
+    await suppress(`elsewhere@${other}`, '4.3.2', other)
+    await suppressLastingly(db, `gone@${name}`, 'rejected', cause('5.1.1', name), now)
+    expect(await restoreSuppressed(db, name, `${name} takes mail again`, now, 3_600_000)).toBe(1200)
+    const until = await Promise.all(restored.map(async (who) => (await findSuppression(db, who, now))?.until?.getTime() ?? 0))
+    expect(Math.max(...until)).toBeLessThanOrEqual(now.getTime() + 3_600_000)
+    expect(Math.min(...until)).toBeGreaterThan(now.getTime())
+    // in no minute of the hour more than a few of them
+    const perMinute = new Map<number, number>()
+    for (const at of until) perMinute.set(Math.floor(at / MINUTE), (perMinute.get(Math.floor(at / MINUTE)) ?? 0) + 1)
+    expect(Math.max(...perMinute.values())).toBeLessThan(60)
+    expect(await findSuppression(db, `full@${name}`, now)).toMatchObject({ until: new Date(now.getTime() + day) })
+    expect(await findSuppression(db, `elsewhere@${other}`, now)).toMatchObject({ until: new Date(now.getTime() + day) })
+    expect(await findSuppression(db, `gone@${name}`, now)).toMatchObject({ until: null })
+    expect((await suppressionHistory(db, restored[0] as string)).at(-1)).toMatchObject({
+      change: 'restored',
+      by: `${name} takes mail again`,
+    })
+    expect(await restoreSuppressed(db, name, 'again', now, 3_600_000)).toBe(0)
+  })
+
+  test('a release that was stopped goes on within a day; one that has ended, or is older, is followed by another', async () => {
+    const name = system()
+    const db = opened.database.db
+    const at = (hours: number) => new Date(now.getTime() + hours * 3_600_000)
+    const begin = (hours: number) => beginRelease(db, name, 1000, 'ann', at(hours), day)
+    expect(await begin(0)).toMatchObject({ beganAt: at(0), told: 0, endedAt: null })
+    await noteRelease(db, name, 7)
+    expect(await begin(5)).toMatchObject({ beganAt: at(0), told: 7 })
+    await noteRelease(db, name, 3, at(6))
+    expect(await begin(7)).toMatchObject({ beganAt: at(7), told: 0, endedAt: null })
+    expect(await begin(40)).toMatchObject({ beganAt: at(40) })
+  })
+})
+
+describe('the database’s own clock', () => {
+  onBothDatabases('decides', (opened) => {
+    test('and is the time', async () => {
+      const name = system()
+      await askTurn(opened.database, asker(), [of(name)], SETTINGS)
+      const [row] = await destinations(opened.database, 1, name)
+      expect(Math.abs((row?.nextAt as number) - INTERVAL - Date.now())).toBeLessThan(5000)
+    })
+  })
+})
