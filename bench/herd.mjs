@@ -20,8 +20,8 @@ const OTHERS = Number(process.env.BENCH_OTHERS ?? HERD / 10)
 const DATABASES = (process.env.BENCH_DATABASES ?? 'sqlite,postgres').split(',')
 const WORKERS = 3
 const OTHER_DESTINATIONS = 50
-const STARTS_PER_SECOND = 30
-const FIRST_DELAY_MS = Number(process.env.BENCH_FIRST_DELAY_MS ?? 180_000)
+const STARTS_PER_SECOND = 40
+const FIRST_DELAY_MS = Number(process.env.BENCH_FIRST_DELAY_MS ?? 120_000)
 const SCHEDULE = [`${FIRST_DELAY_MS / 1000}s`, '600s', '1200s', '2400s']
 /** Of the time that the first retries are spread over, the receiving system is down for so much. */
 const DOWN_SHARE = 0.4

@@ -84,7 +84,7 @@ export type SendResult =
 
 const HEARTBEAT_MS = 5_000
 /** A connection's lease is renewed with every so many heartbeats: well before it runs out. */
-const RENEW_EVERY_BEATS = 3
+const RENEW_EVERY_BEATS = 2
 const SECOND = 1000
 const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
@@ -261,7 +261,7 @@ class Sending {
     )
   }
 
-  /** The lease counts for a minute where this cannot be written. */
+  /** The lease runs out by itself where this cannot be written. */
   #freeLease(leaseId: string): void {
     releaseLease(this.#dependencies.database.db, leaseId).catch(() => {})
   }

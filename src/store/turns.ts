@@ -71,7 +71,7 @@ export interface KnownSystem extends SystemState {
 /** The name of the row that stands for every system. */
 export const EVERYTHING = '*'
 /** A connection counts for this long beyond the last word of its worker. */
-export const LEASE_MS = 60_000
+export const LEASE_MS = 30_000
 /** An asker is waiting for a connection, where one found none within this. */
 const WANTED_WITHIN_MS = 2_000
 

@@ -70,7 +70,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     expect(await askTurn(database, second, [of(name)], SETTINGS)).toEqual({ kind: 'taken', lookUps: 2 })
   })
 
-  test('a connection counts until it is given back, or its worker has said nothing for a minute', async () => {
+  test('a connection counts until it is given back, or its worker has said nothing for half a minute', async () => {
     const { database, time } = atTime(opened.database)
     const name = system()
     const [killed, next] = [asker(), asker()]

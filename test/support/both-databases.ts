@@ -5,6 +5,7 @@ import { type Postgres, sqliteDatabase, startPostgres, withoutPostgres } from '.
 
 /** What a suite gets: the database, emptied tables are its own affair (addresses differ by test). */
 export interface Opened {
+  readonly kind: Database['kind']
   database: Database
   url: string
 }
@@ -12,7 +13,7 @@ export interface Opened {
 /** Runs the suite once for each database; without PostgreSQL's programs its half is skipped, with the reason. */
 export function onBothDatabases(name: string, suite: (opened: Opened) => void): void {
   describe(`${name} (SQLite)`, () => {
-    const opened = {} as Opened
+    const opened = { kind: 'sqlite' } as Opened
     let close: () => Promise<void>
     beforeAll(async () => {
       const sqlite = await sqliteDatabase()
@@ -23,7 +24,7 @@ export function onBothDatabases(name: string, suite: (opened: Opened) => void): 
     suite(opened)
   })
   describe.skipIf(withoutPostgres !== null)(`${name} (PostgreSQL${withoutPostgres === null ? '' : `: ${withoutPostgres}`})`, () => {
-    const opened = {} as Opened
+    const opened = { kind: 'postgres' } as Opened
     let server: Postgres
     beforeAll(async () => {
       server = await startPostgres()

@@ -1,4 +1,5 @@
 /** Receiving systems for tests: real SMTP servers on free ports of 127.0.0.1, whose replies the test gives. */
+import { spawn } from 'node:child_process'
 import { createServer, type Server, type Socket } from 'node:net'
 import { SMTPServer, type SMTPServerOptions } from 'smtp-server'
 
@@ -40,10 +41,13 @@ function refusal(text: string): Error {
 }
 
 /** A server that takes mail, except where `say` says otherwise. */
-export async function startReceivingSystem(say: SystemOptions = {}): Promise<ReceivingSystem> {
+export async function startReceivingSystem(
+  say: SystemOptions = {},
+  at: { readonly host?: string; readonly port?: number } = {},
+): Promise<ReceivingSystem> {
   const taken: Taken[] = []
   const connections: number[] = []
-  const system = { port: 0, taken, connections, say } as ReceivingSystem
+  const system = { port: at.port ?? 0, taken, connections, say } as ReceivingSystem
   let server: SMTPServer
   const open = async () => {
     server = new SMTPServer({
@@ -85,7 +89,7 @@ export async function startReceivingSystem(say: SystemOptions = {}): Promise<Rec
       ...system.say.server,
     })
     server.on('error', () => {})
-    await new Promise<void>((resolve) => server.listen(system.port, '127.0.0.1', () => resolve()))
+    await new Promise<void>((resolve) => server.listen(system.port, at.host ?? '127.0.0.1', () => resolve()))
     Object.assign(system, { port: (server.server.address() as { port: number }).port })
   }
   Object.assign(system, { open, close: () => new Promise<void>((resolve) => server.close(() => resolve())) })
@@ -157,4 +161,30 @@ export function polite(command: string): string | null {
   if (verb === 'DATA') return '354 go on\r\n'
   if (verb === 'QUIT') return '221 2.0.0 bye\r\n'
   return '250 2.0.0 Ok\r\n'
+}
+
+/**
+ * A host that answers nothing at all: its queue of connections is full, and stays so. Python's socket has the backlog that Node's has not.
+ */
+export async function startBlackHole(host: string, port: number): Promise<{ close(): Promise<void> }> {
+  const script = [
+    'import socket,sys,time',
+    's=socket.socket(); s.setsockopt(socket.SOL_SOCKET,socket.SO_REUSEADDR,1); s.bind((sys.argv[1],int(sys.argv[2]))); s.listen(0)',
+    'full=[]',
+    'for i in range(4):',
+    '  c=socket.socket(); c.setblocking(False); c.connect_ex((sys.argv[1],int(sys.argv[2]))); full.append(c)',
+    'time.sleep(0.2); print("full",flush=True); time.sleep(3600)',
+  ].join('\n')
+  const child = spawn('python3', ['-c', script, host, String(port)], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+  await new Promise<void>((resolve, reject) => {
+    child.stdout.once('data', () => resolve())
+    child.once('error', reject)
+  })
+  return {
+    close: async () => {
+      child.kill('SIGKILL')
+      await ended
+    },
+  }
 }

@@ -1,0 +1,72 @@
+/** Turns across processes: real ones, with clocks apart, on a real receiving system whose own log is held against the setting. */
+import { fork } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+import { onBothDatabases } from '../support/both-databases.js'
+import { startReceivingSystem } from '../support/receiving-system.js'
+
+const TAKER = fileURLToPath(new URL('../../bench/support/turn-taker.mjs', import.meta.url))
+const FAKETIME = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/usr/lib/faketime', '/usr/local/lib/faketime']
+  .flatMap((folder) => [join(folder, 'faketime', 'libfaketime.so.1'), join(folder, 'libfaketime.so.1')])
+  .find((file) => existsSync(file))
+const RATE = 20
+const CONNECTIONS = 2
+const SECONDS = 6
+
+/** The most moments that lie in any window of this length. */
+function mostIn(times: readonly number[], windowMs: number): number {
+  return Math.max(...times.map((from) => times.filter((at) => at >= from && at < from + windowMs).length))
+}
+
+onBothDatabases('promise 4: however many processes want to send', (opened) => {
+  const run = async (processes: number, aheadBy: (i: number) => number) => {
+    let open = 0
+    let mostOpen = 0
+    const system = await startReceivingSystem({
+      server: {
+        onConnect: (_session, done) => {
+          open += 1
+          mostOpen = Math.max(mostOpen, open)
+          done(null)
+        },
+        onClose: () => {
+          open -= 1
+        },
+      },
+    })
+    const limits = { lowestRate: RATE, highestRate: RATE, connections: CONNECTIONS, messagesPerConnection: 1 }
+    const began = Date.now()
+    const counts = await Promise.all(
+      Array.from({ length: processes }, (_, i) => {
+        const ahead = aheadBy(i)
+        const env = ahead === 0 ? process.env : { ...process.env, LD_PRELOAD: FAKETIME, FAKETIME: `+${ahead}s`, DONT_FAKE_MONOTONIC: '1' }
+        const until = began + (SECONDS + ahead) * 1000
+        const order = { url: opened.url, port: system.port, at: 5, until, limits, name: `d${processes}-${aheadBy(1)}.example` }
+        const child = fork(TAKER, [JSON.stringify(order)], { env: env as NodeJS.ProcessEnv })
+        return new Promise<{ sent: number; lookUps: number; errors: number }>((resolve, reject) => {
+          child.once('message', (count) => resolve(count as { sent: number; lookUps: number; errors: number }))
+          child.once('exit', (code) => code !== 0 && reject(new Error(`a process ended with ${code}`)))
+        })
+      }),
+    )
+    await system.close()
+    const times = system.taken.map(({ at }) => at)
+    for (const windowMs of [1000, 2000, 5000])
+      expect(mostIn(times, windowMs), `${windowMs} ms`).toBeLessThanOrEqual((RATE * windowMs) / 1000)
+    expect(mostOpen).toBeLessThanOrEqual(CONNECTIONS)
+    // and none of it because little was sent
+    expect(times.length).toBeGreaterThan((RATE * SECONDS) / 3)
+    expect(counts.reduce((sum, { sent }) => sum + sent, 0)).toBe(times.length)
+  }
+
+  test('the receiving system’s own log is never above the setting, in any window', () => run(4, () => 0))
+
+  // SQLite has no clock but that of its process; the processes that share its file share a machine, and its clock
+  if (opened.kind === 'postgres')
+    test.skipIf(FAKETIME === undefined)(
+      `clocks that lie 2 s apart change nothing: the database’s decides${FAKETIME === undefined ? ' (faketime is not installed)' : ''}`,
+      () => run(4, (i) => (i % 2) * 2),
+    )
+})
