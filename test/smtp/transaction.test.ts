@@ -1,10 +1,7 @@
-import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { freePort } from '../../src/dev-server/index.js'
 import { type Dialogue, type Path, type Transaction, transact } from '../../src/smtp/index.js'
-import { temporaryFolder } from '../support/databases.js'
+import { makeCertificates } from '../support/certificates.js'
 import { polite, startReceivingSystem, startScript } from '../support/receiving-system.js'
 import { QUICK } from '../support/skipping-time.js'
 
@@ -290,31 +287,7 @@ test('where DSN is offered, a relay is asked for notifications; where it is not,
 })
 
 describe('TLS', () => {
-  const folder = temporaryFolder()
-  const file = (name: string) => join(folder.path, name)
-  const openssl = (...args: string[]) => execFileSync('openssl', args, { stdio: 'pipe', cwd: folder.path })
-  openssl('req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', 'ca.key', '-out', 'ca.pem', '-days', '2', '-subj', '/CN=test CA')
-  openssl('req', '-newkey', 'rsa:2048', '-nodes', '-keyout', 'key.pem', '-out', 'csr.pem', '-subj', '/CN=localhost')
-  execFileSync('sh', ['-c', 'printf "subjectAltName=DNS:localhost,IP:127.0.0.1" > ext'], { cwd: folder.path })
-  openssl(
-    'x509',
-    '-req',
-    '-in',
-    'csr.pem',
-    '-CA',
-    'ca.pem',
-    '-CAkey',
-    'ca.key',
-    '-CAcreateserial',
-    '-out',
-    'cert.pem',
-    '-days',
-    '2',
-    '-extfile',
-    'ext',
-  )
-  const [ca, key, cert] = ['ca.pem', 'key.pem', 'cert.pem'].map((name) => readFileSync(file(name), 'utf8')) as [string, string, string]
-  folder.remove()
+  const { ca, key, cert } = makeCertificates(['DNS:localhost', 'IP:127.0.0.1'])
 
   const relay = async (secure = false) => {
     const heard: string[] = []

@@ -1,0 +1,122 @@
+/** MTA-STS (RFC 8461) and DANE (RFC 7672) in direct delivery: real DNS, a real policy over HTTPS, a real certificate. */
+import { createHash } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
+import { createServer } from 'node:https'
+import { userInfo } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { freePort } from '../../src/dev-server/index.js'
+import { converse, mailHosts, pathTo, resolverOf } from '../../src/smtp/index.js'
+import { progress } from '../../src/workflows/retry-bounced-message.js'
+import { type Certificates, makeCertificates } from '../support/certificates.js'
+import { temporaryFolder } from '../support/databases.js'
+import { type NameServer, startNameServer, withoutNameServer } from '../support/name-server.js'
+import { type RealWorld, startRealWorld } from '../support/real-time.js'
+import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
+import { eventually, QUICK } from '../support/skipping-time.js'
+
+const HOST = '127.0.0.41'
+const without = withoutNameServer ?? (userInfo().uid === 0 ? null : 'the policy is served on port 443, which wants root')
+
+describe.skipIf(without !== null)(`transport security${without === null ? '' : ` (${without})`}`, () => {
+  const folder = temporaryFolder()
+  const closers: (() => unknown)[] = []
+  const certificates: Certificates = makeCertificates([
+    ...['good', 'named', 'stranger'].map((name) => `DNS:mta-sts.${name}.example`),
+    'DNS:mx.good.example',
+  ])
+  let names: NameServer
+  let port: number
+  let system: ReceivingSystem
+  let world: RealWorld
+
+  beforeAll(async () => {
+    port = await freePort()
+    const zone = (mx: string) => `@ IN MX 10 ${mx}\n_mta-sts IN TXT "v=STSv1; id=1"\nmta-sts IN A ${HOST}\nmx IN A ${HOST}`
+    names = await startNameServer({
+      'good.example': zone('mx'),
+      'named.example': zone('mx'),
+      'stranger.example': zone('mx.good.example.'),
+      'plain.example': `@ IN MX 10 mx\nmx IN A ${HOST}`,
+    })
+    system = await startReceivingSystem(
+      { server: { key: certificates.key, cert: certificates.cert, disabledCommands: ['AUTH'] } },
+      { host: HOST, port },
+    )
+    const policies = createServer({ key: certificates.key, cert: certificates.cert }, (request, response) => {
+      const domain = String(request.headers.host).replace('mta-sts.', '')
+      response.end(`version: STSv1\nmode: enforce\nmx: mx.${domain}\nmax_age: 86400\n`)
+    })
+    await new Promise<void>((resolve) => policies.listen(443, HOST, resolve))
+    const caFile = join(folder.path, 'ca.pem')
+    writeFileSync(caFile, certificates.ca)
+    world = await startRealWorld({
+      ...{ DELIVERY: 'direct', DNS_SERVERS: names.address, MX_PORT: String(port), MX_MAY_BE_LOCAL: 'true' },
+      NODE_EXTRA_CA_CERTS: caFile,
+    })
+    closers.push(world.close, system.close, () => new Promise((resolve) => policies.close(resolve)), names.close, folder.remove)
+    await world.startWorker()
+  })
+  afterAll(async () => {
+    for (const close of closers) await close()
+  })
+
+  const retry = (domain: string) =>
+    world.client.retry(
+      `From: shop@example.com\r\nMessage-ID: <${domain}@example.com>\r\n\r\nhello\r\n`,
+      { sender: 'bounces@example.com', recipient: `ann@${domain}`, status: '4.3.2', bouncedAt: new Date().toISOString() },
+      { schedule: ['1s', '1h'] },
+    )
+
+  test('a policy that is kept to: delivered, over verified TLS; and the policy is kept', async () => {
+    const started = await retry('good.example')
+    expect(await started.result()).toMatchObject({ outcome: 'delivered', attempts: [{ mailServer: `mx.good.example:${port}` }] })
+    expect(system.taken.map(({ to }) => to[0])).toContain('ann@good.example')
+    expect(await world.database.db.selectFrom('mta_sts_policies').selectAll().where('domain', '=', 'good.example').execute()).toMatchObject(
+      [{ id: '1', mode: 'enforce', mx: '["mx.good.example"]' }],
+    )
+  })
+
+  for (const [domain, what] of [
+    ['named.example', 'a certificate with another name'],
+    ['stranger.example', 'a host that the policy does not name'],
+  ] as const)
+    test(`${what}: deferred, and never in clear text instead`, async () => {
+      const started = await retry(domain)
+      const standing = await eventually(async () => {
+        const now = await world.temporal.workflow.getHandle(started.workflowId).query(progress)
+        return now.retry === 2 && now
+      })
+      expect(standing).toMatchObject({ lastAttempt: { outcome: 'deferred', status: '4.7.5' } })
+      expect(system.taken.map(({ to }) => to[0])).not.toContain(`ann@${domain}`)
+    })
+
+  test('without a policy TLS is used where it is offered, and not verified', async () => {
+    const started = await retry('plain.example')
+    expect(await started.result()).toMatchObject({ outcome: 'delivered' })
+  })
+
+  test('DANE: a certificate that the TLSA record names is taken, whoever signed it; another is not', async () => {
+    const resolve = resolverOf([names.address])
+    const withTlsa = (digest: Buffer) => async (name: string, type: string) =>
+      type === 'TLSA' ? [{ usage: 3, selector: 0, mtype: 1, cert: digest }] : resolve(name, type)
+    const send = async (digest: Buffer) => {
+      const found = await mailHosts('plain.example', { dnsServers: [], port, mayBeLocal: true, dane: true }, withTlsa(digest))
+      if (found.kind !== 'hosts') throw new Error(JSON.stringify(found))
+      const [host] = found.hosts
+      if (host === undefined) throw new Error('there must be a host')
+      const path = pathTo(host, null, { port, sourceAddresses: [] })
+      expect(path.tls).toBe('dane')
+      const { dialogue, session } = await converse({
+        ...{ path, ehloName: 'softbounce.example.com', timeouts: QUICK, sender: 'bounces@example.com', recipient: 'dane@plain.example' },
+        ...{ content: Buffer.from('From: a@example.com\r\n\r\nhello\r\n'), beforeContent: async () => true },
+      })
+      session?.quit()
+      return dialogue
+    }
+    expect(await send(createHash('sha256').update(certificates.der).digest())).toMatchObject({ kind: 'reply', reply: { code: 250 } })
+    const before = system.taken.length
+    expect(await send(Buffer.alloc(32))).toMatchObject({ kind: 'policy', text: expect.stringContaining('TLSA') })
+    expect(system.taken).toHaveLength(before)
+  })
+})
