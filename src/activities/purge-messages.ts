@@ -1,7 +1,7 @@
 /** Deletes kept messages that nobody has used for a while, and that no open workflow needs. */
 import type { Context } from '@temporalio/activity'
 import { WorkflowNotFoundError } from '@temporalio/client'
-import { purgeMessages as deleteUnused, purgeBounces, purgeSent, releaseHolds, staleHolds } from '../store/index.js'
+import { purgeMessages as deleteUnused, purgeBounces, purgeDestinations, purgeSent, releaseHolds, staleHolds } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { withDatabase } from './failures.js'
 
@@ -32,6 +32,7 @@ export async function purgeMessages(context: Context, dependencies: Dependencies
     const validMs = (settings.returnPaths?.validDays ?? 0) * DAY_MS
     await purgeSent(database.db, new Date(now().getTime() - Math.max(validMs, settings.keepMessagesForMs) - DAY_MS))
     await purgeBounces(database.db, before)
+    await purgeDestinations(database)
     log.info({ purged, before: before.toISOString() }, 'kept messages were purged')
     return { purged }
   })

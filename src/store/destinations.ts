@@ -203,3 +203,32 @@ async function clock(database: Database): Promise<number> {
   const { now } = await database.db.selectNoFrom(clockOf(database).as('now')).executeTakeFirstOrThrow()
   return Number(now)
 }
+
+const DAY_MS = 24 * 60 * 60_000
+/** What was learnt of a system that nobody has met for so long is worth no more than a new beginning. */
+const FORGET_AFTER_MS = 90 * DAY_MS
+
+/** Deletes what nobody needs any more: places of messages that never came back, leases and policies that ran out, systems not met for long. */
+export async function purgeDestinations(database: Database): Promise<void> {
+  const { db } = database
+  const now = Math.round(await clock(database))
+  await db
+    .deleteFrom('turns')
+    .where('seen_at', '<', now - DAY_MS)
+    .execute()
+  await db
+    .deleteFrom('leases')
+    .where('until', '<', now - DAY_MS)
+    .execute()
+  await db.deleteFrom('mta_sts_policies').where('expires_at', '<', now).execute()
+  await db
+    .deleteFrom('releases')
+    .where('ended_at', '<', now - FORGET_AFTER_MS)
+    .execute()
+  await db
+    .deleteFrom('destinations')
+    .where('next_at', '<', now - FORGET_AFTER_MS)
+    .where('paused_since', 'is', null)
+    .where('limited_by', 'is', null)
+    .execute()
+}

@@ -15,6 +15,7 @@ import {
   noteRelease,
   pause,
   pausedAltogether,
+  purgeDestinations,
   releaseLease,
   renewLease,
   restoreSuppressed,
@@ -185,6 +186,25 @@ onBothDatabases('promise 4: turns', (opened) => {
     expect((await destinations(database, 1, name))[0]).toMatchObject({ waitingForTurn: 1 })
     await forgetTurn(database.db, waits)
     expect((await destinations(database, 1, name))[0]).toMatchObject({ waitingForTurn: 0 })
+  })
+
+  test('what nobody needs any more is purged; a pause and a limit by hand stay', async () => {
+    const { database, time } = atTime(opened.database)
+    const [old, paused, limited] = [system(), system(), system()]
+    for (const name of [old, paused, limited]) await askTurn(database, asker(), [of(name)], SETTINGS)
+    await askTurn(database, asker(), [of(old)], SETTINGS)
+    await pause(database, 'operator ann', paused)
+    await limitDestination(database, limited, 'operator ann', { rate: 1 })
+    time.ms += 2 * 24 * 60 * MINUTE
+    await purgeDestinations(database)
+    expect((await destinations(database, 1, old))[0]).toMatchObject({ waitingForTurn: 0, connectionsNow: 0 })
+    expect(await database.db.selectFrom('turns').selectAll().where('name', '=', old).execute()).toEqual([])
+    time.ms += 100 * 24 * 60 * MINUTE
+    await purgeDestinations(database)
+    expect(await destinations(database, 1, old)).toEqual([])
+    expect(await destinations(database, 1, paused)).toHaveLength(1)
+    expect(await destinations(database, 1, limited)).toHaveLength(1)
+    await resume(database, paused)
   })
 
   test('in any interleaving of taking, reserving, killing, giving back and learning the state keeps its bounds', {
