@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import dns from 'node:dns'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -75,6 +76,46 @@ describe('the relay', () => {
     expect(() => relay({ RELAY_URL: url, RELAY_TLS: 'off' })).toThrow('RELAY_TLS')
     expect(() => relay({ RELAY_URL: url, RELAY_TLS: 'opportunistic' })).toThrow('RELAY_TLS')
     expect(relay({ RELAY_URL: 'smtp://app:secret@127.0.0.1:25', RELAY_TLS: 'off' })).toMatchObject({ tls: 'off' })
+  })
+})
+
+describe('direct delivery and turns', () => {
+  const read = (env: Record<string, string>) => readSettings(env, {})
+
+  test('what is set is read', () => {
+    const settings = read({
+      ...{ DELIVERY: 'direct', DNS_SERVERS: '192.0.2.53, 127.0.0.1:5353 [2001:db8::53]:53', SOURCE_ADDRESSES: '192.0.2.1 2001:db8::1' },
+      ...{ LIMITS: 'example.org: rate 30/min', DESTINATIONS: 'google=*.google.com', RELAY_RATE: '14/s', LOWEST_RATE: '30/min' },
+    })
+    expect(settings.direct).toEqual({
+      ...{ mtaSts: true, dane: false, port: 25, mayBeLocal: false },
+      dnsServers: ['192.0.2.53', '127.0.0.1:5353', '[2001:db8::53]:53'],
+      sourceAddresses: ['192.0.2.1', '2001:db8::1'],
+    })
+    expect(settings.politeness).toMatchObject({
+      limits: { lowestRate: 0.5, highestRate: 20, connections: 5, messagesPerConnection: 20 },
+      ...{ downAfter: 5, askEveryMs: 60_000, longestWaitMs: 900_000, releaseOnRecovery: false },
+      relay: { lowestRate: 14, highestRate: 14, connections: 20 },
+      groups: [{ name: 'google', hosts: ['*.google.com'] }],
+    })
+    expect(settings.politeness.ownLimits.get('example.org')).toEqual({ highestRate: 0.5 })
+    expect(() => requirePath(settings)).not.toThrow()
+    expect(() => requirePath(read({}))).toThrow('DELIVERY=direct')
+    expect(read({}).direct).toBeNull()
+  })
+
+  test.each([
+    ['DELIVERY', { DELIVERY: 'direct', RELAY_URL: 'smtp://127.0.0.1' }],
+    ['DELIVERY', { DELIVERY: 'pigeon' }],
+    ['DNS_SERVERS', { DNS_SERVERS: 'ns.example.org' }],
+    ['SOURCE_ADDRESSES', { SOURCE_ADDRESSES: '192.0.2.1 192.0.2.2' }],
+    ['LOWEST_RATE', { LOWEST_RATE: '30/s' }],
+    ['HIGHEST_RATE', { HIGHEST_RATE: 'fast' }],
+    ['LIMITS', { LIMITS: 'example.org' }],
+    ['DESTINATIONS', { DESTINATIONS: 'google' }],
+    ...('resolveTlsa' in dns ? [] : [['DANE', { DELIVERY: 'direct', DANE: 'true' }] as const]),
+  ] as const)('%s: what is wrong is said', (name, env) => {
+    expect(() => read(env as unknown as Record<string, string>)).toThrow(new RegExp(`^${name}`))
   })
 })
 

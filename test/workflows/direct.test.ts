@@ -209,6 +209,28 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
     })
   })
 
+  test('it connects from our own address, where one is set', async () => {
+    const from: (string | undefined)[] = []
+    first.say = {
+      server: {
+        onConnect: ({ remoteAddress }, done) => {
+          from.push(remoteAddress)
+          done(null)
+        },
+      },
+    }
+    await first.close()
+    await first.open()
+    const before = world.settings
+    world.settings = deliverySettings({ direct: { ...DIRECT, port, dnsServers: [names.address], sourceAddresses: ['127.0.0.77', '::1'] } })
+    await result()
+    world.settings = before
+    expect(from).toEqual(['127.0.0.77'])
+    first.say = {}
+    await first.close()
+    await first.open()
+  })
+
   test('hosts of one provider are one system; by setting also those of several domains', async () => {
     const grouped = deliverySettings({
       direct: { ...DIRECT, port, dnsServers: [names.address] },

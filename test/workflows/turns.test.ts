@@ -53,21 +53,28 @@ const fails = async (times: number) => {
 
 describe('promise 4: a receiving system that is down', () => {
   test('holds the others for a quarter of an hour at most; waiting uses up no retry, adds no event, and says why and until when', async () => {
-    const waiting = await Promise.all(['ann', 'bob', 'cem', 'dan'].map((who) => send(who)))
+    // as many as ask within six minutes: one a minute goes at once
+    const waiting = await Promise.all(Array.from({ length: 12 }, (_, i) => send(`p${i}`)))
     await world.environment.sleep('50 minutes')
     await fails(5)
-    const events = async () => (await waiting[3]?.fetchHistory())?.events?.length
     system.say = { banner: () => NOT_NOW }
-    const before = await eventually(async () => {
-      await world.environment.sleep('1 minute')
-      return (await trouble(waiting[3] as never)).text !== '' && (await events())
-    })
-    const { text } = await trouble(waiting[3] as never)
+    const [held, text] = await eventually(async () => {
+      await world.environment.sleep('20 seconds')
+      for (const handle of waiting) {
+        const { text } = await trouble(handle)
+        if (text.includes('is down')) return [handle, text] as const
+      }
+      return null
+    }, 30_000)
+    const events = async () => (await held.fetchHistory()).events?.length
+    const before = await events()
     expect(text).toMatch(
       new RegExp(
         `^${name()} is down since .* UTC \\(it said: ${NOT_NOW}\\); its next question is at .* UTC; this message goes at .* UTC at the latest$`,
       ),
     )
+    await world.environment.sleep('10 seconds')
+    expect((await trouble(held)).text).not.toBe('')
     expect(await events()).toBe(before)
     await world.environment.sleep('25 minutes')
     // each has made its own try by now, and none waits any more
@@ -94,6 +101,22 @@ describe('promise 4: a receiving system that is down', () => {
       by: `${name()} takes mail again`,
     })
   })
+})
+
+test('a system that comes and goes is never down, is met at its lowest rate, and gets every message', async () => {
+  let asked = 0
+  system.say = {
+    banner: () => {
+      asked += 1
+      return asked % 2 === 1 ? NOT_NOW : undefined
+    },
+  }
+  const handles = await Promise.all(['ann', 'bob', 'cem', 'dan', 'eva', 'fay'].map((who) => send(who)))
+  for (const handle of handles) expect(await handle.result()).toMatchObject({ outcome: 'delivered' })
+  expect(await standing()).toMatchObject({ downSince: null })
+  expect((await standing())?.rate).toBeLessThan(2)
+  expect(new Set(system.taken.map(({ to }) => to[0])).size).toBe(6)
+  expect(system.taken).toHaveLength(6)
 })
 
 test('a pause holds retries for days, uses none up, and says who did it; resumed, they go', async () => {
