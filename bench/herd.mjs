@@ -25,6 +25,8 @@ const FIRST_DELAY_MS = Number(process.env.BENCH_FIRST_DELAY_MS ?? 120_000)
 const SCHEDULE = [`${FIRST_DELAY_MS / 1000}s`, '600s', '1200s', '2400s']
 /** Of the time that the first retries are spread over, the receiving system is down for so much. */
 const DOWN_SHARE = 0.4
+/** Of the others so many are sent without the herd, for comparing. */
+const BASELINE_SHARE = 0.3
 const RATE = 10
 const CONNECTIONS = 3
 const WINDOWS_MS = [1000, 5000, 10_000]
@@ -81,7 +83,10 @@ async function run(kind, herdSize) {
   const bounced = new Map()
   let down = true
   herdSink.how.banner = () => (down ? NOT_NOW : undefined)
-  const total = herdSize + OTHERS
+  // without the herd a part of the others tells their delay
+  const started = Math.floor((HERD + OTHERS) * (herdSize === 0 ? BASELINE_SHARE : 1))
+  const others = herdSize === 0 ? Math.floor((started * OTHERS) / (HERD + OTHERS)) : OTHERS
+  const total = herdSize + others
   const began = Date.now()
   const spreadMs = (total / STARTS_PER_SECOND) * 1000 + FIRST_DELAY_MS / 10
   const downUntil = began + FIRST_DELAY_MS + spreadMs * DOWN_SHARE
@@ -90,7 +95,7 @@ async function run(kind, herdSize) {
   }, downUntil - began)
   const pending = new Set()
   // the others evenly among the herd; without the herd at the same moments
-  for (let i = 0; i < HERD + OTHERS; i += 1) {
+  for (let i = 0; i < started; i += 1) {
     const isOther = Math.floor(((i + 1) * OTHERS) / (HERD + OTHERS)) > Math.floor((i * OTHERS) / (HERD + OTHERS))
     const dueAt = began + (i * 1000) / STARTS_PER_SECOND
     if (dueAt > Date.now()) await sleep(dueAt - Date.now())
@@ -100,10 +105,10 @@ async function run(kind, herdSize) {
     const bouncedAt = new Date()
     bounced.set(recipient, bouncedAt.getTime())
     const message = `From: shop@example.com\r\nTo: ${recipient}\r\nMessage-ID: <${id}>\r\n\r\nhello ${i}\r\n`
-    const started = client
+    const starting = client
       .retry(message, { sender: 'bounces@example.com', recipient, status: '4.3.2', bouncedAt: bouncedAt.toISOString() })
-      .finally(() => pending.delete(started))
-    pending.add(started)
+      .finally(() => pending.delete(starting))
+    pending.add(starting)
     if (pending.size > 50) await Promise.race(pending)
   }
   await Promise.all(pending)
@@ -114,7 +119,7 @@ async function run(kind, herdSize) {
     if (Date.now() - shown < 30_000) continue
     shown = Date.now()
     process.stderr.write(
-      `herd bench (${kind}): after ${Math.round((shown - began) / 1000)} s: ${herdSink.taken.length} of ${herdSize} and ${othersSink.taken.length} of ${OTHERS}\n`,
+      `herd bench (${kind}): after ${Math.round((shown - began) / 1000)} s: ${herdSink.taken.length} of ${herdSize} and ${othersSink.taken.length} of ${others}\n`,
     )
   }
   clearTimeout(comeBack)

@@ -33,7 +33,7 @@ type Waiting = Extract<Turn, { kind: 'wait' }>
 /** A session stays open for this long for the next message. */
 export const IDLE_MS = 1000
 /** Longer than this altogether is not waited in place. */
-const MOST_IN_PLACE_MS = 3 * PATIENCE_MS
+const MOST_IN_PLACE_MS = 2 * PATIENCE_MS
 
 /** Ends as `tryAgain` where the turn is not ours yet. */
 export async function takeOurTurn(

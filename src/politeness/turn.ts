@@ -72,9 +72,9 @@ export type Decision =
     }
 
 /** A moment within this is waited for in place: shorter than what the engine's timers are good for. */
-export const PATIENCE_MS = 2000
-/** Whoever comes back from the engine comes this much before the moment. */
-const EARLY_MS = 1000
+export const PATIENCE_MS = 3000
+/** Whoever comes back from the engine comes this much before the moment: its timers tick by the second. */
+const EARLY_MS = 2500
 /** A moment this near is now; one that lies this far back is missed. */
 const NOW_MS = 15
 const MISSED_MS = 30
@@ -143,8 +143,8 @@ export function takeTurn(state: SystemState, asking: Asking, limits: Limits, set
   if (!mine.allotted || mine.slotAt < now - MISSED_MS) {
     const at = Math.max(now, next.nextAt, next.notBefore)
     if (at - now > PATIENCE_MS) {
-      const slotAt = Math.max(next.frontier, at)
-      return wait('pace', { ...mine, slotAt, allotted: false }, { ...next, frontier: slotAt + step })
+      // many have come at once; its place was counted when it was reserved
+      return wait('pace', { ...mine, slotAt: at + asking.random * PATIENCE_MS, allotted: false }, next)
     }
     mine = { ...mine, slotAt: at, allotted: true }
     next = { ...next, nextAt: at + interval }

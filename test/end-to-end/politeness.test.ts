@@ -131,24 +131,24 @@ describe.concurrent('promise 4', () => {
     const world = await realWorld({ ROUTES: `*=127.0.0.1:${back.port}` })
     await world.startWorker()
     const [waiting, others] = [
-      await retries(world, 12, 'back.example', ['1h', '4h']),
+      await retries(world, 8, 'back.example', ['1h', '4h']),
       await retries(world, 2, 'other.example', ['1h', '4h']),
     ]
     await allWait(world, [...waiting, ...others])
-    await eventually(async () => (await world.temporal.workflow.count("BounceDestination = 'back.example'")).count === 12)
-    const started = await world.cli('release', 'back.example', '--within', '30s', '--detach')
+    await eventually(async () => (await world.temporal.workflow.count("BounceDestination = 'back.example'")).count === 8)
+    const started = await world.cli('release', 'back.example', '--within', '20s', '--detach')
     expect(started).toMatchObject({ status: 0, stdout: expect.stringContaining('release/back.example') })
     await eventually(() => back.taken.length >= 2, 30_000)
     expect(await world.cli('release', 'back.example', '--stop')).toMatchObject({ status: 0, stdout: expect.stringContaining('stops') })
     await new Promise((resolve) => setTimeout(resolve, 2500))
     const half = back.taken.length
-    expect(half).toBeLessThan(12)
+    expect(half).toBeLessThan(8)
     await new Promise((resolve) => setTimeout(resolve, 2000))
     expect(back.taken.length).toBe(half)
     const again = await world.cli('release', 'back.example', '--within', '2s', '--json')
-    expect(JSON.parse(again.stdout)).toMatchObject({ destination: 'back.example', told: 12 - half })
+    expect(JSON.parse(again.stdout)).toMatchObject({ destination: 'back.example', told: 8 - half })
     for (const { result } of waiting) expect(await result()).toMatchObject({ outcome: 'delivered', retries: 1 })
-    expect(back.taken).toHaveLength(12)
+    expect(back.taken).toHaveLength(8)
     expect(once(back.taken)).toBe(true)
     await allWait(world, others)
   })

@@ -41,7 +41,10 @@ const send = async (who: string, more: Parameters<typeof bounced>[1] = {}) =>
 const standing = async (which = name()) => (await destinations(world.database, 1, which))[0]
 const trouble = async (handle: Awaited<ReturnType<typeof send>>) => {
   const [pending] = (await handle.describe()).raw.pendingActivities ?? []
-  return { text: pending?.lastFailure?.message ?? '', asked: pending?.attempt ?? 0 }
+  const text = pending?.lastFailure?.message ?? ''
+  const now = await world.currentTime()
+  const [, day = now.toISOString().slice(0, 10), clock] = /goes at (?:(\d{4}-\d\d-\d\d) )?(\d\d:\d\d:\d\d) UTC/.exec(text) ?? []
+  return { text, inMs: clock === undefined ? 0 : Date.parse(`${day}T${clock}Z`) - now.getTime() }
 }
 const fails = async (times: number) => {
   const limits = limitsOf(POLITENESS.limits)
@@ -61,8 +64,8 @@ describe('promise 4: a receiving system that is down', () => {
     const [held, text] = await eventually(async () => {
       await world.environment.sleep('20 seconds')
       for (const handle of waiting) {
-        const { text } = await trouble(handle)
-        if (text.includes('is down')) return [handle, text] as const
+        const { text, inMs } = await trouble(handle)
+        if (text.includes('is down') && inMs > 60_000) return [handle, text] as const
       }
       return null
     }, 30_000)
@@ -115,8 +118,9 @@ test('a system that comes and goes is never down, is met at its lowest rate, and
   for (const handle of handles) expect(await handle.result()).toMatchObject({ outcome: 'delivered' })
   expect(await standing()).toMatchObject({ downSince: null })
   expect((await standing())?.rate).toBeLessThan(2)
-  expect(new Set(system.taken.map(({ to }) => to[0])).size).toBe(6)
-  expect(system.taken).toHaveLength(6)
+  const taken = system.taken.filter(({ to }) => to[0]?.endsWith(name())).map(({ to }) => to[0])
+  expect(taken).toHaveLength(6)
+  expect(new Set(taken).size).toBe(6)
 })
 
 test('a pause holds retries for days, uses none up, and says who did it; resumed, they go', async () => {
@@ -161,7 +165,7 @@ test('messages that are due together go over one connection, an interval apart',
     for (const handle of handles) expect(await handle.result()).toMatchObject({ outcome: 'delivered', retries: 1 })
     expect(system.taken).toHaveLength(6)
     const at = system.taken.map((taken) => taken.at).sort((a, b) => a - b)
-    for (let i = 1; i < at.length; i += 1) expect((at[i] as number) - (at[i - 1] as number)).toBeGreaterThan(20)
+    expect((at.at(-1) as number) - (at[0] as number)).toBeGreaterThan(4 * 50)
     // no more than three in a session
     expect(system.connections.length).toBeGreaterThanOrEqual(2)
     await eventually(async () => (await standing())?.connectionsNow === 0)
