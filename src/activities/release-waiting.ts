@@ -5,9 +5,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CancelledFailure, type Context } from '@temporalio/activity'
 import { WorkflowNotFoundError } from '@temporalio/client'
+import { openRetriesOf } from '../bounce/index.js'
 import { beginRelease, lastRetries, noteRelease } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
-import { withDatabase } from './failures.js'
+import { describe, ourTrouble } from './failures.js'
 
 /** Which destination, over what time, and who asked for it. */
 export interface ReleaseOrder {
@@ -42,44 +43,36 @@ export async function releaseWaiting(order: ReleaseOrder, context: Context, depe
   const beat = setInterval(heartbeat, HEARTBEAT_MS)
   heartbeat()
   try {
-    return await withDatabase(context.info.attempt, async () => {
-      const release = await beginRelease(database.db, order.destination, order.withinMs, order.by, now(), GOES_ON_WITHIN_MS)
-      const query = waitingFor(order.destination)
-      let left = (await context.client.workflow.count(query)).count
-      const tell = async (page: readonly Waiting[]) => {
-        let went = 0
-        for (const [waiting, retry] of await nextRetries(page, release.beganAt, dependencies)) {
-          // at the same pace for all that are left, however long those before took
-          const pauseMs = Math.max(SHORTEST_PAUSE_MS, (untilMs - now().getTime()) / Math.max(1, left))
-          await sleep(pauseMs, undefined, { signal: context.cancellationSignal })
-          left -= 1
-          if (await retryNow(context, waiting, retry)) went += 1
-        }
-        told += went
-        if (went > 0) await noteRelease(database.db, order.destination, went)
+    const release = await beginRelease(database.db, order.destination, order.withinMs, order.by, now(), GOES_ON_WITHIN_MS)
+    const query = openRetriesOf(order.destination)
+    let left = (await context.client.workflow.count(query)).count
+    const tell = async (page: readonly Waiting[]) => {
+      let went = 0
+      for (const [waiting, retry] of await nextRetries(page, release.beganAt, dependencies)) {
+        // at the same pace for all that are left, however long those before took
+        const pauseMs = Math.max(SHORTEST_PAUSE_MS, (untilMs - now().getTime()) / Math.max(1, left))
+        await sleep(pauseMs, undefined, { signal: context.cancellationSignal })
+        left -= 1
+        if (await retryNow(context, waiting, retry)) went += 1
       }
-      const page: Waiting[] = []
-      for await (const { workflowId, runId } of context.client.workflow.list({ query, pageSize: PAGE })) {
-        page.push({ workflowId, runId })
-        if (page.length === PAGE) await tell(page.splice(0))
-      }
-      await tell(page)
-      await noteRelease(database.db, order.destination, 0, now())
-      log.info({ destination: order.destination, told, by: order.by }, 'the retries that waited for a destination were released')
-      return { told }
-    })
+      told += went
+      if (went > 0) await noteRelease(database.db, order.destination, went)
+    }
+    const page: Waiting[] = []
+    for await (const { workflowId, runId } of context.client.workflow.list({ query, pageSize: PAGE })) {
+      page.push({ workflowId, runId })
+      if (page.length === PAGE) await tell(page.splice(0))
+    }
+    await tell(page)
+    await noteRelease(database.db, order.destination, 0, now())
+    log.info({ destination: order.destination, told, by: order.by }, 'the retries that waited for a destination were released')
+    return { told }
   } catch (error) {
     if (context.cancellationDetails?.cancelRequested) throw new CancelledFailure(`stopped after ${told}`)
-    throw error
+    throw ourTrouble(`the release of ${order.destination} cannot go on now: ${describe(error)}`, context.info.attempt)
   } finally {
     clearInterval(beat)
   }
-}
-
-/** The list query for the open retries of a destination; its escape is the backslash. */
-export function waitingFor(destination: string): string {
-  const name = destination.replace(/\\/g, '\\\\').replace(/'/g, "\\'")
-  return `WorkflowType = 'retryBouncedMessage' AND ExecutionStatus = 'Running' AND BounceDestination = '${name}'`
 }
 
 interface Waiting {

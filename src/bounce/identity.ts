@@ -34,3 +34,13 @@ export function workflowId(recipient: string, messageId: string, sha256: Sha256H
   if (bytes(shorter) <= MAX_WORKFLOW_ID_BYTES) return shorter
   return `bounce/sha256-${sha256(address)}/sha256-${sha256(id)}`
 }
+
+/** A text in one of Temporal's list queries; its escape is the backslash. */
+export function quoted(text: string): string {
+  return `'${text.replace(/\\/g, '\\\\').replace(/'/g, "\\'")}'`
+}
+
+/** The list query for the open retries of a destination. */
+export function openRetriesOf(destination: string): string {
+  return `WorkflowType = 'retryBouncedMessage' AND ExecutionStatus = 'Running' AND BounceDestination = ${quoted(destination)}`
+}

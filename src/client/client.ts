@@ -8,6 +8,7 @@ import {
   type BouncedMessage,
   checkBouncedMessage,
   messageIdKey,
+  quoted,
   type RetryResult,
   workflowId as workflowIdOf,
 } from '../bounce/index.js'
@@ -340,11 +341,6 @@ async function failureOf(handle: { result(): Promise<unknown> }): Promise<string
 function idPrefix(recipient: string): string {
   const id = SoftbounceClient.workflowId(recipient, 'x')
   return id.slice(0, id.lastIndexOf('/') + 1)
-}
-
-/** A text in a list query; its escape is the backslash. */
-function quoted(text: string): string {
-  return `'${text.replace(/\\/g, '\\\\').replace(/'/g, "\\'")}'`
 }
 
 function messageIdOf(content: Buffer): string {

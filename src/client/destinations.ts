@@ -1,5 +1,6 @@
 /** Receiving systems, looked at and steered from TypeScript: which are down, pauses, limits, the release of what waits for them. */
 import { type Client, WorkflowIdConflictPolicy, WorkflowNotFoundError } from '@temporalio/client'
+import { openRetriesOf } from '../bounce/index.js'
 import {
   type Database,
   destinations,
@@ -76,6 +77,7 @@ export class Destinations {
 
   /**
    * The retries that wait for a destination go early, spread out, through turns. Where a release is under way already, that one goes on.
+   * @throws Error where the server does not know the search attribute.
    * @returns the workflow that does it.
    */
   async release(
@@ -83,6 +85,12 @@ export class Destinations {
     { withinMs = DEFAULT_WITHIN_MS, by }: ReleaseOptions,
   ): Promise<{ workflowId: string; result(): Promise<{ told: number }> }> {
     const workflowId = releaseId(destination)
+    await this.#temporal.workflow.count(openRetriesOf(destination)).catch((error: Error) => {
+      const names = 'temporal operator search-attribute create --name BounceDestination --type Keyword'
+      throw new Error(
+        `the retries that wait for ${destination} cannot be listed (${error.message}); is the search attribute there? ${names}`,
+      )
+    })
     const handle = await this.#temporal.workflow.start('releaseDestination', {
       taskQueue: this.#taskQueue,
       workflowId,
@@ -112,9 +120,7 @@ export class Destinations {
 
   async #counted(standing: Standing): Promise<DestinationStanding> {
     if (standing.name.startsWith('relay:')) return { ...standing, openRetries: null }
-    const name = standing.name.replace(/\\/g, '\\\\').replace(/'/g, "\\'")
-    const query = `WorkflowType = 'retryBouncedMessage' AND ExecutionStatus = 'Running' AND BounceDestination = '${name}'`
-    const openRetries = await this.#temporal.workflow.count(query).then(
+    const openRetries = await this.#temporal.workflow.count(openRetriesOf(standing.name)).then(
       ({ count }) => count,
       () => null,
     )

@@ -234,7 +234,8 @@ async function hold(tx: Kysely<Tables>, database: Database, wanted: readonly Pic
   let found = await read()
   if (found.length < names.length) {
     const { now } = await tx.selectNoFrom(clockOf(database).as('now')).executeTakeFirstOrThrow()
-    const values = wanted.map(({ name, limits }) => ({ name, ...columnsOf(newState(limits, now)) }))
+    const fresh = new Map(wanted.map(({ name, limits }) => [name, limits]))
+    const values = names.map((name) => ({ name, ...columnsOf(newState(fresh.get(name) as Limits, now)) }))
     await tx
       .insertInto('destinations')
       .values(values)
