@@ -31,12 +31,15 @@ export function ourTrouble(text: string, attempt: number): ApplicationFailure {
 
 /** Not now, but at a time that is known. */
 export function tryAgain(type: 'OurTrouble' | 'Waiting', text: string, delayMs: number): ApplicationFailure {
-  return ApplicationFailure.create({
+  const failure = ApplicationFailure.create({
     type,
     message: cut(text, MAX_TEXT),
     nextRetryDelay: Math.max(1, Math.round(delayMs)),
     category: ApplicationFailureCategory.BENIGN,
   })
+  // it is no fault of the code's: where in it this was said tells nobody anything
+  failure.stack = ''
+  return failure
 }
 
 /** Runs a step that talks to the database; its failure is trouble of our own. */

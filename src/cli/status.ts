@@ -38,7 +38,7 @@ async function one(client: SoftbounceClient, workflowId: string, asJson: boolean
   line(`  ${sentence(standing)}`)
   if (standing.trouble !== null) {
     const next = standing.trouble.nextAttemptAt === null ? '' : `; next try at ${standing.trouble.nextAttemptAt.toISOString()}`
-    line(`  held up: ${standing.trouble.text}${next}`)
+    line(`  ${standing.trouble.waiting ? 'waits' : 'held up'}: ${standing.trouble.text}${next}`)
   }
   const attempts = standing.result?.attempts ?? (standing.progress?.lastAttempt ? [standing.progress.lastAttempt] : [])
   table(attempts.map((a) => [`  retry ${a.retry}`, a.at, a.outcome, a.status, a.mailServer ?? '', a.reply]))
@@ -87,6 +87,7 @@ function sentence({ status, progress, result, trouble, failure }: RetryStanding)
     const left = Date.parse(progress.nextRetryAt) - Date.now()
     return `retry ${progress.retry} of ${progress.of} waits until ${progress.nextRetryAt}${left > 0 ? ` (${formatDuration(left)})` : ''}`
   }
+  if (trouble?.waiting) return `retry ${progress.retry} of ${progress.of} waits for its turn`
   const held = trouble === null ? '' : ', held up'
   return `retry ${progress.retry} of ${progress.of}: ${progress.state}${held}`
 }

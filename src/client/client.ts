@@ -66,8 +66,13 @@ export interface RetryStanding {
   readonly result: RetryResult | null
   /** Why it failed, of one that did. */
   readonly failure: string | null
-  /** Why an activity of it is being tried again, where one is. */
-  readonly trouble: { readonly text: string; readonly attempt: number; readonly nextAttemptAt: Date | null } | null
+  /** Why an activity of it is being tried again, where one is; `waiting`: nothing is wrong, it waits for its turn. */
+  readonly trouble: {
+    readonly text: string
+    readonly waiting: boolean
+    readonly attempt: number
+    readonly nextAttemptAt: Date | null
+  } | null
 }
 
 export interface ClientOptions {
@@ -215,6 +220,7 @@ export class SoftbounceClient {
             ? null
             : {
                 text: pending.lastFailure?.message ?? '',
+                waiting: pending.lastFailure?.applicationFailureInfo?.type === 'Waiting',
                 attempt: pending.attempt ?? 1,
                 nextAttemptAt: seconds === 0 ? null : new Date(seconds * 1000),
               },
