@@ -7,9 +7,12 @@ import { foldDomain, parseAddress } from '../bounce/index.js'
 import { groupOf, type SystemGroup } from '../politeness/index.js'
 import { isWithin } from '../smtp/index.js'
 
+/** The host is a host's name, and not to be found in something else. */
+const AS_IT_IS = { extractHostname: false } as const
+
 /** The system that a mail host belongs to. */
 export function systemOf(host: string, groups: readonly SystemGroup[]): string {
-  return groupOf(host, groups) ?? getDomain(host) ?? host
+  return groupOf(host, groups) ?? getDomain(host, AS_IT_IS) ?? host
 }
 
 /** The host that a notification names as remote MTA (`dns; mx1.mail.example.org`, `mx.example.org (192.0.2.1)`); null where it is one of ours. */
@@ -34,6 +37,6 @@ export function deriveDestination(
   const { domain } = parseAddress(recipient)
   if (mailHost !== null) return systemOf(mailHost, groups)
   const host = remoteHost(remoteMta, ownSystems)
-  const known = host === null ? null : (groupOf(host, groups) ?? getDomain(host))
+  const known = host === null ? null : (groupOf(host, groups) ?? getDomain(host, AS_IT_IS))
   return known ?? groupOf(domain, groups) ?? domain
 }

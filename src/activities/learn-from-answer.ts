@@ -5,7 +5,7 @@
 import { Context } from '@temporalio/activity'
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client'
 import { lessonOf, limitsOf, type SystemAnswer } from '../politeness/index.js'
-import { type AttemptKey, destinationOf, findRelease, type Learnt, learnFrom, restoreSuppressed } from '../store/index.js'
+import { findRelease, type Learnt, learnFrom, noteRestored, restoreSuppressed } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { describe } from './failures.js'
 
@@ -30,7 +30,7 @@ export async function learnFromAnswer({ system, answer, tookMs }: Answering, dep
         { destination: system, status: answer.status, reply: answer.reply, since: learnt.failingSince },
         'a receiving system is down',
       )
-    if (learnt.change === 'up') await takesMailAgain(system, learnt, dependencies)
+    if (learnt.restore) await takesMailAgain(system, learnt, dependencies)
     return learnt
   } catch (error) {
     log.warn({ destination: system, error: describe(error) }, 'what a receiving system answered could not be written down')
@@ -38,27 +38,13 @@ export async function learnFromAnswer({ system, answer, tookMs }: Answering, dep
   }
 }
 
-/** The same for what a notification told of a retry that a relay had taken. */
-export async function learnFromReport(
-  key: AttemptKey,
-  told: { status: string; reply: string | null },
-  dependencies: Dependencies,
-): Promise<void> {
-  const outcome = told.status.startsWith('2') ? 'accepted' : told.status.startsWith('5') ? 'rejected' : 'deferred'
-  const system = await destinationOf(dependencies.database.db, key).catch(() => null)
-  if (system === null) return
-  // a notification does not say in which step it was said; after a recipient was named only what speaks of the system itself counts
-  const answer = { outcome, status: told.status, reply: told.reply ?? told.status, stage: 'RCPT', mailServer: null } as const
-  await learnFromAnswer({ system, answer, tookMs: null }, dependencies)
-}
-
-async function takesMailAgain(system: string, { failingSince }: Learnt, dependencies: Dependencies): Promise<void> {
+async function takesMailAgain(system: string, learnt: Learnt, dependencies: Dependencies): Promise<void> {
   const { database, settings, log, now } = dependencies
   const { restoreWithinMs, releaseOnRecovery, releaseWithinMs } = settings.politeness
   const by = `${system} takes mail again`
   const restored = await restoreSuppressed(database.db, system, by, now(), restoreWithinMs)
   log.info(
-    { destination: system, failingSince, restored },
+    { destination: system, failingSince: learnt.failingSince, restored },
     'a receiving system takes mail again; the suppressions that it caused lapse early',
   )
   const { metricMeter, client, info } = Context.current()
@@ -66,7 +52,9 @@ async function takesMailAgain(system: string, { failingSince }: Learnt, dependen
     metricMeter
       .createCounter('softbounce_suppressions_restored', '1', 'suppressions that lapse early, since their system takes mail again')
       .add(restored)
-  if (!releaseOnRecovery) return
+  await noteRestored(database.db, system)
+  // a single failure is no outage
+  if (!releaseOnRecovery || !learnt.wasDown) return
   const last = await findRelease(database.db, system)
   // one that comes and goes would use up a retry of every message each time
   if (last !== null && now().getTime() - last.beganAt.getTime() < RELEASES_APART_MS) return

@@ -3,7 +3,6 @@ import { addressKey } from '../bounce/index.js'
 import { type EndsTable, liftSuppression, recordEnd as writeEnd, recordReport as writeReport } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { withDatabase } from './failures.js'
-import { learnFromReport } from './learn-from-answer.js'
 
 /** Which message for whom, in which workflow. */
 export interface Subject {
@@ -48,7 +47,6 @@ export async function recordEnd(order: EndOrder, attempt: number, dependencies: 
       })
     }),
   )
-  if (order.report !== undefined) await learn(order, order.report, dependencies)
 }
 
 /** Writes what a notification told: a retry that a relay had taken failed after all. */
@@ -58,12 +56,6 @@ export async function recordReport(
   dependencies: Dependencies,
 ): Promise<void> {
   await withDatabase(attempt, () => report(dependencies.database.db, order, order.report))
-  await learn(order, order.report, dependencies)
-}
-
-function learn(subject: Subject, told: Report, dependencies: Dependencies): Promise<void> {
-  const key = { firstRunId: subject.firstRunId, retry: told.retry }
-  return learnFromReport(key, { status: told.status, reply: told.reply ?? null }, dependencies)
 }
 
 function report(db: Dependencies['database']['db'], subject: Subject, told: Report): Promise<void> {

@@ -7,6 +7,7 @@ import { CancelledFailure, type Context } from '@temporalio/activity'
 import { type Attempt, addressKey, envelopeAddress, formatDuration, parseAddress } from '../bounce/index.js'
 import {
   type Answered,
+  asksForNext,
   BLOCK_BYTES,
   dayOf,
   deliver,
@@ -26,6 +27,7 @@ import {
   type Answer,
   type AnsweredRow,
   type AttemptKey,
+  askTurn,
   beginSend,
   type Claim,
   claimAttempt,
@@ -47,7 +49,7 @@ import type { Dependencies } from './dependencies.js'
 import { describe, ourTrouble, refusal, tryAgain, withDatabase } from './failures.js'
 import { learnFromAnswer } from './learn-from-answer.js'
 import { recordSend } from './record-send.js'
-import { IDLE_MS, type OurTurn, takeOurTurn } from './take-turn.js'
+import { IDLE_MS, type OurTurn, takeOurTurn, waitWhilePaused } from './take-turn.js'
 import type { Way, Ways } from './ways.js'
 
 /** What the workflow orders. */
@@ -83,6 +85,8 @@ export type SendResult =
   | { readonly kind: 'suppressed'; readonly reason: string }
 
 const HEARTBEAT_MS = 5_000
+/** What is kept of a reply. */
+const MAX_REPLY = 2000
 /** A connection's lease is renewed with every so many heartbeats: well before it runs out. */
 const RENEW_EVERY_BEATS = 2
 const SECOND = 1000
@@ -167,6 +171,9 @@ class Sending {
   #lookUps = 0
   /** The connection's lease ran out while it was open (this worker stood still): others count without it. */
   #leaseLost = false
+  #relayed = false
+  /** Nobody answered, and that counts as the receiving system's answer. */
+  #silenceCounted = false
 
   constructor(order: SendOrder, context: Context, dependencies: Dependencies, means: Means) {
     this.#order = order
@@ -205,7 +212,10 @@ class Sending {
     }
     const way = await this.#database(() => this.#means.ways.wayTo(this.#order.recipient, this.#order.destination))
     if (way.kind === 'none') throw this.#trouble(way.text)
-    if (way.kind === 'judged') return this.#withClaim(this.#order.destination, (claim) => this.#conclude(way.outcome, false, claim))
+    if (way.kind === 'judged') {
+      await waitWhilePaused(this.#order.destination, this.#context, this.#dependencies)
+      return this.#withClaim(this.#order.destination, (claim) => this.#conclude(way.outcome, false, claim))
+    }
     return this.#takingTurn(way)
   }
 
@@ -235,8 +245,8 @@ class Sending {
       return await this.#withClaim(way.system, (claim) => this.#sendClaimed(claim, way, held))
     } finally {
       this.#leaseId = null
-      held.open?.session.quit()
-      if (!held.kept) this.#freeLease(turn.leaseId)
+      // the lease counts for as long as the connection is there
+      if (!held.kept) (held.open?.session.end() ?? Promise.resolve()).then(() => this.#freeLease(turn.leaseId))
     }
   }
 
@@ -272,44 +282,77 @@ class Sending {
     const content = await this.#database(() => loadMessage(this.#dependencies.database.db, order.messageKey))
     if (content === null) throw refusal('MessageNotFound', `the message store has lost the message ${order.messageKey}`)
     const { kind } = way.paths[0]
+    this.#relayed = kind === 'relay'
     const dkim = kind === 'system' && settings.dkim !== null && isAuthoredBy(content, settings.dkim.domain) ? settings.dkim : null
     const expired = this.#signaturesExpired(content, dkim !== null)
     if (expired !== null) {
       await this.#giveBack({})
       return { kind: 'expired', reason: expired }
     }
-    const began = Date.now()
+    const mail = {
+      ehloName: settings.ehloName,
+      timeouts: settings.timeouts,
+      sender: await this.#returnPath(kind),
+      recipient: envelopeAddress(parseAddress(order.recipient)),
+      content: dkim === null ? content : await signMessage(content, dkim),
+      ...(kind === 'relay' ? { envid: `${order.firstRunId}.${order.retry}` } : {}),
+      beforeContent: () => this.#beginContent(content.length),
+      signal: this.#context.cancellationSignal,
+    }
     const { open } = held
     held.open = null
-    const { dialogue, session, path } = await deliver(
-      way.paths,
-      {
-        ehloName: settings.ehloName,
-        timeouts: settings.timeouts,
-        sender: await this.#returnPath(kind),
-        recipient: envelopeAddress(parseAddress(order.recipient)),
-        content: dkim === null ? content : await signMessage(content, dkim),
-        ...(kind === 'relay' ? { envid: `${order.firstRunId}.${order.retry}` } : {}),
-        beforeContent: () => this.#beginContent(content.length),
-        signal: this.#context.cancellationSignal,
-      },
-      open,
-    )
-    held.open = session === null ? null : { path, session, leaseId: held.leaseId }
-    const outcome = judgeDialogue(dialogue, path)
+    let began = Date.now()
+    let met = await deliver(way.paths, mail, open, () => this.#stillCounted())
+    let system = way.system
+    // hosts of another system are met by that one's turn, where it can be had at once
+    for (const next of way.beyond) {
+      if (!asksForNext(met.dialogue) || !(await this.#takeOver(next))) break
+      await this.#learnFrom(judgeDialogue(met.dialogue, met.path), system, Date.now() - began)
+      began = Date.now()
+      met = await deliver(next.paths, mail, null, () => this.#stillCounted())
+      system = next.system
+    }
+    const { session, path } = met
+    held.open = session === null ? null : { path, session, leaseId: held.leaseId, idleUntil: Date.now() + IDLE_MS }
+    const outcome = judgeDialogue(met.dialogue, path)
     const tookMs = Date.now() - began
     try {
       return await this.#conclude(outcome, path.kind === 'relay', claim)
     } finally {
-      // whatever came of the answer, the system has given it
-      const learnt = path.kind === 'relay' || !('status' in outcome) ? null : await this.#learn(outcome, way.system, tookMs)
-      this.#keepOpen(held, way, learnt?.wanted === true)
+      // whatever came of the answer, the system has given it; silence that blames nobody teaches nothing
+      const silent = outcome.kind === 'unreachable' && !this.#silenceCounted
+      const learnt = silent ? null : await this.#learnFrom(outcome, system, tookMs)
+      if (system === way.system) this.#keepOpen(held, way, learnt?.wanted === true)
     }
+  }
+
+  /** Our connection is still counted: its lease has not run out while this worker stood still. */
+  async #stillCounted(): Promise<boolean> {
+    if (this.#leaseId === null) return true
+    const ours = await renewLease(this.#dependencies.database, this.#leaseId).catch(() => false)
+    if (!ours) this.#leaseLost = true
+    return ours
+  }
+
+  /** A turn at one more system, under the lease that is held already; false where it cannot be had at once. */
+  async #takeOver({ turn }: OpenWay['beyond'][number]): Promise<boolean> {
+    const { database, settings } = this.#dependencies
+    const asker = { ...this.#key, leaseId: this.#leaseId ?? randomUUID(), hasConnection: false }
+    const taken = await askTurn(database, asker, [turn], settings.politeness).catch(() => null)
+    if (taken?.kind === 'taken') return true
+    await forgetTurn(database.db, this.#key).catch(() => {})
+    return false
+  }
+
+  #learnFrom(outcome: SendOutcome, system: string, tookMs: number) {
+    // what a relay says teaches nothing of the receiving system
+    return this.#relayed || !('status' in outcome) ? Promise.resolve(null) : this.#learn(outcome, system, tookMs)
   }
 
   #learn(outcome: Extract<SendOutcome, Answered>, system: string, tookMs: number) {
     const { status, reply, stage, mailServer, kind } = outcome
-    const answer = { outcome: kind === 'accepted' || kind === 'rejected' ? kind : 'deferred', status, reply, stage, mailServer } as const
+    const outcomeOf = kind === 'accepted' || kind === 'rejected' ? kind : 'deferred'
+    const answer = { outcome: outcomeOf, status, reply: reply.slice(0, MAX_REPLY), stage, mailServer } as const
     return learnFromAnswer({ system, answer, tookMs }, this.#dependencies)
   }
 
@@ -317,7 +360,7 @@ class Sending {
   #keepOpen(held: HeldLease, way: OpenWay, wanted: boolean): void {
     const { open } = held
     if (open === null || wanted || this.#leaseLost || open.session.sent >= way.messagesPerConnection) return
-    this.#means.sessions.keep(way.system, open, IDLE_MS, (leaseId) => this.#freeLease(leaseId))
+    this.#means.sessions.keep(way.system, open, (leaseId) => this.#freeLease(leaseId))
     held.open = null
     held.kept = true
   }
@@ -362,7 +405,7 @@ class Sending {
   async #beginContent(bytes: number): Promise<boolean> {
     const { timeouts } = this.#dependencies.settings
     // a worker that was frozen for so long that others count its connection no more
-    if (this.#leaseLost) return false
+    if (!(await this.#stillCounted())) return false
     try {
       const blocks = Math.ceil(bytes / BLOCK_BYTES)
       const until = new Date(this.#now().getTime() + blocks * timeouts.blockMs + timeouts.finalDotMs + CLAIM_MARGIN_MS)
@@ -390,6 +433,7 @@ class Sending {
           await this.#giveBack({ silentSince: since })
           throw this.#trouble(`${outcome.reply}; whether that is its trouble or ours is not known: it is asked again`)
         }
+        this.#silenceCounted = true
         return this.#answer({ ...outcome, kind: 'deferred' }, relayed, claim, false)
       }
       case 'ambiguous':
@@ -431,7 +475,7 @@ class Sending {
       at: this.#now(),
       outcome: outcome.kind,
       status: outcome.status,
-      reply: outcome.reply.slice(0, 2000),
+      reply: outcome.reply.slice(0, MAX_REPLY),
       stage: outcome.stage,
       mailServer: outcome.mailServer,
       maybeDelivered: ambiguous || claim.lostAt !== null || claim.unanswered,

@@ -8,7 +8,7 @@ import { CancelledFailure, type Context } from '@temporalio/activity'
 import { formatDuration } from '../bounce/index.js'
 import { formatRate, limitsOf, PATIENCE_MS, rateOf } from '../politeness/index.js'
 import type { HeldSession, Sessions } from '../smtp/index.js'
-import { askTurn, type Turn } from '../store/index.js'
+import { askTurn, pausedNow, type Turn } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { tryAgain, withDatabase } from './failures.js'
 import type { Way } from './ways.js'
@@ -32,6 +32,7 @@ type Waiting = Extract<Turn, { kind: 'wait' }>
 
 /** A session stays open for this long for the next message. */
 export const IDLE_MS = 1000
+const PAUSED_LOOK_MS = 10 * 60_000
 /** Longer than this altogether is not waited in place. */
 const MOST_IN_PLACE_MS = 2 * PATIENCE_MS
 
@@ -54,11 +55,11 @@ export async function takeOurTurn(
         askTurn(database, { ...subject, leaseId: open?.leaseId ?? leaseId, hasConnection: open !== null }, way.turns, settings.politeness),
       )
     } catch (error) {
-      if (open !== null) sessions.keep(way.system, open, IDLE_MS, onIdleEnd)
+      if (open !== null) sessions.keep(way.system, open, onIdleEnd)
       throw error
     }
     if (turn.kind === 'taken') return { leaseId: open?.leaseId ?? leaseId, open, lookUps: turn.lookUps }
-    if (open !== null) sessions.keep(way.system, open, IDLE_MS, onIdleEnd)
+    if (open !== null) sessions.keep(way.system, open, onIdleEnd)
     waitedMs += turn.askAgainMs
     if (turn.askAgainMs > PATIENCE_MS || waitedMs > MOST_IN_PLACE_MS) {
       // one that is of no use any more ends in time
@@ -77,6 +78,20 @@ const clock = (at: Date | number): string => new Date(at).toISOString().slice(11
 const moment = (at: Date | number, now: number): string => {
   const iso = new Date(at).toISOString()
   return iso.slice(0, 10) === new Date(now).toISOString().slice(0, 10) ? `${clock(at)} UTC` : `${iso.slice(0, 10)} ${clock(at)} UTC`
+}
+
+/**
+ * Ends as `tryAgain` where retries for the destination, or all, are paused: what is decided without a turn waits for that too.
+ */
+export async function waitWhilePaused(destination: string, context: Context, dependencies: Dependencies): Promise<void> {
+  const paused = await withDatabase(context.info.attempt, () => pausedNow(dependencies.database.db, destination))
+  if (paused === null) return
+  const what = paused.name === destination ? destination : 'everything'
+  throw tryAgain(
+    'Waiting',
+    `retries for ${what} are paused since ${paused.since.toISOString()} by ${paused.by}; none is used up`,
+    PAUSED_LOOK_MS,
+  )
 }
 
 /** Why it waits and until when, as a person reads it in the Web UI. */

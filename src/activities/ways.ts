@@ -11,9 +11,11 @@ import {
   pathFor,
   pathTo,
   type Resolve,
+  reachableHosts,
   resolverOf,
   type SendOutcome,
   StsPolicies,
+  type StsPolicy,
 } from '../smtp/index.js'
 import { findPolicy, keepPolicy, type TurnOf } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
@@ -23,8 +25,10 @@ import { systemOf } from './destination.js'
 export type Way =
   | {
       readonly kind: 'way'
-      /** In the order in which they are tried; all of one kind. */
+      /** In the order in which they are tried; all of one kind, and of one system. */
       readonly paths: readonly [Path, ...Path[]]
+      /** Further mail hosts, of other systems: each has a turn of its own. */
+      readonly beyond: readonly { readonly system: string; readonly paths: readonly Path[]; readonly turn: TurnOf }[]
       /** The receiving system. */
       readonly system: string
       /** Whose turns are taken, the receiving system's first. */
@@ -60,11 +64,17 @@ export class Ways {
     if (path !== null) {
       const relay = path.kind === 'system' ? [] : [{ name: relayName(path), limits: politeness.relay, needsConnection: true, fixed: true }]
       const limits = this.#limits(destination)
+      // a relay's answers teach nothing of the receiving system, so that its rate there is the highest; pauses and limits by hand hold
+      const own: TurnOf =
+        path.kind === 'relay'
+          ? { name: destination, limits: { ...limits, lowestRate: limits.highestRate }, needsConnection: false, fixed: true }
+          : { name: destination, limits, needsConnection: path.kind === 'system', fixed: false }
       return {
         kind: 'way',
         paths: [path],
+        beyond: [],
         system: destination,
-        turns: [{ name: destination, limits, needsConnection: path.kind === 'system', fixed: false }, ...relay],
+        turns: [own, ...relay],
         messagesPerConnection: path.kind === 'system' ? limits.messagesPerConnection : politeness.relay.messagesPerConnection,
       }
     }
@@ -74,19 +84,29 @@ export class Ways {
     const found = await this.#mailHosts(domain)
     if (found.kind !== 'hosts') return { kind: 'judged', outcome: judgeLookUp(found, domain) }
     const policy = direct.mtaSts ? await this.#nameServers().policies.policyOf(domain, this.#dependencies.now()) : null
-    const [first, ...others] = allowedHosts(found.hosts, policy).map((host) => pathTo(host, policy, direct))
-    if (first === undefined) {
+    const allowed = allowedHosts(found.hosts, policy)
+    if (allowed.length === 0) {
       const reply = `none of the mail hosts of ${domain} (${found.hosts.map(({ name }) => name).join(', ')}) is one that its MTA-STS policy names`
       return { kind: 'judged', outcome: { kind: 'deferred', status: '4.7.5', reply, stage: 'MX', mailServer: domain } }
     }
-    const system = systemOf((found.hosts[0] as { name: string }).name, politeness.groups)
-    const limits = this.#limits(system)
+    const hosts = reachableHosts(allowed, direct.sourceAddresses)
+    if (hosts.length === 0) return { kind: 'none', text: `no mail host of ${domain} can be met from any of SOURCE_ADDRESSES` }
+    const groups: { system: string; paths: Path[] }[] = []
+    for (const host of hosts) {
+      const system = systemOf(host.name, politeness.groups)
+      const group = groups.find((one) => one.system === system)
+      if (group === undefined) groups.push({ system, paths: [pathTo(host, policy, direct)] })
+      else group.paths.push(pathTo(host, policy, direct))
+    }
+    const [own, ...beyond] = groups as [(typeof groups)[number], ...typeof groups]
+    const turnOf = (system: string): TurnOf => ({ name: system, limits: this.#limits(system), needsConnection: true, fixed: false })
     return {
       kind: 'way',
-      paths: [first, ...others],
-      system,
-      turns: [{ name: system, limits, needsConnection: true, fixed: false }],
-      messagesPerConnection: limits.messagesPerConnection,
+      paths: own.paths as [Path, ...Path[]],
+      beyond: beyond.map((group) => ({ ...group, turn: turnOf(group.system) })),
+      system: own.system,
+      turns: [turnOf(own.system)],
+      messagesPerConnection: this.#limits(own.system).messagesPerConnection,
     }
   }
 
@@ -106,10 +126,11 @@ export class Ways {
     if (this.#names !== undefined) return this.#names
     const { settings, database } = this.#dependencies
     const resolve = resolverOf(settings.direct?.dnsServers ?? [])
-    const policies = new StsPolicies(resolve, {
-      find: (domain) => findPolicy(database.db, domain),
-      keep: (domain, policy) => keepPolicy(database.db, domain, policy),
-    })
+    const store = {
+      find: (domain: string) => findPolicy(database.db, domain),
+      keep: (domain: string, policy: StsPolicy) => keepPolicy(database.db, domain, policy),
+    }
+    const policies = new StsPolicies(resolve, store, settings.direct?.mayBeLocal === true)
     this.#names = { resolve, policies }
     return this.#names
   }

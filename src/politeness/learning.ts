@@ -39,6 +39,8 @@ const TOO_FAST =
   /rate.?limit|rate exceeded|too (?:fast|quickly|frequent|many (?:messages|mails|emails|requests))|throttl|slow down|unusual rate|\bexceed\w*\b[a-z ]{0,30}\brate\b/i
 /** Statuses of the system, not of a mailbox or a message (RFC 3463): X.3.1 and X.3.2, and the network's. */
 const SYSTEM_STATUS = /^4\.(?:3\.[0125]|4\.[0-2])$/
+/** A connection that was refused, lost, or not answered. */
+const NOT_MET = ['4.4.1', '4.4.2']
 /** Replies that say "not now" whatever their enhanced code (RFC 5321 3.8 and 4.2.2; IANA ties 453 to X.3.2). */
 const SYSTEM_CODES = [421, 453]
 
@@ -47,11 +49,14 @@ export function lessonOf({ outcome, status, reply, stage }: SystemAnswer): Lesso
   if (outcome === 'accepted') return { kind: 'accepted' }
   if (outcome === 'rejected') return { kind: 'nothing' }
   const { code } = parseReply(reply)
-  const connections = TOO_MANY_CONNECTIONS.test(reply)
-  const rate = TOO_FAST.test(reply)
+  // from RCPT on a text may speak of one mailbox: "receiving mail too quickly", "too many messages"
+  const ofMailbox = /^4\.[12]\./.test(status)
+  const connections = !ofMailbox && TOO_MANY_CONNECTIONS.test(reply)
+  const rate = !ofMailbox && TOO_FAST.test(reply)
   // before a recipient is named, every "not now" speaks of the system, or of us
   const general = stage === 'connect' || stage === 'banner' || stage === 'EHLO' || stage === 'STARTTLS' || stage === 'MAIL'
-  const system = SYSTEM_CODES.includes(code) || status === '4.3.2' || code === 0 || (general && SYSTEM_STATUS.test(status))
+  const system =
+    SYSTEM_CODES.includes(code) || status === '4.3.2' || (code === 0 && NOT_MET.includes(status)) || (general && SYSTEM_STATUS.test(status))
   if (!system && !connections && !rate) return { kind: 'nothing' }
   return {
     kind: 'failing',
@@ -113,7 +118,8 @@ export function learn(
 }
 
 function accepted(state: SystemState, limits: Limits, now: number): SystemState {
-  const up = { ...state, failures: 0, failingSince: null, downSince: null, notBefore: 0 }
+  // the time that it asked for stands: what is accepted now may have been begun before
+  const up = { ...state, failures: 0, failingSince: null, downSince: null }
   if (state.downSince !== null) return { ...up, rate: limits.lowestRate, connections: 1, frontier: now, epoch: state.epoch + 1 }
   const rate = Math.min(limits.highestRate, rateOf(state, limits) + limits.lowestRate * INCREASE)
   const connections = Math.min(limits.connections, Math.max(1, state.connections) + 1 / Math.max(1, state.connections))

@@ -11,6 +11,8 @@ export interface SystemState {
   readonly nextAt: number
   /** The first moment that nobody has reserved. */
   readonly frontier: number
+  /** The same for those whose moment has passed, because many came at once: right behind the next start. */
+  readonly lateFrontier: number
   /** Messages a second, as learnt. */
   readonly rate: number
   /** Connections at once, as learnt; whole ones count. */
@@ -89,6 +91,7 @@ export function newState(limits: Limits, now: number): SystemState {
   return {
     nextAt: now,
     frontier: now,
+    lateFrontier: now,
     rate: limits.lowestRate,
     connections: 1,
     serviceMs: 0,
@@ -140,11 +143,12 @@ export function takeTurn(state: SystemState, asking: Asking, limits: Limits, set
     askAgainAt: slot.slotAt - now <= PATIENCE_MS ? slot.slotAt : Math.min(slot.slotAt - EARLY_MS, lookAgainAt(asking)),
   })
   if (mine.slotAt - now > PATIENCE_MS) return wait('pace', mine, next)
-  if (!mine.allotted || mine.slotAt < now - MISSED_MS) {
+  if (!mine.allotted || mine.slotAt < now - MISSED_MS || mine.slotAt < next.notBefore) {
     const at = Math.max(now, next.nextAt, next.notBefore)
     if (at - now > PATIENCE_MS) {
       // many have come at once; its place was counted when it was reserved
-      return wait('pace', { ...mine, slotAt: at + asking.random * PATIENCE_MS, allotted: false }, next)
+      const slotAt = Math.max(next.lateFrontier, at)
+      return wait('pace', { ...mine, slotAt, allotted: false }, { ...next, lateFrontier: slotAt + step })
     }
     mine = { ...mine, slotAt: at, allotted: true }
     next = { ...next, nextAt: at + interval }

@@ -36,11 +36,21 @@ export function allowedHosts(hosts: readonly MailHost[], policy: StsPolicy | nul
   return policy?.mode === 'enforce' ? hosts.filter(({ name }) => isAllowed(name, policy)) : hosts
 }
 
-/** Walks the paths. Never rejects: whatever happens is a Dialogue, the most telling one of those that there were. */
+/** Those that one of our own addresses can connect to, where some are set: mail must not leave by an address that nobody has set. */
+export function reachableHosts(hosts: readonly MailHost[], sourceAddresses: readonly string[]): readonly MailHost[] {
+  if (sourceAddresses.length === 0) return hosts
+  return hosts.filter(({ address }) => sourceAddresses.some((ours) => ours.includes(':') === address.includes(':')))
+}
+
+/**
+ * Walks the paths. Never rejects: whatever happens is a Dialogue, the most telling one of those that there were.
+ * @param mayGoOn asked before another host is met: whether our connection is still counted.
+ */
 export async function deliver(
   paths: readonly Path[],
   transaction: Omit<Transaction, 'path'>,
   open: { readonly path: Path; readonly session: Session } | null = null,
+  mayGoOn: () => Promise<boolean> = async () => true,
 ): Promise<Conversed & { readonly path: Path }> {
   const order = open === null ? paths : [open.path, ...paths.filter((path) => path !== open.path)]
   let best: (Conversed & { readonly path: Path }) | null = null
@@ -48,8 +58,9 @@ export async function deliver(
     const { dialogue, session } = await converse({ ...transaction, path }, path === open?.path ? open.session : null)
     const met = { dialogue, session, path }
     if (!asksForNext(dialogue)) return met
-    session?.quit()
+    await session?.end()
     if (best === null || weight(dialogue) > weight(best.dialogue)) best = { ...met, session: null }
+    if (!(await mayGoOn())) break
   }
   return best as Conversed & { readonly path: Path }
 }
@@ -57,7 +68,7 @@ export async function deliver(
 const BEFORE_THE_RECIPIENT: readonly Stage[] = ['connect', 'banner', 'EHLO', 'STARTTLS', 'MAIL']
 
 /** True where the next host may take what this one did not. */
-function asksForNext(dialogue: Dialogue): boolean {
+export function asksForNext(dialogue: Dialogue): boolean {
   if (dialogue.kind === 'lost') return BEFORE_THE_RECIPIENT.includes(dialogue.at)
   if (dialogue.kind !== 'reply')
     return dialogue.kind === 'refused' || dialogue.kind === 'unreachable' || dialogue.kind === 'policy' || dialogue.kind === 'local'

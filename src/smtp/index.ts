@@ -3,10 +3,10 @@
  * The message's bytes are sent as they are; the dialogue's every ending is an outcome, none an exception.
  */
 export { canonicalMessage, fieldName, headerFields, MAX_MESSAGE_BYTES, UnsendableMessage } from './canonical-message.js'
-export { allowedHosts, type DirectOptions, deliver, pathTo } from './delivery.js'
+export { allowedHosts, asksForNext, type DirectOptions, deliver, pathTo, reachableHosts } from './delivery.js'
 export { isAuthoredBy, signaturesExpireAt } from './dkim-expiry.js'
 export { type DkimKey, signMessage } from './dkim-signer.js'
-export { type MailHost, type MailHostOptions, type MailHosts, mailHosts, type Resolve, resolverOf } from './mail-hosts.js'
+export { isOutside, type MailHost, type MailHostOptions, type MailHosts, mailHosts, type Resolve, resolverOf } from './mail-hosts.js'
 export { isAllowed, type PolicyStore, StsPolicies, type StsPolicy } from './mta-sts.js'
 export { type Answered, isLastingRejection, judgeDialogue, judgeLookUp, type SendOutcome } from './outcome.js'
 export { isWithin } from './own-systems.js'

@@ -5,14 +5,17 @@
 import { Resolver } from 'node:dns'
 import { isIP } from 'node:net'
 import type { DetailedPeerCertificate } from 'node:tls'
+import ipaddr from 'ipaddr.js'
 import mxConnect from 'mx-connect'
+import { foldDomain } from '../bounce/index.js'
+import { checkByTlsa, type TlsaRecord, usableRecords } from './tlsa.js'
 
 /** One address of one host. */
 export interface MailHost {
   /** The host's name, or its address where it has none. */
   readonly name: string
   readonly address: string
-  /** With TLSA records (DANE, RFC 7672): what is wrong with a certificate, or null. */
+  /** With TLSA records (DANE, RFC 7672) TLS is a must: what is wrong with a certificate, or null. */
   readonly checkPeer?: (certificate: DetailedPeerCertificate) => string | null
 }
 
@@ -45,7 +48,9 @@ const DNS_TIMEOUT_MS = 10_000
 const DNS_TRIES = 2
 /** Addresses that one attempt walks (Postfix: smtp_mx_address_limit). */
 export const MOST_HOSTS = 5
-const RESOLVER_SILENT = new Set(['ETIMEOUT', 'ECONNREFUSED', 'ECANCELLED', 'EDESTRUCTION', 'ENOMEM', 'EOF', 'EFILE'])
+/** Records that are looked at: a domain may list thousands, and each costs look-ups. */
+const MOST_RECORDS = 20
+const RESOLVER_SILENT = new Set(['ECONNREFUSED', 'ECANCELLED', 'EDESTRUCTION', 'ENOMEM', 'EOF', 'EFILE'])
 const NOTHING_THERE = new Set(['ENOTFOUND', 'ENODATA'])
 
 export function resolverOf(dnsServers: readonly string[]): Resolve {
@@ -57,13 +62,21 @@ export function resolverOf(dnsServers: readonly string[]): Resolve {
 
 /** Looks the hosts up; never rejects. `resolve` is asked for MX, A, AAAA and TLSA. */
 export async function mailHosts(domain: string, options: MailHostOptions, resolve: Resolve): Promise<MailHosts> {
-  const asked = { nullMx: false, mx: false }
+  const asked = { nullMx: false, mx: false, local: false }
   const lookUp = async (name: string, type: string) => {
     const records = await resolve(name, type)
     if (type === 'MX') {
       const list = records as { exchange: string; priority: number }[]
       asked.mx = list.length > 0
       asked.nullMx = list.length > 0 && list.every(({ exchange }) => exchange === '' || exchange === '.')
+      // a name that is no host's would be taken for another's further on
+      const named = list.filter(({ exchange }) => exchange === '' || foldDomain(exchange) !== null)
+      return named.sort((a, b) => a.priority - b.priority).slice(0, MOST_RECORDS)
+    }
+    if ((type === 'A' || type === 'AAAA') && !options.mayBeLocal) {
+      const outside = (records as string[]).filter(isOutside)
+      if (outside.length < (records as string[]).length) asked.local = true
+      return outside
     }
     return records
   }
@@ -81,7 +94,7 @@ export async function mailHosts(domain: string, options: MailHostOptions, resolv
           )
         },
       },
-      dane: { enabled: options.dane, resolveTlsa: async (name) => (await resolve(name, 'TLSA')) as mxConnect.TlsaRecord[] },
+      dane: { enabled: options.dane, resolveTlsa: async (name) => (await resolve(name, 'TLSA')) as TlsaRecord[] },
       // it is asked for the hosts alone: who is met, and in which dialogue the next one's turn comes, is decided by delivery.ts
       connectHook: ({ mx }, _, stop) => {
         done(mx)
@@ -102,10 +115,19 @@ export async function mailHosts(domain: string, options: MailHostOptions, resolv
   }
 }
 
-function failure(domain: string, error: NodeJS.ErrnoException, asked: { readonly nullMx: boolean; readonly mx: boolean }): MailHosts {
+function failure(
+  domain: string,
+  error: NodeJS.ErrnoException,
+  asked: { readonly nullMx: boolean; readonly mx: boolean; readonly local: boolean },
+): MailHosts {
   if (asked.nullMx) return { kind: 'null mx', text: `556 5.1.10 ${domain} takes no mail (null MX, RFC 7505)` }
   const code = error.code ?? ''
   const text = error.message.replace(/\s+/g, ' ').slice(0, 300)
+  if (asked.local)
+    return {
+      kind: 'unroutable',
+      text: `none of the mail hosts of ${domain} has a public address (MX_MAY_BE_LOCAL allows loopback and private ones)`,
+    }
   if (RESOLVER_SILENT.has(code))
     return { kind: 'local', text: `the mail hosts of ${domain} could not be looked up: no name server of ours answers (${code})` }
   if (NOTHING_THERE.has(code) && !asked.mx)
@@ -115,26 +137,38 @@ function failure(domain: string, error: NodeJS.ErrnoException, asked: { readonly
   return { kind: 'unresolved', text: `the mail hosts of ${domain} could not be looked up: name servers failed (${code})` }
 }
 
-/** Each host's addresses one after another, IPv6 and IPv4 taking turns in being first. */
+/** Each host's addresses one after another, IPv6 and IPv4 taking turns in being first; no address twice. */
 function inOrder(mx: readonly mxConnect.MxHost[], dane: boolean): MailHost[] {
   const byChance = mx.map((host) => ({ host, chance: Math.random() }))
   byChance.sort((a, b) => a.host.priority - b.host.priority || a.chance - b.chance)
+  const seen = new Set<string>()
   return byChance.flatMap(({ host, chance }) => {
     // a host whose TLSA records could not be looked up may not be met (RFC 7672 2.1.2)
     if (dane && host.daneLookupFailed) return []
     const [first, second] = chance < 0.5 ? [host.A, host.AAAA] : [host.AAAA, host.A]
-    const records = host.tlsaRecords ?? []
-    return [...first, ...second].map((address) => ({
-      name: host.exchange === '' || isIP(host.exchange) ? address : host.exchange.toLowerCase().replace(/\.$/, ''),
-      address,
-      ...(records.length === 0 ? {} : { checkPeer: (certificate: DetailedPeerCertificate) => checkByTlsa(certificate, records) }),
-    }))
+    const records = (host.tlsaRecords ?? []) as readonly TlsaRecord[]
+    return [...first, ...second]
+      .filter((address) => !seen.has(address) && seen.add(address))
+      .map((address) => {
+        const name = host.exchange === '' || isIP(host.exchange) ? address : host.exchange.toLowerCase().replace(/\.$/, '')
+        return { name, address, ...(records.length === 0 ? {} : { checkPeer: peerCheck(records, name) }) }
+      })
   })
 }
 
-function checkByTlsa(certificate: DetailedPeerCertificate, records: readonly mxConnect.TlsaRecord[]): string | null {
-  const chain: DetailedPeerCertificate[] = []
-  for (let next = certificate; next?.raw !== undefined && !chain.includes(next); next = next.issuerCertificate) chain.push(next)
-  const { valid, error } = mxConnect.dane.verifyCertAgainstTlsa(certificate, records, chain)
-  return valid ? null : `its certificate is none of those that its TLSA records name (${error})`
+function peerCheck(records: readonly TlsaRecord[], name: string): NonNullable<MailHost['checkPeer']> {
+  const usable = usableRecords(records)
+  return (certificate) => (usable.length === 0 ? null : checkByTlsa(certificate, usable, name, new Date()))
+}
+
+/** True for an address that is nobody's own network: public, also where it is written as an IPv6 form of an IPv4 address. */
+export function isOutside(address: string): boolean {
+  if (!ipaddr.isValid(address)) return false
+  const parsed = ipaddr.parse(address)
+  if (parsed.kind() === 'ipv4') return parsed.range() === 'unicast'
+  const six = parsed as ipaddr.IPv6
+  if (six.isIPv4MappedAddress()) return six.toIPv4Address().range() === 'unicast'
+  // NAT64 (RFC 6052): the IPv4 address stands in the last four bytes
+  if (six.range() === 'rfc6052') return new ipaddr.IPv4(six.toByteArray().slice(12)).range() === 'unicast'
+  return six.range() === 'unicast'
 }

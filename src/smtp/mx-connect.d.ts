@@ -1,7 +1,5 @@
 /** What is used of mx-connect, which brings no types. */
 declare module 'mx-connect' {
-  import type { DetailedPeerCertificate } from 'node:tls'
-
   type Callback = (error: NodeJS.ErrnoException | null, records?: never) => void
   interface Options {
     readonly target: string
@@ -17,16 +15,10 @@ declare module 'mx-connect' {
       options: object,
       callback: (error?: Error) => void,
     ) => void
-    readonly dane?: { readonly enabled: boolean; readonly resolveTlsa?: (name: string) => Promise<readonly mxConnect.TlsaRecord[]> }
+    readonly dane?: { readonly enabled: boolean; readonly resolveTlsa?: (name: string) => Promise<readonly unknown[]> }
   }
   function mxConnect(options: Options): Promise<unknown>
   namespace mxConnect {
-    interface TlsaRecord {
-      readonly usage: number
-      readonly selector: number
-      readonly mtype: number
-      readonly cert: ArrayBuffer | Buffer
-    }
     interface MxHost {
       readonly exchange: string
       readonly priority: number
@@ -34,16 +26,9 @@ declare module 'mx-connect' {
       readonly mx: boolean
       readonly A: readonly string[]
       readonly AAAA: readonly string[]
-      readonly tlsaRecords?: readonly TlsaRecord[] | null
+      /** As the resolver gave them. */
+      readonly tlsaRecords?: readonly unknown[] | null
       readonly daneLookupFailed?: boolean
-    }
-    const dane: {
-      readonly hasNativeResolveTlsa: boolean
-      verifyCertAgainstTlsa(
-        certificate: DetailedPeerCertificate,
-        records: readonly TlsaRecord[],
-        chain: readonly DetailedPeerCertificate[],
-      ): { readonly valid: boolean; readonly error: string | null }
     }
   }
   export = mxConnect

@@ -53,7 +53,7 @@ export type Dialogue = { readonly mailServer: string } & (
 )
 
 export const BLOCK_BYTES = 64 * 1024
-const QUIT_MS = 5000
+const QUIT_MS = 2000
 /** How far nodemailer's own timers lie beyond ours. */
 const BEYOND_MS = 60_000
 /** Errors of connecting that the other side, or the way to it, causes. */
@@ -164,16 +164,31 @@ export class Session {
     }
   }
 
-  /** Says QUIT, and closes when that is answered, or after a while. */
-  quit(): void {
+  /** Says QUIT, and closes when that is answered, or after a moment. Resolves when the connection is gone. */
+  end(): Promise<void> {
     this.isOpen = false
-    this.#connection.quit()
-    setTimeout(() => this.#connection.close(), QUIT_MS).unref()
+    const socket = this.#socket
+    if (socket === null || socket.destroyed) return Promise.resolve()
+    return new Promise((resolve) => {
+      const late = setTimeout(() => this.close(), QUIT_MS)
+      socket.once('close', () => {
+        clearTimeout(late)
+        resolve()
+      })
+      this.#connection.quit()
+    })
   }
 
+  /** Closes at once. */
   close(): void {
     this.isOpen = false
+    const socket = this.#socket
     this.#connection.close()
+    socket?.destroy()
+  }
+
+  get #socket(): TLSSocket | null {
+    return (this.#connection as unknown as { _socket: TLSSocket | false | null })._socket || null
   }
 
   /** The dialogue itself; rejects with nodemailer's error, or that of a step's timer. */
@@ -204,8 +219,7 @@ export class Session {
   #untrustedPeer(): string | null {
     const { checkPeer } = this.#path
     if (checkPeer === undefined) return null
-    const socket = (this.#connection as unknown as { _socket: Partial<TLSSocket> })._socket
-    return checkPeer((socket.getPeerCertificate?.(true) ?? {}) as DetailedPeerCertificate)
+    return checkPeer((this.#socket?.getPeerCertificate?.(true) ?? {}) as DetailedPeerCertificate)
   }
 
   #send(resolve: () => void, reject: (error: Error) => void): void {

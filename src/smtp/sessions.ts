@@ -10,6 +10,8 @@ export interface HeldSession {
   readonly path: Path
   readonly session: Session
   readonly leaseId: string
+  /** It is given up then, whoever looks at it meanwhile; ms. */
+  readonly idleUntil: number
 }
 
 interface Idle extends HeldSession {
@@ -25,39 +27,43 @@ export class Sessions {
     for (const path of paths) {
       const at = this.#idle.findIndex((idle) => idle.system === system && idle.session.isOpen && isSameWay(idle.path, path))
       if (at < 0) continue
-      const [{ session, leaseId, timer }] = this.#idle.splice(at, 1) as [Idle]
+      const [{ session, leaseId, idleUntil, timer }] = this.#idle.splice(at, 1) as [Idle]
       clearTimeout(timer)
-      return { path, session, leaseId }
+      return { path, session, leaseId, idleUntil }
     }
     return null
   }
 
   /**
-   * Keeps a session for the next message.
+   * Keeps a session for the next message, until its time.
    * @param onEnd told when nobody has taken it, and it is closed.
    */
-  keep(system: string, held: HeldSession, forMs: number, onEnd: (leaseId: string) => void): void {
+  keep(system: string, held: HeldSession, onEnd: (leaseId: string) => void): void {
     const idle: Idle = {
       ...held,
       system,
-      timer: setTimeout(() => {
-        const at = this.#idle.indexOf(idle)
-        if (at < 0) return
-        this.#idle.splice(at, 1)
-        held.session.quit()
-        onEnd(held.leaseId)
-      }, forMs),
+      timer: setTimeout(
+        () => {
+          const at = this.#idle.indexOf(idle)
+          if (at < 0) return
+          this.#idle.splice(at, 1)
+          held.session.end().then(() => onEnd(held.leaseId))
+        },
+        Math.max(0, held.idleUntil - Date.now()),
+      ),
     }
     this.#idle.push(idle)
   }
 
   /** Ends all that are idle. @returns their leases. */
-  end(): string[] {
-    return this.#idle.splice(0).map(({ session, leaseId, timer }) => {
-      clearTimeout(timer)
-      session.quit()
-      return leaseId
-    })
+  end(): Promise<string[]> {
+    return Promise.all(
+      this.#idle.splice(0).map(async ({ session, leaseId, timer }) => {
+        clearTimeout(timer)
+        await session.end()
+        return leaseId
+      }),
+    )
   }
 }
 

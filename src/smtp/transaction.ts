@@ -13,7 +13,7 @@ export interface Conversed {
 /** Runs the transaction on a session of its own, and ends that. Never rejects: whatever happens is a Dialogue. */
 export async function transact(transaction: Transaction): Promise<Dialogue> {
   const { dialogue, session } = await converse(transaction)
-  session?.quit()
+  await session?.end()
   return dialogue
 }
 

@@ -244,11 +244,6 @@ export async function otherDestinationSilent(db: Kysely<Tables>, destination: st
   return row !== undefined
 }
 
-/** The receiving system that a retry was for; null where there is no such retry. */
-export async function destinationOf(db: Kysely<Tables>, key: AttemptKey): Promise<string | null> {
-  return (await byKey(db, key).executeTakeFirst())?.destination ?? null
-}
-
 /** Where a retry stands before it is claimed: its answer, or until when another holds it; null where it is free. */
 export async function lookAtAttempt(
   db: Kysely<Tables>,

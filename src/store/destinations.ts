@@ -20,6 +20,18 @@ export async function pausedAltogether(db: Kysely<Tables>): Promise<{ since: Dat
   return row?.paused_since == null ? null : { since: new Date(row.paused_since), by: row.paused_by ?? '' }
 }
 
+/** The pause that holds retries for a destination: its own, or that of everything; null where there is none. */
+export async function pausedNow(db: Kysely<Tables>, destination: string): Promise<{ name: string; since: Date; by: string } | null> {
+  const row = await db
+    .selectFrom('destinations')
+    .select(['name', 'paused_since', 'paused_by'])
+    .where('name', 'in', [EVERYTHING, destination])
+    .where('paused_since', 'is not', null)
+    .limit(1)
+    .executeTakeFirst()
+  return row?.paused_since == null ? null : { name: row.name, since: new Date(row.paused_since), by: row.paused_by ?? 'somebody' }
+}
+
 /** What is known of the receiving systems, those that are down or paused first; of one, where it is named. */
 export async function destinations(database: Database, limit: number, name?: string): Promise<Standing[]> {
   const { db } = database
@@ -78,6 +90,7 @@ async function change(database: Database, name: string, byHand: ByHand): Promise
       name,
       next_at: fresh.nextAt,
       frontier: fresh.frontier,
+      late_frontier: fresh.lateFrontier,
       rate: 0,
       connections: fresh.connections,
       service_ms: 0,

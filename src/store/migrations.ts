@@ -152,6 +152,7 @@ function migrations(kind: DatabaseKind): Record<string, Migration> {
           .addColumn('name', 'text', (c) => c.primaryKey())
           .addColumn('next_at', 'double precision', (c) => c.notNull())
           .addColumn('frontier', 'double precision', (c) => c.notNull())
+          .addColumn('late_frontier', 'double precision', (c) => c.notNull())
           .addColumn('rate', 'double precision', (c) => c.notNull())
           .addColumn('connections', 'double precision', (c) => c.notNull())
           .addColumn('service_ms', 'double precision', (c) => c.notNull())
@@ -164,6 +165,7 @@ function migrations(kind: DatabaseKind): Record<string, Migration> {
           .addColumn('paused_by', 'text')
           .addColumn('epoch', 'integer', (c) => c.notNull())
           .addColumn('wanted_at', 'bigint', (c) => c.notNull())
+          .addColumn('restore_due', 'bigint')
           .addColumn('limited_rate', 'double precision')
           .addColumn('limited_connections', 'integer')
           .addColumn('limited_by', 'text')
@@ -211,10 +213,12 @@ function migrations(kind: DatabaseKind): Record<string, Migration> {
           .addColumn('id', 'text', (c) => c.notNull())
           .addColumn('mode', 'text', (c) => c.notNull())
           .addColumn('mx', 'text', (c) => c.notNull())
+          .addColumn('fetched_at', 'bigint', (c) => c.notNull())
           .addColumn('expires_at', 'bigint', (c) => c.notNull())
           .execute()
         await db.schema.createIndex('suppressions_destination').on('suppressions').column('destination').execute()
         await db.schema.createIndex('attempts_workflow').on('attempts').column('workflow_id').execute()
+        await db.schema.createIndex('attempts_silent').on('attempts').column('silent_since').execute()
       },
     },
   }

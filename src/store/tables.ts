@@ -164,6 +164,8 @@ export interface DestinationsTable {
   next_at: number
   /** The first moment that nobody has reserved. */
   frontier: number
+  /** The same for those that have missed their moment. */
+  late_frontier: number
   /** Messages a second, as learnt. */
   rate: number
   connections: number
@@ -179,6 +181,8 @@ export interface DestinationsTable {
   epoch: number
   /** When an asker last found every connection taken. */
   wanted_at: number
+  /** It takes mail again since then, and the suppressions that it caused have not been made to lapse. */
+  restore_due: number | null
   /** Limits that a person has set. */
   limited_rate: number | null
   limited_connections: number | null
@@ -231,6 +235,7 @@ export interface MtaStsPoliciesTable {
   mode: 'enforce' | 'testing' | 'none'
   /** JSON. */
   mx: string
+  fetched_at: number
   expires_at: number
 }
 

@@ -74,6 +74,7 @@ export const EVERYTHING = '*'
 export const LEASE_MS = 30_000
 /** An asker is waiting for a connection, where one found none within this. */
 const WANTED_WITHIN_MS = 2_000
+const RESTORE_AGAIN_MS = 60_000
 
 /** Takes the turn of all of them, or reserves a moment at the first that is not free. */
 export async function askTurn(
@@ -179,6 +180,10 @@ export interface Met {
 export interface Learnt {
   /** It went down by this answer; or takes messages again, that were refused (since when). */
   readonly change: 'down' | 'up' | null
+  /** It takes messages again, and what follows from that has not been done: the suppressions that it caused are to lapse. */
+  readonly restore: boolean
+  /** It was down, until this answer. */
+  readonly wasDown: boolean
   readonly failingSince: Date | null
   readonly wanted: boolean
 }
@@ -191,6 +196,9 @@ export async function learnFrom(database: Database, met: Met, settings: TurnSett
     const before = stateOf(row)
     const after = learn(before, met.lesson, met.tookMs, limitsWith(met.limits, row), settings, now)
     const { answer } = met
+    const up = before.failingSince !== null && after.failingSince === null
+    // one whose worker died over it is taken up by a later acceptance
+    const left = row.restore_due !== null && row.restore_due < now - RESTORE_AGAIN_MS && met.lesson.kind === 'accepted'
     const said =
       met.lesson.kind === 'nothing'
         ? {}
@@ -203,20 +211,22 @@ export async function learnFrom(database: Database, met: Met, settings: TurnSett
           }
     await tx
       .updateTable('destinations')
-      .set({ ...columnsOf(after), ...said })
+      .set({ ...columnsOf(after), ...said, ...(up ? { restore_due: Math.round(now) } : {}) })
       .where('name', '=', met.name)
       .execute()
     return {
-      change:
-        before.downSince === null && after.downSince !== null
-          ? 'down'
-          : before.failingSince !== null && after.failingSince === null
-            ? 'up'
-            : null,
+      change: before.downSince === null && after.downSince !== null ? 'down' : up ? 'up' : null,
+      restore: up || left,
+      wasDown: before.downSince !== null && after.downSince === null,
       failingSince: before.failingSince === null ? null : new Date(before.failingSince),
       wanted: before.wantedAt > now - WANTED_WITHIN_MS,
     }
   })
+}
+
+/** The suppressions that it caused have been made to lapse. */
+export async function noteRestored(db: Kysely<Tables>, name: string): Promise<void> {
+  await db.updateTable('destinations').set({ restore_due: null }).where('name', '=', name).execute()
 }
 
 /** Holds the systems' rows until the transaction ends; makes those that are new. */
@@ -270,6 +280,7 @@ export function stateOf(row: Selectable<DestinationsTable>, everything?: Pick<De
   return {
     nextAt: row.next_at,
     frontier: row.frontier,
+    lateFrontier: row.late_frontier,
     rate: row.rate,
     connections: row.connections,
     serviceMs: row.service_ms,
@@ -289,6 +300,7 @@ function columnsOf(state: SystemState) {
   return {
     next_at: state.nextAt,
     frontier: state.frontier,
+    late_frontier: state.lateFrontier,
     rate: state.rate,
     connections: state.connections,
     service_ms: state.serviceMs,

@@ -1,5 +1,5 @@
 /** MTA-STS (RFC 8461) and DANE (RFC 7672) in direct delivery: real DNS, a real policy over HTTPS, a real certificate. */
-import { createHash } from 'node:crypto'
+import { createHash, X509Certificate } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:https'
 import { userInfo } from 'node:os'
@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { freePort } from '../../src/dev-server/index.js'
 import { converse, mailHosts, pathTo, resolverOf } from '../../src/smtp/index.js'
+import { checkByTlsa } from '../../src/smtp/tlsa.js'
 import { progress } from '../../src/workflows/retry-bounced-message.js'
 import { type Certificates, makeCertificates } from '../support/certificates.js'
 import { temporaryFolder } from '../support/databases.js'
@@ -96,27 +97,57 @@ describe.skipIf(without !== null)(`transport security${without === null ? '' : `
     expect(await started.result()).toMatchObject({ outcome: 'delivered' })
   })
 
-  test('DANE: a certificate that the TLSA record names is taken, whoever signed it; another is not', async () => {
-    const resolve = resolverOf([names.address])
-    const withTlsa = (digest: Buffer) => async (name: string, type: string) =>
-      type === 'TLSA' ? [{ usage: 3, selector: 0, mtype: 1, cert: digest }] : resolve(name, type)
-    const send = async (digest: Buffer) => {
-      const found = await mailHosts('plain.example', { dnsServers: [], port, mayBeLocal: true, dane: true }, withTlsa(digest))
+  describe('DANE', () => {
+    const resolve = () => resolverOf([names.address])
+    /** Records as Node's resolver gives them. */
+    const send = async (...records: { certUsage: number; selector: number; match: number; data: Buffer }[]) => {
+      const ask = async (name: string, type: string) => (type === 'TLSA' ? records : resolve()(name, type))
+      const found = await mailHosts('good.example', { dnsServers: [], port, mayBeLocal: true, dane: true }, ask)
       if (found.kind !== 'hosts') throw new Error(JSON.stringify(found))
       const [host] = found.hosts
       if (host === undefined) throw new Error('there must be a host')
       const path = pathTo(host, null, { port, sourceAddresses: [] })
       expect(path.tls).toBe('dane')
       const { dialogue, session } = await converse({
-        ...{ path, ehloName: 'softbounce.example.com', timeouts: QUICK, sender: 'bounces@example.com', recipient: 'dane@plain.example' },
+        ...{ path, ehloName: 'softbounce.example.com', timeouts: QUICK, sender: 'bounces@example.com', recipient: 'dane@good.example' },
         ...{ content: Buffer.from('From: a@example.com\r\n\r\nhello\r\n'), beforeContent: async () => true },
       })
-      session?.quit()
+      await session?.end()
       return dialogue
     }
-    expect(await send(createHash('sha256').update(certificates.der).digest())).toMatchObject({ kind: 'reply', reply: { code: 250 } })
-    const before = system.taken.length
-    expect(await send(Buffer.alloc(32))).toMatchObject({ kind: 'policy', text: expect.stringContaining('TLSA') })
-    expect(system.taken).toHaveLength(before)
+    const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest()
+    const leaf = new X509Certificate(certificates.cert)
+    const ca = new X509Certificate(certificates.ca)
+    const spki = (certificate: X509Certificate) => certificate.publicKey.export({ type: 'spki', format: 'der' }) as Buffer
+    const TAKEN = { kind: 'reply', reply: { code: 250 } }
+
+    test('a certificate, its key, or its anchor that a record names is taken, whoever signed it', async () => {
+      expect(await send({ certUsage: 3, selector: 0, match: 1, data: sha256(leaf.raw) })).toMatchObject(TAKEN)
+      expect(await send({ certUsage: 3, selector: 1, match: 1, data: sha256(spki(leaf)) })).toMatchObject(TAKEN)
+      expect(await send({ certUsage: 3, selector: 1, match: 0, data: spki(leaf) })).toMatchObject(TAKEN)
+      expect(await send({ certUsage: 2, selector: 1, match: 1, data: sha256(spki(ca)) })).toMatchObject(TAKEN)
+      // usages that say nothing for SMTP: TLS is asked for, and nothing verified
+      expect(await send({ certUsage: 1, selector: 0, match: 1, data: Buffer.alloc(32) })).toMatchObject(TAKEN)
+    })
+
+    test('another is not, and nothing is sent', async () => {
+      const before = system.taken.length
+      for (const record of [
+        { certUsage: 3, selector: 1, match: 1, data: Buffer.alloc(32) },
+        { certUsage: 2, selector: 1, match: 1, data: sha256(spki(leaf)) },
+      ])
+        expect(await send(record)).toMatchObject({ kind: 'policy', text: expect.stringContaining('TLSA') })
+      expect(system.taken).toHaveLength(before)
+    })
+
+    test('an anchor that is only attached, and has signed nothing, is no anchor', () => {
+      const other = makeCertificates(['DNS:mx.good.example'])
+      const shown = { raw: new X509Certificate(other.cert).raw, issuerCertificate: { raw: ca.raw, fingerprint256: ca.fingerprint256 } }
+      const record = { certUsage: 2, selector: 1, match: 1, data: sha256(spki(ca)) }
+      expect(checkByTlsa(shown as never, [record], 'mx.good.example', new Date())).toContain('none of those')
+      const own = { raw: leaf.raw, issuerCertificate: { raw: ca.raw, fingerprint256: ca.fingerprint256 } }
+      expect(checkByTlsa(own as never, [record], 'mx.good.example', new Date())).toBeNull()
+      expect(checkByTlsa(own as never, [record], 'mx.other.example', new Date())).toContain('is not for mx.other.example')
+    })
   })
 })

@@ -43,12 +43,24 @@ describe('what an answer says of the system', () => {
     ['452 4.2.2 mailbox full', 'RCPT'],
     ['450 4.7.1 Greylisted, try again in 300 seconds', 'RCPT'],
     ['451 4.3.0 aliases are being rebuilt', 'RCPT'],
+    ['450 4.2.1 The user you are trying to contact is receiving mail too quickly', 'RCPT'],
+    ['452 4.2.2 mailbox has too many messages', 'RCPT'],
     ['550 5.1.1 no such user', 'RCPT'],
     ['554 5.7.1 spam', 'final dot'],
   ] as const)('%s at %s: it speaks of one recipient or message, and changes nothing', (reply, stage) => {
     expect(lessonOf(answer(reply, stage))).toEqual({ kind: 'nothing' })
     const state = taught(newState(LIMITS, NOW), ACCEPTED, FAILING)
     expect(learn(state, lessonOf(answer(reply, stage)), null, LIMITS, SETTINGS, NOW)).toEqual(state)
+  })
+
+  test('TLS that cannot be verified is no failure of the system as a whole', () => {
+    const policy = {
+      outcome: 'deferred',
+      status: '4.7.5',
+      reply: 'TLS with mx.example.org could not be verified',
+      stage: 'STARTTLS',
+    } as const
+    expect(lessonOf(policy)).toEqual({ kind: 'nothing' })
   })
 
   test('a text with a number in it is believed, within bounds', () => {
@@ -59,6 +71,8 @@ describe('what an answer says of the system', () => {
     expect(lessonOf(answer('421 4.3.2 closing in 2026', 'banner'))).toMatchObject({ waitMs: 0 })
     const state = taught(newState(LIMITS, NOW), { kind: 'failing', slower: 'both', waitMs: 300_000 })
     expect(state.notBefore).toBe(NOW + 300_000)
+    // what was begun before it was asked for, and is accepted now, takes nothing of that back
+    expect(taught(state, ACCEPTED).notBefore).toBe(NOW + 300_000)
   })
 
   test('what it cannot keep up with is what is lowered', () => {

@@ -94,11 +94,11 @@ test('a pause holds everybody, and takes no moment', () => {
 })
 
 test('a system that asked for time is given it', () => {
-  expect(ask({ ...newState(LIMITS, 0), notBefore: 5 * MINUTE }, 0)).toMatchObject({
-    kind: 'wait',
-    why: 'asked to wait',
-    slotAt: 5 * MINUTE,
-  })
+  const asked = { ...newState(LIMITS, 0), notBefore: 5 * MINUTE }
+  expect(ask(asked, 0)).toMatchObject({ kind: 'wait', why: 'asked to wait', slotAt: 5 * MINUTE })
+  // also by whoever waits in place with a moment of its own
+  const mine: Reservation = { askedAt: 0, slotAt: 10, allotted: true, epoch: 0 }
+  expect(ask(asked, 10, { mine }).kind).toBe('wait')
 })
 
 test('with every connection taken it waits in place for one that is soon free, and elsewhere for one that is held long', () => {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type MailHostOptions, mailHosts, resolverOf } from '../../src/smtp/index.js'
+import { isOutside, type MailHostOptions, mailHosts, resolverOf } from '../../src/smtp/index.js'
 import { type NameServer, startNameServer, withoutNameServer } from '../support/name-server.js'
 
 describe.skipIf(withoutNameServer !== null)(`the hosts of a domain${withoutNameServer === null ? '' : ` (${withoutNameServer})`}`, () => {
@@ -30,6 +30,13 @@ six IN AAAA ::1
 nullmx IN MX 0 .
 gone IN MX 10 nowhere
 lost IN MX 10 mx.broken.example.
+mapped IN MX 10 mapped-host
+mapped-host IN AAAA ::ffff:127.0.0.1
+odd IN MX 5 google.com/.mx1.example.org.
+odd IN MX 10 mx2
+three IN A 127.0.2.1
+three IN A 127.0.2.2
+three IN A 127.0.2.3
 txt IN TXT "nothing that takes mail"
 xn--bcher-kva IN MX 10 mx2`,
       'broken.example': null,
@@ -95,9 +102,32 @@ xn--bcher-kva IN MX 10 mx2`,
   test('hosts of our own network are not met, unless that is set', async () => {
     expect(await hosts('example.org', { mayBeLocal: false })).toMatchObject({
       kind: 'unroutable',
-      text: expect.stringContaining('loopback'),
+      text: expect.stringContaining('MX_MAY_BE_LOCAL'),
     })
     expect(await hosts('own.example.org', { mayBeLocal: false })).toMatchObject({ kind: 'unroutable' })
     expect(await hosts('[127.0.0.9]', { mayBeLocal: false })).toMatchObject({ kind: 'unroutable' })
+    expect(await hosts('mapped.example.org', { mayBeLocal: false })).toMatchObject({ kind: 'unroutable' })
+    for (const inside of [
+      '::1',
+      '::ffff:10.0.0.1',
+      'fd00::1',
+      'fe80::1',
+      '169.254.1.1',
+      '100.64.0.1',
+      '64:ff9b::7f00:1',
+      '2002:7f00:1::',
+      '224.0.0.1',
+      '0.0.0.0',
+      'x',
+    ])
+      expect(isOutside(inside), inside).toBe(false)
+    for (const outside of ['198.41.0.4', '2001:503:ba3e::2:30', '64:ff9b::c629:4', '::ffff:198.41.0.4'])
+      expect(isOutside(outside), outside).toBe(true)
+  })
+
+  test('a name that is no host’s is not looked at, and no address is met twice', async () => {
+    expect(await hosts('odd.example.org')).toMatchObject({ kind: 'hosts', hosts: [{ name: 'mx2.example.org' }] })
+    const found = await hosts('three.example.org')
+    expect(found.kind === 'hosts' && found.hosts.map(({ address }) => address).sort()).toEqual(['127.0.2.1', '127.0.2.2', '127.0.2.3'])
   })
 })

@@ -27,7 +27,7 @@ test('several messages go over one session, one recipient each', async () => {
     expect(session?.isOpen).toBe(true)
   }
   expect(session?.sent).toBe(3)
-  session?.quit()
+  await session?.end()
   expect(system.connections).toHaveLength(1)
   expect(system.taken.map(({ to, content }) => [to, content.toString().slice(-15)])).toEqual([
     [['a@example.org'], 'a@example.org\r\n'],
@@ -61,7 +61,7 @@ for (const [how, leave] of [
     const second = await converse(mail(script.port, 'b@example.org', { sender: 'second@example.com' }), first.session)
     expect(second.dialogue).toMatchObject({ kind: 'reply', at: 'final dot', reply: { code: 250 } })
     expect(script.connections).toBe(2)
-    second.session?.quit()
+    await second.session?.end()
   })
 
 test('one that is lost behind the final dot of a later message is lost there, and not asked anew', async () => {
@@ -84,19 +84,19 @@ test('an idle session is for its own system and way, once; nobody’s after its 
   const ended: string[] = []
   const { session } = await converse(mail(system.port, 'a@example.org'))
   if (session === null) throw new Error('it must be open')
-  const held = { path: path(system.port), session, leaseId: 'l1' }
-  sessions.keep('example.org', held, 100, (id) => ended.push(id))
+  const held = (forMs: number) => ({ path: path(system.port), session, leaseId: 'l1', idleUntil: Date.now() + forMs })
+  sessions.keep('example.org', held(100), (id) => ended.push(id))
   expect(sessions.take('example.net', [path(system.port)])).toBeNull()
   expect(sessions.take('example.org', [{ ...path(system.port), tls: 'verify' }])).toBeNull()
   expect(sessions.take('example.org', [path(1), path(system.port)])).toMatchObject({ leaseId: 'l1', session })
   expect(sessions.take('example.org', [path(system.port)])).toBeNull()
   await nap(150)
   expect(ended).toEqual([])
-  sessions.keep('example.org', held, 50, (id) => ended.push(id))
+  sessions.keep('example.org', held(50), (id) => ended.push(id))
   await nap(150)
   expect(ended).toEqual(['l1'])
   expect(session.isOpen).toBe(false)
-  expect(sessions.end()).toEqual([])
+  expect(await sessions.end()).toEqual([])
 })
 
 test('a session that must be verified is not used in clear', async () => {

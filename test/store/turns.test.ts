@@ -13,6 +13,7 @@ import {
   learnFrom,
   limitDestination,
   noteRelease,
+  noteRestored,
   pause,
   pausedAltogether,
   purgeDestinations,
@@ -142,8 +143,13 @@ onBothDatabases('promise 4: turns', (opened) => {
     })
     expect(await askTurn(database, asker(), [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'down' })
     time.ms += MINUTE
-    expect(await accepted(database, name)).toMatchObject({ change: 'up' })
-    expect(await accepted(database, name)).toMatchObject({ change: null })
+    expect(await accepted(database, name)).toMatchObject({ change: 'up', restore: true, wasDown: true })
+    expect(await accepted(database, name)).toMatchObject({ change: null, restore: false })
+    // whoever was to let its suppressions lapse has died over it
+    time.ms += 2 * MINUTE
+    expect(await accepted(database, name)).toMatchObject({ change: null, restore: true, wasDown: false })
+    await noteRestored(database.db, name)
+    expect(await accepted(database, name)).toMatchObject({ restore: false })
     expect((await destinations(database, 1, name))[0]).toMatchObject({ downSince: null, failures: 0 })
   })
 

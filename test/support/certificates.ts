@@ -8,8 +8,6 @@ export interface Certificates {
   readonly ca: string
   readonly key: string
   readonly cert: string
-  /** The certificate, DER. */
-  readonly der: Buffer
 }
 
 /** @param names what the certificate is for: `DNS:mx.example.org`, `IP:127.0.0.1`. */
@@ -21,8 +19,11 @@ export function makeCertificates(names: readonly string[]): Certificates {
   openssl('req -newkey rsa:2048 -nodes -keyout key.pem -out csr.pem -subj /CN=test')
   writeFileSync(join(folder.path, 'ext'), `subjectAltName=${names.join(',')}`)
   openssl('x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial -out cert.pem -days 2 -extfile ext')
-  openssl('x509 -in cert.pem -outform der -out cert.der')
-  const made = { ca: read('ca.pem').toString(), key: read('key.pem').toString(), cert: read('cert.pem').toString(), der: read('cert.der') }
+  const made = {
+    ca: read('ca.pem').toString(),
+    key: read('key.pem').toString(),
+    cert: read('cert.pem').toString() + read('ca.pem').toString(),
+  }
   folder.remove()
   return made
 }
