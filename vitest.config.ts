@@ -8,7 +8,7 @@ export default defineConfig({
     reporters: ['default', './test/support/counts-reporter.ts'],
     testTimeout: 30_000,
     hookTimeout: 60_000,
-    // most of them wait, for timers and for processes
-    maxWorkers: 3,
+    // two cores: more files at once only makes each slower
+    maxWorkers: 2,
   },
 })

@@ -43,7 +43,7 @@ export const DELIVERY_SETTINGS = {
   },
   SOURCE_ADDRESSES: {
     default: '',
-    doc: 'Our own addresses that direct delivery connects from: one IPv4, one IPv6, or both.',
+    doc: 'Our own addresses that direct delivery connects from: one IPv4, one IPv6, or both. With one alone, mail hosts of the other family are not met.',
     schema: names.refine((all) => all.every((address) => isIP(address) !== 0) && new Set(all.map(isIP)).size === all.length, {
       error: 'it must be one IPv4 address, one IPv6 address, or both',
     }),
@@ -51,7 +51,7 @@ export const DELIVERY_SETTINGS = {
   MX_PORT: { default: '25', doc: 'The port of mail hosts: 25, except for tests.', schema: integer(1, 65_535) },
   MX_MAY_BE_LOCAL: {
     default: 'false',
-    doc: 'Direct delivery also meets mail hosts with loopback and private addresses. Off, since a stranger’s domain may name hosts of our own network.',
+    doc: 'Direct delivery also meets mail hosts whose addresses are not public (loopback, private, link-local and the like). Off, since a stranger’s domain may name hosts of our own network.',
     schema: flag,
   },
 } as const
@@ -106,7 +106,7 @@ export const TURN_SETTINGS = {
   RELAY_CONNECTIONS: { default: '20', doc: 'Most connections to the relay at once, of all workers together.', schema: integer(1, 1000) },
   RELEASE_ON_RECOVERY: {
     default: 'false',
-    doc: 'When a receiving system that was down takes messages again, the retries that wait for it go early, spread over `RELEASE_WITHIN`.',
+    doc: 'When a receiving system that was down takes messages again, the retries that wait for it go early, spread over `RELEASE_WITHIN`; at most once an hour.',
     schema: flag,
   },
   RELEASE_WITHIN: {

