@@ -7,14 +7,10 @@ import { CancelledFailure, type Context } from '@temporalio/activity'
 import { type Attempt, addressKey, envelopeAddress, formatDuration, parseAddress } from '../bounce/index.js'
 import {
   type Answered,
-  asksForNext,
   BLOCK_BYTES,
   dayOf,
-  deliver,
-  type HeldSession,
   isAuthoredBy,
   isLastingRejection,
-  judgeDialogue,
   type Path,
   type SendOutcome,
   type Sessions,
@@ -27,7 +23,6 @@ import {
   type Answer,
   type AnsweredRow,
   type AttemptKey,
-  askTurn,
   beginSend,
   type Claim,
   claimAttempt,
@@ -41,16 +36,14 @@ import {
   otherDestinationReached,
   otherDestinationSilent,
   releaseClaim,
-  releaseLease,
-  renewLease,
   toAttempt,
 } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { describe, ourTrouble, refusal, tryAgain, withDatabase } from './failures.js'
-import { learnFromAnswer } from './learn-from-answer.js'
+import { MAX_REPLY, Meeting, type OpenWay } from './meeting.js'
 import { recordSend } from './record-send.js'
-import { IDLE_MS, type OurTurn, takeOurTurn, waitWhilePaused } from './take-turn.js'
-import type { Way, Ways } from './ways.js'
+import { waitWhilePaused } from './take-turn.js'
+import type { Ways } from './ways.js'
 
 /** What the workflow orders. */
 export interface SendOrder {
@@ -85,10 +78,6 @@ export type SendResult =
   | { readonly kind: 'suppressed'; readonly reason: string }
 
 const HEARTBEAT_MS = 5_000
-/** What is kept of a reply. */
-const MAX_REPLY = 2000
-/** A connection's lease is renewed with every so many heartbeats: well before it runs out. */
-const RENEW_EVERY_BEATS = 2
 const SECOND = 1000
 const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
@@ -138,21 +127,7 @@ export interface Means {
   readonly sessions: Sessions
 }
 
-type OpenWay = Extract<Way, { kind: 'way' }>
 type Claimed = Extract<Claim, { kind: 'claimed' }>
-
-/** The lease of a connection, and its session while that is open. */
-class HeldLease {
-  readonly leaseId: string
-  open: HeldSession | null
-  /** The session waits for the next message, under this lease. */
-  kept = false
-
-  constructor({ leaseId, open }: OurTurn) {
-    this.leaseId = leaseId
-    this.open = open
-  }
-}
 
 class Sending {
   readonly #order: SendOrder
@@ -165,13 +140,7 @@ class Sending {
   #known: Heartbeat | undefined
   readonly #means: Means
   #begun = false
-  #beats = 0
-  #leaseId: string | null = null
-  /** How often its turn was asked for. */
-  #lookUps = 0
-  /** The connection's lease ran out while it was open (this worker stood still): others count without it. */
-  #leaseLost = false
-  #relayed = false
+  #meeting: Meeting | null = null
   /** Nobody answered, and that counts as the receiving system's answer. */
   #silenceCounted = false
 
@@ -187,14 +156,7 @@ class Sending {
 
   heartbeat(): void {
     this.#context.heartbeat(this.#known)
-    this.#beats += 1
-    if (this.#leaseId === null || this.#beats % RENEW_EVERY_BEATS !== 0) return
-    renewLease(this.#dependencies.database, this.#leaseId).then(
-      (ours) => {
-        if (!ours) this.#leaseLost = true
-      },
-      () => {},
-    )
+    this.#meeting?.beat()
   }
 
   async run(): Promise<SendResult> {
@@ -231,22 +193,15 @@ class Sending {
     return expired === null ? null : { kind: 'expired', reason: expired }
   }
 
-  /** Takes the turn, and holds its lease for as long as the connection is open. */
   async #takingTurn(way: OpenWay): Promise<SendResult> {
     const { deliverByMs } = this.#order
     const subject = { ...this.#key, ...(deliverByMs === undefined ? {} : { deliverByMs }) }
-    const turn = await takeOurTurn(subject, way, this.#means.sessions, this.#context, this.#dependencies, (leaseId) =>
-      this.#freeLease(leaseId),
-    )
-    this.#leaseId = turn.leaseId
-    this.#lookUps = turn.lookUps
-    const held = new HeldLease(turn)
+    const meeting = await Meeting.begin(way, subject, this.#context, this.#dependencies, this.#means.sessions)
+    this.#meeting = meeting
     try {
-      return await this.#withClaim(way.system, (claim) => this.#sendClaimed(claim, way, held))
+      return await this.#withClaim(way.system, (claim) => this.#sendClaimed(claim, way, meeting))
     } finally {
-      this.#leaseId = null
-      // the lease counts for as long as the connection is there
-      if (!held.kept) (held.open?.session.end() ?? Promise.resolve()).then(() => this.#freeLease(turn.leaseId))
+      meeting.end()
     }
   }
 
@@ -271,25 +226,19 @@ class Sending {
     )
   }
 
-  /** The lease runs out by itself where this cannot be written. */
-  #freeLease(leaseId: string): void {
-    releaseLease(this.#dependencies.database.db, leaseId).catch(() => {})
-  }
-
-  async #sendClaimed(claim: Claimed, way: OpenWay, held: HeldLease): Promise<SendResult> {
+  async #sendClaimed(claim: Claimed, way: OpenWay, meeting: Meeting): Promise<SendResult> {
     const order = this.#order
     const { settings } = this.#dependencies
     const content = await this.#database(() => loadMessage(this.#dependencies.database.db, order.messageKey))
     if (content === null) throw refusal('MessageNotFound', `the message store has lost the message ${order.messageKey}`)
     const { kind } = way.paths[0]
-    this.#relayed = kind === 'relay'
     const dkim = kind === 'system' && settings.dkim !== null && isAuthoredBy(content, settings.dkim.domain) ? settings.dkim : null
     const expired = this.#signaturesExpired(content, dkim !== null)
     if (expired !== null) {
       await this.#giveBack({})
       return { kind: 'expired', reason: expired }
     }
-    const mail = {
+    const met = await meeting.deliver({
       ehloName: settings.ehloName,
       timeouts: settings.timeouts,
       sender: await this.#returnPath(kind),
@@ -298,71 +247,15 @@ class Sending {
       ...(kind === 'relay' ? { envid: `${order.firstRunId}.${order.retry}` } : {}),
       beforeContent: () => this.#beginContent(content.length),
       signal: this.#context.cancellationSignal,
-    }
-    const { open } = held
-    held.open = null
-    let began = Date.now()
-    let met = await deliver(way.paths, mail, open, () => this.#stillCounted())
-    let system = way.system
-    // hosts of another system are met by that one's turn, where it can be had at once
-    for (const next of way.beyond) {
-      if (!asksForNext(met.dialogue) || !(await this.#takeOver(next))) break
-      await this.#learnFrom(judgeDialogue(met.dialogue, met.path), system, Date.now() - began)
-      began = Date.now()
-      met = await deliver(next.paths, mail, null, () => this.#stillCounted())
-      system = next.system
-    }
-    const { session, path } = met
-    held.open = session === null ? null : { path, session, leaseId: held.leaseId, idleUntil: Date.now() + IDLE_MS }
-    const outcome = judgeDialogue(met.dialogue, path)
-    const tookMs = Date.now() - began
+    })
     try {
-      return await this.#conclude(outcome, path.kind === 'relay', claim)
+      return await this.#conclude(met.outcome, kind === 'relay', claim)
     } finally {
       // whatever came of the answer, the system has given it; silence that blames nobody teaches nothing
-      const silent = outcome.kind === 'unreachable' && !this.#silenceCounted
-      const learnt = silent ? null : await this.#learnFrom(outcome, system, tookMs)
-      if (system === way.system) this.#keepOpen(held, way, learnt?.wanted === true)
+      const silent = met.outcome.kind === 'unreachable' && !this.#silenceCounted
+      const learnt = silent ? null : await meeting.learn(met)
+      await meeting.keepOpen(met.system, learnt?.wanted === true)
     }
-  }
-
-  /** Our connection is still counted: its lease has not run out while this worker stood still. */
-  async #stillCounted(): Promise<boolean> {
-    if (this.#leaseId === null) return true
-    const ours = await renewLease(this.#dependencies.database, this.#leaseId).catch(() => false)
-    if (!ours) this.#leaseLost = true
-    return ours
-  }
-
-  /** A turn at one more system, under the lease that is held already; false where it cannot be had at once. */
-  async #takeOver({ turn }: OpenWay['beyond'][number]): Promise<boolean> {
-    const { database, settings } = this.#dependencies
-    const asker = { ...this.#key, leaseId: this.#leaseId ?? randomUUID(), hasConnection: false }
-    const taken = await askTurn(database, asker, [turn], settings.politeness).catch(() => null)
-    if (taken?.kind === 'taken') return true
-    await forgetTurn(database.db, this.#key).catch(() => {})
-    return false
-  }
-
-  #learnFrom(outcome: SendOutcome, system: string, tookMs: number) {
-    // what a relay says teaches nothing of the receiving system
-    return this.#relayed || !('status' in outcome) ? Promise.resolve(null) : this.#learn(outcome, system, tookMs)
-  }
-
-  #learn(outcome: Extract<SendOutcome, Answered>, system: string, tookMs: number) {
-    const { status, reply, stage, mailServer, kind } = outcome
-    const outcomeOf = kind === 'accepted' || kind === 'rejected' ? kind : 'deferred'
-    const answer = { outcome: outcomeOf, status, reply: reply.slice(0, MAX_REPLY), stage, mailServer } as const
-    return learnFromAnswer({ system, answer, tookMs }, this.#dependencies)
-  }
-
-  /** The session stays open for a moment, for the next message; unless others wait for its connection, or it has had its share. */
-  #keepOpen(held: HeldLease, way: OpenWay, wanted: boolean): void {
-    const { open } = held
-    if (open === null || wanted || this.#leaseLost || open.session.sent >= way.messagesPerConnection) return
-    this.#means.sessions.keep(way.system, open, (leaseId) => this.#freeLease(leaseId))
-    held.open = null
-    held.kept = true
   }
 
   /**
@@ -405,7 +298,7 @@ class Sending {
   async #beginContent(bytes: number): Promise<boolean> {
     const { timeouts } = this.#dependencies.settings
     // a worker that was frozen for so long that others count its connection no more
-    if (!(await this.#stillCounted())) return false
+    if (this.#meeting !== null && !(await this.#meeting.isCounted())) return false
     try {
       const blocks = Math.ceil(bytes / BLOCK_BYTES)
       const until = new Date(this.#now().getTime() + blocks * timeouts.blockMs + timeouts.finalDotMs + CLAIM_MARGIN_MS)
@@ -486,7 +379,7 @@ class Sending {
     // an acceptance counts whoever holds the claim by now; anything else only while it is ours
     const row = await this.#record(answer, answer.outcome === 'accepted' ? null : this.#claim)
     const { status, reply, stage, mailServer } = answer
-    const known = { outcome: answer.outcome, status, reply, stage, mailServer, lookUps: this.#lookUps }
+    const known = { outcome: answer.outcome, status, reply, stage, mailServer, lookUps: this.#meeting?.lookUps ?? 0 }
     this.#dependencies.log.info({ ...this.#about, ...known }, 'a retry was answered')
     return this.#answered(row)
   }
