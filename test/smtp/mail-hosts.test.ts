@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { isOutside, type MailHostOptions, mailHosts, resolverOf } from '../../src/smtp/index.js'
+import { isAllowed, isOutside, type MailHostOptions, mailHosts, reachableHosts, resolverOf } from '../../src/smtp/index.js'
 import { type NameServer, startNameServer, withoutNameServer } from '../support/name-server.js'
 
 describe.skipIf(withoutNameServer !== null)(`the hosts of a domain${withoutNameServer === null ? '' : ` (${withoutNameServer})`}`, () => {
@@ -130,4 +130,20 @@ xn--bcher-kva IN MX 10 mx2`,
     const found = await hosts('three.example.org')
     expect(found.kind === 'hosts' && found.hosts.map(({ address }) => address).sort()).toEqual(['127.0.2.1', '127.0.2.2', '127.0.2.3'])
   })
+})
+
+test('with one source address alone, hosts of the other family are not met', () => {
+  const [four, six] = [
+    { name: 'mx.example.org', address: '192.0.2.1' },
+    { name: 'mx.example.org', address: '2001:db8::1' },
+  ]
+  expect(reachableHosts([four, six], [])).toEqual([four, six])
+  expect(reachableHosts([four, six], ['198.51.100.1'])).toEqual([four])
+  expect(reachableHosts([four, six], ['2001:db8::2'])).toEqual([six])
+})
+
+test('a policy’s *. stands for exactly one label (RFC 8461 4.1)', () => {
+  const policy = { mx: ['mail.example.org', '*.mx.example.org'] }
+  for (const host of ['mail.example.org', 'MAIL.example.org', 'a.mx.example.org']) expect(isAllowed(host, policy), host).toBe(true)
+  for (const host of ['mx.example.org', 'a.b.mx.example.org', 'xmail.example.org']) expect(isAllowed(host, policy), host).toBe(false)
 })

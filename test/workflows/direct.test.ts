@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { SoftbounceClient } from '../../src/client/index.js'
 import { freePort } from '../../src/dev-server/index.js'
-import { findSuppression } from '../../src/store/index.js'
+import { destinations, findSuppression, pause, resume } from '../../src/store/index.js'
 import { progress } from '../../src/workflows/retry-bounced-message.js'
 import { type NameServer, startNameServer, withoutNameServer } from '../support/name-server.js'
 import { type ReceivingSystem, startBlackHole, startReceivingSystem } from '../support/receiving-system.js'
@@ -31,10 +31,13 @@ only IN MX 10 closed.mail.example.net.
 nullmx IN MX 0 .
 gone IN MX 10 nowhere
 own IN A 127.0.0.1
+two IN MX 10 mx1.mail.example.net.
+two IN MX 20 mx.other.example.
 hole1 IN MX 10 hole1.mail.example.net.
 hole2 IN MX 10 hole2.mail.example.net.
 xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
       'mail.example.net': 'mx1 IN A 127.0.0.1\nmx2 IN A 127.0.0.2\nclosed IN A 127.0.0.3\nhole1 IN A 127.0.0.4\nhole2 IN A 127.0.0.5',
+      'other.example': 'mx IN A 127.0.0.2',
       'broken.example': null,
     })
     first = await startReceivingSystem({}, { port })
@@ -145,6 +148,33 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
     expect(await listed(person('nullmx.example.org'))).toMatchObject({ reason: 'rejected', until: null })
   })
 
+  test('a pause holds also what name servers alone decide', async () => {
+    await pause(world.database, 'operator ann')
+    const handle = await send(person('nullmx.example.org'))
+    await world.environment.sleep('1 day')
+    expect(await handle.query(progress)).toMatchObject({ retry: 1, state: 'sending', lastAttempt: null })
+    await resume(world.database)
+    expect(await handle.result()).toMatchObject({ outcome: 'rejected', attempts: [{ status: '5.1.10' }] })
+  })
+
+  test('a host of another system is met by that one’s turn, and each learns from its own answers', async () => {
+    first.say = { banner: () => NOT_NOW }
+    const rate = async (name: string) => (await destinations(world.database, 1, name))[0]
+    const before = await rate('other.example')
+    expect(before).toBeUndefined()
+    expect(await result(person('two.example.org'))).toMatchObject({ outcome: 'delivered', retries: 1 })
+    expect(await rate('other.example')).toMatchObject({ said: { outcome: 'accepted' }, connectionsNow: 0 })
+    expect(await rate('example.net')).toMatchObject({ said: { status: '4.3.2' } })
+    // paused, it is not walked on to
+    n += 1
+    await pause(world.database, 'operator ann', 'other.example')
+    const handle = await send(person('two.example.org'))
+    await world.environment.sleep('70 minutes')
+    expect(await handle.query(progress)).toMatchObject({ retry: 2, lastAttempt: { status: '4.3.2' } })
+    await resume(world.database, 'other.example')
+    await handle.cancel()
+  })
+
   test('a domain that is gone rejects the message, and suppresses nobody; hosts that are gone are trouble that may pass', async () => {
     expect(await result(person('nobody.example.org'))).toMatchObject({ outcome: 'rejected', attempts: [{ status: '5.1.2' }] })
     expect(await listed(person('nobody.example.org'))).toBeNull()
@@ -154,7 +184,7 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
     await handle.cancel()
   })
 
-  describe('promise 3: trouble of our own', () => {
+  describe('promise 3: trouble of our own', { timeout: 120_000 }, () => {
     test('our name servers are silent for a day: no retry is used up, nobody is suppressed', async () => {
       const before = world.settings
       world.settings = deliverySettings({ direct: { ...DIRECT, port, dnsServers: ['127.0.0.1:9'] } })
@@ -186,7 +216,7 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
       await handle.cancel()
     })
 
-    test('port 25 is blocked: every connection times out, and none counts, for hours', { timeout: 120_000 }, async () => {
+    test('port 25 is blocked: every connection times out, and none counts, for hours', async () => {
       const holes = [await startBlackHole('127.0.0.4', port), await startBlackHole('127.0.0.5', port)]
       await world.environment.sleep('2 hours')
       const settings = world.settings
