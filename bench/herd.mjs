@@ -21,7 +21,7 @@ const DATABASES = (process.env.BENCH_DATABASES ?? 'sqlite,postgres').split(',')
 const WORKERS = 3
 const OTHER_DESTINATIONS = 50
 const STARTS_PER_SECOND = 40
-const FIRST_DELAY_MS = Number(process.env.BENCH_FIRST_DELAY_MS ?? 120_000)
+const FIRST_DELAY_MS = Number(process.env.BENCH_FIRST_DELAY_MS ?? 60_000)
 const SCHEDULE = [`${FIRST_DELAY_MS / 1000}s`, '600s', '1200s', '2400s']
 /** Of the time that the first retries are spread over, the receiving system is down for so much. */
 const DOWN_SHARE = 0.4
@@ -77,6 +77,7 @@ async function run(kind, herdSize) {
     LIMITS: `herd.example: rate ${RATE}/s, connections ${CONNECTIONS}`,
     RETRY_SCHEDULE: SCHEDULE.join(', '),
     EHLO_NAME: 'softbounce.example.com',
+    LONGEST_WAIT: process.env.BENCH_LONGEST_WAIT ?? '15min',
   }
   const workers = []
   for (let i = 0; i < WORKERS; i += 1) workers.push(await startWorker(env))

@@ -2,7 +2,7 @@
 import dns from 'node:dns'
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import { type Limits, parseLimits, parseRate, parseSystemGroups, type TurnSettings } from './politeness/index.js'
+import { formatRate, type Limits, parseLimits, parseRate, parseSystemGroups, type TurnSettings } from './politeness/index.js'
 import { duration, flag, HOUR, integer, names, parsed, SECOND } from './setting-parsers.js'
 
 const MINUTE = 60 * SECOND
@@ -95,7 +95,7 @@ export const TURN_SETTINGS = {
   },
   LONGEST_WAIT: {
     default: '15min',
-    doc: 'How long a message waits beyond its time for a receiving system that is down; then it makes its own try, at the lowest rate.',
+    doc: 'How long a message waits beyond its time for a receiving system that is down; then it makes its own try, at the lowest rate. Nothing that waits for a turn sleeps longer than that without looking again.',
     schema: duration(SECOND, 24 * HOUR),
   },
   RELAY_RATE: {
@@ -159,15 +159,18 @@ export function directSettings(v: Read<typeof DELIVERY_SETTINGS>, faults: string
   }
 }
 
+const DEFAULT_LOWEST_RATE = parseRate(TURN_SETTINGS.LOWEST_RATE.default)
 /** As fast as nothing but turns allow. */
 const NO_RATE = 10_000
 
 export function politenessSettings(v: Read<typeof TURN_SETTINGS>, faults: string[]): PolitenessSettings {
-  if (v.LOWEST_RATE > v.HIGHEST_RATE) faults.push('LOWEST_RATE: it is higher than HIGHEST_RATE')
+  // a highest rate below the default of the lowest says both
+  if (v.LOWEST_RATE > v.HIGHEST_RATE && v.LOWEST_RATE !== DEFAULT_LOWEST_RATE)
+    faults.push(`LOWEST_RATE=${formatRate(v.LOWEST_RATE)}: it is higher than HIGHEST_RATE=${formatRate(v.HIGHEST_RATE)}`)
   const relayRate = v.RELAY_RATE ?? NO_RATE
   return {
     limits: {
-      lowestRate: v.LOWEST_RATE,
+      lowestRate: Math.min(v.LOWEST_RATE, v.HIGHEST_RATE),
       highestRate: v.HIGHEST_RATE,
       connections: v.HIGHEST_CONNECTIONS,
       messagesPerConnection: v.MESSAGES_PER_CONNECTION,

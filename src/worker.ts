@@ -85,9 +85,9 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
 }
 
 /** Ends the sessions that wait for the next message, and gives their connections back. */
-export async function endSessions(sessions: Sessions, { db }: Database): Promise<void> {
+export async function endSessions(sessions: Sessions, database: Database): Promise<void> {
   // they run out by themselves where that cannot be written
-  for (const leaseId of await sessions.end()) await releaseLease(db, leaseId).catch(() => {})
+  for (const leaseId of await sessions.end()) await releaseLease(database, leaseId).catch(() => {})
 }
 
 /** What a person does about a Temporal that cannot be reached. */

@@ -102,6 +102,7 @@ describe('direct delivery and turns', () => {
     expect(() => requirePath(settings)).not.toThrow()
     expect(() => requirePath(read({}))).toThrow('DELIVERY=direct')
     expect(read({}).direct).toBeNull()
+    expect(read({ HIGHEST_RATE: '30/min' }).politeness.limits).toMatchObject({ lowestRate: 0.5, highestRate: 0.5 })
   })
 
   test.each([

@@ -30,7 +30,7 @@ async function messages() {
       ...{ path, ehloName: 'softbounce.example.com', timeouts: DEFAULT_TIMEOUTS, content },
       ...{ sender: 'bounces@example.com', recipient: 'ann@example.org', beforeContent: async () => true },
     })
-    await releaseLease(database.db, asker.leaseId)
+    await releaseLease(database, asker.leaseId)
     const outcome = judgeDialogue(dialogue, path)
     count.sent += 1
     const lesson = lessonOf({ ...outcome, outcome: outcome.kind })

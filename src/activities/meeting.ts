@@ -151,5 +151,5 @@ export class Meeting {
 
 /** It runs out by itself where this cannot be written. */
 function freeLease({ database }: Dependencies, leaseId: string): void {
-  releaseLease(database.db, leaseId).catch(() => {})
+  releaseLease(database, leaseId).catch(() => {})
 }

@@ -123,9 +123,10 @@ function row(standing: DestinationStanding): string[] {
   ]
 }
 
-function state({ pausedSince, pausedBy, downSince, failures, failingSince }: DestinationStanding): string {
+function state({ pausedSince, pausedBy, downSince, failures, failingSince, said }: DestinationStanding): string {
   if (pausedSince !== null) return `paused since ${iso(pausedSince)} by ${pausedBy ?? 'somebody'}`
   if (downSince !== null) return `down since ${iso(downSince)}`
+  if (said === null) return 'not met yet'
   return failures === 0 ? 'takes mail' : `${failures} failures in a row since ${iso(failingSince ?? 0)}`
 }
 
@@ -133,13 +134,17 @@ const iso = (ms: number) => new Date(ms).toISOString()
 
 async function pause(client: SoftbounceClient, name: string | undefined, options: { json?: boolean }): Promise<void> {
   await client.destinations.pause(who(), name)
-  if (options.json) json({ destination: name ?? '*', paused: true })
-  else
-    line(
-      name === undefined
-        ? 'everything is paused; softbounce resume lets it go again'
-        : `${name} is paused; softbounce destinations resume ${name} lets it go again`,
-    )
+  if (options.json) {
+    json({ destination: name ?? '*', paused: true })
+    return
+  }
+  if (name === undefined) {
+    line('everything is paused; softbounce resume lets it go again')
+    return
+  }
+  const standing = await client.destinations.get(name)
+  const unknown = standing?.said === null && !standing.openRetries ? ' (no retry has met it yet, and none is open for it)' : ''
+  line(`${name} is paused${unknown}; softbounce destinations resume ${name} lets it go again`)
 }
 
 async function resume(client: SoftbounceClient, name: string | undefined, options: { json?: boolean }): Promise<void> {
@@ -201,7 +206,10 @@ async function release(client: SoftbounceClient, destination: string, options: R
     throw new CommandFailed(`the release of ${destination} did not end: ${error.cause?.message ?? error.message}`)
   })
   if (options.json) json({ destination, told })
-  else line(`${told} ${told === 1 ? 'retry was' : 'retries were'} told to go; each takes its turn`)
+  else
+    line(
+      `${told} ${told === 1 ? 'retry was' : 'retries were'} told to go; each takes its turn. What waits for a turn already looks again within 15 min`,
+    )
 }
 
 function wrong<T>(read: () => T): T {

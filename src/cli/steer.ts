@@ -22,7 +22,11 @@ function steer(program: Command, name: string, description: string, done: string
         throw new CommandFailed(`${workflowId} is no workflow ID; softbounce status ${workflowId} shows those of a recipient`, 2)
       const { SoftbounceClient } = await import('../client/index.js')
       const client = await SoftbounceClient.connect()
+      let waits = ''
       try {
+        // one that waits for its turn is past its time already: nothing hurries it
+        const { trouble = null } = name === 'now' ? ((await client.getById(workflowId)) ?? {}) : {}
+        if (trouble?.waiting) waits = `; it is past its time already, and waits: ${trouble.text}`
         await tell(client, { workflowId })
       } catch (error) {
         if ((error as Error).name === 'WorkflowNotFoundError')
@@ -32,6 +36,6 @@ function steer(program: Command, name: string, description: string, done: string
         await client.close()
       }
       if (options.json) json({ workflowId, done })
-      else line(`${workflowId}: ${done}`)
+      else line(`${workflowId}: ${done}${waits}`)
     })
 }

@@ -105,6 +105,7 @@ export class Destinations {
   async stopRelease(destination: string): Promise<boolean> {
     const handle = this.#temporal.workflow.getHandle(releaseId(destination))
     try {
+      if ((await handle.describe()).status.name !== 'RUNNING') return false
       await handle.cancel()
       return true
     } catch (error) {

@@ -80,8 +80,6 @@ const EARLY_MS = 2500
 /** A moment this near is now; one that lies this far back is missed. */
 const NOW_MS = 15
 const MISSED_MS = 30
-/** Nobody sleeps longer than this without looking again: limits, pauses and recoveries are noticed within it. */
-const LOOK_AGAIN_MS = 15 * 60_000
 /** Starts lie this much further apart than the rate asks for, so that the way to the receiving system may take longer once, and shorter then. */
 export const SLACK = 1.05
 const SHORTEST_CONNECTION_WAIT_MS = 50
@@ -125,7 +123,14 @@ export function takeTurn(state: SystemState, asking: Asking, limits: Limits, set
   const { now } = asking
   if (state.pausedSince !== null) {
     const mine = asking.mine ?? { askedAt: now, slotAt: now, allotted: false, epoch: state.epoch }
-    return { kind: 'wait', state, mine: { ...mine, allotted: false }, why: 'paused', slotAt: null, askAgainAt: lookAgainAt(asking) }
+    return {
+      kind: 'wait',
+      state,
+      mine: { ...mine, allotted: false },
+      why: 'paused',
+      slotAt: null,
+      askAgainAt: lookAgainAt(asking, settings),
+    }
   }
   const interval = intervalOf(rateOf(state, limits))
   const most = connectionsOf(state, limits)
@@ -140,7 +145,7 @@ export function takeTurn(state: SystemState, asking: Asking, limits: Limits, set
     mine: slot,
     why: after.notBefore > now ? 'asked to wait' : after.downSince !== null ? 'down' : why,
     slotAt: slot.slotAt,
-    askAgainAt: slot.slotAt - now <= PATIENCE_MS ? slot.slotAt : Math.min(slot.slotAt - EARLY_MS, lookAgainAt(asking)),
+    askAgainAt: slot.slotAt - now <= PATIENCE_MS ? slot.slotAt : Math.min(slot.slotAt - EARLY_MS, lookAgainAt(asking, settings)),
   })
   if (mine.slotAt - now > PATIENCE_MS) return wait('pace', mine, next)
   if (!mine.allotted || mine.slotAt < now - MISSED_MS || mine.slotAt < next.notBefore) {
@@ -184,4 +189,5 @@ function reserve(state: SystemState, asking: Asking, step: number, settings: Tur
   return { mine: at(slotAt), state: { ...state, frontier: slotAt + step } }
 }
 
-const lookAgainAt = ({ now, random }: Asking): number => now + LOOK_AGAIN_MS * (0.5 + random / 2)
+/** Nobody sleeps longer than that without looking again: limits, pauses and recoveries are noticed within it. */
+const lookAgainAt = ({ now, random }: Asking, { longestWaitMs }: TurnSettings): number => now + longestWaitMs * (0.5 + random / 2)

@@ -178,3 +178,24 @@ export function databaseKind(url: string): DatabaseKind | null {
 export function given(kind: DatabaseKind, values: readonly string[]): RawBuilder<unknown> {
   return kind === 'sqlite' ? sql`json_each(${JSON.stringify(values)}) as given` : sql`unnest(${values}::text[]) as given(value)`
 }
+
+/**
+ * A transaction that does not wait for the disk: for turns and leases, which are worth nothing after a power cut. What it has written is seen
+ * by everybody at once, and is on the disk with the next transaction that waits. (An attempt log that forgets would send twice; this may not
+ * be used for it.)
+ */
+export function withoutWaiting<T>(database: Database, step: (tx: Kysely<Tables>) => Promise<T>): Promise<T> {
+  if (database.kind === 'postgres')
+    return database.db.transaction().execute(async (tx) => {
+      await sql`set local synchronous_commit = off`.execute(tx)
+      return step(tx)
+    })
+  return database.db.connection().execute(async (connection) => {
+    await sql`pragma synchronous = normal`.execute(connection)
+    try {
+      return await connection.transaction().execute(step)
+    } finally {
+      await sql`pragma synchronous = full`.execute(connection)
+    }
+  })
+}

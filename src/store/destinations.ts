@@ -36,7 +36,6 @@ export async function pausedNow(db: Kysely<Tables>, destination: string): Promis
 export async function destinations(database: Database, limit: number, name?: string): Promise<Standing[]> {
   const { db } = database
   const now = await clock(database)
-  const everything = await db.selectFrom('destinations').selectAll().where('name', '=', EVERYTHING).executeTakeFirst()
   const rows = await db
     .selectFrom('destinations')
     .selectAll('destinations')
@@ -63,8 +62,7 @@ export async function destinations(database: Database, limit: number, name?: str
     .limit(limit)
     .execute()
   return rows.map(({ waiting, held, ...row }) => ({
-    ...known(row, undefined, everything),
-    pausedSince: everything?.paused_since ?? row.paused_since,
+    ...known(row),
     waitingForTurn: Number(waiting ?? 0),
     connectionsNow: Number(held ?? 0),
   }))

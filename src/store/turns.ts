@@ -18,7 +18,7 @@ import {
   takeTurn,
   type WaitReason,
 } from '../politeness/index.js'
-import { clockOf, type Database } from './database.js'
+import { clockOf, type Database, withoutWaiting } from './database.js'
 import type { DestinationsTable, Tables } from './tables.js'
 
 /** Whose turn is needed: the receiving system's, and where it goes through one, the relay's. */
@@ -84,7 +84,7 @@ export async function askTurn(
   settings: TurnSettings,
   random: () => number = Math.random,
 ): Promise<Turn> {
-  return database.db.transaction().execute(async (tx) => {
+  return withoutWaiting(database, async (tx) => {
     const { rows, now } = await hold(tx, database, wanted)
     const reservation = await tx
       .selectFrom('turns')
@@ -152,18 +152,20 @@ export async function forgetTurn(db: Kysely<Tables>, { firstRunId, retry }: Pick
 /** The connection is still open. False where its lease has run out: others may have taken its place, and it must be closed. */
 export async function renewLease(database: Database, leaseId: string): Promise<boolean> {
   const now = clockOf(database)
-  const done = await database.db
-    .updateTable('leases')
-    .set({ until: sql<number>`cast(${now} + ${sql.lit(LEASE_MS)} as bigint)` })
-    .where('id', '=', leaseId)
-    .where('until', '>', sql<number>`${now}`)
-    .executeTakeFirst()
+  const done = await withoutWaiting(database, (tx) =>
+    tx
+      .updateTable('leases')
+      .set({ until: sql<number>`cast(${now} + ${sql.lit(LEASE_MS)} as bigint)` })
+      .where('id', '=', leaseId)
+      .where('until', '>', sql<number>`${now}`)
+      .executeTakeFirst(),
+  )
   return Number(done.numUpdatedRows) > 0
 }
 
 /** The connection is closed. */
-export async function releaseLease(db: Kysely<Tables>, leaseId: string): Promise<void> {
-  await db.deleteFrom('leases').where('id', '=', leaseId).execute()
+export async function releaseLease(database: Database, leaseId: string): Promise<void> {
+  await withoutWaiting(database, (tx) => tx.deleteFrom('leases').where('id', '=', leaseId).execute())
 }
 
 /** What came of a turn, for a system that learns. */
@@ -190,7 +192,7 @@ export interface Learnt {
 
 /** Writes what an answer teaches. */
 export async function learnFrom(database: Database, met: Met, settings: TurnSettings): Promise<Learnt> {
-  return database.db.transaction().execute(async (tx) => {
+  return withoutWaiting(database, async (tx) => {
     const { rows, now } = await hold(tx, database, [met])
     const row = rows.get(met.name) as Selectable<DestinationsTable>
     const before = stateOf(row)

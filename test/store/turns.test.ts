@@ -64,7 +64,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     const name = system()
     const [first, second] = [asker(), asker()]
     expect(await askTurn(database, first, [of(name)], SETTINGS)).toEqual({ kind: 'taken', lookUps: 1 })
-    await releaseLease(database.db, first.leaseId)
+    await releaseLease(database, first.leaseId)
     const wait = (await askTurn(database, second, [of(name)], SETTINGS)) as Extract<Turn, { kind: 'wait' }>
     expect(wait).toMatchObject({ kind: 'wait', why: 'pace', name })
     expect(wait.askAgainMs).toBeCloseTo(INTERVAL, 0)
@@ -244,7 +244,7 @@ onBothDatabases('promise 4: turns', (opened) => {
           const [oldest] = open.keys()
           if (oldest === undefined || end === 'none' || end === 'killed') continue
           open.delete(oldest)
-          await releaseLease(database.db, oldest)
+          await releaseLease(database, oldest)
           await (end === 'accepted' ? accepted : failed)(database, name)
         }
         const [row] = await destinations(database, 1, name)
