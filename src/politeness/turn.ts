@@ -81,7 +81,7 @@ const EARLY_MS = 2500
 const NOW_MS = 15
 const MISSED_MS = 30
 /** Starts lie this much further apart than the rate asks for, so that the way to the receiving system may take longer once, and shorter then. */
-export const SLACK = 1.05
+export const SLACK = 1.1
 const SHORTEST_CONNECTION_WAIT_MS = 50
 const LONGEST_CONNECTION_WAIT_MS = 1000
 
