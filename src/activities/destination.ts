@@ -16,7 +16,7 @@ export function systemOf(host: string, groups: readonly SystemGroup[]): string {
 }
 
 /** The host that a notification names as remote MTA (`dns; mx1.mail.example.org`, `mx.example.org (192.0.2.1)`); null where it is one of ours. */
-export function remoteHost(remoteMta: string | undefined, ownSystems: readonly string[]): string | null {
+function remoteHost(remoteMta: string | undefined, ownSystems: readonly string[]): string | null {
   const name = /^\s*(?:(?:dns|smtp)\s*;)?\s*([^\s;()[\],]+)/i.exec(remoteMta ?? '')?.[1] ?? ''
   const host = foldDomain(name)
   return host === null || isWithin(host, ownSystems) ? null : host

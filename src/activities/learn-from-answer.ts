@@ -4,7 +4,7 @@
  */
 import { Context } from '@temporalio/activity'
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client'
-import { lessonOf, limitsOf, type SystemAnswer } from '../politeness/index.js'
+import { lessonOf, limitsSet, type SystemAnswer } from '../politeness/index.js'
 import { findRelease, type Learnt, learnFrom, noteRestored, restoreSuppressed } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { describe } from './failures.js'
@@ -23,8 +23,11 @@ export async function learnFromAnswer({ system, answer, tookMs }: Answering, dep
   const { database, settings, log } = dependencies
   const { politeness } = settings
   try {
-    const limits = limitsOf(politeness.limits, politeness.ownLimits.get(system))
-    const learnt = await learnFrom(database, { name: system, limits, lesson: lessonOf(answer), answer, tookMs }, politeness)
+    const learnt = await learnFrom(
+      database,
+      { name: system, limits: limitsSet(politeness, system), lesson: lessonOf(answer), answer, tookMs },
+      politeness,
+    )
     if (learnt.change === 'down')
       log.warn(
         { destination: system, status: answer.status, reply: answer.reply, since: learnt.failingSince },

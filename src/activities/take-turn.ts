@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CancelledFailure, type Context } from '@temporalio/activity'
 import { formatDuration } from '../bounce/index.js'
-import { formatRate, limitsOf, PATIENCE_MS, rateOf } from '../politeness/index.js'
+import { formatRate, limitsByHand, limitsSet, PATIENCE_MS, rateOf, relayOf } from '../politeness/index.js'
 import type { HeldSession, Sessions } from '../smtp/index.js'
 import { askTurn, pausedNow, type Turn } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
@@ -99,7 +99,8 @@ function waitingText(turn: Waiting, { settings, now }: Dependencies): string {
   const { state, why, goesAt } = turn
   const { politeness } = settings
   const at = now().getTime()
-  const name = turn.name.startsWith('relay:') ? `the relay ${turn.name.slice('relay:'.length)}` : turn.name
+  const relay = relayOf(turn.name)
+  const name = relay === null ? turn.name : `the relay ${relay}`
   const said = state.said === null ? '' : ` (it said: ${state.said.reply.replace(/\s+/g, ' ').slice(0, 200)})`
   const goes = goesAt === null ? '' : `this message goes at ${moment(goesAt, at)} at the latest`
   switch (why) {
@@ -115,7 +116,7 @@ function waitingText(turn: Waiting, { settings, now }: Dependencies): string {
     case 'connections':
       return `every connection that ${name} is met over is taken; ${goes}`
     case 'pace': {
-      const limits = turn.name.startsWith('relay:') ? politeness.relay : limitsOf(politeness.limits, politeness.ownLimits.get(turn.name))
+      const limits = limitsByHand(limitsSet(politeness, turn.name), state.limited)
       const ahead = goesAt === null ? 0 : goesAt.getTime() - at
       return `${name} is met at ${formatRate(rateOf(state, limits))}, and others come before; ${goes} (in ${formatDuration(ahead)})`
     }

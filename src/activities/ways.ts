@@ -1,6 +1,6 @@
 /** The way of a message: its route, the relay, or the mail hosts of its recipient's domain; and whose turns it takes. */
 import { parseAddress } from '../bounce/index.js'
-import { limitsOf } from '../politeness/index.js'
+import { limitsSet, relayTurn } from '../politeness/index.js'
 import {
   allowedHosts,
   judgeLookUp,
@@ -62,7 +62,8 @@ export class Ways {
     const { politeness, direct } = settings
     const path = pathFor(destination, settings.paths)
     if (path !== null) {
-      const relay = path.kind === 'system' ? [] : [{ name: relayName(path), limits: politeness.relay, needsConnection: true, fixed: true }]
+      const relay =
+        path.kind === 'system' ? [] : [{ name: relayTurn(nameOf(path)), limits: politeness.relay, needsConnection: true, fixed: true }]
       const limits = this.#limits(destination)
       // a relay's answers teach nothing of the receiving system, so that its rate there is the highest; pauses and limits by hand hold
       const own: TurnOf =
@@ -118,8 +119,7 @@ export class Ways {
   }
 
   #limits(system: string) {
-    const { politeness } = this.#dependencies.settings
-    return limitsOf(politeness.limits, politeness.ownLimits.get(system))
+    return limitsSet(this.#dependencies.settings.politeness, system)
   }
 
   #nameServers(): Names {
@@ -148,6 +148,3 @@ export class Ways {
     return known
   }
 }
-
-/** The name that a relay's turn goes by. */
-export const relayName = (path: Path): string => `relay:${nameOf(path)}`

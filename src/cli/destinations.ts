@@ -1,10 +1,10 @@
-import { userInfo } from 'node:os'
 import type { Command } from 'commander'
 import { formatDuration, parseDuration } from '../bounce/index.js'
 import type { DestinationStanding, SoftbounceClient } from '../client/index.js'
-import { readSettings } from '../config.js'
-import { connectionsOf, formatRate, limitsOf, parseRate, rateOf } from '../politeness/index.js'
+import { readSettings, type Settings } from '../config.js'
+import { connectionsOf, formatRate, limitsByHand, limitsSet, parseRate, rateOf, relayOf } from '../politeness/index.js'
 import { CommandFailed, json, line, table } from './output.js'
+import { limitOf, operator, withClient } from './with-client.js'
 
 /** `destinations`, `pause`, `resume` and `release`. */
 export function addDestinations(program: Command): void {
@@ -16,9 +16,7 @@ export function addDestinations(program: Command): void {
     .option('--json', 'print JSON, one object a line')
     .action((name: string | undefined, options: { limit: string; json?: boolean }) =>
       withClient(async (client) => {
-        const limit = Number(options.limit)
-        if (!Number.isInteger(limit) || limit < 1) throw new CommandFailed(`--limit ${options.limit} is not a whole number, 1 or more`, 2)
-        await show(client, name?.toLowerCase(), limit, options.json === true)
+        await show(client, name?.toLowerCase(), limitOf(options.limit), options.json === true)
       }),
     )
   command
@@ -71,18 +69,6 @@ interface ReleaseFlags {
   readonly json?: boolean
 }
 
-const who = () => `operator ${userInfo().username}`
-
-async function withClient(work: (client: SoftbounceClient) => Promise<void>): Promise<void> {
-  const { SoftbounceClient } = await import('../client/index.js')
-  const client = await SoftbounceClient.connect()
-  try {
-    await work(client)
-  } finally {
-    await client.close()
-  }
-}
-
 async function show(client: SoftbounceClient, name: string | undefined, limit: number, asJson: boolean): Promise<void> {
   const everything = await client.destinations.pausedAltogether()
   if (everything !== null && !asJson)
@@ -95,22 +81,17 @@ async function show(client: SoftbounceClient, name: string | undefined, limit: n
     for (const standing of all) json(standing)
     return
   }
+  const { politeness } = readSettings()
+  const head = ['destination', 'state', 'met at', 'connections', 'open retries', 'wait for a turn', 'said last']
   if (all.length === 0) line('no receiving system has been met yet')
-  else table([['destination', 'state', 'met at', 'connections', 'open retries', 'wait for a turn', 'said last'], ...all.map(row)])
+  else table([head, ...all.map((standing) => row(standing, politeness))])
   if (name === undefined && all.length >= limit) line(`(the first ${limit}; --limit shows more)`)
 }
 
-function row(standing: DestinationStanding): string[] {
-  const { politeness } = readSettings()
-  const relay = standing.name.startsWith('relay:')
-  const limits = relay
-    ? politeness.relay
-    : limitsOf(politeness.limits, politeness.ownLimits.get(standing.name), {
-        ...(standing.limited?.rate == null ? {} : { highestRate: standing.limited.rate }),
-        ...(standing.limited?.connections == null ? {} : { connections: standing.limited.connections }),
-      })
+function row(standing: DestinationStanding, politeness: Settings['politeness']): string[] {
+  const limits = limitsByHand(limitsSet(politeness, standing.name), standing.limited)
   const rate = rateOf(standing, limits)
-  const most = relay ? limits.connections : connectionsOf(standing, limits)
+  const most = relayOf(standing.name) !== null ? limits.connections : connectionsOf(standing, limits)
   const said = standing.said
   return [
     standing.name,
@@ -133,7 +114,7 @@ function state({ pausedSince, pausedBy, downSince, failures, failingSince, said 
 const iso = (ms: number) => new Date(ms).toISOString()
 
 async function pause(client: SoftbounceClient, name: string | undefined, options: { json?: boolean }): Promise<void> {
-  await client.destinations.pause(who(), name)
+  await client.destinations.pause(operator(), name)
   if (options.json) {
     json({ destination: name ?? '*', paused: true })
     return
@@ -164,7 +145,7 @@ async function limit(
   const connections = options.connections === undefined ? undefined : options.connections === 'none' ? null : Number(options.connections)
   if (typeof connections === 'number' && (!Number.isInteger(connections) || connections < 1))
     throw new CommandFailed(`--connections ${options.connections} is not a whole number, 1 or more`, 2)
-  await client.destinations.limit(name, who(), {
+  await client.destinations.limit(name, operator(), {
     ...(rate === undefined ? {} : { rate }),
     ...(connections === undefined ? {} : { connections }),
   })
@@ -192,7 +173,7 @@ async function release(client: SoftbounceClient, destination: string, options: R
   }
   const withinMs = wrong(() => parseDuration(options.within))
   if (withinMs < 1000 || withinMs > 7 * 24 * 3_600_000) throw new CommandFailed('--within: it must be from 1 s to 7 d', 2)
-  const started = await client.destinations.release(destination, { withinMs, by: who() })
+  const started = await client.destinations.release(destination, { withinMs, by: operator() })
   if (options.detach) {
     if (options.json) json({ destination, workflowId: started.workflowId })
     else line(`${started.workflowId}: the retries that wait for ${destination} go within ${formatDuration(withinMs)}`)

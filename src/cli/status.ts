@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { formatDuration } from '../bounce/index.js'
 import type { RetryStanding, SoftbounceClient } from '../client/index.js'
 import { CommandFailed, json, line, table } from './output.js'
+import { limitOf, withClient } from './with-client.js'
 
 const AT_ONCE = 10
 
@@ -12,17 +13,11 @@ export function addStatus(program: Command): void {
     .argument('[address|workflow-id]', 'the retries of one recipient, or one of them')
     .option('--limit <n>', 'at most so many', '100')
     .option('--json', 'print JSON, one object a line')
-    .action(async (which: string | undefined, options: { limit: string; json?: boolean }) => {
-      const limit = Number(options.limit)
-      if (!Number.isInteger(limit) || limit < 1) throw new CommandFailed(`--limit ${options.limit} is not a whole number, 1 or more`, 2)
-      const { SoftbounceClient } = await import('../client/index.js')
-      const client = await SoftbounceClient.connect()
-      try {
-        if (which?.startsWith('bounce/')) await one(client, which, options.json === true)
-        else await several(client, which, limit, options.json === true)
-      } finally {
-        await client.close()
-      }
+    .action((which: string | undefined, options: { limit: string; json?: boolean }) => {
+      const limit = limitOf(options.limit)
+      return withClient((client) =>
+        which?.startsWith('bounce/') ? one(client, which, options.json === true) : several(client, which, limit, options.json === true),
+      )
     })
 }
 

@@ -1,5 +1,4 @@
 import { createReadStream } from 'node:fs'
-import { userInfo } from 'node:os'
 import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'
 import { stringify } from 'csv-stringify'
@@ -18,6 +17,7 @@ import {
   suppressLastingly,
 } from '../store/index.js'
 import { CommandFailed, json, line, table } from './output.js'
+import { operator } from './with-client.js'
 
 export function addSuppressions(program: Command): void {
   const command = program.command('suppressions').description('the suppression list')
@@ -78,7 +78,7 @@ export function addSuppressions(program: Command): void {
         const key = keyOf(address)
         const now = new Date()
         const until = options.for === undefined ? null : new Date(now.getTime() + duration(options.for))
-        const cause = { status: null, reply: options.note ?? null, by: who(), destination: null }
+        const cause = { status: null, reply: options.note ?? null, by: operator(), destination: null }
         await database.db.transaction().execute((tx) => suppressLastingly(tx, key, 'manual', cause, now, until))
         const entry = (await findSuppression(database.db, key, now)) as Suppression
         if (options.json) json({ address: key, suppressed: true, until: entry.until })
@@ -93,7 +93,7 @@ export function addSuppressions(program: Command): void {
     .action((address: string, options: { json?: boolean }) =>
       withDatabase(async (database) => {
         const key = keyOf(address)
-        const lifted = await database.db.transaction().execute((tx) => liftSuppression(tx, key, who(), new Date()))
+        const lifted = await database.db.transaction().execute((tx) => liftSuppression(tx, key, operator(), new Date()))
         if (options.json) json({ address: key, lifted })
         else line(lifted ? `${key} is on the active list again` : `${key} was not suppressed`)
       }),
@@ -146,8 +146,6 @@ async function* records(database: Database): AsyncGenerator<(string | null)[]> {
 const ends = (entry: Suppression) => (entry.until === null ? 'until it is removed' : `until ${entry.until.toISOString()}`)
 
 const row = (entry: Suppression) => [entry.address, ends(entry), entry.reason, entry.status ?? '', entry.reply ?? '']
-
-const who = () => `operator ${userInfo().username}`
 
 function keyOf(address: string): string {
   try {

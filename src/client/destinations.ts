@@ -1,6 +1,7 @@
 /** Receiving systems, looked at and steered from TypeScript: which are down, pauses, limits, the release of what waits for them. */
 import { type Client, WorkflowIdConflictPolicy, WorkflowNotFoundError } from '@temporalio/client'
 import { openRetriesOf } from '../bounce/index.js'
+import { relayOf } from '../politeness/index.js'
 import {
   type Database,
   destinations,
@@ -120,7 +121,7 @@ export class Destinations {
   }
 
   async #counted(standing: Standing): Promise<DestinationStanding> {
-    if (standing.name.startsWith('relay:')) return { ...standing, openRetries: null }
+    if (relayOf(standing.name) !== null) return { ...standing, openRetries: null }
     const openRetries = await this.#temporal.workflow.count(openRetriesOf(standing.name)).then(
       ({ count }) => count,
       () => null,

@@ -111,6 +111,30 @@ export function limitsOf(general: Limits, ...own: readonly (OwnLimits | undefine
   return { ...limits, lowestRate: Math.min(limits.lowestRate, limits.highestRate) }
 }
 
+const RELAY = 'relay:'
+
+/** The name that a relay's turn goes by. */
+export const relayTurn = (host: string): string => `${RELAY}${host}`
+
+/** The relay whose turn goes by this name; null where it is a receiving system's. */
+export const relayOf = (name: string): string | null => (name.startsWith(RELAY) ? name.slice(RELAY.length) : null)
+
+/** What the settings say of a system, or of the relay. */
+export function limitsSet(
+  settings: { readonly limits: Limits; readonly ownLimits: ReadonlyMap<string, OwnLimits>; readonly relay: Limits },
+  name: string,
+): Limits {
+  return relayOf(name) === null ? limitsOf(settings.limits, settings.ownLimits.get(name)) : settings.relay
+}
+
+/** The limits with what a person has set by hand; null: nothing. */
+export function limitsByHand(limits: Limits, byHand: { readonly rate: number | null; readonly connections: number | null } | null): Limits {
+  return limitsOf(limits, {
+    ...(byHand?.rate == null ? {} : { highestRate: byHand.rate }),
+    ...(byHand?.connections == null ? {} : { connections: byHand.connections }),
+  })
+}
+
 /** For a person: `1/s to 20/s, 5 connections`. */
 export function describeLimits({ lowestRate, highestRate, connections }: Limits): string {
   const rates = lowestRate === highestRate ? formatRate(highestRate) : `${formatRate(lowestRate)} to ${formatRate(highestRate)}`

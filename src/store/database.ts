@@ -179,6 +179,12 @@ export function given(kind: DatabaseKind, values: readonly string[]): RawBuilder
   return kind === 'sqlite' ? sql`json_each(${JSON.stringify(values)}) as given` : sql`unnest(${values}::text[]) as given(value)`
 }
 
+/** The time by that clock, ms. */
+export async function timeOf(database: Database, db: Kysely<Tables> = database.db): Promise<number> {
+  const { now } = await db.selectNoFrom(clockOf(database).as('now')).executeTakeFirstOrThrow()
+  return Number(now)
+}
+
 /**
  * A transaction that does not wait for the disk: for turns and leases, which are worth nothing after a power cut. What it has written is seen
  * by everybody at once, and is on the disk with the next transaction that waits. (An attempt log that forgets would send twice; this may not

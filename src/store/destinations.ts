@@ -1,9 +1,9 @@
 /** Receiving systems as a person looks at them and steers them: what is known of each, pauses, limits, releases, and their suppressions. */
 import { type Kysely, sql } from 'kysely'
 import { type Limits, newState } from '../politeness/index.js'
-import { clockOf, type Database } from './database.js'
+import { type Database, timeOf } from './database.js'
 import type { Tables } from './tables.js'
-import { EVERYTHING, type KnownSystem, known } from './turns.js'
+import { columnsOf, EVERYTHING, type KnownSystem, known } from './turns.js'
 
 /** A message that asked within this still waits for its turn. */
 const STILL_WAITS_MS = 20 * 60_000
@@ -15,9 +15,8 @@ export interface Standing extends KnownSystem {
 }
 
 /** Since when everything is paused, and by whom; null where it is not. */
-export async function pausedAltogether(db: Kysely<Tables>): Promise<{ since: Date; by: string } | null> {
-  const row = await db.selectFrom('destinations').selectAll().where('name', '=', EVERYTHING).executeTakeFirst()
-  return row?.paused_since == null ? null : { since: new Date(row.paused_since), by: row.paused_by ?? '' }
+export function pausedAltogether(db: Kysely<Tables>): Promise<{ since: Date; by: string } | null> {
+  return pausedNow(db, EVERYTHING)
 }
 
 /** The pause that holds retries for a destination: its own, or that of everything; null where there is none. */
@@ -35,7 +34,7 @@ export async function pausedNow(db: Kysely<Tables>, destination: string): Promis
 /** What is known of the receiving systems, those that are down or paused first; of one, where it is named. */
 export async function destinations(database: Database, limit: number, name?: string): Promise<Standing[]> {
   const { db } = database
-  const now = await clock(database)
+  const now = await timeOf(database)
   const rows = await db
     .selectFrom('destinations')
     .selectAll('destinations')
@@ -79,33 +78,18 @@ interface ByHand {
 
 const UNKNOWN: Limits = { lowestRate: 1, highestRate: 1, connections: 1, messagesPerConnection: 1 }
 
-async function change(database: Database, name: string, byHand: ByHand): Promise<void> {
-  const now = await clock(database)
-  const fresh = newState(UNKNOWN, now)
+async function change(database: Database, name: string, byHand: ByHand, now: number): Promise<void> {
   await database.db
     .insertInto('destinations')
-    .values({
-      name,
-      next_at: fresh.nextAt,
-      frontier: fresh.frontier,
-      late_frontier: fresh.lateFrontier,
-      rate: 0,
-      connections: fresh.connections,
-      service_ms: 0,
-      failures: 0,
-      ask_at: fresh.askAt,
-      not_before: 0,
-      epoch: 0,
-      wanted_at: 0,
-      ...byHand,
-    })
+    .values({ name, ...columnsOf({ ...newState(UNKNOWN, now), rate: 0 }), ...byHand })
     .onConflict((conflict) => conflict.column('name').doUpdateSet(byHand))
     .execute()
 }
 
 /** Holds every retry for the system (or for all, where it is left out), using none up. */
 export async function pause(database: Database, by: string, name: string = EVERYTHING): Promise<void> {
-  await change(database, name, { paused_since: Math.round(await clock(database)), paused_by: by })
+  const now = await timeOf(database)
+  await change(database, name, { paused_since: Math.round(now), paused_by: by }, now)
 }
 
 /** Lets them go again, through turns. False where it was not paused. */
@@ -129,11 +113,9 @@ export async function limitDestination(
   const row = await database.db.selectFrom('destinations').selectAll().where('name', '=', name).executeTakeFirst()
   const rate = limits.rate === undefined ? (row?.limited_rate ?? null) : limits.rate
   const connections = limits.connections === undefined ? (row?.limited_connections ?? null) : limits.connections
-  await change(database, name, {
-    limited_rate: rate,
-    limited_connections: connections,
-    limited_by: rate === null && connections === null ? null : by,
-  })
+  const limitedBy = rate === null && connections === null ? null : by
+  const byHand = { limited_rate: rate, limited_connections: connections, limited_by: limitedBy }
+  await change(database, name, byHand, await timeOf(database))
 }
 
 /** A release of a destination's waiting retries: those go whose last attempt lies before it began. */
@@ -210,11 +192,6 @@ export async function lastRetries(
   return new Map(rows.map((row) => [row.workflow_id, { retry: Number(row.retry), at: new Date(Number(row.at)) }]))
 }
 
-async function clock(database: Database): Promise<number> {
-  const { now } = await database.db.selectNoFrom(clockOf(database).as('now')).executeTakeFirstOrThrow()
-  return Number(now)
-}
-
 const DAY_MS = 24 * 60 * 60_000
 /** What was learnt of a system that nobody has met for so long is worth no more than a new beginning. */
 const FORGET_AFTER_MS = 90 * DAY_MS
@@ -222,7 +199,7 @@ const FORGET_AFTER_MS = 90 * DAY_MS
 /** Deletes what nobody needs any more: places of messages that never came back, leases and policies that ran out, systems not met for long. */
 export async function purgeDestinations(database: Database): Promise<void> {
   const { db } = database
-  const now = Math.round(await clock(database))
+  const now = Math.round(await timeOf(database))
   await db
     .deleteFrom('turns')
     .where('seen_at', '<', now - DAY_MS)

@@ -9,7 +9,7 @@ import {
   type Lesson,
   type Limits,
   learn,
-  limitsOf,
+  limitsByHand,
   newState,
   type Reservation,
   type SystemAnswer,
@@ -18,7 +18,7 @@ import {
   takeTurn,
   type WaitReason,
 } from '../politeness/index.js'
-import { clockOf, type Database, withoutWaiting } from './database.js'
+import { clockOf, type Database, timeOf, withoutWaiting } from './database.js'
 import type { DestinationsTable, Tables } from './tables.js'
 
 /** Whose turn is needed: the receiving system's, and where it goes through one, the relay's. */
@@ -245,7 +245,7 @@ async function hold(tx: Kysely<Tables>, database: Database, wanted: readonly Pic
       .execute()
   let found = await read()
   if (found.length < names.length) {
-    const { now } = await tx.selectNoFrom(clockOf(database).as('now')).executeTakeFirstOrThrow()
+    const now = await timeOf(database, tx)
     const fresh = new Map(wanted.map(({ name, limits }) => [name, limits]))
     const values = names.map((name) => ({ name, ...columnsOf(newState(fresh.get(name) as Limits, now)) }))
     await tx
@@ -257,10 +257,10 @@ async function hold(tx: Kysely<Tables>, database: Database, wanted: readonly Pic
   }
   const everything = await tx.selectFrom('destinations').selectAll().where('name', '=', EVERYTHING).executeTakeFirst()
   // asked after the rows are held: whoever waited for them must not go by a clock from before
-  const { now } = await tx.selectNoFrom(clockOf(database).as('now')).executeTakeFirstOrThrow()
+  const now = await timeOf(database, tx)
   const rows = new Map(found.map((row) => [row.name, row]))
   if (everything !== undefined) rows.set(EVERYTHING, everything)
-  return { rows, now: Number(now) }
+  return { rows, now }
 }
 
 async function leasesOf(tx: Kysely<Tables>, name: string, now: number) {
@@ -270,13 +270,8 @@ async function leasesOf(tx: Kysely<Tables>, name: string, now: number) {
   return rows.filter(({ until }) => until > now)
 }
 
-/** The limits with what a person has set by hand. */
-export function limitsWith(limits: Limits, row: Pick<DestinationsTable, 'limited_rate' | 'limited_connections'>): Limits {
-  return limitsOf(limits, {
-    ...(row.limited_rate === null ? {} : { highestRate: row.limited_rate }),
-    ...(row.limited_connections === null ? {} : { connections: row.limited_connections }),
-  })
-}
+const limitsWith = (limits: Limits, row: Pick<DestinationsTable, 'limited_rate' | 'limited_connections'>): Limits =>
+  limitsByHand(limits, { rate: row.limited_rate, connections: row.limited_connections })
 
 export function stateOf(row: Selectable<DestinationsTable>, everything?: Pick<DestinationsTable, 'paused_since'>): SystemState {
   return {
@@ -298,7 +293,7 @@ export function stateOf(row: Selectable<DestinationsTable>, everything?: Pick<De
 }
 
 /** What turns and answers change; pauses and limits are a person's. */
-function columnsOf(state: SystemState) {
+export function columnsOf(state: SystemState) {
   return {
     next_at: state.nextAt,
     frontier: state.frontier,

@@ -28,6 +28,8 @@ export interface ReceivingSystem {
   readonly taken: Taken[]
   /** When each connection was opened, ms. */
   readonly connections: number[]
+  /** Most connections that were open at once. */
+  mostOpen: number
   /** What it says from now on. */
   say: SystemOptions
   close(): Promise<void>
@@ -47,7 +49,8 @@ export async function startReceivingSystem(
 ): Promise<ReceivingSystem> {
   const taken: Taken[] = []
   const connections: number[] = []
-  const system = { port: at.port ?? 0, taken, connections, say } as ReceivingSystem
+  let openNow = 0
+  const system = { port: at.port ?? 0, taken, connections, mostOpen: 0, say } as ReceivingSystem
   let server: SMTPServer
   const open = async () => {
     server = new SMTPServer({
@@ -56,8 +59,13 @@ export async function startReceivingSystem(
       disableReverseLookup: true,
       onConnect: (_session, done) => {
         connections.push(Date.now())
+        openNow += 1
+        system.mostOpen = Math.max(system.mostOpen, openNow)
         const text = system.say.banner?.({ connection: connections.length })
         done(text === undefined ? null : refusal(text))
+      },
+      onClose: () => {
+        openNow -= 1
       },
       onMailFrom: ({ address }, _session, done) => {
         const text = system.say.mail?.({ connection: connections.length, address })
