@@ -14,7 +14,7 @@ const SECONDS = Number(process.env.BENCH_TURNS_SECONDS ?? 60)
 const RATE = 20
 const CONNECTIONS = 3
 /** Each message takes the sink this long: about as many connections are needed as there may be. */
-const SLOW_MS = 130
+const SLOW_MS = Number(process.env.BENCH_TURNS_SLOW_MS ?? 130)
 const WINDOWS_MS = [1000, 2000, 5000, 10_000]
 const taker = fileURLToPath(new URL('./support/turn-taker.mjs', import.meta.url))
 
