@@ -14,7 +14,7 @@ const count = { sent: 0, lookUps: 0, errors: 0 }
 
 async function messages() {
   while (Date.now() < until) {
-    const asker = { firstRunId: randomUUID(), retry: 1, leaseId: randomUUID(), hasConnection: false }
+    const asker = { firstRunId: randomUUID(), retry: 1, workflowId: 'bench', leaseId: randomUUID(), hasConnection: false }
     for (;;) {
       const turn = await askTurn(database, asker, [{ name, limits, needsConnection: true, fixed: false }], settings).catch(() => {
         count.errors += 1

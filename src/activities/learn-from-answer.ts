@@ -6,6 +6,7 @@ import { Context } from '@temporalio/activity'
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client'
 import { lessonOf, limitsSet, type SystemAnswer } from '../politeness/index.js'
 import { findRelease, type Learnt, learnFrom, noteRestored, restoreSuppressed } from '../store/index.js'
+import { wakeWaiting } from '../wake.js'
 import type { Dependencies } from './dependencies.js'
 import { describe } from './failures.js'
 
@@ -33,6 +34,7 @@ export async function learnFromAnswer({ system, answer, tookMs }: Answering, dep
         { destination: system, status: answer.status, reply: answer.reply, since: learnt.failingSince },
         'a receiving system is down',
       )
+    await wakeWaiting(Context.current().client, learnt.wake)
     if (learnt.restore) await takesMailAgain(system, learnt, dependencies)
     return learnt
   } catch (error) {

@@ -14,10 +14,10 @@ import {
   type Sessions,
   type Transaction,
 } from '../smtp/index.js'
-import { type AttemptKey, askTurn, forgetTurn, type Learnt, releaseLease, renewLease } from '../store/index.js'
+import { askTurn, forgetTurn, type Learnt, releaseLease, renewLease } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { learnFromAnswer } from './learn-from-answer.js'
-import { IDLE_MS, takeOurTurn } from './take-turn.js'
+import { IDLE_MS, type TurnSubject, takeOurTurn } from './take-turn.js'
 import type { Way } from './ways.js'
 
 export type OpenWay = Extract<Way, { kind: 'way' }>
@@ -37,7 +37,7 @@ export const MAX_REPLY = 2000
 
 export class Meeting {
   readonly #way: OpenWay
-  readonly #key: AttemptKey
+  readonly #subject: TurnSubject
   readonly #dependencies: Dependencies
   readonly #sessions: Sessions
   readonly #leaseId: string
@@ -50,13 +50,13 @@ export class Meeting {
 
   private constructor(
     way: OpenWay,
-    key: AttemptKey,
+    subject: TurnSubject,
     dependencies: Dependencies,
     sessions: Sessions,
     turn: { leaseId: string; open: HeldSession | null; lookUps: number },
   ) {
     this.#way = way
-    this.#key = key
+    this.#subject = subject
     this.#dependencies = dependencies
     this.#sessions = sessions
     this.#leaseId = turn.leaseId
@@ -70,14 +70,14 @@ export class Meeting {
    */
   static async begin(
     way: OpenWay,
-    subject: AttemptKey & { readonly deliverByMs?: number },
+    subject: TurnSubject,
     context: Context,
     dependencies: Dependencies,
     sessions: Sessions,
   ): Promise<Meeting> {
     const free = (leaseId: string) => freeLease(dependencies, leaseId)
     const turn = await takeOurTurn(subject, way, sessions, context, dependencies, free)
-    return new Meeting(way, { firstRunId: subject.firstRunId, retry: subject.retry }, dependencies, sessions, turn)
+    return new Meeting(way, subject, dependencies, sessions, turn)
   }
 
   /** With each heartbeat of the activity. */
@@ -141,10 +141,10 @@ export class Meeting {
   /** A turn at one more system, under the lease that is held already; false where it cannot be had at once. */
   async #takeOver({ turn }: OpenWay['beyond'][number]): Promise<boolean> {
     const { database, settings } = this.#dependencies
-    const asker = { ...this.#key, leaseId: this.#leaseId, hasConnection: false }
+    const asker = { ...this.#subject, leaseId: this.#leaseId, hasConnection: false }
     const taken = await askTurn(database, asker, [turn], settings.politeness).catch(() => null)
     if (taken?.kind === 'taken') return true
-    await forgetTurn(database.db, this.#key).catch(() => {})
+    await forgetTurn(database.db, this.#subject).catch(() => {})
     return false
   }
 }

@@ -24,6 +24,7 @@ export interface OurTurn {
 export interface TurnSubject {
   readonly firstRunId: string
   readonly retry: number
+  readonly workflowId: string
   readonly deliverByMs?: number
 }
 

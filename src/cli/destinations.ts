@@ -132,7 +132,7 @@ async function resume(client: SoftbounceClient, name: string | undefined, option
   const resumed = await client.destinations.resume(name)
   const what = name ?? 'everything'
   if (options.json) json({ destination: name ?? '*', resumed })
-  else line(resumed ? `${what} goes on: what waits looks again within 15 min, and takes turns` : `${what} was not paused`)
+  else line(resumed ? `${what} goes on: what waits takes turns` : `${what} was not paused`)
 }
 
 async function limit(
@@ -187,10 +187,7 @@ async function release(client: SoftbounceClient, destination: string, options: R
     throw new CommandFailed(`the release of ${destination} did not end: ${error.cause?.message ?? error.message}`)
   })
   if (options.json) json({ destination, told })
-  else
-    line(
-      `${told} ${told === 1 ? 'retry was' : 'retries were'} told to go; each takes its turn. What waits for a turn already looks again within 15 min`,
-    )
+  else line(`${told} ${told === 1 ? 'retry was' : 'retries were'} told to go; each takes its turn`)
 }
 
 function wrong<T>(read: () => T): T {

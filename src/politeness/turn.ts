@@ -122,15 +122,9 @@ export const intervalOf = (rate: number): number => (1000 / rate) * SLACK
 export function takeTurn(state: SystemState, asking: Asking, limits: Limits, settings: TurnSettings): Decision {
   const { now } = asking
   if (state.pausedSince !== null) {
-    const mine = asking.mine ?? { askedAt: now, slotAt: now, allotted: false, epoch: state.epoch }
-    return {
-      kind: 'wait',
-      state,
-      mine: { ...mine, allotted: false },
-      why: 'paused',
-      slotAt: null,
-      askAgainAt: lookAgainAt(asking, settings),
-    }
+    const askAgainAt = lookAgainAt(asking, settings)
+    const mine = { askedAt: asking.mine?.askedAt ?? now, slotAt: askAgainAt, allotted: false, epoch: state.epoch }
+    return { kind: 'wait', state, mine, why: 'paused', slotAt: null, askAgainAt }
   }
   const interval = intervalOf(rateOf(state, limits))
   const most = connectionsOf(state, limits)

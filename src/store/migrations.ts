@@ -221,6 +221,12 @@ function migrations(kind: DatabaseKind): Record<string, Migration> {
         await db.schema.createIndex('attempts_silent').on('attempts').column('silent_since').execute()
       },
     },
+    '004_turns_workflow': {
+      async up(db: Kysely<unknown>): Promise<void> {
+        await db.schema.alterTable('turns').addColumn('workflow_id', 'text').execute()
+        await db.schema.createIndex('turns_slot').on('turns').columns(['name', 'slot_at']).execute()
+      },
+    },
   }
 }
 

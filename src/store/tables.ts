@@ -205,6 +205,8 @@ export interface TurnsTable {
   slot_at: number
   allotted: number
   epoch: number
+  /** Null where a worker of 0.3.0 wrote it. */
+  workflow_id: string | null
   /** When it asked last, and how often. */
   seen_at: number
   look_ups: number

@@ -19,6 +19,7 @@ import {
   type WaitReason,
 } from '../politeness/index.js'
 import { clockOf, type Database, timeOf, withoutWaiting } from './database.js'
+import { wakeNext } from './sleepers.js'
 import type { DestinationsTable, Tables } from './tables.js'
 
 /** Whose turn is needed: the receiving system's, and where it goes through one, the relay's. */
@@ -35,6 +36,8 @@ export interface TurnOf {
 export interface Asker {
   readonly firstRunId: string
   readonly retry: number
+  /** Whom to wake. */
+  readonly workflowId: string
   /** The lease that it will hold; or holds already, with an open connection. */
   readonly leaseId: string
   readonly hasConnection: boolean
@@ -188,6 +191,8 @@ export interface Learnt {
   readonly wasDown: boolean
   readonly failingSince: Date | null
   readonly wanted: boolean
+  /** Workflows that wait for their turn, and may come now. */
+  readonly wake: readonly string[]
 }
 
 /** Writes what an answer teaches. */
@@ -196,7 +201,8 @@ export async function learnFrom(database: Database, met: Met, settings: TurnSett
     const { rows, now } = await hold(tx, database, [met])
     const row = rows.get(met.name) as Selectable<DestinationsTable>
     const before = stateOf(row)
-    const after = learn(before, met.lesson, met.tookMs, limitsWith(met.limits, row), settings, now)
+    const limits = limitsWith(met.limits, row)
+    const after = learn(before, met.lesson, met.tookMs, limits, settings, now)
     const { answer } = met
     const up = before.failingSince !== null && after.failingSince === null
     // one whose worker died over it is taken up by a later acceptance
@@ -216,12 +222,15 @@ export async function learnFrom(database: Database, met: Met, settings: TurnSett
       .set({ ...columnsOf(after), ...said, ...(up ? { restore_due: Math.round(now) } : {}) })
       .where('name', '=', met.name)
       .execute()
+    const standing = { ...after, pausedSince: stateOf(row, rows.get(EVERYTHING)).pausedSince }
+    const wake = met.lesson.kind === 'accepted' ? await wakeNext(tx, met.name, standing, limits, now) : []
     return {
       change: before.downSince === null && after.downSince !== null ? 'down' : up ? 'up' : null,
       restore: up || left,
       wasDown: before.downSince !== null && after.downSince === null,
       failingSince: before.failingSince === null ? null : new Date(before.failingSince),
       wanted: before.wantedAt > now - WANTED_WITHIN_MS,
+      wake,
     }
   })
 }
@@ -328,7 +337,7 @@ function reservationOf(
 
 async function writeReservation(
   tx: Kysely<Tables>,
-  { firstRunId, retry }: Asker,
+  { firstRunId, retry, workflowId }: Asker,
   name: string,
   mine: Reservation,
   now: number,
@@ -336,6 +345,7 @@ async function writeReservation(
 ): Promise<void> {
   const row = {
     name,
+    workflow_id: workflowId,
     asked_at: Math.round(mine.askedAt),
     slot_at: mine.slotAt,
     allotted: mine.allotted ? 1 : 0,

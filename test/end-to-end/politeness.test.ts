@@ -161,6 +161,36 @@ describe.concurrent('promise 4', () => {
     expect(once(back.taken)).toBe(true)
   })
 
+  test('a system that is back, or goes on after a pause, gets at once what waits for it, and no message has an event more by that', {
+    timeout: LONG,
+  }, async () => {
+    const back = await system()
+    const world = await realWorld({ ROUTES: `*=127.0.0.1:${back.port}` })
+    await world.startWorker()
+    const limits = limitsOf({ lowestRate: 20, highestRate: 20, connections: 1, messagesPerConnection: 5 })
+    const settings = { limits, downAfter: 1, askEveryMs: 8000, longestWaitMs: 1000 }
+    const answer = { outcome: 'deferred', status: '4.3.2', reply: NOT_NOW, stage: 'banner', mailServer: null } as const
+    const lesson = { kind: 'failing', slower: 'both', waitMs: 0 } as const
+    await learnFrom(world.database, { name: 'down.example', limits, lesson, answer, tookMs: 5 }, settings)
+    await world.client.destinations.pause('operator', 'paused.example')
+    const began = Date.now()
+    const waiting = [
+      ...(await retries(world, 10, 'down.example', ['1s', '1h'])),
+      ...(await retries(world, 10, 'paused.example', ['1s', '1h'])),
+    ]
+    const turns = () => world.database.db.selectFrom('turns').select('workflow_id').execute()
+    await eventually(async () => (await turns()).length === 20, 30_000)
+    // one asks the system that is down within a minute; the others would look again after several
+    await world.client.destinations.resume('paused.example')
+    for (const { result } of waiting) expect(await result()).toMatchObject({ outcome: 'delivered', retries: 1 })
+    expect(Date.now() - began).toBeLessThan(60_000)
+    expect(once(back.taken)).toBe(true)
+    const events = await Promise.all(
+      waiting.map(async ({ workflowId }) => (await world.temporal.workflow.getHandle(workflowId).fetchHistory()).events?.length),
+    )
+    expect(new Set(events).size).toBe(1)
+  })
+
   test('the command shows, pauses, limits and resumes', { timeout: LONG }, async () => {
     const well = await system()
     const world = await realWorld({ ROUTES: `*=127.0.0.1:${well.port}` })

