@@ -15,7 +15,7 @@ import {
   workflowId,
 } from '../bounce/index.js'
 import { canonicalMessage, UnsendableMessage } from '../smtp/index.js'
-import { type AnsweredRow, answeredAttempts, type End, findEnd, holdMessage, storeMessage, toAttempt } from '../store/index.js'
+import { type AnsweredRow, answeredAttempts, type End, findEnd, holdMessage, recordStart, storeMessage, toAttempt } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { deriveDestination } from './destination.js'
 import { refusal, withDatabase } from './failures.js'
@@ -81,12 +81,13 @@ export async function prepare(input: unknown, run: RunInfo, attempt: number, dep
     const retriesSoFar = message.retriesSoFar ?? Math.max(0, ...logged.map((row) => row.retry))
     checkTimeouts(run, delaysMs.slice(retriesSoFar))
     const needsMessage = ended === null && verdict.verdict === 'retry'
+    const destination = message.destination ?? (await destinationOf(message, dependencies, ways))
     return {
       messageId: message.messageId,
       sender: message.sender,
       recipient: message.recipient,
-      messageKey: needsMessage ? await keep(message, content, run, now, dependencies) : '',
-      destination: message.destination ?? (await destinationOf(message, dependencies, ways)),
+      messageKey: needsMessage ? await keep(message, content, run, now, destination, dependencies) : '',
+      destination,
       bouncedAtMs,
       fromMs: retriesSoFar === 0 ? bouncedAtMs : Math.max(bouncedAtMs, ...logged.map((row) => (row.reported ?? row).at.getTime())),
       delaysMs,
@@ -155,11 +156,22 @@ function inlineContent(message: BouncedMessage): Buffer | null {
   }
 }
 
-async function keep(message: BouncedMessage, content: Buffer | null, run: RunInfo, now: Date, dependencies: Dependencies): Promise<string> {
+/** Keeps the message, and writes that its retries begin. */
+async function keep(
+  message: BouncedMessage,
+  content: Buffer | null,
+  run: RunInfo,
+  now: Date,
+  destination: string,
+  dependencies: Dependencies,
+): Promise<string> {
   const { db } = dependencies.database
   const key = content === null ? (message.message as { stored: string }).stored : await storeMessage(db, content, now)
   if (!(await holdMessage(db, { key, workflowId: run.workflowId, firstRunId: run.firstRunId }, now)))
     throw refusal('MessageNotFound', `the message store has no message ${JSON.stringify(key)}: it was never stored there, or was purged`)
+  const { workflowId, firstRunId } = run
+  const bouncedAt = new Date(bounceTime(message, now))
+  await recordStart(db, { workflowId, firstRunId, destination, status: message.bounce.status, bouncedAt, startedAt: now })
   return key
 }
 

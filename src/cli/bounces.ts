@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander'
-import { readSettings } from '../config.js'
-import { type BounceDone, findUnread, listBounces, migrateToLatest, openDatabase } from '../store/index.js'
+import { type BounceDone, findUnread, listBounces } from '../store/index.js'
 import { CommandFailed, json, table } from './output.js'
+import { withDatabase } from './with-database.js'
 
 interface Options {
   notBelieved?: boolean
@@ -28,10 +28,8 @@ export function addBounces(program: Command): void {
       100,
     )
     .option('--json', 'print JSON, one object a line')
-    .action(async (options: Options) => {
-      const database = openDatabase(readSettings().databaseUrl)
-      try {
-        await migrateToLatest(database.db, database.kind)
+    .action((options: Options) =>
+      withDatabase(async (database) => {
         if (options.show !== undefined) {
           const mail = await findUnread(database.db, options.show.toLowerCase())
           if (mail === null)
@@ -50,8 +48,6 @@ export function addBounces(program: Command): void {
           else rows.push([bounce.at.toISOString(), bounce.done, bounce.recipient ?? bounce.cameTo ?? '', bounce.status ?? '', bounce.why])
         }
         table(rows)
-      } finally {
-        await database.close()
-      }
-    })
+      }),
+    )
 }

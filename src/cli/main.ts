@@ -9,6 +9,7 @@ import { addIntake } from './intake.js'
 import { addMigrate } from './migrate.js'
 import { failed } from './output.js'
 import { addRead } from './read.js'
+import { addReport } from './report.js'
 import { addRetry } from './retry.js'
 import { addStatus } from './status.js'
 import { addSteering } from './steer.js'
@@ -31,6 +32,7 @@ for (const add of [
   addSteering,
   addDestinations,
   addBounces,
+  addReport,
   addSuppressions,
   addMigrate,
   addConfig,

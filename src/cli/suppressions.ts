@@ -4,20 +4,18 @@ import type { Command } from 'commander'
 import { stringify } from 'csv-stringify'
 import { addressKey, parseDuration } from '../bounce/index.js'
 import { filterList } from '../client/filter.js'
-import { readSettings } from '../config.js'
 import {
   type Database,
   findSuppression,
   liftSuppression,
   listSuppressions,
-  migrateToLatest,
-  openDatabase,
   type Suppression,
   suppressionHistory,
   suppressLastingly,
 } from '../store/index.js'
 import { CommandFailed, json, line, table } from './output.js'
 import { operator } from './with-client.js'
+import { withDatabase } from './with-database.js'
 
 export function addSuppressions(program: Command): void {
   const command = program.command('suppressions').description('the suppression list')
@@ -160,15 +158,5 @@ function duration(text: string): number {
     return parseDuration(text)
   } catch (error) {
     throw new CommandFailed(`--for ${(error as Error).message}`, 2)
-  }
-}
-
-async function withDatabase(work: (database: Database) => Promise<void>): Promise<void> {
-  const database = openDatabase(readSettings().databaseUrl)
-  try {
-    await migrateToLatest(database.db, database.kind)
-    await work(database)
-  } finally {
-    await database.close()
   }
 }

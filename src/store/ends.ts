@@ -1,4 +1,4 @@
-/** How the retries of a message for a recipient ended, so that a bounce that comes later finds them ended. */
+/** When the retries of a message for a recipient began, and how they ended, so that a bounce that comes later finds them ended. */
 import type { Kysely } from 'kysely'
 import { releaseHolds } from './messages.js'
 import type { EndsTable, Tables } from './tables.js'
@@ -13,6 +13,32 @@ export interface End {
   readonly confirmed: boolean
   readonly suppressedUntil: Date | null
   readonly endedAt: Date
+}
+
+/** Writes that the retries of a message for a recipient began; once for each run. */
+export async function recordStart(
+  db: Kysely<Tables>,
+  start: {
+    readonly firstRunId: string
+    readonly workflowId: string
+    readonly destination: string
+    readonly status: string
+    readonly bouncedAt: Date
+    readonly startedAt: Date
+  },
+): Promise<void> {
+  await db
+    .insertInto('started')
+    .values({
+      first_run_id: start.firstRunId,
+      workflow_id: start.workflowId,
+      destination: start.destination,
+      status: start.status,
+      bounced_at: start.bouncedAt.getTime(),
+      started_at: start.startedAt.getTime(),
+    })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute()
 }
 
 /** Writes the end, in place of an earlier one, and lets the message go. Call it in the transaction that it belongs to. */

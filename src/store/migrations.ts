@@ -227,6 +227,38 @@ function migrations(kind: DatabaseKind): Record<string, Migration> {
         await db.schema.createIndex('turns_slot').on('turns').columns(['name', 'slot_at']).execute()
       },
     },
+    '005_started_outages': {
+      async up(db: Kysely<unknown>): Promise<void> {
+        await db.schema
+          .createTable('started')
+          .addColumn('first_run_id', 'text', (c) => c.primaryKey())
+          .addColumn('workflow_id', 'text', (c) => c.notNull())
+          .addColumn('destination', 'text', (c) => c.notNull())
+          .addColumn('status', 'text', (c) => c.notNull())
+          .addColumn('bounced_at', 'bigint', (c) => c.notNull())
+          .addColumn('started_at', 'bigint', (c) => c.notNull())
+          .execute()
+        await db.schema.createIndex('started_started_at').on('started').column('started_at').execute()
+        await db.schema
+          .createTable('outages')
+          .addColumn('destination', 'text', (c) => c.notNull())
+          .addColumn('began_at', 'bigint', (c) => c.notNull())
+          .addColumn('down_at', 'bigint')
+          .addColumn('ended_at', 'bigint')
+          .addColumn('refusals', 'integer', (c) => c.notNull())
+          .addColumn('status', 'text', (c) => c.notNull())
+          .addColumn('reply', 'text', (c) => c.notNull())
+          .addColumn('mail_server', 'text')
+          .addPrimaryKeyConstraint('outages_key', ['destination', 'began_at'])
+          .execute()
+        await db.schema.createIndex('outages_ended_at').on('outages').column('ended_at').execute()
+        await db.schema.alterTable('attempts').addColumn('begun_at', 'bigint').execute()
+        await db.schema.createIndex('attempts_unanswered').on('attempts').column('begun_at').where(sql.ref('outcome'), 'is', null).execute()
+        await db.schema.createIndex('ends_ended_at').on('ends').column('ended_at').execute()
+        await db.schema.createIndex('suppression_history_at').on('suppression_history').column('at').execute()
+        await db.schema.createIndex('suppressions_until').on('suppressions').column('until').execute()
+      },
+    },
   }
 }
 

@@ -28,6 +28,8 @@ export interface AttemptsTable {
   /** Folded for comparing. */
   recipient: string
   destination: string
+  /** When it was first claimed; null where a worker before 0.4.0 did it. */
+  begun_at: number | null
   /** Who holds the claim, and until when; null when nobody does. */
   claim: string | null
   claim_until: number | null
@@ -195,6 +197,31 @@ export interface DestinationsTable {
   said_by: string | null
 }
 
+/** The retries of a message for a recipient, from their bounce. */
+export interface StartedTable {
+  first_run_id: string
+  workflow_id: string
+  destination: string
+  /** Of the bounce. */
+  status: string
+  bounced_at: number
+  started_at: number
+}
+
+/** A time in which a receiving system refused everything: from the first refusal to the first acceptance. */
+export interface OutagesTable {
+  destination: string
+  began_at: number
+  /** When it counted as down; null where it never did. */
+  down_at: number | null
+  ended_at: number | null
+  refusals: number
+  /** What it said first, and the host that said it. */
+  status: string
+  reply: string
+  mail_server: string | null
+}
+
 /** The place of a message that waits for its turn. */
 export interface TurnsTable {
   first_run_id: string
@@ -243,6 +270,8 @@ export interface MtaStsPoliciesTable {
 
 export interface Tables {
   destinations: DestinationsTable
+  started: StartedTable
+  outages: OutagesTable
   turns: TurnsTable
   leases: LeasesTable
   releases: ReleasesTable

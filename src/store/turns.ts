@@ -19,6 +19,7 @@ import {
   type WaitReason,
 } from '../politeness/index.js'
 import { clockOf, type Database, timeOf, withoutWaiting } from './database.js'
+import { noteOutage } from './outages.js'
 import { wakeNext } from './sleepers.js'
 import type { DestinationsTable, Tables } from './tables.js'
 
@@ -222,6 +223,7 @@ export async function learnFrom(database: Database, met: Met, settings: TurnSett
       .set({ ...columnsOf(after), ...said, ...(up ? { restore_due: Math.round(now) } : {}) })
       .where('name', '=', met.name)
       .execute()
+    await noteOutage(tx, met.name, before, after, answer, now)
     const standing = { ...after, pausedSince: stateOf(row, rows.get(EVERYTHING)).pausedSince }
     const wake = met.lesson.kind === 'accepted' ? await wakeNext(tx, met.name, standing, limits, now) : []
     return {

@@ -1,0 +1,73 @@
+import { rename, writeFile } from 'node:fs/promises'
+import type { Command } from 'commander'
+import { parseDuration } from '../bounce/index.js'
+import { CommandFailed, json, line } from './output.js'
+import { withDatabase } from './with-database.js'
+
+interface Options {
+  readonly since: string
+  readonly format: string
+  readonly output?: string
+}
+
+const DAY_MS = 24 * 3_600_000
+const LONGEST_MS = 3660 * DAY_MS
+
+export function addReport(program: Command): void {
+  program
+    .command('report')
+    .description('which receiving systems are unreliable, how frequent 4.3.2 is, what each retry earns')
+    .option('--since <when>', 'from then on: a duration such as 30d, or a day such as 2026-06-01 (UTC)', '30d')
+    .option('--format <format>', 'text, json or html', 'text')
+    .option('--output <file>', 'write it there')
+    .action(report)
+}
+
+async function report({ since, format, output }: Options): Promise<void> {
+  if (!['text', 'json', 'html'].includes(format)) throw new CommandFailed(`--format ${format}: it must be text, json or html`, 2)
+  const until = new Date()
+  const from = sinceOf(since, until)
+  await withDatabase(async (database) => {
+    const { figures } = await import('../figures/index.js')
+    const found = await figures(database, { since: from, until })
+    if (format === 'json' && output === undefined) return json(found)
+    const text = format === 'json' ? `${JSON.stringify(found)}\n` : await rendered(format, found)
+    if (output === undefined) process.stdout.write(text)
+    else {
+      await writeWhole(output, text)
+      line(`${output}: the report since ${from.toISOString()}`)
+    }
+  })
+}
+
+async function rendered(format: string, found: Parameters<typeof import('../report/index.js')['textReport']>[0]): Promise<string> {
+  const { htmlReport, textReport } = await import('../report/index.js')
+  return format === 'html' ? htmlReport(found) : textReport(found)
+}
+
+/** Whoever opens it meanwhile reads the old one or the new one. */
+async function writeWhole(file: string, text: string): Promise<void> {
+  const fresh = `${file}.${process.pid}.new`
+  try {
+    await writeFile(fresh, text)
+    await rename(fresh, file)
+  } catch (error) {
+    throw new CommandFailed(`${file} cannot be written: ${(error as Error).message}`)
+  }
+}
+
+function sinceOf(text: string, now: Date): Date {
+  if (/^\d{4}-\d\d-\d\d$/.test(text)) {
+    const day = new Date(`${text}T00:00:00Z`)
+    if (!Number.isNaN(day.getTime()) && day < now) return day
+    throw new CommandFailed(`--since ${text} is not a day before now`, 2)
+  }
+  let ms: number
+  try {
+    ms = parseDuration(text)
+  } catch (error) {
+    throw new CommandFailed(`--since: ${(error as Error).message}, or a day such as 2026-06-01`, 2)
+  }
+  if (ms < 60_000 || ms > LONGEST_MS) throw new CommandFailed('--since: it must be from 1 min to 3660 d', 2)
+  return new Date(now.getTime() - ms)
+}

@@ -1,0 +1,283 @@
+/**
+ * The pictures of the report, as SVG. Colours are names of the page's own (`var(--…)`), so that one picture is right in light and in dark: the
+ * plot library knows colours only, so each name has a stand-in that is exchanged afterwards.
+ */
+
+import { BarChart, CustomChart } from 'echarts/charts'
+import { GridComponent, LegendComponent, MarkLineComponent } from 'echarts/components'
+import type { EChartsCoreOption } from 'echarts/core'
+import * as echarts from 'echarts/core'
+import { SVGRenderer } from 'echarts/renderers'
+import type { Figures } from '../figures/index.js'
+import { cut, duration, WEEKDAYS } from './words.js'
+
+echarts.use([BarChart, CustomChart, GridComponent, LegendComponent, MarkLineComponent, SVGRenderer])
+
+const INK = {
+  text: '#010101',
+  muted: '#010102',
+  line: '#010103',
+  page: '#010104',
+  good: '#010105',
+  bad: '#010106',
+  warn: '#010107',
+  calm: '#010108',
+  /** Shades from few to many. */
+  shade1: '#010111',
+  shade2: '#010112',
+  shade3: '#010113',
+  shade4: '#010114',
+} as const
+
+const WIDTH = 920
+const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif'
+
+function draw(height: number, option: EChartsCoreOption): string {
+  const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height })
+  try {
+    chart.setOption({ animation: false, backgroundColor: 'transparent', textStyle: { fontFamily: FONT, color: INK.text }, ...option })
+    let svg = chart.renderToSVGString()
+    for (const [name, colour] of Object.entries(INK)) svg = svg.replaceAll(colour, `var(--${name})`)
+    // the page gives the size, the label and the pointer
+    return svg.replace(/^<svg width="\d+" height="\d+"/, '<svg aria-hidden="true"').replaceAll('cursor="pointer"', '')
+  } finally {
+    chart.dispose()
+  }
+}
+
+const axisLabel = { color: INK.text, fontSize: 12 }
+const axisLine = { lineStyle: { color: INK.line } }
+const splitLine = { lineStyle: { color: INK.line } }
+const legend = (...names: string[]) => ({
+  data: names,
+  top: 0,
+  left: 0,
+  itemGap: 24,
+  itemWidth: 14,
+  itemHeight: 10,
+  textStyle: { color: INK.text, fontSize: 12 },
+})
+const values = { type: 'value', minInterval: 1, axisLabel, splitLine }
+const bars = (name: string, color: string, data: readonly number[], stack?: string) => ({
+  ...{ name, type: 'bar', data, itemStyle: { color }, barMaxWidth: 42 },
+  ...(stack === undefined ? {} : { stack }),
+})
+
+/** What each retry of the schedule came to. */
+export function stepsChart({ steps }: Figures): string {
+  return draw(300, {
+    legend: legend('accepted', 'deferred', 'rejected'),
+    grid: { left: 8, right: 8, top: 36, bottom: 4, outerBoundsMode: 'same', outerBoundsContain: 'axisLabel' },
+    xAxis: { type: 'category', data: steps.map(({ retry }) => `retry ${retry}`), axisLabel, axisLine, axisTick: { show: false } },
+    yAxis: values,
+    series: [
+      bars(
+        'accepted',
+        INK.good,
+        steps.map(({ accepted }) => accepted),
+        'all',
+      ),
+      bars(
+        'deferred',
+        INK.warn,
+        steps.map(({ deferred }) => deferred),
+        'all',
+      ),
+      bars(
+        'rejected',
+        INK.bad,
+        steps.map(({ rejected }) => rejected),
+        'all',
+      ),
+    ],
+  })
+}
+
+const overDays = (days: Figures['days']) => ({
+  grid: { left: 8, right: 8, top: 36, bottom: 4, outerBoundsMode: 'same', outerBoundsContain: 'axisLabel' },
+  xAxis: {
+    type: 'category',
+    data: days.map(({ day }) => day),
+    axisLabel: { ...axisLabel, hideOverlap: true },
+    axisLine,
+    axisTick: { show: false },
+  },
+  yAxis: values,
+})
+
+/** 4.3.2 per day: what bounced, and what retries were answered. */
+export function daysChart({ days }: Figures): string {
+  return draw(280, {
+    legend: legend('bounces that came in', 'retries that were refused'),
+    ...overDays(days),
+    series: [
+      bars(
+        'bounces that came in',
+        INK.calm,
+        days.map(({ bounced }) => bounced),
+        'all',
+      ),
+      bars(
+        'retries that were refused',
+        INK.warn,
+        days.map(({ notNow }) => notNow),
+        'all',
+      ),
+    ],
+  })
+}
+
+/** Who came onto the suppression list and off it. */
+export function suppressionsChart({ days }: Figures): string {
+  return draw(260, {
+    legend: legend('suppressed', 'extended', 'made to lapse early', 'lifted'),
+    ...overDays(days),
+    series: [
+      bars(
+        'suppressed',
+        INK.bad,
+        days.map(({ suppressed }) => suppressed),
+        'on',
+      ),
+      bars(
+        'extended',
+        INK.warn,
+        days.map(({ extended }) => extended),
+        'on',
+      ),
+      bars(
+        'made to lapse early',
+        INK.calm,
+        days.map(({ restored }) => restored),
+        'off',
+      ),
+      bars(
+        'lifted',
+        INK.good,
+        days.map(({ lifted }) => lifted),
+        'off',
+      ),
+    ],
+  })
+}
+
+/** How long it took from the bounce to the delivery. */
+export function deliveryChart({ delivery }: Figures): string {
+  const { buckets } = delivery
+  const name = (i: number) => {
+    const upTo = buckets[i]?.upToMs ?? null
+    return upTo === null ? `more` : `≤ ${duration(upTo)}`
+  }
+  return draw(260, {
+    grid: { left: 8, right: 8, top: 12, bottom: 4, outerBoundsMode: 'same', outerBoundsContain: 'axisLabel' },
+    xAxis: { type: 'category', data: buckets.map((_, i) => name(i)), axisLabel, axisLine, axisTick: { show: false } },
+    yAxis: values,
+    series: [
+      bars(
+        'delivered',
+        INK.good,
+        buckets.map(({ delivered }) => delivered),
+      ),
+    ],
+  })
+}
+
+const SHADES = [INK.shade1, INK.shade2, INK.shade3, INK.shade4] as const
+const shadeOf = (share: number) => SHADES[Math.min(3, Math.max(0, Math.ceil(share * 4) - 1))] as string
+
+interface Drawing {
+  value(dimension: number): number
+  coord(point: [number, number]): [number, number]
+}
+const rectangle = (x: number, y: number, width: number, height: number, fill: string) => ({
+  type: 'rect',
+  shape: { x, y, width: Math.max(1, width), height },
+  style: { fill },
+})
+
+/** Destinations by time: the share of retries that was refused, and beneath it the outages. */
+export function heatChart({ heat, until }: Figures): string {
+  const { rows, from, bucketMs, buckets } = heat
+  const start = from.getTime()
+  const end = Math.min(start + buckets * bucketMs, new Date(until).getTime())
+  const cells = rows.flatMap(({ attempts, refused }, y) =>
+    attempts.flatMap((n, i) => (n === 0 ? [] : [[start + i * bucketMs, y, (refused[i] as number) / n]])),
+  )
+  const outages = rows.flatMap(({ outages }, y) =>
+    outages.map(({ beganAt, endedAt }) => [Math.max(start, beganAt.getTime()), y, Math.min(end, endedAt?.getTime() ?? end)]),
+  )
+  const rowHeight = 22
+  return draw(44 + rows.length * rowHeight, {
+    grid: { left: 8, right: 12, top: 4, bottom: 4, outerBoundsMode: 'same', outerBoundsContain: 'axisLabel' },
+    xAxis: {
+      type: 'time',
+      min: start,
+      max: end,
+      axisLabel: { ...axisLabel, hideOverlap: true, formatter: (ms: number) => dayOrHour(ms) },
+      axisLine,
+      splitLine: { show: false },
+    },
+    yAxis: {
+      type: 'category',
+      inverse: true,
+      data: rows.map(({ destination }) => cut(destination, 30)),
+      axisLabel,
+      axisLine: { show: false },
+      axisTick: { show: false },
+    },
+    series: [
+      {
+        type: 'custom',
+        data: cells,
+        renderItem: (_: unknown, api: Drawing) => {
+          const [x, y] = api.coord([api.value(0), api.value(1)])
+          const [next] = api.coord([api.value(0) + bucketMs, api.value(1)])
+          const share = api.value(2)
+          return rectangle(x, y - 9, next - x - 0.5, 13, share === 0 ? INK.good : shadeOf(share))
+        },
+      },
+      {
+        type: 'custom',
+        data: outages,
+        encode: { x: [0, 2], y: 1 },
+        renderItem: (_: unknown, api: Drawing) => {
+          const [x, y] = api.coord([api.value(0), api.value(1)])
+          const [to] = api.coord([api.value(2), api.value(1)])
+          return rectangle(x, y + 5, to - x, 3, INK.bad)
+        },
+      },
+    ],
+  })
+}
+
+function dayOrHour(ms: number): string {
+  const iso = new Date(ms).toISOString()
+  return iso.slice(11, 16) === '00:00' ? iso.slice(5, 10) : iso.slice(11, 16)
+}
+
+/** 4.3.2 by hour of the week. */
+export function weekChart({ week }: Figures): string {
+  const most = Math.max(1, ...week.flat())
+  const cells = week.flatMap((hours, day) => hours.flatMap((n, hour) => (n === 0 ? [] : [[hour, day, n / most, n]])))
+  return draw(230, {
+    grid: { left: 8, right: 12, top: 4, bottom: 4, outerBoundsMode: 'same', outerBoundsContain: 'axisLabel' },
+    xAxis: {
+      type: 'category',
+      data: Array.from({ length: 24 }, (_, hour) => String(hour)),
+      axisLabel: { ...axisLabel, interval: 0 },
+      axisLine,
+      axisTick: { show: false },
+    },
+    yAxis: { type: 'category', inverse: true, data: [...WEEKDAYS], axisLabel, axisLine: { show: false }, axisTick: { show: false } },
+    series: [
+      {
+        type: 'custom',
+        data: cells,
+        renderItem: (_: unknown, api: Drawing) => {
+          const [x, y] = api.coord([api.value(0), api.value(1)])
+          return { ...rectangle(x - 17, y - 12, 34, 24, shadeOf(api.value(2))), children: [] }
+        },
+      },
+    ],
+  })
+}

@@ -1,0 +1,92 @@
+/** What makes text into HTML: whatever is put into a template is escaped, but for what is HTML already. */
+import { createHash } from 'node:crypto'
+
+/** A piece that is HTML. */
+export class Html {
+  constructor(readonly text: string) {}
+}
+
+const ESCAPES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
+const escaped = (text: string) => text.replace(/[&<>"']/g, (character) => ESCAPES[character] as string)
+
+type Piece = Html | string | number | readonly (Html | string | number)[]
+
+export function html(strings: TemplateStringsArray, ...pieces: Piece[]): Html {
+  const text = (piece: Piece): string => {
+    if (piece instanceof Html) return piece.text
+    return Array.isArray(piece) ? piece.map(text).join('') : escaped(String(piece))
+  }
+  return new Html(strings.reduce((all, string, i) => all + string + (i < pieces.length ? text(pieces[i] as Piece) : ''), ''))
+}
+
+const STYLE = `
+:root { color-scheme: light dark; --text: #1c2024; --muted: #5c6570; --line: #dde1e6; --page: #ffffff; --card: #f6f7f9; --good: #2b8a5b; --bad: #c0362c; --warn: #d9820f; --calm: #3b74c4; --shade1: #fbd9a7; --shade2: #f4aa5b; --shade3: #e06b32; --shade4: #a92c1f; }
+@media (prefers-color-scheme: dark) { :root { --text: #e4e7eb; --muted: #9aa4b0; --line: #363c45; --page: #16191d; --card: #1f242a; --good: #4fb98a; --bad: #f0685c; --warn: #eda545; --calm: #74a7ee; --shade1: #5a3d1c; --shade2: #95591f; --shade3: #d4702c; --shade4: #ff8f5f; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 60rem; padding: 1.5rem 1rem 4rem; background: var(--page); color: var(--text); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 .25rem; }
+h2 { font-size: 1.15rem; margin: 2.5rem 0 .25rem; }
+p { margin: .25rem 0 .75rem; }
+.muted { color: var(--muted); }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .75rem; margin: 1.25rem 0; padding: 0; list-style: none; }
+.tiles li { background: var(--card); border-radius: .5rem; padding: .6rem .8rem; }
+.tiles b { display: block; font-size: 1.5rem; line-height: 1.2; font-variant-numeric: tabular-nums; }
+figure { margin: 0; }
+.wide { overflow-x: auto; }
+.wide svg { display: block; width: 100%; min-width: 40rem; height: auto; }
+.key { display: flex; flex-wrap: wrap; gap: .25rem 1rem; margin: .5rem 0; font-size: .85rem; color: var(--muted); }
+.key i { display: inline-block; width: .9rem; height: .7rem; border-radius: 2px; margin-right: .35rem; }
+table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: .35rem .5rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
+td.text { text-align: left; white-space: normal; min-width: 12rem; overflow-wrap: anywhere; }
+th button { all: unset; cursor: pointer; font: inherit; }
+th button:focus-visible { outline: 2px solid var(--calm); outline-offset: 2px; }
+th button::after { content: "\\2195"; color: var(--muted); margin-left: .25rem; }
+th[aria-sort=ascending] button::after { content: "\\2191"; color: var(--text); }
+th[aria-sort=descending] button::after { content: "\\2193"; color: var(--text); }
+.down { color: var(--bad); font-weight: 600; }
+details { margin: .5rem 0; font-size: .9rem; }
+summary { cursor: pointer; color: var(--muted); }
+footer { margin-top: 3rem; font-size: .85rem; color: var(--muted); }
+@media print { :root { color-scheme: light; } body { max-width: none; padding: 0; font-size: 11pt; } details, th button::after { display: none; } section, figure, tr { break-inside: avoid; } .wide { overflow: visible; } .wide svg { min-width: 0; } }
+`
+
+/** Sorts the table by the column whose head was pressed: by its numbers, or as text. */
+const SCRIPT = `
+for (const table of document.querySelectorAll('table.sorts'))
+  for (const [column, head] of [...table.tHead.rows[0].cells].entries())
+    head.querySelector('button')?.addEventListener('click', () => {
+      const up = head.getAttribute('aria-sort') === 'descending';
+      for (const other of table.tHead.rows[0].cells) other.removeAttribute('aria-sort');
+      head.setAttribute('aria-sort', up ? 'ascending' : 'descending');
+      const value = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent;
+      const rows = [...table.tBodies[0].rows].sort((a, b) => {
+        const [x, y] = [value(a), value(b)];
+        const order = isNaN(x) || isNaN(y) ? String(x).localeCompare(String(y)) : x - y;
+        return up ? order : -order;
+      });
+      table.tBodies[0].append(...rows);
+    });
+`
+
+/** The whole file: it loads nothing, and runs nothing but the sorting. */
+export function page(title: string, body: Html): string {
+  const hash = createHash('sha256').update(SCRIPT).digest('base64')
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-${hash}'">
+<title>${escaped(title)}</title>
+<style>${STYLE}</style>
+</head>
+<body>
+${body.text}
+<script>${SCRIPT}</script>
+</body>
+</html>
+`
+}

@@ -1,0 +1,167 @@
+/** The report for a terminal: at most 80 columns, in plain text. */
+import type { Figures } from '../figures/index.js'
+import { cut, duration, minute, number, OUTCOMES, percent, several, WEEKDAYS } from './words.js'
+
+const WIDTH = 80
+const BLOCKS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉']
+const SHADES = [' ', '░', '▒', '▓', '█']
+const MOST_DAYS = 31
+
+export function textReport(figures: Figures): string {
+  const { since, until, answers, started, bounces } = figures
+  const lines = [`softbounce report  ${minute(since)} to ${minute(until)} UTC`, '']
+  const came = bounces.reduce((sum, { count }) => sum + count, 0)
+  const ended = Object.entries(figures.ended)
+  if (came === 0 && started === 0 && answers.attempts === 0 && ended.length === 0 && figures.outages.length === 0)
+    return `${[...lines, 'Nothing has bounced, and nothing was retried in this time.'].join('\n')}\n`
+  lines.push(
+    `${several(came, 'bounce')} came in, ${several(started, 'message')} began to be retried, ${several(answers.attempts, 'retry', 'retries')} were answered,`,
+    `${number(answers.notNow)} of them with 4.3.2 (${percent(answers.attempts === 0 ? 0 : answers.notNow / answers.attempts)}).`,
+  )
+  if (ended.length > 0)
+    lines.push(...wrapped(`Ended: ${ended.map(([outcome, n]) => `${number(n)} ${OUTCOMES[outcome] ?? outcome}`).join(', ')}.`))
+  return `${[...lines, ...steps(figures), ...systems(figures), ...outages(figures), ...days(figures), ...week(figures), ...delivery(figures), ...suppressions(figures)].join('\n')}\n`
+}
+
+const heading = (text: string) => ['', text.toUpperCase()]
+
+function bar(share: number, width: number): string {
+  const eighths = Math.round(Math.min(1, Math.max(0, share)) * width * 8)
+  return '█'.repeat(Math.floor(eighths / 8)) + (BLOCKS[eighths % 8] as string)
+}
+
+/** Rows in columns: the first to the left, numbers to the right; the last as it is. */
+function columns(rows: readonly (readonly string[])[], left: readonly number[] = [0]): string[] {
+  const widths: number[] = []
+  for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, [...cell].length)
+  return rows.map((row) =>
+    row
+      .map((cell, i) => {
+        const space = ' '.repeat((widths[i] as number) - [...cell].length)
+        return left.includes(i) ? cell + space : space + cell
+      })
+      .join('  ')
+      .trimEnd(),
+  )
+}
+
+function wrapped(text: string): string[] {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > WIDTH) {
+      lines.push(line)
+      line = word
+    } else line = line === '' ? word : `${line} ${word}`
+  }
+  return [...lines, line]
+}
+
+function steps({ steps, answers }: Figures): string[] {
+  if (steps.length === 0) return []
+  const rows = steps.map(({ retry, sent, accepted, deferred, rejected, earnedShare, acceptedShare }) => [
+    `retry ${retry}`,
+    ...[sent, accepted, deferred, rejected].map(number),
+    percent(acceptedShare),
+    percent(earnedShare),
+    bar(earnedShare, 20),
+  ])
+  const byRelay = steps.reduce((sum, step) => sum + step.byRelay, 0)
+  return [
+    ...heading('What each retry earns'),
+    ...columns([['', 'sent', 'accepted', 'deferred', 'rejected', 'of its own', 'of all', ''], ...rows], [0, 7]),
+    ...(byRelay > 0
+      ? wrapped(`${number(byRelay)} of ${number(answers.accepted)} accepted ones were taken by a relay, and no word of them has come.`)
+      : []),
+  ]
+}
+
+function systems({ worst, systems }: Figures): string[] {
+  if (worst.length === 0) return []
+  const rows = worst.map((one) => [
+    cut(one.destination, 24),
+    number(one.attempts),
+    number(one.notNow),
+    percent(one.deferred / one.attempts),
+    number(one.outages),
+    duration(one.medianOutageMs),
+    duration(one.worstOutageMs),
+    one.downSince !== null ? 'DOWN' : one.failingSince !== null ? 'failing' : 'well',
+  ])
+  return [
+    ...heading(
+      systems > worst.length ? `The worst ${worst.length} of ${number(systems)} receiving systems` : 'Receiving systems, the worst first',
+    ),
+    ...columns([['', 'retries', '4.3.2', 'deferred', 'outages', 'median', 'worst', 'now'], ...rows], [0, 7]),
+  ]
+}
+
+const MOST_OUTAGES = 10
+
+function outages({ outages, until }: Figures): string[] {
+  if (outages.length === 0) return []
+  const rows = outages
+    .slice(0, MOST_OUTAGES)
+    .map(({ destination, beganAt, endedAt, status }) => [
+      cut(destination, 26),
+      minute(beganAt),
+      endedAt === null ? 'goes on' : minute(endedAt),
+      duration((endedAt ?? new Date(until)).getTime() - beganAt.getTime()),
+      status,
+    ])
+  return [...heading('The longest outages'), ...columns([['', 'from', 'to', 'for', 'said'], ...rows], [0, 1, 2, 4])]
+}
+
+function days({ days }: Figures): string[] {
+  const shown = days.slice(-MOST_DAYS)
+  const most = Math.max(0, ...shown.map(({ notNow, bounced }) => notNow + bounced))
+  if (most === 0) return []
+  const rows = shown.map(({ day, notNow, bounced }) => [day, number(bounced), number(notNow), bar((notNow + bounced) / most, 40)])
+  return [
+    ...heading(days.length > shown.length ? `4.3.2 per day, the last ${MOST_DAYS}` : '4.3.2 per day'),
+    ...columns([['', 'bounced', 'retries', ''], ...rows], [0, 3]),
+  ]
+}
+
+function week({ week }: Figures): string[] {
+  const most = Math.max(0, ...week.flat())
+  if (most === 0) return []
+  const shade = (n: number) => (SHADES[n === 0 ? 0 : Math.max(1, Math.ceil((n / most) * (SHADES.length - 1)))] as string).repeat(2)
+  return [
+    ...heading('4.3.2 by hour of the week, UTC'),
+    `     0           6           12          18`,
+    ...week.map((hours, day) => `${WEEKDAYS[day]}  ${hours.map(shade).join('')}`.trimEnd()),
+    `     ${SHADES.slice(1)
+      .map((s, i) => `${s}${s} up to ${number(Math.ceil((most * (i + 1)) / (SHADES.length - 1)))}`)
+      .join('   ')}`,
+  ]
+}
+
+function delivery({ delivery }: Figures): string[] {
+  const { delivered, medianMs, p90Ms, buckets } = delivery
+  if (delivered === 0) return []
+  const rows = buckets.map(({ upToMs, delivered: n }, i) => [
+    upToMs === null ? `longer than ${duration(buckets[i - 1]?.upToMs ?? null)}` : `up to ${duration(upToMs)}`,
+    number(n),
+    percent(n / delivered),
+    bar(n / delivered, 40),
+  ])
+  return [
+    ...heading('From the bounce to the delivery'),
+    `half within ${duration(medianMs)}, nine of ten within ${duration(p90Ms)} (${number(delivered)} confirmed)`,
+    ...columns(rows, [0, 3]),
+  ]
+}
+
+function suppressions({ suppressions: s }: Figures): string[] {
+  const now = Object.entries(s.now)
+  const changes = s.suppressed + s.extended + s.lifted + s.restored + s.lapsed
+  if (changes === 0 && now.length === 0) return []
+  return [
+    ...heading('Suppressions'),
+    ...wrapped(
+      `${number(s.suppressed)} suppressed (${number(s.cameBack)} of them not for the first time), ${number(s.extended)} extended, ${number(s.lapsed)} lapsed, ${number(s.restored)} made to lapse early, ${number(s.lifted)} lifted.`,
+    ),
+    `Now: ${now.length === 0 ? 'none' : now.map(([reason, n]) => `${number(n)} ${reason}`).join(', ')}.`,
+  ]
+}

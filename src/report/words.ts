@@ -1,0 +1,38 @@
+/** Numbers, times and shares as a report says them. */
+import { formatDuration } from '../bounce/index.js'
+
+export const WEEKDAYS = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun'] as const
+
+/** `2026-06-01 09:30`, UTC. */
+export const minute = (at: Date | string): string => new Date(at).toISOString().slice(0, 16).replace('T', ' ')
+
+/** The larger unit alone where that is near enough: `5 h`, `2 d 3 h`. */
+export const duration = (ms: number | null): string => (ms === null ? '–' : formatDuration(ms))
+
+/** `1,234`. */
+export const number = (n: number): string => n.toLocaleString('en-US')
+
+/** `29 %`; what is not nothing is never `0 %`, and what is not all never `100 %`. */
+export function percent(share: number): string {
+  const rounded = Math.round(share * 100)
+  if (rounded === 0 && share > 0) return '<1 %'
+  if (rounded === 100 && share < 1) return '>99 %'
+  return `${rounded} %`
+}
+
+/** `1 retry`, `2 retries`. */
+export const several = (n: number, one: string, many = `${one}s`): string => `${number(n)} ${n === 1 ? one : many}`
+
+export const cut = (text: string, most: number): string => {
+  const characters = [...text]
+  return characters.length > most ? `${characters.slice(0, most - 1).join('')}…` : text
+}
+
+/** What the ways to end are called. */
+export const OUTCOMES: Readonly<Record<string, string>> = {
+  delivered: 'delivered',
+  suppressed: 'given up, and suppressed for a while',
+  rejected: 'rejected for good',
+  expired: 'of no use any more',
+  cancelled: 'cancelled',
+}
