@@ -24,8 +24,8 @@ export function herdPlot({ began, downUntil, herdSink, othersSink, herdSize }, {
     animation: false,
     backgroundColor: '#ffffff',
     title: { text: `${herdSize} messages for a receiving system that is down and comes back`, left: 'center', textStyle: { fontSize: 15 } },
-    legend: { top: 28 },
-    grid: { left: 60, right: 24, top: 64, bottom: 48 },
+    legend: { top: 28, itemGap: 60 },
+    grid: { left: 72, right: 24, top: 64, bottom: 48 },
     xAxis: {
       type: 'category',
       data: minutes,
