@@ -2,9 +2,10 @@
 import { filter } from './filter.mjs'
 import { herd } from './herd.mjs'
 import { reading } from './reading.mjs'
+import { report } from './report.mjs'
 import { turns } from './turns.mjs'
 
-const BENCHES = { filter, reading, turns, herd }
+const BENCHES = { filter, reading, report, turns, herd }
 const names = process.argv.slice(2)
 const unknown = names.filter((name) => !(name in BENCHES))
 if (unknown.length > 0) {

@@ -30,6 +30,8 @@ const INK = {
 } as const
 
 const WIDTH = 920
+/** About the width of a character of the axes' labels, px. */
+const CHARACTER = 7
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif'
 
 function draw(height: number, option: EChartsCoreOption): string {
@@ -207,8 +209,9 @@ export function heatChart({ heat, until }: Figures): string {
     outages.map(({ beganAt, endedAt }) => [Math.max(start, beganAt.getTime()), y, Math.min(end, endedAt?.getTime() ?? end)]),
   )
   const rowHeight = 22
+  const names = rows.map(({ destination }) => cut(destination, 30))
   return draw(44 + rows.length * rowHeight, {
-    grid: { left: 8, right: 12, top: 4, bottom: 4, outerBoundsMode: 'same', outerBoundsContain: 'axisLabel' },
+    grid: { left: 14 + Math.max(0, ...names.map((name) => name.length)) * CHARACTER, right: 12, top: 4, bottom: 28 },
     xAxis: {
       type: 'time',
       min: start,
@@ -220,7 +223,7 @@ export function heatChart({ heat, until }: Figures): string {
     yAxis: {
       type: 'category',
       inverse: true,
-      data: rows.map(({ destination }) => cut(destination, 30)),
+      data: names,
       axisLabel,
       axisLine: { show: false },
       axisTick: { show: false },

@@ -2,7 +2,7 @@
 import type { Figures, SystemFigures } from '../figures/index.js'
 import { daysChart, deliveryChart, heatChart, stepsChart, suppressionsChart, weekChart } from './charts.js'
 import { Html, html, page } from './page.js'
-import { duration, minute, number, OUTCOMES, percent, several, WEEKDAYS } from './words.js'
+import { brief, duration, minute, number, OUTCOMES, percent, several, WEEKDAYS } from './words.js'
 
 export function htmlReport(figures: Figures): string {
   const { since, until, answers, started } = figures
@@ -53,10 +53,10 @@ const section = (title: string, ...parts: (Html | string)[]) => html`<section><h
 const BY_SHARE = html`<div class="key"><span><i style="background:var(--good)"></i>all accepted or rejected</span><span><i style="background:var(--shade1)"></i>up to a quarter refused</span><span><i style="background:var(--shade2)"></i>half</span><span><i style="background:var(--shade3)"></i>three quarters</span><span><i style="background:var(--shade4)"></i>all</span><span><i style="background:var(--bad);height:.25rem"></i>an outage</span></div>`
 
 function state({ downSince, failingSince }: SystemFigures): Html {
-  if (downSince !== null) return html`<td data-value="2"><span class="down">down since ${minute(downSince)}</span></td>`
+  if (downSince !== null) return html`<td class="now" data-value="2"><span class="down">down since ${minute(downSince)}</span></td>`
   return failingSince === null
-    ? html`<td data-value="0">takes mail</td>`
-    : html`<td data-value="1">refuses since ${minute(failingSince)}</td>`
+    ? html`<td class="now" data-value="0">takes mail</td>`
+    : html`<td class="now" data-value="1">refuses since ${minute(failingSince)}</td>`
 }
 
 function systems({ worst, systems }: Figures): Html {
@@ -70,8 +70,8 @@ function systems({ worst, systems }: Figures): Html {
         cell(one.notNow, number(one.notNow)),
         cell(one.deferred / one.attempts, percent(one.deferred / one.attempts)),
         cell(one.outages, number(one.outages)),
-        cell(one.medianOutageMs, duration(one.medianOutageMs)),
-        cell(one.worstOutageMs, duration(one.worstOutageMs)),
+        cell(one.medianOutageMs, brief(one.medianOutageMs)),
+        cell(one.worstOutageMs, brief(one.worstOutageMs)),
         state(one),
       ]}</tr>`,
   )

@@ -1,8 +1,10 @@
 /** The report for a terminal: at most 80 columns, in plain text. */
+import { withoutControls } from '../bounce/index.js'
 import type { Figures } from '../figures/index.js'
-import { cut, duration, minute, number, OUTCOMES, percent, several, WEEKDAYS } from './words.js'
+import { brief, cut, duration, minute, number, OUTCOMES, percent, several, WEEKDAYS } from './words.js'
 
 const WIDTH = 80
+const SHORTEST_NAME = 10
 const BLOCKS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉']
 const SHADES = [' ', '░', '▒', '▓', '█']
 const MOST_DAYS = 31
@@ -15,8 +17,9 @@ export function textReport(figures: Figures): string {
   if (came === 0 && started === 0 && answers.attempts === 0 && ended.length === 0 && figures.outages.length === 0)
     return `${[...lines, 'Nothing has bounced, and nothing was retried in this time.'].join('\n')}\n`
   lines.push(
-    `${several(came, 'bounce')} came in, ${several(started, 'message')} began to be retried, ${several(answers.attempts, 'retry', 'retries')} were answered,`,
-    `${number(answers.notNow)} of them with 4.3.2 (${percent(answers.attempts === 0 ? 0 : answers.notNow / answers.attempts)}).`,
+    ...wrapped(
+      `${several(came, 'bounce')} came in, ${several(started, 'message')} began to be retried, ${several(answers.attempts, 'retry', 'retries')} answered, ${number(answers.notNow)} of them with 4.3.2 (${percent(answers.attempts === 0 ? 0 : answers.notNow / answers.attempts)}).`,
+    ),
   )
   if (ended.length > 0)
     lines.push(...wrapped(`Ended: ${ended.map(([outcome, n]) => `${number(n)} ${OUTCOMES[outcome] ?? outcome}`).join(', ')}.`))
@@ -30,13 +33,17 @@ function bar(share: number, width: number): string {
   return '█'.repeat(Math.floor(eighths / 8)) + (BLOCKS[eighths % 8] as string)
 }
 
-/** Rows in columns: the first to the left, numbers to the right; the last as it is. */
-function columns(rows: readonly (readonly string[])[], left: readonly number[] = [0]): string[] {
+/** Rows in columns, numbers to the right; where they would be wider than the terminal, the first column is cut. */
+function columns(given: readonly (readonly string[])[], left: readonly number[] = [0]): string[] {
+  const rows = given.map((row) => row.map((cell) => withoutControls(cell).replace(/\s/g, ' ')))
   const widths: number[] = []
   for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, [...cell].length)
+  const total = widths.reduce((sum, width) => sum + width + 2, -2)
+  widths[0] = Math.min(widths[0] ?? 0, Math.max(SHORTEST_NAME, (widths[0] ?? 0) - (total - WIDTH)))
   return rows.map((row) =>
     row
-      .map((cell, i) => {
+      .map((text, i) => {
+        const cell = i === 0 ? cut(text, widths[0] as number) : text
         const space = ' '.repeat((widths[i] as number) - [...cell].length)
         return left.includes(i) ? cell + space : space + cell
       })
@@ -64,7 +71,7 @@ function steps({ steps, answers }: Figures): string[] {
     ...[sent, accepted, deferred, rejected].map(number),
     percent(acceptedShare),
     percent(earnedShare),
-    bar(earnedShare, 20),
+    bar(earnedShare, 12),
   ])
   const byRelay = steps.reduce((sum, step) => sum + step.byRelay, 0)
   return [
@@ -79,13 +86,13 @@ function steps({ steps, answers }: Figures): string[] {
 function systems({ worst, systems }: Figures): string[] {
   if (worst.length === 0) return []
   const rows = worst.map((one) => [
-    cut(one.destination, 24),
+    one.destination,
     number(one.attempts),
     number(one.notNow),
     percent(one.deferred / one.attempts),
     number(one.outages),
-    duration(one.medianOutageMs),
-    duration(one.worstOutageMs),
+    brief(one.medianOutageMs),
+    brief(one.worstOutageMs),
     one.downSince !== null ? 'DOWN' : one.failingSince !== null ? 'failing' : 'well',
   ])
   return [
@@ -103,10 +110,10 @@ function outages({ outages, until }: Figures): string[] {
   const rows = outages
     .slice(0, MOST_OUTAGES)
     .map(({ destination, beganAt, endedAt, status }) => [
-      cut(destination, 26),
+      destination,
       minute(beganAt),
       endedAt === null ? 'goes on' : minute(endedAt),
-      duration((endedAt ?? new Date(until)).getTime() - beganAt.getTime()),
+      brief((endedAt ?? new Date(until)).getTime() - beganAt.getTime()),
       status,
     ])
   return [...heading('The longest outages'), ...columns([['', 'from', 'to', 'for', 'said'], ...rows], [0, 1, 2, 4])]

@@ -9,6 +9,19 @@ export const minute = (at: Date | string): string => new Date(at).toISOString().
 /** The larger unit alone where that is near enough: `5 h`, `2 d 3 h`. */
 export const duration = (ms: number | null): string => (ms === null ? '–' : formatDuration(ms))
 
+/** `4.9 h`, `35 min`: short, for a narrow column. */
+export function brief(ms: number | null): string {
+  if (ms === null) return '–'
+  const [unit, size] = BRIEF.find(([, size]) => ms >= size) ?? (['s', 1000] as const)
+  const n = ms / size
+  return `${n < 10 && unit !== 's' && unit !== 'min' ? n.toFixed(1).replace(/\.0$/, '') : Math.round(n)} ${unit}`
+}
+const BRIEF = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['min', 60_000],
+] as const
+
 /** `1,234`. */
 export const number = (n: number): string => n.toLocaleString('en-US')
 

@@ -1,0 +1,87 @@
+// The report of a million attempts: how long the figures and the HTML take, on both databases, and the memory.
+//   BENCH_REPORT_ATTEMPTS=1000000 BENCH_DATABASES=sqlite,postgres npm run bench report
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { sql } from 'kysely'
+import { figures } from '../dist/figures/index.js'
+import { htmlReport, textReport } from '../dist/report/index.js'
+import { migrateToLatest, openDatabase } from '../dist/store/index.js'
+import { startPostgres } from './support/postgres.mjs'
+
+const ATTEMPTS = Number(process.env.BENCH_REPORT_ATTEMPTS ?? 1_000_000)
+const DESTINATIONS = 10_000
+const DATABASES = (process.env.BENCH_DATABASES ?? 'sqlite,postgres').split(',')
+const DAY = 24 * 3_600_000
+const DAYS = 30
+
+/** A log of thirty days: a few large systems that are down at times, thousands of small ones. Made in the database, by numbers alone. */
+async function fill({ db, kind }, from) {
+  const numbers =
+    kind === 'sqlite'
+      ? sql`(with recursive n(i) as (select 0 union all select i + 1 from n where i + 1 < ${sql.lit(ATTEMPTS)}) select i from n) as n`
+      : sql`generate_series(0, ${sql.lit(ATTEMPTS - 1)}) as n(i)`
+  const hashed = (factor, size) => sql.raw(`((cast(n.i as bigint) * ${factor} + n.i / 7) % ${size})`)
+  const destination = sql`case when ${hashed(7919, 10)} < 4 then ${hashed(104_729, 12)} else ${hashed(15_485_863, DESTINATIONS)} end`
+  const at = sql`${sql.lit(from)} + cast(n.i as bigint) * ${sql.lit(Math.floor((DAYS * DAY) / ATTEMPTS))}`
+  // a system is down for some hours of some days
+  const hour = sql`((${at}) / 3600000)`
+  const down = sql`((${hour} / 5 + (${destination})) % 7 = 0 or (${destination}) % 997 = 3)`
+  await sql`insert into attempts (first_run_id, retry, workflow_id, message_id, recipient, destination, sends, maybe_delivered, relayed, at, outcome, status, reply, stage, mail_server)
+    select 'run' || n.i, 1 + ${hashed(31, 10)} / 4 + n.i % 2, 'bounce/x/' || n.i, 'm' || n.i, 'p' || n.i || '@example.org',
+      'system' || (${destination}) || '.example', 1, 0, 0, ${at},
+      case when ${down} then 'deferred' when n.i % 50 = 0 then 'rejected' else 'accepted' end,
+      case when ${down} then '4.3.2' when n.i % 50 = 0 then '5.1.1' else '2.0.0' end, '-', 'banner', 'mx' || n.i % 3 || '.system' || (${destination}) || '.example'
+    from ${numbers}`.execute(db)
+  await sql`insert into started (first_run_id, workflow_id, destination, status, bounced_at, started_at)
+    select first_run_id, workflow_id, destination, '4.3.2', at - 3600000 * (1 + retry * retry), at - 3600000 * (1 + retry * retry) from attempts`.execute(
+    db,
+  )
+  await sql`insert into ends (message_id, recipient, workflow_id, first_run_id, outcome, confirmed, ended_at)
+    select message_id, recipient, workflow_id, first_run_id, case outcome when 'accepted' then 'delivered' when 'rejected' then 'rejected' else 'suppressed' end,
+      case outcome when 'accepted' then 1 else 0 end, at from attempts`.execute(db)
+  await sql`insert into outages (destination, began_at, down_at, ended_at, refusals, status, reply)
+    select destination, min(at), min(at), case when destination = 'system3.example' and at / 18000000 >= ${sql.lit(Math.floor((from + (DAYS - 1) * DAY) / 18_000_000))} then null else max(at) end,
+      count(*), '4.3.2', '421 4.3.2 System not accepting network messages' from attempts where outcome = 'deferred' group by destination, at / 18000000`.execute(
+    db,
+  )
+  await sql`insert into suppression_history (address, at, change, reason, by)
+    select recipient, at, 'suppressed', 'unavailable', workflow_id from attempts where outcome = 'deferred' and retry = 3`.execute(db)
+  if (kind === 'postgres') await sql`analyze`.execute(db)
+}
+
+export async function report() {
+  const rows = []
+  for (const kind of DATABASES) {
+    const folder = mkdtempSync(join(tmpdir(), 'softbounce-bench-'))
+    const postgres = kind === 'postgres' ? await startPostgres() : null
+    if (kind === 'postgres' && postgres === null) continue
+    const database = openDatabase(postgres?.url ?? `file:${join(folder, 'softbounce.db')}`)
+    await migrateToLatest(database.db, database.kind)
+    const until = new Date()
+    const since = new Date(until.getTime() - DAYS * DAY)
+    await fill(database, since.getTime())
+    const heap = process.memoryUsage().rss
+    const began = performance.now()
+    const found = await figures(database, { since, until })
+    const counted = performance.now()
+    const page = htmlReport(found)
+    const drawn = performance.now()
+    const text = textReport(found)
+    rows.push({
+      database: kind,
+      attempts: found.answers.attempts,
+      systems: found.systems,
+      'figures, s': ((counted - began) / 1000).toFixed(1),
+      'HTML, s': ((drawn - counted) / 1000).toFixed(1),
+      'HTML, KiB': Math.round(page.length / 1024),
+      'memory more, MiB': Math.round((process.memoryUsage().rss - heap) / 1024 / 1024),
+    })
+    if (process.env.BENCH_REPORT_HTML) writeFileSync(process.env.BENCH_REPORT_HTML, page)
+    if (process.env.BENCH_REPORT_TEXT) writeFileSync(process.env.BENCH_REPORT_TEXT, text)
+    await database.close()
+    await postgres?.remove()
+    rmSync(folder, { recursive: true, force: true })
+  }
+  return rows
+}
