@@ -196,7 +196,7 @@ export const SETTINGS = {
   },
   HTTP_PORT: {
     default: '',
-    doc: 'Port of the worker’s health page, `/healthz`; none when left out.',
+    doc: 'Port of the pages `/healthz`, `/metrics` and `/metrics/temporal` (those of Temporal’s SDK) of a worker, or of the intake; none when left out. A worker and an intake on one machine need one each.',
     schema: parsed((text) => {
       if (text === '') return null
       const port = Number(text)
@@ -204,7 +204,11 @@ export const SETTINGS = {
       return port
     }),
   },
-  HTTP_HOST: { default: '127.0.0.1', doc: 'Address that the health page is served on.', schema: z.string().min(1) },
+  HTTP_HOST: {
+    default: '127.0.0.1',
+    doc: 'Address that these pages are served on. They ask for no password: keep them to yourselves.',
+    schema: z.string().min(1),
+  },
   LOG_LEVEL: {
     default: 'info',
     doc: '`debug`, `info`, `warn` or `error`.',

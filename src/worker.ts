@@ -3,13 +3,15 @@
  * A stopping worker finishes the transactions that are under way.
  */
 import { existsSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import type { Server } from 'node:http'
+import { type AddressInfo, createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker'
 import { createActivities } from './activities/index.js'
 import { readSettings, requirePath, type Settings, temporalEnvironment } from './config.js'
 import { createLogger, ThroughPino } from './logger.js'
+import { Metrics, serveHttp } from './metrics/index.js'
 import { ensurePurge, SearchAttributes } from './namespace.js'
 import { Sessions } from './smtp/index.js'
 import { type Database, migrateToLatest, openDatabase, releaseLease } from './store/index.js'
@@ -43,9 +45,14 @@ export function workerOptions(settings: Pick<Settings, 'maxConcurrentSends' | 's
 export async function runWorker(settings: Settings = readSettings()): Promise<void> {
   requirePath(settings)
   const logger = createLogger(settings.logLevel)
-  Runtime.install({ logger: new ThroughPino(logger), telemetryOptions: {} })
+  const temporalMetrics = settings.httpPort === null ? undefined : `127.0.0.1:${await freePort()}`
+  Runtime.install({
+    logger: new ThroughPino(logger),
+    telemetryOptions: temporalMetrics === undefined ? {} : { metrics: { prometheus: { bindAddress: temporalMetrics } } },
+  })
   const database = openDatabase(settings.databaseUrl, (error) => logger.warn({ error: error.message }, 'a database connection broke'))
   const sessions = new Sessions()
+  const metrics = new Metrics()
   let connection: NativeConnection | undefined
   let health: Server | undefined
   let attributes: SearchAttributes | undefined
@@ -60,13 +67,21 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
     await attributes.register()
     await ensurePurge(connection, namespace, TASK_QUEUE, logger)
     let worker: Worker | undefined
-    health = await serveHealth(settings, () => worker?.getState() ?? 'STARTING', database)
+    metrics.watch(database)
+    if (settings.httpPort !== null && temporalMetrics !== undefined)
+      health = await serveHttp({
+        ...{ port: settings.httpPort, host: settings.httpHost, database, metrics, temporalMetrics },
+        state: () => {
+          const is = worker?.getState() ?? 'STARTING'
+          return { name: 'worker', is, good: is === 'RUNNING' }
+        },
+      })
     worker = await Worker.create({
       ...workerOptions(settings),
       connection,
       namespace,
       activities: createActivities({
-        ...{ settings, database, sessions, log: logger },
+        ...{ settings, database, sessions, metrics, log: logger },
         now: () => new Date(),
         searchAttributesKnown: () => (attributes as SearchAttributes).known,
       }),
@@ -95,35 +110,13 @@ function unreachable(address: string | undefined, error: Error): string {
   return `Temporal cannot be reached at ${address ?? 'localhost:7233'} (${error.message.replace(/\s+/g, ' ').slice(0, 120)}); start it, or set TEMPORAL_ADDRESS or a profile`
 }
 
-/** `/healthz`: 200 while the worker runs and the database answers, else 503. Null where no port is set. */
-async function serveHealth(settings: Settings, workerState: () => string, database: Database): Promise<Server | undefined> {
-  if (settings.httpPort === null) return undefined
-  const server = createServer((request, response) => {
-    if (request.url !== '/healthz') {
-      response.writeHead(404).end()
-      return
-    }
-    database.db
-      .selectFrom('suppressions')
-      .select('address')
-      .limit(1)
-      .execute()
-      .then(
-        () => 'ok',
-        (error: Error) => error.message,
-      )
-      .then((answer) => {
-        const state = workerState()
-        const healthy = answer === 'ok' && state === 'RUNNING'
-        response.writeHead(healthy ? 200 : 503, { 'content-type': 'application/json' })
-        response.end(`${JSON.stringify({ healthy, worker: state, database: answer === 'ok' ? 'ok' : 'does not answer' })}\n`)
-      })
-  })
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) => reject(new Error(`HTTP_PORT=${settings.httpPort}: ${error.message}`)))
-    server.listen(settings.httpPort as number, settings.httpHost, resolve)
-  })
-  return server
+/** A port of this machine's own that is free now. */
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
 }
 
 if (process.argv[1] !== undefined && here('./worker.js') === process.argv[1]) {

@@ -1,5 +1,6 @@
 /** What the activities need of the world. */
 import type { Settings } from '../config.js'
+import type { Metrics } from '../metrics/index.js'
 import type { Sessions } from '../smtp/index.js'
 import type { Database } from '../store/index.js'
 
@@ -34,6 +35,7 @@ export interface Dependencies {
   readonly sessions?: Sessions
   readonly settings: DeliverySettings
   readonly log: Log
+  readonly metrics?: Metrics
   /** The clock. */
   readonly now: () => Date
   /** Whether the server knows the search attributes; an unknown one would fail every workflow task. */

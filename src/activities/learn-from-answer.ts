@@ -52,11 +52,7 @@ async function takesMailAgain(system: string, learnt: Learnt, dependencies: Depe
     { destination: system, failingSince: learnt.failingSince, restored },
     'a receiving system takes mail again; the suppressions that it caused lapse early',
   )
-  const { metricMeter, client, info } = Context.current()
-  if (restored > 0)
-    metricMeter
-      .createCounter('softbounce_suppressions_restored', '1', 'suppressions that lapse early, since their system takes mail again')
-      .add(restored)
+  const { client, info } = Context.current()
   await noteRestored(database.db, system)
   // a single failure is no outage
   if (!releaseOnRecovery || !learnt.wasDown) return

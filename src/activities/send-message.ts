@@ -381,6 +381,7 @@ class Sending {
     const row = await this.#record(answer, answer.outcome === 'accepted' ? null : this.#claim)
     const { status, reply, stage, mailServer } = answer
     const known = { outcome: answer.outcome, status, reply, stage, mailServer, lookUps: this.#meeting?.lookUps ?? 0 }
+    this.#dependencies.metrics?.retryAnswered(this.#key.retry, answer.outcome, status, this.#order.destination)
     this.#dependencies.log.info({ ...this.#about, ...known }, 'a retry was answered')
     return this.#answered(row)
   }

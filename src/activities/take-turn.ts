@@ -46,7 +46,7 @@ export async function takeOurTurn(
   dependencies: Dependencies,
   onIdleEnd: (leaseId: string) => void,
 ): Promise<OurTurn> {
-  const { database, settings, now } = dependencies
+  const { database, settings, now, metrics } = dependencies
   const leaseId = randomUUID()
   for (let waitedMs = 0; ; ) {
     const open = sessions.take(way.system, way.paths)
@@ -59,6 +59,8 @@ export async function takeOurTurn(
       if (open !== null) sessions.keep(way.system, open, onIdleEnd)
       throw error
     }
+    if (turn.kind === 'taken') metrics?.turnTaken(turn.waitedMs)
+    else metrics?.turnWaited(turn.why)
     if (turn.kind === 'taken') return { leaseId: open?.leaseId ?? leaseId, open, lookUps: turn.lookUps }
     if (open !== null) sessions.keep(way.system, open, onIdleEnd)
     waitedMs += turn.askAgainMs

@@ -1,6 +1,10 @@
+import type { Server } from 'node:http'
 import type { Command } from 'commander'
 import { readSettings, type Settings, WrongSettings } from '../config.js'
+import type { Logger } from '../logger.js'
+import type { Metrics } from '../metrics/index.js'
 import { parseListen } from '../setting-parsers.js'
+import type { Database } from '../store/index.js'
 import { CommandFailed, json, line, printable } from './output.js'
 
 export function addIntake(program: Command): void {
@@ -33,18 +37,22 @@ async function run(options: { lmtp?: string; maildir?: string }): Promise<void> 
   const { createLogger } = await import('../logger.js')
   const { serveLmtp, watchMaildir } = await import('../intake/index.js')
   const logger = createLogger(settings.logLevel)
-  await withIntake(settings, async (intake) => {
+  const { Metrics } = await import('../metrics/index.js')
+  const metrics = new Metrics()
+  await withIntake(settings, metrics, async (intake, database) => {
     const told = new Promise<string>((resolve) => {
       for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal))
     })
     const lmtp = listen === null ? null : await serveLmtp(intake, { ...settings.intake, listen }, logger)
     const maildir = options.maildir === undefined ? null : await watchMaildir(intake, options.maildir, settings.intake.maxBytes, logger)
+    const http = await serveMetrics(settings, metrics, database, logger)
     logger.info(
       { lmtp: listen === null ? undefined : 'path' in listen ? listen.path : `${listen.host}:${lmtp?.port}`, maildir: options.maildir },
       'the intake is ready',
     )
     await told
     await Promise.all([lmtp?.close(), maildir?.close()])
+    http?.close()
     logger.info({}, 'the intake has stopped')
   })
 }
@@ -85,7 +93,7 @@ async function take(options: { recipient?: string; sender?: string; json?: boole
     const to = recipients(options, () => deliveredTo(mail))
     if (to.length === 0 && !settings.intake.isTrusted)
       return leave(EX_CONFIG, new Error('nothing says which address the bounce came to; give --recipient'))
-    await withIntake(settings, async (intake) => {
+    await withIntake(settings, null, async (intake) => {
       const taken = await intake.take(mail, { recipients: to, sender: options.sender ?? process.env.SENDER ?? returnPathOf(mail) }, 'pipe')
       if (options.json)
         for (const one of taken)
@@ -123,7 +131,25 @@ function requireBelief(settings: Settings): void {
     throw new WrongSettings(['OWN_SYSTEMS: INTAKE_IS_TRUSTED believes what our own systems made, and none is named'])
 }
 
-async function withIntake(settings: Settings, work: (intake: import('../intake/index.js').Intake) => Promise<void>): Promise<void> {
+/** Where a worker on this machine has the port, the intake goes on without. */
+async function serveMetrics(settings: Settings, metrics: Metrics, database: Database, logger: Logger): Promise<Server | null> {
+  if (settings.httpPort === null) return null
+  const { serveHttp } = await import('../metrics/index.js')
+  metrics.watch(database)
+  const state = () => ({ name: 'intake', is: 'RUNNING', good: true })
+  try {
+    return await serveHttp({ port: settings.httpPort, host: settings.httpHost, database, metrics, state })
+  } catch (error) {
+    logger.warn({ error: (error as Error).message }, 'the intake has no HTTP page; give it an HTTP_PORT of its own')
+    return null
+  }
+}
+
+async function withIntake(
+  settings: Settings,
+  metrics: Metrics | null,
+  work: (intake: import('../intake/index.js').Intake, database: Database) => Promise<void>,
+): Promise<void> {
   const { SoftbounceClient } = await import('../client/index.js')
   const { openDatabase } = await import('../store/index.js')
   const { Intake } = await import('../intake/index.js')
@@ -138,7 +164,9 @@ async function withIntake(settings: Settings, work: (intake: import('../intake/i
           database,
           settings: { returnPaths, ownSystems, retryStatuses, isTrusted: intake.isTrusted },
           now: () => new Date(),
+          ...(metrics === null ? {} : { metrics }),
         }),
+        database,
       )
     } finally {
       await client.close()

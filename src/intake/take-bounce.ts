@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { addressKey, type Bounce, judgeBounce, messageIdKey, type RetryStatuses, withoutControls } from '../bounce/index.js'
 import { type RetryOptions, SoftbounceClient, UnretryableBounce } from '../client/index.js'
 import { type Mail, type Notification, type ReportedRecipient, readItself, takeApart, UnreadableMail } from '../dsn/index.js'
+import type { Metrics } from '../metrics/index.js'
 import { canonicalMessage, sentId, UnsendableMessage } from '../smtp/index.js'
 import {
   type BounceDone,
@@ -45,6 +46,7 @@ export interface IntakeDependencies {
   readonly database: Database
   readonly settings: BeliefSettings & { readonly retryStatuses: RetryStatuses }
   readonly now: () => Date
+  readonly metrics?: Metrics
 }
 
 /** Who a believed bounce is about, and which send of it. */
@@ -81,6 +83,17 @@ export class Intake {
    * @throws Error where Temporal or the database is away: the mail must stay where it was, and come again.
    */
   async take(mail: Uint8Array, envelope: Envelope, source: string): Promise<Taken[]> {
+    try {
+      const taken = await this.#take(mail, envelope, source)
+      this.#dependencies.metrics?.mailCame(source, 'taken')
+      return taken
+    } catch (error) {
+      this.#dependencies.metrics?.mailCame(source, 'failed')
+      throw error
+    }
+  }
+
+  async #take(mail: Uint8Array, envelope: Envelope, source: string): Promise<Taken[]> {
     const { database, settings, now } = this.#dependencies
     const proven = await provenReturnPath(settings, database, envelope.recipients, now())
     const about: About = {

@@ -71,12 +71,12 @@ function steps({ steps, answers }: Figures): string[] {
     ...[sent, accepted, deferred, rejected].map(number),
     percent(acceptedShare),
     percent(earnedShare),
-    bar(earnedShare, 12),
+    bar(earnedShare, 10),
   ])
   const byRelay = steps.reduce((sum, step) => sum + step.byRelay, 0)
   return [
     ...heading('What each retry earns'),
-    ...columns([['', 'sent', 'accepted', 'deferred', 'rejected', 'of its own', 'of all', ''], ...rows], [0, 7]),
+    ...columns([['', 'sent', 'accepted', 'deferred', 'rejected', 'share', 'of all', ''], ...rows], [0, 7]),
     ...(byRelay > 0
       ? wrapped(`${number(byRelay)} of ${number(answers.accepted)} accepted ones were taken by a relay, and no word of them has come.`)
       : []),

@@ -56,6 +56,7 @@ export async function recordEnd(tx: Kysely<Tables>, end: End): Promise<void> {
     .values({ message_id: end.messageId, recipient: end.recipient, ...row })
     .onConflict((conflict) => conflict.columns(['message_id', 'recipient']).doUpdateSet(row))
     .execute()
+  await tx.updateTable('started').set({ ended_at: row.ended_at }).where('first_run_id', '=', end.firstRunId).execute()
   await releaseHolds(tx, end.firstRunId)
 }
 

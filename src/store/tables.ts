@@ -206,6 +206,8 @@ export interface StartedTable {
   status: string
   bounced_at: number
   started_at: number
+  /** Null while they are open; one that was terminated stays so. */
+  ended_at: number | null
 }
 
 /** A time in which a receiving system refused everything: from the first refusal to the first acceptance. */

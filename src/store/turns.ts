@@ -44,9 +44,9 @@ export interface Asker {
   readonly hasConnection: boolean
 }
 
-/** A turn was taken (`lookUps`: how often it was asked for, this time included), or when to ask again and why. */
+/** A turn was taken (`lookUps`: how often it was asked for, this time included; `waitedMs`: since the first time), or when to ask again and why. */
 export type Turn =
-  | { readonly kind: 'taken'; readonly lookUps: number }
+  | { readonly kind: 'taken'; readonly lookUps: number; readonly waitedMs: number }
   | {
       readonly kind: 'wait'
       readonly name: string
@@ -144,7 +144,7 @@ export async function askTurn(
         .onConflict((conflict) => conflict.columns(['id', 'name']).doUpdateSet({ until }))
         .execute()
     }
-    return { kind: 'taken', lookUps }
+    return { kind: 'taken', lookUps, waitedMs: reservation === undefined ? 0 : Math.max(0, now - reservation.asked_at) }
   })
 }
 

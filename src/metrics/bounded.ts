@@ -1,0 +1,16 @@
+/** Names for a label, at most so many; those that come later are `other`. */
+export class Bounded {
+  readonly #most: number
+  readonly #names = new Set<string>()
+
+  constructor(most: number) {
+    this.#most = most
+  }
+
+  name(given: string): string {
+    if (this.#names.has(given)) return given
+    if (this.#names.size >= this.#most) return 'other'
+    this.#names.add(given)
+    return given
+  }
+}

@@ -1,0 +1,84 @@
+/** The HTTP port: `/healthz`, `/metrics`, and where a worker runs, the metrics of Temporal's own SDK on `/metrics/temporal`. */
+import { createServer, type Server, type ServerResponse } from 'node:http'
+import { Registry } from 'prom-client'
+import type { Database } from '../store/index.js'
+import type { Metrics } from './metrics.js'
+
+export interface HttpOptions {
+  readonly port: number
+  readonly host: string
+  readonly database: Database
+  readonly metrics: Metrics
+  /** What works here, as `/healthz` names it, its state, and whether that is a good one. */
+  readonly state: () => { readonly name: string; readonly is: string; readonly good: boolean }
+  /** Where Temporal's SDK tells its own metrics. */
+  readonly temporalMetrics?: string
+}
+
+const TEMPORAL_WITHIN_MS = 5000
+
+/**
+ * Serves until it is closed.
+ * @throws Error naming HTTP_PORT where the port cannot be had.
+ */
+export async function serveHttp(options: HttpOptions): Promise<Server> {
+  const { port, host } = options
+  const server = createServer((request, response) => {
+    const { pathname } = new URL(request.url ?? '/', 'http://softbounce')
+    const answer = PAGES[pathname]
+    if (answer === undefined) return void response.writeHead(404).end()
+    if (request.method !== 'GET' && request.method !== 'HEAD') return void response.writeHead(405, { allow: 'GET, HEAD' }).end()
+    answer(options, response, request.headers.accept ?? '').catch((error: Error) => {
+      if (response.headersSent) return void response.destroy()
+      response.writeHead(503, { 'content-type': 'text/plain; charset=utf-8' }).end(`${error.message}\n`)
+    })
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) => reject(new Error(`HTTP_PORT=${port}: ${error.message}`)))
+    server.listen(port, host, resolve)
+  })
+  return server
+}
+
+type Answer = (options: HttpOptions, response: ServerResponse, accept: string) => Promise<void>
+const PAGES: Readonly<Record<string, Answer>> = { '/healthz': health, '/metrics': metrics, '/metrics/temporal': temporalMetrics }
+
+/** 200 while it works and the database answers, else 503. */
+async function health({ database, state }: HttpOptions, response: ServerResponse): Promise<void> {
+  const answers = await database.db
+    .selectFrom('suppressions')
+    .select('address')
+    .limit(1)
+    .execute()
+    .then(
+      () => true,
+      () => false,
+    )
+  const { name, is, good } = state()
+  const healthy = answers && good
+  response.writeHead(healthy ? 200 : 503, { 'content-type': 'application/json' })
+  response.end(`${JSON.stringify({ healthy, [name]: is, database: answers ? 'ok' : 'does not answer' })}\n`)
+}
+
+let before: Promise<unknown> = Promise.resolve()
+
+/** The text format, or OpenMetrics for whoever asks for it. One after another: the form is the registry's. */
+async function metrics({ metrics: { registry } }: HttpOptions, response: ServerResponse, accept: string): Promise<void> {
+  const open = /application\/openmetrics-text/.test(accept)
+  const mine = before.then(async () => {
+    // biome-ignore lint/suspicious/noExplicitAny: its typings make the form a part of the type
+    const either = registry as Registry<any>
+    either.setContentType(open ? Registry.OPENMETRICS_CONTENT_TYPE : Registry.PROMETHEUS_CONTENT_TYPE)
+    return { type: either.contentType as string, text: await either.metrics() }
+  })
+  before = mine.catch(() => {})
+  const { type, text } = await mine
+  response.writeHead(200, { 'content-type': type }).end(text)
+}
+
+async function temporalMetrics({ temporalMetrics: address }: HttpOptions, response: ServerResponse): Promise<void> {
+  if (address === undefined) return void response.writeHead(404).end()
+  const told = await fetch(`http://${address}/metrics`, { signal: AbortSignal.timeout(TEMPORAL_WITHIN_MS) })
+  const text = await told.text()
+  response.writeHead(told.ok ? 200 : 503, { 'content-type': told.headers.get('content-type') ?? 'text/plain; version=0.0.4' }).end(text)
+}

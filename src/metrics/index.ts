@@ -1,0 +1,3 @@
+/** Metrics for Prometheus, and the HTTP port that tells them. */
+export { serveHttp } from './http.js'
+export { Metrics } from './metrics.js'

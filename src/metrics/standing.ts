@@ -1,0 +1,128 @@
+/** How things stand, as the database tells: looked at once for all gauges of a scrape, and no more often than every few seconds. */
+import { sql } from 'kysely'
+import type { Database, SuppressionChange, SuppressionReason } from '../store/index.js'
+
+const LOOK_EVERY_MS = 5000
+const MOST_DESTINATIONS = 200
+/** A message that asked within this still waits for its turn. */
+const STILL_WAITS_MS = 20 * 60_000
+/** What was begun longer ago and has no end was terminated. */
+const OPEN_FOR_MS = 60 * 24 * 3_600_000
+
+export interface Stand {
+  /** The largest first; the rest together as `other`. */
+  readonly open: ReadonlyMap<string, number>
+  readonly waitingForTurn: number
+  readonly oldestDueMs: number
+  /** Systems that refuse, those that are down among them. */
+  readonly failing: number
+  /** For how long, ms. */
+  readonly down: ReadonlyMap<string, number>
+  readonly suppressed: ReadonlyMap<SuppressionReason, number>
+}
+
+export class Standing {
+  readonly #database: Database
+  readonly #now: () => Date
+  #looked: { readonly at: number; readonly stand: Promise<Stand> } | null = null
+  #lastBounce: number | null = null
+  #lastChange: number | null = null
+
+  constructor(database: Database, now: () => Date) {
+    this.#database = database
+    this.#now = now
+  }
+
+  look(): Promise<Stand> {
+    const at = Date.now()
+    if (this.#looked === null || at - this.#looked.at > LOOK_EVERY_MS) this.#looked = { at, stand: this.#look() }
+    return this.#looked.stand
+  }
+
+  async #look(): Promise<Stand> {
+    const { db } = this.#database
+    const now = this.#now().getTime()
+    const open = await db
+      .selectFrom('started')
+      .select(['destination', sql<number>`count(*)`.as('n')])
+      .where('ended_at', 'is', null)
+      .where('started_at', '>', now - OPEN_FOR_MS)
+      .groupBy('destination')
+      .orderBy('n', 'desc')
+      .execute()
+    const byName = new Map(open.slice(0, MOST_DESTINATIONS).map(({ destination, n }) => [destination, Number(n)]))
+    const rest = open.slice(MOST_DESTINATIONS).reduce((sum, { n }) => sum + Number(n), 0)
+    if (rest > 0) byName.set('other', rest)
+    const turns = await db
+      .selectFrom('turns')
+      .select([sql<number>`count(*)`.as('n'), sql<number | null>`min(asked_at)`.as('oldest')])
+      .where('seen_at', '>', now - STILL_WAITS_MS)
+      .executeTakeFirstOrThrow()
+    const unanswered = await db
+      .selectFrom('attempts')
+      .innerJoin('started', 'started.first_run_id', 'attempts.first_run_id')
+      .select(sql<number | null>`min(attempts.begun_at)`.as('oldest'))
+      .where('attempts.outcome', 'is', null)
+      .where('attempts.begun_at', '>', now - OPEN_FOR_MS)
+      .where('started.ended_at', 'is', null)
+      .executeTakeFirstOrThrow()
+    const oldest = Math.min(...[turns.oldest, unanswered.oldest].map((at) => (at === null ? now : Number(at))))
+    const outages = await db
+      .selectFrom('outages')
+      .select(['destination', 'began_at', 'down_at'])
+      .where('ended_at', 'is', null)
+      .orderBy('began_at')
+      .execute()
+    const suppressed = await db
+      .selectFrom('suppressions')
+      .select(['reason', sql<number>`count(*)`.as('n')])
+      .where('lifted_at', 'is', null)
+      .where((eb) => eb.or([eb('until', 'is', null), eb('until', '>', now)]))
+      .groupBy('reason')
+      .execute()
+    return {
+      open: byName,
+      waitingForTurn: Number(turns.n),
+      oldestDueMs: Math.max(0, now - oldest),
+      failing: outages.length,
+      down: new Map(outages.filter(({ down_at }) => down_at !== null).map(({ destination, began_at }) => [destination, now - began_at])),
+      suppressed: new Map(suppressed.map(({ reason, n }) => [reason, Number(n)])),
+    }
+  }
+
+  /** Those that came in since the last look; none at the first. */
+  async newBounces(): Promise<readonly { readonly status: string | null; readonly done: string; readonly n: number }[]> {
+    const { db } = this.#database
+    const { last } = await db.selectFrom('bounces').select(sql<number | null>`max(id)`.as('last')).executeTakeFirstOrThrow()
+    const from = this.#lastBounce
+    this.#lastBounce = Math.max(Number(last ?? 0), from ?? 0)
+    if (from === null || this.#lastBounce === from) return []
+    const rows = await db
+      .selectFrom('bounces')
+      .select(['status', 'done', sql<number>`count(*)`.as('n')])
+      .where('id', '>', from)
+      .where('id', '<=', this.#lastBounce)
+      .groupBy(['status', 'done'])
+      .execute()
+    return rows.map((row) => ({ ...row, n: Number(row.n) }))
+  }
+
+  /** The same of the suppression list. */
+  async newSuppressions(): Promise<
+    readonly { readonly reason: SuppressionReason; readonly change: SuppressionChange; readonly n: number }[]
+  > {
+    const { db } = this.#database
+    const { last } = await db.selectFrom('suppression_history').select(sql<number | null>`max(id)`.as('last')).executeTakeFirstOrThrow()
+    const from = this.#lastChange
+    this.#lastChange = Math.max(Number(last ?? 0), from ?? 0)
+    if (from === null || this.#lastChange === from) return []
+    const rows = await db
+      .selectFrom('suppression_history')
+      .select(['reason', 'change', sql<number>`count(*)`.as('n')])
+      .where('id', '>', from)
+      .where('id', '<=', this.#lastChange)
+      .groupBy(['reason', 'change'])
+      .execute()
+    return rows.map((row) => ({ ...row, n: Number(row.n) }))
+  }
+}
