@@ -69,7 +69,13 @@ async function metrics({ metrics: { registry } }: HttpOptions, response: ServerR
     // biome-ignore lint/suspicious/noExplicitAny: its typings make the form a part of the type
     const either = registry as Registry<any>
     either.setContentType(open ? Registry.OPENMETRICS_CONTENT_TYPE : Registry.PROMETHEUS_CONTENT_TYPE)
-    return { type: either.contentType as string, text: await either.metrics() }
+    // for OpenMetrics the library takes the suffix off the counters' names, and leaves it off
+    const names = either.getMetricsAsArray().map((metric) => [metric, metric.name] as const)
+    try {
+      return { type: either.contentType as string, text: await either.metrics() }
+    } finally {
+      for (const [metric, name] of names) metric.name = name
+    }
   })
   before = mine.catch(() => {})
   const { type, text } = await mine
