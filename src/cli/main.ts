@@ -8,6 +8,7 @@ import { addDestinations } from './destinations.js'
 import { addIntake } from './intake.js'
 import { addMigrate } from './migrate.js'
 import { failed } from './output.js'
+import { addPeople } from './people.js'
 import { addRead } from './read.js'
 import { addReport } from './report.js'
 import { addRetry } from './retry.js'
@@ -33,6 +34,7 @@ for (const add of [
   addDestinations,
   addBounces,
   addReport,
+  addPeople,
   addSuppressions,
   addMigrate,
   addConfig,

@@ -29,6 +29,7 @@ import {
 } from '../store/index.js'
 import type { Progress } from '../workflows/retry-bounced-message.js'
 import { Destinations } from './destinations.js'
+import { type Erased, eraseRecipient } from './forget.js'
 
 /** The public contract's names: other languages start it by these. */
 export const TASK_QUEUE = 'softbounce'
@@ -282,6 +283,15 @@ export class SoftbounceClient {
       cancelled += 1
     }
     return cancelled
+  }
+
+  /**
+   * Erases a person from the tables and from Temporal (docs/operations.md says what stays).
+   * @throws Error where the open retries do not end in time: then nothing is erased, and it may be run again.
+   */
+  forget(address: string): Promise<Erased> {
+    const key = addressKey(address)
+    return eraseRecipient(this.#temporal, this.#database, this.list(key), key, idPrefix(key))
   }
 
   /** Sends the retry that waits now. With `retry`, only while that one waits. */

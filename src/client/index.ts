@@ -18,4 +18,6 @@ export {
 } from './client.js'
 export { type DestinationStanding, Destinations, type ReleaseOptions } from './destinations.js'
 export { type Filtered, type FilterOptions, filterList } from './filter.js'
+export type { Erased } from './forget.js'
+export { checkList, type ListCheck, type ListCheckOptions, type ListStatus } from './list-check.js'
 export { SuppressedRecipients, type Tracked, type TrackedOptions, type TrackOptions, track } from './track.js'

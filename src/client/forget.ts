@@ -1,0 +1,56 @@
+/** Erases a person: what is open is stopped, the tables are cleaned, the histories are deleted. */
+import { type Client, WorkflowFailedError } from '@temporalio/client'
+import { type Database, type Forgotten, forget } from '../store/index.js'
+
+/** What was done. `historiesLeft`: why some histories could not be deleted; null where all were. Temporal deletes in its own time. */
+export interface Erased {
+  readonly cancelled: number
+  readonly histories: number
+  readonly historiesLeft: string | null
+  /** How many rows of which table were changed or deleted. */
+  readonly tables: Forgotten
+}
+
+const WITHIN_MS = 30_000
+
+/**
+ * @param executions those of the recipient, open and ended.
+ * @param key the folded address. @param idPrefix what the workflow IDs of the recipient begin with.
+ * @throws Error where one that is open does not end in time.
+ */
+export async function eraseRecipient(
+  temporal: Client,
+  database: Database,
+  executions: AsyncIterable<{ readonly workflowId: string; readonly runId: string; readonly status: string }>,
+  key: string,
+  idPrefix: string,
+): Promise<Erased> {
+  const found: { workflowId: string; runId: string }[] = []
+  let cancelled = 0
+  for await (const { workflowId, runId, status } of executions) {
+    found.push({ workflowId, runId })
+    if (status !== 'RUNNING') continue
+    cancelled += 1
+    const handle = temporal.workflow.getHandle(workflowId, runId)
+    await handle.cancel()
+    // what it still writes down must be there before it is erased
+    await temporal
+      .withDeadline(Date.now() + WITHIN_MS, () => handle.result())
+      .catch((error: Error) => {
+        if (error instanceof WorkflowFailedError) return
+        throw new Error(`${workflowId} was told to stop, and has not ended (is a worker running?); nothing was erased: run it again`)
+      })
+  }
+  const tables = await forget(database, key, idPrefix)
+  let histories = 0
+  let historiesLeft: string | null = null
+  const { namespace } = temporal.options
+  for (const { workflowId, runId } of found)
+    try {
+      await temporal.workflowService.deleteWorkflowExecution({ namespace, workflowExecution: { workflowId, runId } })
+      histories += 1
+    } catch (error) {
+      historiesLeft = (error as Error).message
+    }
+  return { cancelled, histories, historiesLeft, tables }
+}

@@ -1,0 +1,81 @@
+/** report, list-check, history and forget, as a person uses them. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { temporaryFolder } from '../support/databases.js'
+import { type RealWorld, startRealWorld } from '../support/real-time.js'
+import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
+import { eventually } from '../support/skipping-time.js'
+
+const folder = temporaryFolder()
+let world: RealWorld
+let system: ReceivingSystem
+beforeAll(async () => {
+  system = await startReceivingSystem()
+  world = await startRealWorld({ ROUTES: `*=127.0.0.1:${system.port}` })
+  await world.startWorker()
+  await (await retry('ann@seen.example', ['1s', '30d'])).result()
+  await retry('ann@seen.example', ['30d'], '2')
+})
+afterAll(async () => {
+  await world.close()
+  await system.close()
+  folder.remove()
+})
+const retry = (recipient: string, schedule: string[], n = '1') =>
+  world.client.retry(
+    `From: shop@example.com\r\nTo: ${recipient}\r\nMessage-ID: <${n}.${recipient}@example.com>\r\n\r\nhello\r\n`,
+    { sender: 'bounces@example.com', recipient, status: '4.3.2', bouncedAt: new Date().toISOString() },
+    { schedule },
+  )
+
+test('report: as text, as JSON, and as a file for a browser', async () => {
+  const text = await world.cli('report', '--since', '1d')
+  expect(text).toMatchObject({ status: 0, stderr: '' })
+  expect(text.stdout).toMatch(/2 messages began to be retried, 1\s+retry answered/)
+  expect(text.stdout).toMatch(/retry 1 +1 +1 +0 +0 +100 % +100 %/)
+  expect(JSON.parse((await world.cli('report', '--format', 'json')).stdout)).toMatchObject({
+    ...{ started: 2, ended: { delivered: 1 }, timeZone: 'UTC' },
+    worst: [{ destination: 'seen.example', accepted: 1 }],
+  })
+  const file = join(folder.path, 'report.html')
+  expect(await world.cli('report', '--format', 'html', '--output', file)).toMatchObject({ status: 0 })
+  expect(readFileSync(file, 'utf8')).toContain('What each retry earns')
+  for (const [args, said] of [
+    [['--format', 'pdf'], 'it must be text, json or html'],
+    [['--since', '2999-01-01'], 'is not a day before now'],
+    [['--output', join(folder.path, 'no/such/file')], 'cannot be written'],
+  ] as const)
+    expect((await world.cli('report', ...args)).stderr).toContain(said)
+})
+
+test('list-check: CSV in, CSV out, and the counts', async () => {
+  const list = join(folder.path, 'list.csv')
+  writeFileSync(list, 'name,email\nAnn,ann@seen.example\nBob,bob@seen.example\n')
+  await world.cli('suppressions', 'add', 'bob@seen.example')
+  const output = join(folder.path, 'checked.csv')
+  expect(await world.cli('list-check', list, '--output', output)).toMatchObject({
+    ...{ status: 0, stdout: '', stderr: '2 addresses: 1 ok, 1 suppressed\n' },
+  })
+  expect(readFileSync(output, 'utf8').split('\n').slice(0, 3)).toEqual([
+    'name,email,softbounce,softbounce_time,softbounce_why',
+    'Ann,ann@seen.example,ok,,',
+    'Bob,bob@seen.example,suppressed until,lifted,manual',
+  ])
+  expect(await world.cli('list-check', join(folder.path, 'none.csv'))).toMatchObject({
+    ...{ status: 1, stderr: expect.stringContaining('none.csv cannot be read') },
+  })
+})
+
+test('history, and forget: what was open is stopped, and nothing is left in the tables or in Temporal', async () => {
+  const seen = (await world.cli('history', 'Ann@seen.example')).stdout
+  expect(seen).toMatch(/retry 1: accepted +2\.\S+ +1\.ann@seen\.example@example\.com/)
+  expect(seen).toMatch(/ended: delivered/)
+  expect(await world.cli('forget', 'ann@seen.example')).toMatchObject({ status: 2, stderr: expect.stringContaining('say --yes') })
+  const query = `WorkflowId STARTS_WITH 'bounce/ann@seen.example/'`
+  await eventually(async () => (await world.temporal.workflow.count(query)).count === 2)
+  const forgotten = await world.cli('forget', 'ann@seen.example', '--yes', '--json')
+  expect(JSON.parse(forgotten.stdout)).toMatchObject({ cancelled: 1, histories: 2, historiesLeft: null, tables: { attempts: 1, ends: 2 } })
+  expect((await world.cli('history', 'ann@seen.example')).stdout).toBe('nothing is known of ann@seen.example\n')
+  await eventually(async () => (await world.temporal.workflow.count(query)).count === 0, 30_000)
+})
