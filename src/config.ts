@@ -3,7 +3,18 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { parse as parseDotenv } from 'dotenv'
 import { z } from 'zod'
-import { DEFAULT_RETRY_STATUSES, DEFAULT_SCHEDULE, maxStaggerMs, parseDuration, parseRetryStatuses, parseSchedule } from './bounce/index.js'
+import {
+  DEFAULT_RETRY_STATUSES,
+  DEFAULT_SCHEDULE,
+  EVENT_TYPES,
+  type EventType,
+  maxStaggerMs,
+  parseDuration,
+  parseRetryStatuses,
+  parseSchedule,
+  parseUrgentRules,
+  type UrgentRule,
+} from './bounce/index.js'
 import {
   DELIVERY_SETTINGS,
   type DirectSettings,
@@ -151,7 +162,7 @@ export const SETTINGS = {
   },
   WEBHOOK_URL: {
     default: '',
-    doc: 'Told at the start of an urgent message’s retries, with what and whom, not the body: a Standard Webhooks endpoint, event `bounce.retrying`.',
+    doc: 'A Standard Webhooks endpoint that is told events, with what and whom, never the body: `bounce.retrying` at the start of an urgent message’s retries, and those of `WEBHOOK_EVENTS`.',
     schema: parsed((text) => {
       if (text !== '' && !(URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)))
         throw new Error('it must be an http or https URL')
@@ -170,6 +181,30 @@ export const SETTINGS = {
       return text
     }),
     secret: true,
+  },
+  WEBHOOK_EVENTS: {
+    default: '',
+    doc: `Events that are told of every message and receiving system, urgent or not: any of ${EVENT_TYPES.map((type) => `\`${type}\``).join(', ')}.`,
+    schema: parsed((text) =>
+      text
+        .split(/[\s,]+/)
+        .filter((type) => type !== '')
+        .map((type) => {
+          const known = EVENT_TYPES.find((one) => one === type)
+          if (known === undefined) throw new Error(`"${type}" is no event; there are ${EVENT_TYPES.join(', ')}`)
+          return known
+        }),
+    ),
+  },
+  URGENT: {
+    default: '',
+    doc: 'Which messages are urgent beside those that say so: `header X-Priority: 1; sender *@billing.example; recipient *@vip.example`. `*` stands for anything.',
+    schema: parsed(parseUrgentRules),
+  },
+  ALTERNATIVE_TASK_QUEUE: {
+    default: '',
+    doc: 'The Temporal task queue of a worker of your own, in any SDK, whose activity `notifyAlternative` gets the same events as the webhook.',
+    schema: z.string().max(200),
   },
   EHLO_NAME: {
     default: '',
@@ -243,7 +278,13 @@ export interface Settings {
     readonly maxBytes: number
     readonly maxConnections: number
   }
-  readonly webhook: { readonly url: string; readonly secret: string } | null
+  readonly events: {
+    readonly webhook: { readonly url: string; readonly secret: string } | null
+    readonly taskQueue: string | null
+    /** Told of everything. */
+    readonly types: readonly EventType[]
+    readonly urgent: readonly UrgentRule[]
+  }
   readonly ehloName: string
   readonly timeouts: SmtpTimeouts
   readonly maxConcurrentSends: number
@@ -364,7 +405,12 @@ export function readSettings(environment: Environment = process.env, dotenv: Env
       maxBytes: v.INTAKE_MAX_SIZE * 1024 * 1024,
       maxConnections: v.INTAKE_MAX_CONNECTIONS,
     },
-    webhook: v.WEBHOOK_URL === '' ? null : { url: v.WEBHOOK_URL, secret: v.WEBHOOK_SECRET },
+    events: {
+      webhook: v.WEBHOOK_URL === '' ? null : { url: v.WEBHOOK_URL, secret: v.WEBHOOK_SECRET },
+      taskQueue: v.ALTERNATIVE_TASK_QUEUE === '' ? null : v.ALTERNATIVE_TASK_QUEUE,
+      types: v.WEBHOOK_EVENTS,
+      urgent: v.URGENT,
+    },
     ehloName: v.EHLO_NAME,
     timeouts: {
       connectMs: v.SMTP_CONNECT_TIMEOUT,

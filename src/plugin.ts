@@ -1,7 +1,9 @@
 /** softbounce in a worker that a team has already: its workflows and activities, beside the team's own. */
+
+import { Client } from '@temporalio/client'
 import { SimplePlugin } from '@temporalio/plugin'
 import type { NativeConnection } from '@temporalio/worker'
-import { type Activities, createActivities, type Dependencies } from './activities/index.js'
+import { type Activities, createActivities, type Dependencies, keepWaking } from './activities/index.js'
 import { readSettings, requirePath, type Settings } from './config.js'
 import { createLogger } from './logger.js'
 import { ensurePurge, SearchAttributes } from './namespace.js'
@@ -46,9 +48,11 @@ export async function softbouncePlugin(options: PluginOptions): Promise<SimplePl
     name: 'softbounce',
     activities,
     runContext: async (next) => {
+      const stopWaking = keepWaking(new Client({ connection: options.connection, namespace }), { settings, database, log })
       try {
         await next()
       } finally {
+        stopWaking()
         attributes.stop()
         await endSessions(sessions, database)
         await database.close()

@@ -6,9 +6,10 @@ import { existsSync } from 'node:fs'
 import type { Server } from 'node:http'
 import { type AddressInfo, createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
+import { Client } from '@temporalio/client'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker'
-import { createActivities } from './activities/index.js'
+import { createActivities, keepWaking } from './activities/index.js'
 import { readSettings, requirePath, type Settings, temporalEnvironment } from './config.js'
 import { createLogger, ThroughPino } from './logger.js'
 import { Metrics, serveHttp } from './metrics/index.js'
@@ -56,6 +57,7 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
   let connection: NativeConnection | undefined
   let health: Server | undefined
   let attributes: SearchAttributes | undefined
+  let stopWaking = () => {}
   try {
     const migrated = await migrateToLatest(database.db, database.kind)
     if (migrated.length > 0) logger.info({ migrations: migrated }, 'the database was brought up to date')
@@ -86,10 +88,12 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
         searchAttributesKnown: () => (attributes as SearchAttributes).known,
       }),
     })
+    stopWaking = keepWaking(new Client({ connection, namespace }), { settings, database, log: logger })
     logger.info({ taskQueue: TASK_QUEUE, namespace, address: connectionOptions.address, database: database.kind }, 'the worker is ready')
     await worker.run()
     logger.info({}, 'the worker has stopped')
   } finally {
+    stopWaking()
     attributes?.stop()
     health?.close()
     // a worker that was made and never ran keeps its connection; the process ends all the same

@@ -24,7 +24,7 @@ export type DeliverySettings = Pick<
   | 'keepMessagesForMs'
   | 'dkim'
   | 'returnPaths'
-  | 'webhook'
+  | 'events'
   | 'ehloName'
   | 'timeouts'
 >

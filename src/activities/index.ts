@@ -4,6 +4,7 @@
  * has the effect of once.
  */
 import { Context } from '@temporalio/activity'
+import type { SoftbounceEvent } from '../bounce/index.js'
 import { Sessions } from '../smtp/index.js'
 import type { Dependencies } from './dependencies.js'
 import { type Prepared, prepare, type RunInfo } from './prepare.js'
@@ -13,12 +14,14 @@ import { type Released, type ReleaseOrder, releaseWaiting } from './release-wait
 import { type SendOrder, type SendResult, sendMessage } from './send-message.js'
 import { type InStartEvent, isInStartEvent, startEventInput } from './start-event.js'
 import { type Suppressed, type SuppressOrder, suppressAddress } from './suppress-address.js'
-import { type TellOrder, tellAlternative } from './tell-alternative.js'
+import { type EventOrder, tellEvent } from './tell-event.js'
 import { Ways } from './ways.js'
 
 export type { DeliverySettings, Dependencies, Log } from './dependencies.js'
+export { keepWaking } from './wake.js'
 export type {
   EndOrder,
+  EventOrder,
   InStartEvent,
   Prepared,
   Purged,
@@ -31,7 +34,6 @@ export type {
   Subject,
   Suppressed,
   SuppressOrder,
-  TellOrder,
 }
 
 /** The activities, with what they need of the world. */
@@ -50,13 +52,29 @@ export function createActivities(dependencies: Dependencies) {
     recordEnd: (order: EndOrder): Promise<void> => recordEnd(order, attempt(), dependencies),
     /** Writes down what a notification told of a retry. */
     recordReport: (order: Subject & { readonly report: Report }): Promise<void> => recordReport(order, attempt(), dependencies),
-    /** Tells the alternative channel of an urgent message. */
-    tellAlternative: (order: TellOrder): Promise<void> => tellAlternative(order, attempt(), dependencies),
+    /** Tells an event by the webhook. */
+    tellEvent: (event: SoftbounceEvent): Promise<void> => tellEvent(event, attempt(), dependencies),
+    /** As it was called by workers of 0.3.0. */
+    tellAlternative: (order: ToldBefore): Promise<void> => tellEvent(eventOf(order), attempt(), dependencies),
     /** Lets the retries that wait for a destination go early. */
     releaseWaiting: (order: ReleaseOrder): Promise<Released> => releaseWaiting(order, Context.current(), dependencies),
     /** Deletes kept messages that nobody needs any more. */
     purgeMessages: (): Promise<Purged> => purgeMessages(Context.current(), dependencies),
   }
+}
+
+/** What 0.3.0 told of an urgent message. */
+export interface ToldBefore extends Subject {
+  readonly sender: string
+  readonly destination: string
+  readonly status: string
+  readonly reply?: string
+  readonly bouncedAtMs: number
+}
+
+function eventOf({ firstRunId, bouncedAtMs, ...data }: ToldBefore): SoftbounceEvent {
+  const bouncedAt = new Date(bouncedAtMs).toISOString()
+  return { id: `${firstRunId}.retrying`, type: 'bounce.retrying', timestamp: bouncedAt, data: { ...data, bouncedAt } }
 }
 
 export type Activities = ReturnType<typeof createActivities>

@@ -40,6 +40,7 @@ export class Meeting {
   readonly #subject: TurnSubject
   readonly #dependencies: Dependencies
   readonly #sessions: Sessions
+  readonly #context: Context
   readonly #leaseId: string
   #open: HeldSession | null
   #beats = 0
@@ -53,12 +54,14 @@ export class Meeting {
     subject: TurnSubject,
     dependencies: Dependencies,
     sessions: Sessions,
+    context: Context,
     turn: { leaseId: string; open: HeldSession | null; lookUps: number },
   ) {
     this.#way = way
     this.#subject = subject
     this.#dependencies = dependencies
     this.#sessions = sessions
+    this.#context = context
     this.#leaseId = turn.leaseId
     this.#open = turn.open
     this.lookUps = turn.lookUps
@@ -77,7 +80,7 @@ export class Meeting {
   ): Promise<Meeting> {
     const free = (leaseId: string) => freeLease(dependencies, leaseId)
     const turn = await takeOurTurn(subject, way, sessions, context, dependencies, free)
-    return new Meeting(way, subject, dependencies, sessions, turn)
+    return new Meeting(way, subject, dependencies, sessions, context, turn)
   }
 
   /** With each heartbeat of the activity. */
@@ -98,6 +101,13 @@ export class Meeting {
     let began = Date.now()
     let { system } = this.#way
     let met: Conversed & { readonly path: Path } = await deliver(this.#way.paths, mail, open, () => this.isCounted())
+    if (met.stale) {
+      // a new connection is another start
+      if (met.dialogue.kind === 'reply') this.#sessions.endedAfter(system, open?.session.sent ?? 1)
+      await this.#takeAgain()
+      began = Date.now()
+      met = await deliver(this.#way.paths, mail, null, () => this.isCounted())
+    }
     for (const next of this.#way.beyond) {
       if (!asksForNext(met.dialogue) || !(await this.#takeOver(next))) break
       const outcome = judgeDialogue(met.dialogue, met.path)
@@ -123,7 +133,8 @@ export class Meeting {
   /** The session stays open for a moment, for the next message; unless others wait for its connection, or it has had its share. */
   async keepOpen(system: string, wanted: boolean): Promise<void> {
     const open = this.#open
-    if (open === null || wanted || system !== this.#way.system || open.session.sent >= this.#way.messagesPerConnection) return
+    if (open === null || wanted || system !== this.#way.system) return
+    if (open.session.sent >= Math.min(this.#way.messagesPerConnection, this.#sessions.mostIn(system))) return
     if (!(await this.isCounted())) return
     this.#open = null
     this.#ended = true
@@ -136,6 +147,11 @@ export class Meeting {
     this.#ended = true
     const closed = this.#open?.session.end() ?? Promise.resolve()
     closed.then(() => freeLease(this.#dependencies, this.#leaseId))
+  }
+
+  async #takeAgain(): Promise<void> {
+    const free = (leaseId: string) => freeLease(this.#dependencies, leaseId)
+    await takeOurTurn(this.#subject, this.#way, this.#sessions, this.#context, this.#dependencies, free, this.#leaseId)
   }
 
   /** A turn at one more system, under the lease that is held already; false where it cannot be had at once. */

@@ -5,7 +5,9 @@ import {
   addressKey,
   type BouncedMessage,
   checkBouncedMessage,
+  type EventType,
   formatDuration,
+  isUrgent,
   judgeBounce,
   maxStaggerMs,
   parseSchedule,
@@ -14,11 +16,23 @@ import {
   sendOf,
   workflowId,
 } from '../bounce/index.js'
+import { headOf } from '../dsn/index.js'
 import { canonicalMessage, UnsendableMessage } from '../smtp/index.js'
-import { type AnsweredRow, answeredAttempts, type End, findEnd, holdMessage, recordStart, storeMessage, toAttempt } from '../store/index.js'
+import {
+  type AnsweredRow,
+  answeredAttempts,
+  type End,
+  findEnd,
+  holdMessage,
+  loadMessage,
+  recordStart,
+  storeMessage,
+  toAttempt,
+} from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { deriveDestination } from './destination.js'
 import { refusal, withDatabase } from './failures.js'
+import { channelsFor, type EventOrder } from './tell-event.js'
 import type { Ways } from './ways.js'
 
 /** Which workflow asks, and what bounds it. */
@@ -45,8 +59,10 @@ export interface Prepared {
   readonly confirmWithinMs: number
   readonly searchAttributes: boolean
   readonly deliverByMs?: number
-  /** The alternative channel is to be told. */
+  /** As 0.3.0 said that the alternative channel is to be told. */
   readonly tellAlternative?: true
+  /** Which events are told of this message, and by which ways. */
+  readonly events?: { readonly types: readonly EventType[]; readonly channels: Omit<EventOrder, 'event'> }
   /** It ended before, and this bounce changes nothing: the logged result. */
   readonly ended?: RetryResult
   /** The bounce itself is permanent: nothing is retried. */
@@ -95,11 +111,29 @@ export async function prepare(input: unknown, run: RunInfo, attempt: number, dep
       confirmWithinMs: settings.confirmWithinMs,
       searchAttributes: dependencies.searchAttributesKnown(),
       ...(message.deliverBy === undefined ? {} : { deliverByMs: parseTime(message.deliverBy) as number }),
-      ...(message.urgent && settings.webhook !== null ? { tellAlternative: true as const } : {}),
+      ...(needsMessage ? await eventsOf(message, content, dependencies) : {}),
       ...(ended === null ? {} : { ended }),
       ...(verdict.verdict === 'retry' ? {} : { permanent: { lasting: verdict.verdict === 'suppress', reason: verdict.reason } }),
     }
   })
+}
+
+/** Which events are told of it: those that are told of all, and the start of one that is urgent. */
+async function eventsOf(
+  message: BouncedMessage,
+  inline: Buffer | null,
+  { settings, database }: Dependencies,
+): Promise<Pick<Prepared, 'events'>> {
+  const { types, urgent: rules } = settings.events
+  const told = types.filter((type) => type.startsWith('bounce.'))
+  const rulesOfHeaders = rules.some(({ of }) => of === 'header')
+  const content = rulesOfHeaders && 'stored' in message.message ? await loadMessage(database.db, message.message.stored) : inline
+  const head = content === null ? null : headOf(content)
+  const { sender, recipient } = message
+  const urgent = message.urgent || isUrgent(rules, { sender, recipient, headers: (name) => head?.all(name) ?? [] })
+  if (urgent && !told.includes('bounce.retrying')) told.push('bounce.retrying')
+  const channels = channelsFor(told, settings)
+  return channels === null ? {} : { events: { types: told, channels } }
 }
 
 function check(input: unknown, run: RunInfo): BouncedMessage {

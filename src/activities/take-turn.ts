@@ -37,7 +37,10 @@ const PAUSED_LOOK_MS = 10 * 60_000
 /** Longer than this altogether is not waited in place. */
 const MOST_IN_PLACE_MS = 2 * PATIENCE_MS
 
-/** Ends as `tryAgain` where the turn is not ours yet. */
+/**
+ * Ends as `tryAgain` where the turn is not ours yet.
+ * @param held the lease that is ours already, without a connection: a new one is wanted.
+ */
 export async function takeOurTurn(
   subject: TurnSubject,
   way: OpenWay,
@@ -45,11 +48,12 @@ export async function takeOurTurn(
   context: Context,
   dependencies: Dependencies,
   onIdleEnd: (leaseId: string) => void,
+  held?: string,
 ): Promise<OurTurn> {
   const { database, settings, now, metrics } = dependencies
-  const leaseId = randomUUID()
+  const leaseId = held ?? randomUUID()
   for (let waitedMs = 0; ; ) {
-    const open = sessions.take(way.system, way.paths)
+    const open = held === undefined ? sessions.take(way.system, way.paths) : null
     let turn: Turn
     try {
       turn = await withDatabase(context.info.attempt, () =>

@@ -6,7 +6,6 @@ import {
   type Database,
   destinations,
   findRelease,
-  firstSleepers,
   limitDestination,
   pause,
   pausedAltogether,
@@ -14,7 +13,6 @@ import {
   resume,
   type Standing,
 } from '../store/index.js'
-import { wakeWaiting } from '../wake.js'
 
 /** A receiving system, and how many open retries there are for it; null where the server cannot say. */
 export interface DestinationStanding extends Standing {
@@ -69,16 +67,13 @@ export class Destinations {
   }
 
   /** Lets them go again, through turns; false where they were not paused. */
-  async resume(name?: string): Promise<boolean> {
-    const resumed = await resume(this.#database, name)
-    if (resumed) await this.#wake(name)
-    return resumed
+  resume(name?: string): Promise<boolean> {
+    return resume(this.#database, name)
   }
 
   /** Limits a destination by hand, over the settings: messages a second, connections at once. Null takes a limit back. */
-  async limit(name: string, by: string, limits: { readonly rate?: number | null; readonly connections?: number | null }): Promise<void> {
-    await limitDestination(this.#database, name, by, limits)
-    await this.#wake(name)
+  limit(name: string, by: string, limits: { readonly rate?: number | null; readonly connections?: number | null }): Promise<void> {
+    return limitDestination(this.#database, name, by, limits)
   }
 
   /**
@@ -123,11 +118,6 @@ export class Destinations {
   /** The last release of a destination; null where there was none. */
   lastRelease(destination: string): Promise<Release | null> {
     return findRelease(this.#database.db, destination)
-  }
-
-  /** The first goes at once; when it is taken, the others follow. */
-  async #wake(name?: string): Promise<void> {
-    await wakeWaiting(this.#temporal, await firstSleepers(this.#database.db, name))
   }
 
   async #counted(standing: Standing): Promise<DestinationStanding> {

@@ -114,7 +114,9 @@ export function learn(
     }
   const rate = lesson.slower === 'connections' ? rateOf(state, limits) : Math.max(limits.lowestRate, rateOf(state, limits) / 2)
   const connections = lesson.slower === 'rate' ? connectionsOf(state, limits) : Math.max(1, connectionsOf(state, limits) / 2)
-  return paced({ ...failing, rate, connections }, state, limits, now)
+  const slower = paced({ ...failing, rate, connections }, state, limits, now)
+  // moments that were given out at the higher rate are void
+  return rate < rateOf(state, limits) ? { ...slower, frontier: now, lateFrontier: now, epoch: state.epoch + 1 } : slower
 }
 
 function accepted(state: SystemState, limits: Limits, now: number): SystemState {

@@ -55,9 +55,9 @@ export async function deliver(
   const order = open === null ? paths : [open.path, ...paths.filter((path) => path !== open.path)]
   let best: (Conversed & { readonly path: Path }) | null = null
   for (const path of order) {
-    const { dialogue, session } = await converse({ ...transaction, path }, path === open?.path ? open.session : null)
-    const met = { dialogue, session, path }
-    if (!asksForNext(dialogue)) return met
+    const met = { ...(await converse({ ...transaction, path }, path === open?.path ? open.session : null)), path }
+    const { dialogue, session } = met
+    if (met.stale || !asksForNext(dialogue)) return met
     await session?.end()
     if (best === null || weight(dialogue) > weight(best.dialogue)) best = { ...met, session: null }
     if (!(await mayGoOn())) break

@@ -153,7 +153,7 @@ export class Session {
       const failure = error as SmtpError
       this.tlsFailed = isFirst && !this.#stopped && (failure.code === 'ETLS' || this.#steps.current === 'STARTTLS')
       const dialogue = this.#failed(failure)
-      this.wasStale = !isFirst && this.#steps.current === 'MAIL' && wasLeft(dialogue)
+      this.wasStale = !isFirst && wasLeft(dialogue, this.#steps.last === undefined)
       return dialogue
     } finally {
       this.#steps.stop()
@@ -336,4 +336,5 @@ const NONE: Mail = { sender: '', recipient: '', content: Buffer.alloc(0), before
 const mustBeVerified = ({ tls }: Path): boolean => tls === 'verify' || tls === 'dane'
 
 /** The first command of a later transaction found nobody, or a server that closes an idle session (421, RFC 5321 3.8). */
-const wasLeft = (dialogue: Dialogue): boolean => dialogue.kind === 'lost' || (dialogue.kind === 'reply' && dialogue.reply.code === 421)
+const wasLeft = (dialogue: Dialogue, nothingWasSaid: boolean): boolean =>
+  dialogue.kind === 'reply' ? dialogue.at === 'MAIL' && dialogue.reply.code === 421 : dialogue.kind === 'lost' && nothingWasSaid

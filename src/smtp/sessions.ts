@@ -19,8 +19,12 @@ interface Idle extends HeldSession {
   readonly timer: NodeJS.Timeout
 }
 
+const MOST_SYSTEMS = 1000
+
 export class Sessions {
   readonly #idle: Idle[] = []
+  /** Systems that ended a session, and after how many messages. */
+  readonly #most = new Map<string, number>()
 
   /** An idle session of the system to one of these paths, the first ones before the others; it is the caller's from now on. */
   take(system: string, paths: readonly Path[]): HeldSession | null {
@@ -32,6 +36,18 @@ export class Sessions {
       return { path, session, leaseId, idleUntil }
     }
     return null
+  }
+
+  /** How many messages a session with the system takes, as far as it has shown. */
+  mostIn(system: string): number {
+    return this.#most.get(system) ?? Number.POSITIVE_INFINITY
+  }
+
+  /** The system has ended a session after so many messages. */
+  endedAfter(system: string, messages: number): void {
+    this.#most.delete(system)
+    this.#most.set(system, Math.max(1, messages))
+    if (this.#most.size > MOST_SYSTEMS) this.#most.delete(this.#most.keys().next().value as string)
   }
 
   /**

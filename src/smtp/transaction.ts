@@ -8,6 +8,8 @@ export interface Transaction extends Mail, SessionOptions {}
 export interface Conversed {
   readonly dialogue: Dialogue
   readonly session: Session | null
+  /** The open session was over before the message was begun: nothing is known of the message, and a new session wants a turn of its own. */
+  readonly stale?: true
 }
 
 /** Runs the transaction on a session of its own, and ends that. Never rejects: whatever happens is a Dialogue. */
@@ -19,13 +21,16 @@ export async function transact(transaction: Transaction): Promise<Dialogue> {
 
 /**
  * Runs the transaction. Never rejects.
- * @param open a session that is open already; where its server has left it meanwhile, a new one is opened: an old session that ends says
- * nothing about this message.
+ * @param open a session that is open already. Where its server has left it meanwhile, that says nothing about this message.
  */
 export async function converse(transaction: Transaction, open: Session | null = null): Promise<Conversed> {
   if (open !== null) {
     const dialogue = await open.send(transaction)
-    if (!open.wasStale) return { dialogue, session: open.isOpen ? open : null }
+    if (open.wasStale) {
+      await open.end()
+      return { dialogue, session: null, stale: true }
+    }
+    return { dialogue, session: open.isOpen ? open : null }
   }
   const session = new Session(transaction)
   const dialogue = await session.send(transaction)

@@ -1,6 +1,6 @@
 /** Receiving systems as a person looks at them and steers them: what is known of each, pauses, limits, releases, and their suppressions. */
 import { type Kysely, sql } from 'kysely'
-import { type Limits, newState } from '../politeness/index.js'
+import { intervalOf, type Limits, newState } from '../politeness/index.js'
 import { type Database, timeOf } from './database.js'
 import type { Tables } from './tables.js'
 import { columnsOf, EVERYTHING, type KnownSystem, known } from './turns.js'
@@ -115,7 +115,20 @@ export async function limitDestination(
   const connections = limits.connections === undefined ? (row?.limited_connections ?? null) : limits.connections
   const limitedBy = rate === null && connections === null ? null : by
   const byHand = { limited_rate: rate, limited_connections: connections, limited_by: limitedBy }
-  await change(database, name, byHand, await timeOf(database))
+  const now = await timeOf(database)
+  await change(database, name, byHand, now)
+  // moments that were given out by the limits before are void; the next start is no further away than one at the rate of now
+  const next = now + intervalOf(rate ?? (row?.rate || 1))
+  await database.db
+    .updateTable('destinations')
+    .set((eb) => ({
+      epoch: eb('epoch', '+', 1),
+      frontier: now,
+      late_frontier: now,
+      next_at: eb.case().when('next_at', '>', next).then(next).else(eb.ref('next_at')).end(),
+    }))
+    .where('name', '=', name)
+    .execute()
 }
 
 /** A release of a destination's waiting retries: those go whose last attempt lies before it began. */

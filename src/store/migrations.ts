@@ -224,6 +224,7 @@ function migrations(kind: DatabaseKind): Record<string, Migration> {
     '004_turns_workflow': {
       async up(db: Kysely<unknown>): Promise<void> {
         await db.schema.alterTable('turns').addColumn('workflow_id', 'text').execute()
+        await db.schema.createIndex('turns_workflow').on('turns').column('workflow_id').execute()
         await db.schema.createIndex('turns_slot').on('turns').columns(['name', 'slot_at']).execute()
       },
     },

@@ -1,41 +1,53 @@
 /**
  * Messages that sleep until their moment at a receiving system: the engine holds them, and only their rows know of them. Where there is
- * room for the next starts, those whose moment comes first are to be woken; whoever is not woken looks again by himself.
+ * room for the next starts, those whose moment comes first are to be woken: by each acceptance, and every few seconds by whoever looks
+ * (a wake that was lost, a worker that died over it, and messages that were cancelled break no chain). Whoever is not woken looks again by
+ * himself.
  */
-import type { Kysely } from 'kysely'
+import type { Kysely, Selectable } from 'kysely'
 import { intervalOf, type Limits, PATIENCE_MS, rateOf, type SystemState } from '../politeness/index.js'
-import type { Tables } from './tables.js'
+import { type Database, timeOf, withoutWaiting } from './database.js'
+import type { Tables, TurnsTable } from './tables.js'
 
 /** So much of what is to come is filled with messages. */
 const AHEAD_MS = 2000
-/** One acceptance wakes so many at the most. */
+/** One acceptance wakes so many at the most; a look at all of a system so many. */
 const MOST_AT_ONCE = 5
+const MOST_AT_A_LOOK = 50
 /** One whose moment is this near comes by itself (PATIENCE_MS, and the tick of the engine's timers). */
 const COMES_BY_ITSELF_MS = PATIENCE_MS + 3000
-/** One whose moment lies this far back will not come. */
-const GONE_MS = 5000
-/** A person's change wakes the first of so many systems; their acceptances wake the others. */
+/** One whose moment lies this far back, and that was not seen since, sleeps all the same: its wake was lost, or it is gone. */
+const LOST_MS = 5000
+/** How many systems one look takes. */
 const MOST_SYSTEMS = 200
 
 /** The workflows to wake after a system has taken a message: each gets its moment now. */
-export async function wakeNext(tx: Kysely<Tables>, name: string, state: SystemState, limits: Limits, now: number): Promise<string[]> {
+export async function wakeNext(
+  tx: Kysely<Tables>,
+  name: string,
+  state: SystemState,
+  limits: Limits,
+  now: number,
+  most = MOST_AT_ONCE,
+): Promise<string[]> {
   if (state.downSince !== null || state.pausedSince !== null || state.notBefore > now) return []
   const room = Math.ceil((AHEAD_MS - Math.max(0, state.nextAt - now)) / intervalOf(rateOf(state, limits)))
   if (room <= 0) return []
   const near = now + COMES_BY_ITSELF_MS
   const rows = await tx
     .selectFrom('turns')
-    .select(['first_run_id', 'workflow_id', 'slot_at', 'allotted'])
+    .select(['first_run_id', 'workflow_id', 'slot_at', 'allotted', 'seen_at'])
     .where('name', '=', name)
-    .where('slot_at', '>', now - GONE_MS)
     .orderBy('slot_at')
-    .limit(room + MOST_AT_ONCE)
+    .limit(room + most + MOST_AT_ONCE)
     .execute()
+  const isLost = ({ slot_at, seen_at }: Pick<Selectable<TurnsTable>, 'slot_at' | 'seen_at'>) =>
+    slot_at < now - LOST_MS && seen_at < now - LOST_MS
   // one that has its moment already is counted by the next start
-  const coming = rows.filter(({ slot_at, allotted }) => slot_at <= near && allotted === 0).length
+  const coming = rows.filter((row) => row.slot_at <= near && row.allotted === 0 && !isLost(row)).length
   const woken = rows
-    .filter(({ slot_at, workflow_id }) => slot_at > near && workflow_id !== null)
-    .slice(0, Math.max(0, Math.min(room - coming, MOST_AT_ONCE)))
+    .filter((row) => row.workflow_id !== null && (row.slot_at > near || isLost(row)))
+    .slice(0, Math.max(0, Math.min(room - coming, most)))
   if (woken.length === 0) return []
   await tx
     .updateTable('turns')
@@ -50,20 +62,33 @@ export async function wakeNext(tx: Kysely<Tables>, name: string, state: SystemSt
   return woken.map(({ workflow_id }) => workflow_id as string)
 }
 
-/** The workflow that waits for its turn at a system, or at each of them, and whose moment comes first. */
-export async function firstSleepers(db: Kysely<Tables>, name?: string): Promise<string[]> {
-  const names = name === undefined ? await db.selectFrom('turns').select('name').distinct().limit(MOST_SYSTEMS).execute() : [{ name }]
-  const found = await Promise.all(
-    names.map((one) =>
-      db
-        .selectFrom('turns')
-        .select('workflow_id')
-        .where('name', '=', one.name)
-        .where('workflow_id', 'is not', null)
-        .orderBy('slot_at', 'desc')
-        .limit(1)
-        .executeTakeFirst(),
-    ),
-  )
-  return found.flatMap((row) => (row?.workflow_id == null ? [] : [row.workflow_id]))
+/** The systems and relays that somebody waits for; those that are down or paused are left out. */
+export async function waitedFor({ db }: Database): Promise<string[]> {
+  const rows = await db
+    .selectFrom('turns')
+    .innerJoin('destinations', 'destinations.name', 'turns.name')
+    .select('turns.name')
+    .where('destinations.down_since', 'is', null)
+    .where('destinations.paused_since', 'is', null)
+    .distinct()
+    .limit(MOST_SYSTEMS)
+    .execute()
+  return rows.map(({ name }) => name)
+}
+
+/** The workflows to wake at one of them now. */
+export function wakeAt(
+  database: Database,
+  name: string,
+  standing: (tx: Kysely<Tables>) => Promise<{ readonly state: SystemState; readonly limits: Limits }>,
+): Promise<string[]> {
+  return withoutWaiting(database, async (tx) => {
+    const { state, limits } = await standing(tx)
+    return wakeNext(tx, name, state, limits, await timeOf(database, tx), MOST_AT_A_LOOK)
+  })
+}
+
+/** The workflow has ended: it waits for no turn. */
+export async function forgetEnded(db: Kysely<Tables>, workflowId: string): Promise<void> {
+  await db.deleteFrom('turns').where('workflow_id', '=', workflowId).execute()
 }

@@ -20,7 +20,7 @@ import {
 } from '../politeness/index.js'
 import { clockOf, type Database, timeOf, withoutWaiting } from './database.js'
 import { noteOutage } from './outages.js'
-import { wakeNext } from './sleepers.js'
+import { wakeAt, wakeNext } from './sleepers.js'
 import type { DestinationsTable, Tables } from './tables.js'
 
 /** Whose turn is needed: the receiving system's, and where it goes through one, the relay's. */
@@ -234,6 +234,15 @@ export async function learnFrom(database: Database, met: Met, settings: TurnSett
       wanted: before.wantedAt > now - WANTED_WITHIN_MS,
       wake,
     }
+  })
+}
+
+/** The workflows that wait for this system's turn and may come now, whoever else has come or not. */
+export function wakeWaitingFor(database: Database, name: string, limits: Limits): Promise<string[]> {
+  return wakeAt(database, name, async (tx) => {
+    const { rows } = await hold(tx, database, [{ name, limits }])
+    const row = rows.get(name) as Selectable<DestinationsTable>
+    return { state: stateOf(row, rows.get(EVERYTHING)), limits: limitsWith(limits, row) }
   })
 }
 

@@ -9,6 +9,7 @@ import {
   proxyLocalActivities,
 } from '@temporalio/workflow'
 import type { Activities } from '../activities/index.js'
+import type { SoftbounceEvent } from '../bounce/index.js'
 
 /** Own trouble comes with a delay of its own; this is for a worker that died. No attempt is the last. */
 const RETRY = { initialInterval: '5s', backoffCoefficient: 2, maximumInterval: '10m' } as const
@@ -29,8 +30,18 @@ export const send = (summary: string, fairnessKey: string) =>
 
 export const suppress = (summary: string) => proxyActivities<Activities>({ ...DATABASE, summary }).suppressAddress
 
-/** The alternative channel: for a day, and no longer; it delays nothing else. */
-export const tell = (summary: string) => proxyActivities<Activities>({ ...DATABASE, scheduleToCloseTimeout: '1d', summary }).tellAlternative
+/** The webhook: for a day, and no longer. */
+export const tell = (summary: string) => proxyActivities<Activities>({ ...DATABASE, scheduleToCloseTimeout: '1d', summary }).tellEvent
+
+/** As 0.3.0 told it, from the message's own workflow. */
+export const tellBefore = (summary: string) =>
+  proxyActivities<Activities>({ ...DATABASE, scheduleToCloseTimeout: '1d', summary }).tellAlternative
+
+/** An activity of a team's own, written in any SDK, on its own task queue. */
+export const notifyAlternative = (taskQueue: string, summary: string) =>
+  proxyActivities<{ notifyAlternative(event: SoftbounceEvent): Promise<unknown> }>({
+    ...{ taskQueue, scheduleToCloseTimeout: '1d', startToCloseTimeout: '10m', retry: RETRY, summary },
+  }).notifyAlternative
 
 export const purge = () => proxyActivities<Activities>({ ...DATABASE, startToCloseTimeout: '1h', heartbeatTimeout: '1m' }).purgeMessages
 

@@ -13,9 +13,11 @@ import {
   defineSignal,
   isCancellation,
   log,
+  ParentClosePolicy,
   patched,
   setCurrentDetails,
   setHandler,
+  startChild,
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow'
@@ -27,6 +29,7 @@ import {
   checkBounce,
   checkBouncedMessage,
   dueAt,
+  type EventType,
   effectiveStatus,
   formatDuration,
   isLasting,
@@ -34,9 +37,10 @@ import {
   type Outcome,
   parseTime,
   type RetryResult,
+  type SoftbounceEvent,
   sendOf,
 } from '../bounce/index.js'
-import { quickly, recordIfQuick, refuse, send, suppress, tell } from './activities.js'
+import { quickly, recordIfQuick, refuse, send, suppress, tellBefore } from './activities.js'
 import { bare, details, fairnessKey, plain, type State, timerSummary, utc } from './words.js'
 
 export type { Attempt, Bounce, BouncedMessage, RetryResult, State }
@@ -70,7 +74,9 @@ export const BounceOutcome = defineSearchAttributeKey('BounceOutcome', 'KEYWORD'
 export async function retryBouncedMessage(message: BouncedMessage): Promise<RetryResult> {
   const retries = new Retries(message)
   try {
-    return await retries.run()
+    const result = await retries.run()
+    await retries.tellEnd(result)
+    return result
   } catch (error) {
     if (!isCancellation(error) && !cancelled()) throw error
     await CancellationScope.nonCancellable(() => retries.cancelled())
@@ -122,7 +128,8 @@ class Retries {
     const prepared = await this.#prepare()
     if (prepared.ended !== undefined) return this.#end(prepared.ended, 'It had ended before; this bounce changes nothing.')
     if (prepared.permanent !== undefined) return this.#rejectByBounce(prepared.permanent.lasting, prepared.permanent.reason)
-    if (prepared.tellAlternative) this.#tell(prepared)
+    if (prepared.tellAlternative) this.#tellBefore(prepared)
+    await this.#tell('bounce.retrying', prepared.bouncedAtMs, {})
     for (this.#retry = prepared.retriesSoFar + 1; this.#retry <= prepared.delaysMs.length; this.#retry += 1) {
       const ended = (await this.#wait(prepared)) ?? (await this.#send(prepared))
       if (ended !== null) return ended
@@ -153,11 +160,50 @@ class Retries {
     return prepared
   }
 
-  /** Tells the alternative channel beside everything else: whether it answers delays nothing and uses up no retry. */
-  #tell(prepared: Prepared): void {
+  /** By a workflow of its own, which goes on when this one has ended: whether it is taken delays nothing and uses up no retry. */
+  async #tell(type: EventType, atMs: number, more: SoftbounceEvent['data']): Promise<void> {
+    const prepared = this.#prepared
+    if (!prepared?.events?.types.includes(type)) return
+    const { sender, destination, bouncedAtMs, events } = prepared
+    const { status, diagnostic } = this.#message.bounce
+    const { messageId, recipient } = prepared
+    const { workflowId, firstRunId } = this.#run()
+    const about = { messageId, sender, recipient, workflowId, destination, bouncedAt: new Date(bouncedAtMs).toISOString() }
+    const said = { status, ...(diagnostic === undefined ? {} : { reply: diagnostic }) }
+    const event = { id: `${firstRunId}.${type}`, type, timestamp: new Date(atMs).toISOString(), data: { ...about, ...said, ...more } }
+    try {
+      await startChild('notifyEvent', {
+        workflowId: `event/${event.id}`,
+        parentClosePolicy: ParentClosePolicy.ABANDON,
+        args: [{ event, ...events.channels }],
+        staticSummary: `${type} ${bare(recipient)}`,
+      })
+    } catch (error) {
+      if (isCancellation(error)) throw error
+      log.warn('an event was not told', { type, error: (error as Error).message })
+    }
+  }
+
+  /** Tells how it ended. */
+  async tellEnd(result: RetryResult): Promise<void> {
+    // what had ended before was told then
+    if (this.#prepared?.ended !== undefined || !ENDS.includes(result.outcome)) return
+    const last = result.attempts.at(-1)
+    await CancellationScope.nonCancellable(() =>
+      this.#tell(`bounce.${result.outcome as (typeof ENDS)[number]}`, Date.now(), {
+        retries: result.retries,
+        ...(last === undefined ? {} : { status: last.status, reply: last.reply }),
+        ...(result.confirmed === undefined ? {} : { confirmed: result.confirmed }),
+        ...(result.suppressedUntil === undefined ? {} : { suppressedUntil: result.suppressedUntil }),
+      }),
+    )
+  }
+
+  /** As 0.3.0 told an urgent message. */
+  #tellBefore(prepared: Prepared): void {
     const { status, diagnostic } = this.#message.bounce
     const { sender, destination, bouncedAtMs } = prepared
-    tell(`tell the alternative channel of ${bare(prepared.recipient)}`)({
+    tellBefore(`tell the alternative channel of ${bare(prepared.recipient)}`)({
       ...this.#subject(),
       ...{ sender, destination, status, bouncedAtMs },
       ...(diagnostic === undefined ? {} : { reply: diagnostic }),
@@ -486,6 +532,9 @@ class Retries {
     )
   }
 }
+
+/** The ways to end that are told. */
+const ENDS = ['delivered', 'suppressed', 'rejected', 'expired'] as const
 
 const pick = ({ messageId, recipient }: { messageId: string; recipient: string }) => ({ messageId, recipient })
 

@@ -103,14 +103,16 @@ test('five failures in a row, with nothing accepted between them, and it is down
   const flapping = taught(newState(LIMITS, NOW), FAILING, FAILING, FAILING, FAILING, ACCEPTED, FAILING, FAILING, FAILING, FAILING)
   expect(flapping).toMatchObject({ downSince: null, failures: 4, failingSince: NOW })
   const down = learn(flapping, FAILING, 50, LIMITS, SETTINGS, NOW + 5000)
-  expect(down).toMatchObject({ downSince: NOW, askAt: NOW + 65_000, epoch: 1, rate: 1, connections: 1 })
+  expect(down).toMatchObject({ downSince: NOW, askAt: NOW + 65_000, epoch: flapping.epoch + 1, rate: 1, connections: 1 })
   // one recipient's trouble is no sign of life
   expect(taught(down, { kind: 'nothing' })).toMatchObject({ downSince: NOW, failures: 5 })
-  expect(taught(down, ACCEPTED)).toMatchObject({ downSince: null, failingSince: null, failures: 0, epoch: 2, frontier: NOW })
+  expect(taught(down, ACCEPTED)).toMatchObject({ downSince: null, failingSince: null, failures: 0, epoch: down.epoch + 1, frontier: NOW })
 })
 
-test('as many moments stay reserved as were, at the new rate', () => {
+test('as many moments stay reserved as were, at a higher rate; at a lower one they are void', () => {
   const state = { ...newState(LIMITS, NOW), rate: 10, frontier: NOW + 6000 }
-  expect(taught(state, FAILING).frontier).toBeCloseTo(NOW + 12_000)
-  expect(taught({ ...state, frontier: NOW - 5 }, FAILING).frontier).toBe(NOW)
+  expect(taught(state, ACCEPTED).frontier).toBeCloseTo(NOW + (6000 * 10) / rateOf(taught(state, ACCEPTED), LIMITS))
+  expect(taught(state, FAILING)).toMatchObject({ frontier: NOW, epoch: state.epoch + 1 })
+  const atLowest = { ...state, rate: LIMITS.lowestRate }
+  expect(taught(atLowest, FAILING)).toMatchObject({ frontier: NOW + 6000, epoch: state.epoch })
 })

@@ -8,7 +8,7 @@ import {
   type Database,
   destinations,
   findSuppression,
-  firstSleepers,
+  forgetEnded,
   forgetTurn,
   LEASE_MS,
   learnFrom,
@@ -27,6 +27,8 @@ import {
   suppressLastingly,
   type Turn,
   type TurnOf,
+  waitedFor,
+  wakeWaitingFor,
 } from '../../src/store/index.js'
 import { onBothDatabases } from '../support/both-databases.js'
 
@@ -64,13 +66,13 @@ onBothDatabases('promise 4: turns', (opened) => {
     const { database, time } = atTime(opened.database)
     const name = system()
     const [first, second] = [asker(), asker()]
-    expect(await askTurn(database, first, [of(name)], SETTINGS)).toEqual({ kind: 'taken', lookUps: 1 })
+    expect(await askTurn(database, first, [of(name)], SETTINGS)).toMatchObject({ kind: 'taken', lookUps: 1, waitedMs: 0 })
     await releaseLease(database, first.leaseId)
     const wait = (await askTurn(database, second, [of(name)], SETTINGS)) as Extract<Turn, { kind: 'wait' }>
     expect(wait).toMatchObject({ kind: 'wait', why: 'pace', name })
     expect(wait.askAgainMs).toBeCloseTo(INTERVAL, 0)
     time.ms += INTERVAL
-    expect(await askTurn(database, second, [of(name)], SETTINGS)).toEqual({ kind: 'taken', lookUps: 2 })
+    expect(await askTurn(database, second, [of(name)], SETTINGS)).toMatchObject({ kind: 'taken', lookUps: 2, waitedMs: expect.any(Number) })
   })
 
   test('a connection counts until it is given back, or its worker has said nothing for half a minute', async () => {
@@ -197,7 +199,6 @@ onBothDatabases('promise 4: turns', (opened) => {
     await pause(database, 'somebody', name)
     expect((await accepted(database, name)).wake).toEqual([])
     await resume(database, name)
-    expect(await firstSleepers(database.db, name)).toHaveLength(1)
     time.ms += 10_000
     // two seconds at two a second, less a start's distance for each
     const { wake } = await accepted(database, name)
@@ -210,7 +211,65 @@ onBothDatabases('promise 4: turns', (opened) => {
     for (const one of sleepers.slice(0, 6)) await askTurn(database, one, [of(name)], SETTINGS)
     expect((await accepted(database, name)).wake).toEqual([])
     time.ms += 2500
-    expect((await accepted(database, name)).wake).not.toEqual([])
+    const again = (await accepted(database, name)).wake
+    expect(again).not.toEqual([])
+    // nobody comes: whoever looks calls them once more, and then the others
+    const called = new Set<string>()
+    for (let looks = 0; looks < 5; looks += 1) {
+      time.ms += 6000
+      for (const id of await wakeWaitingFor(database, name, LIMITS)) called.add(id)
+    }
+    expect([...called]).toEqual(expect.arrayContaining([...again]))
+    await forgetEnded(database.db, again[0] as string)
+    time.ms += 6000
+    expect(await wakeWaitingFor(database, name, LIMITS)).not.toContain(again[0])
+    expect(await waitedFor(database)).toContain(name)
+    await pause(database, 'somebody', name)
+    expect(await wakeWaitingFor(database, name, LIMITS)).toEqual([])
+    expect(await waitedFor(database)).not.toContain(name)
+  })
+
+  test('a lower rate holds at once: moments that were given out at the higher one are void, by learning and by hand', async () => {
+    const { time, database } = atTime(opened.database)
+    for (const lower of ['learnt', 'by hand'] as const) {
+      const name = system()
+      for (let i = 0; i < 200; i += 1) await accepted(database, name)
+      time.ms += 10_000
+      const all = Array.from({ length: 20 }, () => asker({ hasConnection: true }))
+      for (const one of all) await askTurn(database, one, [{ ...of(name), needsConnection: false }], SETTINGS)
+      if (lower === 'learnt') for (let i = 0; i < 3; i += 1) await failed(database, name)
+      else await limitDestination(database, name, 'somebody', { rate: 1 })
+      const most = lower === 'learnt' ? LIMITS.lowestRate : 1
+      const went: number[] = []
+      const due = new Map(all.map((one) => [one, time.ms]))
+      for (const end = time.ms + 4000; time.ms < end; time.ms += 25)
+        for (const [one, at] of due) {
+          if (at > time.ms) continue
+          const turn = await askTurn(database, one, [{ ...of(name), needsConnection: false }], SETTINGS)
+          if (turn.kind === 'taken') {
+            went.push(time.ms)
+            due.delete(one)
+          } else due.set(one, time.ms + turn.askAgainMs)
+        }
+      const window = went.filter((ms) => ms >= (went[0] as number) + 1500 && ms < (went[0] as number) + 3500)
+      expect(window.length).toBeLessThanOrEqual(2 * most)
+      expect(went.filter((ms) => ms < (went[0] as number) + 1000).length).toBeLessThanOrEqual(most + 1)
+    }
+  })
+
+  test('a limit that is taken back lets go at once what waits', async () => {
+    const { time, database } = atTime(opened.database)
+    const name = system()
+    await limitDestination(database, name, 'somebody', { rate: 1 / 3600 })
+    await askTurn(database, asker({ hasConnection: true }), [of(name)], SETTINGS)
+    const waits = asker()
+    expect(await askTurn(database, waits, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait' })
+    await limitDestination(database, name, 'somebody', { rate: null })
+    time.ms += 1500
+    expect(await wakeWaitingFor(database, name, LIMITS)).toEqual([waits.workflowId])
+    await releaseLease(database, waits.leaseId)
+    const turn = await askTurn(database, waits, [{ ...of(name), needsConnection: false }], SETTINGS)
+    expect(turn.kind === 'taken' || turn.askAgainMs < 1000).toBe(true)
   })
 
   test('who needs no turn any more is not counted as waiting', async () => {

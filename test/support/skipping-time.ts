@@ -10,8 +10,10 @@ import {
   type BouncedMessage,
   DEFAULT_RETRY_STATUSES,
   DEFAULT_SCHEDULE,
+  type EventType,
   parseRetryStatuses,
   parseSchedule,
+  parseUrgentRules,
 } from '../../src/bounce/index.js'
 import { readSettings } from '../../src/config.js'
 import type { DirectSettings, PolitenessSettings } from '../../src/politeness-settings.js'
@@ -50,6 +52,8 @@ export interface Settings {
   readonly returnPaths?: ReturnPaths
   readonly direct?: DirectSettings
   readonly politeness?: Partial<PolitenessSettings>
+  readonly eventTypes?: readonly EventType[]
+  readonly urgent?: string
   readonly webhook?: { readonly url: string; readonly secret: string }
 }
 
@@ -64,7 +68,12 @@ export function deliverySettings(settings: Settings) {
     keepMessagesForMs: 10 * DAY,
     dkim: settings.dkim ?? null,
     returnPaths: settings.returnPaths ?? null,
-    webhook: settings.webhook ?? null,
+    events: {
+      webhook: settings.webhook ?? null,
+      taskQueue: null,
+      types: settings.eventTypes ?? [],
+      urgent: parseUrgentRules(settings.urgent ?? ''),
+    },
     direct: settings.direct ?? null,
     politeness: {
       ...readSettings({ RELAY_URL: 'smtp://127.0.0.1', ...QUICK_TURNS }, {}).politeness,

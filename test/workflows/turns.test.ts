@@ -175,6 +175,35 @@ test('messages that are due together go over one connection, an interval apart',
   }
 })
 
+test('a system that takes one message a session is met by turns all the same, and learns us to end sessions', async () => {
+  const settings = world.settings
+  world.settings = deliverySettings({
+    routes: `*=127.0.0.1:${system.port}`,
+    politeness: { downAfter: 5, limits: { lowestRate: 10, highestRate: 10, connections: 1, messagesPerConnection: 10 } },
+  })
+  const mails = new Map<number, number>()
+  let refused = 0
+  system.say = {
+    mail: ({ connection }) => {
+      mails.set(connection, (mails.get(connection) ?? 0) + 1)
+      if (mails.get(connection) === 1) return undefined
+      refused += 1
+      return '421 4.3.2 one message a session'
+    },
+  }
+  try {
+    const handles = await Promise.all(Array.from({ length: 8 }, (_, i) => send(`p${i}`, { schedule: ['1h', '1h'] })))
+    for (const handle of handles) expect(await handle.result()).toMatchObject({ outcome: 'delivered', retries: 1 })
+    expect(system.taken).toHaveLength(8)
+    expect(refused).toBeLessThanOrEqual(1)
+    // eight connections and a refusal, 100 ms apart at least
+    const [first, last] = [Math.min(...system.connections), Math.max(...system.connections)]
+    expect(last - first).toBeGreaterThan(6 * 100)
+  } finally {
+    world.settings = settings
+  }
+})
+
 test('over a relay the relay has turns of its own, and neither its answers nor what comes back teach anything of the receiving system', async () => {
   const settings = world.settings
   world.settings = deliverySettings({

@@ -1,0 +1,50 @@
+/**
+ * Wakes messages that wait for their turn: Temporal starts a waiting activity at once where it is reset (the operation behind
+ * `temporal activity reset`), which adds no event. Where the server cannot do that, they look again by themselves.
+ */
+import type { Client } from '@temporalio/client'
+import { limitsSet } from '../politeness/index.js'
+import { type Database, forgetEnded, waitedFor, wakeWaitingFor } from '../store/index.js'
+import type { Dependencies } from './dependencies.js'
+import { describe } from './failures.js'
+
+const WITHIN_MS = 3000
+const LOOK_EVERY_MS = 5000
+const NOT_FOUND = 5
+
+/** Never rejects: a wake that is lost is made up for by the next look. */
+export async function wakeWaiting(client: Client, workflowIds: readonly string[], database: Database): Promise<void> {
+  if (workflowIds.length === 0) return
+  const { namespace, identity } = client.options
+  const reset = async (workflowId: string) => {
+    try {
+      await client.workflowService.resetActivity({ namespace, identity, execution: { workflowId }, type: 'sendMessage' })
+    } catch (error) {
+      if ((error as { code?: number }).code === NOT_FOUND) await forgetEnded(database.db, workflowId)
+    }
+  }
+  await client.withDeadline(Date.now() + WITHIN_MS, () => Promise.allSettled(workflowIds.map(reset))).catch(() => {})
+}
+
+/**
+ * Looks every few seconds whether somebody waits where there is room. Every worker does so; the systems' rows keep them apart.
+ * @returns what ends it.
+ */
+export function keepWaking(client: Client, { database, settings, log }: Pick<Dependencies, 'database' | 'settings' | 'log'>): () => void {
+  let looking = false
+  const look = async () => {
+    if (looking) return
+    looking = true
+    try {
+      for (const name of await waitedFor(database))
+        await wakeWaiting(client, await wakeWaitingFor(database, name, limitsSet(settings.politeness, name)), database)
+    } catch (error) {
+      log.warn({ error: describe(error) }, 'what waits for its turn could not be looked at')
+    } finally {
+      looking = false
+    }
+  }
+  const timer = setInterval(look, LOOK_EVERY_MS * (0.8 + 0.4 * Math.random()))
+  timer.unref()
+  return () => clearInterval(timer)
+}

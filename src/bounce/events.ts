@@ -1,0 +1,64 @@
+/** What other systems are told, by a webhook or by an activity of their own: what happened, to which message or receiving system, and why. Never a body. */
+
+/** docs/events.md has the schema of each. */
+export const EVENT_TYPES = [
+  'bounce.retrying',
+  'bounce.delivered',
+  'bounce.suppressed',
+  'bounce.rejected',
+  'bounce.expired',
+  'destination.down',
+  'destination.up',
+] as const
+
+export type EventType = (typeof EVENT_TYPES)[number]
+
+/** An event as its receiver gets it. Times are ISO 8601. */
+export interface SoftbounceEvent {
+  /** The same however often it is told: whoever has acted on it need not act again. */
+  readonly id: string
+  readonly type: EventType
+  /** When it happened. */
+  readonly timestamp: string
+  readonly data: Readonly<Record<string, string | number | boolean>>
+}
+
+/** Which message is urgent: by a field of its header, its sender, or its recipient. `*` stands for anything. */
+export interface UrgentRule {
+  readonly of: 'header' | 'sender' | 'recipient'
+  /** The field's name, folded; empty where it is no header. */
+  readonly name: string
+  readonly pattern: RegExp
+}
+
+const glob = (text: string) => new RegExp(`^${text.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replace(/\*+/g, '[^]*')}$`, 'i')
+
+/**
+ * Reads `header X-Priority: 1; sender *@billing.example`.
+ * @throws Error with the rule that is wrong.
+ */
+export function parseUrgentRules(text: string): UrgentRule[] {
+  return text
+    .split(';')
+    .map((rule) => rule.trim())
+    .filter((rule) => rule !== '')
+    .map((rule) => {
+      const header = /^header\s+([!-9;-~]+)\s*:\s*(\S.*)$/i.exec(rule)
+      if (header !== null) return { of: 'header', name: (header[1] as string).toLowerCase(), pattern: glob(header[2] as string) }
+      const address = /^(sender|recipient)\s+(\S+)$/i.exec(rule)
+      if (address === null)
+        throw new Error(`"${rule.slice(0, 80)}" is no rule; write header NAME: VALUE, sender PATTERN or recipient PATTERN, separated by ;`)
+      return { of: (address[1] as string).toLowerCase() as 'sender' | 'recipient', name: '', pattern: glob(address[2] as string) }
+    })
+}
+
+/** @param headers all values of a field, by its folded name. */
+export function isUrgent(
+  rules: readonly UrgentRule[],
+  message: { readonly sender: string; readonly recipient: string; headers(name: string): readonly string[] },
+): boolean {
+  return rules.some(({ of, name, pattern }) => {
+    if (of === 'header') return message.headers(name).some((value) => pattern.test(value.trim()))
+    return pattern.test(of === 'sender' ? message.sender : message.recipient)
+  })
+}
