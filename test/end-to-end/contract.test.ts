@@ -1,5 +1,5 @@
 /** The public contract as others use it: started by name with plain JSON, by the Temporal CLI and by the Python SDK; reset; cancelled at each moment. */
-import { execFile, execFileSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,6 +9,7 @@ import { findProgram, TEMPORAL_CLI } from '../../src/dev-server/index.js'
 import { findSuppression } from '../../src/store/index.js'
 import { giveUp, progress } from '../../src/workflows/retry-bounced-message.js'
 import { temporaryFolder } from '../support/databases.js'
+import { pythonWith } from '../support/python.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { polite, type ReceivingSystem, startReceivingSystem, startScript } from '../support/receiving-system.js'
 import { bounced, eventually } from '../support/skipping-time.js'
@@ -16,20 +17,7 @@ import { bounced, eventually } from '../support/skipping-time.js'
 const run = promisify(execFile)
 const NOT_NOW = '421 4.3.2 System not accepting network messages'
 
-/** A Python that has Temporal's SDK; null where there is none. */
-function pythonWithTemporal(): string | null {
-  for (const python of [process.env.SOFTBOUNCE_TEST_PYTHON, 'python3'].filter((p) => p !== undefined)) {
-    try {
-      execFileSync(python, ['-c', 'import temporalio.client'], { stdio: 'ignore' })
-      return python
-    } catch {
-      // the next one
-    }
-  }
-  return null
-}
-
-const python = pythonWithTemporal()
+const python = pythonWith('temporalio.client')
 let world: RealWorld
 let system: ReceivingSystem
 const folder = temporaryFolder()

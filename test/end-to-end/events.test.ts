@@ -1,0 +1,94 @@
+/** Other channels with real parts: a receiver in Python that verifies the webhook, and a Python worker that offers `notifyAlternative`. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { SoftbounceEvent } from '../../src/bounce/index.js'
+import { freePort } from '../../src/dev-server/index.js'
+import { pythonWith } from '../support/python.js'
+import { type RealWorld, startRealWorld } from '../support/real-time.js'
+import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
+import { eventually } from '../support/skipping-time.js'
+
+const NOT_NOW = '421 4.3.2 System not accepting network messages'
+const SECRET = `whsec_${randomBytes(24).toString('base64')}`
+const python = pythonWith('temporalio.client', 'standardwebhooks')
+
+describe.skipIf(python === null)('events, told in Python', () => {
+  let world: RealWorld
+  let system: ReceivingSystem
+  const children: ChildProcess[] = []
+  const run = (script: string, args: string[], env: Record<string, string>) => {
+    const example = fileURLToPath(new URL(`../../examples/${script}`, import.meta.url))
+    const child = spawn(python as string, [example, ...args], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
+    children.push(child)
+    const events: SoftbounceEvent[] = []
+    let rest = ''
+    child.stdout.on('data', (chunk) => {
+      const lines = `${rest}${chunk}`.split('\n')
+      rest = lines.pop() as string
+      for (const line of lines) events.push(JSON.parse(line))
+    })
+    return events
+  }
+  let port: number
+  beforeAll(async () => {
+    system = await startReceivingSystem()
+    port = await freePort()
+    world = await startRealWorld({
+      ROUTES: `*=127.0.0.1:${system.port}`,
+      WEBHOOK_URL: `http://127.0.0.1:${port}/`,
+      WEBHOOK_SECRET: SECRET,
+      WEBHOOK_EVENTS: 'bounce.delivered, destination.down, destination.up',
+      ALTERNATIVE_TASK_QUEUE: 'sms',
+      URGENT: 'sender *@billing.example',
+      DOWN_AFTER: '2',
+    })
+  })
+  afterAll(async () => {
+    for (const child of children) child.kill('SIGKILL')
+    await world.close()
+    await system.close()
+  })
+  const retry = (recipient: string, sender: string) =>
+    world.client.retry(
+      `From: shop@example.com\r\nMessage-ID: <${recipient}@example.com>\r\n\r\nthe body\r\n`,
+      { sender, recipient, status: '4.3.2', bouncedAt: new Date().toISOString() },
+      { schedule: ['1s', '2s', '2s', '30d'] },
+    )
+
+  test('are verified, told once each by both ways, and a receiver that comes late gets them all the same', {
+    timeout: 120_000,
+  }, async () => {
+    await world.startWorker()
+    // nobody listens yet: that delays nothing
+    const urgent = await retry('ann@first.example', 'bounces@billing.example')
+    expect(await urgent.result()).toMatchObject({ outcome: 'delivered', retries: 1 })
+    const calm = await retry('bob@first.example', 'bounces@example.com')
+    expect(await calm.result()).toMatchObject({ outcome: 'delivered' })
+    const byWebhook = run('webhook_receiver.py', [String(port)], { WEBHOOK_SECRET: SECRET })
+    const byActivity = run('notify_alternative.py', ['sms'], {
+      TEMPORAL_ADDRESS: world.env.TEMPORAL_ADDRESS as string,
+      TEMPORAL_NAMESPACE: world.namespace,
+    })
+    const told = (events: SoftbounceEvent[]) => events.map(({ type, data }) => `${type} ${data.recipient ?? data.destination}`).sort()
+    const wanted = ['bounce.delivered ann@first.example', 'bounce.delivered bob@first.example', 'bounce.retrying ann@first.example']
+    await eventually(() => byWebhook.length >= 3 && byActivity.length >= 3, 90_000)
+    expect(told(byWebhook)).toEqual(wanted)
+    expect(told(byActivity)).toEqual(wanted)
+    expect(JSON.stringify([byWebhook, byActivity])).not.toContain('the body')
+    // a system goes down, and comes back
+    system.say = { banner: () => NOT_NOW }
+    const held = await retry('cem@second.example', 'bounces@example.com')
+    await eventually(() => told(byWebhook).includes('destination.down second.example'), 60_000)
+    system.say = {}
+    await world.client.retryNow({ workflowId: held.workflowId })
+    await eventually(() => told(byWebhook).includes('destination.up second.example'), 90_000)
+    await eventually(() => told(byActivity).includes('destination.up second.example'), 30_000)
+    await held.result()
+    await eventually(() => told(byWebhook).length === 6, 30_000)
+    expect(told(byWebhook)).toEqual(
+      [...wanted, 'bounce.delivered cem@second.example', 'destination.down second.example', 'destination.up second.example'].sort(),
+    )
+  })
+})

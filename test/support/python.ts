@@ -1,0 +1,15 @@
+/** A Python that has the packages that a test needs; null where there is none. In CI that is a failure. */
+import { execFileSync } from 'node:child_process'
+
+export function pythonWith(...modules: string[]): string | null {
+  for (const python of [process.env.SOFTBOUNCE_TEST_PYTHON, 'python3'].filter((p) => p !== undefined)) {
+    try {
+      execFileSync(python, ['-c', `import ${modules.join(', ')}`], { stdio: 'ignore' })
+      return python
+    } catch {
+      // the next one
+    }
+  }
+  if (process.env.CI === 'true') throw new Error(`in CI this may not be skipped: no Python with ${modules.join(', ')}`)
+  return null
+}
