@@ -241,7 +241,7 @@ class Retries {
 
   /** Sends once and decides. A result where it ends here, null where the next retry follows. */
   async #send(prepared: Prepared): Promise<RetryResult | null> {
-    this.#show('sending', '')
+    this.#show('sending', 'Where that takes long, Pending Activities says what it waits for.')
     const result = await this.#sendOnce(prepared)
     if (cancelled()) throw new CancelledFailure('cancelled')
     if (result === null) return this.#suppress(prepared)
