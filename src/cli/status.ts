@@ -12,9 +12,15 @@ export function addStatus(program: Command): void {
     .description('what waits, at which retry, when the next one goes, and what was said last')
     .argument('[address|workflow-id]', 'the retries of one recipient, or one of them')
     .option('--limit <n>', 'at most so many', '100')
+    .option('--watch', 'draw it anew every two seconds, until Ctrl-C')
     .option('--json', 'print JSON, one object a line')
-    .action((which: string | undefined, options: { limit: string; json?: boolean }) => {
+    .action((which: string | undefined, options: { limit: string; watch?: boolean; json?: boolean }) => {
       const limit = limitOf(options.limit)
+      if (options.watch)
+        return withClient(async (client) => {
+          const { watch } = await import('./watch.js')
+          await watch(client, which, sentence)
+        })
       return withClient((client) =>
         which?.startsWith('bounce/') ? one(client, which, options.json === true) : several(client, which, limit, options.json === true),
       )

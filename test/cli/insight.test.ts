@@ -1,6 +1,8 @@
 /** report, list-check, history and forget, as a person uses them. */
+import { spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { temporaryFolder } from '../support/databases.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
@@ -78,4 +80,26 @@ test('history, and forget: what was open is stopped, and nothing is left in the 
   expect(JSON.parse(forgotten.stdout)).toMatchObject({ cancelled: 1, histories: 2, historiesLeft: null, tables: { attempts: 1, ends: 2 } })
   expect((await world.cli('history', 'ann@seen.example')).stdout).toBe('nothing is known of ann@seen.example\n')
   await eventually(async () => (await world.temporal.workflow.count(query)).count === 0, 30_000)
+})
+
+test('status --watch draws on a terminal until it is ended, and leaves the terminal as it was', async () => {
+  expect(await world.cli('status', '--watch')).toMatchObject({ status: 2, stderr: expect.stringContaining('this is none') })
+  await retry('watched@seen.example', ['30d'])
+  const command = `exec ${process.execPath} ${fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))} status --watch`
+  const child = spawn('script', ['-qefc', `stty cols 100 rows 20; ${command}`, '/dev/null'], {
+    env: world.env,
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  let drawn = ''
+  child.stdout.on('data', (chunk) => {
+    drawn += chunk
+  })
+  const ended = new Promise((resolve) => child.once('exit', resolve))
+  await eventually(() => (drawn.match(/watched@seen\.example\S* +retry 1 of 1 waits until/g)?.length ?? 0) >= 2, 30_000)
+  expect(drawn).toMatch(/softbounce {2}\S+ \S+ UTC +0 wait for a turn +0 systems are down/)
+  // Ctrl-C
+  child.stdin.write('\u0003')
+  expect(await ended).toBe(0)
+  expect(drawn.endsWith('\u001b[?25h\u001b[?1049l')).toBe(true)
+  for (const one of drawn.split('\u001b[H\u001b[J').slice(1)) expect(one.split('\r\n').length).toBeLessThanOrEqual(20)
 })
