@@ -13,10 +13,18 @@ const typescript = createRequire(import.meta.url).resolve('typescript/package.js
 rmSync(dist, { recursive: true, force: true })
 execFileSync(process.execPath, [join(dirname(typescript), 'bin', 'tsc'), '-p', root], { stdio: 'inherit' })
 chmodSync(join(dist, 'cli', 'main.js'), 0o755)
-const { code } = await bundleWorkflowCode({
-  workflowsPath: join(dist, 'workflows', 'index.js'),
-  payloadConverterPath: join(dist, 'workflows', 'payload-converter.js'),
-  logger: new DefaultLogger('WARN'),
-})
-writeFileSync(join(dist, 'workflow-bundle.tmp'), code)
-renameSync(join(dist, 'workflow-bundle.tmp'), join(dist, 'workflow-bundle.js'))
+const tracing = createRequire(import.meta.url).resolve('@temporalio/interceptors-opentelemetry/lib/workflow-interceptors')
+for (const [name, workflowInterceptorModules] of [
+  ['workflow-bundle', []],
+  // with OpenTelemetry's interceptors, for workers that trace
+  ['workflow-bundle-traced', [tracing]],
+]) {
+  const { code } = await bundleWorkflowCode({
+    workflowsPath: join(dist, 'workflows', 'index.js'),
+    payloadConverterPath: join(dist, 'workflows', 'payload-converter.js'),
+    workflowInterceptorModules,
+    logger: new DefaultLogger('WARN'),
+  })
+  writeFileSync(join(dist, `${name}.tmp`), code)
+  renameSync(join(dist, `${name}.tmp`), join(dist, `${name}.js`))
+}

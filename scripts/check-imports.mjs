@@ -21,10 +21,11 @@ const MAY = {
   activities: ['dsn', 'smtp', 'store', 'politeness', 'bounce', 'type:config.ts', 'type:metrics'],
   workflows: ['bounce', 'type:activities'],
   'logger.ts': [],
+  'tracing.ts': [],
   'namespace.ts': ['type:activities'],
-  'worker.ts': ['activities', 'config.ts', 'logger.ts', 'metrics', 'namespace.ts', 'smtp', 'store'],
+  'worker.ts': ['activities', 'config.ts', 'logger.ts', 'metrics', 'namespace.ts', 'smtp', 'store', 'tracing.ts'],
   'plugin.ts': ['activities', 'smtp', 'config.ts', 'logger.ts', 'namespace.ts', 'store', 'worker.ts'],
-  client: ['bounce', 'politeness', 'smtp', 'store', 'dsn', 'config.ts', 'type:workflows'],
+  client: ['bounce', 'politeness', 'smtp', 'store', 'dsn', 'config.ts', 'type:workflows', 'tracing.ts'],
   intake: ['client', 'dsn', 'smtp', 'store', 'bounce', 'config.ts', 'logger.ts', 'type:metrics'],
   cli: [
     'client',

@@ -16,6 +16,7 @@ import { Metrics, serveHttp } from './metrics/index.js'
 import { ensurePurge, SearchAttributes } from './namespace.js'
 import { Sessions } from './smtp/index.js'
 import { type Database, migrateToLatest, openDatabase, releaseLease } from './store/index.js'
+import { startTracing, type Tracing } from './tracing.js'
 
 /** The task queue of the public contract. */
 export const TASK_QUEUE = 'softbounce'
@@ -58,6 +59,7 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
   let health: Server | undefined
   let attributes: SearchAttributes | undefined
   let stopWaking = () => {}
+  let tracing: Tracing | null = null
   try {
     const migrated = await migrateToLatest(database.db, database.kind)
     if (migrated.length > 0) logger.info({ migrations: migrated }, 'the database was brought up to date')
@@ -78,8 +80,10 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
           return { name: 'worker', is, good: is === 'RUNNING' }
         },
       })
+    tracing = await startTracing()
     worker = await Worker.create({
       ...workerOptions(settings),
+      ...(tracing === null ? {} : { plugins: [tracing.plugin], workflowBundle: { codePath: here('./workflow-bundle-traced.js') } }),
       connection,
       namespace,
       activities: createActivities({
@@ -100,6 +104,7 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
     await connection?.close().catch(() => {})
     await endSessions(sessions, database)
     await database.close()
+    await tracing?.stop()
   }
 }
 

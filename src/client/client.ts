@@ -27,6 +27,7 @@ import {
   storeMessage,
   suppressLastingly,
 } from '../store/index.js'
+import { startTracing } from '../tracing.js'
 import type { Progress } from '../workflows/retry-bounced-message.js'
 import { Destinations } from './destinations.js'
 import { type Erased, eraseRecipient } from './forget.js'
@@ -123,7 +124,13 @@ export class SoftbounceClient {
           throw new Error(`Temporal cannot be reached at ${address} (${error.message}); start it, or set TEMPORAL_ADDRESS or a profile`)
         })
         closers.push(() => connection.close())
-        temporal = new Client({ connection, ...(namespace === undefined ? {} : { namespace }) })
+        const tracing = await startTracing()
+        temporal = new Client({
+          connection,
+          ...(namespace === undefined ? {} : { namespace }),
+          ...(tracing === null ? {} : { plugins: [tracing.plugin] }),
+        })
+        if (tracing !== null) closers.push(() => tracing.stop())
       }
       return new SoftbounceClient(temporal, database, async () => {
         for (const close of closers) await close()

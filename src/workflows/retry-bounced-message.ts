@@ -75,7 +75,7 @@ export async function retryBouncedMessage(message: BouncedMessage): Promise<Retr
   const retries = new Retries(message)
   try {
     const result = await retries.run()
-    await retries.tellEnd(result)
+    if (retries.tells(result)) await retries.tellEnd(result)
     return result
   } catch (error) {
     if (!isCancellation(error) && !cancelled()) throw error
@@ -129,7 +129,7 @@ class Retries {
     if (prepared.ended !== undefined) return this.#end(prepared.ended, 'It had ended before; this bounce changes nothing.')
     if (prepared.permanent !== undefined) return this.#rejectByBounce(prepared.permanent.lasting, prepared.permanent.reason)
     if (prepared.tellAlternative) this.#tellBefore(prepared)
-    await this.#tell('bounce.retrying', prepared.bouncedAtMs, {})
+    if (prepared.events?.types.includes('bounce.retrying')) await this.#tell('bounce.retrying', prepared.bouncedAtMs, {})
     for (this.#retry = prepared.retriesSoFar + 1; this.#retry <= prepared.delaysMs.length; this.#retry += 1) {
       const ended = (await this.#wait(prepared)) ?? (await this.#send(prepared))
       if (ended !== null) return ended
@@ -163,7 +163,7 @@ class Retries {
   /** By a workflow of its own, which goes on when this one has ended: whether it is taken delays nothing and uses up no retry. */
   async #tell(type: EventType, atMs: number, more: SoftbounceEvent['data']): Promise<void> {
     const prepared = this.#prepared
-    if (!prepared?.events?.types.includes(type)) return
+    if (!prepared?.events) return
     const { sender, destination, bouncedAtMs, events } = prepared
     const { status, diagnostic } = this.#message.bounce
     const { messageId, recipient } = prepared
@@ -184,13 +184,16 @@ class Retries {
     }
   }
 
+  /** Whether somebody is told how it ended. What had ended before was told then. */
+  tells({ outcome }: RetryResult): boolean {
+    return this.#prepared?.ended === undefined && this.#prepared?.events?.types.includes(`bounce.${outcome}` as EventType) === true
+  }
+
   /** Tells how it ended. */
   async tellEnd(result: RetryResult): Promise<void> {
-    // what had ended before was told then
-    if (this.#prepared?.ended !== undefined || !ENDS.includes(result.outcome)) return
     const last = result.attempts.at(-1)
     await CancellationScope.nonCancellable(() =>
-      this.#tell(`bounce.${result.outcome as (typeof ENDS)[number]}`, Date.now(), {
+      this.#tell(`bounce.${result.outcome}` as EventType, Date.now(), {
         retries: result.retries,
         ...(last === undefined ? {} : { status: last.status, reply: last.reply }),
         ...(result.confirmed === undefined ? {} : { confirmed: result.confirmed }),
@@ -532,9 +535,6 @@ class Retries {
     )
   }
 }
-
-/** The ways to end that are told. */
-const ENDS = ['delivered', 'suppressed', 'rejected', 'expired'] as const
 
 const pick = ({ messageId, recipient }: { messageId: string; recipient: string }) => ({ messageId, recipient })
 

@@ -31,7 +31,7 @@ const retry = (recipient: string, schedule: string[], n = '1') =>
     { schedule },
   )
 
-test('report: as text, as JSON, and as a file for a browser', async () => {
+test('report: as text, as JSON, and as a file for a browser', { timeout: 120_000 }, async () => {
   const text = await world.cli('report', '--since', '1d')
   expect(text).toMatchObject({ status: 0, stderr: '' })
   expect(text.stdout).toMatch(/2 messages began to be retried, 1\s+retry answered/)
@@ -51,7 +51,7 @@ test('report: as text, as JSON, and as a file for a browser', async () => {
     expect((await world.cli('report', ...args)).stderr).toContain(said)
 })
 
-test('list-check: CSV in, CSV out, and the counts', async () => {
+test('list-check: CSV in, CSV out, and the counts', { timeout: 120_000 }, async () => {
   const list = join(folder.path, 'list.csv')
   writeFileSync(list, 'name,email\nAnn,ann@seen.example\nBob,bob@seen.example\n')
   await world.cli('suppressions', 'add', 'bob@seen.example')
@@ -69,7 +69,7 @@ test('list-check: CSV in, CSV out, and the counts', async () => {
   })
 })
 
-test('history, and forget: what was open is stopped, and nothing is left in the tables or in Temporal', async () => {
+test('history, and forget: what was open is stopped, and nothing is left in the tables or in Temporal', { timeout: 120_000 }, async () => {
   const seen = (await world.cli('history', 'Ann@seen.example')).stdout
   expect(seen).toMatch(/retry 1: accepted +2\.\S+ +1\.ann@seen\.example@example\.com/)
   expect(seen).toMatch(/ended: delivered/)
@@ -82,7 +82,7 @@ test('history, and forget: what was open is stopped, and nothing is left in the 
   await eventually(async () => (await world.temporal.workflow.count(query)).count === 0, 30_000)
 })
 
-test('status --watch draws on a terminal until it is ended, and leaves the terminal as it was', async () => {
+test('status --watch draws on a terminal until it is ended, and leaves the terminal as it was', { timeout: 120_000 }, async () => {
   expect(await world.cli('status', '--watch')).toMatchObject({ status: 2, stderr: expect.stringContaining('this is none') })
   await retry('watched@seen.example', ['30d'])
   const command = `exec ${process.execPath} ${fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))} status --watch`

@@ -1,9 +1,11 @@
 /** Other channels with real parts: a receiver in Python that verifies the webhook, and a Python worker that offers `notifyAlternative`. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { Ajv2020 } from 'ajv/dist/2020.js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { SoftbounceEvent } from '../../src/bounce/index.js'
+import { EVENT_TYPES, type SoftbounceEvent } from '../../src/bounce/index.js'
 import { freePort } from '../../src/dev-server/index.js'
 import { pythonWith } from '../support/python.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
@@ -32,6 +34,8 @@ describe.skipIf(python === null)('events, told in Python', () => {
     return events
   }
   let port: number
+  let byWebhook: SoftbounceEvent[] = []
+  const told = (events: SoftbounceEvent[]) => events.map(({ type, data }) => `${type} ${data.recipient ?? data.destination}`).sort()
   beforeAll(async () => {
     system = await startReceivingSystem()
     port = await freePort()
@@ -39,7 +43,7 @@ describe.skipIf(python === null)('events, told in Python', () => {
       ROUTES: `*=127.0.0.1:${system.port}`,
       WEBHOOK_URL: `http://127.0.0.1:${port}/`,
       WEBHOOK_SECRET: SECRET,
-      WEBHOOK_EVENTS: 'bounce.delivered, destination.down, destination.up',
+      WEBHOOK_EVENTS: EVENT_TYPES.filter((type) => type !== 'bounce.retrying').join(', '),
       ALTERNATIVE_TASK_QUEUE: 'sms',
       URGENT: 'sender *@billing.example',
       DOWN_AFTER: '2',
@@ -50,11 +54,11 @@ describe.skipIf(python === null)('events, told in Python', () => {
     await world.close()
     await system.close()
   })
-  const retry = (recipient: string, sender: string) =>
+  const retry = (recipient: string, sender: string, schedule = ['1s', '2s', '2s', '30d'], more: object = {}) =>
     world.client.retry(
       `From: shop@example.com\r\nMessage-ID: <${recipient}@example.com>\r\n\r\nthe body\r\n`,
       { sender, recipient, status: '4.3.2', bouncedAt: new Date().toISOString() },
-      { schedule: ['1s', '2s', '2s', '30d'] },
+      { schedule, ...more },
     )
 
   test('are verified, told once each by both ways, and a receiver that comes late gets them all the same', {
@@ -66,12 +70,11 @@ describe.skipIf(python === null)('events, told in Python', () => {
     expect(await urgent.result()).toMatchObject({ outcome: 'delivered', retries: 1 })
     const calm = await retry('bob@first.example', 'bounces@example.com')
     expect(await calm.result()).toMatchObject({ outcome: 'delivered' })
-    const byWebhook = run('webhook_receiver.py', [String(port)], { WEBHOOK_SECRET: SECRET })
+    byWebhook = run('webhook_receiver.py', [String(port)], { WEBHOOK_SECRET: SECRET })
     const byActivity = run('notify_alternative.py', ['sms'], {
       TEMPORAL_ADDRESS: world.env.TEMPORAL_ADDRESS as string,
       TEMPORAL_NAMESPACE: world.namespace,
     })
-    const told = (events: SoftbounceEvent[]) => events.map(({ type, data }) => `${type} ${data.recipient ?? data.destination}`).sort()
     const wanted = ['bounce.delivered ann@first.example', 'bounce.delivered bob@first.example', 'bounce.retrying ann@first.example']
     await eventually(() => byWebhook.length >= 3 && byActivity.length >= 3, 90_000)
     expect(told(byWebhook)).toEqual(wanted)
@@ -90,5 +93,27 @@ describe.skipIf(python === null)('events, told in Python', () => {
     expect(told(byWebhook)).toEqual(
       [...wanted, 'bounce.delivered cem@second.example', 'destination.down second.example', 'destination.up second.example'].sort(),
     )
+  })
+
+  test('tell each outcome, once, with what was said, by their schemas', { timeout: 120_000 }, async () => {
+    const outcomes = () => byWebhook.filter(({ data }) => String(data.recipient).endsWith('@outcome.example'))
+    const sender = 'bounces@example.com'
+    system.say = { rcpt: ({ address }) => (address?.startsWith('rejected') ? '550 5.1.1 no such user' : '450 4.3.2 not now') }
+    await (await retry('rejected@outcome.example', sender, ['1s'])).result()
+    await (await retry('suppressed@outcome.example', sender, ['1s'])).result()
+    await (await retry('expired@outcome.example', sender, ['30d'], { deliverBy: new Date(Date.now() + 3000).toISOString() })).result()
+    await eventually(() => outcomes().length === 3, 30_000)
+    expect(told(outcomes())).toEqual([
+      'bounce.expired expired@outcome.example',
+      'bounce.rejected rejected@outcome.example',
+      'bounce.suppressed suppressed@outcome.example',
+    ])
+    expect(outcomes().find(({ type }) => type === 'bounce.suppressed')?.data).toMatchObject({
+      ...{ retries: 1, status: '4.3.2', reply: '450 4.3.2 not now', suppressedUntil: expect.any(String), destination: 'outcome.example' },
+    })
+    const schema = JSON.parse(readFileSync(new URL('../../docs/events.schema.json', import.meta.url), 'utf8'))
+    const fits = new Ajv2020({ strict: true, strictTypes: false }).compile(schema)
+    for (const event of byWebhook) expect([event.type, fits(event), fits.errors]).toEqual([event.type, true, null])
+    expect(fits({ type: 'bounce.delivered', timestamp: 'x', data: {} })).toBe(false)
   })
 })

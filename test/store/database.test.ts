@@ -44,7 +44,8 @@ test('processes that start at the same moment on one new SQLite file do not fail
     console.log(ran.length)
     await d.close()`
   const ran = await Promise.all(Array.from({ length: 4 }, () => inProcess(script)))
-  expect(ran.map(Number).reduce((a, b) => a + b)).toBe(3)
+  // each ran once, whoever ran it
+  expect(ran.map(Number).reduce((a, b) => a + b)).toBe(5)
   const database = openDatabase(url)
   expect(await migrateToLatest(database.db, database.kind)).toEqual([])
   const { n } = await database.db
