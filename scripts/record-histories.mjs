@@ -56,7 +56,8 @@ const until = async (handle, state) => {
 /** A token in its form: the workflow reads it, and does not verify it. */
 const token = (send) => encodeToken({ id: '0123456789abcdef0123', day: 20_782, send }, new Uint8Array(10))
 
-/** Name, what the server says, whether it is a relay, more of the input, and what is done meanwhile. */
+const WEBHOOK = { WEBHOOK_URL: 'http://127.0.0.1:9/', WEBHOOK_SECRET: `whsec_${Buffer.from('of no worth at all').toString('base64')}` }
+/** Name, what the server says, whether it is a relay, more of the input, what is done meanwhile, and settings. */
 const CASES = [
   ['suppressed', down, false, {}],
   ['delivered', back, false, {}],
@@ -129,6 +130,9 @@ const CASES = [
         await handle.signal('bouncedAgain', { status: '4.3.2', bouncedAt: now(), diagnostic: NOT_NOW, token: token(send) })
     },
   ],
+  // nobody listens there: that delays nothing
+  ['urgent', back, false, { urgent: true }, undefined, WEBHOOK],
+  ['events', down, false, { urgent: true }, undefined, { ...WEBHOOK, WEBHOOK_EVENTS: 'bounce.retrying, bounce.suppressed' }],
   ['invalid', open, false, { sender: '' }],
   ['permanent-bounce', open, false, { bounce: { status: '5.7.1', bouncedAt: now() } }],
 ]
@@ -143,7 +147,7 @@ const ended = []
 try {
   // with names on the command line, only those
   const wanted = process.argv.slice(2)
-  for (const [name, say, relay, more, meanwhile] of CASES.filter(([name]) => wanted.length === 0 || wanted.includes(name))) {
+  for (const [name, say, relay, more, meanwhile, settings] of CASES.filter(([name]) => wanted.length === 0 || wanted.includes(name))) {
     const server = await system(say)
     const address = `127.0.0.1:${server.server.address().port}`
     const worker = spawn(process.execPath, [here('../dist/cli/main.js'), 'worker'], {
@@ -155,6 +159,7 @@ try {
         DATABASE_URL: `file:${join(folder, `${name}.db`)}`,
         EHLO_NAME: 'softbounce.example.com',
         CONFIRM_WITHIN: '3s',
+        ...settings,
         ...(relay ? { RELAY_URL: `smtp://${address}`, RELAY_TLS: 'off' } : { ROUTES: `*=${address}` }),
       },
       stdio: 'ignore',
