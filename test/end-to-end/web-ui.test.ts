@@ -1,5 +1,5 @@
 /** Temporal's Web UI as a person uses it, in a real browser: where each message stands can be read, and a retry sent by pressing a signal. */
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Browser, chromium, type Page } from 'playwright-core'
@@ -148,5 +148,13 @@ describe.skipIf(reason !== null)(`the Web UI${reason === null ? '' : ` (${reason
     const expired = await ended('expired@ui.example', async () => {}, { deliverBy: new Date(Date.now() + 4000).toISOString() })
     await page.goto(shown(expired, 'user-metadata'))
     await reads(/It was to be delivered by/, 'expired')
+  })
+
+  test('the list queries of docs/operations.md are ones that the server takes', async () => {
+    const page = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8')
+    const queries = [...page.matchAll(/^\| [^|]+ \| `((?:WorkflowType|Bounce)[^`]+)` \|$/gm)].map(([, query]) => query as string)
+    expect(queries.length).toBeGreaterThanOrEqual(6)
+    for (const query of queries) expect((await world.temporal.workflow.count(query)).count, query).toBeGreaterThanOrEqual(0)
+    await expect(world.temporal.workflow.count(`NoSuchName = 'x'`)).rejects.toThrow()
   })
 })
