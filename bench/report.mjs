@@ -33,8 +33,8 @@ async function fill({ db, kind }, from) {
       case when ${down} then 'deferred' when n.i % 50 = 0 then 'rejected' else 'accepted' end,
       case when ${down} then '4.3.2' when n.i % 50 = 0 then '5.1.1' else '2.0.0' end, '-', 'banner', 'mx' || n.i % 3 || '.system' || (${destination}) || '.example'
     from ${numbers}`.execute(db)
-  await sql`insert into started (first_run_id, workflow_id, destination, status, bounced_at, started_at)
-    select first_run_id, workflow_id, destination, '4.3.2', at - 3600000 * (1 + retry * retry), at - 3600000 * (1 + retry * retry) from attempts`.execute(
+  await sql`insert into started (first_run_id, workflow_id, destination, status, message_key, bounced_at, started_at)
+    select first_run_id, workflow_id, destination, '4.3.2', 'key', at - 3600000 * (1 + retry * retry), at - 3600000 * (1 + retry * retry) from attempts`.execute(
     db,
   )
   await sql`insert into ends (message_id, recipient, workflow_id, first_run_id, outcome, confirmed, ended_at)

@@ -111,7 +111,7 @@ export async function prepare(input: unknown, run: RunInfo, attempt: number, dep
       confirmWithinMs: settings.confirmWithinMs,
       searchAttributes: dependencies.searchAttributesKnown(),
       ...(message.deliverBy === undefined ? {} : { deliverByMs: parseTime(message.deliverBy) as number }),
-      ...(needsMessage ? await eventsOf(message, content, dependencies) : {}),
+      ...(ended === null ? await eventsOf(message, content, dependencies, verdict.verdict === 'retry') : {}),
       ...(ended === null ? {} : { ended }),
       ...(verdict.verdict === 'retry' ? {} : { permanent: { lasting: verdict.verdict === 'suppress', reason: verdict.reason } }),
     }
@@ -123,15 +123,16 @@ async function eventsOf(
   message: BouncedMessage,
   inline: Buffer | null,
   { settings, database }: Dependencies,
+  isRetried: boolean,
 ): Promise<Pick<Prepared, 'events'>> {
   const { types, urgent: rules } = settings.events
-  const told = types.filter((type) => type.startsWith('bounce.'))
+  const told = types.filter((type) => type.startsWith('bounce.') && (isRetried || type !== 'bounce.retrying'))
   const rulesOfHeaders = rules.some(({ of }) => of === 'header')
   const content = rulesOfHeaders && 'stored' in message.message ? await loadMessage(database.db, message.message.stored) : inline
   const head = content === null ? null : headOf(content)
   const { sender, recipient } = message
   const urgent = message.urgent || isUrgent(rules, { sender, recipient, headers: (name) => head?.all(name) ?? [] })
-  if (urgent && !told.includes('bounce.retrying')) told.push('bounce.retrying')
+  if (isRetried && urgent && !told.includes('bounce.retrying')) told.push('bounce.retrying')
   const channels = channelsFor(told, settings)
   return channels === null ? {} : { events: { types: told, channels } }
 }
@@ -205,7 +206,7 @@ async function keep(
     throw refusal('MessageNotFound', `the message store has no message ${JSON.stringify(key)}: it was never stored there, or was purged`)
   const { workflowId, firstRunId } = run
   const bouncedAt = new Date(bounceTime(message, now))
-  await recordStart(db, { workflowId, firstRunId, destination, status: message.bounce.status, bouncedAt, startedAt: now })
+  await recordStart(db, { workflowId, firstRunId, destination, status: message.bounce.status, bouncedAt, startedAt: now, messageKey: key })
   return key
 }
 

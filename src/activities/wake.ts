@@ -18,7 +18,7 @@ export async function wakeWaiting(client: Client, workflowIds: readonly string[]
   const { namespace, identity } = client.options
   const reset = async (workflowId: string) => {
     try {
-      await client.workflowService.resetActivity({ namespace, identity, execution: { workflowId }, type: 'sendMessage' })
+      await client.workflowService.resetActivity({ namespace, identity, execution: { workflowId }, type: 'sendMessage', keepPaused: true })
     } catch (error) {
       if ((error as { code?: number }).code === NOT_FOUND) await forgetEnded(database.db, workflowId)
     }

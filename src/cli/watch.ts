@@ -21,8 +21,8 @@ export async function watch(
   stdout.write(SHOW_OTHER)
   try {
     while (!ended.signal.aborted) {
-      const text = await screen(client, recipient, sentence, stdout.columns, stdout.rows).catch(
-        (error: Error) => `${clock()}  cannot be told now: ${error.message}`,
+      const text = await screen(client, recipient, sentence, stdout.columns, stdout.rows).catch((error: Error) =>
+        printable(`${clock()}  cannot be told now: ${error.message}`),
       )
       stdout.write(`${CLEAR}${text}`)
       await sleep(EVERY_MS, undefined, { signal: ended.signal }).catch(() => {})
@@ -62,7 +62,8 @@ async function screen(
   const room = Math.max(1, height - lines.length - 1)
   const ids: string[] = []
   let more = false
-  for await (const { workflowId } of client.list(recipient)) {
+  const executions = recipient?.startsWith('bounce/') ? [{ workflowId: recipient }] : client.list(recipient)
+  for await (const { workflowId } of executions) {
     if (ids.length === room) {
       more = true
       break

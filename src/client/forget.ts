@@ -1,5 +1,6 @@
 /** Erases a person: what is open is stopped, the tables are cleaned, the histories are deleted. */
-import { type Client, WorkflowFailedError } from '@temporalio/client'
+import { type Client, WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client'
+import { EVENT_TYPES } from '../bounce/index.js'
 import { type Database, type Forgotten, forget } from '../store/index.js'
 
 /** What was done. `historiesLeft`: why some histories could not be deleted; null where all were. Temporal deletes in its own time. */
@@ -8,7 +9,7 @@ export interface Erased {
   readonly histories: number
   readonly historiesLeft: string | null
   /** How many rows of which table were changed or deleted. */
-  readonly tables: Forgotten
+  readonly tables: Forgotten['tables']
 }
 
 const WITHIN_MS = 30_000
@@ -41,10 +42,25 @@ export async function eraseRecipient(
         throw new Error(`${workflowId} was told to stop, and has not ended (is a worker running?); nothing was erased: run it again`)
       })
   }
-  const tables = await forget(database, key, idPrefix)
+  const { tables, runs } = await forget(database, key, idPrefix)
+  // what was told of them holds the address too, and may be told still
+  const { namespace } = temporal.options
+  for (const run of new Set([...runs, ...found.map(({ runId }) => runId)]))
+    for (const type of EVENT_TYPES.filter((one) => one.startsWith('bounce.'))) {
+      const workflowId = `event/${run}.${type}`
+      try {
+        await temporal.workflow
+          .getHandle(workflowId)
+          .terminate('its recipient is forgotten')
+          .catch(() => {})
+        const { runId } = await temporal.workflow.getHandle(workflowId).describe()
+        found.push({ workflowId, runId })
+      } catch (error) {
+        if (!(error instanceof WorkflowNotFoundError)) throw error
+      }
+    }
   let histories = 0
   let historiesLeft: string | null = null
-  const { namespace } = temporal.options
   for (const { workflowId, runId } of found)
     try {
       await temporal.workflowService.deleteWorkflowExecution({ namespace, workflowExecution: { workflowId, runId } })

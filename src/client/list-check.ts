@@ -57,7 +57,7 @@ export async function checkList(database: Database, input: Readable, output: Wri
     const known =
       wanted.length === 0
         ? new Map<string, KnownRecipient>()
-        : await knownAmong(database, wanted, new Date(now.getTime() - LOOK_BACK_MS), now)
+        : await knownAmong(database, [...new Set(wanted)], new Date(now.getTime() - LOOK_BACK_MS), now)
     const rows = batch.map((record, i) => {
       const key = keys[i] ?? null
       const { status, time, why } = key === null ? { status: 'no address' as const, time: '', why: '' } : judge(key, known.get(key), down)

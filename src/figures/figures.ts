@@ -125,7 +125,20 @@ async function bouncesOf({ db }: Database, { since, until }: Window) {
     .orderBy('n', 'desc')
     .limit(MOST_STATUSES)
     .execute()
-  return rows.map(({ done, status, n }) => ({ done, status, count: Number(n) }))
+  const shown: { done: string; status: string | null; count: number }[] = rows.map(({ done, status, n }) => ({
+    done,
+    status,
+    count: Number(n),
+  }))
+  if (rows.length < MOST_STATUSES) return shown
+  const { n } = await db
+    .selectFrom('bounces')
+    .select(sql<number>`count(*)`.as('n'))
+    .where('at', '>=', since.getTime())
+    .where('at', '<', until.getTime())
+    .executeTakeFirstOrThrow()
+  const rest = Number(n) - shown.reduce((sum, { count }) => sum + count, 0)
+  return rest > 0 ? [...shown, { done: 'others', status: null, count: rest }] : shown
 }
 
 async function startedIn({ db }: Database, { since, until }: Window): Promise<number> {

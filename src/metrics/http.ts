@@ -24,8 +24,8 @@ const TEMPORAL_WITHIN_MS = 5000
 export async function serveHttp(options: HttpOptions): Promise<Server> {
   const { port, host } = options
   const server = createServer((request, response) => {
-    const { pathname } = new URL(request.url ?? '/', 'http://softbounce')
-    const answer = PAGES[pathname]
+    const [pathname = ''] = (request.url ?? '').split('?')
+    const answer = Object.hasOwn(PAGES, pathname) ? PAGES[pathname] : undefined
     if (answer === undefined) return void response.writeHead(404).end()
     if (request.method !== 'GET' && request.method !== 'HEAD') return void response.writeHead(405, { allow: 'GET, HEAD' }).end()
     answer(options, response, request.headers.accept ?? '').catch((error: Error) => {

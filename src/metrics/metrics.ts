@@ -35,6 +35,8 @@ export class Metrics {
 
   constructor() {
     collectDefaultMetrics({ register: this.registry })
+    // an increase is seen only from a value before it
+    for (const source of ['lmtp', 'maildir']) for (const result of ['taken', 'failed']) this.#mails.inc({ source, result }, 0)
   }
 
   #counter<Label extends string>(name: string, help: string, labelNames: Label[]): Counter<Label> {
@@ -67,6 +69,16 @@ export class Metrics {
   /** Adds what the database tells. */
   watch(database: Database, now: () => Date = () => new Date()): void {
     const standing = new Standing(database, now)
+    const up = new Gauge({ name: 'softbounce_database_up', help: '1 where the database answers', registers: [this.registry] })
+    // what this process counts is told all the same
+    const told = async (collect: () => Promise<void>) => {
+      try {
+        await collect()
+        up.set(1)
+      } catch {
+        up.set(0)
+      }
+    }
     const gauge = <Label extends string>(
       name: string,
       help: string,
@@ -77,12 +89,11 @@ export class Metrics {
         ...{ name, help, labelNames, registers: [this.registry] },
         async collect(this: Gauge<Label>) {
           this.reset()
-          await collect(this)
+          await told(() => collect(this))
         },
       })
-    const systems = new Bounded(MOST_DESTINATIONS)
     gauge('softbounce_open_messages', 'Messages whose retries go on, by receiving system', ['destination'], async (g) => {
-      for (const [destination, n] of (await standing.look()).open) g.inc({ destination: systems.name(destination) }, n)
+      for (const [destination, n] of (await standing.look()).open) g.set({ destination }, n)
     })
     gauge('softbounce_waiting_for_turn', 'Messages whose retry is due and waits for its turn', [], async (g) => {
       g.set((await standing.look()).waitingForTurn)
@@ -92,14 +103,11 @@ export class Metrics {
     })
     gauge('softbounce_outages', 'Receiving systems that refuse (failing), and those that count as down', ['state'], async (g) => {
       const { failing, down } = await standing.look()
-      g.set({ state: 'failing' }, failing - down.size)
-      g.set({ state: 'down' }, down.size)
+      g.set({ state: 'failing' }, failing - down)
+      g.set({ state: 'down' }, down)
     })
     gauge('softbounce_destination_down_seconds', 'For how long a receiving system has been down', ['destination'], async (g) => {
-      for (const [destination, ms] of (await standing.look()).down) {
-        const named = systems.name(destination)
-        if (named !== 'other') g.set({ destination: named }, ms / 1000)
-      }
+      for (const [destination, ms] of (await standing.look()).longestDown) g.set({ destination }, ms / 1000)
     })
     gauge('softbounce_suppressed_addresses', 'Addresses that are suppressed now, by reason', ['reason'], async (g) => {
       for (const [reason, n] of (await standing.look()).suppressed) g.set({ reason }, n)
@@ -111,11 +119,13 @@ export class Metrics {
       labelNames: ['status', 'done'],
       registers: [this.registry],
       async collect(this: Counter<'status' | 'done'>) {
-        for (const { status, done, n } of await standing.newBounces())
-          this.inc(
-            { status: status === null ? 'none' : statuses.name(/^[245]\.\d{1,3}\.\d{1,3}$/.test(status) ? status : 'other'), done },
-            n,
-          )
+        await told(async () => {
+          for (const { status, done, n } of await standing.newBounces())
+            this.inc(
+              { status: status === null ? 'none' : statuses.name(/^[245]\.\d{1,3}\.\d{1,3}$/.test(status) ? status : 'other'), done },
+              n,
+            )
+        })
       },
     })
     bounces.inc({ status: 'none', done: 'unread' }, 0)
@@ -125,7 +135,9 @@ export class Metrics {
       labelNames: ['reason', 'change'],
       registers: [this.registry],
       async collect(this: Counter<'reason' | 'change'>) {
-        for (const { reason, change, n } of await standing.newSuppressions()) this.inc({ reason, change }, n)
+        await told(async () => {
+          for (const { reason, change, n } of await standing.newSuppressions()) this.inc({ reason, change }, n)
+        })
       },
     })
   }

@@ -16,8 +16,9 @@ export interface Stand {
   readonly oldestDueMs: number
   /** Systems that refuse, those that are down among them. */
   readonly failing: number
-  /** For how long, ms. */
-  readonly down: ReadonlyMap<string, number>
+  readonly down: number
+  /** For how long, ms; those that most messages wait for. */
+  readonly longestDown: ReadonlyMap<string, number>
   readonly suppressed: ReadonlyMap<SuppressionReason, number>
 }
 
@@ -80,12 +81,20 @@ export class Standing {
       .where((eb) => eb.or([eb('until', 'is', null), eb('until', '>', now)]))
       .groupBy('reason')
       .execute()
+    const down = outages.filter(({ down_at }) => down_at !== null)
+    const waits = new Map(open.map(({ destination, n }) => [destination, Number(n)]))
     return {
       open: byName,
       waitingForTurn: Number(turns.n),
       oldestDueMs: Math.max(0, now - oldest),
       failing: outages.length,
-      down: new Map(outages.filter(({ down_at }) => down_at !== null).map(({ destination, began_at }) => [destination, now - began_at])),
+      down: down.length,
+      longestDown: new Map(
+        down
+          .sort((a, b) => (waits.get(b.destination) ?? 0) - (waits.get(a.destination) ?? 0))
+          .slice(0, MOST_DESTINATIONS)
+          .map(({ destination, began_at }) => [destination, now - began_at]),
+      ),
       suppressed: new Map(suppressed.map(({ reason, n }) => [reason, Number(n)])),
     }
   }

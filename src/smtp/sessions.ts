@@ -20,11 +20,13 @@ interface Idle extends HeldSession {
 }
 
 const MOST_SYSTEMS = 1000
+/** It may have been closing down just then. */
+const BELIEVED_MS = 10 * 60_000
 
 export class Sessions {
   readonly #idle: Idle[] = []
   /** Systems that ended a session, and after how many messages. */
-  readonly #most = new Map<string, number>()
+  readonly #most = new Map<string, { readonly messages: number; readonly until: number }>()
 
   /** An idle session of the system to one of these paths, the first ones before the others; it is the caller's from now on. */
   take(system: string, paths: readonly Path[]): HeldSession | null {
@@ -40,13 +42,14 @@ export class Sessions {
 
   /** How many messages a session with the system takes, as far as it has shown. */
   mostIn(system: string): number {
-    return this.#most.get(system) ?? Number.POSITIVE_INFINITY
+    const known = this.#most.get(system)
+    return known === undefined || known.until < Date.now() ? Number.POSITIVE_INFINITY : known.messages
   }
 
   /** The system has ended a session after so many messages. */
   endedAfter(system: string, messages: number): void {
     this.#most.delete(system)
-    this.#most.set(system, Math.max(1, messages))
+    this.#most.set(system, { messages: Math.max(1, messages), until: Date.now() + BELIEVED_MS })
     if (this.#most.size > MOST_SYSTEMS) this.#most.delete(this.#most.keys().next().value as string)
   }
 

@@ -206,6 +206,8 @@ export async function lastRetries(
 }
 
 const DAY_MS = 24 * 60 * 60_000
+/** An outage of a system that nobody has met for so long has ended, or nobody wants to know. */
+const UNMET_MS = 14 * DAY_MS
 /** What was learnt of a system that nobody has met for so long is worth no more than a new beginning. */
 const FORGET_AFTER_MS = 90 * DAY_MS
 
@@ -225,6 +227,23 @@ export async function purgeDestinations(database: Database): Promise<void> {
   await db
     .deleteFrom('releases')
     .where('ended_at', '<', now - FORGET_AFTER_MS)
+    .execute()
+  // nobody has asked for long: when it came back is not known
+  await db
+    .updateTable('outages')
+    .set((eb) => ({
+      ended_at: eb.fn.coalesce(
+        eb.selectFrom('destinations').select('said_at').whereRef('destinations.name', '=', 'outages.destination'),
+        'outages.began_at',
+      ),
+    }))
+    .where('ended_at', 'is', null)
+    .where('destination', 'not in', (eb) =>
+      eb
+        .selectFrom('destinations')
+        .select('name')
+        .where('next_at', '>=', now - UNMET_MS),
+    )
     .execute()
   await db
     .deleteFrom('destinations')

@@ -25,6 +25,7 @@ export async function recordStart(
     readonly status: string
     readonly bouncedAt: Date
     readonly startedAt: Date
+    readonly messageKey: string
   },
 ): Promise<void> {
   await db
@@ -36,6 +37,7 @@ export async function recordStart(
       status: start.status,
       bounced_at: start.bouncedAt.getTime(),
       started_at: start.startedAt.getTime(),
+      message_key: start.messageKey,
     })
     .onConflict((conflict) => conflict.doNothing())
     .execute()

@@ -238,6 +238,7 @@ function migrations(kind: DatabaseKind): Record<string, Migration> {
           .addColumn('status', 'text', (c) => c.notNull())
           .addColumn('bounced_at', 'bigint', (c) => c.notNull())
           .addColumn('started_at', 'bigint', (c) => c.notNull())
+          .addColumn('message_key', 'text', (c) => c.notNull())
           .addColumn('ended_at', 'bigint')
           .execute()
         await db.schema.createIndex('started_open').on('started').column('destination').where(sql.ref('ended_at'), 'is', null).execute()

@@ -86,66 +86,76 @@ export async function historyOf({ db }: Database, address: string): Promise<Pers
   ].sort((a, b) => a.at.getTime() - b.at.getTime())
 }
 
-/** How many rows of which table were changed or deleted. */
-export type Forgotten = Readonly<Record<string, number>>
+/** How many rows of which table were changed or deleted; and the first run IDs that were the recipient's. */
+export interface Forgotten {
+  readonly tables: Readonly<Record<string, number>>
+  readonly runs: readonly string[]
+}
+
+const like = (text: string) => text.replace(/[\\%_]/g, '\\$&')
+
+/** Whether the address itself stands in a text, and not a longer one that contains it. */
+function standsIn(address: string): (text: string) => boolean {
+  const literal = address.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
+  const alone = new RegExp(`(?<![\\p{L}\\p{N}.!#$%&'*+/=?^_\`{|}~-])${literal}(?!-*[\\p{L}\\p{N}]|\\.[\\p{L}\\p{N}])`, 'iu')
+  return (text) => alone.test(text)
+}
 
 /**
- * Erases a recipient from every table, in one transaction. Rows that the figures count stay, under a name that nobody can lead back; what
- * a system or a person wrote about the recipient is emptied, whatever it says. Their suppression goes too.
+ * Erases a recipient from every table, in one transaction. Rows that the figures count stay, under names that nobody can lead back; texts in
+ * which the address stands are emptied, whosever they are. Their suppression goes too.
  * @param address folded.
  * @param idPrefix what the workflow IDs of the recipient begin with.
  */
-export function forget({ db, kind }: Database, address: string, idPrefix: string): Promise<Forgotten> {
+export function forget({ db }: Database, address: string, idPrefix: string): Promise<Forgotten> {
   const nobody = `forgotten-${randomBytes(12).toString('hex')}`
-  const mentions = (column: string) => sql<boolean>`lower(${sql.ref(column)}) like ${`%${address.replace(/[\\%_]/g, '\\$&')}%`} escape '\\'`
+  const theirs = sql<boolean>`workflow_id like ${`${like(idPrefix)}%`} escape '\\'`
   return db.transaction().execute(async (tx) => {
-    const changed: Record<string, number> = {}
-    const note = (table: string, n: bigint) => {
-      if (n > 0n) changed[table] = (changed[table] ?? 0) + Number(n)
+    const tables: Record<string, number> = {}
+    const note = (table: string, n: bigint | number) => {
+      if (n > 0) tables[table] = (tables[table] ?? 0) + Number(n)
     }
-    const keys = await tx.selectFrom('sent').select(['id', 'message_key']).where('recipient', '=', address).execute()
-    const runs = await tx.selectFrom('attempts').select('first_run_id').where('recipient', '=', address).distinct().execute()
+    const started = await tx.selectFrom('started').select(['first_run_id', 'message_key']).where(theirs).execute()
+    const attempts = await tx.selectFrom('attempts').select('first_run_id').where('recipient', '=', address).distinct().execute()
     const ended = await tx.selectFrom('ends').select('first_run_id').where('recipient', '=', address).execute()
+    const runs = [...new Set([...started, ...attempts, ...ended].map(({ first_run_id }) => first_run_id))]
+    const sent = await tx.selectFrom('sent').select('message_key').where('recipient', '=', address).execute()
     note('sent', (await tx.deleteFrom('sent').where('recipient', '=', address).executeTakeFirst()).numDeletedRows)
+    note('turns', (await tx.deleteFrom('turns').where(theirs).executeTakeFirst()).numDeletedRows)
+    note('message_holds', (await tx.deleteFrom('message_holds').where(theirs).executeTakeFirst()).numDeletedRows)
     note(
       'messages',
       await dropMessages(
         tx,
-        keys.map(({ message_key }) => message_key),
+        [...started, ...sent].map(({ message_key }) => message_key),
       ),
     )
-    // what belongs to a run, by its ID, and what only the workflow's ID tells
-    const folder = sql<boolean>`workflow_id like ${`${idPrefix.replace(/[\\%_]/g, '\\$&')}%`} escape '\\'`
-    const started = await tx
-      .updateTable('started')
-      .set({ workflow_id: nobody })
-      .where((eb) => eb.or([eb('first_run_id', 'in', idsOf([...runs, ...ended])), folder]))
-      .executeTakeFirst()
-    note('started', started.numUpdatedRows)
-    note('turns', (await tx.deleteFrom('turns').where(folder).executeTakeFirst()).numDeletedRows)
-    note('message_holds', (await tx.deleteFrom('message_holds').where(folder).executeTakeFirst()).numDeletedRows)
-    const attempts = await tx
-      .updateTable('attempts')
-      .set((eb) => ({
-        recipient: nobody,
-        workflow_id: nobody,
-        message_id: nobody,
-        reply: eb.case().when('reply', 'is', null).then(null).else('').end(),
-        reported_reply: null,
-      }))
-      .where('recipient', '=', address)
-      .executeTakeFirst()
-    note('attempts', attempts.numUpdatedRows)
-    const ends = await tx
-      .updateTable('ends')
-      .set({ message_id: sql<string>`${nobody} || '-' || first_run_id`, recipient: nobody, workflow_id: nobody })
-      .where('recipient', '=', address)
-      .executeTakeFirst()
-    note('ends', ends.numUpdatedRows)
+    for (const [i, run] of runs.entries()) {
+      const name = `${nobody}-${i}`
+      const named = { first_run_id: name, workflow_id: nobody }
+      note('started', (await tx.updateTable('started').set(named).where('first_run_id', '=', run).executeTakeFirst()).numUpdatedRows)
+      const row = await tx
+        .updateTable('attempts')
+        .set((eb) => ({
+          ...named,
+          ...{ recipient: nobody, message_id: nobody, reported_reply: null },
+          reply: eb.case().when('reply', 'is', null).then(null).else('').end(),
+        }))
+        .where('first_run_id', '=', run)
+        .where('recipient', '=', address)
+        .executeTakeFirst()
+      note('attempts', row.numUpdatedRows)
+      const end = { ...named, message_id: name, recipient: nobody }
+      note(
+        'ends',
+        (await tx.updateTable('ends').set(end).where('first_run_id', '=', run).where('recipient', '=', address).executeTakeFirst())
+          .numUpdatedRows,
+      )
+    }
     const bounces = await tx
       .updateTable('bounces')
       .set({ recipient: null, came_to: null, message_id: null, diagnostic: null, workflow_id: null, event: null, why: '' })
-      .where((eb) => eb.or([eb('recipient', '=', address), folder, mentions('diagnostic'), mentions('why')]))
+      .where((eb) => eb.or([eb('recipient', '=', address), theirs]))
       .executeTakeFirst()
     note('bounces', bounces.numUpdatedRows)
     note('suppressions', (await tx.deleteFrom('suppressions').where('address', '=', address).executeTakeFirst()).numDeletedRows)
@@ -155,16 +165,43 @@ export function forget({ db, kind }: Database, address: string, idPrefix: string
       .where('address', '=', address)
       .executeTakeFirst()
     note('suppression_history', history.numUpdatedRows)
-    note('unread_mails', await dropUnread(tx, kind, address))
-    const outages = await tx.updateTable('outages').set({ reply: '' }).where(mentions('reply')).executeTakeFirst()
-    note('outages', outages.numUpdatedRows)
-    const said = await tx.updateTable('destinations').set({ said_reply: '' }).where(mentions('said_reply')).executeTakeFirst()
-    note('destinations', said.numUpdatedRows)
-    return changed
+    const stands = standsIn(address)
+    for (const [table, column] of TEXTS) note(table, await emptyTexts(tx, table, column, address, stands))
+    note('unread_mails', await dropUnread(tx, stands))
+    return { tables, runs }
   })
 }
 
-const idsOf = (rows: readonly { first_run_id: string }[]): string[] => ['', ...new Set(rows.map(({ first_run_id }) => first_run_id))]
+/** Texts that systems wrote, and whose they are: in which somebody else's address may stand. */
+const TEXTS = [
+  ['bounces', 'diagnostic'],
+  ['bounces', 'why'],
+  ['attempts', 'reply'],
+  ['attempts', 'reported_reply'],
+  ['suppressions', 'reply'],
+  ['suppression_history', 'reply'],
+  ['outages', 'reply'],
+  ['destinations', 'said_reply'],
+] as const
+
+/** Empties those in which the address stands. */
+async function emptyTexts(
+  tx: Kysely<Tables>,
+  table: (typeof TEXTS)[number][0],
+  column: (typeof TEXTS)[number][1],
+  address: string,
+  stands: (text: string) => boolean,
+): Promise<number> {
+  const [name, text] = [sql.table(table), sql.ref(column)]
+  const { rows } = await sql<{ text: string }>`
+    select distinct ${text} as text from ${name} where lower(${text}) like ${`%${like(address)}%`} escape '\\'`.execute(tx)
+  let changed = 0n
+  for (const row of rows.filter((one) => stands(one.text))) {
+    const done = await sql`update ${name} set ${text} = '' where ${text} = ${row.text}`.execute(tx)
+    changed += done.numAffectedRows ?? 0n
+  }
+  return Number(changed)
+}
 
 /** Kept messages that nobody else was sent, and no retry needs. */
 async function dropMessages(tx: Kysely<Tables>, keys: readonly string[]): Promise<bigint> {
@@ -178,13 +215,34 @@ async function dropMessages(tx: Kysely<Tables>, keys: readonly string[]): Promis
   return dropped
 }
 
-/** Unread mails in which the address stands, as it is written there. */
-async function dropUnread(tx: Kysely<Tables>, kind: Database['kind'], address: string): Promise<bigint> {
-  const bytes = Buffer.from(address, 'utf8')
-  const stands =
-    kind === 'postgres'
-      ? sql<boolean>`position(${bytes}::bytea in convert_to(lower(encode(content, 'escape')), 'utf8')) > 0`
-      : sql<boolean>`instr(lower(cast(content as text)), ${address}) > 0`
-  const done = await tx.deleteFrom('unread_mails').where(stands).executeTakeFirst()
-  return done.numDeletedRows
+const A_PAGE = 100
+
+/** Unread mails in which the address stands as it is written, or in what they carry as quoted-printable or base64. */
+async function dropUnread(tx: Kysely<Tables>, stands: (text: string) => boolean): Promise<number> {
+  let dropped = 0
+  for (let after = ''; ; ) {
+    const rows = await tx
+      .selectFrom('unread_mails')
+      .select(['digest', 'content'])
+      .where('digest', '>', after)
+      .orderBy('digest')
+      .limit(A_PAGE)
+      .execute()
+    for (const { digest, content } of rows) {
+      after = digest
+      if (!readings(Buffer.from(content)).some(stands)) continue
+      await tx.deleteFrom('unread_mails').where('digest', '=', digest).execute()
+      dropped += 1
+    }
+    if (rows.length < A_PAGE) return dropped
+  }
+}
+
+function readings(content: Buffer): string[] {
+  const text = content.toString('utf8')
+  const quoted = text.replace(/=\r?\n/g, '').replace(/=([0-9A-F]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+  const encoded = [...text.matchAll(/(?:^[A-Za-z0-9+/]{20,}={0,2}\r?\n?)+/gm)].map(([block]) =>
+    Buffer.from(block, 'base64').toString('utf8'),
+  )
+  return [text, quoted, ...encoded]
 }

@@ -5,7 +5,7 @@
  * himself.
  */
 import type { Kysely, Selectable } from 'kysely'
-import { intervalOf, type Limits, PATIENCE_MS, rateOf, type SystemState } from '../politeness/index.js'
+import { connectionsOf, intervalOf, type Limits, PATIENCE_MS, rateOf, type SystemState } from '../politeness/index.js'
 import { type Database, timeOf, withoutWaiting } from './database.js'
 import type { Tables, TurnsTable } from './tables.js'
 
@@ -19,7 +19,7 @@ const COMES_BY_ITSELF_MS = PATIENCE_MS + 3000
 /** One whose moment lies this far back, and that was not seen since, sleeps all the same: its wake was lost, or it is gone. */
 const LOST_MS = 5000
 /** How many systems one look takes. */
-const MOST_SYSTEMS = 200
+const MOST_SYSTEMS = 1000
 
 /** The workflows to wake after a system has taken a message: each gets its moment now. */
 export async function wakeNext(
@@ -31,7 +31,9 @@ export async function wakeNext(
   most = MOST_AT_ONCE,
 ): Promise<string[]> {
   if (state.downSince !== null || state.pausedSince !== null || state.notBefore > now) return []
-  const room = Math.ceil((AHEAD_MS - Math.max(0, state.nextAt - now)) / intervalOf(rateOf(state, limits)))
+  // where messages take long, connections are what limits it
+  const step = Math.max(intervalOf(rateOf(state, limits)), state.serviceMs / connectionsOf(state, limits))
+  const room = Math.ceil((AHEAD_MS - Math.max(0, state.nextAt - now)) / step)
   if (room <= 0) return []
   const near = now + COMES_BY_ITSELF_MS
   const rows = await tx
@@ -63,13 +65,16 @@ export async function wakeNext(
 }
 
 /** The systems and relays that somebody waits for; those that are down or paused are left out. */
-export async function waitedFor({ db }: Database): Promise<string[]> {
-  const rows = await db
+export async function waitedFor(database: Database): Promise<string[]> {
+  const now = await timeOf(database)
+  const rows = await database.db
     .selectFrom('turns')
     .innerJoin('destinations', 'destinations.name', 'turns.name')
     .select('turns.name')
     .where('destinations.down_since', 'is', null)
     .where('destinations.paused_since', 'is', null)
+    .where('destinations.not_before', '<=', Math.floor(now))
+    .where((eb) => eb.or([eb('turns.slot_at', '>', now + COMES_BY_ITSELF_MS), eb('turns.slot_at', '<', now - LOST_MS)]))
     .distinct()
     .limit(MOST_SYSTEMS)
     .execute()

@@ -206,6 +206,7 @@ export interface StartedTable {
   status: string
   bounced_at: number
   started_at: number
+  message_key: string
   /** Null while they are open; one that was terminated stays so. */
   ended_at: number | null
 }

@@ -8,6 +8,7 @@ import { defineSearchAttributeKey } from '@temporalio/common'
 import {
   CancellationScope,
   CancelledFailure,
+  ChildWorkflowCancellationType,
   condition,
   defineQuery,
   defineSignal,
@@ -175,6 +176,7 @@ class Retries {
       await startChild('notifyEvent', {
         workflowId: `event/${event.id}`,
         parentClosePolicy: ParentClosePolicy.ABANDON,
+        cancellationType: ChildWorkflowCancellationType.ABANDON,
         args: [{ event, ...events.channels }],
         staticSummary: `${type} ${bare(recipient)}`,
       })

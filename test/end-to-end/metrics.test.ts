@@ -98,6 +98,8 @@ describe.skipIf(reason !== null)(`metrics${reason === null ? '' : ` (${reason})`
     expect(plain.headers.get('content-type')).toContain('text/plain')
     expect(await (await fetch(`http://${http}/metrics/temporal`)).text()).toContain('temporal_')
     expect((await fetch(`http://${http}/metrics`, { method: 'POST' })).status).toBe(405)
+    // what no page has, and what is no address at all
+    for (const path of ['//', '/no/such', '/constructor']) expect((await fetch(`http://${http}${path}`)).status).toBe(404)
     expect((await fetch(`http://${http}/healthz`)).status).toBe(200)
   })
 
@@ -143,6 +145,7 @@ async function startPrometheus(folder: string, target: string) {
   const port = await freePort()
   const config = readFileSync(join(MONITORING, 'prometheus.yml'), 'utf8')
     .replaceAll('worker:8090', target)
+    .replaceAll('intake:8090', '127.0.0.1:9')
     .replace('scrape_interval: 15s', 'scrape_interval: 1s\n  evaluation_interval: 1s')
     .replace('- rules.yml', `- ${join(MONITORING, 'rules.yml')}`)
   const file = join(folder, 'prometheus.yml')

@@ -97,7 +97,15 @@ async function seed({ db }: Database) {
   for (const [run, bounced] of Object.entries(runs))
     await db
       .insertInto('started')
-      .values({ first_run_id: run, workflow_id: run, destination: 'x', status: '4.3.2', bounced_at: bounced, started_at: bounced })
+      .values({
+        first_run_id: run,
+        workflow_id: run,
+        destination: 'x',
+        status: '4.3.2',
+        message_key: 'k',
+        bounced_at: bounced,
+        started_at: bounced,
+      })
       .execute()
   const ends = [
     ['a', 'delivered', 1, at(0, 13)], // 5 h

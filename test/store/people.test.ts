@@ -52,7 +52,15 @@ async function live(database: Database, address: string, more: Partial<AttemptsT
       ...{ done: 'retry started', why: `${address} is retried`, workflowId, event: `e-${run}` },
     },
   ])
-  await recordStart(db, { firstRunId: run, workflowId, destination: 'x.example', status: '4.3.2', bouncedAt: ago(49), startedAt: ago(49) })
+  await recordStart(db, {
+    firstRunId: run,
+    workflowId,
+    destination: 'x.example',
+    status: '4.3.2',
+    bouncedAt: ago(49),
+    startedAt: ago(49),
+    messageKey: key,
+  })
   for (const [retry, outcome, status] of [
     [1, 'deferred', '4.3.2'],
     [2, 'accepted', '2.0.0'],
@@ -131,10 +139,14 @@ onBothDatabases('an address', (opened) => {
     const address = "o'neil_50%.x@forget.example"
     await live(database, address)
     await live(database, 'other@forget.example')
+    // a longer address, in which the forgotten one stands
+    await live(database, `j${address}`)
+    await live(database, `${address}.uk`)
     const window = { since: ago(100), until: new Date(NOW.getTime() + HOUR) }
     const before = await figures(database, window)
     expect(await everything(database)).toContain(address)
-    const changed = await forget(database, address, `bounce/${address}/`)
+    const { tables: changed, runs } = await forget(database, address, `bounce/${address}/`)
+    expect(runs).toHaveLength(2)
     expect(Object.keys(changed).sort()).toEqual(
       [
         'attempts',
@@ -150,8 +162,13 @@ onBothDatabases('an address', (opened) => {
       ].sort(),
     )
     const left = await everything(database)
-    expect(left).not.toContain(address)
-    expect(left).not.toContain('neil')
+    const alone = left.replaceAll(`j${address}`, '').replaceAll(`${address}.uk`, '')
+    expect(alone).not.toContain(address)
+    expect(alone).not.toContain('neil')
+    for (const longer of [`j${address}`, `${address}.uk`]) {
+      expect((await historyOf(database, longer)).length).toBe(6)
+      expect(left.split(longer).length).toBeGreaterThan(10)
+    }
     expect(left.match(/other@forget\.example/g)?.length).toBeGreaterThan(10)
     const after = await figures(database, window)
     const { suppressions: _, outages: __, ...same } = before
@@ -159,7 +176,7 @@ onBothDatabases('an address', (opened) => {
       JSON.parse(JSON.stringify({ steps: same.steps, days: same.days, started: same.started, delivery: same.delivery })),
     )
     // a second time nothing is found
-    expect(await forget(database, address, `bounce/${address}/`)).toEqual({})
+    expect(await forget(database, address, `bounce/${address}/`)).toEqual({ tables: {}, runs: [] })
   })
 
   test('is told from a list: suppressed, its system down, often unavailable, rejected, or ok', async () => {
