@@ -69,6 +69,13 @@ export class Metrics {
   /** Adds what the database tells. */
   watch(database: Database, now: () => Date = () => new Date()): void {
     const standing = new Standing(database, now)
+    // those that said it most get the names; whoever comes new, what is left of them
+    standing
+      .saidNotNowMost(MOST_DESTINATIONS)
+      .then((names) => {
+        for (const name of names) this.#destinations.name(name)
+      })
+      .catch(() => {})
     const up = new Gauge({ name: 'softbounce_database_up', help: '1 where the database answers', registers: [this.registry] })
     // what this process counts is told all the same
     const told = async (collect: () => Promise<void>) => {

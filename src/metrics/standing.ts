@@ -4,6 +4,7 @@ import type { Database, SuppressionChange, SuppressionReason } from '../store/in
 
 const LOOK_EVERY_MS = 5000
 const MOST_DESTINATIONS = 200
+const MONTH_MS = 30 * 24 * 3_600_000
 /** A message that asked within this still waits for its turn. */
 const STILL_WAITS_MS = 20 * 60_000
 /** What was begun longer ago and has no end was terminated. */
@@ -97,6 +98,20 @@ export class Standing {
       ),
       suppressed: new Map(suppressed.map(({ reason, n }) => [reason, Number(n)])),
     }
+  }
+
+  /** The systems that said 4.3.2 most within a month. */
+  async saidNotNowMost(limit: number): Promise<readonly string[]> {
+    const rows = await this.#database.db
+      .selectFrom('attempts')
+      .select(['destination', sql<number>`count(*)`.as('n')])
+      .where('at', '>', this.#now().getTime() - MONTH_MS)
+      .where('status', '=', '4.3.2')
+      .groupBy('destination')
+      .orderBy('n', 'desc')
+      .limit(limit)
+      .execute()
+    return rows.map(({ destination }) => destination)
   }
 
   /** Those that came in since the last look; none at the first. */

@@ -10,7 +10,7 @@ import { freePort } from '../../src/dev-server/index.js'
 import { pythonWith } from '../support/python.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
-import { eventually } from '../support/skipping-time.js'
+import { bounced, eventually } from '../support/skipping-time.js'
 
 const NOT_NOW = '421 4.3.2 System not accepting network messages'
 const SECRET = `whsec_${randomBytes(24).toString('base64')}`
@@ -102,9 +102,17 @@ describe.skipIf(python === null)('events, told in Python', () => {
     await (await retry('rejected@outcome.example', sender, ['1s'])).result()
     await (await retry('suppressed@outcome.example', sender, ['1s'])).result()
     await (await retry('expired@outcome.example', sender, ['30d'], { deliverBy: new Date(Date.now() + 3000).toISOString() })).result()
-    await eventually(() => outcomes().length === 3, 30_000)
+    // a bounce that is permanent from the first
+    const gone = bounced(new Date(), {
+      recipient: 'gone@outcome.example',
+      bounce: { status: '5.7.1', bouncedAt: new Date().toISOString() },
+    })
+    const options = { taskQueue: 'softbounce', workflowId: `bounce/gone@outcome.example/${gone.messageId}`, args: [gone] }
+    expect(await world.temporal.workflow.execute('retryBouncedMessage', options)).toMatchObject({ outcome: 'rejected' })
+    await eventually(() => outcomes().length === 4, 30_000)
     expect(told(outcomes())).toEqual([
       'bounce.expired expired@outcome.example',
+      'bounce.rejected gone@outcome.example',
       'bounce.rejected rejected@outcome.example',
       'bounce.suppressed suppressed@outcome.example',
     ])
