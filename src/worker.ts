@@ -54,7 +54,8 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
   })
   const database = openDatabase(settings.databaseUrl, (error) => logger.warn({ error: error.message }, 'a database connection broke'))
   const sessions = new Sessions()
-  const metrics = new Metrics()
+  // without a page nobody is told
+  const metrics = settings.httpPort === null ? undefined : new Metrics()
   let connection: NativeConnection | undefined
   let health: Server | undefined
   let attributes: SearchAttributes | undefined
@@ -71,8 +72,8 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
     await attributes.register()
     await ensurePurge(connection, namespace, TASK_QUEUE, logger)
     let worker: Worker | undefined
-    metrics.watch(database)
-    if (settings.httpPort !== null && temporalMetrics !== undefined)
+    metrics?.watch(database)
+    if (settings.httpPort !== null && metrics !== undefined && temporalMetrics !== undefined)
       health = await serveHttp({
         ...{ port: settings.httpPort, host: settings.httpHost, database, metrics, temporalMetrics },
         state: () => {
@@ -87,7 +88,8 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
       connection,
       namespace,
       activities: createActivities({
-        ...{ settings, database, sessions, metrics, log: logger },
+        ...{ settings, database, sessions, log: logger },
+        ...(metrics === undefined ? {} : { metrics }),
         now: () => new Date(),
         searchAttributesKnown: () => (attributes as SearchAttributes).known,
       }),

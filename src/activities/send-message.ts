@@ -195,8 +195,7 @@ class Sending {
 
   async #takingTurn(way: OpenWay): Promise<SendResult> {
     const { deliverByMs } = this.#order
-    const { workflowExecution } = this.#context.info
-    const subject = { ...this.#key, workflowId: workflowExecution?.workflowId ?? '', ...(deliverByMs === undefined ? {} : { deliverByMs }) }
+    const subject = { ...this.#key, workflowId: this.#workflowId, ...(deliverByMs === undefined ? {} : { deliverByMs }) }
     const meeting = await Meeting.begin(way, subject, this.#context, this.#dependencies, this.#means.sessions)
     this.#meeting = meeting
     try {

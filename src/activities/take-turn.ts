@@ -63,9 +63,11 @@ export async function takeOurTurn(
       if (open !== null) sessions.keep(way.system, open, onIdleEnd)
       throw error
     }
-    if (turn.kind === 'taken') metrics?.turnTaken(turn.waitedMs)
-    else metrics?.turnWaited(turn.why)
-    if (turn.kind === 'taken') return { leaseId: open?.leaseId ?? leaseId, open, lookUps: turn.lookUps }
+    if (turn.kind === 'taken') {
+      metrics?.turnTaken(turn.waitedMs)
+      return { leaseId: open?.leaseId ?? leaseId, open, lookUps: turn.lookUps }
+    }
+    metrics?.turnWaited(turn.why)
     if (open !== null) sessions.keep(way.system, open, onIdleEnd)
     waitedMs += turn.askAgainMs
     if (turn.askAgainMs > PATIENCE_MS || waitedMs > MOST_IN_PLACE_MS) {

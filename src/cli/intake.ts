@@ -38,7 +38,7 @@ async function run(options: { lmtp?: string; maildir?: string }): Promise<void> 
   const { serveLmtp, watchMaildir } = await import('../intake/index.js')
   const logger = createLogger(settings.logLevel)
   const { Metrics } = await import('../metrics/index.js')
-  const metrics = new Metrics()
+  const metrics = settings.httpPort === null ? null : new Metrics()
   await withIntake(settings, metrics, async (intake, database) => {
     const told = new Promise<string>((resolve) => {
       for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal))
@@ -132,8 +132,8 @@ function requireBelief(settings: Settings): void {
 }
 
 /** Where a worker on this machine has the port, the intake goes on without. */
-async function serveMetrics(settings: Settings, metrics: Metrics, database: Database, logger: Logger): Promise<Server | null> {
-  if (settings.httpPort === null) return null
+async function serveMetrics(settings: Settings, metrics: Metrics | null, database: Database, logger: Logger): Promise<Server | null> {
+  if (settings.httpPort === null || metrics === null) return null
   const { serveHttp } = await import('../metrics/index.js')
   metrics.watch(database)
   const state = () => ({ name: 'intake', is: 'RUNNING', good: true })

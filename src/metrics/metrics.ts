@@ -6,9 +6,8 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { AttemptOutcome } from '../bounce/index.js'
 import type { Database } from '../store/index.js'
 import { Bounded } from './bounded.js'
-import { Standing } from './standing.js'
+import { MOST_DESTINATIONS, Standing } from './standing.js'
 
-const MOST_DESTINATIONS = 200
 const MOST_STATUSES = 100
 
 /** The counters that activities and the intake keep. */

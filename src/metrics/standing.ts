@@ -1,12 +1,10 @@
 /** How things stand, as the database tells: looked at once for all gauges of a scrape, and no more often than every few seconds. */
-import { sql } from 'kysely'
-import type { Database, SuppressionChange, SuppressionReason } from '../store/index.js'
+import { type RawBuilder, sql } from 'kysely'
+import { type Database, STILL_WAITS_MS, type SuppressionChange, type SuppressionReason } from '../store/index.js'
 
 const LOOK_EVERY_MS = 5000
-const MOST_DESTINATIONS = 200
+export const MOST_DESTINATIONS = 200
 const MONTH_MS = 30 * 24 * 3_600_000
-/** A message that asked within this still waits for its turn. */
-const STILL_WAITS_MS = 20 * 60_000
 /** What was begun longer ago and has no end was terminated. */
 const OPEN_FOR_MS = 60 * 24 * 3_600_000
 
@@ -27,8 +25,8 @@ export class Standing {
   readonly #database: Database
   readonly #now: () => Date
   #looked: { readonly at: number; readonly stand: Promise<Stand> } | null = null
-  #lastBounce: number | null = null
-  #lastChange: number | null = null
+  /** The last ID of each table that was looked at. */
+  readonly #seen = new Map<string, number>()
 
   constructor(database: Database, now: () => Date) {
     this.#database = database
@@ -116,16 +114,12 @@ export class Standing {
 
   /** Those that came in since the last look; none at the first. */
   async newBounces(): Promise<readonly { readonly status: string | null; readonly done: string; readonly n: number }[]> {
-    const { db } = this.#database
-    const { last } = await db.selectFrom('bounces').select(sql<number | null>`max(id)`.as('last')).executeTakeFirstOrThrow()
-    const from = this.#lastBounce
-    this.#lastBounce = Math.max(Number(last ?? 0), from ?? 0)
-    if (from === null || this.#lastBounce === from) return []
-    const rows = await db
+    const fresh = await this.#fresh('bounces')
+    if (fresh === null) return []
+    const rows = await this.#database.db
       .selectFrom('bounces')
       .select(['status', 'done', sql<number>`count(*)`.as('n')])
-      .where('id', '>', from)
-      .where('id', '<=', this.#lastBounce)
+      .where(fresh)
       .groupBy(['status', 'done'])
       .execute()
     return rows.map((row) => ({ ...row, n: Number(row.n) }))
@@ -135,18 +129,23 @@ export class Standing {
   async newSuppressions(): Promise<
     readonly { readonly reason: SuppressionReason; readonly change: SuppressionChange; readonly n: number }[]
   > {
-    const { db } = this.#database
-    const { last } = await db.selectFrom('suppression_history').select(sql<number | null>`max(id)`.as('last')).executeTakeFirstOrThrow()
-    const from = this.#lastChange
-    this.#lastChange = Math.max(Number(last ?? 0), from ?? 0)
-    if (from === null || this.#lastChange === from) return []
-    const rows = await db
+    const fresh = await this.#fresh('suppression_history')
+    if (fresh === null) return []
+    const rows = await this.#database.db
       .selectFrom('suppression_history')
       .select(['reason', 'change', sql<number>`count(*)`.as('n')])
-      .where('id', '>', from)
-      .where('id', '<=', this.#lastChange)
+      .where(fresh)
       .groupBy(['reason', 'change'])
       .execute()
     return rows.map((row) => ({ ...row, n: Number(row.n) }))
+  }
+
+  /** The rows of a table that were written since the last look; null where there are none, and at the first. */
+  async #fresh(table: 'bounces' | 'suppression_history'): Promise<RawBuilder<boolean> | null> {
+    const { last } = await this.#database.db.selectFrom(table).select(sql<number | null>`max(id)`.as('last')).executeTakeFirstOrThrow()
+    const from = this.#seen.get(table)
+    const to = Math.max(Number(last ?? 0), from ?? 0)
+    this.#seen.set(table, to)
+    return from === undefined || to === from ? null : sql<boolean>`id > ${from} and id <= ${to}`
   }
 }

@@ -118,6 +118,11 @@ export function connectionsOf(state: Pick<SystemState, 'connections' | 'downSinc
 /** How far starts lie apart, ms. */
 export const intervalOf = (rate: number): number => (1000 / rate) * SLACK
 
+/** How far messages come apart that need a connection each, ms: where they take long, connections are what limits it. */
+export function stepOf(state: SystemState, limits: Limits): number {
+  return Math.max(intervalOf(rateOf(state, limits)), state.serviceMs / connectionsOf(state, limits))
+}
+
 /** Decides, and gives the state that follows. */
 export function takeTurn(state: SystemState, asking: Asking, limits: Limits, settings: TurnSettings): Decision {
   const { now } = asking
@@ -128,8 +133,7 @@ export function takeTurn(state: SystemState, asking: Asking, limits: Limits, set
   }
   const interval = intervalOf(rateOf(state, limits))
   const most = connectionsOf(state, limits)
-  // where messages take long, connections are what limits it
-  const step = asking.hasConnection ? interval : Math.max(interval, state.serviceMs / most)
+  const step = asking.hasConnection ? interval : stepOf(state, limits)
   const reserved = reserve(state, asking, step, settings)
   let { mine } = reserved
   let next = reserved.state

@@ -59,6 +59,8 @@ const legend = (...names: string[]) => ({
   itemHeight: 10,
   textStyle: { color: INK.text, fontSize: 12 },
 })
+/** The whole width, with room for the labels. */
+const grid = (top: number) => ({ left: 8, right: 8, top, bottom: 4, outerBoundsMode: 'same', outerBoundsContain: 'axisLabel' })
 const values = { type: 'value', minInterval: 1, axisLabel, splitLine }
 const bars = (name: string, color: string, data: readonly number[], stack?: string) => ({
   ...{ name, type: 'bar', data, itemStyle: { color }, barMaxWidth: 42 },
@@ -69,7 +71,7 @@ const bars = (name: string, color: string, data: readonly number[], stack?: stri
 export function stepsChart({ steps }: Figures): string {
   return draw(300, {
     legend: legend('accepted', 'deferred', 'rejected'),
-    grid: { left: 8, right: 8, top: 36, bottom: 4, outerBoundsMode: 'same', outerBoundsContain: 'axisLabel' },
+    grid: grid(36),
     xAxis: { type: 'category', data: steps.map(({ retry }) => `retry ${retry}`), axisLabel, axisLine, axisTick: { show: false } },
     yAxis: values,
     series: [
@@ -96,7 +98,7 @@ export function stepsChart({ steps }: Figures): string {
 }
 
 const overDays = (days: Figures['days']) => ({
-  grid: { left: 8, right: 8, top: 36, bottom: 4, outerBoundsMode: 'same', outerBoundsContain: 'axisLabel' },
+  grid: grid(36),
   xAxis: {
     type: 'category',
     data: days.map(({ day }) => day),
@@ -171,7 +173,7 @@ export function deliveryChart({ delivery }: Figures): string {
     return upTo === null ? `more` : `≤ ${duration(upTo)}`
   }
   return draw(260, {
-    grid: { left: 8, right: 8, top: 12, bottom: 4, outerBoundsMode: 'same', outerBoundsContain: 'axisLabel' },
+    grid: grid(12),
     xAxis: { type: 'category', data: buckets.map((_, i) => name(i)), axisLabel, axisLine, axisTick: { show: false } },
     yAxis: values,
     series: [
@@ -263,7 +265,7 @@ export function weekChart({ week }: Figures): string {
   const most = Math.max(1, ...week.flat())
   const cells = week.flatMap((hours, day) => hours.flatMap((n, hour) => (n === 0 ? [] : [[hour, day, n / most, n]])))
   return draw(230, {
-    grid: { left: 8, right: 12, top: 4, bottom: 4, outerBoundsMode: 'same', outerBoundsContain: 'axisLabel' },
+    grid: { ...grid(4), right: 12 },
     xAxis: {
       type: 'category',
       data: Array.from({ length: 24 }, (_, hour) => String(hour)),

@@ -6,7 +6,7 @@ import type { Tables } from './tables.js'
 import { columnsOf, EVERYTHING, type KnownSystem, known } from './turns.js'
 
 /** A message that asked within this still waits for its turn. */
-const STILL_WAITS_MS = 20 * 60_000
+export const STILL_WAITS_MS = 20 * 60_000
 
 /** A receiving system, and how many messages wait for their turn at it, over how many connections it is met now. */
 export interface Standing extends KnownSystem {

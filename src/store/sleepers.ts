@@ -5,15 +5,15 @@
  * himself.
  */
 import type { Kysely, Selectable } from 'kysely'
-import { connectionsOf, intervalOf, type Limits, PATIENCE_MS, rateOf, type SystemState } from '../politeness/index.js'
-import { type Database, timeOf, withoutWaiting } from './database.js'
+import { type Limits, PATIENCE_MS, type SystemState, stepOf } from '../politeness/index.js'
+import { type Database, timeOf } from './database.js'
 import type { Tables, TurnsTable } from './tables.js'
 
 /** So much of what is to come is filled with messages. */
 const AHEAD_MS = 2000
 /** One acceptance wakes so many at the most; a look at all of a system so many. */
 const MOST_AT_ONCE = 5
-const MOST_AT_A_LOOK = 50
+export const MOST_AT_A_LOOK = 50
 /** One whose moment is this near comes by itself (PATIENCE_MS, and the tick of the engine's timers). */
 const COMES_BY_ITSELF_MS = PATIENCE_MS + 3000
 /** One whose moment lies this far back, and that was not seen since, sleeps all the same: its wake was lost, or it is gone. */
@@ -31,9 +31,7 @@ export async function wakeNext(
   most = MOST_AT_ONCE,
 ): Promise<string[]> {
   if (state.downSince !== null || state.pausedSince !== null || state.notBefore > now) return []
-  // where messages take long, connections are what limits it
-  const step = Math.max(intervalOf(rateOf(state, limits)), state.serviceMs / connectionsOf(state, limits))
-  const room = Math.ceil((AHEAD_MS - Math.max(0, state.nextAt - now)) / step)
+  const room = Math.ceil((AHEAD_MS - Math.max(0, state.nextAt - now)) / stepOf(state, limits))
   if (room <= 0) return []
   const near = now + COMES_BY_ITSELF_MS
   const rows = await tx
@@ -79,18 +77,6 @@ export async function waitedFor(database: Database): Promise<string[]> {
     .limit(MOST_SYSTEMS)
     .execute()
   return rows.map(({ name }) => name)
-}
-
-/** The workflows to wake at one of them now. */
-export function wakeAt(
-  database: Database,
-  name: string,
-  standing: (tx: Kysely<Tables>) => Promise<{ readonly state: SystemState; readonly limits: Limits }>,
-): Promise<string[]> {
-  return withoutWaiting(database, async (tx) => {
-    const { state, limits } = await standing(tx)
-    return wakeNext(tx, name, state, limits, await timeOf(database, tx), MOST_AT_A_LOOK)
-  })
 }
 
 /** The workflow has ended: it waits for no turn. */

@@ -20,7 +20,7 @@ import {
 } from '../politeness/index.js'
 import { clockOf, type Database, timeOf, withoutWaiting } from './database.js'
 import { noteOutage } from './outages.js'
-import { wakeAt, wakeNext } from './sleepers.js'
+import { MOST_AT_A_LOOK, wakeNext } from './sleepers.js'
 import type { DestinationsTable, Tables } from './tables.js'
 
 /** Whose turn is needed: the receiving system's, and where it goes through one, the relay's. */
@@ -239,10 +239,10 @@ export async function learnFrom(database: Database, met: Met, settings: TurnSett
 
 /** The workflows that wait for this system's turn and may come now, whoever else has come or not. */
 export function wakeWaitingFor(database: Database, name: string, limits: Limits): Promise<string[]> {
-  return wakeAt(database, name, async (tx) => {
-    const { rows } = await hold(tx, database, [{ name, limits }])
+  return withoutWaiting(database, async (tx) => {
+    const { rows, now } = await hold(tx, database, [{ name, limits }])
     const row = rows.get(name) as Selectable<DestinationsTable>
-    return { state: stateOf(row, rows.get(EVERYTHING)), limits: limitsWith(limits, row) }
+    return wakeNext(tx, name, stateOf(row, rows.get(EVERYTHING)), limitsWith(limits, row), now, MOST_AT_A_LOOK)
   })
 }
 
