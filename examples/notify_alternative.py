@@ -2,6 +2,7 @@
 
     pip install temporalio
     ALTERNATIVE_TASK_QUEUE=sms   # for softbounce's workers
+    ENCRYPTION_KEYS=...          # where they have it; needs `cryptography` too
     python notify_alternative.py sms
 """
 
@@ -21,10 +22,19 @@ async def notify_alternative(event: dict) -> None:
     print(json.dumps(event), flush=True)
 
 
+def encryption() -> dict:
+    if not os.environ.get("ENCRYPTION_KEYS"):
+        return {}
+    from encryption_codec import DATA_CONVERTER
+
+    return {"data_converter": DATA_CONVERTER}
+
+
 async def main() -> None:
     client = await Client.connect(
         os.environ.get("TEMPORAL_ADDRESS", "127.0.0.1:7233"),
         namespace=os.environ.get("TEMPORAL_NAMESPACE", "default"),
+        **encryption(),
     )
     await Worker(client, task_queue=sys.argv[1], activities=[notify_alternative]).run()
 

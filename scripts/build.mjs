@@ -22,6 +22,7 @@ for (const [name, workflowInterceptorModules] of [
   const { code } = await bundleWorkflowCode({
     workflowsPath: join(dist, 'workflows', 'index.js'),
     payloadConverterPath: join(dist, 'workflows', 'payload-converter.js'),
+    failureConverterPath: join(dist, 'workflows', 'failure-converter.js'),
     workflowInterceptorModules,
     logger: new DefaultLogger('WARN'),
   })

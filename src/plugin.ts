@@ -1,10 +1,12 @@
 /** softbounce in a worker that a team has already: its workflows and activities, beside the team's own. */
 
 import { Client } from '@temporalio/client'
+import type { DataConverter } from '@temporalio/common'
 import { SimplePlugin } from '@temporalio/plugin'
 import type { NativeConnection } from '@temporalio/worker'
 import { type Activities, createActivities, type Dependencies, keepWaking } from './activities/index.js'
 import { readSettings, requirePath, type Settings } from './config.js'
+import { workerDataConverter } from './encryption/index.js'
 import { createLogger } from './logger.js'
 import { ensurePurge, SearchAttributes } from './namespace.js'
 import { Sessions } from './smtp/index.js'
@@ -36,6 +38,7 @@ export async function softbouncePlugin(options: PluginOptions): Promise<SimplePl
   await attributes.register()
   await ensurePurge(options.connection, namespace, TASK_QUEUE, log)
   const sessions = new Sessions()
+  const { keys } = settings.encryption
   const activities: Activities = createActivities({
     settings,
     database,
@@ -47,6 +50,7 @@ export async function softbouncePlugin(options: PluginOptions): Promise<SimplePl
   return new SimplePlugin({
     name: 'softbounce',
     activities,
+    ...(keys.length === 0 ? {} : { dataConverter: (given?: DataConverter) => given ?? workerDataConverter(keys) }),
     runContext: async (next) => {
       const stopWaking = keepWaking(new Client({ connection: options.connection, namespace }), { settings, database, log })
       try {

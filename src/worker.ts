@@ -11,6 +11,7 @@ import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker'
 import { createActivities, keepWaking } from './activities/index.js'
 import { readSettings, requirePath, type Settings, temporalEnvironment } from './config.js'
+import { workerDataConverter } from './encryption/index.js'
 import { createLogger, ThroughPino } from './logger.js'
 import { Metrics, serveHttp } from './metrics/index.js'
 import { ensurePurge, SearchAttributes } from './namespace.js'
@@ -23,16 +24,18 @@ export const TASK_QUEUE = 'softbounce'
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
-/** Where the workflows are for a worker of your own: the bundle that the build made, and the converter that ends unreadable payloads clearly. */
+export { PAYLOAD_CONVERTER } from './encryption/index.js'
+/** Where the workflows are for a worker of your own: the bundle that the build made. */
 export const WORKFLOW_BUNDLE = here('./workflow-bundle.js')
-export const PAYLOAD_CONVERTER = here('./workflows/payload-converter.js')
 
 /** What a worker needs beside its activities. */
-export function workerOptions(settings: Pick<Settings, 'maxConcurrentSends' | 'shutdownGraceMs'>): Omit<WorkerOptions, 'activities'> {
+export function workerOptions(
+  settings: Pick<Settings, 'maxConcurrentSends' | 'shutdownGraceMs' | 'encryption'>,
+): Omit<WorkerOptions, 'activities'> {
   return {
     taskQueue: TASK_QUEUE,
     ...(existsSync(WORKFLOW_BUNDLE) ? { workflowBundle: { codePath: WORKFLOW_BUNDLE } } : { workflowsPath: here('./workflows/index.js') }),
-    dataConverter: { payloadConverterPath: PAYLOAD_CONVERTER },
+    dataConverter: workerDataConverter(settings.encryption.keys),
     maxConcurrentActivityTaskExecutions: settings.maxConcurrentSends,
     shutdownGraceTime: settings.shutdownGraceMs,
     // a heartbeat carries the answer that was read, so that it is known where the worker dies before the database has it

@@ -25,6 +25,7 @@ export type DeliverySettings = Pick<
   | 'dkim'
   | 'returnPaths'
   | 'events'
+  | 'encryption'
   | 'ehloName'
   | 'timeouts'
 >

@@ -5,6 +5,7 @@
  */
 import { Context } from '@temporalio/activity'
 import type { SoftbounceEvent } from '../bounce/index.js'
+import { Names } from '../encryption/index.js'
 import { Sessions } from '../smtp/index.js'
 import type { Dependencies } from './dependencies.js'
 import { type Prepared, prepare, type RunInfo } from './prepare.js'
@@ -38,12 +39,13 @@ export type {
 
 /** The activities, with what they need of the world. */
 export function createActivities(dependencies: Dependencies) {
-  const means = { ways: new Ways(dependencies), sessions: dependencies.sessions ?? new Sessions() }
+  const { sessions = new Sessions(), settings } = dependencies
+  const means = { ways: new Ways(dependencies), names: new Names(settings.encryption.keys), sessions }
   const attempt = () => (Context.current().info.isLocal ? 0 : Context.current().info.attempt)
   return {
     /** Checks the input and prepares the retries. */
     prepare: async (input: unknown, run: RunInfo): Promise<Prepared> =>
-      prepare(isInStartEvent(input) ? await startEventInput(Context.current()) : input, run, attempt(), dependencies, means.ways),
+      prepare(isInStartEvent(input) ? await startEventInput(Context.current()) : input, run, attempt(), dependencies, means),
     /** One retry: one SMTP transaction. */
     sendMessage: (order: SendOrder): Promise<SendResult> => sendMessage(order, Context.current(), dependencies, means),
     /** Takes the address off the active list. */

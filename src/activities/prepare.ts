@@ -1,6 +1,7 @@
 /** The first step: check the input, derive the destination, keep an inline message, count the retries so far. */
-import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Context } from '@temporalio/activity'
+import { WorkflowNotFoundError } from '@temporalio/client'
 import {
   addressKey,
   type BouncedMessage,
@@ -14,9 +15,9 @@ import {
   parseTime,
   type RetryResult,
   sendOf,
-  workflowId,
 } from '../bounce/index.js'
 import { headOf } from '../dsn/index.js'
+import type { Names } from '../encryption/index.js'
 import { canonicalMessage, UnsendableMessage } from '../smtp/index.js'
 import {
   type AnsweredRow,
@@ -25,6 +26,7 @@ import {
   findEnd,
   holdMessage,
   loadMessage,
+  openAmong,
   recordStart,
   storeMessage,
   toAttempt,
@@ -58,6 +60,8 @@ export interface Prepared {
   readonly retriesSoFar: number
   readonly confirmWithinMs: number
   readonly searchAttributes: boolean
+  /** What stands for the recipient in the search attribute, where payloads are encrypted. */
+  readonly hiddenRecipient?: string
   readonly deliverByMs?: number
   /** As 0.3.0 said that the alternative channel is to be told. */
   readonly tellAlternative?: true
@@ -75,13 +79,17 @@ const LOOK_UP_WITHIN_MS = 2000
 /** How far a bounce's clock may be ahead of ours. */
 const CLOCK_SKEW_MS = 60 * 60 * 1000
 
-const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
-
 /** Checks and prepares. Refuses with InvalidBouncedMessage, MessageNotFound or MessageTooLarge. */
-export async function prepare(input: unknown, run: RunInfo, attempt: number, dependencies: Dependencies, ways: Ways): Promise<Prepared> {
+export async function prepare(
+  input: unknown,
+  run: RunInfo,
+  attempt: number,
+  dependencies: Dependencies,
+  { ways, names }: { readonly ways: Ways; readonly names: Names },
+): Promise<Prepared> {
   const { settings } = dependencies
   const now = dependencies.now()
-  const message = check(input, run)
+  const message = check(input, run, names)
   const delaysMs = message.schedule === undefined ? settings.scheduleMs : parseSchedule(message.schedule)
   const bouncedAtMs = bounceTime(message, now)
   const verdict = judgeBounce(message.bounce, settings.retryStatuses)
@@ -91,6 +99,8 @@ export async function prepare(input: unknown, run: RunInfo, attempt: number, dep
   const { database } = dependencies
   return withDatabase(attempt, async () => {
     const recipient = addressKey(message.recipient)
+    const hiddenRecipient = names.hiddenRecipient(recipient)
+    await refuseTwin(names.workflowIds(recipient, message.messageId), run, dependencies)
     const logged = (await answeredAttempts(database.db, message.messageId, recipient)).filter((row) => row.firstRunId !== run.firstRunId)
     const end = message.retriesSoFar === undefined ? await findEnd(database.db, message.messageId, recipient) : null
     const ended = end === null || end.firstRunId === run.firstRunId ? null : loggedResult(end, logged, bouncedAtMs, sendOf(message.bounce))
@@ -110,6 +120,7 @@ export async function prepare(input: unknown, run: RunInfo, attempt: number, dep
       retriesSoFar,
       confirmWithinMs: settings.confirmWithinMs,
       searchAttributes: dependencies.searchAttributesKnown(),
+      ...(hiddenRecipient === null ? {} : { hiddenRecipient }),
       ...(message.deliverBy === undefined ? {} : { deliverByMs: parseTime(message.deliverBy) as number }),
       ...(ended === null ? await eventsOf(message, content, dependencies, verdict.verdict === 'retry') : {}),
       ...(ended === null ? {} : { ended }),
@@ -137,15 +148,32 @@ async function eventsOf(
   return channels === null ? {} : { events: { types: told, channels } }
 }
 
-function check(input: unknown, run: RunInfo): BouncedMessage {
+/** With keys of the encryption, one message has several workflow IDs: whoever comes under another one must not run beside it. */
+async function refuseTwin(ids: readonly string[], run: RunInfo, { database }: Dependencies): Promise<void> {
+  if (ids.length === 1) return
+  for (const id of await openAmong(database.db, ids))
+    if (id !== run.workflowId && (await isOpen(id)))
+      throw refusal('InvalidBouncedMessage', `the retries of this message for this recipient are open as ${id}: signal bouncedAgain to it`)
+}
+
+async function isOpen(workflowId: string): Promise<boolean> {
+  try {
+    return (await Context.current().client.workflow.getHandle(workflowId).describe()).status.name === 'RUNNING'
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return false
+    throw error
+  }
+}
+
+function check(input: unknown, run: RunInfo, names: Names): BouncedMessage {
   const checked = checkBouncedMessage(input)
   if ('faults' in checked) throw refusal('InvalidBouncedMessage', checked.faults.join('; '))
   const { value } = checked
-  const expected = workflowId(value.recipient, value.messageId, sha256)
-  if (run.workflowId !== expected)
+  const ids = names.workflowIds(value.recipient, value.messageId)
+  if (!ids.includes(run.workflowId))
     throw refusal(
       'InvalidBouncedMessage',
-      `the workflow ID of this message and recipient is ${JSON.stringify(expected)}, not ${JSON.stringify(run.workflowId)}: under another one it could run twice`,
+      `the workflow ID of this message and recipient is ${JSON.stringify(ids[0])}, not ${JSON.stringify(run.workflowId)}: under another one it could run twice`,
     )
   return value
 }

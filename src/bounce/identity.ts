@@ -35,6 +35,24 @@ export function workflowId(recipient: string, messageId: string, sha256: Sha256H
   return `bounce/sha256-${sha256(address)}/sha256-${sha256(id)}`
 }
 
+/** A keyed hash (HMAC-SHA-256) of the UTF-8 bytes of a text, in lower-case hex. */
+export type Hmac = (text: string) => string
+
+const HIDDEN_LENGTH = 32
+
+/** What stands for an address or Message-ID where it may not be read: `hmac-` and the first 128 bits of its HMAC. */
+export function hiddenName(text: string, hmac: Hmac): string {
+  return `hmac-${hmac(text).slice(0, HIDDEN_LENGTH)}`
+}
+
+/**
+ * `bounce/hmac-<hex>/hmac-<hex>`: the workflow ID where payloads are encrypted, since no codec hides an ID.
+ * @throws Error where the recipient or the Message-ID is not one.
+ */
+export function hiddenWorkflowId(recipient: string, messageId: string, hmac: Hmac): string {
+  return `bounce/${hiddenName(addressKey(recipient), hmac)}/${hiddenName(messageIdKey(messageId), hmac)}`
+}
+
 /** A text in one of Temporal's list queries; its escape is the backslash. */
 export function quoted(text: string): string {
   return `'${text.replace(/\\/g, '\\\\').replace(/'/g, "\\'")}'`

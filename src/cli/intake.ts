@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { readSettings, type Settings, WrongSettings } from '../config.js'
 import type { Logger } from '../logger.js'
 import type { Metrics } from '../metrics/index.js'
-import { parseListen } from '../setting-parsers.js'
+import { parseListen } from '../settings/parsers.js'
 import type { Database } from '../store/index.js'
 import { CommandFailed, json, line, printable } from './output.js'
 

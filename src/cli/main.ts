@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { addBounces } from './bounces.js'
+import { addCodecServer } from './codec-server.js'
 import { addConfig } from './config.js'
 import { addDestinations } from './destinations.js'
 import { addIntake } from './intake.js'
@@ -37,6 +38,7 @@ for (const add of [
   addPeople,
   addSuppressions,
   addMigrate,
+  addCodecServer,
   addConfig,
 ])
   add(program)

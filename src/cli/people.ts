@@ -1,5 +1,5 @@
 import { createReadStream, createWriteStream, statSync } from 'node:fs'
-import { rename } from 'node:fs/promises'
+import { rename, rm } from 'node:fs/promises'
 import type { Readable, Writable } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import type { Command } from 'commander'
@@ -83,15 +83,22 @@ async function listCheck(file: string, options: ListOptions): Promise<void> {
     const broken = new Promise<never>((_, reject) =>
       output.once('error', (error: Error) => reject(new CommandFailed(`${options.output ?? 'standard output'}: ${error.message}`))),
     )
-    const counts = await Promise.race([
-      checkList(database, input, output, options.column === undefined ? {} : { column: options.column }),
-      broken,
-    ]).finally(bar.end)
-    if (fresh !== null) {
-      output.end()
-      await Promise.race([finished(output), broken])
-      await rename(fresh, options.output as string)
+    const check = async () => {
+      const counts = await checkList(database, input, output, options.column === undefined ? {} : { column: options.column })
+      if (fresh !== null) {
+        output.end()
+        await finished(output)
+        await rename(fresh, options.output as string)
+      }
+      return counts
     }
+    const counts = await Promise.race([check(), broken])
+      .catch(async (error: Error) => {
+        // half a list must not be taken for one
+        if (fresh !== null) await rm(fresh, { force: true })
+        throw error
+      })
+      .finally(bar.end)
     if (options.json) return json(counts)
     const { lines, ...kinds } = counts
     const said = Object.entries(kinds).flatMap(([kind, n]) =>

@@ -1,6 +1,6 @@
 /** Starts and steers retries from TypeScript. */
-import { createHash } from 'node:crypto'
 import { Client, Connection, WorkflowIdConflictPolicy, WorkflowNotFoundError } from '@temporalio/client'
+import { decodeOptionalFailureToOptionalError } from '@temporalio/common/lib/internal-non-workflow/index.js'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import {
   addressKey,
@@ -10,10 +10,10 @@ import {
   messageIdKey,
   quoted,
   type RetryResult,
-  workflowId as workflowIdOf,
 } from '../bounce/index.js'
 import { readSettings, type Settings, temporalEnvironment } from '../config.js'
 import { headOf } from '../dsn/index.js'
+import { clientDataConverter, Names } from '../encryption/index.js'
 import { canonicalMessage } from '../smtp/index.js'
 import {
   type Database,
@@ -21,6 +21,7 @@ import {
   liftSuppression,
   messageKey,
   migrateToLatest,
+  openAmong,
   openDatabase,
   type Suppression,
   type SuppressionReason,
@@ -78,17 +79,16 @@ export interface RetryStanding {
 }
 
 export interface ClientOptions {
-  /** Default: connected by Temporal's own profile file and environment variables. */
+  /** Default: connected by Temporal's own profile file and environment variables. Where keys are set, payloads are encrypted over it. */
   readonly temporal?: Client
   /** Default: opened by DATABASE_URL. */
   readonly database?: Database
-  readonly settings?: Settings
+  /** Default: from the environment; with `temporal` and `database` given, only the keys of the encryption are of use. */
+  readonly settings?: Pick<Settings, 'databaseUrl' | 'encryption'>
 }
 
 /** Message and recipient, or the workflow ID that stands for both. */
 export type RetryRef = { readonly recipient: string; readonly messageId: string } | { readonly workflowId: string }
-
-const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 
 /** A bounce that cannot be retried as it is, however often it comes; names every fault. */
 export class UnretryableBounce extends Error {
@@ -98,11 +98,13 @@ export class UnretryableBounce extends Error {
 export class SoftbounceClient {
   readonly #temporal: Client
   readonly #database: Database
+  readonly #names: Names
   readonly #close: () => Promise<void>
 
-  private constructor(temporal: Client, database: Database, close: () => Promise<void>) {
+  private constructor(temporal: Client, database: Database, names: Names, close: () => Promise<void>) {
     this.#temporal = temporal
     this.#database = database
+    this.#names = names
     this.#close = close
   }
 
@@ -111,8 +113,10 @@ export class SoftbounceClient {
    * @throws WrongSettings, or an Error that says what could not be reached.
    */
   static async connect(options: ClientOptions = {}): Promise<SoftbounceClient> {
-    const settings = options.settings ?? (options.database === undefined ? readSettings() : undefined)
-    const database = options.database ?? openDatabase((settings as Settings).databaseUrl)
+    const settings = options.settings ?? readSettings()
+    const { keys } = settings.encryption
+    const dataConverter = clientDataConverter(keys)
+    const database = options.database ?? openDatabase(settings.databaseUrl)
     const closers: (() => Promise<void>)[] = options.database === undefined ? [() => database.close()] : []
     try {
       await migrateToLatest(database.db, database.kind)
@@ -126,13 +130,16 @@ export class SoftbounceClient {
         closers.push(() => connection.close())
         const tracing = await startTracing()
         temporal = new Client({
-          connection,
+          ...{ connection, dataConverter },
           ...(namespace === undefined ? {} : { namespace }),
           ...(tracing === null ? {} : { plugins: [tracing.plugin] }),
         })
         if (tracing !== null) closers.push(() => tracing.stop())
+      } else if (keys.length > 0) {
+        const { namespace, identity, interceptors } = temporal.options
+        temporal = new Client({ connection: temporal.connection, namespace, identity, interceptors, dataConverter })
       }
-      return new SoftbounceClient(temporal, database, async () => {
+      return new SoftbounceClient(temporal, database, new Names(keys), async () => {
         for (const close of closers) await close()
       })
     } catch (error) {
@@ -151,9 +158,17 @@ export class SoftbounceClient {
     return this.#close()
   }
 
-  /** The workflow ID of a message and recipient. */
-  static workflowId(recipient: string, messageId: string): string {
-    return workflowIdOf(recipient, messageId, sha256)
+  /** The workflow ID that the retries of a message for a recipient get. */
+  workflowId(recipient: string, messageId: string): string {
+    return this.#names.workflowId(recipient, messageId)
+  }
+
+  /** The one under which they are open, which differs where a key has been set or changed since; that of new ones where none are. */
+  async openWorkflowId(recipient: string, messageId: string): Promise<string> {
+    const [workflowId, ...before] = this.#names.workflowIds(recipient, messageId) as [string, ...string[]]
+    for (const id of before.length === 0 ? [] : await openAmong(this.#database.db, before))
+      if (await this.isOpen({ workflowId: id })) return id
+    return workflowId
   }
 
   /**
@@ -187,7 +202,7 @@ export class SoftbounceClient {
 
   async #start(input: BouncedMessage): Promise<StartedRetry> {
     const { messageId, recipient, bounce: report } = input
-    const workflowId = SoftbounceClient.workflowId(recipient, messageId)
+    const workflowId = await this.openWorkflowId(recipient, messageId)
     const handle = await this.#temporal.workflow.signalWithStart(WORKFLOW_TYPE, {
       taskQueue: TASK_QUEUE,
       workflowId,
@@ -202,7 +217,11 @@ export class SoftbounceClient {
 
   /** Where the retries of a message for a recipient stand; null where there are none. */
   async get(recipient: string, messageId: string): Promise<RetryStanding | null> {
-    return this.getById(SoftbounceClient.workflowId(recipient, messageId))
+    for (const workflowId of this.#names.workflowIds(recipient, messageId)) {
+      const standing = await this.getById(workflowId)
+      if (standing !== null) return standing
+    }
+    return null
   }
 
   /** The same by the workflow ID. */
@@ -227,7 +246,7 @@ export class SoftbounceClient {
           pending === undefined
             ? null
             : {
-                text: pending.lastFailure?.message ?? '',
+                text: (await this.#textOf(pending.lastFailure)) ?? '',
                 waiting: pending.lastFailure?.applicationFailureInfo?.type === 'Waiting',
                 attempt: pending.attempt ?? 1,
                 nextAttemptAt: seconds === 0 ? null : new Date(seconds * 1000),
@@ -239,12 +258,19 @@ export class SoftbounceClient {
     }
   }
 
+  async #textOf(failure: Parameters<typeof decodeOptionalFailureToOptionalError>[1]): Promise<string | undefined> {
+    return (await decodeOptionalFailureToOptionalError(this.#temporal.options.loadedDataConverter, failure))?.message
+  }
+
   /** The retries that are open, newest first: all, or those of a recipient. */
   async *list(recipient?: string): AsyncGenerator<{ workflowId: string; runId: string; status: string; startedAt: Date }> {
     const query =
       recipient === undefined
         ? `WorkflowType = '${WORKFLOW_TYPE}' AND ExecutionStatus = 'Running'`
-        : `WorkflowType = '${WORKFLOW_TYPE}' AND WorkflowId STARTS_WITH ${quoted(idPrefix(recipient))}`
+        : `WorkflowType = '${WORKFLOW_TYPE}' AND (${this.#names
+            .prefixes(recipient)
+            .map((prefix) => `WorkflowId STARTS_WITH ${quoted(prefix)}`)
+            .join(' OR ')})`
     for await (const execution of this.#temporal.workflow.list({ query }))
       yield { workflowId: execution.workflowId, runId: execution.runId, status: execution.status.name, startedAt: execution.startTime }
   }
@@ -263,7 +289,7 @@ export class SoftbounceClient {
   /** Tells a bounce to the retries that are open for its message and recipient; false where none are. Never starts any. */
   async tell(ref: RetryRef, bounce: Bounce): Promise<boolean> {
     try {
-      await this.#handle(ref).signal('bouncedAgain', bounce)
+      await (await this.#find(ref)).signal('bouncedAgain', bounce)
       return true
     } catch (error) {
       if (error instanceof WorkflowNotFoundError) return false
@@ -274,7 +300,7 @@ export class SoftbounceClient {
   /** True where retries of the message for the recipient are open. */
   async isOpen(ref: RetryRef): Promise<boolean> {
     try {
-      return (await this.#handle(ref).describe()).status.name === 'RUNNING'
+      return (await (await this.#find(ref)).describe()).status.name === 'RUNNING'
     } catch (error) {
       if (error instanceof WorkflowNotFoundError) return false
       throw error
@@ -298,22 +324,22 @@ export class SoftbounceClient {
    */
   forget(address: string): Promise<Erased> {
     const key = addressKey(address)
-    return eraseRecipient(this.#temporal, this.#database, this.list(key), key, idPrefix(key))
+    return eraseRecipient(this.#temporal, this.#database, this.list(key), key, this.#names.prefixes(key))
   }
 
   /** Sends the retry that waits now. With `retry`, only while that one waits. */
-  retryNow(ref: RetryRef, retry?: number): Promise<void> {
-    return this.#handle(ref).signal('retryNow', retry === undefined ? {} : { retry })
+  async retryNow(ref: RetryRef, retry?: number): Promise<void> {
+    await (await this.#find(ref)).signal('retryNow', retry === undefined ? {} : { retry })
   }
 
   /** Stops retrying, and suppresses the address now. */
-  giveUp(ref: RetryRef): Promise<void> {
-    return this.#handle(ref).signal('giveUp')
+  async giveUp(ref: RetryRef): Promise<void> {
+    await (await this.#find(ref)).signal('giveUp')
   }
 
   /** Stops retrying; nobody is suppressed. */
   async cancel(ref: RetryRef): Promise<void> {
-    await this.#handle(ref).cancel()
+    await (await this.#find(ref)).cancel()
   }
 
   /** The active suppression of an address, or null. */
@@ -341,10 +367,9 @@ export class SoftbounceClient {
     return this.#database.db.transaction().execute((tx) => liftSuppression(tx, addressKey(address), by, new Date()))
   }
 
-  #handle(ref: RetryRef) {
-    return this.#temporal.workflow.getHandle(
-      'workflowId' in ref ? ref.workflowId : SoftbounceClient.workflowId(ref.recipient, ref.messageId),
-    )
+  async #find(ref: RetryRef) {
+    const id = 'workflowId' in ref ? ref.workflowId : await this.openWorkflowId(ref.recipient, ref.messageId)
+    return this.#temporal.workflow.getHandle(id)
   }
 }
 
@@ -358,12 +383,6 @@ async function failureOf(handle: { result(): Promise<unknown> }): Promise<string
     const { message, cause } = error as { message: string; cause?: { message?: string } }
     return cause?.message ?? message
   }
-}
-
-/** What the workflow IDs of a recipient begin with. */
-function idPrefix(recipient: string): string {
-  const id = SoftbounceClient.workflowId(recipient, 'x')
-  return id.slice(0, id.lastIndexOf('/') + 1)
 }
 
 function messageIdOf(content: Buffer): string {

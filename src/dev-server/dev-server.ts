@@ -15,6 +15,8 @@ export interface DevServer {
 
 export interface DevServerOptions {
   readonly webUi?: boolean
+  /** The codec server that the Web UI asks. */
+  readonly codecServer?: string
   /** SQLite file to keep everything in; in memory when left out. */
   readonly databaseFile?: string
   /** Fixed port, so that a server can be started again at the same address. */
@@ -49,6 +51,7 @@ export async function startDevServer(options: DevServerOptions = {}): Promise<De
     cli,
     [
       ...['server', 'start-dev', '--ip', '127.0.0.1', '--port', String(port), '--log-level', 'error'],
+      ...(options.codecServer === undefined ? [] : ['--ui-codec-endpoint', options.codecServer]),
       ...(uiPort === undefined ? ['--headless'] : ['--ui-ip', '127.0.0.1', '--ui-port', String(uiPort)]),
       ...(options.databaseFile === undefined ? [] : ['--db-filename', options.databaseFile]),
     ],

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { addressKey, type Bounce, judgeBounce, messageIdKey, type RetryStatuses, withoutControls } from '../bounce/index.js'
-import { type RetryOptions, SoftbounceClient, UnretryableBounce } from '../client/index.js'
+import { type RetryOptions, type SoftbounceClient, UnretryableBounce } from '../client/index.js'
 import { type Mail, type Notification, type ReportedRecipient, readItself, takeApart, UnreadableMail } from '../dsn/index.js'
 import type { Metrics } from '../metrics/index.js'
 import { canonicalMessage, sentId, UnsendableMessage } from '../smtp/index.js'
@@ -194,7 +194,7 @@ export class Intake {
         : await retryAnsweredAt(database.db, subject.messageId, addressKey(subject.recipient), subject.send)
     const event = eventOf(subject, reported, status, at)
     const ref = { recipient: subject.recipient, messageId: subject.messageId }
-    const workflowId = SoftbounceClient.workflowId(ref.recipient, ref.messageId)
+    const workflowId = await client.openWorkflowId(ref.recipient, ref.messageId)
     if (event !== null && (await wasTaken(database.db, event)))
       return { done: 'nothing to do', why: 'it was told before, and acted on then', workflowId }
     const bounce = this.#bounceOf(subject, reported, notification, status, at ?? subject.sentAt)
@@ -279,7 +279,7 @@ export class Intake {
     const { client, database, now } = this.#dependencies
     if (feedbackType !== undefined && NO_COMPLAINTS.includes(feedbackType))
       return { done: 'nothing to do', why: `a report of ${feedbackType} is no complaint` }
-    const workflowId = SoftbounceClient.workflowId(recipient, messageId)
+    const workflowId = client.workflowId(recipient, messageId)
     const cause = { status: null, reply: 'complaint', by: workflowId, destination: null }
     await database.db.transaction().execute((tx) => suppressLastingly(tx, addressKey(recipient), 'complaint', cause, now()))
     const cancelled = await client.cancelAll(recipient)

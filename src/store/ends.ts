@@ -43,6 +43,18 @@ export async function recordStart(
     .execute()
 }
 
+/** Which of these workflow IDs have retries that are open, or were terminated. */
+export async function openAmong(db: Kysely<Tables>, workflowIds: readonly string[]): Promise<readonly string[]> {
+  const rows = await db
+    .selectFrom('started')
+    .select('workflow_id')
+    .where('workflow_id', 'in', workflowIds)
+    .where('ended_at', 'is', null)
+    .distinct()
+    .execute()
+  return rows.map(({ workflow_id }) => workflow_id)
+}
+
 /** Writes the end, in place of an earlier one, and lets the message go. Call it in the transaction that it belongs to. */
 export async function recordEnd(tx: Kysely<Tables>, end: End): Promise<void> {
   const row = {

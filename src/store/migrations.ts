@@ -267,6 +267,11 @@ function migrations(kind: DatabaseKind): Record<string, Migration> {
         await db.schema.createIndex('suppressions_until').on('suppressions').column('until').execute()
       },
     },
+    '006_started_workflow': {
+      async up(db: Kysely<unknown>): Promise<void> {
+        await db.schema.createIndex('started_workflow').on('started').column('workflow_id').execute()
+      },
+    },
   }
 }
 

@@ -105,11 +105,14 @@ function standsIn(address: string): (text: string) => boolean {
  * Erases a recipient from every table, in one transaction. Rows that the figures count stay, under names that nobody can lead back; texts in
  * which the address stands are emptied, whosever they are. Their suppression goes too.
  * @param address folded.
- * @param idPrefix what the workflow IDs of the recipient begin with.
+ * @param prefixes what the workflow IDs of the recipient begin with.
  */
-export function forget({ db }: Database, address: string, idPrefix: string): Promise<Forgotten> {
+export function forget({ db }: Database, address: string, prefixes: readonly string[]): Promise<Forgotten> {
   const nobody = `forgotten-${randomBytes(12).toString('hex')}`
-  const theirs = sql<boolean>`workflow_id like ${`${like(idPrefix)}%`} escape '\\'`
+  const theirs = sql<boolean>`(${sql.join(
+    prefixes.map((prefix) => sql`workflow_id like ${`${like(prefix)}%`} escape '\\'`),
+    sql` or `,
+  )})`
   return db.transaction().execute(async (tx) => {
     const tables: Record<string, number> = {}
     const note = (table: string, n: bigint | number) => {

@@ -5,9 +5,18 @@
 import { defaultPayloadConverter, METADATA_ENCODING_KEY, type Payload, type PayloadConverter } from '@temporalio/common'
 import type { UnreadablePayload } from '../bounce/index.js'
 
+/** Stands in the metadata of what the codec has decrypted. */
+export const WAS_ENCRYPTED = 'softbounce-was-encrypted'
+
+let encrypted = false
+
+/** Whether something came encrypted: then what is written in clear text otherwise must not be. */
+export const cameEncrypted = (): boolean => encrypted
+
 export const payloadConverter: PayloadConverter = {
   toPayload: (value, context) => defaultPayloadConverter.toPayload(value, context),
   fromPayload<T>(payload: Payload): T {
+    if (payload.metadata?.[WAS_ENCRYPTED] != null) encrypted = true
     try {
       return defaultPayloadConverter.fromPayload<T>(payload)
     } catch {

@@ -154,7 +154,7 @@ class Retries {
     this.#failedAtMs = prepared.bouncedAtMs
     if (prepared.searchAttributes)
       upsertSearchAttributes([
-        { key: BounceRecipient, value: prepared.recipient },
+        { key: BounceRecipient, value: prepared.hiddenRecipient ?? prepared.recipient },
         { key: BounceDestination, value: prepared.destination },
         { key: BounceStatus, value: this.#message.bounce.status },
       ])

@@ -1,7 +1,7 @@
 /** The whole circle on a real Postfix: our message, its bounce, the retry through the same Postfix, and word of it. */
 import nodemailer from 'nodemailer'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { SoftbounceClient, track } from '../../src/client/index.js'
+import { track } from '../../src/client/index.js'
 import { type Postfix, startPostfix } from '../support/postfix.js'
 import { whyNot } from '../support/programs.js'
 import { type RealWorld, startRealWorld, type WorkerProcess } from '../support/real-time.js'
@@ -94,6 +94,6 @@ describe.skipIf(skipped !== null)(`a real Postfix${skipped === null ? '' : ` (${
     await expect(sendThrough().sendMail({ from: 'shop@example.com', to: 'bob@example.net', text: 'x' })).rejects.toMatchObject({
       name: 'SuppressedRecipients',
     })
-    expect(SoftbounceClient.workflowId('bob@example.net', messageId)).toBe(`bounce/bob@example.net/${messageId}`)
+    expect(world.client.workflowId('bob@example.net', messageId)).toBe(`bounce/bob@example.net/${messageId}`)
   })
 })

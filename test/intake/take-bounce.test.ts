@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { DEFAULT_RETRY_STATUSES, effectiveStatus, parseRetryStatuses } from '../../src/bounce/index.js'
-import { SoftbounceClient } from '../../src/client/index.js'
 import { Intake } from '../../src/intake/index.js'
 import { canonicalMessage, dayOf, type ReturnPaths, sentId, signReturnPath } from '../../src/smtp/index.js'
 import { findSuppression, listBounces, noteSent, recordEnd, storeSent, type TakenBounce } from '../../src/store/index.js'
@@ -51,7 +50,7 @@ async function sent(options: object | null = null, hoursAgo = 3): Promise<Sent> 
     messageId,
     recipient,
     returnPath: signReturnPath(returnPaths, { id, day: dayOf(at), send: 0 }, 'shop@example.com'),
-    workflowId: SoftbounceClient.workflowId(recipient, messageId),
+    workflowId: world.client.workflowId(recipient, messageId),
   }
 }
 const take = (mail: Buffer, to: string, by = intake) => by.take(mail, { recipients: [to], sender: '' }, 'lmtp')

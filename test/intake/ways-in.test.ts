@@ -4,7 +4,6 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 
 import { createConnection } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { SoftbounceClient } from '../../src/client/index.js'
 import { startDevServer } from '../../src/dev-server/index.js'
 import { deliveredTo, returnPathOf } from '../../src/intake/index.js'
 import { canonicalMessage, dayOf, sentId, signReturnPath } from '../../src/smtp/index.js'
@@ -39,7 +38,7 @@ async function sent(to: RealWorld = world) {
     new Date(),
   )
   const returnPath = signReturnPath(returnPaths, { id, day: dayOf(new Date()), send: 0 }, 'shop@example.com')
-  return { messageId, recipient, returnPath, workflowId: SoftbounceClient.workflowId(recipient, messageId) }
+  return { messageId, recipient, returnPath, workflowId: to.client.workflowId(recipient, messageId) }
 }
 const lmtpPort = (intake: WorkerProcess) => Number(/"lmtp":"127\.0\.0\.1:(\d+)"/.exec(intake.log())?.[1])
 
@@ -181,7 +180,8 @@ describe('a Maildir', () => {
     expect(readFileSync(join(maildir, 'cur', '3.forged:2,S')).equals(forged)).toBe(true)
     // what is no mail, or none that is taken, stays, is reported, and holds up nobody
     execFileSync('mkfifo', [join(maildir, 'new', '5.fifo')])
-    writeFileSync(join(maildir, 'new', '6.large'), Buffer.alloc(1_200_000))
+    writeFileSync(join(maildir, 'tmp', '6.large'), Buffer.alloc(1_200_000))
+    renameSync(join(maildir, 'tmp', '6.large'), join(maildir, 'new', '6.large'))
     writeFileSync(join(maildir, 'new', '7.empty'), '')
     const three = await sent()
     writeFileSync(join(maildir, 'new', '8.bounce'), file(three))

@@ -145,7 +145,7 @@ onBothDatabases('an address', (opened) => {
     const window = { since: ago(100), until: new Date(NOW.getTime() + HOUR) }
     const before = await figures(database, window)
     expect(await everything(database)).toContain(address)
-    const { tables: changed, runs } = await forget(database, address, `bounce/${address}/`)
+    const { tables: changed, runs } = await forget(database, address, [`bounce/${address}/`])
     expect(runs).toHaveLength(2)
     expect(Object.keys(changed).sort()).toEqual(
       [
@@ -176,7 +176,7 @@ onBothDatabases('an address', (opened) => {
       JSON.parse(JSON.stringify({ steps: same.steps, days: same.days, started: same.started, delivery: same.delivery })),
     )
     // a second time nothing is found
-    expect(await forget(database, address, `bounce/${address}/`)).toEqual({ tables: {}, runs: [] })
+    expect(await forget(database, address, [`bounce/${address}/`])).toEqual({ tables: {}, runs: [] })
   })
 
   test('is told from a list: suppressed, its system down, often unavailable, rejected, or ok', async () => {

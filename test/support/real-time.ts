@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { Client, Connection } from '@temporalio/client'
 import { inject } from 'vitest'
 import { SoftbounceClient } from '../../src/client/index.js'
+import { readSettings } from '../../src/config.js'
 import { type Database, migrateToLatest, openDatabase } from '../../src/store/index.js'
 import { sqliteDatabase, temporaryFolder } from './databases.js'
 import { QUICK_TURNS } from './skipping-time.js'
@@ -32,6 +33,8 @@ export interface RealWorld {
   startWorker(env?: Record<string, string>): Promise<WorkerProcess>
   /** Runs `softbounce intake` with these arguments. */
   startIntake(args: readonly string[], env?: Record<string, string>): Promise<WorkerProcess>
+  /** Runs `softbounce codec-server`. */
+  startCodecServer(env?: Record<string, string>): Promise<WorkerProcess>
   /** Runs the command; resolves with what it printed and its exit status. */
   cli(...args: string[]): Promise<{ status: number; stdout: string; stderr: string }>
   close(): Promise<void>
@@ -64,7 +67,8 @@ export async function startRealWorld(env: Record<string, string>, databaseUrl?: 
   const database = sqlite?.database ?? openDatabase(databaseUrl as string)
   await migrateToLatest(database.db, database.kind)
   const temporal = new Client({ connection, namespace })
-  const client = await SoftbounceClient.connect({ temporal, database })
+  const settings = readSettings({ ENCRYPTION_KEYS: env.ENCRYPTION_KEYS }, {})
+  const client = await SoftbounceClient.connect({ temporal, database, settings })
   const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(TEMPORAL|NODE_OPTIONS|VITEST)/.test(name)))
   const all = {
     ...clean,
@@ -95,6 +99,11 @@ export async function startRealWorld(env: Record<string, string>, databaseUrl?: 
       const intake = await spawnReady(folder.path, { ...all, ...more }, ['intake', ...args], 'the intake is ready')
       workers.push(intake)
       return intake
+    },
+    startCodecServer: async (more = {}) => {
+      const server = await spawnReady(folder.path, { ...all, ...more }, ['codec-server'], 'the codec server is ready')
+      workers.push(server)
+      return server
     },
     cli: (...args) => runCli(folder.path, all, args),
     close: async () => {

@@ -16,7 +16,7 @@ import {
   parseUrgentRules,
 } from '../../src/bounce/index.js'
 import { readSettings } from '../../src/config.js'
-import type { DirectSettings, PolitenessSettings } from '../../src/politeness-settings.js'
+import type { DirectSettings, PolitenessSettings } from '../../src/settings/politeness.js'
 import { type DkimKey, type Path, parseRoutes, type ReturnPaths, type SmtpTimeouts } from '../../src/smtp/index.js'
 import type { Database } from '../../src/store/index.js'
 import { bouncedAgain, retryBouncedMessage } from '../../src/workflows/retry-bounced-message.js'
@@ -25,7 +25,10 @@ import { sqliteDatabase } from './databases.js'
 export const HOUR = 3_600_000
 export const DAY = 24 * HOUR
 export const WORKFLOW_BUNDLE = { codePath: fileURLToPath(new URL('../../dist/workflow-bundle.js', import.meta.url)) }
-export const DATA_CONVERTER = { payloadConverterPath: fileURLToPath(new URL('../../dist/workflows/payload-converter.js', import.meta.url)) }
+export const DATA_CONVERTER = {
+  payloadConverterPath: fileURLToPath(new URL('../../dist/workflows/payload-converter.js', import.meta.url)),
+  failureConverterPath: fileURLToPath(new URL('../../dist/workflows/failure-converter.js', import.meta.url)),
+}
 
 /** Times of each step that suit a server on the same machine. */
 export const QUICK: SmtpTimeouts = {
@@ -74,6 +77,7 @@ export function deliverySettings(settings: Settings) {
       types: settings.eventTypes ?? [],
       urgent: parseUrgentRules(settings.urgent ?? ''),
     },
+    encryption: readSettings({}, {}).encryption,
     direct: settings.direct ?? null,
     politeness: {
       ...readSettings({ RELAY_URL: 'smtp://127.0.0.1', ...QUICK_TURNS }, {}).politeness,

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { SoftbounceClient } from '../../src/client/index.js'
+import { addressKey } from '../../src/bounce/index.js'
 import { freePort } from '../../src/dev-server/index.js'
 import { destinations, findSuppression, pause, resume } from '../../src/store/index.js'
 import { progress } from '../../src/workflows/retry-bounced-message.js'
@@ -61,7 +61,7 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
     start(
       world,
       bounced(await world.currentTime(), { recipient, messageId: `m${n}@example.com`, ...more }),
-      SoftbounceClient.workflowId(recipient, `m${n}@example.com`),
+      `bounce/${addressKey(recipient)}/m${n}@example.com`,
     )
   const result = async (...about: Parameters<typeof send>) => (await send(...about)).result()
   const listed = (recipient = person()) => findSuppression(world.database.db, recipient, world.now())

@@ -2,8 +2,8 @@
 import dns from 'node:dns'
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import { formatRate, type Limits, parseLimits, parseRate, parseSystemGroups, type TurnSettings } from './politeness/index.js'
-import { duration, flag, HOUR, integer, names, parsed, SECOND } from './setting-parsers.js'
+import { formatRate, type Limits, parseLimits, parseRate, parseSystemGroups, type TurnSettings } from '../politeness/index.js'
+import { duration, flag, HOUR, integer, names, parsed, SECOND } from './parsers.js'
 
 const MINUTE = 60 * SECOND
 const rate = parsed(parseRate)

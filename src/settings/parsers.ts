@@ -1,7 +1,7 @@
 /** How single settings are read from their text: each a zod schema whose fault is a sentence. */
 import { z } from 'zod'
-import { formatDuration, parseDuration } from './bounce/index.js'
-import type { Path } from './smtp/index.js'
+import { formatDuration, parseDuration } from '../bounce/index.js'
+import type { Path } from '../smtp/index.js'
 
 const fail = (ctx: z.RefinementCtx, error: unknown) => {
   ctx.addIssue({ code: 'custom', message: (error as Error).message })

@@ -1,0 +1,3 @@
+export * from './codec.js'
+export * from './data-converter.js'
+export * from './names.js'

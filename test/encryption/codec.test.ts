@@ -1,0 +1,93 @@
+import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { defaultPayloadConverter, type Payload } from '@temporalio/common'
+import { describe, expect, test } from 'vitest'
+import { readSettings } from '../../src/config.js'
+import { CannotDecrypt, EncryptionCodec, Names } from '../../src/encryption/index.js'
+
+const key = (id: string) => ({ id, bytes: randomBytes(32) })
+const payload = (value: unknown): Payload => defaultPayloadConverter.toPayload(value) as Payload
+const value = (from: Payload | undefined) => defaultPayloadConverter.fromPayload(from as Payload)
+
+describe('the codec', () => {
+  const [old, current] = [key('k1'), key('k2')]
+
+  test('gives back what it encrypted, under whichever key that was, and shows nothing of it', async () => {
+    const said = [{ recipient: 'ann@example.org' }, 'text', null, undefined, 'x'.repeat(200_000)]
+    const before = await new EncryptionCodec([old]).encode(said.map(payload))
+    const after = await new EncryptionCodec([current, old]).encode(said.map(payload))
+    const reader = new EncryptionCodec([current, old])
+    for (const encoded of [before, after]) {
+      expect((await reader.decode(encoded)).map(value)).toEqual(said)
+      for (const one of encoded) expect(Buffer.from(one.data as Uint8Array).includes('ann')).toBe(false)
+    }
+    expect(Buffer.from(before[0]?.metadata?.['encryption-key-id'] as Uint8Array).toString()).toBe('k1')
+    expect(Buffer.from(after[0]?.metadata?.['encryption-key-id'] as Uint8Array).toString()).toBe('k2')
+    // the same twice is not the same
+    const [one, two] = await new EncryptionCodec([old]).encode([payload('a'), payload('a')])
+    expect(one?.data).not.toEqual(two?.data)
+  })
+
+  test('passes what is not encrypted, and what is encrypted by a make of which no key is named', async () => {
+    const foreign = { metadata: { encoding: Buffer.from('binary/encrypted') }, data: Buffer.from('secret') }
+    expect(await new EncryptionCodec([old]).decode([payload('a'), foreign])).toEqual([payload('a'), foreign])
+    expect(await new EncryptionCodec([]).encode([payload('a')])).toEqual([payload('a')])
+  })
+
+  test('says which key is missing, and what was changed', async () => {
+    const [encoded] = (await new EncryptionCodec([old]).encode([payload('a')])) as [Payload]
+    await expect(new EncryptionCodec([]).decode([encoded])).rejects.toThrow(/key "k1", which is not among ENCRYPTION_KEYS/)
+    await expect(new EncryptionCodec([{ ...current, id: 'k1' }]).decode([encoded])).rejects.toThrow(CannotDecrypt)
+    const bytes = Buffer.from(encoded.data as Uint8Array)
+    for (const at of [0, 12, bytes.length - 1]) {
+      const changed = Buffer.from(bytes)
+      changed[at] = (changed[at] as number) ^ 1
+      await expect(new EncryptionCodec([old]).decode([{ ...encoded, data: changed }])).rejects.toThrow(/was changed/)
+    }
+    for (const length of [0, 5, 12, 27]) // a tag that was cut short must not pass
+      await expect(new EncryptionCodec([old]).decode([{ ...encoded, data: bytes.subarray(0, length) }])).rejects.toThrow(CannotDecrypt)
+  })
+
+  test('its keys are settings', () => {
+    const text = (id: string) => `${id}:${randomBytes(32).toString('base64')}`
+    expect(readSettings({ ENCRYPTION_KEYS: `${text('k2')}, ${text('k1')}` }, {}).encryption.keys.map(({ id }) => id)).toEqual(['k2', 'k1'])
+    for (const [wrong, why] of [
+      ['k1', /NAME:KEY/],
+      [`k1:${randomBytes(16).toString('base64')}`, /32 bytes/],
+      [`${text('k1')},${text('k1')}`, /a name of its own/],
+    ] as const)
+      expect(() => readSettings({ ENCRYPTION_KEYS: wrong }, {})).toThrow(why)
+    expect(() => readSettings({ CODEC_LISTEN: '0.0.0.0:8081' }, {})).toThrow(/CODEC_TOKEN must be set/)
+    expect(() => readSettings({ CODEC_ORIGINS: 'http://localhost:8233/' }, {})).toThrow(/origin/)
+  })
+})
+
+describe('names', () => {
+  interface Vector {
+    readonly key: string
+    readonly recipient: string
+    readonly messageId: string
+    readonly workflowId: string
+  }
+  const protocol = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8')
+  const vectors: Vector[] = JSON.parse(/```json encrypted-workflow-id-vectors\n([\s\S]*?)```/.exec(protocol)?.[1] as string)
+
+  test('are those of the vectors in docs/protocol.md', () => {
+    expect(vectors.length).toBeGreaterThan(1)
+    for (const { key, recipient, messageId, workflowId } of vectors)
+      expect(new Names([{ id: 'k1', bytes: Buffer.from(key, 'base64') }]).workflowId(recipient, messageId)).toBe(workflowId)
+  })
+
+  test('of older keys, and of the time before there was one, are known', () => {
+    const [old, current] = [key('k1'), key('k2')]
+    const [first, second, plain, ...more] = new Names([current, old]).workflowIds('Ann@example.org', '<m1@example.com>')
+    expect(first).toBe(new Names([current]).workflowId('ann@example.org', 'm1@example.com'))
+    expect(second).toBe(new Names([old]).workflowId('ann@example.org', 'm1@example.com'))
+    expect([plain, ...more]).toEqual(['bounce/ann@example.org/m1@example.com'])
+    expect(new Names([]).workflowIds('ann@example.org', 'm1@example.com')).toEqual([plain])
+    expect(new Names([current]).prefixes('ann@example.org')[0]).toMatch(/^bounce\/hmac-[0-9a-f]{32}\/$/)
+    expect(first?.startsWith(new Names([current]).prefixes('ann@example.org')[0] as string)).toBe(true)
+    expect(new Names([current]).hiddenRecipient('Ann@example.org')).toBe(first?.split('/')[1])
+    expect(new Names([]).hiddenRecipient('ann@example.org')).toBeNull()
+  })
+})
