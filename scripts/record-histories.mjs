@@ -132,6 +132,7 @@ const CASES = [
   ],
   // nobody listens there: that delays nothing
   ['urgent', back, false, { urgent: true }, undefined, WEBHOOK],
+  ['backup', down, false, { urgent: { via: 'backup-relay' }, schedule: ['1s', '2s'] }, undefined, { BACKUP_ROUTES: '*=127.0.0.1:9' }],
   ['events', down, false, { urgent: true }, undefined, { ...WEBHOOK, WEBHOOK_EVENTS: 'bounce.retrying, bounce.suppressed' }],
   ['invalid', open, false, { sender: '' }],
   ['permanent-bounce', open, false, { bounce: { status: '5.7.1', bouncedAt: now() } }],

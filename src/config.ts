@@ -15,9 +15,9 @@ import {
   politenessSettings,
   TURN_SETTINGS,
 } from './settings/politeness.js'
-import { DKIM_SETTINGS, dkimKey, PATH_SETTINGS, relayPath, SMTP_SETTINGS, smtpTimeouts } from './settings/smtp.js'
+import { backupPaths, DKIM_SETTINGS, dkimKey, PATH_SETTINGS, relayPath, SMTP_SETTINGS, smtpTimeouts } from './settings/smtp.js'
 import type { Setting, Values as ValuesOf } from './settings/values.js'
-import type { DkimKey, Path, ReturnPaths, SmtpTimeouts } from './smtp/index.js'
+import type { DkimKey, Paths, ReturnPaths, SmtpTimeouts } from './smtp/index.js'
 import { databaseKind } from './store/index.js'
 
 /** The settings, in the order of docs/settings.md. */
@@ -104,7 +104,9 @@ type Values = ValuesOf<typeof SETTINGS>
 /** The settings as the program uses them. */
 export interface Settings {
   readonly databaseUrl: string
-  readonly paths: { readonly routes: Values['ROUTES']; readonly relay: Path | null }
+  readonly paths: Paths
+  /** The second way of messages that ask for it. */
+  readonly backup: Paths
   /** Null: what has no route goes by the relay. */
   readonly direct: DirectSettings | null
   readonly politeness: PolitenessSettings
@@ -214,6 +216,7 @@ export function readSettings(environment: Environment = process.env, dotenv: Env
   if (faults.length > 0) throw new WrongSettings(faults)
   const v = values as Values
   const relay = relayPath(v, faults)
+  const backup = backupPaths(v, faults)
   const dkim = dkimKey(v, faults)
   const events = eventSettings(v, faults)
   const encryption = encryptionSettings(v, faults)
@@ -225,6 +228,7 @@ export function readSettings(environment: Environment = process.env, dotenv: Env
   return {
     databaseUrl: v.DATABASE_URL,
     paths: { routes: v.ROUTES, relay },
+    backup,
     direct,
     politeness,
     ownSystems: v.OWN_SYSTEMS,

@@ -6,7 +6,7 @@ import { SimplePlugin } from '@temporalio/plugin'
 import type { NativeConnection } from '@temporalio/worker'
 import { type Activities, createActivities, type Dependencies, keepWaking } from './activities/index.js'
 import { readSettings, requirePath, type Settings } from './config.js'
-import { workerDataConverter } from './encryption/index.js'
+import { clientDataConverter, workerDataConverter } from './encryption/index.js'
 import { createLogger } from './logger.js'
 import { ensurePurge, SearchAttributes } from './namespace.js'
 import { Sessions } from './smtp/index.js'
@@ -52,7 +52,8 @@ export async function softbouncePlugin(options: PluginOptions): Promise<SimplePl
     activities,
     ...(keys.length === 0 ? {} : { dataConverter: (given?: DataConverter) => given ?? workerDataConverter(keys) }),
     runContext: async (next) => {
-      const stopWaking = keepWaking(new Client({ connection: options.connection, namespace }), { settings, database, log })
+      const client = new Client({ connection: options.connection, namespace, dataConverter: clientDataConverter(keys) })
+      const stopWaking = keepWaking(client, TASK_QUEUE, { settings, database, log })
       try {
         await next()
       } finally {

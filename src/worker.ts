@@ -11,7 +11,7 @@ import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker'
 import { createActivities, keepWaking } from './activities/index.js'
 import { readSettings, requirePath, type Settings, temporalEnvironment } from './config.js'
-import { workerDataConverter } from './encryption/index.js'
+import { clientDataConverter, workerDataConverter } from './encryption/index.js'
 import { createLogger, ThroughPino } from './logger.js'
 import { Metrics, serveHttp } from './metrics/index.js'
 import { ensurePurge, SearchAttributes } from './namespace.js'
@@ -97,7 +97,11 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
         searchAttributesKnown: () => (attributes as SearchAttributes).known,
       }),
     })
-    stopWaking = keepWaking(new Client({ connection, namespace }), { settings, database, log: logger })
+    stopWaking = keepWaking(
+      new Client({ connection, namespace, dataConverter: clientDataConverter(settings.encryption.keys) }),
+      TASK_QUEUE,
+      { settings, database, log: logger },
+    )
     logger.info({ taskQueue: TASK_QUEUE, namespace, address: connectionOptions.address, database: database.kind }, 'the worker is ready')
     await worker.run()
     logger.info({}, 'the worker has stopped')

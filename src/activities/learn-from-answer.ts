@@ -8,7 +8,7 @@ import { lessonOf, limitsSet, type SystemAnswer } from '../politeness/index.js'
 import { findRelease, type Learnt, learnFrom, noteRestored, restoreSuppressed } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { describe } from './failures.js'
-import { channelsFor } from './tell-event.js'
+import { tellOutages } from './tell-destination.js'
 import { wakeWaiting } from './wake.js'
 
 const RELEASES_APART_MS = 60 * 60_000
@@ -35,43 +35,18 @@ export async function learnFromAnswer({ system, answer, tookMs }: Answering, dep
         { destination: system, status: answer.status, reply: answer.reply, since: learnt.failingSince },
         'a receiving system is down',
       )
-    await wakeWaiting(Context.current().client, learnt.wake, database)
-    if (learnt.change === 'down') await tellOf('destination.down', system, answer, learnt, dependencies)
-    if (learnt.wasDown) await tellOf('destination.up', system, answer, learnt, dependencies)
+    const { client, info } = Context.current()
+    await wakeWaiting(client, learnt.wake, database)
+    if (learnt.change === 'down' || learnt.wasDown)
+      await tellOutages(client, info.taskQueue, dependencies, system).catch((error: Error) =>
+        log.warn({ destination: system, error: describe(error) }, 'an event could not be told yet; that is tried again'),
+      )
     if (learnt.restore) await takesMailAgain(system, learnt, dependencies)
     return learnt
   } catch (error) {
     log.warn({ destination: system, error: describe(error) }, 'what a receiving system answered could not be written down')
     return null
   }
-}
-
-/** Once for each outage and each way. */
-async function tellOf(
-  type: 'destination.down' | 'destination.up',
-  system: string,
-  { status, reply }: Answering['answer'],
-  { failingSince }: Learnt,
-  { settings, now, log }: Dependencies,
-): Promise<void> {
-  const channels = channelsFor(
-    settings.events.types.filter((one) => one === type),
-    settings,
-  )
-  if (channels === null) return
-  const since = (failingSince ?? now()).toISOString()
-  const id = `${system}.${since}.${type}`
-  const event = { id, type, timestamp: now().toISOString(), data: { destination: system, since, status, reply } }
-  const { client, info } = Context.current()
-  await client.workflow
-    .start('notifyEvent', {
-      ...{ taskQueue: info.taskQueue, workflowId: `event/${id}`, args: [{ event, ...channels }] },
-      staticSummary: `${type} ${system}`,
-    })
-    .catch((error: Error) => {
-      if (error instanceof WorkflowExecutionAlreadyStartedError) return
-      log.warn({ destination: system, error: error.message }, 'an event could not be told')
-    })
 }
 
 async function takesMailAgain(system: string, learnt: Learnt, dependencies: Dependencies): Promise<void> {

@@ -3,6 +3,7 @@
  * hosts, and learns from what was said.
  */
 import type { Context } from '@temporalio/activity'
+import { relayOf } from '../politeness/index.js'
 import {
   asksForNext,
   type Conversed,
@@ -18,9 +19,7 @@ import { askTurn, forgetTurn, type Learnt, releaseLease, renewLease } from '../s
 import type { Dependencies } from './dependencies.js'
 import { learnFromAnswer } from './learn-from-answer.js'
 import { IDLE_MS, type TurnSubject, takeOurTurn } from './take-turn.js'
-import type { Way } from './ways.js'
-
-export type OpenWay = Extract<Way, { kind: 'way' }>
+import type { OpenWay } from './ways.js'
 
 /** What was said, and by whose system; how long it took. */
 export interface Met {
@@ -123,7 +122,7 @@ export class Meeting {
 
   /** What the answer teaches of the system; a relay's teaches nothing. Null where nothing was written. */
   async learn({ outcome, path, system, tookMs }: Met): Promise<Learnt | null> {
-    if (path.kind === 'relay' || !('status' in outcome)) return null
+    if (path.kind === 'relay' || relayOf(system) !== null || !('status' in outcome)) return null
     const { status, reply, stage, mailServer, kind } = outcome
     const outcomeOf = kind === 'accepted' || kind === 'rejected' ? kind : 'deferred'
     const answer = { outcome: outcomeOf, status, reply: reply.slice(0, MAX_REPLY), stage, mailServer } as const

@@ -4,6 +4,8 @@ import { Context } from '@temporalio/activity'
 import { WorkflowNotFoundError } from '@temporalio/client'
 import {
   addressKey,
+  BACKUP_RETRY,
+  BACKUP_SEND,
   type BouncedMessage,
   checkBouncedMessage,
   type EventType,
@@ -63,6 +65,8 @@ export interface Prepared {
   /** What stands for the recipient in the search attribute, where payloads are encrypted. */
   readonly hiddenRecipient?: string
   readonly deliverByMs?: number
+  /** It goes by the backup relay once, before its first retry. */
+  readonly backup?: true
   /** As 0.3.0 said that the alternative channel is to be told. */
   readonly tellAlternative?: true
   /** Which events are told of this message, and by which ways. */
@@ -115,7 +119,10 @@ export async function prepare(
       messageKey: needsMessage ? await keep(message, content, run, now, destination, dependencies) : '',
       destination,
       bouncedAtMs,
-      fromMs: retriesSoFar === 0 ? bouncedAtMs : Math.max(bouncedAtMs, ...logged.map((row) => (row.reported ?? row).at.getTime())),
+      fromMs:
+        retriesSoFar === 0
+          ? bouncedAtMs
+          : Math.max(bouncedAtMs, ...logged.filter(isRetry).map((row) => (row.reported ?? row).at.getTime())),
       delaysMs,
       retriesSoFar,
       confirmWithinMs: settings.confirmWithinMs,
@@ -123,10 +130,30 @@ export async function prepare(
       ...(hiddenRecipient === null ? {} : { hiddenRecipient }),
       ...(message.deliverBy === undefined ? {} : { deliverByMs: parseTime(message.deliverBy) as number }),
       ...(ended === null ? await eventsOf(message, content, dependencies, verdict.verdict === 'retry') : {}),
+      ...(needsMessage && goesByBackup(message, logged, destination, dependencies, ways) ? { backup: true as const } : {}),
       ...(ended === null ? {} : { ended }),
       ...(verdict.verdict === 'retry' ? {} : { permanent: { lasting: verdict.verdict === 'suppress', reason: verdict.reason } }),
     }
   })
+}
+
+const isRetry = ({ retry }: AnsweredRow) => retry !== BACKUP_RETRY
+
+/** Once for a message and recipient, however often it bounces. */
+function goesByBackup(
+  { urgent, messageId }: BouncedMessage,
+  logged: readonly AnsweredRow[],
+  destination: string,
+  { log }: Dependencies,
+  ways: Ways,
+): boolean {
+  if (typeof urgent !== 'object' || !logged.every(isRetry)) return false
+  if (ways.backupTo(destination) !== null) return true
+  log.warn(
+    { messageId, destination },
+    'a message asks for the backup relay, and neither BACKUP_RELAY_URL nor BACKUP_ROUTES names one: it has its retries only',
+  )
+  return false
 }
 
 /** Which events are told of it: those that are told of all, and the start of one that is urgent. */
@@ -142,7 +169,10 @@ async function eventsOf(
   const content = rulesOfHeaders && 'stored' in message.message ? await loadMessage(database.db, message.message.stored) : inline
   const head = content === null ? null : headOf(content)
   const { sender, recipient } = message
-  const urgent = message.urgent || isUrgent(rules, { sender, recipient, headers: (name) => head?.all(name) ?? [] })
+  const urgent =
+    message.urgent !== undefined && message.urgent !== false
+      ? true
+      : isUrgent(rules, { sender, recipient, headers: (name) => head?.all(name) ?? [] })
   if (isRetried && urgent && !told.includes('bounce.retrying')) told.push('bounce.retrying')
   const channels = channelsFor(told, settings)
   return channels === null ? {} : { events: { types: told, channels } }
@@ -248,7 +278,8 @@ function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: num
     end.outcome === 'suppressed' || last === undefined ? end.endedAt.getTime() : 0,
   )
   // its token names the send that it is about; without one the times must tell
-  const stale = send === null || last === undefined ? bouncedAtMs <= newest : send < last.retry || last.reported !== null || !last.relayed
+  const earlier = send !== null && last !== undefined && (isRetry(last) ? send < last.retry || send === BACKUP_SEND : send !== BACKUP_SEND)
+  const stale = send === null || last === undefined ? bouncedAtMs <= newest : earlier || last.reported !== null || !last.relayed
   const stays = end.outcome === 'cancelled' || end.outcome === 'rejected' || end.outcome === 'expired' || end.confirmed
   if (!stale && !stays) return null
   if (end.outcome === 'cancelled')

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { CancelledFailure, type Context } from '@temporalio/activity'
-import { type Attempt, addressKey, envelopeAddress, formatDuration, parseAddress } from '../bounce/index.js'
+import { type Attempt, addressKey, BACKUP_RETRY, envelopeAddress, formatDuration, parseAddress, sendNumber } from '../bounce/index.js'
 import {
   type Answered,
   BLOCK_BYTES,
@@ -40,10 +40,10 @@ import {
 } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { describe, ourTrouble, refusal, tryAgain, withDatabase } from './failures.js'
-import { MAX_REPLY, Meeting, type OpenWay } from './meeting.js'
+import { MAX_REPLY, Meeting } from './meeting.js'
 import { recordSend } from './record-send.js'
 import { waitWhilePaused } from './take-turn.js'
-import type { Ways } from './ways.js'
+import type { OpenWay, Ways } from './ways.js'
 
 /** What the workflow orders. */
 export interface SendOrder {
@@ -52,7 +52,7 @@ export interface SendOrder {
   readonly recipient: string
   readonly messageKey: string
   readonly destination: string
-  /** The retry's number over all runs. */
+  /** The retry's number over all runs; BACKUP_RETRY for the send by the backup relay. */
   readonly retry: number
   readonly firstRunId: string
   readonly deliverByMs?: number
@@ -172,6 +172,13 @@ class Sending {
       await this.#database(() => forgetTurn(this.#dependencies.database.db, this.#key))
       return ended
     }
+    if (this.#isBackup) {
+      const way = this.#means.ways.backupTo(this.#order.destination)
+      // a worker with other settings than the one that prepared it
+      if (way === null)
+        throw this.#trouble(`no backup relay is set for ${this.#order.destination}: neither BACKUP_RELAY_URL nor a route in BACKUP_ROUTES`)
+      return this.#takingTurn(way)
+    }
     const way = await this.#database(() => this.#means.ways.wayTo(this.#order.recipient, this.#order.destination))
     if (way.kind === 'none') throw this.#trouble(way.text)
     if (way.kind === 'judged') {
@@ -278,7 +285,7 @@ class Sending {
       return now
     })
     const [day, today] = [dayOf(sentAt), dayOf(now)]
-    if (kind === 'relay') return signReturnPath(returnPaths, { id, day: today, send: retry }, sender)
+    if (kind === 'relay') return signReturnPath(returnPaths, { id, day: today, send: sendNumber(retry) }, sender)
     // one that would run out before its bounce could come is made anew
     return signReturnPath(returnPaths, { id, day: today - day > returnPaths.validDays / 2 ? today : day, send: 0 }, sender)
   }
@@ -436,6 +443,10 @@ class Sending {
   #trouble(text: string) {
     this.#dependencies.log.warn(this.#about, text)
     return ourTrouble(text, this.#context.info.attempt)
+  }
+
+  get #isBackup(): boolean {
+    return this.#order.retry === BACKUP_RETRY
   }
 
   get #workflowId(): string {

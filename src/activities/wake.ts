@@ -7,6 +7,7 @@ import { limitsSet } from '../politeness/index.js'
 import { type Database, forgetEnded, waitedFor, wakeWaitingFor } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { describe } from './failures.js'
+import { tellOutages } from './tell-destination.js'
 
 const WITHIN_MS = 3000
 const LOOK_EVERY_MS = 5000
@@ -27,19 +28,24 @@ export async function wakeWaiting(client: Client, workflowIds: readonly string[]
 }
 
 /**
- * Looks every few seconds whether somebody waits where there is room. Every worker does so; the systems' rows keep them apart.
+ * Looks every few seconds whether somebody waits where there is room, and whether an outage has not been told. Every worker does so; the systems' rows keep them apart.
  * @returns what ends it.
  */
-export function keepWaking(client: Client, { database, settings, log }: Pick<Dependencies, 'database' | 'settings' | 'log'>): () => void {
+export function keepWaking(
+  client: Client,
+  taskQueue: string,
+  { database, settings, log }: Pick<Dependencies, 'database' | 'settings' | 'log'>,
+): () => void {
   let looking = false
   const look = async () => {
     if (looking) return
     looking = true
     try {
+      await tellOutages(client, taskQueue, { database, settings })
       for (const name of await waitedFor(database))
         await wakeWaiting(client, await wakeWaitingFor(database, name, limitsSet(settings.politeness, name)), database)
     } catch (error) {
-      log.warn({ error: describe(error) }, 'what waits for its turn could not be looked at')
+      log.warn({ error: describe(error) }, 'what waits for its turn, or to be told, could not be looked at')
     } finally {
       looking = false
     }

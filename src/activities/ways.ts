@@ -38,6 +38,8 @@ export type Way =
   | { readonly kind: 'judged'; readonly outcome: SendOutcome }
   | { readonly kind: 'none'; readonly text: string }
 
+export type OpenWay = Extract<Way, { kind: 'way' }>
+
 /** A look-up is good for this long; one that failed, for less. */
 const FRESH_MS = 60_000
 const FAILURE_FRESH_MS = 5_000
@@ -108,6 +110,22 @@ export class Ways {
       system: own.system,
       turns: [turnOf(own.system)],
       messagesPerConnection: this.#limits(own.system).messagesPerConnection,
+    }
+  }
+
+  /**
+   * The second way of a message that is urgent; null where none is set. Its answers are counted apart: the system that it is met as is that
+   * way itself, so that a receiving system that is down holds nothing up here, and is taught nothing.
+   */
+  backupTo(destination: string): OpenWay | null {
+    const { backup, politeness } = this.#dependencies.settings
+    const path = pathFor(destination, backup)
+    if (path === null) return null
+    const { messagesPerConnection } = politeness.relay
+    const system = relayTurn(nameOf(path))
+    return {
+      ...{ kind: 'way', paths: [path], beyond: [], system, messagesPerConnection },
+      turns: [{ name: system, limits: politeness.relay, needsConnection: true, fixed: true }],
     }
   }
 

@@ -26,6 +26,9 @@ export interface Bounce {
   willRetryUntil?: string
 }
 
+/** `backup-relay`: the way that BACKUP_RELAY_URL or BACKUP_ROUTES names. */
+export type Urgent = boolean | { via: 'backup-relay' }
+
 /** One bounced message for one recipient. Unknown fields are ignored. */
 export interface BouncedMessage {
   /** Message-ID of the original, without angle brackets. */
@@ -42,8 +45,8 @@ export interface BouncedMessage {
   schedule?: string[]
   /** Retries already made for this message and recipient; counted in the attempt log when left out. */
   retriesSoFar?: number
-  /** Tell the alternative channel at once. */
-  urgent?: boolean
+  /** Tell the alternative channel at once; with `via`, send it by that way too, once and at once. */
+  urgent?: Urgent
   /** ISO 8601: after this the message is of no use (the idea of RFC 2852). */
   deliverBy?: string
 }
@@ -190,7 +193,8 @@ export function checkBouncedMessage(input: unknown): Checked<BouncedMessage> {
   if (retriesSoFar !== undefined && !(Number.isInteger(retriesSoFar) && (retriesSoFar as number) >= 0 && (retriesSoFar as number) <= 1000))
     faults.list.push('retriesSoFar must be a whole number, 0 or more')
   const urgent = input.urgent ?? undefined
-  if (urgent !== undefined && typeof urgent !== 'boolean') faults.list.push('urgent must be true or false')
+  if (urgent !== undefined && typeof urgent !== 'boolean' && !(isFields(urgent) && urgent.via === 'backup-relay'))
+    faults.list.push('urgent must be true, false or { "via": "backup-relay" }')
   const deliverBy = faults.time(input, 'deliverBy', false)
   if (faults.list.length > 0) return { faults: faults.list }
   return {
@@ -203,7 +207,7 @@ export function checkBouncedMessage(input: unknown): Checked<BouncedMessage> {
       ...(destination === undefined ? {} : { destination: destination.toLowerCase() }),
       ...(schedule === undefined ? {} : { schedule: schedule as string[] }),
       ...(retriesSoFar === undefined ? {} : { retriesSoFar: retriesSoFar as number }),
-      ...(urgent === undefined ? {} : { urgent: urgent as boolean }),
+      ...(urgent === undefined ? {} : { urgent: urgent as Urgent }),
       ...(deliverBy === undefined ? {} : { deliverBy }),
     },
   }

@@ -10,7 +10,7 @@ export interface ReturnPathToken {
   readonly id: string
   /** Day of the signature, since 1970-01-01 UTC. */
   readonly day: number
-  /** 0 for the message itself, n for retry n. */
+  /** 0 for the message itself, n for retry n, BACKUP_SEND for the backup relay's. */
   readonly send: number
 }
 
@@ -22,6 +22,21 @@ const HEAD_BYTES = ID_BYTES + 4
 export const TOKEN_LENGTH = Math.ceil(((HEAD_BYTES + MAC_BYTES) * 8) / 5)
 /** The last send that has a number of its own in a token; later ones share it. */
 export const LAST_SEND = 0xffff
+
+/** The send by the backup relay, which is no retry of the schedule. */
+export const BACKUP_SEND = 0xfffe
+/** Its number in the attempt log. */
+export const BACKUP_RETRY = 0
+
+/** The number that a token has for a retry of the attempt log. */
+export function sendNumber(retry: number): number {
+  return retry === BACKUP_RETRY ? BACKUP_SEND : Math.min(retry, LAST_SEND)
+}
+
+/** The retry of the attempt log that a token's send was; null for the message itself. */
+export function retryOfSend(send: number): number | null {
+  return send === 0 ? null : send === BACKUP_SEND ? BACKUP_RETRY : send
+}
 
 /** The bytes that are signed. */
 export function signedBytes(token: ReturnPathToken): Uint8Array {
@@ -78,7 +93,7 @@ export function decodeToken(text: string): (ReturnPathToken & { readonly mac: Ui
   return { id, day: number(ID_BYTES), send: number(ID_BYTES + 2), mac: bytes.subarray(HEAD_BYTES) }
 }
 
-/** Which send a bounce is about: 0 for the message itself, n for retry n; null where it has no token. */
+/** Which send a bounce is about: 0 for the message itself, n for retry n, BACKUP_SEND for the backup relay's; null where it has no token. */
 export function sendOf(bounce: { readonly token?: string | undefined }): number | null {
   return decodeToken(bounce.token ?? '')?.send ?? null
 }

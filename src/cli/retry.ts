@@ -14,6 +14,8 @@ interface Options {
   readonly messageId?: string
   readonly schedule?: string
   readonly deliverBy?: string
+  readonly urgent?: boolean
+  readonly via?: string
   readonly again?: boolean
   readonly json?: boolean
 }
@@ -39,9 +41,13 @@ export function addRetry(program: Command): void {
     .option('--message-id <id>', "the original's Message-ID, where it has none")
     .option('--schedule <delays>', 'another schedule, such as "1h, 4h*2"')
     .option('--deliver-by <time>', 'no retry after this time (ISO 8601)')
+    .option('--urgent', 'tell the alternative channel at once')
+    .option('--via <way>', 'urgent, and sent once at once by another way: backup-relay')
     .option('--again', 'start again although it ended before (cancelled, rejected, expired, delivered)')
     .option('--json', 'print JSON, one object a line')
     .action(async (files: string[], options: Options) => {
+      if (options.via !== undefined && options.via !== 'backup-relay')
+        throw new CommandFailed(`--via ${options.via} is no way; there is backup-relay`, 2)
       const settings = readSettings()
       if (options.status !== undefined && parseStatus(options.status) === null)
         throw new CommandFailed(`--status ${options.status} is not an enhanced status code such as 4.3.2`, 2)
@@ -148,6 +154,7 @@ function retryOptions(options: Options): RetryOptions {
   return {
     ...(options.schedule === undefined ? {} : { schedule: options.schedule.split(',').map((delay) => delay.trim()) }),
     ...(options.deliverBy === undefined ? {} : { deliverBy: options.deliverBy }),
+    ...(options.via === undefined ? (options.urgent ? { urgent: true } : {}) : { urgent: { via: options.via as 'backup-relay' } }),
     ...(options.again ? { retriesSoFar: 0 } : {}),
   }
 }

@@ -5,7 +5,7 @@
 import { sql } from 'kysely'
 import type { Database } from '../store/index.js'
 import { type Answers, countSystems, type Heat, heat, longestOutages, type Outage, type SystemFigures, worstSystems } from './systems.js'
-import { answeredIn, count, DAY_MS, HOUR_MS, outcomeOf, ranked, saidNotNow, type Window } from './window.js'
+import { answeredIn, byBackupIn, count, DAY_MS, HOUR_MS, outcomeOf, ranked, saidNotNow, type Window } from './window.js'
 
 /** What a retry of the schedule earned. Shares are of 1. */
 export interface Step {
@@ -64,6 +64,8 @@ export interface Figures {
   readonly ended: Readonly<Record<string, number>>
   readonly answers: Answers
   readonly steps: readonly Step[]
+  /** Messages that went by the backup relay, beside their retries. */
+  readonly backup: Readonly<Record<'sent' | 'accepted' | 'deferred' | 'rejected', number>>
   readonly days: readonly Day[]
   /** 4.3.2 by weekday (Monday first) and hour, UTC. */
   readonly week: readonly (readonly number[])[]
@@ -98,6 +100,7 @@ export async function figures(database: Database, window: Window, limits: Figure
     ended: await endedIn(database, window),
     answers,
     steps,
+    backup: await backupOf(database, window),
     days: await daysOf(database, window, hours),
     week: weekOf(hours),
     systems: await countSystems(database, window),
@@ -194,6 +197,20 @@ async function stepsOf({ db }: Database, window: Window): Promise<{ steps: Step[
       earnedShare: accepted === 0 ? 0 : Number(row.accepted) / accepted,
     })),
   }
+}
+
+async function backupOf({ db }: Database, window: Window): Promise<Figures['backup']> {
+  const row = await db
+    .selectFrom('attempts')
+    .select([
+      sql<number>`count(*)`.as('sent'),
+      count(sql`${outcomeOf} = 'accepted'`).as('accepted'),
+      count(sql`${outcomeOf} = 'deferred'`).as('deferred'),
+      count(sql`${outcomeOf} = 'rejected'`).as('rejected'),
+    ])
+    .where(byBackupIn(window))
+    .executeTakeFirstOrThrow()
+  return { sent: Number(row.sent), accepted: Number(row.accepted), deferred: Number(row.deferred), rejected: Number(row.rejected) }
 }
 
 interface Hour {

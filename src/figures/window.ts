@@ -1,6 +1,6 @@
 /** What all figures have in common: the time they are of, and how a retry's outcome reads in SQL. */
 import { type ExpressionBuilder, sql } from 'kysely'
-import type { AttemptOutcome } from '../bounce/index.js'
+import { type AttemptOutcome, BACKUP_RETRY } from '../bounce/index.js'
 import type { Tables } from '../store/index.js'
 
 /** From `since` (inclusive) to `until` (exclusive). */
@@ -22,7 +22,13 @@ export const saidNotNow = sql<number>`case when coalesce(reported_status, status
 export const answeredIn =
   ({ since, until }: Window) =>
   (eb: ExpressionBuilder<Tables, 'attempts'>) =>
-    eb.and([eb('at', '>=', since.getTime()), eb('at', '<', until.getTime()), eb('outcome', 'is not', null)])
+    eb.and([eb('at', '>=', since.getTime()), eb('at', '<', until.getTime()), eb('outcome', 'is not', null), eb('retry', '>', BACKUP_RETRY)])
+
+/** The sends by the backup relay, which are counted apart. */
+export const byBackupIn =
+  ({ since, until }: Window) =>
+  (eb: ExpressionBuilder<Tables, 'attempts'>) =>
+    eb.and([eb('at', '>=', since.getTime()), eb('at', '<', until.getTime()), eb('outcome', 'is not', null), eb('retry', '=', BACKUP_RETRY)])
 
 /** A sum that is a number on both databases. */
 export const count = (condition: ReturnType<typeof sql>) => sql<number>`cast(sum(case when ${condition} then 1 else 0 end) as bigint)`

@@ -3,7 +3,7 @@
  * nothing to do, not believed, or kept unread; each with its reason. Whatever comes twice acts once.
  */
 import { createHash } from 'node:crypto'
-import { addressKey, type Bounce, judgeBounce, messageIdKey, type RetryStatuses, withoutControls } from '../bounce/index.js'
+import { addressKey, type Bounce, judgeBounce, messageIdKey, type RetryStatuses, retryOfSend, withoutControls } from '../bounce/index.js'
 import { type RetryOptions, type SoftbounceClient, UnretryableBounce } from '../client/index.js'
 import { type Mail, type Notification, type ReportedRecipient, readItself, takeApart, UnreadableMail } from '../dsn/index.js'
 import type { Metrics } from '../metrics/index.js'
@@ -191,7 +191,7 @@ export class Intake {
     const at =
       subject.send === null || subject.send === 0
         ? subject.sentAt
-        : await retryAnsweredAt(database.db, subject.messageId, addressKey(subject.recipient), subject.send)
+        : await retryAnsweredAt(database.db, subject.messageId, addressKey(subject.recipient), retryOfSend(subject.send) ?? 0)
     const event = eventOf(subject, reported, status, at)
     const ref = { recipient: subject.recipient, messageId: subject.messageId }
     const workflowId = await client.openWorkflowId(ref.recipient, ref.messageId)

@@ -3,7 +3,7 @@
  * each scrape, so that every worker says the same: take their maximum over workers, not their sum. No label holds an address.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import type { AttemptOutcome } from '../bounce/index.js'
+import { type AttemptOutcome, BACKUP_RETRY } from '../bounce/index.js'
 import type { Database } from '../store/index.js'
 import { Bounded } from './bounded.js'
 import { MOST_DESTINATIONS, Standing } from './standing.js'
@@ -44,7 +44,7 @@ export class Metrics {
 
   /** A retry was answered. */
   retryAnswered(retry: number, outcome: AttemptOutcome, status: string, destination: string): void {
-    this.#retries.inc({ retry: retry > 20 ? 'more' : String(retry), outcome })
+    this.#retries.inc({ retry: retry === BACKUP_RETRY ? 'backup' : retry > 20 ? 'more' : String(retry), outcome })
     if (status === '4.3.2') this.#notNow.inc({ destination: this.#destinations.name(destination) })
   }
 

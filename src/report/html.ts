@@ -103,8 +103,12 @@ function heat(figures: Figures): Html {
 }
 
 function steps(figures: Figures): Html {
-  const { steps } = figures
-  if (steps.length === 0) return html``
+  const { steps, backup } = figures
+  const byBackup =
+    backup.sent === 0
+      ? html``
+      : html`<p>By the backup relay, beside their retries: ${number(backup.sent)} sent, ${number(backup.accepted)} accepted, ${number(backup.deferred)} deferred, ${number(backup.rejected)} rejected.</p>`
+  if (steps.length === 0) return byBackup
   const best = steps.reduce((a, b) => (b.earnedShare > a.earnedShare ? b : a))
   const last = steps.at(-1) as (typeof steps)[number]
   const earned =
@@ -124,6 +128,7 @@ function steps(figures: Figures): Html {
         number(s.byRelay),
       ]),
     ),
+    byBackup,
   )
 }
 

@@ -64,8 +64,8 @@ function wrapped(text: string): string[] {
   return [...lines, line]
 }
 
-function steps({ steps, answers }: Figures): string[] {
-  if (steps.length === 0) return []
+function steps({ steps, answers, backup }: Figures): string[] {
+  if (steps.length === 0) return byBackup(backup)
   const rows = steps.map(({ retry, sent, accepted, deferred, rejected, earnedShare, acceptedShare }) => [
     `retry ${retry}`,
     ...[sent, accepted, deferred, rejected].map(number),
@@ -80,7 +80,15 @@ function steps({ steps, answers }: Figures): string[] {
     ...(byRelay > 0
       ? wrapped(`${number(byRelay)} of ${number(answers.accepted)} accepted ones were taken by a relay, and no word of them has come.`)
       : []),
+    ...byBackup(backup),
   ]
+}
+
+function byBackup({ sent, accepted, deferred, rejected }: Figures['backup']): string[] {
+  if (sent === 0) return []
+  return wrapped(
+    `By the backup relay, beside their retries: ${several(sent, 'message')} sent, ${number(accepted)} accepted, ${number(deferred)} deferred, ${number(rejected)} rejected.`,
+  )
 }
 
 function systems({ worst, systems }: Figures): string[] {

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { z } from 'zod'
-import { type DkimKey, type Path, parseRoutes, type SmtpTimeouts } from '../smtp/index.js'
+import { type DkimKey, type Path, type Paths, parseRoutes, type SmtpTimeouts } from '../smtp/index.js'
 import { flag, names, parsed, parseRelayUrl, smtpTimeout } from './parsers.js'
 import type { Values } from './values.js'
 
@@ -31,6 +31,17 @@ export const PATH_SETTINGS = {
   ROUTES: {
     default: '',
     doc: 'Destinations whose mail goes straight to a host, which is taken as the receiving system itself: `example.org=127.0.0.1:2526, *=mx.example.net`. `*` stands for every other destination.',
+    schema: parsed(parseRoutes),
+  },
+  BACKUP_RELAY_URL: {
+    default: '',
+    doc: 'A second relay, for messages that say `urgent: { "via": "backup-relay" }`: each goes by it once, at once, beside its retries. A password is sent over verified TLS only.',
+    schema: parsed((text) => (text === '' ? null : parseRelayUrl(text))),
+    secret: true,
+  },
+  BACKUP_ROUTES: {
+    default: '',
+    doc: 'The same for single destinations, straight to a host that is taken as the receiving system: `example.org=mx2.example.org`.',
     schema: parsed(parseRoutes),
   },
 } as const
@@ -84,15 +95,30 @@ export function smtpTimeouts(v: Values<typeof SMTP_SETTINGS>): SmtpTimeouts {
 
 /** Adds what is wrong to `faults`. */
 export function relayPath(v: Values<typeof PATH_SETTINGS>, faults: string[]): Path | null {
-  if (v.RELAY_URL === null) return null
-  const { implicitTls, ...relay } = v.RELAY_URL
-  const asked = v.RELAY_TLS === '' ? (relay.credentials === undefined ? 'opportunistic' : 'verify') : v.RELAY_TLS
+  return pathOf('RELAY_URL', v.RELAY_URL, v.RELAY_TLS, v, faults)
+}
+
+/** The second way of what is urgent. Adds what is wrong to `faults`. */
+export function backupPaths(v: Values<typeof PATH_SETTINGS>, faults: string[]): Paths {
+  return { routes: v.BACKUP_ROUTES, relay: pathOf('BACKUP_RELAY_URL', v.BACKUP_RELAY_URL, '', v, faults) }
+}
+
+function pathOf(
+  name: string,
+  url: ReturnType<typeof parseRelayUrl> | null,
+  set: '' | 'verify' | 'opportunistic' | 'off',
+  v: Values<typeof PATH_SETTINGS>,
+  faults: string[],
+): Path | null {
+  if (url === null) return null
+  const { implicitTls, ...relay } = url
+  const asked = set === '' ? (relay.credentials === undefined ? 'opportunistic' : 'verify') : set
   const tls = implicitTls ? 'implicit' : asked
   const loopback = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/.test(relay.host)
   if (relay.credentials !== undefined && tls !== 'verify' && tls !== 'implicit' && !loopback)
-    faults.push(`RELAY_TLS=${tls}: RELAY_URL has a password, which is sent only over verified TLS (set RELAY_CA_FILE for a private CA)`)
+    faults.push(`RELAY_TLS=${tls}: ${name} has a password, which is sent only over verified TLS (set RELAY_CA_FILE for a private CA)`)
   return {
-    kind: v.RELAY_IS_TRANSPARENT ? 'transparent' : 'relay',
+    kind: v.RELAY_IS_TRANSPARENT && name === 'RELAY_URL' ? 'transparent' : 'relay',
     ...relay,
     tls,
     ...(v.RELAY_CA_FILE === null ? {} : { ca: v.RELAY_CA_FILE }),

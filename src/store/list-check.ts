@@ -33,7 +33,7 @@ export async function knownAmong(
     where s.lifted_at is null and (s.until is null or s.until > ${now.getTime()})`.execute(db)
   const attempts = await sql<{ recipient: string; destination: string; n: number; deferred: number; last: number }>`
     select a.recipient, a.destination, count(*) as n, sum(case when coalesce(a.reported_status, a.status) like '4%' then 1 else 0 end) as deferred, max(a.at) as last
-    from ${list} join attempts a on a.recipient = given.value where a.at >= ${since.getTime()} and a.outcome is not null
+    from ${list} join attempts a on a.recipient = given.value where a.at >= ${since.getTime()} and a.outcome is not null and a.retry > 0
     group by a.recipient, a.destination order by last`.execute(db)
   const times = await sql<{ address: string; n: number }>`
     select h.address, count(*) as n from ${list} join suppression_history h on h.address = given.value

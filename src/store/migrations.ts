@@ -267,9 +267,11 @@ function migrations(kind: DatabaseKind): Record<string, Migration> {
         await db.schema.createIndex('suppressions_until').on('suppressions').column('until').execute()
       },
     },
-    '006_started_workflow': {
+    '006_started_workflow_outages_told': {
       async up(db: Kysely<unknown>): Promise<void> {
         await db.schema.createIndex('started_workflow').on('started').column('workflow_id').execute()
+        await db.schema.alterTable('outages').addColumn('told', 'text').execute()
+        await db.schema.createIndex('outages_down_at').on('outages').column('down_at').execute()
       },
     },
   }

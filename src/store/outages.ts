@@ -1,6 +1,7 @@
 /** Outages of receiving systems, each a row of its own: from the first refusal, whoever met it, to the first acceptance. */
 import type { Kysely } from 'kysely'
 import type { SystemAnswer, SystemState } from '../politeness/index.js'
+import type { Database } from './database.js'
 import type { Tables } from './tables.js'
 
 /** Writes what an answer changes of it; in the transaction that holds the system's row. */
@@ -40,5 +41,53 @@ export async function noteOutage(
         down_at: eb.fn.coalesce('outages.down_at', eb.val(downAt)),
       })),
     )
+    .execute()
+}
+
+/** A change of an outage that nobody has been told of. */
+export interface UntoldOutage {
+  readonly destination: string
+  readonly change: 'down' | 'up'
+  readonly beganAt: Date
+  /** When it changed. */
+  readonly at: Date
+  /** What the system said last. */
+  readonly status: string
+  readonly reply: string
+}
+
+/** Those whose system went down since then, of one system or all; each change of one after the other. */
+export async function untoldOutages({ db }: Database, since: Date, name?: string): Promise<UntoldOutage[]> {
+  const rows = await db
+    .selectFrom('outages')
+    .innerJoin('destinations', 'destinations.name', 'outages.destination')
+    .select(['destination', 'began_at', 'down_at', 'ended_at', 'told', 'said_status', 'said_reply'])
+    .where('down_at', '>', since.getTime())
+    .where((eb) => eb.or([eb('told', 'is', null), eb.and([eb('told', '=', 'down'), eb('ended_at', 'is not', null)])]))
+    .$if(name !== undefined, (query) => query.where('destination', '=', name as string))
+    .orderBy('down_at')
+    .execute()
+  return rows.flatMap((row) => {
+    const of = (change: 'down' | 'up', at: number | null): UntoldOutage[] =>
+      at === null
+        ? []
+        : [
+            {
+              ...{ destination: row.destination, change, beganAt: new Date(row.began_at), at: new Date(at) },
+              ...{ status: row.said_status ?? '', reply: row.said_reply ?? '' },
+            },
+          ]
+    return [...(row.told === null ? of('down', row.down_at) : []), ...of('up', row.ended_at)]
+  })
+}
+
+/** It was told, or nobody wants to know. */
+export async function noteTold({ db }: Database, { destination, beganAt, change }: UntoldOutage): Promise<void> {
+  await db
+    .updateTable('outages')
+    .set({ told: change })
+    .where('destination', '=', destination)
+    .where('began_at', '=', beganAt.getTime())
+    .$if(change === 'down', (query) => query.where('told', 'is', null))
     .execute()
 }

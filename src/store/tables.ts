@@ -218,6 +218,8 @@ export interface OutagesTable {
   /** When it counted as down; null where it never did. */
   down_at: number | null
   ended_at: number | null
+  /** Which of its changes were told as events. */
+  told: Generated<'down' | 'up' | null>
   refusals: number
   /** What it said first, and the host that said it. */
   status: string

@@ -18,6 +18,7 @@ import {
   patched,
   setCurrentDetails,
   setHandler,
+  sleep,
   startChild,
   upsertSearchAttributes,
   workflowInfo,
@@ -25,6 +26,7 @@ import {
 import type { Prepared, Report, SendResult, Subject } from '../activities/index.js'
 import {
   type Attempt,
+  BACKUP_RETRY,
   type Bounce,
   type BouncedMessage,
   checkBounce,
@@ -34,11 +36,11 @@ import {
   effectiveStatus,
   formatDuration,
   isLasting,
-  LAST_SEND,
   type Outcome,
   parseTime,
   type RetryResult,
   type SoftbounceEvent,
+  sendNumber,
   sendOf,
 } from '../bounce/index.js'
 import { quickly, recordIfQuick, refuse, send, suppress, tellBefore } from './activities.js'
@@ -85,12 +87,16 @@ export async function retryBouncedMessage(message: BouncedMessage): Promise<Retr
   }
 }
 
+const isRetry = ({ retry }: { retry: number }) => retry !== BACKUP_RETRY
+
 const cancelled = () => CancellationScope.current().consideredCancelled
 
 /** A second press of "retry now" within this time is the same press, even where the retry has been answered in between. */
 const DOUBLE_PRESS_MS = 10_000
 /** How far the clock of the system that makes the notifications may be behind ours. */
 const CLOCK_SKEW_MS = 5 * 60 * 1000
+/** What the backup relay gets at least, also where the first retry is due already. */
+const LEAST_FOR_BACKUP_MS = 60_000
 /** A relay that says it tries for longer than this is not believed. */
 const LONGEST_DELAY_MS = 30 * 24 * 60 * 60 * 1000
 
@@ -131,6 +137,10 @@ class Retries {
     if (prepared.permanent !== undefined) return this.#rejectByBounce(prepared.permanent.lasting, prepared.permanent.reason)
     if (prepared.tellAlternative) this.#tellBefore(prepared)
     if (prepared.events?.types.includes('bounce.retrying')) await this.#tell('bounce.retrying', prepared.bouncedAtMs, {})
+    if (prepared.backup) {
+      const ended = await this.#sendByBackup(prepared)
+      if (ended !== null) return ended
+    }
     for (this.#retry = prepared.retriesSoFar + 1; this.#retry <= prepared.delaysMs.length; this.#retry += 1) {
       const ended = (await this.#wait(prepared)) ?? (await this.#send(prepared))
       if (ended !== null) return ended
@@ -221,7 +231,7 @@ class Retries {
     const due = dueAt(this.#fromMs, delayMs, Date.now(), Math.random())
     const expiresFirst = prepared.deliverByMs !== undefined && prepared.deliverByMs < due.atMs
     const untilMs = expiresFirst ? (prepared.deliverByMs as number) : due.atMs
-    const after = this.#attempts.length === 0 ? 'the bounce' : `retry ${this.#retry - 1}`
+    const after = !this.#attempts.some(isRetry) ? 'the bounce' : `retry ${this.#retry - 1}`
     const summary = timerSummary(this.#retry, delayMs, due.staggerMs, after)
     this.#show('waiting', expiresFirst ? `It is of no use after ${utc(untilMs)}, and ends then.` : `${capital(summary)}.`, untilMs)
     this.#dropLateNotices()
@@ -244,19 +254,45 @@ class Retries {
     this.#bounces = this.#bounces.filter((bounce) => isFinal(bounce) && (!isSuccess(bounce) || this.#attempts.length > 0))
   }
 
+  /**
+   * What cannot wait goes by the backup relay first, once: no retry of the schedule, which goes on where that way does not take it, or has
+   * not by the time the first retry is due.
+   */
+  async #sendByBackup(prepared: Prepared): Promise<RetryResult | null> {
+    this.#retry = BACKUP_RETRY
+    this.#show('sending', 'By the backup relay; where that takes long, Pending Activities says what it waits for.')
+    const dueMs = prepared.fromMs + (prepared.delaysMs[prepared.retriesSoFar] ?? 0)
+    const result = await this.#sendOnce(prepared, Math.max(dueMs, Date.now() + LEAST_FOR_BACKUP_MS))
+    if (cancelled()) throw new CancelledFailure('cancelled')
+    if (result?.kind === 'answered') {
+      this.#attempts.push(result.attempt)
+      if (result.failedAtMs !== undefined) this.#failedAtMs = result.failedAtMs
+    }
+    // a refusal of this way says nothing of the receiving system
+    if (result === null || (result.kind === 'answered' && result.attempt.outcome !== 'accepted'))
+      return this.#givenUp ? this.#suppress(prepared) : null
+    return this.#judge(prepared, result)
+  }
+
   /** Sends once and decides. A result where it ends here, null where the next retry follows. */
   async #send(prepared: Prepared): Promise<RetryResult | null> {
     this.#show('sending', 'Where that takes long, Pending Activities says what it waits for.')
     const result = await this.#sendOnce(prepared)
+    if (result?.kind === 'answered') {
+      const { attempt } = result
+      this.#attempts.push(attempt)
+      this.#fromMs = result.failedAtMs ?? Date.parse(attempt.at)
+      if (result.failedAtMs !== undefined) this.#failedAtMs = result.failedAtMs
+      if (!result.ambiguous) this.#onlyAmbiguous = false
+    }
+    return result === null ? this.#suppress(prepared) : this.#judge(prepared, result)
+  }
+
+  async #judge(prepared: Prepared, result: SendResult): Promise<RetryResult | null> {
     if (cancelled()) throw new CancelledFailure('cancelled')
-    if (result === null) return this.#suppress(prepared)
     if (result.kind === 'expired') return this.#expire(`${capital(result.reason)}.`)
     if (result.kind === 'suppressed') return this.#recordedEnd({ outcome: 'suppressed' }, `Nothing was sent: ${plain(result.reason)}.`)
     const { attempt } = result
-    this.#attempts.push(attempt)
-    this.#fromMs = result.failedAtMs ?? Date.parse(attempt.at)
-    if (result.failedAtMs !== undefined) this.#failedAtMs = result.failedAtMs
-    if (!result.ambiguous) this.#onlyAmbiguous = false
     if (attempt.outcome === 'rejected') {
       if (result.lasting) return this.#suppressLastingly(attempt.status, attempt.reply)
       return this.#end(this.#result('rejected'), `The message was refused for good; nobody is suppressed.`)
@@ -266,8 +302,8 @@ class Retries {
     return this.#end(this.#result('delivered', { confirmed: true }), `The receiving system took it at ${utc(Date.parse(attempt.at))}.`)
   }
 
-  /** Null where giving up stopped it before anything was sent. */
-  async #sendOnce(prepared: Prepared): Promise<SendResult | null> {
+  /** Null where it was stopped before anything was sent: somebody gave up, or it had time until then. */
+  async #sendOnce(prepared: Prepared, untilMs?: number): Promise<SendResult | null> {
     const { workflowId: _, ...subject } = this.#subject()
     const order = {
       ...subject,
@@ -277,19 +313,29 @@ class Retries {
       retry: this.#retry,
       ...(prepared.deliverByMs === undefined ? {} : { deliverByMs: prepared.deliverByMs }),
     }
-    const summary = `retry ${this.#retry} of ${prepared.delaysMs.length} to ${bare(prepared.recipient)}`
+    const which = isRetry(order) ? `retry ${this.#retry} of ${prepared.delaysMs.length}` : 'by the backup relay'
+    const summary = `${which} to ${bare(prepared.recipient)}`
     const scope = new CancellationScope()
+    const clock = new CancellationScope()
+    let late = false
+    const limit = async (atMs: number) => {
+      await clock.run(() => sleep(atMs - Date.now(), { summary: 'then it goes by its schedule' }))
+      late = true
+      scope.cancel()
+    }
+    if (untilMs !== undefined) limit(untilMs).catch(() => {})
     this.#stopSending = () => scope.cancel()
     try {
       return await scope.run(() => send(summary, fairnessKey(prepared.destination))(order))
     } catch (error) {
       if (cancelled()) throw new CancelledFailure('cancelled')
       // however the send ended that was stopped: it is given up
-      if (this.#givenUp) return null
+      if (this.#givenUp || late) return null
       refuse(error)
       throw error
     } finally {
       this.#stopSending = () => {}
+      clock.cancel()
     }
   }
 
@@ -300,7 +346,9 @@ class Retries {
       this.#show('confirming', `Silence until then counts as delivered, unconfirmed. A bounce makes it a failed retry.`, untilMs)
       const leftMs = untilMs - Date.now()
       if (leftMs > 0 && this.#bounces.length === 0 && !this.#givenUp)
-        await condition(() => this.#givenUp || this.#bounces.length > 0, leftMs, { summary: `word of retry ${this.#retry} from the relay` })
+        await condition(() => this.#givenUp || this.#bounces.length > 0, leftMs, {
+          summary: isRetry(attempt) ? `word of retry ${this.#retry} from the relay` : 'word from the backup relay',
+        })
       if (cancelled()) throw new CancelledFailure('cancelled')
       if (this.#givenUp) return this.#suppress(prepared)
       const bounce = this.#bounces.shift()
@@ -331,7 +379,7 @@ class Retries {
   /** Whether a notification is about this send: its token says so, else the time must. */
   #isAbout(attempt: Attempt, bounce: Bounce, atMs: number): boolean {
     const send = sendOf(bounce)
-    if (send !== null && patched('a token names the send')) return send === Math.min(attempt.retry, LAST_SEND)
+    if (send !== null && patched('a token names the send')) return send === sendNumber(attempt.retry)
     return atMs > this.#failedAtMs && atMs >= Date.parse(attempt.at) - CLOCK_SKEW_MS
   }
 
@@ -340,7 +388,7 @@ class Retries {
     this.#reportedAs(bounce, 'deferred')
     this.#failedAtMs = atMs
     // later ones count from the reported failure
-    this.#fromMs = Math.min(Math.max(atMs, this.#fromMs), Date.now())
+    if (this.#attempts.some(isRetry)) this.#fromMs = Math.min(Math.max(atMs, this.#fromMs), Date.now())
     await quickly(`write down that retry ${this.#retry} came back`, ({ recordReport }) =>
       recordReport({ ...this.#subject(), report: this.#report(bounce) }),
     )
@@ -350,7 +398,7 @@ class Retries {
   #reportedAs(bounce: Bounce, outcome: Attempt['outcome']): void {
     const last = this.#attempts.at(-1)
     if (last === undefined) return
-    this.#onlyAmbiguous = false
+    if (isRetry(last)) this.#onlyAmbiguous = false
     this.#attempts[this.#attempts.length - 1] = {
       ...last,
       outcome,
@@ -393,7 +441,7 @@ class Retries {
 
   /** Every retry failed, or somebody gave up: the address is taken off the active list for a while. Once begun, this finishes. */
   async #suppress(prepared: Prepared): Promise<RetryResult> {
-    if (!this.#givenUp && this.#attempts.length > 0 && this.#onlyAmbiguous)
+    if (!this.#givenUp && this.#attempts.some(isRetry) && this.#onlyAmbiguous)
       return this.#recordedEnd(
         { outcome: 'delivered', confirmed: false },
         'Each time the connection was lost after the whole message was sent: it may have arrived, and nobody is suppressed for that.',
@@ -467,7 +515,7 @@ class Retries {
   }
 
   #result(outcome: Outcome, more: Pick<RetryResult, 'confirmed' | 'suppressedUntil'> = {}): RetryResult {
-    const retries = this.#attempts.at(-1)?.retry ?? this.#prepared?.retriesSoFar ?? 0
+    const retries = this.#attempts.filter(isRetry).at(-1)?.retry ?? this.#prepared?.retriesSoFar ?? 0
     return { outcome, ...more, retries, attempts: this.#attempts }
   }
 

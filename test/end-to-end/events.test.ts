@@ -93,6 +93,26 @@ describe.skipIf(python === null)('events, told in Python', () => {
     expect(told(byWebhook)).toEqual(
       [...wanted, 'bounce.delivered cem@second.example', 'destination.down second.example', 'destination.up second.example'].sort(),
     )
+    // Temporal was away as they were to be told: another look finds them; and what was told is not told again
+    const { db } = world.database
+    const row = await db.selectFrom('destinations').selectAll().where('name', '=', 'second.example').executeTakeFirstOrThrow()
+    await db
+      .insertInto('destinations')
+      .values({ ...row, name: 'lost.example' })
+      .execute()
+    const outage = await db.selectFrom('outages').selectAll().where('destination', '=', 'second.example').executeTakeFirstOrThrow()
+    await db
+      .insertInto('outages')
+      .values({ ...outage, destination: 'lost.example', told: null })
+      .execute()
+    await db.updateTable('outages').set({ told: null }).where('destination', '=', 'second.example').execute()
+    await eventually(() => told(byWebhook).includes('destination.up lost.example'), 60_000)
+    const left = () => db.selectFrom('outages').select('destination').where('told', 'is', null).execute()
+    await eventually(async () => (await left()).length === 0, 30_000)
+    expect(told(byWebhook).filter((one) => one.startsWith('destination.'))).toEqual([
+      ...['destination.down lost.example', 'destination.down second.example'],
+      ...['destination.up lost.example', 'destination.up second.example'],
+    ])
   })
 
   test('tell each outcome, once, with what was said, by their schemas', { timeout: 120_000 }, async () => {

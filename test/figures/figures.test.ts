@@ -82,6 +82,19 @@ async function seed({ db }: Database) {
       stage: null,
     })
     .execute()
+  // by the backup relay: counted apart
+  for (const [first_run_id, outcome] of [
+    ['a', 'accepted'],
+    ['b', 'deferred'],
+  ] as const)
+    await db
+      .insertInto('attempts')
+      .values({
+        ...base,
+        ...{ first_run_id, workflow_id: first_run_id, retry: 0, destination: 'relay:backup.example', begun_at: at(1), at: at(1) },
+        ...{ outcome, status: outcome === 'accepted' ? '2.0.0' : '4.3.2', reply: '', stage: 'RCPT' },
+      })
+      .execute()
   const outage = { status: '4.3.2', reply: '421 4.3.2 no', mail_server: 'mx1.down.example' }
   await db
     .insertInto('outages')
@@ -179,6 +192,7 @@ onBothDatabases('figures, against a count by hand', (opened) => {
       { retry: 3, sent: 1, accepted: 0, deferred: 1, rejected: 0, byRelay: 0, acceptedShare: 0, earnedShare: 0 },
       { retry: 4, sent: 1, accepted: 0, deferred: 1, rejected: 0, byRelay: 0, acceptedShare: 0, earnedShare: 0 },
     ])
+    expect(found.backup).toEqual({ sent: 2, accepted: 1, deferred: 1, rejected: 0 })
     expect(found.days.map(({ day }) => day)).toEqual([1, 2, 3, 4, 5, 6, 7].map((day) => `2026-06-0${day}`))
     expect(found.days.map(({ bounced, notNow, accepted }) => [bounced, notNow, accepted])).toEqual([
       [2, 3, 1],

@@ -7,7 +7,17 @@ const SINCE = new Date('2026-06-01T00:00:00Z')
 const UNTIL = new Date('2026-06-08T00:00:00Z')
 const answers = { attempts: 0, accepted: 0, deferred: 0, rejected: 0, notNow: 0 }
 const EMPTY: Figures = {
-  ...{ since: SINCE.toISOString(), until: UNTIL.toISOString(), timeZone: 'UTC', bounces: [], started: 0, ended: {}, answers, steps: [] },
+  ...{
+    since: SINCE.toISOString(),
+    until: UNTIL.toISOString(),
+    timeZone: 'UTC',
+    bounces: [],
+    started: 0,
+    ended: {},
+    answers,
+    steps: [],
+    backup: { sent: 0, accepted: 0, deferred: 0, rejected: 0 },
+  },
   days: Array.from({ length: 7 }, (_, i) => ({
     day: `2026-06-0${i + 1}`,
     ...{ bounced: 0, notNow: 0, accepted: 0, suppressed: 0, extended: 0, lifted: 0, restored: 0 },

@@ -48,6 +48,8 @@ export const QUICK_TURNS = { LOWEST_RATE: '1000/s', HIGHEST_RATE: '1000/s', MESS
 export interface Settings {
   readonly routes?: string
   readonly relay?: Path | null
+  readonly backupRoutes?: string
+  readonly backupRelay?: Path
   readonly ownSystems?: string[]
   readonly timeouts?: SmtpTimeouts
   readonly confirmWithinMs?: number
@@ -63,6 +65,7 @@ export interface Settings {
 export function deliverySettings(settings: Settings) {
   return {
     paths: { routes: parseRoutes(settings.routes ?? ''), relay: settings.relay ?? null },
+    backup: { routes: parseRoutes(settings.backupRoutes ?? ''), relay: settings.backupRelay ?? null },
     ownSystems: settings.ownSystems ?? [],
     scheduleMs: parseSchedule(DEFAULT_SCHEDULE),
     retryStatuses: parseRetryStatuses(DEFAULT_RETRY_STATUSES),

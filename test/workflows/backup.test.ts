@@ -1,0 +1,179 @@
+/** The backup relay: what cannot wait goes by it once, at once, beside its schedule. */
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { BACKUP_SEND } from '../../src/bounce/index.js'
+import { freePort } from '../../src/dev-server/index.js'
+import { dayOf, sentId, signReturnPath, verifyReturnPath } from '../../src/smtp/index.js'
+import { findSuppression, pause, resume } from '../../src/store/index.js'
+import { bouncedAgain, giveUp, progress, retryNow } from '../../src/workflows/retry-bounced-message.js'
+import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
+import { bounced, DAY, deliverySettings, eventually, HOUR, start, startWorld, type World } from '../support/skipping-time.js'
+
+const returnPaths = { template: 'bounce+{token}@{domain}', keys: [Buffer.alloc(32, 7)], validDays: 28 }
+let world: World
+let system: ReceivingSystem
+let backup: ReceivingSystem
+let closedPort: number
+let n = 0
+
+const by = (port: number) => ({ kind: 'relay', host: '127.0.0.1', port, tls: 'off' }) as const
+const set = (more: Parameters<typeof deliverySettings>[0] = { backupRelay: by(backup.port) }) => {
+  world.settings = deliverySettings({ routes: `*=127.0.0.1:${system.port}`, returnPaths, ...more })
+}
+beforeAll(async () => {
+  system = await startReceivingSystem()
+  backup = await startReceivingSystem()
+  closedPort = await freePort()
+  world = await startWorld()
+})
+afterAll(async () => {
+  await world.close()
+  await system.close()
+  await backup.close()
+})
+beforeEach(() => {
+  n += 1
+  for (const one of [system, backup]) {
+    one.say = {}
+    one.taken.length = 0
+  }
+  set()
+})
+
+const person = () => `urgent${n}@example.org`
+const listed = () => findSuppression(world.database.db, person(), world.now())
+const message = async (more: Parameters<typeof bounced>[1] = {}) =>
+  bounced(await world.currentTime(), { recipient: person(), urgent: { via: 'backup-relay' }, ...more })
+const begin = async (more: Parameters<typeof bounced>[1] = {}) => start(world, await message(more))
+type Handle = Awaited<ReturnType<typeof start>>
+const stands = (handle: Handle, state: string, retry: number) =>
+  eventually(async () => {
+    const standing = await handle.query(progress)
+    return standing.state === state && standing.retry === retry ? standing : undefined
+  })
+const attempts = () => world.database.db.selectFrom('attempts').selectAll().where('recipient', '=', person()).orderBy('retry').execute()
+
+test('takes it at once, and silence ends it as delivered, unconfirmed; no retry was made', async () => {
+  const handle = await begin()
+  await stands(handle, 'confirming', 0)
+  expect(await handle.result()).toMatchObject({
+    outcome: 'delivered',
+    confirmed: false,
+    retries: 0,
+    attempts: [{ retry: 0, outcome: 'accepted', mailServer: `127.0.0.1:${backup.port}` }],
+  })
+  expect(backup.taken).toHaveLength(1)
+  expect(system.taken).toHaveLength(0)
+  // its return path names that send, and no retry
+  expect(verifyReturnPath(returnPaths, backup.taken[0]?.from ?? '', world.now())).toMatchObject({ send: BACKUP_SEND })
+})
+
+test('whose bounce comes back is followed by the whole schedule, which uses up no retry for it', async () => {
+  system.say = { rcpt: () => '421 4.3.2 no' }
+  const handle = await begin()
+  await stands(handle, 'confirming', 0)
+  // while word is waited for nothing is sent
+  await handle.signal(retryNow)
+  const token = (send: number) =>
+    signReturnPath(returnPaths, { id: sentId('m1@example.com', person()), day: dayOf(world.now()), send }, 'bounces@example.com').slice(
+      7,
+      46,
+    )
+  const said = { status: '4.4.7', bouncedAt: (await world.currentTime()).toISOString(), diagnostic: '421 4.4.7 expired' }
+  // that of the message itself, once more, is not about this send
+  await handle.signal(bouncedAgain, { ...said, token: token(0) })
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  expect(await handle.query(progress)).toMatchObject({ state: 'confirming', retry: 0 })
+  await handle.signal(bouncedAgain, { ...said, token: token(BACKUP_SEND) })
+  await stands(handle, 'waiting', 1)
+  const result = await handle.result()
+  expect(result).toMatchObject({ outcome: 'suppressed', retries: 4 })
+  expect(result.attempts.map((a) => [a.retry, a.outcome, a.status])).toEqual([
+    [0, 'deferred', '4.4.7'],
+    ...[1, 2, 3, 4].map((retry) => [retry, 'deferred', '4.3.2']),
+  ])
+  expect(backup.taken).toHaveLength(1)
+})
+
+test('that is down until the first retry is due leaves it to the schedule, and never sends it later', async () => {
+  set({ backupRelay: by(closedPort) })
+  const began = await world.currentTime()
+  const result = await (await begin()).result()
+  expect(result).toMatchObject({ outcome: 'delivered', confirmed: true, retries: 1, attempts: [{ retry: 1 }] })
+  const at = Date.parse(result.attempts[0]?.at ?? '') - began.getTime()
+  expect(at).toBeGreaterThanOrEqual(HOUR)
+  expect(at).toBeLessThan(1.2 * HOUR)
+  expect(system.taken).toHaveLength(1)
+  expect(await attempts()).toMatchObject([
+    { retry: 0, outcome: null, sends: 0 },
+    { retry: 1, outcome: 'accepted' },
+  ])
+})
+
+for (const [reply, status] of [
+  ['550 5.1.1 no such user here', '5.1.1'],
+  ['550 5.7.1 not from you', '5.7.1'],
+  ['554 5.6.0 I do not like it', '5.6.0'],
+] as const)
+  test(`that says ${status} ends nothing and suppresses nobody`, async () => {
+    backup.say = reply.startsWith('554') ? { message: () => reply } : { rcpt: () => reply }
+    const handle = await begin()
+    // that it does not relay is our own trouble, which is tried again until the first retry is due
+    if (status !== '5.7.1') await stands(handle, 'waiting', 1)
+    expect(await listed()).toBeNull()
+    expect(await handle.result()).toMatchObject({ outcome: 'delivered', confirmed: true, retries: 1 })
+    expect(system.taken).toHaveLength(1)
+  })
+
+test('that is a route to another host of theirs confirms it', async () => {
+  set({ backupRoutes: `example.org=127.0.0.1:${backup.port}` })
+  expect(await (await begin()).result()).toMatchObject({ outcome: 'delivered', confirmed: true, retries: 0, attempts: [{ retry: 0 }] })
+  expect(backup.taken).toHaveLength(1)
+})
+
+test('is not held up by a receiving system that is paused', async () => {
+  await pause(world.database, 'the test', 'example.org')
+  const handle = await begin()
+  await stands(handle, 'confirming', 0)
+  await resume(world.database, 'example.org')
+  await handle.cancel()
+})
+
+test('gets it once, however often the message bounces', async () => {
+  await (await begin()).result()
+  const again = await begin({ bounce: { bouncedAt: (await world.currentTime()).toISOString() } })
+  expect(await again.result()).toMatchObject({ outcome: 'delivered', confirmed: true, retries: 1, attempts: [{ retry: 1 }] })
+  expect(backup.taken).toHaveLength(1)
+})
+
+test('that nobody has set holds nothing up', async () => {
+  set({})
+  expect(await (await begin()).result()).toMatchObject({ outcome: 'delivered', confirmed: true, retries: 1 })
+  expect((await attempts()).map(({ retry }) => retry)).toEqual([1])
+})
+
+test('does not keep from giving up, or from cancelling', async () => {
+  set({ backupRelay: by(closedPort) })
+  const given = await begin()
+  await stands(given, 'sending', 0)
+  await given.signal(giveUp)
+  expect(await given.result()).toMatchObject({ outcome: 'suppressed', retries: 0 })
+  n += 1
+  const cancelled = await begin()
+  await stands(cancelled, 'sending', 0)
+  await cancelled.cancel()
+  await expect(cancelled.result()).rejects.toMatchObject({ cause: { name: 'CancelledFailure' } })
+  expect(await listed()).toBeNull()
+})
+
+test('that is named for a message whose bounce is read late has a minute, and then the retry that is due goes', async () => {
+  set({ backupRelay: by(closedPort) })
+  const now = await world.currentTime()
+  const result = await (await begin({ bounce: { bouncedAt: new Date(now.getTime() - DAY).toISOString() } })).result()
+  expect(result).toMatchObject({ outcome: 'delivered', retries: 1 })
+  expect(Date.parse(result.attempts[0]?.at ?? '') - now.getTime()).toBeGreaterThanOrEqual(59_000)
+})
+
+test('is the only way that may be named', async () => {
+  const handle = await begin({ urgent: { via: 'pigeon' } as never })
+  await expect(handle.result()).rejects.toMatchObject({ cause: { message: expect.stringContaining('backup-relay') } })
+})
