@@ -26,7 +26,7 @@ const MAY = {
   'worker.ts': ['activities', 'encryption', 'config.ts', 'logger.ts', 'metrics', 'namespace.ts', 'smtp', 'store', 'tracing.ts'],
   'plugin.ts': ['activities', 'encryption', 'smtp', 'config.ts', 'logger.ts', 'namespace.ts', 'store', 'worker.ts'],
   client: ['bounce', 'encryption', 'politeness', 'smtp', 'store', 'dsn', 'config.ts', 'type:workflows', 'tracing.ts'],
-  intake: ['client', 'dsn', 'smtp', 'store', 'bounce', 'config.ts', 'logger.ts', 'type:metrics'],
+  intake: ['type:settings', 'client', 'dsn', 'smtp', 'store', 'bounce', 'config.ts', 'logger.ts', 'type:metrics'],
   cli: [
     'client',
     'politeness',

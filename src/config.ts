@@ -6,6 +6,7 @@ import { DEFAULT_RETRY_STATUSES, DEFAULT_SCHEDULE, parseDuration, parseRetryStat
 import { BOUNCE_SETTINGS, type IntakeSettings, intakeSettings, returnPaths } from './settings/bounces.js'
 import { ENCRYPTION_SETTINGS, type EncryptionSettings, encryptionSettings } from './settings/encryption.js'
 import { EVENT_SETTINGS, type EventSettings, eventSettings } from './settings/events.js'
+import { MAILBOX_SETTINGS, type MailboxSettings, mailboxSettings } from './settings/mailbox.js'
 import { DAY, duration, HOUR, integer, names, parsed, SECOND } from './settings/parsers.js'
 import {
   DELIVERY_SETTINGS,
@@ -66,6 +67,7 @@ export const SETTINGS = {
   },
   ...DKIM_SETTINGS,
   ...BOUNCE_SETTINGS,
+  ...MAILBOX_SETTINGS,
   ...EVENT_SETTINGS,
   ...ENCRYPTION_SETTINGS,
   ...SMTP_SETTINGS,
@@ -121,6 +123,7 @@ export interface Settings {
   /** Null where no key is set: then nothing is signed, and no return path is believed. */
   readonly returnPaths: ReturnPaths | null
   readonly intake: IntakeSettings
+  readonly mailbox: MailboxSettings | null
   readonly events: EventSettings
   readonly encryption: EncryptionSettings
   readonly ehloName: string
@@ -220,6 +223,7 @@ export function readSettings(environment: Environment = process.env, dotenv: Env
   const dkim = dkimKey(v, faults)
   const events = eventSettings(v, faults)
   const encryption = encryptionSettings(v, faults)
+  const mailbox = mailboxSettings(v, faults)
   const politeness = politenessSettings(v, faults)
   const direct = directSettings(v, faults)
   if (direct !== null && relay !== null)
@@ -240,6 +244,7 @@ export function readSettings(environment: Environment = process.env, dotenv: Env
     dkim,
     returnPaths: returnPaths(v, v.RETRY_SCHEDULE, v.CONFIRM_WITHIN),
     intake: intakeSettings(v),
+    mailbox,
     events,
     encryption,
     ehloName: v.EHLO_NAME,

@@ -10,10 +10,11 @@ import { CommandFailed, json, line, printable } from './output.js'
 export function addIntake(program: Command): void {
   program
     .command('intake')
-    .description('take bounces in by LMTP or from a Maildir, until it is told to stop (SIGTERM, SIGINT)')
+    .description('take bounces in by LMTP, from a Maildir or a mailbox, until it is told to stop (SIGTERM, SIGINT)')
     .option('--lmtp <address>', 'listen there, such as 127.0.0.1:2003 or unix:/run/softbounce/lmtp.sock (default: INTAKE_LISTEN)')
     .option('--maildir <folder>', 'watch this Maildir')
-    .action((options: { lmtp?: string; maildir?: string }) => run(options))
+    .option('--imap', 'read the mailbox of IMAP_URL, and wait for more')
+    .action((options: Ways) => run(options))
   program
     .command('take')
     .description('take one bounce in from standard input (for a pipe in an alias); exit status 75: try again')
@@ -26,16 +27,23 @@ export function addIntake(program: Command): void {
     .action((options: { recipient?: string; sender?: string; json?: boolean }) => take(options))
 }
 
-async function run(options: { lmtp?: string; maildir?: string }): Promise<void> {
+interface Ways {
+  readonly lmtp?: string
+  readonly maildir?: string
+  readonly imap?: boolean
+}
+
+async function run(options: Ways): Promise<void> {
   const settings = readSettings()
-  // a Maildir alone is only watched
-  const byDefault = options.maildir === undefined ? settings.intake.listen : null
+  // a Maildir or mailbox alone is only watched
+  const byDefault = options.maildir === undefined && !options.imap ? settings.intake.listen : null
   const listen = options.lmtp === undefined ? byDefault : listenOf(options.lmtp)
-  if (listen === null && options.maildir === undefined)
-    throw new CommandFailed('nothing says where bounces come in: set INTAKE_LISTEN, or give --lmtp or --maildir', 2)
+  if (options.imap && settings.mailbox === null) throw new CommandFailed('--imap: IMAP_URL is not set', 2)
+  if (listen === null && options.maildir === undefined && !options.imap)
+    throw new CommandFailed('nothing says where bounces come in: set INTAKE_LISTEN, or give --lmtp, --maildir or --imap', 2)
   requireBelief(settings)
   const { createLogger } = await import('../logger.js')
-  const { serveLmtp, watchMaildir } = await import('../intake/index.js')
+  const { serveLmtp, watchMailbox, watchMaildir } = await import('../intake/index.js')
   const logger = createLogger(settings.logLevel)
   const { Metrics } = await import('../metrics/index.js')
   const metrics = settings.httpPort === null ? null : new Metrics()
@@ -45,13 +53,19 @@ async function run(options: { lmtp?: string; maildir?: string }): Promise<void> 
     })
     const lmtp = listen === null ? null : await serveLmtp(intake, { ...settings.intake, listen }, logger)
     const maildir = options.maildir === undefined ? null : await watchMaildir(intake, options.maildir, settings.intake.maxBytes, logger)
+    const { mailbox: at, intake: limits } = settings
+    const mailbox = options.imap && at !== null ? watchMailbox(intake, database, { ...at, maxBytes: limits.maxBytes }, logger) : null
     const http = await serveMetrics(settings, metrics, database, logger)
     logger.info(
-      { lmtp: listen === null ? undefined : 'path' in listen ? listen.path : `${listen.host}:${lmtp?.port}`, maildir: options.maildir },
+      {
+        lmtp: listen === null ? undefined : 'path' in listen ? listen.path : `${listen.host}:${lmtp?.port}`,
+        maildir: options.maildir,
+        ...(mailbox === null ? {} : { imap: at?.host }),
+      },
       'the intake is ready',
     )
     await told
-    await Promise.all([lmtp?.close(), maildir?.close()])
+    await Promise.all([lmtp?.close(), maildir?.close(), mailbox?.close()])
     http?.close()
     logger.info({}, 'the intake has stopped')
   })

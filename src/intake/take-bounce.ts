@@ -79,7 +79,7 @@ export class Intake {
 
   /**
    * Takes one mail in. When it returns, what was to be done is done, and written down.
-   * @param source where it came in: `lmtp`, `pipe` or `maildir`.
+   * @param source where it came in: `lmtp`, `pipe`, `maildir` or `imap`.
    * @throws Error where Temporal or the database is away: the mail must stay where it was, and come again.
    */
   async take(mail: Uint8Array, envelope: Envelope, source: string): Promise<Taken[]> {

@@ -274,6 +274,20 @@ function migrations(kind: DatabaseKind): Record<string, Migration> {
         await db.schema.createIndex('outages_down_at').on('outages').column('down_at').execute()
       },
     },
+    '007_mailboxes': {
+      async up(db: Kysely<unknown>): Promise<void> {
+        await db.schema
+          .createTable('mailboxes')
+          .addColumn('name', 'text', (c) => c.primaryKey())
+          .addColumn('uid_validity', 'text')
+          .addColumn('last_uid', 'bigint', (c) => c.notNull())
+          .addColumn('marked_uid', 'bigint', (c) => c.notNull())
+          .addColumn('unreadable', 'text', (c) => c.notNull())
+          .addColumn('holder', 'text')
+          .addColumn('held_until', 'double precision', (c) => c.notNull())
+          .execute()
+      },
+    },
   }
 }
 

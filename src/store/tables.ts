@@ -129,7 +129,7 @@ export type BounceDone = 'retry started' | 'retry told' | 'suppressed' | 'nothin
 export interface BouncesTable {
   id: Generated<number>
   at: number
-  /** `lmtp`, `pipe` or `maildir`. */
+  /** `lmtp`, `pipe`, `maildir` or `imap`. */
   source: string
   /** The address it came to: the return path. */
   came_to: string | null
@@ -262,6 +262,20 @@ export interface ReleasesTable {
   ended_at: number | null
 }
 
+/** How far a mailbox has been read by IMAP, and who reads it. */
+export interface MailboxesTable {
+  /** `user@host:port/folder`. */
+  name: string
+  uid_validity: string | null
+  last_uid: number
+  /** Up to there mails have been flagged or moved. */
+  marked_uid: number
+  /** JSON: the UIDs among the others that nobody could read. */
+  unreadable: string
+  holder: string | null
+  held_until: number
+}
+
 /** MTA-STS policies (RFC 8461), kept until they run out. */
 export interface MtaStsPoliciesTable {
   domain: string
@@ -281,6 +295,7 @@ export interface Tables {
   leases: LeasesTable
   releases: ReleasesTable
   mta_sts_policies: MtaStsPoliciesTable
+  mailboxes: MailboxesTable
   messages: MessagesTable
   message_holds: MessageHoldsTable
   attempts: AttemptsTable
