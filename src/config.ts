@@ -219,7 +219,7 @@ export function readSettings(environment: Environment = process.env, dotenv: Env
   if (faults.length > 0) throw new WrongSettings(faults)
   const v = values as Values
   const relay = relayPath(v, faults)
-  const backup = backupPaths(v, faults)
+  const backup = backupPaths(v)
   const dkim = dkimKey(v, faults)
   const events = eventSettings(v, faults)
   const encryption = encryptionSettings(v, faults)

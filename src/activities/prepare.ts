@@ -1,15 +1,14 @@
 /** The first step: check the input, derive the destination, keep an inline message, count the retries so far. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Context } from '@temporalio/activity'
-import { WorkflowNotFoundError } from '@temporalio/client'
 import {
   addressKey,
-  BACKUP_RETRY,
   BACKUP_SEND,
   type BouncedMessage,
   checkBouncedMessage,
   type EventType,
   formatDuration,
+  isRetry,
   isUrgent,
   judgeBounce,
   maxStaggerMs,
@@ -36,6 +35,7 @@ import {
 import type { Dependencies } from './dependencies.js'
 import { deriveDestination } from './destination.js'
 import { refusal, withDatabase } from './failures.js'
+import { isOpen } from './open.js'
 import { channelsFor, type EventOrder } from './tell-event.js'
 import type { Ways } from './ways.js'
 
@@ -93,7 +93,13 @@ export async function prepare(
 ): Promise<Prepared> {
   const { settings } = dependencies
   const now = dependencies.now()
-  const message = check(input, run, names)
+  const message = check(input)
+  const ids = names.workflowIds(message.recipient, message.messageId)
+  if (!ids.includes(run.workflowId))
+    throw refusal(
+      'InvalidBouncedMessage',
+      `the workflow ID of this message and recipient is ${JSON.stringify(ids[0])}, not ${JSON.stringify(run.workflowId)}: under another one it could run twice`,
+    )
   const delaysMs = message.schedule === undefined ? settings.scheduleMs : parseSchedule(message.schedule)
   const bouncedAtMs = bounceTime(message, now)
   const verdict = judgeBounce(message.bounce, settings.retryStatuses)
@@ -104,7 +110,7 @@ export async function prepare(
   return withDatabase(attempt, async () => {
     const recipient = addressKey(message.recipient)
     const hiddenRecipient = names.hiddenRecipient(recipient)
-    await refuseTwin(names.workflowIds(recipient, message.messageId), run, dependencies)
+    await refuseTwin(ids, run, dependencies)
     const logged = (await answeredAttempts(database.db, message.messageId, recipient)).filter((row) => row.firstRunId !== run.firstRunId)
     const end = message.retriesSoFar === undefined ? await findEnd(database.db, message.messageId, recipient) : null
     const ended = end === null || end.firstRunId === run.firstRunId ? null : loggedResult(end, logged, bouncedAtMs, sendOf(message.bounce))
@@ -137,8 +143,6 @@ export async function prepare(
   })
 }
 
-const isRetry = ({ retry }: AnsweredRow) => retry !== BACKUP_RETRY
-
 /** Once for a message and recipient, however often it bounces. */
 function goesByBackup(
   { urgent, messageId }: BouncedMessage,
@@ -169,10 +173,7 @@ async function eventsOf(
   const content = rulesOfHeaders && 'stored' in message.message ? await loadMessage(database.db, message.message.stored) : inline
   const head = content === null ? null : headOf(content)
   const { sender, recipient } = message
-  const urgent =
-    message.urgent !== undefined && message.urgent !== false
-      ? true
-      : isUrgent(rules, { sender, recipient, headers: (name) => head?.all(name) ?? [] })
+  const urgent = Boolean(message.urgent) || isUrgent(rules, { sender, recipient, headers: (name) => head?.all(name) ?? [] })
   if (isRetried && urgent && !told.includes('bounce.retrying')) told.push('bounce.retrying')
   const channels = channelsFor(told, settings)
   return channels === null ? {} : { events: { types: told, channels } }
@@ -182,30 +183,14 @@ async function eventsOf(
 async function refuseTwin(ids: readonly string[], run: RunInfo, { database }: Dependencies): Promise<void> {
   if (ids.length === 1) return
   for (const id of await openAmong(database.db, ids))
-    if (id !== run.workflowId && (await isOpen(id)))
+    if (id !== run.workflowId && (await isOpen(Context.current().client, id)))
       throw refusal('InvalidBouncedMessage', `the retries of this message for this recipient are open as ${id}: signal bouncedAgain to it`)
 }
 
-async function isOpen(workflowId: string): Promise<boolean> {
-  try {
-    return (await Context.current().client.workflow.getHandle(workflowId).describe()).status.name === 'RUNNING'
-  } catch (error) {
-    if (error instanceof WorkflowNotFoundError) return false
-    throw error
-  }
-}
-
-function check(input: unknown, run: RunInfo, names: Names): BouncedMessage {
+function check(input: unknown): BouncedMessage {
   const checked = checkBouncedMessage(input)
   if ('faults' in checked) throw refusal('InvalidBouncedMessage', checked.faults.join('; '))
-  const { value } = checked
-  const ids = names.workflowIds(value.recipient, value.messageId)
-  if (!ids.includes(run.workflowId))
-    throw refusal(
-      'InvalidBouncedMessage',
-      `the workflow ID of this message and recipient is ${JSON.stringify(ids[0])}, not ${JSON.stringify(run.workflowId)}: under another one it could run twice`,
-    )
-  return value
+  return checked.value
 }
 
 function bounceTime(message: BouncedMessage, now: Date): number {

@@ -1,9 +1,9 @@
 /** Deletes kept messages that nobody has used for a while, and that no open workflow needs. */
 import type { Context } from '@temporalio/activity'
-import { WorkflowNotFoundError } from '@temporalio/client'
 import { purgeMessages as deleteUnused, purgeBounces, purgeDestinations, purgeSent, releaseHolds, staleHolds } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { withDatabase } from './failures.js'
+import { isOpen } from './open.js'
 
 const PAGE = 200
 const DAY_MS = 24 * 60 * 60 * 1000
@@ -22,7 +22,7 @@ export async function purgeMessages(context: Context, dependencies: Dependencies
       const holds = await staleHolds(database.db, before, after, PAGE)
       for (const hold of holds) {
         context.heartbeat()
-        if (!(await isOpen(context, hold.workflowId, hold.firstRunId))) await releaseHolds(database.db, hold.firstRunId)
+        if (!(await isOpen(context.client, hold.workflowId, hold.firstRunId))) await releaseHolds(database.db, hold.firstRunId)
       }
       if (holds.length < PAGE) break
       after = holds.at(-1)?.firstRunId as string
@@ -36,14 +36,4 @@ export async function purgeMessages(context: Context, dependencies: Dependencies
     log.info({ purged, before: before.toISOString() }, 'kept messages were purged')
     return { purged }
   })
-}
-
-async function isOpen(context: Context, workflowId: string, firstRunId: string): Promise<boolean> {
-  try {
-    const { status, raw } = await context.client.workflow.getHandle(workflowId).describe()
-    return status.name === 'RUNNING' && raw.workflowExecutionInfo?.firstRunId === firstRunId
-  } catch (error) {
-    if (error instanceof WorkflowNotFoundError) return false
-    throw error
-  }
 }

@@ -1,6 +1,6 @@
 /** Writes the answer of a retry and what follows from it, in one transaction. */
 import { ApplicationFailure } from '@temporalio/common'
-import { BACKUP_RETRY } from '../bounce/index.js'
+import { isRetry } from '../bounce/index.js'
 import { isLastingRejection } from '../smtp/index.js'
 import { type Answer, type AnsweredRow, type AttemptKey, liftSuppression, recordAnswer, recordEnd, touchMessage } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
@@ -34,7 +34,7 @@ export async function recordSend(dependencies: Dependencies, sent: Sent, answer:
         if (row === null) throw tryAgain('Waiting', 'another worker has taken this retry over', 1000)
         const delivered = row.outcome === 'accepted' && !row.relayed
         // what the backup relay does not take goes on by its schedule
-        const refused = row.outcome === 'rejected' && row.retry !== BACKUP_RETRY && !isLastingRejection(row)
+        const refused = row.outcome === 'rejected' && isRetry(row) && !isLastingRejection(row)
         await touchMessage(tx, sent.messageKey, answer.at)
         if (delivered) await liftSuppression(tx, recipient, workflowId, now(), 'temporary')
         if (delivered || refused)

@@ -41,9 +41,9 @@ export function keepWaking(
     if (looking) return
     looking = true
     try {
-      await tellOutages(client, taskQueue, { database, settings })
       for (const name of await waitedFor(database))
         await wakeWaiting(client, await wakeWaitingFor(database, name, limitsSet(settings.politeness, name)), database)
+      await tellOutages(client, taskQueue, { database, settings })
     } catch (error) {
       log.warn({ error: describe(error) }, 'what waits for its turn, or to be told, could not be looked at')
     } finally {

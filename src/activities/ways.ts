@@ -64,8 +64,7 @@ export class Ways {
     const { politeness, direct } = settings
     const path = pathFor(destination, settings.paths)
     if (path !== null) {
-      const relay =
-        path.kind === 'system' ? [] : [{ name: relayTurn(nameOf(path)), limits: politeness.relay, needsConnection: true, fixed: true }]
+      const relay = path.kind === 'system' ? [] : [this.#relayTurn(path)]
       const limits = this.#limits(destination)
       // a relay's answers teach nothing of the receiving system, so that its rate there is the highest; pauses and limits by hand hold
       const own: TurnOf =
@@ -122,11 +121,8 @@ export class Ways {
     const path = pathFor(destination, backup)
     if (path === null) return null
     const { messagesPerConnection } = politeness.relay
-    const system = relayTurn(nameOf(path))
-    return {
-      ...{ kind: 'way', paths: [path], beyond: [], system, messagesPerConnection },
-      turns: [{ name: system, limits: politeness.relay, needsConnection: true, fixed: true }],
-    }
+    const turn = this.#relayTurn(path)
+    return { kind: 'way', paths: [path], beyond: [], system: turn.name, turns: [turn], messagesPerConnection }
   }
 
   /** The first mail host of a recipient, where mail goes directly and it can be looked up; else null. */
@@ -134,6 +130,10 @@ export class Ways {
     if (this.#dependencies.settings.direct === null) return null
     const found = await this.#mailHosts(parseAddress(recipient).domain)
     return found.kind === 'hosts' ? (found.hosts[0]?.name ?? null) : null
+  }
+
+  #relayTurn(path: Path): TurnOf {
+    return { name: relayTurn(nameOf(path)), limits: this.#dependencies.settings.politeness.relay, needsConnection: true, fixed: true }
   }
 
   #limits(system: string) {

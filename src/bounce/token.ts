@@ -28,6 +28,12 @@ export const BACKUP_SEND = 0xfffe
 /** Its number in the attempt log. */
 export const BACKUP_RETRY = 0
 
+/** Whether it is a retry of the schedule, not the send by the backup relay. */
+export const isRetry = ({ retry }: { readonly retry: number }) => retry !== BACKUP_RETRY
+
+/** What a person calls it. */
+export const nameOfSend = (retry: number) => (retry === BACKUP_RETRY ? 'backup relay' : `retry ${retry}`)
+
 /** The number that a token has for a retry of the attempt log. */
 export function sendNumber(retry: number): number {
   return retry === BACKUP_RETRY ? BACKUP_SEND : Math.min(retry, LAST_SEND)

@@ -3,9 +3,10 @@
  * counted by the database; what is held here does not grow with the log. Days and hours are UTC.
  */
 import { sql } from 'kysely'
+import { BACKUP_RETRY, isRetry } from '../bounce/index.js'
 import type { Database } from '../store/index.js'
 import { type Answers, countSystems, type Heat, heat, longestOutages, type Outage, type SystemFigures, worstSystems } from './systems.js'
-import { answeredIn, byBackupIn, count, DAY_MS, HOUR_MS, outcomeOf, ranked, saidNotNow, type Window } from './window.js'
+import { answeredIn, count, DAY_MS, HOUR_MS, outcomeOf, ranked, retriesIn, saidNotNow, type Window } from './window.js'
 
 /** What a retry of the schedule earned. Shares are of 1. */
 export interface Step {
@@ -89,7 +90,7 @@ const LIMITS: FigureLimits = { systems: 10, heatRows: 20, outages: 20 }
 /** @param until exclusive; what goes on still is counted up to then. */
 export async function figures(database: Database, window: Window, limits: FigureLimits = LIMITS): Promise<Figures> {
   const shown = await worstSystems(database, window, Math.max(limits.systems, limits.heatRows))
-  const { steps, answers } = await stepsOf(database, window)
+  const { steps, answers, backup } = await stepsOf(database, window)
   const hours = await hoursOf(database, window)
   return {
     since: window.since.toISOString(),
@@ -100,7 +101,7 @@ export async function figures(database: Database, window: Window, limits: Figure
     ended: await endedIn(database, window),
     answers,
     steps,
-    backup: await backupOf(database, window),
+    backup,
     days: await daysOf(database, window, hours),
     week: weekOf(hours),
     systems: await countSystems(database, window),
@@ -166,8 +167,8 @@ async function endedIn({ db }: Database, { since, until }: Window): Promise<Reco
   return Object.fromEntries(rows.map(({ outcome, n }) => [outcome, Number(n)]))
 }
 
-async function stepsOf({ db }: Database, window: Window): Promise<{ steps: Step[]; answers: Answers }> {
-  const rows = await db
+async function stepsOf({ db }: Database, window: Window): Promise<{ steps: Step[]; answers: Answers; backup: Figures['backup'] }> {
+  const all = await db
     .selectFrom('attempts')
     .select([
       'retry',
@@ -182,7 +183,9 @@ async function stepsOf({ db }: Database, window: Window): Promise<{ steps: Step[
     .groupBy('retry')
     .orderBy('retry')
     .execute()
-  const sum = (of: 'sent' | 'accepted' | 'deferred' | 'rejected' | 'notNow') => rows.reduce((all, row) => all + Number(row[of]), 0)
+  const rows = all.filter(isRetry)
+  const byBackup = all.find(({ retry }) => retry === BACKUP_RETRY)
+  const sum = (of: 'sent' | 'accepted' | 'deferred' | 'rejected' | 'notNow') => rows.reduce((total, row) => total + Number(row[of]), 0)
   const accepted = sum('accepted')
   return {
     answers: { attempts: sum('sent'), accepted, deferred: sum('deferred'), rejected: sum('rejected'), notNow: sum('notNow') },
@@ -196,21 +199,13 @@ async function stepsOf({ db }: Database, window: Window): Promise<{ steps: Step[
       acceptedShare: Number(row.accepted) / Number(row.sent),
       earnedShare: accepted === 0 ? 0 : Number(row.accepted) / accepted,
     })),
+    backup: {
+      sent: Number(byBackup?.sent ?? 0),
+      accepted: Number(byBackup?.accepted ?? 0),
+      deferred: Number(byBackup?.deferred ?? 0),
+      rejected: Number(byBackup?.rejected ?? 0),
+    },
   }
-}
-
-async function backupOf({ db }: Database, window: Window): Promise<Figures['backup']> {
-  const row = await db
-    .selectFrom('attempts')
-    .select([
-      sql<number>`count(*)`.as('sent'),
-      count(sql`${outcomeOf} = 'accepted'`).as('accepted'),
-      count(sql`${outcomeOf} = 'deferred'`).as('deferred'),
-      count(sql`${outcomeOf} = 'rejected'`).as('rejected'),
-    ])
-    .where(byBackupIn(window))
-    .executeTakeFirstOrThrow()
-  return { sent: Number(row.sent), accepted: Number(row.accepted), deferred: Number(row.deferred), rejected: Number(row.rejected) }
 }
 
 interface Hour {
@@ -225,7 +220,7 @@ async function hoursOf({ db }: Database, window: Window): Promise<Hour[]> {
   const rows = await db
     .selectFrom('attempts')
     .select([hour.as('hour'), count(sql`${saidNotNow} = 1`).as('notNow'), count(sql`${outcomeOf} = 'accepted'`).as('accepted')])
-    .where(answeredIn(window))
+    .where(retriesIn(window))
     .groupBy(hour)
     .execute()
   return rows.map((row) => ({ hour: Number(row.hour), notNow: Number(row.notNow), accepted: Number(row.accepted) }))

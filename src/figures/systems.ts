@@ -1,7 +1,7 @@
 /** The receiving systems, the worst first: what they answered, their outages, their mail servers, and how they did over time. */
 import { sql } from 'kysely'
 import type { Database } from '../store/index.js'
-import { answeredIn, count, DAY_MS, HOUR_MS, outcomeOf, ranked, saidNotNow, type Window } from './window.js'
+import { count, DAY_MS, HOUR_MS, outcomeOf, ranked, retriesIn, saidNotNow, type Window } from './window.js'
 
 /** What was answered. `notNow`: with 4.3.2. */
 export interface Answers {
@@ -75,7 +75,7 @@ export async function worstSystems(database: Database, window: Window, limit: nu
     .selectFrom('attempts')
     .select('destination')
     .select([...answers])
-    .where(answeredIn(window))
+    .where(retriesIn(window))
     .groupBy('destination')
     .orderBy('deferred', 'desc')
     .orderBy('attempts', 'desc')
@@ -103,7 +103,7 @@ export async function countSystems({ db }: Database, window: Window): Promise<nu
   const row = await db
     .selectFrom('attempts')
     .select(sql<number>`count(distinct destination)`.as('n'))
-    .where(answeredIn(window))
+    .where(retriesIn(window))
     .executeTakeFirstOrThrow()
   return Number(row.n)
 }
@@ -117,7 +117,7 @@ async function mailServers({ db }: Database, window: Window, destinations: reado
     .selectFrom('attempts')
     .select(['destination', 'mail_server'])
     .select([...answers])
-    .where(answeredIn(window))
+    .where(retriesIn(window))
     .where('destination', 'in', destinations)
     .where('mail_server', 'is not', null)
     .groupBy(['destination', 'mail_server'])
@@ -208,7 +208,7 @@ export async function heat(database: Database, window: Window, destinations: rea
         sql<number>`count(*)`.as('attempts'),
         count(sql`${outcomeOf} = 'deferred'`).as('refused'),
       ])
-      .where(answeredIn(window))
+      .where(retriesIn(window))
       .where('destination', 'in', destinations)
       .groupBy(['destination', bucket])
       .execute()

@@ -18,17 +18,15 @@ export const outcomeOf = sql<AttemptOutcome>`case when reported_status is null t
 /** 1 where its system said 4.3.2 (or what means it). */
 export const saidNotNow = sql<number>`case when coalesce(reported_status, status) = '4.3.2' then 1 else 0 end`
 
-/** The retries that were answered in that time. */
+/** The sends that were answered in that time, those by the backup relay among them. */
 export const answeredIn =
   ({ since, until }: Window) =>
   (eb: ExpressionBuilder<Tables, 'attempts'>) =>
-    eb.and([eb('at', '>=', since.getTime()), eb('at', '<', until.getTime()), eb('outcome', 'is not', null), eb('retry', '>', BACKUP_RETRY)])
+    eb.and([eb('at', '>=', since.getTime()), eb('at', '<', until.getTime()), eb('outcome', 'is not', null)])
 
-/** The sends by the backup relay, which are counted apart. */
-export const byBackupIn =
-  ({ since, until }: Window) =>
-  (eb: ExpressionBuilder<Tables, 'attempts'>) =>
-    eb.and([eb('at', '>=', since.getTime()), eb('at', '<', until.getTime()), eb('outcome', 'is not', null), eb('retry', '=', BACKUP_RETRY)])
+/** The retries of the schedule that were. */
+export const retriesIn = (window: Window) => (eb: ExpressionBuilder<Tables, 'attempts'>) =>
+  eb.and([answeredIn(window)(eb), eb('retry', '>', BACKUP_RETRY)])
 
 /** A sum that is a number on both databases. */
 export const count = (condition: ReturnType<typeof sql>) => sql<number>`cast(sum(case when ${condition} then 1 else 0 end) as bigint)`

@@ -99,7 +99,6 @@ class Reader {
         }
         told = false
         await this.#session(place)
-        pauseMs = FIRST_PAUSE_MS
       } catch (error) {
         if (this.#stopping.signal.aborted) break
         if (this.#gotOn || Date.now() - began > GOOD_MS) pauseMs = FIRST_PAUSE_MS
@@ -162,11 +161,10 @@ class Reader {
   }
 
   async #connect(): Promise<ImapFlow> {
-    const { host, port, implicitTls, user, password, tokenFile, ca, lookEveryMs = LOOK_EVERY_MS } = this.#options
-    const local = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/.test(host)
+    const { host, port, tls, user, password, tokenFile, ca, lookEveryMs = LOOK_EVERY_MS } = this.#options
     return new ImapFlow({
-      ...{ host, port, secure: implicitTls, logger: false },
-      ...(implicitTls ? {} : { doSTARTTLS: !local }),
+      ...{ host, port, secure: tls === 'implicit', logger: false },
+      ...(tls === 'implicit' ? {} : { doSTARTTLS: tls === 'starttls' }),
       ...(ca === null ? {} : { tls: { ca } }),
       auth: password === null ? { user, accessToken: (await readFile(tokenFile as string, 'utf8')).trim() } : { user, pass: password },
       maxIdleTime: lookEveryMs,

@@ -188,10 +188,8 @@ export class Intake {
   async #act(subject: Subject, { reported, isItself }: Record, notification: Notification): Promise<Done> {
     const { client, database, settings, now } = this.#dependencies
     const status = meant(reported, isItself)
-    const at =
-      subject.send === null || subject.send === 0
-        ? subject.sentAt
-        : await retryAnsweredAt(database.db, subject.messageId, addressKey(subject.recipient), retryOfSend(subject.send) ?? 0)
+    const retry = subject.send === null ? null : retryOfSend(subject.send)
+    const at = retry === null ? subject.sentAt : await retryAnsweredAt(database.db, subject.messageId, addressKey(subject.recipient), retry)
     const event = eventOf(subject, reported, status, at)
     const ref = { recipient: subject.recipient, messageId: subject.messageId }
     const workflowId = await client.openWorkflowId(ref.recipient, ref.messageId)

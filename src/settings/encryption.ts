@@ -1,5 +1,5 @@
 /** The settings of encrypted payloads. */
-import { type Listen, names, parsed, parseListen } from './parsers.js'
+import { isLoopback, type Listen, names, parsed, parseListen } from './parsers.js'
 import type { Values } from './values.js'
 
 /** A key of AES-256-GCM, and the name that stands beside what it encrypted. */
@@ -71,7 +71,7 @@ export interface EncryptionSettings {
 
 /** Adds what is wrong to `faults`. */
 export function encryptionSettings(v: Values<typeof ENCRYPTION_SETTINGS>, faults: string[]): EncryptionSettings {
-  if (v.CODEC_TOKEN === '' && !/^(127\.\d+\.\d+\.\d+|::1|localhost)$/.test(v.CODEC_LISTEN.host))
+  if (v.CODEC_TOKEN === '' && !isLoopback(v.CODEC_LISTEN.host))
     faults.push(`CODEC_LISTEN=${v.CODEC_LISTEN.host}: others can reach this address, so that CODEC_TOKEN must be set`)
   return {
     keys: v.ENCRYPTION_KEYS,

@@ -1,14 +1,14 @@
 /** The settings of a mailbox that bounces are read from by IMAP. */
 import { readFileSync } from 'node:fs'
-import { parsed } from './parsers.js'
+import { isLoopback, parsed } from './parsers.js'
 import type { Values } from './values.js'
 
 /** Where the mailbox is. */
 export interface MailboxAddress {
   readonly host: string
   readonly port: number
-  /** TLS from the first byte; else STARTTLS, which is insisted on. */
-  readonly implicitTls: boolean
+  /** `off` only on this machine itself. */
+  readonly tls: 'implicit' | 'starttls' | 'off'
   readonly user: string
   /** Null where a token is used. */
   readonly password: string | null
@@ -21,10 +21,11 @@ function parseImapUrl(text: string): MailboxAddress {
     throw new Error('it must be imaps://user:password@host/INBOX (with %40 for an @ in the user), or imap:// for STARTTLS')
   if (url.search !== '' || url.hash !== '') throw new Error('nothing may follow the folder')
   const implicitTls = url.protocol === 'imaps:'
+  const host = url.hostname.replace(/^\[|\]$/g, '')
   return {
-    host: url.hostname.replace(/^\[|\]$/g, ''),
+    host,
     port: url.port === '' ? (implicitTls ? 993 : 143) : Number(url.port),
-    implicitTls,
+    tls: implicitTls ? 'implicit' : isLoopback(host) ? 'off' : 'starttls',
     user: decodeURIComponent(url.username),
     password: url.password === '' ? null : decodeURIComponent(url.password),
     folder: url.pathname.length > 1 ? decodeURIComponent(url.pathname.slice(1)) : 'INBOX',

@@ -45,6 +45,9 @@ export const names = parsed((text) =>
     .map((name) => name.toLowerCase()),
 )
 
+/** Whether nobody but this machine itself is reached there. */
+export const isLoopback = (host: string) => /^(127\.\d+\.\d+\.\d+|::1|localhost)$/.test(host)
+
 /** Where a server listens. */
 export type Listen = { readonly host: string; readonly port: number } | { readonly path: string }
 

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { z } from 'zod'
 import { type DkimKey, type Path, type Paths, parseRoutes, type SmtpTimeouts } from '../smtp/index.js'
-import { flag, names, parsed, parseRelayUrl, smtpTimeout } from './parsers.js'
+import { flag, isLoopback, names, parsed, parseRelayUrl, smtpTimeout } from './parsers.js'
 import type { Values } from './values.js'
 
 export const PATH_SETTINGS = {
@@ -95,34 +95,29 @@ export function smtpTimeouts(v: Values<typeof SMTP_SETTINGS>): SmtpTimeouts {
 
 /** Adds what is wrong to `faults`. */
 export function relayPath(v: Values<typeof PATH_SETTINGS>, faults: string[]): Path | null {
-  return pathOf('RELAY_URL', v.RELAY_URL, v.RELAY_TLS, v, faults)
+  const path = pathOf(v.RELAY_URL, v.RELAY_TLS, v.RELAY_CA_FILE, v.RELAY_IS_TRANSPARENT ? 'transparent' : 'relay')
+  if (path?.credentials !== undefined && path.tls !== 'verify' && path.tls !== 'implicit' && !isLoopback(path.host))
+    faults.push(
+      `RELAY_TLS=${path.tls}: RELAY_URL has a password, which is sent only over verified TLS (set RELAY_CA_FILE for a private CA)`,
+    )
+  return path
 }
 
-/** The second way of what is urgent. Adds what is wrong to `faults`. */
-export function backupPaths(v: Values<typeof PATH_SETTINGS>, faults: string[]): Paths {
-  return { routes: v.BACKUP_ROUTES, relay: pathOf('BACKUP_RELAY_URL', v.BACKUP_RELAY_URL, '', v, faults) }
+/** The second way of what is urgent. */
+export function backupPaths(v: Values<typeof PATH_SETTINGS>): Paths {
+  return { routes: v.BACKUP_ROUTES, relay: pathOf(v.BACKUP_RELAY_URL, '', v.RELAY_CA_FILE, 'relay') }
 }
 
 function pathOf(
-  name: string,
   url: ReturnType<typeof parseRelayUrl> | null,
   set: '' | 'verify' | 'opportunistic' | 'off',
-  v: Values<typeof PATH_SETTINGS>,
-  faults: string[],
+  ca: string | null,
+  kind: Path['kind'],
 ): Path | null {
   if (url === null) return null
   const { implicitTls, ...relay } = url
   const asked = set === '' ? (relay.credentials === undefined ? 'opportunistic' : 'verify') : set
-  const tls = implicitTls ? 'implicit' : asked
-  const loopback = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/.test(relay.host)
-  if (relay.credentials !== undefined && tls !== 'verify' && tls !== 'implicit' && !loopback)
-    faults.push(`RELAY_TLS=${tls}: ${name} has a password, which is sent only over verified TLS (set RELAY_CA_FILE for a private CA)`)
-  return {
-    kind: v.RELAY_IS_TRANSPARENT && name === 'RELAY_URL' ? 'transparent' : 'relay',
-    ...relay,
-    tls,
-    ...(v.RELAY_CA_FILE === null ? {} : { ca: v.RELAY_CA_FILE }),
-  }
+  return { kind, ...relay, tls: implicitTls ? 'implicit' : asked, ...(ca === null ? {} : { ca }) }
 }
 
 /** Adds what is wrong to `faults`. */

@@ -1,7 +1,7 @@
 /** What is known of one recipient, over all tables; and how it is erased, so that the figures stay and the person does not. */
 import { randomBytes } from 'node:crypto'
 import { type Kysely, sql } from 'kysely'
-import { BACKUP_RETRY } from '../bounce/index.js'
+import { nameOfSend } from '../bounce/index.js'
 import type { Database } from './database.js'
 import type { Tables } from './tables.js'
 
@@ -17,8 +17,6 @@ export interface PersonEvent {
 }
 
 const MOST_EVENTS = 10_000
-
-const nameOf = (retry: number) => (retry === BACKUP_RETRY ? 'backup relay' : `retry ${retry}`)
 
 /** Oldest first; of each kind the newest ten thousand. @param address folded. */
 export async function historyOf({ db }: Database, address: string): Promise<PersonEvent[]> {
@@ -61,9 +59,9 @@ export async function historyOf({ db }: Database, address: string): Promise<Pers
     ),
     ...attempts.flatMap((a) => {
       const about = { kind: 'retry', messageId: a.message_id, workflowId: a.workflow_id } as const
-      const answer = of({ ...about, what: `${nameOf(a.retry)}: ${a.outcome}`, status: a.status, detail: a.reply }, a.at as number)
+      const answer = of({ ...about, what: `${nameOfSend(a.retry)}: ${a.outcome}`, status: a.status, detail: a.reply }, a.at as number)
       if (a.reported_at === null) return [answer]
-      const report = { ...about, what: `${nameOf(a.retry)}: a notification came`, status: a.reported_status, detail: a.reported_reply }
+      const report = { ...about, what: `${nameOfSend(a.retry)}: a notification came`, status: a.reported_status, detail: a.reported_reply }
       return [answer, of(report, a.reported_at)]
     }),
     ...ends.map((e) =>

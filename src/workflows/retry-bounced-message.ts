@@ -36,6 +36,7 @@ import {
   effectiveStatus,
   formatDuration,
   isLasting,
+  isRetry,
   type Outcome,
   parseTime,
   type RetryResult,
@@ -86,8 +87,6 @@ export async function retryBouncedMessage(message: BouncedMessage): Promise<Retr
     throw isCancellation(error) ? error : new CancelledFailure('cancelled')
   }
 }
-
-const isRetry = ({ retry }: { retry: number }) => retry !== BACKUP_RETRY
 
 const cancelled = () => CancellationScope.current().consideredCancelled
 
@@ -264,10 +263,7 @@ class Retries {
     const dueMs = prepared.fromMs + (prepared.delaysMs[prepared.retriesSoFar] ?? 0)
     const result = await this.#sendOnce(prepared, Math.max(dueMs, Date.now() + LEAST_FOR_BACKUP_MS))
     if (cancelled()) throw new CancelledFailure('cancelled')
-    if (result?.kind === 'answered') {
-      this.#attempts.push(result.attempt)
-      if (result.failedAtMs !== undefined) this.#failedAtMs = result.failedAtMs
-    }
+    if (result?.kind === 'answered') this.#noteAnswer(result)
     // a refusal of this way says nothing of the receiving system
     if (result === null || (result.kind === 'answered' && result.attempt.outcome !== 'accepted'))
       return this.#givenUp ? this.#suppress(prepared) : null
@@ -279,13 +275,16 @@ class Retries {
     this.#show('sending', 'Where that takes long, Pending Activities says what it waits for.')
     const result = await this.#sendOnce(prepared)
     if (result?.kind === 'answered') {
-      const { attempt } = result
-      this.#attempts.push(attempt)
-      this.#fromMs = result.failedAtMs ?? Date.parse(attempt.at)
-      if (result.failedAtMs !== undefined) this.#failedAtMs = result.failedAtMs
+      this.#noteAnswer(result)
+      this.#fromMs = result.failedAtMs ?? Date.parse(result.attempt.at)
       if (!result.ambiguous) this.#onlyAmbiguous = false
     }
     return result === null ? this.#suppress(prepared) : this.#judge(prepared, result)
+  }
+
+  #noteAnswer({ attempt, failedAtMs }: Extract<SendResult, { kind: 'answered' }>): void {
+    this.#attempts.push(attempt)
+    if (failedAtMs !== undefined) this.#failedAtMs = failedAtMs
   }
 
   async #judge(prepared: Prepared, result: SendResult): Promise<RetryResult | null> {

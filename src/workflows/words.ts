@@ -1,5 +1,5 @@
 /** What a person reads in the Web UI: current details in Markdown, summaries of timers and activities. */
-import { type Attempt, BACKUP_RETRY, formatDuration } from '../bounce/index.js'
+import { type Attempt, formatDuration, isRetry, nameOfSend } from '../bounce/index.js'
 
 /** Where a retry stands. */
 export type State =
@@ -54,11 +54,11 @@ export function utc(ms: number): string {
 const HEADLINES: Record<State, (s: Standing) => string> = {
   preparing: () => 'checking the bounce',
   waiting: (s) => `retry ${s.retry} of ${s.of} waits`,
-  sending: (s) => (s.retry === BACKUP_RETRY ? 'it is being sent by the backup relay' : `retry ${s.retry} of ${s.of} is being sent`),
+  sending: (s) => (isRetry(s) ? `retry ${s.retry} of ${s.of} is being sent` : 'it is being sent by the backup relay'),
   confirming: (s) =>
-    s.retry === BACKUP_RETRY
-      ? 'the backup relay has taken it; whether it arrives is not known yet'
-      : `the relay has taken retry ${s.retry} of ${s.of}; whether it arrives is not known yet`,
+    isRetry(s)
+      ? `the relay has taken retry ${s.retry} of ${s.of}; whether it arrives is not known yet`
+      : 'the backup relay has taken it; whether it arrives is not known yet',
   suppressing: (s) => `no retry of ${s.of} is left; the address is being taken off the active list`,
   delivered: () => 'delivered',
   rejected: () => 'rejected',
@@ -77,7 +77,7 @@ export function details(s: Standing): string {
       const outcome = `${a.outcome} ${plain(a.status)}${a.maybeDelivered ? ', may have arrived' : ''}`
       const when = utc(Date.parse(a.at)).replace(' UTC', '')
       lines.push(
-        `| ${a.retry === BACKUP_RETRY ? 'backup relay' : a.retry} | ${when} | ${outcome} | ${plain(a.reply)}${a.mailServer === undefined ? '' : ` (${plain(a.mailServer)})`} |`,
+        `| ${isRetry(a) ? a.retry : nameOfSend(a.retry)} | ${when} | ${outcome} | ${plain(a.reply)}${a.mailServer === undefined ? '' : ` (${plain(a.mailServer)})`} |`,
       )
     }
   }

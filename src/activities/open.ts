@@ -1,0 +1,13 @@
+/** Whether a workflow is open. */
+import { type Client, WorkflowNotFoundError } from '@temporalio/client'
+
+/** @param firstRunId open as this one, not as a later one of the same ID. */
+export async function isOpen(client: Client, workflowId: string, firstRunId?: string): Promise<boolean> {
+  try {
+    const { status, raw } = await client.workflow.getHandle(workflowId).describe()
+    return status.name === 'RUNNING' && (firstRunId === undefined || raw.workflowExecutionInfo?.firstRunId === firstRunId)
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return false
+    throw error
+  }
+}
