@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { parse as parseDotenv } from 'dotenv'
 import { z } from 'zod'
 import { DEFAULT_RETRY_STATUSES, DEFAULT_SCHEDULE, parseDuration, parseRetryStatuses, parseSchedule } from './bounce/index.js'
+import type { Provider, ProviderSecrets } from './providers/index.js'
 import { BOUNCE_SETTINGS, type IntakeSettings, intakeSettings, returnPaths } from './settings/bounces.js'
 import { ENCRYPTION_SETTINGS, type EncryptionSettings, encryptionSettings } from './settings/encryption.js'
 import { EVENT_SETTINGS, type EventSettings, eventSettings } from './settings/events.js'
@@ -16,6 +17,7 @@ import {
   politenessSettings,
   TURN_SETTINGS,
 } from './settings/politeness.js'
+import { PRESET_RATES, PROVIDER_SETTINGS, providerSecrets } from './settings/providers.js'
 import { backupPaths, DKIM_SETTINGS, dkimKey, PATH_SETTINGS, relayPath, SMTP_SETTINGS, smtpTimeouts } from './settings/smtp.js'
 import type { Setting, Values as ValuesOf } from './settings/values.js'
 import type { DkimKey, Paths, ReturnPaths, SmtpTimeouts } from './smtp/index.js'
@@ -68,6 +70,7 @@ export const SETTINGS = {
   ...DKIM_SETTINGS,
   ...BOUNCE_SETTINGS,
   ...MAILBOX_SETTINGS,
+  ...PROVIDER_SETTINGS,
   ...EVENT_SETTINGS,
   ...ENCRYPTION_SETTINGS,
   ...SMTP_SETTINGS,
@@ -79,7 +82,7 @@ export const SETTINGS = {
   },
   HTTP_PORT: {
     default: '',
-    doc: 'Port of the pages `/healthz`, `/metrics` and `/metrics/temporal` (those of Temporal’s SDK) of a worker, or of the intake; none when left out. A worker and an intake on one machine need one each.',
+    doc: 'Port of the pages `/healthz`, `/metrics` and `/metrics/temporal` (those of Temporal’s SDK) of a worker, or of the intake, which takes `/notifications/PROVIDER` there too; none when left out. A worker and an intake on one machine need one each.',
     schema: parsed((text) => {
       if (text === '') return null
       const port = Number(text)
@@ -124,6 +127,10 @@ export interface Settings {
   readonly returnPaths: ReturnPaths | null
   readonly intake: IntakeSettings
   readonly mailbox: MailboxSettings | null
+  /** The provider that the relay is; null where it is none of those that are known. */
+  readonly relayPreset: Provider | null
+  /** Those whose notifications are taken. */
+  readonly providers: ProviderSecrets
   readonly events: EventSettings
   readonly encryption: EncryptionSettings
   readonly ehloName: string
@@ -224,7 +231,7 @@ export function readSettings(environment: Environment = process.env, dotenv: Env
   const events = eventSettings(v, faults)
   const encryption = encryptionSettings(v, faults)
   const mailbox = mailboxSettings(v, faults)
-  const politeness = politenessSettings(v, faults)
+  const politeness = politenessSettings(v, v.RELAY_PRESET === null ? undefined : PRESET_RATES[v.RELAY_PRESET], faults)
   const direct = directSettings(v, faults)
   if (direct !== null && relay !== null)
     faults.push('DELIVERY=direct: RELAY_URL is set too; leave one of them out (ROUTES may name single destinations)')
@@ -245,6 +252,8 @@ export function readSettings(environment: Environment = process.env, dotenv: Env
     returnPaths: returnPaths(v, v.RETRY_SCHEDULE, v.CONFIRM_WITHIN),
     intake: intakeSettings(v),
     mailbox,
+    relayPreset: v.RELAY_PRESET,
+    providers: providerSecrets(v),
     events,
     encryption,
     ehloName: v.EHLO_NAME,

@@ -14,6 +14,7 @@ export interface Log {
 export type DeliverySettings = Pick<
   Settings,
   | 'paths'
+  | 'relayPreset'
   | 'backup'
   | 'direct'
   | 'politeness'

@@ -1,6 +1,15 @@
 /** Deletes kept messages that nobody has used for a while, and that no open workflow needs. */
 import type { Context } from '@temporalio/activity'
-import { purgeMessages as deleteUnused, purgeBounces, purgeDestinations, purgeSent, releaseHolds, staleHolds } from '../store/index.js'
+import {
+  purgeMessages as deleteUnused,
+  purgeBounces,
+  purgeDestinations,
+  purgeNotifications,
+  purgeProviderIds,
+  purgeSent,
+  releaseHolds,
+  staleHolds,
+} from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { withDatabase } from './failures.js'
 import { isOpen } from './open.js'
@@ -30,7 +39,10 @@ export async function purgeMessages(context: Context, dependencies: Dependencies
     const purged = await deleteUnused(database.db, before)
     // a bounce may come for as long as a return path is good, and is told of for as long as messages are kept
     const validMs = (settings.returnPaths?.validDays ?? 0) * DAY_MS
-    await purgeSent(database.db, new Date(now().getTime() - Math.max(validMs, settings.keepMessagesForMs) - DAY_MS))
+    const sentBefore = new Date(now().getTime() - Math.max(validMs, settings.keepMessagesForMs) - DAY_MS)
+    await purgeSent(database.db, sentBefore)
+    await purgeProviderIds(database.db, sentBefore)
+    await purgeNotifications(database.db, before)
     await purgeBounces(database.db, before)
     await purgeDestinations(database)
     log.info({ purged, before: before.toISOString() }, 'kept messages were purged')

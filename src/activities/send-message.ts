@@ -4,7 +4,17 @@
  */
 import { randomUUID } from 'node:crypto'
 import { CancelledFailure, type Context } from '@temporalio/activity'
-import { type Attempt, addressKey, BACKUP_RETRY, envelopeAddress, formatDuration, parseAddress, sendNumber } from '../bounce/index.js'
+import {
+  type Attempt,
+  addressKey,
+  BACKUP_RETRY,
+  envelopeAddress,
+  formatDuration,
+  parseAddress,
+  type ReturnPathToken,
+  sendNumber,
+} from '../bounce/index.js'
+import { type Provider, providerIdIn, withToken } from '../providers/index.js'
 import {
   type Answered,
   BLOCK_BYTES,
@@ -18,6 +28,7 @@ import {
   signaturesExpireAt,
   signMessage,
   signReturnPath,
+  signToken,
 } from '../smtp/index.js'
 import {
   type Answer,
@@ -32,6 +43,7 @@ import {
   type GivenBack,
   loadMessage,
   lookAtAttempt,
+  noteProviderId,
   noteSent,
   otherDestinationReached,
   otherDestinationSilent,
@@ -239,6 +251,8 @@ class Sending {
     const content = await this.#database(() => loadMessage(this.#dependencies.database.db, order.messageKey))
     if (content === null) throw refusal('MessageNotFound', `the message store has lost the message ${order.messageKey}`)
     const { kind } = way.paths[0]
+    const token = await this.#tokenFor(kind)
+    const provider = kind === 'relay' && !this.#isBackup ? settings.relayPreset : null
     const dkim = kind === 'system' && settings.dkim !== null && isAuthoredBy(content, settings.dkim.domain) ? settings.dkim : null
     const expired = this.#signaturesExpired(content, dkim !== null)
     if (expired !== null) {
@@ -248,15 +262,17 @@ class Sending {
     const met = await meeting.deliver({
       ehloName: settings.ehloName,
       timeouts: settings.timeouts,
-      sender: await this.#returnPath(kind),
+      sender: this.#returnPath(token),
       recipient: envelopeAddress(parseAddress(order.recipient)),
-      content: dkim === null ? content : await signMessage(content, dkim),
+      content: dkim !== null ? await signMessage(content, dkim) : this.#named(content, provider, token),
       ...(kind === 'relay' ? { envid: `${order.firstRunId}.${order.retry}` } : {}),
       beforeContent: () => this.#beginContent(content.length),
       signal: this.#context.cancellationSignal,
     })
     try {
-      return await this.#conclude(met.outcome, kind === 'relay', claim)
+      const result = await this.#conclude(met.outcome, kind === 'relay', claim)
+      if (provider !== null && met.outcome.kind === 'accepted') await this.#noteName(provider, met.outcome.reply)
+      return result
     } finally {
       // whatever came of the answer, the system has given it; silence that blames nobody teaches nothing
       const silent = met.outcome.kind === 'unreachable' && !this.#silenceCounted
@@ -267,12 +283,12 @@ class Sending {
 
   /**
    * Through a relay each retry has a return path of its own, so that its bounce names it; elsewhere every retry has that of the message
-   * itself (greylisting knows sender, recipient and host).
+   * itself (greylisting knows sender, recipient and host). Null where none is signed.
    */
-  async #returnPath(kind: Path['kind']): Promise<string> {
+  async #tokenFor(kind: Path['kind']): Promise<ReturnPathToken | null> {
     const { sender, messageId, recipient, retry } = this.#order
     const { returnPaths } = this.#dependencies.settings
-    if (returnPaths === null) return envelopeAddress(parseAddress(sender))
+    if (returnPaths === null) return null
     const id = sentId(messageId, recipient)
     const now = this.#now()
     const { db } = this.#dependencies.database
@@ -285,9 +301,34 @@ class Sending {
       return now
     })
     const [day, today] = [dayOf(sentAt), dayOf(now)]
-    if (kind === 'relay') return signReturnPath(returnPaths, { id, day: today, send: sendNumber(retry) }, sender)
+    if (kind === 'relay') return { id, day: today, send: sendNumber(retry) }
     // one that would run out before its bounce could come is made anew
-    return signReturnPath(returnPaths, { id, day: today - day > returnPaths.validDays / 2 ? today : day, send: 0 }, sender)
+    return { id, day: today - day > returnPaths.validDays / 2 ? today : day, send: 0 }
+  }
+
+  #returnPath(token: ReturnPathToken | null): string {
+    const { sender } = this.#order
+    const { returnPaths } = this.#dependencies.settings
+    return token === null || returnPaths === null ? envelopeAddress(parseAddress(sender)) : signReturnPath(returnPaths, token, sender)
+  }
+
+  /** With the token where the provider gives it back. */
+  #named(content: Buffer, provider: Provider | null, token: ReturnPathToken | null): Buffer {
+    const { returnPaths } = this.#dependencies.settings
+    return provider === null || token === null || returnPaths === null
+      ? content
+      : withToken(provider, content, signToken(returnPaths, token))
+  }
+
+  /** The name that the provider gave it: without it, the token and the return path must do. */
+  async #noteName(provider: Provider, reply: string): Promise<void> {
+    const name = providerIdIn(provider, reply)
+    if (name === null) return
+    const { messageId, recipient, retry } = this.#order
+    const as = { sentId: sentId(messageId, recipient), send: sendNumber(retry) }
+    await noteProviderId(this.#dependencies.database.db, provider, name, as, this.#now()).catch((error) =>
+      this.#dependencies.log.warn({ ...this.#about, error: describe(error) }, "the provider's name of the message could not be kept"),
+    )
   }
 
   #tooLate(): string | null {

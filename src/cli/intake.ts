@@ -1,8 +1,10 @@
 import type { Server } from 'node:http'
 import type { Command } from 'commander'
 import { readSettings, type Settings, WrongSettings } from '../config.js'
+import type { IntakeDependencies } from '../intake/index.js'
 import type { Logger } from '../logger.js'
 import type { Metrics } from '../metrics/index.js'
+import { PROVIDERS } from '../providers/index.js'
 import { parseListen } from '../settings/parsers.js'
 import type { Database } from '../store/index.js'
 import { CommandFailed, json, line, printable } from './output.js'
@@ -10,7 +12,9 @@ import { CommandFailed, json, line, printable } from './output.js'
 export function addIntake(program: Command): void {
   program
     .command('intake')
-    .description('take bounces in by LMTP, from a Maildir or a mailbox, until it is told to stop (SIGTERM, SIGINT)')
+    .description(
+      'take bounces in by LMTP, from a Maildir, a mailbox or providers’ notifications, until it is told to stop (SIGTERM, SIGINT)',
+    )
     .option('--lmtp <address>', 'listen there, such as 127.0.0.1:2003 or unix:/run/softbounce/lmtp.sock (default: INTAKE_LISTEN)')
     .option('--maildir <folder>', 'watch this Maildir')
     .option('--imap', 'read the mailbox of IMAP_URL, and wait for more')
@@ -39,15 +43,21 @@ async function run(options: Ways): Promise<void> {
   const byDefault = options.maildir === undefined && !options.imap ? settings.intake.listen : null
   const listen = options.lmtp === undefined ? byDefault : listenOf(options.lmtp)
   if (options.imap && settings.mailbox === null) throw new CommandFailed('--imap: IMAP_URL is not set', 2)
-  if (listen === null && options.maildir === undefined && !options.imap)
-    throw new CommandFailed('nothing says where bounces come in: set INTAKE_LISTEN, or give --lmtp, --maildir or --imap', 2)
-  requireBelief(settings)
+  const providers = PROVIDERS.filter((provider) => settings.providers[provider] !== undefined)
+  if (providers.length > 0 && settings.httpPort === null)
+    throw new CommandFailed(`notifications of ${providers.join(', ')} come in by HTTP, and HTTP_PORT is not set`, 2)
+  if (listen === null && options.maildir === undefined && !options.imap && providers.length === 0)
+    throw new CommandFailed(
+      "nothing says where bounces come in: set INTAKE_LISTEN or a provider's secret, or give --lmtp, --maildir or --imap",
+      2,
+    )
+  if (listen !== null || options.maildir !== undefined || options.imap) requireBelief(settings)
   const { createLogger } = await import('../logger.js')
-  const { serveLmtp, watchMailbox, watchMaildir } = await import('../intake/index.js')
+  const { EventIntake, Notifications, serveLmtp, watchMailbox, watchMaildir } = await import('../intake/index.js')
   const logger = createLogger(settings.logLevel)
   const { Metrics } = await import('../metrics/index.js')
   const metrics = settings.httpPort === null ? null : new Metrics()
-  await withIntake(settings, metrics, async (intake, database) => {
+  await withIntake(settings, metrics, async (intake, database, dependencies) => {
     const told = new Promise<string>((resolve) => {
       for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal))
     })
@@ -55,18 +65,21 @@ async function run(options: Ways): Promise<void> {
     const maildir = options.maildir === undefined ? null : await watchMaildir(intake, options.maildir, settings.intake.maxBytes, logger)
     const { mailbox: at, intake: limits } = settings
     const mailbox = options.imap && at !== null ? watchMailbox(intake, database, { ...at, maxBytes: limits.maxBytes }, logger) : null
-    const http = await serveMetrics(settings, metrics, database, logger)
+    const more = { secrets: settings.providers, ...(metrics === null ? {} : { metrics }) }
+    const notifications = providers.length === 0 ? null : new Notifications(new EventIntake(dependencies), database, more, logger)
+    const http = await servePages(settings, metrics, database, notifications, logger)
     logger.info(
       {
         lmtp: listen === null ? undefined : 'path' in listen ? listen.path : `${listen.host}:${lmtp?.port}`,
         maildir: options.maildir,
         ...(mailbox === null ? {} : { imap: at?.host }),
+        ...(notifications === null ? {} : { notifications: providers }),
       },
       'the intake is ready',
     )
     await told
-    await Promise.all([lmtp?.close(), maildir?.close(), mailbox?.close()])
     http?.close()
+    await Promise.all([lmtp?.close(), maildir?.close(), mailbox?.close(), notifications?.close()])
     logger.info({}, 'the intake has stopped')
   })
 }
@@ -145,15 +158,25 @@ function requireBelief(settings: Settings): void {
     throw new WrongSettings(['OWN_SYSTEMS: INTAKE_IS_TRUSTED believes what our own systems made, and none is named'])
 }
 
-/** Where a worker on this machine has the port, the intake goes on without. */
-async function serveMetrics(settings: Settings, metrics: Metrics | null, database: Database, logger: Logger): Promise<Server | null> {
+/** Where a worker on this machine has the port, the intake goes on without, unless notifications come there. */
+async function servePages(
+  settings: Settings,
+  metrics: Metrics | null,
+  database: Database,
+  notifications: import('../intake/index.js').Notifications | null,
+  logger: Logger,
+): Promise<Server | null> {
   if (settings.httpPort === null || metrics === null) return null
   const { serveHttp } = await import('../metrics/index.js')
   metrics.watch(database)
   const state = () => ({ name: 'intake', is: 'RUNNING', good: true })
   try {
-    return await serveHttp({ port: settings.httpPort, host: settings.httpHost, database, metrics, state })
+    return await serveHttp({
+      ...{ port: settings.httpPort, host: settings.httpHost, database, metrics, state },
+      ...(notifications === null ? {} : { others: (request, response) => notifications.answer(request, response) }),
+    })
   } catch (error) {
+    if (notifications !== null) throw error
     logger.warn({ error: (error as Error).message }, 'the intake has no HTTP page; give it an HTTP_PORT of its own')
     return null
   }
@@ -162,7 +185,7 @@ async function serveMetrics(settings: Settings, metrics: Metrics | null, databas
 async function withIntake(
   settings: Settings,
   metrics: Metrics | null,
-  work: (intake: import('../intake/index.js').Intake, database: Database) => Promise<void>,
+  work: (intake: import('../intake/index.js').Intake, database: Database, dependencies: IntakeDependencies) => Promise<void>,
 ): Promise<void> {
   const { SoftbounceClient } = await import('../client/index.js')
   const { openDatabase } = await import('../store/index.js')
@@ -172,16 +195,13 @@ async function withIntake(
     const client = await SoftbounceClient.connect({ settings, database })
     try {
       const { returnPaths, ownSystems, retryStatuses, intake } = settings
-      await work(
-        new Intake({
-          client,
-          database,
-          settings: { returnPaths, ownSystems, retryStatuses, isTrusted: intake.isTrusted },
-          now: () => new Date(),
-          ...(metrics === null ? {} : { metrics }),
-        }),
-        database,
-      )
+      const dependencies = {
+        ...{ client, database },
+        settings: { returnPaths, ownSystems, retryStatuses, isTrusted: intake.isTrusted },
+        now: () => new Date(),
+        ...(metrics === null ? {} : { metrics }),
+      }
+      await work(new Intake(dependencies), database, dependencies)
     } finally {
       await client.close()
     }

@@ -8,12 +8,14 @@ import type { SendMailOptions } from 'nodemailer'
 import { addressKey, checkBouncedMessage, envelopeAddress, messageIdKey, parseAddress } from '../bounce/index.js'
 import { readSettings, type Settings } from '../config.js'
 import { headOf } from '../dsn/index.js'
-import { canonicalMessage, dayOf, sentId, signReturnPath } from '../smtp/index.js'
+import { type Provider, providerIdIn, withToken } from '../providers/index.js'
+import { canonicalMessage, dayOf, sentId, signReturnPath, signToken } from '../smtp/index.js'
 import {
   activeSuppressions,
   type Database,
   liftSuppression,
   migrateToLatest,
+  noteProviderId,
   openDatabase,
   type Suppression,
   storeSent,
@@ -23,7 +25,9 @@ import type { RetryOptions } from './client.js'
 export interface TrackOptions {
   /** Default: opened by DATABASE_URL, and closed with the transporter. */
   readonly database?: Database
-  readonly settings?: Pick<Settings, 'databaseUrl' | 'returnPaths'>
+  readonly settings?: Pick<Settings, 'databaseUrl' | 'returnPaths'> & Partial<Pick<Settings, 'relayPreset'>>
+  /** The provider that the transporter sends by; default: RELAY_PRESET. */
+  readonly provider?: Provider
 }
 
 /** What a message may say of itself, in the field `softbounce` of `sendMail`. */
@@ -98,7 +102,12 @@ export function track<T extends Transporter>(transporter: T, options: TrackOptio
     throw new Error('RETURN_PATH_KEYS is not set: without a key no return path can be signed (openssl rand -base64 32)')
   const inner = transporter.transporter as Transport
   if (TRACKED in inner) return transporter as Tracked<T>
-  const tracking = new Tracking(inner, settings.returnPaths, options.database ?? null, () => openDatabase(settings.databaseUrl))
+  const tracking = new Tracking(inner, {
+    paths: settings.returnPaths,
+    provider: options.provider ?? settings.relayPreset ?? null,
+    given: options.database ?? null,
+    open: () => openDatabase(settings.databaseUrl),
+  })
   const send = (mail: MailMessage, callback: Callback) => {
     tracking.send(mail).then(
       (info) => callback(null, info),
@@ -124,25 +133,30 @@ export function track<T extends Transporter>(transporter: T, options: TrackOptio
   return transporter as Tracked<T>
 }
 
+/** How messages are tracked. */
+interface How {
+  readonly paths: NonNullable<Settings['returnPaths']>
+  readonly provider: Provider | null
+  /** A database that is not ours to close. */
+  readonly given: Database | null
+  readonly open: () => Database
+}
+
 class Tracking {
   readonly #inner: Transport
-  readonly #paths: NonNullable<Settings['returnPaths']>
-  readonly #given: Database | null
-  readonly #open: () => Database
+  readonly #how: How
   #own: Promise<Database> | null = null
 
-  constructor(inner: Transport, paths: NonNullable<Settings['returnPaths']>, given: Database | null, open: () => Database) {
+  constructor(inner: Transport, how: How) {
     this.#inner = inner
-    this.#paths = paths
-    this.#given = given
-    this.#open = open
+    this.#how = how
   }
 
   /** Closes the database, if it is its own; it is opened again by the next message. */
   async close(): Promise<void> {
     const own = this.#own
     this.#own = null
-    if (this.#given === null && own !== null) await (await own).close()
+    if (this.#how.given === null && own !== null) await (await own).close()
   }
 
   #database(): Promise<Database> {
@@ -154,7 +168,7 @@ class Tracking {
   }
 
   async #ready(): Promise<Database> {
-    const database = this.#given ?? this.#open()
+    const database = this.#how.given ?? this.#how.open()
     await migrateToLatest(database.db, database.kind)
     return database
   }
@@ -189,29 +203,42 @@ class Tracking {
       options: Object.keys(options).length === 0 ? null : JSON.stringify(options),
     }))
     await storeSent(database, content, sent, now)
-    const envelopes = sent.map(({ id, envelopeRecipient }) => ({
-      ...more,
-      from: signReturnPath(this.#paths, { id, day: dayOf(now), send: 0 }, sender),
-      to: [envelopeRecipient],
-    }))
-    return together(await this.#sendAll(mail, content, envelopes), sender)
+    const { paths, provider } = this.#how
+    const envelopes = sent.map(({ id, envelopeRecipient }) => {
+      const token = { id, day: dayOf(now), send: 0 }
+      return {
+        ...{ id, content: provider === null ? content : withToken(provider, content, signToken(paths, token)) },
+        envelope: { ...more, from: signReturnPath(paths, token, sender), to: [envelopeRecipient] },
+      }
+    })
+    const ended = await this.#sendAll(mail, envelopes)
+    for (const [i, one] of ended.entries()) await this.#noteName(database, envelopes[i]?.id as string, one)
+    return together(ended, sender)
+  }
+
+  /** The name that the provider gave it: best effort, since the message is on its way. */
+  async #noteName(database: Database, id: string, ended: Ended): Promise<void> {
+    const { provider } = this.#how
+    const name = provider !== null && 'info' in ended ? providerIdIn(provider, String(ended.info.response ?? '')) : null
+    if (provider === null || name === null) return
+    await noteProviderId(database.db, provider, name, { sentId: id, send: 0 }, new Date()).catch(() => {})
   }
 
   #untracked(mail: MailMessage): Promise<Info> {
     return new Promise((resolve, reject) => this.#inner.send(mail, (error, info) => (error ? reject(error) : resolve(info ?? {}))))
   }
 
-  async #sendAll(mail: MailMessage, content: Buffer, envelopes: readonly Envelope[]): Promise<Ended[]> {
+  async #sendAll(mail: MailMessage, envelopes: readonly Addressed[]): Promise<Ended[]> {
     const ended: Ended[] = []
     const left = [...envelopes.entries()]
     const work = async () => {
-      for (let next = left.shift(); next !== undefined; next = left.shift()) ended[next[0]] = await this.#sendOne(mail, content, next[1])
+      for (let next = left.shift(); next !== undefined; next = left.shift()) ended[next[0]] = await this.#sendOne(mail, next[1])
     }
     await Promise.all(Array.from({ length: Math.min(AT_ONCE, envelopes.length) }, work))
     return ended
   }
 
-  #sendOne(mail: MailMessage, content: Buffer, envelope: Envelope): Promise<Ended> {
+  #sendOne(mail: MailMessage, { content, envelope }: Addressed): Promise<Ended> {
     const message = Object.assign(Object.create(mail.message), {
       getEnvelope: () => ({ ...envelope, to: [...envelope.to] }),
       createReadStream: () => Readable.from([content], { objectMode: false }),
@@ -226,6 +253,12 @@ class Tracking {
 interface Envelope {
   readonly from: string
   readonly to: string[]
+}
+
+/** What one recipient gets. */
+interface Addressed {
+  readonly content: Buffer
+  readonly envelope: Envelope
 }
 
 type Ended = { readonly envelope: Envelope } & ({ readonly error: Error } | { readonly info: Info })

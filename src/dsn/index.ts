@@ -18,6 +18,7 @@ import { quotedReply, readStatus } from './status.js'
 
 export { Fields, headOf, type Mail, takeApart, UnreadableMail } from './mail.js'
 export type { Notification, ReportedRecipient } from './notification.js'
+export { readReported } from './report-fields.js'
 
 const TEXT_READERS: readonly Reader[] = [readTranscript, readAddressedParagraphs, readListedAddresses, readPhrases]
 const READERS: readonly Reader[] = [readRfc3464, readRfc5965, readRfc3834, readSesNotification, readQuotedFields, ...TEXT_READERS]

@@ -127,6 +127,32 @@ export function typed(value: string | undefined): string | undefined {
   return text === '' ? undefined : text
 }
 
+/** What another source than a mail tells of a recipient, in the same fields. */
+export interface ToldOfRecipient {
+  readonly recipient: string
+  readonly action: Action
+  readonly status?: string | undefined
+  readonly diagnostic?: string | undefined
+  readonly remoteMta?: string | undefined
+  readonly at?: Date | undefined
+  readonly until?: Date | undefined
+}
+
+/** Reads it as a report's fields are read. */
+export function readReported(told: ToldOfRecipient): ReportedRecipient {
+  const diagnostic = typed(told.diagnostic)
+  return {
+    recipient: told.recipient,
+    action: told.action,
+    // a reply that took the message is quoted for its words alone
+    ...(told.action === 'delivered' ? { status: '2.0.0' } : readStatus(told.status, diagnostic, told.action === 'failed')),
+    ...(diagnostic === undefined ? {} : { diagnostic }),
+    ...(told.remoteMta === undefined ? {} : { remoteMta: told.remoteMta }),
+    ...(told.at === undefined ? {} : { lastAttemptAt: told.at }),
+    ...(told.until === undefined ? {} : { willRetryUntil: told.until }),
+  }
+}
+
 /** The address of `rfc822; ann@example.org` or `utf-8; …`; UTF-8 escapes (RFC 6533 3) are undone. */
 export function addressOf(value: string | undefined): string | undefined {
   const text = typed(value)

@@ -1,5 +1,5 @@
-/** The HTTP port: `/healthz`, `/metrics`, and where a worker runs, the metrics of Temporal's own SDK on `/metrics/temporal`. */
-import { createServer, type Server, type ServerResponse } from 'node:http'
+/** The HTTP port: `/healthz`, `/metrics`, where a worker runs the metrics of Temporal's own SDK on `/metrics/temporal`, and what others answer. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { Registry } from 'prom-client'
 import type { Database } from '../store/index.js'
 import type { Metrics } from './metrics.js'
@@ -13,6 +13,8 @@ export interface HttpOptions {
   readonly state: () => { readonly name: string; readonly is: string; readonly good: boolean }
   /** Where Temporal's SDK tells its own metrics. */
   readonly temporalMetrics?: string
+  /** Answers requests for other pages; false where a path is none of them. */
+  readonly others?: (request: IncomingMessage, response: ServerResponse) => boolean
 }
 
 const TEMPORAL_WITHIN_MS = 5000
@@ -26,7 +28,7 @@ export async function serveHttp(options: HttpOptions): Promise<Server> {
   const server = createServer((request, response) => {
     const [pathname = ''] = (request.url ?? '').split('?')
     const answer = Object.hasOwn(PAGES, pathname) ? PAGES[pathname] : undefined
-    if (answer === undefined) return void response.writeHead(404).end()
+    if (answer === undefined) return void (options.others?.(request, response) || response.writeHead(404).end())
     if (request.method !== 'GET' && request.method !== 'HEAD') return void response.writeHead(405, { allow: 'GET, HEAD' }).end()
     answer(options, response, request.headers.accept ?? '').catch((error: Error) => {
       if (response.headersSent) return void response.destroy()

@@ -27,6 +27,10 @@ export class Metrics {
     'source',
     'result',
   ])
+  readonly #notifications = this.#counter('softbounce_notifications_total', 'Notifications of providers that came, by what was answered', [
+    'provider',
+    'result',
+  ])
   readonly #events = this.#counter('softbounce_events_total', 'Events told to the alternative channel, by type and result', [
     'type',
     'result',
@@ -59,6 +63,10 @@ export class Metrics {
 
   mailCame(source: string, result: 'taken' | 'failed'): void {
     this.#mails.inc({ source, result })
+  }
+
+  notificationCame(provider: string, result: 'kept' | 'repeated' | 'refused' | 'unreadable' | 'failed'): void {
+    this.#notifications.inc({ provider, result })
   }
 
   eventTold(type: string, result: 'told' | 'failed'): void {

@@ -100,7 +100,7 @@ export const TURN_SETTINGS = {
   },
   RELAY_RATE: {
     default: '',
-    doc: 'The rate that the relay is met at, by all workers together (a provider’s `14/s`). Default: as fast as turns allow.',
+    doc: 'The rate that the relay is met at, by all workers together (a provider’s `14/s`). Default: that of `RELAY_PRESET`, else as fast as turns allow.',
     schema: parsed((text) => (text === '' ? null : parseRate(text))),
   },
   RELAY_CONNECTIONS: { default: '20', doc: 'Most connections to the relay at once, of all workers together.', schema: integer(1, 1000) },
@@ -163,11 +163,12 @@ const DEFAULT_LOWEST_RATE = parseRate(TURN_SETTINGS.LOWEST_RATE.default)
 /** As fast as nothing but turns allow. */
 const NO_RATE = 10_000
 
-export function politenessSettings(v: Read<typeof TURN_SETTINGS>, faults: string[]): PolitenessSettings {
+/** @param presetRate of the provider that the relay is. */
+export function politenessSettings(v: Read<typeof TURN_SETTINGS>, presetRate: number | undefined, faults: string[]): PolitenessSettings {
   // a highest rate below the default of the lowest says both
   if (v.LOWEST_RATE > v.HIGHEST_RATE && v.LOWEST_RATE !== DEFAULT_LOWEST_RATE)
     faults.push(`LOWEST_RATE=${formatRate(v.LOWEST_RATE)}: it is higher than HIGHEST_RATE=${formatRate(v.HIGHEST_RATE)}`)
-  const relayRate = v.RELAY_RATE ?? NO_RATE
+  const relayRate = v.RELAY_RATE ?? presetRate ?? NO_RATE
   return {
     limits: {
       lowestRate: Math.min(v.LOWEST_RATE, v.HIGHEST_RATE),

@@ -56,10 +56,13 @@ export function parseReturnPathTemplate(text: string): string {
   return text
 }
 
+/** The signed token of a send, alone: what goes out with a message where a provider gives it back. */
+export const signToken = (paths: ReturnPaths, token: ReturnPathToken): string => encodeToken(token, mac(paths.keys[0] as Buffer, token))
+
 /** The return path of a send, for mail from this sender. */
 export function signReturnPath(paths: ReturnPaths, token: ReturnPathToken, sender: string): string {
   const { domain } = parseAddress(sender)
-  const text = encodeToken(token, mac(paths.keys[0] as Buffer, token))
+  const text = signToken(paths, token)
   return envelopeAddress(parseAddress(paths.template.replaceAll('{domain}', domain).replace('{token}', text)))
 }
 
@@ -71,7 +74,11 @@ export interface VerifiedToken extends ReturnPathToken {
 /** The token of a return path, where it carries our signature and has not run out; else why it is not believed. */
 export function verifyReturnPath(paths: ReturnPaths, address: string, now: Date): VerifiedToken | { readonly refused: string } {
   const text = tokenIn(paths, address)
-  if (text === null) return { refused: 'it came to an address that is no signed return path' }
+  return text === null ? { refused: 'it came to an address that is no signed return path' } : verifyToken(paths, text, now)
+}
+
+/** The same of the token alone. */
+export function verifyToken(paths: ReturnPaths, text: string, now: Date): VerifiedToken | { readonly refused: string } {
   const decoded = decodeToken(text)
   if (decoded === null) return { refused: 'its return path holds no token' }
   const { mac: given, ...token } = decoded

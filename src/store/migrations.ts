@@ -288,6 +288,39 @@ function migrations(kind: DatabaseKind): Record<string, Migration> {
           .execute()
       },
     },
+    '008_notifications': {
+      async up(db: Kysely<unknown>): Promise<void> {
+        await db.schema
+          .createTable('notifications')
+          .addColumn('provider', 'text', (c) => c.notNull())
+          .addColumn('id', 'text', (c) => c.notNull())
+          .addColumn('digest', 'text', (c) => c.notNull())
+          .addColumn('content', 'text', (c) => c.notNull())
+          .addColumn('at', 'bigint', (c) => c.notNull())
+          .addColumn('next_at', 'double precision', (c) => c.notNull())
+          .addColumn('tries', 'integer', (c) => c.notNull())
+          .addColumn('done_at', 'bigint')
+          .addPrimaryKeyConstraint('notifications_key', ['provider', 'id'])
+          .execute()
+        await db.schema
+          .createIndex('notifications_due')
+          .on('notifications')
+          .columns(['next_at', 'at'])
+          .where(sql.ref('done_at'), 'is', null)
+          .execute()
+        await db.schema.createIndex('notifications_done').on('notifications').column('done_at').execute()
+        await db.schema
+          .createTable('provider_ids')
+          .addColumn('provider', 'text', (c) => c.notNull())
+          .addColumn('id', 'text', (c) => c.notNull())
+          .addColumn('sent_id', 'text', (c) => c.notNull())
+          .addColumn('send', 'integer', (c) => c.notNull())
+          .addColumn('at', 'bigint', (c) => c.notNull())
+          .addPrimaryKeyConstraint('provider_ids_key', ['provider', 'id'])
+          .execute()
+        await db.schema.createIndex('provider_ids_at').on('provider_ids').column('at').execute()
+      },
+    },
   }
 }
 

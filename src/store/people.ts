@@ -172,8 +172,23 @@ export function forget({ db }: Database, address: string, prefixes: readonly str
     const stands = standsIn(address)
     for (const [table, column] of TEXTS) note(table, await emptyTexts(tx, table, column, address, stands))
     note('unread_mails', await dropUnread(tx, stands))
+    note('notifications', await dropNotifications(tx, stands))
     return { tables, runs }
   })
+}
+
+/** Notifications that wait to be worked on: they would bring the address back. That they came is kept. */
+async function dropNotifications(tx: Kysely<Tables>, stands: (text: string) => boolean): Promise<number> {
+  const waiting = await tx.selectFrom('notifications').select(['provider', 'id', 'content']).where('done_at', 'is', null).execute()
+  const theirs = waiting.filter(({ content }) => stands(content))
+  for (const { provider, id } of theirs)
+    await tx
+      .updateTable('notifications')
+      .set((eb) => ({ content: '', done_at: eb.ref('at') }))
+      .where('provider', '=', provider)
+      .where('id', '=', id)
+      .execute()
+  return theirs.length
 }
 
 /** Texts that systems wrote, and whose they are: in which somebody else's address may stand. */

@@ -129,7 +129,7 @@ export type BounceDone = 'retry started' | 'retry told' | 'suppressed' | 'nothin
 export interface BouncesTable {
   id: Generated<number>
   at: number
-  /** `lmtp`, `pipe`, `maildir` or `imap`. */
+  /** `lmtp`, `pipe`, `maildir`, `imap`, or the provider's name. */
   source: string
   /** The address it came to: the return path. */
   came_to: string | null
@@ -276,6 +276,31 @@ export interface MailboxesTable {
   held_until: number
 }
 
+/** What a provider notified us of, until it has been worked on; and that it came, for longer. */
+export interface NotificationsTable {
+  provider: string
+  /** The provider's own. */
+  id: string
+  /** SHA-256 of the content, hex. */
+  digest: string
+  /** JSON; empty once it was worked on. */
+  content: string
+  at: number
+  /** Not before this; who works on it holds it until then. */
+  next_at: number
+  tries: number
+  done_at: number | null
+}
+
+/** The name that a send has at the provider that it went by. */
+export interface ProviderIdsTable {
+  provider: string
+  id: string
+  sent_id: string
+  send: number
+  at: number
+}
+
 /** MTA-STS policies (RFC 8461), kept until they run out. */
 export interface MtaStsPoliciesTable {
   domain: string
@@ -296,6 +321,8 @@ export interface Tables {
   releases: ReleasesTable
   mta_sts_policies: MtaStsPoliciesTable
   mailboxes: MailboxesTable
+  notifications: NotificationsTable
+  provider_ids: ProviderIdsTable
   messages: MessagesTable
   message_holds: MessageHoldsTable
   attempts: AttemptsTable

@@ -65,6 +65,7 @@ export interface Settings {
 export function deliverySettings(settings: Settings) {
   return {
     paths: { routes: parseRoutes(settings.routes ?? ''), relay: settings.relay ?? null },
+    relayPreset: null,
     backup: { routes: parseRoutes(settings.backupRoutes ?? ''), relay: settings.backupRelay ?? null },
     ownSystems: settings.ownSystems ?? [],
     scheduleMs: parseSchedule(DEFAULT_SCHEDULE),

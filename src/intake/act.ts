@@ -1,0 +1,206 @@
+/** Does what a believed report asks for, wherever it came from, and writes it down: the one place where intakes decide. */
+import { addressKey, type Bounce, judgeBounce, messageIdKey, type RetryStatuses, retryOfSend, withoutControls } from '../bounce/index.js'
+import { type RetryOptions, type SoftbounceClient, UnretryableBounce } from '../client/index.js'
+import type { Notification, ReportedRecipient } from '../dsn/index.js'
+import type { Metrics } from '../metrics/index.js'
+import { canonicalMessage, UnsendableMessage } from '../smtp/index.js'
+import {
+  type BounceDone,
+  type Database,
+  findEnd,
+  findSuppression,
+  hasMessage,
+  recordBounces,
+  retryAnsweredAt,
+  type Sent,
+  suppressLastingly,
+  type TakenBounce,
+  wasTaken,
+} from '../store/index.js'
+import type { BeliefSettings, Record } from './believe.js'
+import { NO_COMPLAINTS } from './complaint.js'
+import { eventOf, meant, repliedWith, type Told } from './meaning.js'
+
+/** What was done about a bounce, and why. */
+export type Taken = Pick<TakenBounce, 'recipient' | 'messageId' | 'done' | 'why' | 'workflowId'>
+
+export interface IntakeDependencies {
+  readonly client: SoftbounceClient
+  readonly database: Database
+  readonly settings: BeliefSettings & { readonly retryStatuses: RetryStatuses }
+  readonly now: () => Date
+  readonly metrics?: Metrics
+}
+
+/** Who a believed bounce is about, and which send of it. */
+export interface Subject extends Told {
+  readonly sender: string
+  /** The message to send again: a key of the store, or the embedded original; null where it is not there. */
+  readonly message: { readonly key: string } | { readonly content: Buffer } | null
+  readonly token: string | null
+  readonly sentAt: Date | null
+  readonly options: RetryOptions
+}
+
+/** Done, and why; for the row of the table. */
+export interface Done {
+  readonly done: BounceDone
+  readonly why: string
+  readonly workflowId?: string
+  readonly event?: string | null
+}
+
+/** Nothing that is told reaches further than this from its send. */
+const LONGEST_MS = 30 * 24 * 60 * 60 * 1000
+
+/** How it came, for the row of the table. */
+export interface About {
+  /** Whom and what the return path stands for: that is named, whatever the report says. */
+  readonly sent?: Sent
+  readonly at: Date
+  readonly source: string
+  readonly cameTo: string | null
+}
+
+export class Acting {
+  readonly #dependencies: IntakeDependencies
+
+  constructor(dependencies: IntakeDependencies) {
+    this.#dependencies = dependencies
+  }
+
+  /** Does what a believed report of one recipient asks for. */
+  async act(subject: Subject, { reported, isItself }: Record, notification: Notification): Promise<Done> {
+    const { client, database, settings, now } = this.#dependencies
+    const status = meant(reported, isItself)
+    const retry = subject.send === null ? null : retryOfSend(subject.send)
+    const at = retry === null ? subject.sentAt : await retryAnsweredAt(database.db, subject.messageId, addressKey(subject.recipient), retry)
+    const event = eventOf(subject, reported, status, at)
+    const ref = { recipient: subject.recipient, messageId: subject.messageId }
+    const workflowId = await client.openWorkflowId(ref.recipient, ref.messageId)
+    if (event !== null && (await wasTaken(database.db, event)))
+      return { done: 'nothing to do', why: 'it was told before, and acted on then', workflowId }
+    const bounce = this.#bounceOf(subject, reported, notification, status, at ?? subject.sentAt)
+    const told = async (why: string): Promise<Done> =>
+      (await client.tell(ref, bounce))
+        ? { done: 'retry told', why, workflowId, event }
+        : { done: 'nothing to do', why: `${why}; no retry of it is open` }
+    if (reported.action !== 'failed') return told(`it was ${reported.action}`)
+    const judged = judgeBounce({ status, token: subject.token ?? undefined }, settings.retryStatuses)
+    if (judged.verdict === 'suppress') {
+      const cause = { status: judged.status, reply: reported.diagnostic ?? null, by: workflowId, destination: null }
+      await database.db.transaction().execute((tx) => suppressLastingly(tx, addressKey(subject.recipient), 'rejected', cause, now()))
+      await client.tell(ref, bounce)
+      return { done: 'suppressed', why: judged.reason, workflowId, event }
+    }
+    if (judged.verdict !== 'retry') return told(judged.reason)
+    return this.#retry(subject, bounce, workflowId, judged.reason, event)
+  }
+
+  async #retry(subject: Subject, bounce: Bounce, workflowId: string, why: string, event: string | null): Promise<Done> {
+    const { client, database, now } = this.#dependencies
+    const open = await client.isOpen({ workflowId })
+    const { messageId, recipient, sender, message } = subject
+    const listed = open ? null : await findSuppression(database.db, addressKey(recipient), now())
+    if (listed !== null && listed.until === null)
+      return { done: 'nothing to do', why: `${why}; the recipient is suppressed for good (${listed.reason})`, workflowId }
+    const end = open ? null : await findEnd(database.db, messageIdKey(messageId), addressKey(recipient))
+    if (end !== null && (end.confirmed || end.outcome === 'cancelled' || end.outcome === 'rejected' || end.outcome === 'expired'))
+      return {
+        done: 'nothing to do',
+        why: `${why}; its retries ended before, as ${end.outcome}, and a bounce does not start them again`,
+        workflowId,
+      }
+    if (message === null || ('key' in message && !(await hasMessage(database.db, message.key)))) {
+      if (open && (await client.tell({ workflowId }, bounce))) return { done: 'retry told', why, workflowId, event }
+      return { done: 'nothing to do', why: `${why}; the original is no longer kept, and did not come back whole` }
+    }
+    const of = { messageId, recipient, sender, ...bounce }
+    try {
+      if ('key' in message) await client.retryStored(message.key, of, subject.options)
+      else await client.retry(canonicalMessage(message.content), of, subject.options)
+    } catch (error) {
+      // it would be refused again, however often it came
+      if (error instanceof UnsendableMessage || error instanceof UnretryableBounce)
+        return { done: 'nothing to do', why: `${why}; ${error.message}` }
+      throw error
+    }
+    return { done: open ? 'retry told' : 'retry started', why, workflowId, event }
+  }
+
+  /** The bounce as the workflow gets it, its time within bounds: not before the send that it is about, and not in the future. */
+  #bounceOf(subject: Subject, reported: ReportedRecipient, notification: Notification, status: string, sentAt: Date | null): Bounce {
+    const { now } = this.#dependencies
+    const latest = now().getTime()
+    const earliest = sentAt?.getTime() ?? latest - LONGEST_MS
+    const reply = repliedWith(reported, status)
+    const said = (reported.lastAttemptAt ?? notification.date ?? now()).getTime()
+    const at = Math.min(Math.max(said, earliest), latest)
+    const until = reported.willRetryUntil?.getTime()
+    return {
+      status,
+      bouncedAt: new Date(at).toISOString(),
+      action: reported.action,
+      ...(reply === undefined ? {} : { diagnostic: withoutControls(reply).slice(0, 2000) }),
+      ...(reported.remoteMta === undefined ? {} : { remoteMta: reported.remoteMta }),
+      ...(subject.token === null ? {} : { token: subject.token }),
+      ...(until === undefined || until < latest ? {} : { willRetryUntil: new Date(Math.min(until, earliest + LONGEST_MS)).toISOString() }),
+    }
+  }
+
+  /** Whoever complains gets no more mail, also none that is on its way. */
+  async complain({ recipient, messageId }: Subject, feedbackType: string | undefined): Promise<Done> {
+    const { client, database, now } = this.#dependencies
+    if (feedbackType !== undefined && NO_COMPLAINTS.includes(feedbackType))
+      return { done: 'nothing to do', why: `a report of ${feedbackType} is no complaint` }
+    const workflowId = client.workflowId(recipient, messageId)
+    const cause = { status: null, reply: 'complaint', by: workflowId, destination: null }
+    await database.db.transaction().execute((tx) => suppressLastingly(tx, addressKey(recipient), 'complaint', cause, now()))
+    const cancelled = await client.cancelAll(recipient)
+    return {
+      done: 'suppressed',
+      why: cancelled === 0 ? 'a complaint' : `a complaint; ${cancelled} open ${cancelled === 1 ? 'retry' : 'retries'} cancelled`,
+      workflowId,
+    }
+  }
+
+  /** Writes down what was done about each recipient. */
+  async record(
+    { sent, ...came }: About,
+    notification: Notification | null,
+    done: readonly (readonly [ReportedRecipient | null, Done])[],
+  ): Promise<Taken[]> {
+    const rows = done.map(
+      ([reported, one]): TakenBounce => ({
+        ...came,
+        reportingMta: notification?.reportingMta ?? null,
+        messageId: sent?.messageId ?? notification?.messageId ?? null,
+        recipient: sent?.recipient ?? (reported === null ? null : (reported.originalRecipient ?? reported.recipient)),
+        kind: notification?.kind ?? null,
+        action: reported?.action ?? null,
+        status: reported?.status ?? null,
+        diagnostic: reported?.diagnostic ?? null,
+        done: one.done,
+        why: one.why,
+        workflowId: one.workflowId ?? null,
+        event: one.event ?? null,
+      }),
+    )
+    await recordBounces(this.#dependencies.database.db, rows)
+    return rows
+  }
+}
+
+/** What is known of a message that we sent. */
+export function subjectOf(sent: Sent, token: { readonly send: number; readonly text: string | null } | null): Subject {
+  return {
+    messageId: sent.messageId,
+    recipient: sent.envelopeRecipient,
+    sender: sent.sender,
+    message: { key: sent.messageKey },
+    send: token?.send ?? null,
+    token: token?.text ?? null,
+    sentAt: sent.sentAt,
+    options: sent.options === null ? {} : (JSON.parse(sent.options) as RetryOptions),
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * Providers of mail (Amazon SES, SendGrid, Mailgun, Postmark, Resend): whose notifications are theirs, and what each means. Nothing is done
+ * here, and nothing is decided but whether a provider has given a message up: docs/providers.md has the sentences that say so.
+ */
+import type { KeyObject } from 'node:crypto'
+import { readMailgun, verifyMailgun } from './mailgun.js'
+import { readPostmark, verifyPostmark } from './postmark.js'
+import type { Provider, ProviderEvent, ProviderRequest, Verified } from './provider.js'
+import { readResend, verifyResend } from './resend.js'
+import { readSendGrid, verifySendGrid } from './sendgrid.js'
+import { readSes, type SnsSignatures } from './ses.js'
+
+export { providerIdIn, withToken } from './identity.js'
+export * from './provider.js'
+export { sendGridKey } from './sendgrid.js'
+export { SnsSignatures } from './ses.js'
+
+/** What each provider's signature is known by; a provider without one is off. */
+export interface ProviderSecrets {
+  /** The SNS topics that are ours. */
+  readonly ses?: readonly string[]
+  readonly sendgrid?: KeyObject
+  readonly mailgun?: string
+  readonly postmark?: string
+  readonly resend?: string
+}
+
+/**
+ * Whose request it is; null where that provider is off.
+ * @throws NotAuthentic; UnreadableNotification.
+ */
+export async function verifyRequest(
+  provider: Provider,
+  request: ProviderRequest,
+  secrets: ProviderSecrets,
+  sns: SnsSignatures,
+  now: Date,
+): Promise<Verified | null> {
+  switch (provider) {
+    case 'ses':
+      return secrets.ses === undefined ? null : sns.verify(request, secrets.ses)
+    case 'sendgrid':
+      return secrets.sendgrid === undefined ? null : verifySendGrid(request, secrets.sendgrid, now)
+    case 'mailgun':
+      return secrets.mailgun === undefined ? null : verifyMailgun(request, secrets.mailgun, now)
+    case 'postmark':
+      return secrets.postmark === undefined ? null : verifyPostmark(request, secrets.postmark)
+    case 'resend':
+      return secrets.resend === undefined ? null : verifyResend(request, secrets.resend)
+  }
+}
+
+const READERS: Readonly<Record<Provider, (content: string) => ProviderEvent[]>> = {
+  ses: readSes,
+  sendgrid: readSendGrid,
+  mailgun: readMailgun,
+  postmark: readPostmark,
+  resend: readResend,
+}
+
+/**
+ * What a kept notification says: an event for each recipient.
+ * @throws UnreadableNotification.
+ */
+export const readNotificationOf = (provider: Provider, content: string): ProviderEvent[] => READERS[provider](content)

@@ -1,0 +1,95 @@
+/**
+ * Mailgun's webhooks. Their signature is over a timestamp and a random token, not over the event: so a token is good for one event, once.
+ * https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks,
+ * https://documentation.mailgun.com/docs/mailgun/user-manual/events/event-types
+ */
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import { z } from 'zod'
+import { readReported } from '../dsn/index.js'
+import { json, NotAuthentic, type ProviderEvent, type ProviderRequest, shaped, text, time, type Verified } from './provider.js'
+
+/** Mailgun tries a notification again for eight hours. */
+const FRESH_MS = 9 * 60 * 60_000
+
+const Signed = z.object({
+  signature: z.object({ timestamp: z.union([z.string(), z.number()]), token: z.string().min(10).max(200), signature: z.string() }),
+  'event-data': z.looseObject({ event: z.string() }),
+})
+
+const Event = z.object({
+  event: z.string(),
+  severity: text,
+  reason: text,
+  recipient: text,
+  timestamp: z.number().optional().catch(undefined),
+  envelope: z.object({ sender: text }).catch({ sender: undefined }),
+  message: z
+    .object({ headers: z.object({ 'message-id': text }).catch({ 'message-id': undefined }) })
+    .catch({ headers: { 'message-id': undefined } }),
+  'user-variables': z.object({ softbounce: text }).catch({ softbounce: undefined }),
+  'delivery-status': z
+    .object({
+      code: z.union([z.number(), z.string()]).optional(),
+      'enhanced-code': text,
+      message: text,
+      description: text,
+      'mx-host': text,
+    })
+    .catch({ 'enhanced-code': undefined, message: undefined, description: undefined, 'mx-host': undefined }),
+  reject: z.object({ reason: text, description: text }).catch({ reason: undefined, description: undefined }),
+})
+
+/** @throws NotAuthentic; UnreadableNotification. */
+export function verifyMailgun({ body }: ProviderRequest, key: string, now: Date): Verified {
+  const { signature: signed, 'event-data': event } = shaped(Signed, json(body))
+  const { token } = signed
+  const expected = createHmac('sha256', key).update(`${signed.timestamp}${token}`).digest('hex')
+  const given = Buffer.from(signed.signature)
+  if (given.length !== expected.length || !timingSafeEqual(given, Buffer.from(expected)))
+    throw new NotAuthentic("Mailgun's signature is not good")
+  const at = time(Number(signed.timestamp))
+  if (at === undefined || Math.abs(now.getTime() - at.getTime()) > FRESH_MS) throw new NotAuthentic("Mailgun's signature is too old")
+  return { kind: 'notifications', kept: [{ id: token, content: JSON.stringify(event) }], goodOnce: true }
+}
+
+/** What `event-data` says. */
+export function readMailgun(content: string): ProviderEvent[] {
+  const event = shaped(Event, json(content))
+  const { recipient, reason = '', 'delivery-status': status } = event
+  if (recipient === undefined) return [{ recipient: null, why: `Mailgun tells of ${event.event}, and names no recipient` }]
+  const at = time(event.timestamp)
+  const about = {
+    token: event['user-variables'].softbounce,
+    returnPath: event.envelope.sender,
+    messageId: event.message.headers['message-id']?.trim().replace(/^<|>$/g, ''),
+    recipient,
+    at,
+  }
+  const reply = status.message ?? status.description
+  // "code" is the reply's where it has three digits of SMTP; 6xx are Mailgun's own
+  const diagnostic =
+    reply !== undefined && /^[245]\d\d$/.test(`${status.code}`) && !/^\d{3}/.test(reply) ? `${status.code} ${reply}` : reply
+  const remoteMta = status['mx-host']
+  const failed = (action: 'failed' | 'delayed') =>
+    readReported({ recipient, action, status: status['enhanced-code'], diagnostic, at, remoteMta })
+  switch (event.event) {
+    case 'failed': {
+      if (reason.startsWith('suppress-')) {
+        const why = `the address is on Mailgun's list of ${reason.slice('suppress-'.length)}s, and it did not try: Suppressions in its control panel takes it off`
+        return [{ ...about, reported: readReported({ recipient, action: 'failed', status: '5.7.1', diagnostic: why, at }), why }]
+      }
+      // whatever its severity, `old` is the last word: the message was tried for as long as Mailgun tries
+      return [{ ...about, reported: failed(event.severity === 'permanent' || reason === 'old' ? 'failed' : 'delayed') }]
+    }
+    case 'delivered':
+      return [{ ...about, reported: readReported({ recipient, action: 'delivered', status: '2.0.0', diagnostic, at, remoteMta }) }]
+    case 'rejected': {
+      const why = `Mailgun refused the message itself: ${event.reject.reason ?? event.reject.description ?? 'no reason given'}`
+      return [{ ...about, reported: readReported({ recipient, action: 'failed', status: '5.7.1', diagnostic: why, at }), why }]
+    }
+    case 'complained':
+      return [{ ...about, complaint: 'abuse' }]
+    default:
+      return [{ recipient: null, why: `Mailgun tells of ${event.event}` }]
+  }
+}

@@ -1,0 +1,92 @@
+/**
+ * Resend's webhooks, signed as Standard Webhooks under the names of Svix.
+ * https://resend.com/docs/webhooks/event-types, https://resend.com/docs/webhooks/emails/bounced,
+ * https://resend.com/docs/webhooks/verify-webhooks-requests
+ */
+import { Webhook, WebhookVerificationError } from 'standardwebhooks'
+import { z } from 'zod'
+import { readReported } from '../dsn/index.js'
+import { header, json, NotAuthentic, type ProviderEvent, type ProviderRequest, shaped, text, time, type Verified } from './provider.js'
+
+const Why = z.object({ type: text, subType: text, message: text, diagnosticCode: z.array(z.string()).catch([]) })
+const Event = z.object({
+  type: z.string(),
+  created_at: text,
+  data: z.object({
+    email_id: text,
+    message_id: text,
+    to: z.union([z.array(z.string()), z.string().transform((one) => [one])]).catch([]),
+    headers: z.array(z.object({ name: z.string(), value: z.string() })).catch([]),
+    bounce: Why.optional(),
+    suppressed: Why.optional(),
+    failed: z.object({ reason: text }).optional(),
+  }),
+})
+
+/** The field that carries the token through Resend. */
+export const RESEND_FIELD = 'X-Softbounce-Token'
+
+/** @throws NotAuthentic; UnreadableNotification. */
+export function verifyResend(request: ProviderRequest, secret: string): Verified {
+  const named = ['id', 'timestamp', 'signature'].map((name) => [`webhook-${name}`, header(request, `svix-${name}`) ?? ''] as const)
+  try {
+    new Webhook(secret).verify(request.body.toString(), Object.fromEntries(named), { jsonParse: false })
+  } catch (error) {
+    if (!(error instanceof WebhookVerificationError)) throw error
+    throw new NotAuthentic(`Resend's signature is not good: ${error.message}`)
+  }
+  shaped(z.object({ type: z.string() }), json(request.body))
+  return { kind: 'notifications', kept: [{ id: header(request, 'svix-id') as string, content: request.body.toString() }] }
+}
+
+/** What an event says. */
+export function readResend(content: string): ProviderEvent[] {
+  const { type, created_at: createdAt, data } = shaped(Event, json(content))
+  const at = time(createdAt)
+  const [only, more] = data.to.map(addressIn)
+  const identity = {
+    token: data.headers.find(({ name }) => name.toLowerCase() === RESEND_FIELD.toLowerCase())?.value.trim(),
+    providerId: data.email_id,
+    messageId: data.message_id?.trim().replace(/^<|>$/g, ''),
+    at,
+  }
+  // it names all recipients, whichever it is about
+  if (only === undefined || more !== undefined)
+    return [{ recipient: null, why: `Resend tells of ${type}, and names ${data.to.length} recipients` }]
+  const about = { ...identity, recipient: only }
+  switch (type) {
+    case 'email.bounced': {
+      const { type: kind, subType, message, diagnosticCode = [] } = data.bounce ?? {}
+      if (subType === 'Suppressed' || subType === 'OnAccountSuppressionList') return [listed(about, only, at)]
+      const reply = diagnosticCode[0]
+      // without the receiving system's reply, an automatic answer to a delivered message looks the same
+      if (reply === undefined && kind !== 'Permanent')
+        return [
+          { recipient: null, why: `Resend calls it ${kind ?? 'a bounce'}/${subType ?? ''}, without the reply of a delivery that failed` },
+        ]
+      return [{ ...about, reported: readReported({ recipient: only, action: 'failed', diagnostic: reply ?? message, at }) }]
+    }
+    case 'email.suppressed':
+      return [listed(about, only, at)]
+    case 'email.failed': {
+      const why = `Resend did not send the message: ${data.failed?.reason ?? 'no reason given'}`
+      return [{ ...about, reported: readReported({ recipient: only, action: 'failed', status: '5.7.1', diagnostic: why, at }), why }]
+    }
+    case 'email.delivery_delayed':
+      return [{ ...about, reported: readReported({ recipient: only, action: 'delayed', at }) }]
+    case 'email.delivered':
+      return [{ ...about, reported: readReported({ recipient: only, action: 'delivered', status: '2.0.0', at }) }]
+    case 'email.complained':
+      return [{ ...about, complaint: 'abuse' }]
+    default:
+      return [{ recipient: null, why: `Resend tells of ${type}` }]
+  }
+}
+
+function listed(about: Omit<ProviderEvent, 'reported'>, recipient: string, at: Date | undefined): ProviderEvent {
+  const why = "the address is on Resend's suppression list, and it did not try: Suppressions in its dashboard takes it off"
+  return { ...about, reported: readReported({ recipient, action: 'failed', status: '5.7.1', diagnostic: why, at }), why }
+}
+
+/** `Ann <ann@example.org>`, or the address alone. */
+const addressIn = (to: string): string => /<([^<>]{3,320})>\s*$/.exec(to)?.[1] ?? to.trim()

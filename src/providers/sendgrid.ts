@@ -1,0 +1,91 @@
+/**
+ * SendGrid's Event Webhook, signed.
+ * https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event,
+ * https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features
+ */
+import { createPublicKey, type KeyObject, verify } from 'node:crypto'
+import { z } from 'zod'
+import { readReported } from '../dsn/index.js'
+import { header, json, NotAuthentic, type ProviderEvent, type ProviderRequest, shaped, text, time, type Verified } from './provider.js'
+
+/** How old a signature may be: SendGrid tries a notification again for 24 hours, and signs each try anew. */
+const FRESH_MS = 10 * 60_000
+
+/** Reads the verification key that SendGrid shows: base64 of a SubjectPublicKeyInfo. @throws Error where it is none. */
+export function sendGridKey(base64: string): KeyObject {
+  const key = createPublicKey({ key: Buffer.from(base64, 'base64'), format: 'der', type: 'spki' })
+  if (key.asymmetricKeyType !== 'ec') throw new Error('it is no key of elliptic curves')
+  return key
+}
+
+const Event = z.looseObject({
+  event: z.string(),
+  sg_event_id: z.string().min(1).max(500),
+  email: text,
+  timestamp: z.number().optional().catch(undefined),
+  softbounce: text,
+  sg_message_id: text,
+  'smtp-id': text,
+  type: text,
+  status: text,
+  reason: text,
+  response: text,
+})
+
+/** @throws NotAuthentic; UnreadableNotification. */
+export function verifySendGrid(request: ProviderRequest, key: KeyObject, now: Date): Verified {
+  const signature = header(request, 'x-twilio-email-event-webhook-signature')
+  const timestamp = header(request, 'x-twilio-email-event-webhook-timestamp')
+  if (signature === null || timestamp === null) throw new NotAuthentic('it carries no signature of SendGrid')
+  // ECDSA over timestamp and body, in ASN.1
+  if (!verify('sha256', Buffer.concat([Buffer.from(timestamp), request.body]), key, Buffer.from(signature, 'base64')))
+    throw new NotAuthentic("SendGrid's signature is not good")
+  const at = time(Number(timestamp))
+  if (at === undefined || Math.abs(now.getTime() - at.getTime()) > FRESH_MS) throw new NotAuthentic("SendGrid's signature is too old")
+  const events = shaped(z.array(z.looseObject({ sg_event_id: z.string().min(1).max(500) })), json(request.body))
+  return { kind: 'notifications', kept: events.map((event) => ({ id: event.sg_event_id, content: JSON.stringify(event) })) }
+}
+
+/** Reasons of `dropped` that are its own lists. */
+const LISTS: Readonly<Record<string, string>> = {
+  'bounced address': 'bounces',
+  'spam reporting address': 'spam reports',
+  'unsubscribed address': 'unsubscribes',
+  invalid: 'invalid addresses',
+}
+
+/** What one event says. */
+export function readSendGrid(content: string): ProviderEvent[] {
+  const event = shaped(Event, json(content))
+  const recipient = event.email
+  if (recipient === undefined) return [{ recipient: null, why: `SendGrid tells of ${event.event}, and names no recipient` }]
+  const at = time(event.timestamp)
+  const about = {
+    token: event.softbounce,
+    // what follows the first dot is the way it went within SendGrid
+    providerId: event.sg_message_id?.split('.')[0],
+    messageId: event['smtp-id']?.trim().replace(/^<|>$/g, ''),
+    recipient,
+    at,
+  }
+  switch (event.event) {
+    case 'bounce':
+      return [{ ...about, reported: readReported({ recipient, action: 'failed', status: event.status, diagnostic: event.reason, at }) }]
+    case 'deferred':
+      return [{ ...about, reported: readReported({ recipient, action: 'delayed', diagnostic: event.response ?? event.reason, at }) }]
+    case 'delivered':
+      return [{ ...about, reported: readReported({ recipient, action: 'delivered', status: '2.0.0', diagnostic: event.response, at }) }]
+    case 'dropped': {
+      const list = LISTS[(event.reason ?? '').trim().toLowerCase()]
+      const why =
+        list === undefined
+          ? `SendGrid dropped the message itself: ${event.reason ?? 'no reason given'}`
+          : `the address is on SendGrid's list of ${list}, and it did not try: Suppressions in its app takes it off`
+      return [{ ...about, reported: readReported({ recipient, action: 'failed', status: '5.7.1', diagnostic: why, at }), why }]
+    }
+    case 'spamreport':
+      return [{ ...about, complaint: 'abuse' }]
+    default:
+      return [{ recipient: null, why: `SendGrid tells of ${event.event}` }]
+  }
+}

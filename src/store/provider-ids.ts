@@ -1,0 +1,35 @@
+/** The names that messages have at a provider, as its reply to the final dot tells them. */
+import type { Kysely } from 'kysely'
+import type { Tables } from './tables.js'
+
+/** Which send a provider's name stands for. */
+export interface SentAs {
+  /** Of message and recipient (smtp/return-path.ts). */
+  readonly sentId: string
+  /** As in a token: 0 for the message itself. */
+  readonly send: number
+}
+
+export async function noteProviderId(db: Kysely<Tables>, provider: string, id: string, { sentId, send }: SentAs, now: Date): Promise<void> {
+  const row = { sent_id: sentId, send, at: now.getTime() }
+  await db
+    .insertInto('provider_ids')
+    .values({ provider, id, ...row })
+    .onConflict((conflict) => conflict.columns(['provider', 'id']).doUpdateSet(row))
+    .execute()
+}
+
+export async function findProviderId(db: Kysely<Tables>, provider: string, id: string): Promise<SentAs | null> {
+  const row = await db
+    .selectFrom('provider_ids')
+    .select(['sent_id', 'send'])
+    .where('provider', '=', provider)
+    .where('id', '=', id)
+    .executeTakeFirst()
+  return row === undefined ? null : { sentId: row.sent_id, send: row.send }
+}
+
+/** Forgets names from before that. */
+export async function purgeProviderIds(db: Kysely<Tables>, before: Date): Promise<void> {
+  await db.deleteFrom('provider_ids').where('at', '<', before.getTime()).execute()
+}

@@ -1,0 +1,208 @@
+/** The whole circle by a provider: our message through its relay, its notification, the retry through the same relay, and word of it. */
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import nodemailer from 'nodemailer'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { track } from '../../src/client/index.js'
+import { readSettings } from '../../src/config.js'
+import { EventIntake, Notifications } from '../../src/intake/index.js'
+import { createLogger } from '../../src/logger.js'
+import { Metrics, serveHttp } from '../../src/metrics/index.js'
+import { type Provider, SnsSignatures } from '../../src/providers/index.js'
+import { verifyReturnPath } from '../../src/smtp/index.js'
+import { GIVEN_UP, MAILGUN_KEY, type SignedRequest, type Sns, sesMail, signMailgun, startSns, TOPIC } from '../support/providers.js'
+import { type RealWorld, startRealWorld, type WorkerProcess } from '../support/real-time.js'
+import { type ReceivingSystem, startReceivingSystem, type Taken } from '../support/receiving-system.js'
+import { eventually } from '../support/skipping-time.js'
+
+const KEY = Buffer.from('a key of more than sixteen bytes').toString('base64')
+const RETURN_PATH = 'b+{token}@bounces.{domain}'
+const field = ({ content }: Taken, name: string) => new RegExp(`^${name}: (.*)\r$`, 'im').exec(content.toString())?.[1]
+
+/** A provider's relay: takes everything, and names it in its reply as SES does. */
+async function startRelay(): Promise<ReceivingSystem & { readonly names: string[] }> {
+  const names: string[] = []
+  const relay = await startReceivingSystem({
+    server: {
+      onData: (stream, session, done) => {
+        const chunks: Buffer[] = []
+        stream.on('data', (chunk: Buffer) => chunks.push(chunk))
+        stream.on('end', () => {
+          const { mailFrom, rcptTo } = session.envelope
+          relay.taken.push({
+            at: Date.now(),
+            from: mailFrom === false ? '' : mailFrom.address,
+            to: rcptTo.map((r) => r.address),
+            content: Buffer.concat(chunks),
+          })
+          names.push(`0102018d2e0f7c${String(relay.taken.length).padStart(2, '0')}-1b2c3d4e-5f60-7182-93a4-b5c6d7e8f901-000000`)
+          done(null, `Ok ${names.at(-1)}`)
+        })
+      },
+    },
+  })
+  return Object.assign(relay, { names })
+}
+
+describe('Amazon SES', () => {
+  let world: RealWorld
+  let relay: Awaited<ReturnType<typeof startRelay>>
+  let sns: Sns
+  let notifications: Notifications
+  let server: Server
+  const preset = {
+    RELAY_PRESET: 'ses',
+    RELAY_RATE: '100/s',
+    RELAY_TLS: 'off',
+    RETURN_PATH,
+    RETURN_PATH_KEYS: KEY,
+    RETRY_SCHEDULE: '1s, 1s',
+  }
+
+  beforeAll(async () => {
+    relay = await startRelay()
+    sns = await startSns()
+    world = await startRealWorld({ ...preset, RELAY_URL: `smtp://127.0.0.1:${relay.port}` })
+    const settings = readSettings({ ...preset, SES_TOPIC_ARNS: TOPIC, DATABASE_URL: world.env.DATABASE_URL }, {})
+    const { returnPaths, ownSystems, retryStatuses } = settings
+    const intake = new EventIntake({
+      ...{ client: world.client, database: world.database, now: () => new Date() },
+      settings: { returnPaths, ownSystems, retryStatuses, isTrusted: false },
+    })
+    notifications = new Notifications(
+      intake,
+      world.database,
+      { secrets: settings.providers, sns: new SnsSignatures(sns.agent) },
+      createLogger('error'),
+    )
+    server = await serveHttp({
+      ...{ port: 0, host: '127.0.0.1', database: world.database, metrics: new Metrics() },
+      state: () => ({ name: 'intake', is: 'RUNNING', good: true }),
+      others: (request, response) => notifications.answer(request, response),
+    })
+    await world.startWorker()
+  })
+  afterAll(async () => {
+    server?.close()
+    await notifications?.close()
+    await sns?.close()
+    await world?.close()
+    await relay?.close()
+  })
+
+  const notify = async ({ headers, body }: SignedRequest) => {
+    const { port } = server.address() as AddressInfo
+    const response = await fetch(`http://127.0.0.1:${port}/notifications/ses`, { method: 'POST', headers, body })
+    expect(response.status).toBe(200)
+  }
+  async function sendThrough(to: string) {
+    const { returnPaths, relayPreset } = readSettings({ ...preset, DATABASE_URL: world.env.DATABASE_URL }, {})
+    const transporter = track(nodemailer.createTransport({ host: '127.0.0.1', port: relay.port, secure: false, ignoreTLS: true }), {
+      database: world.database,
+      settings: { databaseUrl: world.env.DATABASE_URL as string, returnPaths, relayPreset },
+    })
+    const { messageId } = await transporter.sendMail({ from: 'shop@example.com', to, subject: 'Hello', text: 'Thank you.' })
+    return { messageId: messageId.replace(/[<>]/g, ''), recipient: to }
+  }
+  const takenFor = (to: string) => relay.taken.filter((one) => one.to.includes(to))
+  const tokenOf = (one: Taken) => /softbounce=([a-z2-7]{39})$/.exec(field(one, 'X-SES-MESSAGE-TAGS') ?? '')?.[1]
+
+  test('a notification that a message was given up starts a retry, which ends delivered by another', async () => {
+    const one = await sendThrough('ann@example.org')
+    const first = takenFor(one.recipient)[0] as Taken
+    // SES replaces the Message-ID; tags, envelope sender and its own name come back
+    await notify(
+      sns.sign(GIVEN_UP.ses({ recipient: one.recipient, token: tokenOf(first), returnPath: first.from, providerId: relay.names[0] })),
+    )
+    const second = await eventually(() => takenFor(one.recipient)[1])
+    const returnPaths = { template: RETURN_PATH, keys: [Buffer.from(KEY, 'base64')], validDays: 30 }
+    expect(verifyReturnPath(returnPaths, second.from, new Date())).toMatchObject({ send: 1 })
+    expect(tokenOf(second)).toBe(/^b\+([a-z2-7]{39})@/.exec(second.from)?.[1])
+    await eventually(async () => (await world.client.get(one.recipient, one.messageId))?.progress?.state === 'confirming')
+    const delivery = { recipients: [one.recipient], smtpResponse: '250 2.0.0 OK', timestamp: new Date().toISOString() }
+    await notify(sns.sign({ eventType: 'Delivery', mail: sesMail({ recipient: one.recipient, token: tokenOf(second) }), delivery }))
+    const ended = await eventually(async () => {
+      const standing = await world.client.get(one.recipient, one.messageId)
+      return standing?.status === 'COMPLETED' ? standing : null
+    })
+    expect(ended.result).toMatchObject({ outcome: 'delivered', confirmed: true, retries: 1 })
+    expect(takenFor(one.recipient)).toHaveLength(2)
+  })
+
+  test('the name in the reply is enough, of the message and of its retries', async () => {
+    const one = await sendThrough('bob@example.org')
+    const name = () => relay.names[relay.taken.indexOf(takenFor(one.recipient).at(-1) as Taken)]
+    await notify(sns.sign(GIVEN_UP.ses({ recipient: one.recipient, providerId: name() })))
+    await eventually(() => takenFor(one.recipient).length === 2)
+    await eventually(async () => (await world.client.get(one.recipient, one.messageId))?.progress?.state === 'confirming')
+    await notify(sns.sign(GIVEN_UP.ses({ recipient: one.recipient, providerId: name() })))
+    await eventually(() => takenFor(one.recipient).length === 3)
+    // on its own list: the retry that would say "delivered" by silence ends as what it is
+    const bounce = {
+      bounceType: 'Permanent',
+      bounceSubType: 'OnAccountSuppressionList',
+      bouncedRecipients: [{ emailAddress: one.recipient, action: 'failed', status: '5.1.1' }],
+    }
+    await eventually(async () => (await world.client.get(one.recipient, one.messageId))?.progress?.state === 'confirming')
+    await notify(sns.sign({ eventType: 'Bounce', mail: sesMail({ recipient: one.recipient, providerId: name() }), bounce }))
+    const ended = await eventually(async () => {
+      const standing = await world.client.get(one.recipient, one.messageId)
+      return standing?.status === 'COMPLETED' ? standing : null
+    })
+    expect(ended.result).toMatchObject({ outcome: 'rejected', retries: 2 })
+    expect(ended.result?.attempts.at(-1)?.reply).toContain("account's suppression list at Amazon SES")
+  })
+})
+
+describe('softbounce intake', () => {
+  let world: RealWorld
+  let intake: WorkerProcess
+  const port = 20_000 + Math.floor(Math.random() * 10_000)
+  beforeAll(async () => {
+    world = await startRealWorld({ HTTP_PORT: String(port), LOG_LEVEL: 'info' })
+    intake = await world.startIntake([], { MAILGUN_SIGNING_KEY: MAILGUN_KEY })
+  })
+  afterAll(() => world.close())
+
+  test('takes the notifications of the providers whose secret is set, beside its other pages', async () => {
+    expect(intake.log()).toContain('"notifications":["mailgun"]')
+    const page = (path: string, request?: RequestInit) => fetch(`http://127.0.0.1:${port}${path}`, request)
+    const { headers, body } = signMailgun(GIVEN_UP.mailgun({ recipient: 'gone@example.org', messageId: 'x@example.com' }))
+    expect((await page('/notifications/mailgun', { method: 'POST', headers, body })).status).toBe(200)
+    expect((await page('/notifications/ses', { method: 'POST', body })).status).toBe(404)
+    await eventually(() => intake.log().includes('"source":"mailgun"'))
+    const metrics = await eventually(async () => {
+      const text = await (await page('/metrics')).text()
+      return text.includes('softbounce_intake_mails_total{source="mailgun",result="taken"} 1') ? text : null
+    })
+    expect(metrics).toContain('softbounce_notifications_total{provider="mailgun",result="kept"} 1')
+  })
+
+  test.each<[string, Record<string, string>, string]>([
+    [
+      'no port',
+      { HTTP_PORT: '', POSTMARK_WEBHOOK_SECRET: 'x'.repeat(20) },
+      'notifications of postmark come in by HTTP, and HTTP_PORT is not set',
+    ],
+    ['nothing at all', {}, "set INTAKE_LISTEN or a provider's secret"],
+    ['a key that is none', { SENDGRID_VERIFICATION_KEY: 'x' }, 'it must be the key as SendGrid shows it'],
+    ['a topic that is none', { SES_TOPIC_ARNS: 'bounces' }, '"bounces" is no topic such as arn:aws:sns'],
+    ['a provider that is not known', { RELAY_PRESET: 'mandrill' }, 'it must be one of ses, sendgrid'],
+  ])('%s: is said', async (_, env, expected) => {
+    const { runCli } = await import('../support/real-time.js')
+    const { status, stderr } = await runCli('.', { ...world.env, ...env }, ['intake'])
+    expect(status).not.toBe(0)
+    expect(stderr).toContain(expected)
+  })
+})
+
+test.each<[Provider, number]>([
+  ['ses', 1],
+  ['resend', 5],
+  ['sendgrid', 10_000],
+])('RELAY_PRESET=%s keeps the documented rate, unless RELAY_RATE says another', (provider, rate) => {
+  const of = (more: object) =>
+    readSettings({ RELAY_PRESET: provider, RELAY_URL: 'smtp://127.0.0.1', ...more }, {}).politeness.relay.highestRate
+  expect(of({})).toBe(rate)
+  expect(of({ RELAY_RATE: '14/s' })).toBe(14)
+})
