@@ -191,7 +191,7 @@ function lookUp(name: SettingName, environment: Environment, dotenv: Environment
 /** A secret as it may be shown: of a URL its kind and host, of anything else nothing. */
 function mask(text: string): string {
   if (text === '' || /^file:/.test(text)) return text
-  if (!URL.canParse(text)) return '***'
+  if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(text) || !URL.canParse(text)) return '***'
   const { protocol, username, host, pathname, search } = new URL(text)
   const user = username === '' ? '' : `${username}:***@`
   // a path or a query may hold a token

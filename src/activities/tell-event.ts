@@ -16,7 +16,7 @@ const ANSWER_WITHIN_MS = 10_000
 
 /** POSTs it; anything but a 2xx is tried again. The same `webhook-id` each time, so that the receiver acts once. */
 export async function tellEvent(event: SoftbounceEvent, attempt: number, dependencies: Dependencies): Promise<void> {
-  const { settings, now, metrics } = dependencies
+  const { settings, now, metrics, log } = dependencies
   // the setting was taken away meanwhile
   if (settings.events.webhook === null) throw refusal('InvalidBouncedMessage', 'WEBHOOK_URL is not set')
   const { url, secret } = settings.events.webhook
@@ -25,6 +25,7 @@ export async function tellEvent(event: SoftbounceEvent, attempt: number, depende
   const at = now()
   const failed = (text: string) => {
     metrics?.eventTold(type, 'failed')
+    log.warn({ event: id, attempt }, text)
     return ourTrouble(text, attempt)
   }
   let response: Response

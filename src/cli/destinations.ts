@@ -107,7 +107,7 @@ function row(standing: DestinationStanding, politeness: Settings['politeness']):
 function state({ pausedSince, pausedBy, downSince, failures, failingSince, said }: DestinationStanding): string {
   if (pausedSince !== null) return `paused since ${iso(pausedSince)} by ${pausedBy ?? 'somebody'}`
   if (downSince !== null) return `down since ${iso(downSince)}`
-  if (said === null) return 'not met yet'
+  if (said === null) return 'nothing known'
   return failures === 0 ? 'takes mail' : `${failures} failures in a row since ${iso(failingSince ?? 0)}`
 }
 

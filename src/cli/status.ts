@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { formatDuration, nameOfSend } from '../bounce/index.js'
+import { addressKey, formatDuration, isRetry, nameOfSend } from '../bounce/index.js'
 import type { RetryStanding, SoftbounceClient } from '../client/index.js'
 import { CommandFailed, json, line, table } from './output.js'
 import { limitOf, withClient } from './with-client.js'
@@ -19,7 +19,8 @@ export function addStatus(program: Command): void {
       if (options.watch)
         return withClient(async (client) => {
           const { watch } = await import('./watch.js')
-          await watch(client, which, sentence)
+          if (which !== undefined && !which.startsWith('bounce/')) addressKey(which)
+          await watch(client, which, (standing) => ({ whose: nameOf(standing), where: sentence(standing) }))
         })
       return withClient((client) =>
         which?.startsWith('bounce/') ? one(client, which, options.json === true) : several(client, which, limit, options.json === true),
@@ -56,6 +57,8 @@ async function several(client: SoftbounceClient, recipient: string | undefined, 
       else
         rows.push([
           standing.workflowId,
+          // the command has the keys: whose it is needs no second look
+          ...(isHidden(standing) ? [standing.summary ?? ''] : []),
           sentence(standing),
           (standing.result?.attempts.at(-1) ?? standing.progress?.lastAttempt)?.reply ?? '',
         ])
@@ -76,6 +79,12 @@ async function several(client: SoftbounceClient, recipient: string | undefined, 
   if (shown >= limit) line(`(the first ${limit}; --limit shows more)`)
 }
 
+/** Whether its workflow ID tells nobody whose it is. */
+const isHidden = ({ workflowId }: RetryStanding) => workflowId.startsWith('bounce/hmac-')
+
+const nameOf = (standing: RetryStanding) =>
+  isHidden(standing) ? (standing.summary ?? standing.workflowId) : standing.workflowId.replace(/^bounce\//, '')
+
 function sentence({ status, progress, result, trouble, failure }: RetryStanding): string {
   if (result !== null) {
     const until = result.suppressedUntil === undefined ? '' : ` until ${result.suppressedUntil}`
@@ -83,12 +92,22 @@ function sentence({ status, progress, result, trouble, failure }: RetryStanding)
     return `${result.outcome}${until}${unconfirmed} after ${result.retries} ${result.retries === 1 ? 'retry' : 'retries'}`
   }
   if (status !== 'RUNNING') return failure === null ? status.toLowerCase() : `${status.toLowerCase()}: ${failure}`
-  if (progress === null) return 'open; no worker answers, so that no more is known'
+  if (progress === null) return 'open; no worker answers (or none that has its ENCRYPTION_KEYS), so that no more is known'
   if (progress.state === 'waiting' && progress.nextRetryAt !== null) {
     const left = Date.parse(progress.nextRetryAt) - Date.now()
-    return `retry ${progress.retry} of ${progress.of} waits until ${progress.nextRetryAt}${left > 0 ? ` (${formatDuration(left)})` : ''}`
+    return `retry ${progress.retry} of ${progress.of} waits ${left > 0 ? `for ${formatDuration(inRoundSeconds(left))}, ` : ''}until ${minute(progress.nextRetryAt)}`
   }
   if (trouble?.waiting) return `retry ${progress.retry} of ${progress.of} waits for its turn`
   const held = trouble === null ? '' : ', held up'
-  return `retry ${progress.retry} of ${progress.of}: ${progress.state}${held}`
+  const what = isRetry(progress) ? `retry ${progress.retry} of ${progress.of}` : 'the backup relay'
+  if (progress.state === 'confirming') {
+    const until = progress.nextRetryAt === null ? '' : ` until ${minute(progress.nextRetryAt)}`
+    return `${isRetry(progress) ? `${what} was taken by the relay` : `${what} has taken it`}; a bounce is waited for${until}`
+  }
+  return `${what}: ${progress.state}${held}`
 }
+
+/** `2026-11-26 14:05 UTC` */
+const minute = (iso: string) => `${iso.slice(0, 16).replace('T', ' ')} UTC`
+
+const inRoundSeconds = (ms: number) => Math.max(1000, Math.round(ms / 1000) * 1000)

@@ -30,7 +30,9 @@ function steer(program: Command, name: string, description: string, done: string
         await tell(client, { workflowId })
       } catch (error) {
         if ((error as Error).name === 'WorkflowNotFoundError')
-          throw new CommandFailed(`${workflowId} is not open: there is no such workflow, or it has ended (softbounce status ${workflowId})`)
+          throw new CommandFailed(
+            `${workflowId} is not open: there is no such workflow, or it has ended (softbounce status ADDRESS shows the workflow IDs of a recipient)`,
+          )
         throw error
       } finally {
         await client.close()

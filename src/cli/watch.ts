@@ -8,12 +8,11 @@ const MOST_SYSTEMS = 8
 const CLEAR = '\u001b[H\u001b[J'
 const [SHOW_OTHER, SHOW_FIRST] = ['\u001b[?1049h\u001b[?25l', '\u001b[?25h\u001b[?1049l']
 
-/** @param sentence where a message stands, in words. */
-export async function watch(
-  client: SoftbounceClient,
-  recipient: string | undefined,
-  sentence: (standing: RetryStanding) => string,
-): Promise<void> {
+/** Whose message it is, and where it stands, in words. */
+export type Told = (standing: RetryStanding) => { readonly whose: string; readonly where: string }
+
+/** @throws CommandFailed where there is no terminal. */
+export async function watch(client: SoftbounceClient, recipient: string | undefined, told: Told): Promise<void> {
   const { stdout } = process
   if (!stdout.isTTY) throw new CommandFailed('--watch draws on a terminal, and this is none; leave it out', 2)
   const ended = new AbortController()
@@ -21,7 +20,7 @@ export async function watch(
   stdout.write(SHOW_OTHER)
   try {
     while (!ended.signal.aborted) {
-      const text = await screen(client, recipient, sentence, stdout.columns, stdout.rows).catch((error: Error) =>
+      const text = await screen(client, recipient, told, stdout.columns, stdout.rows).catch((error: Error) =>
         printable(`${clock()}  cannot be told now: ${error.message}`),
       )
       stdout.write(`${CLEAR}${text}`)
@@ -34,13 +33,7 @@ export async function watch(
 
 const clock = () => new Date().toISOString().slice(0, 19).replace('T', ' ')
 
-async function screen(
-  client: SoftbounceClient,
-  recipient: string | undefined,
-  sentence: (standing: RetryStanding) => string,
-  width: number,
-  height: number,
-): Promise<string> {
+async function screen(client: SoftbounceClient, recipient: string | undefined, told: Told, width: number, height: number): Promise<string> {
   const cut = (text: string) => {
     const characters = [...printable(text)]
     return characters.length > width ? `${characters.slice(0, width - 1).join('')}…` : characters.join('')
@@ -71,7 +64,12 @@ async function screen(
     if (!ids.includes(workflowId)) ids.push(workflowId)
   }
   const standings = (await Promise.all(ids.map((id) => client.getById(id)))).filter((one) => one !== null)
-  const messages = standings.map((one) => `${one.workflowId.replace(/^bounce\//, '')}  ${sentence(one)}`)
+  // where both do not fit, the name is cut, not where it stands
+  const messages = standings.map((one) => {
+    const { whose, where } = told(one)
+    const most = Math.max(20, width - where.length - 2)
+    return `${whose.length > most ? `${whose.slice(0, most - 1)}…` : whose}  ${where}`
+  })
   if (messages.length === 0) messages.push('nothing waits')
   return [...lines, ...messages, ...(more ? ['…'] : [])]
     .slice(0, height - 1)

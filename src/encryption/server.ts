@@ -12,7 +12,11 @@ import { EncryptionCodec } from './codec.js'
 const MAX_BODY = 16 * 1024 * 1024
 
 const Body = z.object({
-  payloads: z.array(z.object({ metadata: z.record(z.string(), z.base64()).optional(), data: z.base64().optional() })).max(10_000),
+  payloads: z
+    .array(z.object({ metadata: z.record(z.string(), z.base64()).optional(), data: z.base64().optional() }))
+    .max(10_000)
+    // Temporal's CLI leaves an empty list out
+    .default([]),
 })
 
 class Refused extends Error {
@@ -36,7 +40,10 @@ export async function serveCodec({ keys, codecServer }: EncryptionSettings): Pro
   })
   server.requestTimeout = 30_000
   const { host, port } = codecServer.listen
-  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, host, resolve))
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) => reject(new Error(`CODEC_LISTEN=${host}:${port}: ${error.message}`)))
+    server.listen(port, host, resolve)
+  })
   return server
 }
 

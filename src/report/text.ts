@@ -18,7 +18,7 @@ export function textReport(figures: Figures): string {
     return `${[...lines, 'Nothing has bounced, and nothing was retried in this time.'].join('\n')}\n`
   lines.push(
     ...wrapped(
-      `${several(came, 'bounce')} came in, ${several(started, 'message')} began to be retried, ${several(answers.attempts, 'retry', 'retries')} answered, ${number(answers.notNow)} of them with 4.3.2 (${percent(answers.attempts === 0 ? 0 : answers.notNow / answers.attempts)}).`,
+      `${several(came, 'bounce')} came to the intake, ${several(started, 'message')} began to be retried, ${several(answers.attempts, 'retry', 'retries')} answered, ${number(answers.notNow)} of them with 4.3.2 (${percent(answers.attempts === 0 ? 0 : answers.notNow / answers.attempts)}).`,
     ),
   )
   if (ended.length > 0)
@@ -128,12 +128,17 @@ function outages({ outages, until }: Figures): string[] {
 }
 
 function days({ days }: Figures): string[] {
-  const shown = days.slice(-MOST_DAYS)
+  // nothing is told before the first day that tells something
+  const first = Math.max(
+    0,
+    days.findIndex(({ notNow, bounced }) => notNow + bounced > 0),
+  )
+  const shown = days.slice(first).slice(-MOST_DAYS)
   const most = Math.max(0, ...shown.map(({ notNow, bounced }) => notNow + bounced))
   if (most === 0) return []
   const rows = shown.map(({ day, notNow, bounced }) => [day, number(bounced), number(notNow), bar((notNow + bounced) / most, 40)])
   return [
-    ...heading(days.length > shown.length ? `4.3.2 per day, the last ${MOST_DAYS}` : '4.3.2 per day'),
+    ...heading(days.length - first > shown.length ? `4.3.2 per day, the last ${MOST_DAYS}` : '4.3.2 per day'),
     ...columns([['', 'bounced', 'retries', ''], ...rows], [0, 3]),
   ]
 }
@@ -147,7 +152,10 @@ function week({ week }: Figures): string[] {
     `     0           6           12          18`,
     ...week.map((hours, day) => `${WEEKDAYS[day]}  ${hours.map(shade).join('')}`.trimEnd()),
     `     ${SHADES.slice(1)
-      .map((s, i) => `${s}${s} up to ${number(Math.ceil((most * (i + 1)) / (SHADES.length - 1)))}`)
+      .map((s, i) => ({ s, upTo: Math.ceil((most * (i + 1)) / (SHADES.length - 1)), from: Math.ceil((most * i) / (SHADES.length - 1)) }))
+      // of few, some shades stand for none
+      .filter(({ upTo, from }) => upTo > from)
+      .map(({ s, upTo }) => `${s}${s} up to ${number(upTo)}`)
       .join('   ')}`,
   ]
 }

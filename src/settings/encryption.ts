@@ -41,7 +41,7 @@ export const ENCRYPTION_SETTINGS = {
     }),
   },
   CODEC_ORIGINS: {
-    default: 'http://localhost:8233, http://127.0.0.1:8233',
+    default: 'http://localhost:8233, http://127.0.0.1:8233, http://localhost:8080, http://127.0.0.1:8080',
     doc: 'Where the Web UIs are that may ask it, as their address begins: `https://cloud.temporal.io`.',
     schema: names.refine((all) => all.every((one) => URL.canParse(one) && new URL(one).origin === one), {
       error: 'each must be an origin such as http://localhost:8233, without a path',

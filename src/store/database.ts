@@ -121,6 +121,8 @@ function sqliteDialect(file: string): Dialect {
         database.exec('pragma journal_mode = wal')
         // an accepted reply must survive a power cut: an attempt log that forgets sends twice
         database.exec('pragma synchronous = full')
+        // what is erased must not be read in the file
+        database.exec('pragma secure_delete = on')
         return database
       }),
   }

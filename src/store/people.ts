@@ -108,13 +108,13 @@ function standsIn(address: string): (text: string) => boolean {
  * @param address folded.
  * @param prefixes what the workflow IDs of the recipient begin with.
  */
-export function forget({ db }: Database, address: string, prefixes: readonly string[]): Promise<Forgotten> {
+export async function forget({ db, kind }: Database, address: string, prefixes: readonly string[]): Promise<Forgotten> {
   const nobody = `forgotten-${randomBytes(12).toString('hex')}`
   const theirs = sql<boolean>`(${sql.join(
     prefixes.map((prefix) => sql`workflow_id like ${`${like(prefix)}%`} escape '\\'`),
     sql` or `,
   )})`
-  return db.transaction().execute(async (tx) => {
+  const forgotten = await db.transaction().execute(async (tx) => {
     const tables: Record<string, number> = {}
     const note = (table: string, n: bigint | number) => {
       if (n > 0) tables[table] = (tables[table] ?? 0) + Number(n)
@@ -123,7 +123,8 @@ export function forget({ db }: Database, address: string, prefixes: readonly str
     const attempts = await tx.selectFrom('attempts').select('first_run_id').where('recipient', '=', address).distinct().execute()
     const ended = await tx.selectFrom('ends').select('first_run_id').where('recipient', '=', address).execute()
     const runs = [...new Set([...started, ...attempts, ...ended].map(({ first_run_id }) => first_run_id))]
-    const sent = await tx.selectFrom('sent').select('message_key').where('recipient', '=', address).execute()
+    const sent = await tx.selectFrom('sent').select(['id', 'message_key']).where('recipient', '=', address).execute()
+    for (const { id } of sent) await tx.deleteFrom('provider_ids').where('sent_id', '=', id).execute()
     note('sent', (await tx.deleteFrom('sent').where('recipient', '=', address).executeTakeFirst()).numDeletedRows)
     note('turns', (await tx.deleteFrom('turns').where(theirs).executeTakeFirst()).numDeletedRows)
     note('message_holds', (await tx.deleteFrom('message_holds').where(theirs).executeTakeFirst()).numDeletedRows)
@@ -175,6 +176,9 @@ export function forget({ db }: Database, address: string, prefixes: readonly str
     note('notifications', await dropNotifications(tx, stands))
     return { tables, runs }
   })
+  // older pages stand in the log beside the file until it is begun anew
+  if (kind === 'sqlite') await sql`pragma wal_checkpoint(truncate)`.execute(db)
+  return forgotten
 }
 
 /** Notifications that wait to be worked on: they would bring the address back. That they came is kept. */

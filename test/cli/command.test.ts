@@ -53,7 +53,7 @@ describe('retry, status, now, give-up, cancel', () => {
       return standing.progress?.state === 'waiting' && standing
     })
     expect(waiting).toMatchObject({ status: 'RUNNING', summary: '4.3.2 for ann@comes-back.example', progress: { retry: 1, of: 4 } })
-    expect((await world.cli('status')).stdout).toMatch(/invoice-4711@example\.com +retry 1 of 4 waits until /)
+    expect((await world.cli('status')).stdout).toMatch(/invoice-4711@example\.com +retry 1 of 4 waits for /)
     expect((await world.cli('status', 'Ann@comes-back.example')).stdout).toContain(id)
     expect((await world.cli('status', 'nobody@example.org')).stdout).toBe('there are no retries for nobody@example.org\n')
     expect(await world.cli('now', id)).toMatchObject({ status: 0, stdout: `${id}: retry asked for\n` })

@@ -1,6 +1,7 @@
 /** report, list-check, history and forget, as a person uses them. */
+
 import { spawn } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -79,6 +80,10 @@ test('history, and forget: what was open is stopped, and nothing is left in the 
   const forgotten = await world.cli('forget', 'ann@seen.example', '--yes', '--json')
   expect(JSON.parse(forgotten.stdout)).toMatchObject({ cancelled: 1, histories: 2, historiesLeft: null, tables: { attempts: 1, ends: 2 } })
   expect((await world.cli('history', 'ann@seen.example')).stdout).toBe('nothing is known of ann@seen.example\n')
+  // nor in the pages of the file that nobody uses any more
+  const file = (world.env.DATABASE_URL as string).slice('file:'.length)
+  const bytes = [file, `${file}-wal`].filter(existsSync).map((one) => readFileSync(one).toString('latin1'))
+  expect(bytes.join('').includes('ann@seen.example')).toBe(false)
   // Temporal deletes in its own time
   await eventually(async () => (await world.temporal.workflow.count(query)).count === 0, 120_000)
 })
@@ -96,7 +101,7 @@ test('status --watch draws on a terminal until it is ended, and leaves the termi
     drawn += chunk
   })
   const ended = new Promise((resolve) => child.once('exit', resolve))
-  await eventually(() => (drawn.match(/watched@seen\.example\S* +retry 1 of 1 waits until/g)?.length ?? 0) >= 2, 30_000)
+  await eventually(() => (drawn.match(/watched@seen\.example\S* +retry 1 of 1 waits for /g)?.length ?? 0) >= 2, 30_000)
   expect(drawn).toMatch(/softbounce {2}\S+ \S+ UTC +0 wait for a turn +0 systems are down/)
   // Ctrl-C
   child.stdin.write('\u0003')

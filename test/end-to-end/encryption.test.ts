@@ -254,6 +254,8 @@ describe('the codec server', () => {
     expect(evil.status).toBe(403)
     expect(evil.headers.get('access-control-allow-origin')).toBeNull()
     expect((await ask('/decode', 'not json')).status).toBe(400)
+    // Temporal's CLI leaves an empty list out
+    expect(await (await ask('/encode', {})).json()).toEqual({ payloads: [] })
     expect((await ask('/decode', { payloads: [{ data: '***' }] })).status).toBe(400)
     expect((await ask('/elsewhere', said)).status).toBe(404)
     expect((await ask('/decode', 'x'.repeat(17 * 1024 * 1024)).catch(() => ({ status: 413 }))).status).toBe(413)

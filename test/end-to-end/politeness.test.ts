@@ -204,7 +204,7 @@ describe.concurrent('promise 4', () => {
     await eventually(async () => (await world.client.getById(held?.workflowId ?? ''))?.trouble?.text.includes('are paused since'), 30_000)
     expect((await world.cli('status')).stdout).toMatch(/bounce\/p0@d\.example\/\S+ +retry 1 of 2 waits for its turn/)
     expect((await world.cli('destinations')).stdout).toMatch(
-      /everything is paused since .* by operator .*\n.*\nd\.example +not met yet +.* 1 +1/,
+      /everything is paused since .* by operator .*\n.*\nd\.example +nothing known +.* 1 +1/,
     )
     expect(well.connections).toHaveLength(0)
     expect(await world.cli('resume')).toMatchObject({ stdout: expect.stringContaining('everything goes on') })
