@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { parse as parseDotenv } from 'dotenv'
 import { z } from 'zod'
 import { DEFAULT_RETRY_STATUSES, DEFAULT_SCHEDULE, parseDuration, parseRetryStatuses, parseSchedule } from './bounce/index.js'
-import type { Provider, ProviderSecrets } from './providers/index.js'
+import type { Provider, ProviderApi, ProviderSecrets } from './providers/index.js'
 import { BOUNCE_SETTINGS, type IntakeSettings, intakeSettings, returnPaths } from './settings/bounces.js'
 import { ENCRYPTION_SETTINGS, type EncryptionSettings, encryptionSettings } from './settings/encryption.js'
 import { EVENT_SETTINGS, type EventSettings, eventSettings } from './settings/events.js'
@@ -17,7 +17,7 @@ import {
   politenessSettings,
   TURN_SETTINGS,
 } from './settings/politeness.js'
-import { PRESET_RATES, PROVIDER_SETTINGS, providerSecrets } from './settings/providers.js'
+import { PRESET_RATES, PROVIDER_SETTINGS, providerSecrets, unlistBy } from './settings/providers.js'
 import { backupPaths, DKIM_SETTINGS, dkimKey, PATH_SETTINGS, relayPath, SMTP_SETTINGS, smtpTimeouts } from './settings/smtp.js'
 import type { Setting, Values as ValuesOf } from './settings/values.js'
 import type { DkimKey, Paths, ReturnPaths, SmtpTimeouts } from './smtp/index.js'
@@ -131,6 +131,8 @@ export interface Settings {
   readonly relayPreset: Provider | null
   /** Those whose notifications are taken. */
   readonly providers: ProviderSecrets
+  /** By which API addresses are taken off the provider's list; null where that is off. */
+  readonly unlistBy: ProviderApi | null
   readonly events: EventSettings
   readonly encryption: EncryptionSettings
   readonly ehloName: string
@@ -231,6 +233,7 @@ export function readSettings(environment: Environment = process.env, dotenv: Env
   const events = eventSettings(v, faults)
   const encryption = encryptionSettings(v, faults)
   const mailbox = mailboxSettings(v, faults)
+  const unlisting = unlistBy(v, faults)
   const politeness = politenessSettings(v, v.RELAY_PRESET === null ? undefined : PRESET_RATES[v.RELAY_PRESET], faults)
   const direct = directSettings(v, faults)
   if (direct !== null && relay !== null)
@@ -254,6 +257,7 @@ export function readSettings(environment: Environment = process.env, dotenv: Env
     mailbox,
     relayPreset: v.RELAY_PRESET,
     providers: providerSecrets(v),
+    unlistBy: unlisting,
     events,
     encryption,
     ehloName: v.EHLO_NAME,

@@ -1,4 +1,4 @@
-/** What the namespace must know: the search attributes, and the schedule of the purge. Registered by the worker where it may. */
+/** What the namespace must know: the search attributes, and the schedules. Registered by the worker where it may. */
 import { Client, ScheduleAlreadyRunning, ScheduleOverlapPolicy } from '@temporalio/client'
 import type { NativeConnection } from '@temporalio/worker'
 import type { Log } from './activities/index.js'
@@ -79,27 +79,36 @@ export class SearchAttributes {
   }
 }
 
-/** Makes sure that kept messages are purged once a day. A namespace that has no schedules goes without, and is told. */
-export async function ensurePurge(connection: NativeConnection, namespace: string, taskQueue: string, log: Log): Promise<void> {
+/** What runs by a schedule: its workflow, how often, and what is missed where the schedule cannot be created. */
+const SCHEDULES = {
+  purge: { id: 'softbounce-purge', workflowType: 'purgeKeptMessages', every: '1d', missed: 'kept messages are not purged' },
+  unlist: {
+    id: 'softbounce-unlist',
+    workflowType: 'unlistLapsed',
+    every: '15m',
+    missed: "addresses whose suppression has ended stay on the provider's list",
+  },
+} as const
+
+/** Makes sure that the schedules are there. A namespace that has none goes without, and is told. */
+export async function ensureSchedules(
+  connection: NativeConnection,
+  namespace: string,
+  taskQueue: string,
+  needed: { readonly unlist: boolean },
+  log: Log,
+): Promise<void> {
   const client = new Client({ connection, namespace })
-  try {
-    await client.schedule.create({
-      scheduleId: 'softbounce-purge',
-      spec: { intervals: [{ every: '1d' }] },
-      policies: { overlap: ScheduleOverlapPolicy.SKIP },
-      action: {
-        type: 'startWorkflow',
-        workflowType: 'purgeKeptMessages',
-        workflowId: 'softbounce-purge',
-        taskQueue,
-        args: [],
-      },
-    })
-  } catch (error) {
-    if (error instanceof ScheduleAlreadyRunning) return
-    log.warn(
-      { error: (error as Error).message },
-      'the schedule softbounce-purge could not be created: kept messages are not purged until a worker may create it',
-    )
-  }
+  for (const { id, workflowType, every, missed } of needed.unlist ? [SCHEDULES.purge, SCHEDULES.unlist] : [SCHEDULES.purge])
+    try {
+      await client.schedule.create({
+        scheduleId: id,
+        spec: { intervals: [{ every }] },
+        policies: { overlap: ScheduleOverlapPolicy.SKIP },
+        action: { type: 'startWorkflow', workflowType, workflowId: id, taskQueue, args: [] },
+      })
+    } catch (error) {
+      if (error instanceof ScheduleAlreadyRunning) continue
+      log.warn({ error: (error as Error).message }, `the schedule ${id} could not be created: ${missed} until a worker may create it`)
+    }
 }

@@ -8,7 +8,7 @@ import { type Activities, createActivities, type Dependencies, keepWaking } from
 import { readSettings, requirePath, type Settings } from './config.js'
 import { clientDataConverter, workerDataConverter } from './encryption/index.js'
 import { createLogger } from './logger.js'
-import { ensurePurge, SearchAttributes } from './namespace.js'
+import { ensureSchedules, SearchAttributes } from './namespace.js'
 import { Sessions } from './smtp/index.js'
 import { migrateToLatest, openDatabase } from './store/index.js'
 import { endSessions, TASK_QUEUE } from './worker.js'
@@ -36,7 +36,7 @@ export async function softbouncePlugin(options: PluginOptions): Promise<SimplePl
   await migrateToLatest(database.db, database.kind)
   const attributes = new SearchAttributes(options.connection, namespace, log)
   await attributes.register()
-  await ensurePurge(options.connection, namespace, TASK_QUEUE, log)
+  await ensureSchedules(options.connection, namespace, TASK_QUEUE, { unlist: settings.unlistBy !== null }, log)
   const sessions = new Sessions()
   const { keys } = settings.encryption
   const activities: Activities = createActivities({

@@ -14,7 +14,7 @@ import { readSettings, requirePath, type Settings, temporalEnvironment } from '.
 import { clientDataConverter, workerDataConverter } from './encryption/index.js'
 import { createLogger, ThroughPino } from './logger.js'
 import { Metrics, serveHttp } from './metrics/index.js'
-import { ensurePurge, SearchAttributes } from './namespace.js'
+import { ensureSchedules, SearchAttributes } from './namespace.js'
 import { Sessions } from './smtp/index.js'
 import { type Database, migrateToLatest, openDatabase, releaseLease } from './store/index.js'
 import { startTracing, type Tracing } from './tracing.js'
@@ -73,7 +73,7 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
     })
     attributes = new SearchAttributes(connection, namespace, logger)
     await attributes.register()
-    await ensurePurge(connection, namespace, TASK_QUEUE, logger)
+    await ensureSchedules(connection, namespace, TASK_QUEUE, { unlist: settings.unlistBy !== null }, logger)
     let worker: Worker | undefined
     metrics?.watch(database)
     if (settings.httpPort !== null && metrics !== undefined && temporalMetrics !== undefined)

@@ -15,6 +15,7 @@ export type DeliverySettings = Pick<
   Settings,
   | 'paths'
   | 'relayPreset'
+  | 'unlistBy'
   | 'backup'
   | 'direct'
   | 'politeness'

@@ -16,6 +16,7 @@ import { type SendOrder, type SendResult, sendMessage } from './send-message.js'
 import { type InStartEvent, isInStartEvent, startEventInput } from './start-event.js'
 import { type Suppressed, type SuppressOrder, suppressAddress } from './suppress-address.js'
 import { type EventOrder, tellEvent } from './tell-event.js'
+import { type UnlistedCounts, unlistLapsed } from './unlist-lapsed.js'
 import { Ways } from './ways.js'
 
 export type { DeliverySettings, Dependencies, Log } from './dependencies.js'
@@ -35,6 +36,7 @@ export type {
   Subject,
   Suppressed,
   SuppressOrder,
+  UnlistedCounts,
 }
 
 /** The activities, with what they need of the world. */
@@ -62,6 +64,8 @@ export function createActivities(dependencies: Dependencies) {
     releaseWaiting: (order: ReleaseOrder): Promise<Released> => releaseWaiting(order, Context.current(), dependencies),
     /** Deletes kept messages that nobody needs any more. */
     purgeMessages: (): Promise<Purged> => purgeMessages(Context.current(), dependencies),
+    /** Takes addresses off the provider's list, where our suppression of them has ended. */
+    unlistLapsed: (): Promise<UnlistedCounts> => unlistLapsed(Context.current(), dependencies),
   }
 }
 

@@ -1,7 +1,7 @@
 /** The settings of providers of mail: how they notify us, and what is sent by them. */
 import { z } from 'zod'
-import { PROVIDERS, type Provider, type ProviderSecrets, sendGridKey } from '../providers/index.js'
-import { parsed } from './parsers.js'
+import { PROVIDERS, type Provider, type ProviderApi, type ProviderSecrets, sendGridKey, UNLISTING } from '../providers/index.js'
+import { flag, isLoopback, parsed } from './parsers.js'
 import type { Values } from './values.js'
 
 const secret = (doc: string, pattern: RegExp, form: string) =>
@@ -60,7 +60,47 @@ export const PROVIDER_SETTINGS = {
     /^whsec_[A-Za-z0-9+/]{16,}={0,2}$/,
     'whsec_ and base64, as Resend shows it',
   ),
+  UNLIST_AT_PROVIDER: {
+    default: 'false',
+    doc: 'When a suppression for unavailability ends, the address is taken off the suppression list of the provider (`RELAY_PRESET`) too, where it stands there for a bounce. Within 15 minutes; needs `PROVIDER_API_KEY`.',
+    schema: flag,
+  },
+  PROVIDER_API_KEY: secret(
+    'What the provider’s API knows us by: SendGrid’s or Mailgun’s API key, Postmark’s server token, or for SES `ACCESS_KEY_ID:SECRET_ACCESS_KEY` of a user that may `ses:GetSuppressedDestination` and `ses:DeleteSuppressedDestination`.',
+    /^[\x21-\x7e]{16,300}$/,
+    'at least 16 printable characters',
+  ),
+  PROVIDER_API_URL: {
+    default: '',
+    doc: 'Where the provider’s API is: for SES `https://email.eu-west-1.amazonaws.com` of your region, for Mailgun `https://api.mailgun.net/v3/mg.example.com` with your domain, both needed. Default for SendGrid `https://api.sendgrid.com`, for Postmark `https://api.postmarkapp.com/message-streams/outbound`.',
+    schema: parsed((text) => {
+      if (text === '') return null
+      const url = URL.canParse(text) ? new URL(text) : null
+      if (url === null || (url.protocol !== 'https:' && !isLoopback(url.hostname)) || url.username !== '' || url.search !== '')
+        throw new Error('it must be an https URL, without a user or a question')
+      return text.replace(/\/+$/, '')
+    }),
+  },
 } as const
+
+const API_URLS = { sendgrid: 'https://api.sendgrid.com', postmark: 'https://api.postmarkapp.com/message-streams/outbound' } as const
+
+/** Null where it is off. Adds what is wrong to `faults`. */
+export function unlistBy(v: Values<typeof PROVIDER_SETTINGS>, faults: string[]): ProviderApi | null {
+  if (!v.UNLIST_AT_PROVIDER) return null
+  const provider = UNLISTING.find((one) => one === v.RELAY_PRESET)
+  if (provider === undefined) {
+    faults.push(`UNLIST_AT_PROVIDER: RELAY_PRESET must be one of ${UNLISTING.join(', ')}`)
+    return null
+  }
+  const url = v.PROVIDER_API_URL ?? (provider === 'sendgrid' || provider === 'postmark' ? API_URLS[provider] : null)
+  const key = v.PROVIDER_API_KEY
+  if (key === null) faults.push('UNLIST_AT_PROVIDER: PROVIDER_API_KEY is not set')
+  else if (provider === 'ses' && !/^[A-Z0-9]{16,128}:.{16,}$/.test(key))
+    faults.push('PROVIDER_API_KEY: for SES it must be ACCESS_KEY_ID:SECRET_ACCESS_KEY')
+  if (url === null) faults.push(`UNLIST_AT_PROVIDER: PROVIDER_API_URL is needed for ${provider}`)
+  return key === null || url === null ? null : { provider, url, key }
+}
 
 /** Empty where every provider is off. */
 export function providerSecrets(v: Values<typeof PROVIDER_SETTINGS>): ProviderSecrets {

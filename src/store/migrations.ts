@@ -319,6 +319,7 @@ function migrations(kind: DatabaseKind): Record<string, Migration> {
           .addPrimaryKeyConstraint('provider_ids_key', ['provider', 'id'])
           .execute()
         await db.schema.createIndex('provider_ids_at').on('provider_ids').column('at').execute()
+        await db.schema.alterTable('suppressions').addColumn('unlisted_at', 'bigint').execute()
       },
     },
   }

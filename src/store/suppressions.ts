@@ -113,6 +113,7 @@ async function write(tx: Kysely<Tables>, address: string, change: SuppressionCha
     since: entry.since,
     until: entry.until,
     lifted_at: null,
+    unlisted_at: null,
   }
   await tx
     .insertInto('suppressions')
@@ -208,6 +209,40 @@ export async function restoreSuppressed(
     if (rows.length < RESTORE_AT_ONCE) return restored
     after = rows.at(-1)?.address as string
   }
+}
+
+/** Entries for unavailability that have ended since then and that the provider has not been told of, the first first. */
+export async function endedSuppressions(
+  db: Kysely<Tables>,
+  since: Date,
+  now: Date,
+  most: number,
+): Promise<{ readonly address: string; readonly since: Date }[]> {
+  const rows = await db
+    .selectFrom('suppressions')
+    .select(['address', 'since'])
+    .where('reason', '=', 'unavailable')
+    .where('unlisted_at', 'is', null)
+    .where((eb) =>
+      eb.or([
+        eb.and([eb('lifted_at', 'is', null), eb('until', '<=', now.getTime()), eb('until', '>', since.getTime())]),
+        eb('lifted_at', '>', since.getTime()),
+      ]),
+    )
+    .orderBy('until')
+    .limit(most)
+    .execute()
+  return rows.map((row) => ({ address: row.address, since: new Date(row.since) }))
+}
+
+/** The provider holds it no more, unless it has been suppressed anew meanwhile. */
+export async function noteUnlisted(db: Kysely<Tables>, address: string, since: Date, now: Date): Promise<void> {
+  await db
+    .updateTable('suppressions')
+    .set({ unlisted_at: now.getTime() })
+    .where('address', '=', address)
+    .where('since', '=', since.getTime())
+    .execute()
 }
 
 const isActive = (row: Pick<SuppressionsTable, 'until' | 'lifted_at'>, now: Date) =>

@@ -84,6 +84,8 @@ export interface SuppressionsTable {
   /** Null: lasts until it is lifted. */
   until: number | null
   lifted_at: number | null
+  /** When the address was taken off the provider's list, after this entry had ended. */
+  unlisted_at: number | null
 }
 
 /** `restored`: its destination takes mail again, so that it lapses early. */

@@ -45,6 +45,8 @@ export const notifyAlternative = (taskQueue: string, summary: string) =>
 
 export const purge = () => proxyActivities<Activities>({ ...DATABASE, startToCloseTimeout: '1h', heartbeatTimeout: '1m' }).purgeMessages
 
+export const unlist = () => proxyActivities<Activities>({ ...DATABASE, startToCloseTimeout: '1h', heartbeatTimeout: '1m' }).unlistLapsed
+
 /** As long as the longest release; a worker that died is noticed by its heartbeat. */
 export const release = (destination: string) =>
   proxyActivities<Activities>({

@@ -66,6 +66,7 @@ export function deliverySettings(settings: Settings) {
   return {
     paths: { routes: parseRoutes(settings.routes ?? ''), relay: settings.relay ?? null },
     relayPreset: null,
+    unlistBy: null,
     backup: { routes: parseRoutes(settings.backupRoutes ?? ''), relay: settings.backupRelay ?? null },
     ownSystems: settings.ownSystems ?? [],
     scheduleMs: parseSchedule(DEFAULT_SCHEDULE),

@@ -1,0 +1,105 @@
+/**
+ * Takes an address off a provider's own suppression list, where it stands there for a bounce. What somebody complained of, or a person put
+ * there, stays.
+ * https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_DeleteSuppressedDestination.html,
+ * https://www.twilio.com/docs/sendgrid/api-reference/bounces-api, https://www.twilio.com/docs/sendgrid/api-reference/blocks-api,
+ * https://documentation.mailgun.com/docs/mailgun/api-reference/send/mailgun/bounces,
+ * https://postmarkapp.com/developer/api/suppressions-api
+ */
+import { AwsClient } from 'aws4fetch'
+import { z } from 'zod'
+import { PROVIDER_NAMES, type Provider } from './provider.js'
+
+/** Providers whose list can be changed so. Resend's cannot, as far as it is documented. */
+export const UNLISTING = ['ses', 'sendgrid', 'mailgun', 'postmark'] as const satisfies readonly Provider[]
+
+/** Where a provider's API is, and what it knows us by. */
+export interface ProviderApi {
+  readonly provider: (typeof UNLISTING)[number]
+  /** Without a slash at its end. Mailgun's ends with the domain, Postmark's with the message stream. */
+  readonly url: string
+  /** SES: `ACCESS_KEY_ID:SECRET`. */
+  readonly key: string
+}
+
+/** `kept`: it stands there for another reason than a bounce. */
+export type Unlisted = 'removed' | 'not listed' | 'kept'
+
+/** The provider does not do it now, or does not let us. */
+export class UnlistFailed extends Error {
+  override name = 'UnlistFailed'
+}
+
+const WITHIN_MS = 10_000
+
+/** @throws UnlistFailed saying what was answered. */
+export async function unlist(api: ProviderApi, address: string): Promise<Unlisted> {
+  const of = encodeURIComponent(address)
+  switch (api.provider) {
+    case 'ses': {
+      const entry = await ask(api, 'GET', `/v2/email/suppression/addresses/${of}`)
+      if (entry === null) return 'not listed'
+      const { SuppressedDestination } = SesEntry.parse(entry)
+      if (SuppressedDestination.Reason !== 'BOUNCE') return 'kept'
+      return (await ask(api, 'DELETE', `/v2/email/suppression/addresses/${of}`)) === null ? 'not listed' : 'removed'
+    }
+    case 'sendgrid': {
+      const bounce = await ask(api, 'DELETE', `/v3/suppression/bounces/${of}`)
+      const block = await ask(api, 'DELETE', `/v3/suppression/blocks/${of}`)
+      return bounce === null && block === null ? 'not listed' : 'removed'
+    }
+    case 'mailgun':
+      return (await ask(api, 'DELETE', `/bounces/${of}`)) === null ? 'not listed' : 'removed'
+    case 'postmark': {
+      const { Suppressions: found } = PostmarkList.parse(await ask(api, 'GET', `/suppressions/dump?emailaddress=${of}`))
+      const [entry] = found.filter(({ EmailAddress }) => EmailAddress.toLowerCase() === address.toLowerCase())
+      if (entry === undefined) return 'not listed'
+      if (entry.SuppressionReason !== 'HardBounce') return 'kept'
+      const { Suppressions: done } = PostmarkDeleted.parse(
+        await ask(api, 'POST', '/suppressions/delete', { Suppressions: [{ EmailAddress: address }] }),
+      )
+      if (done[0]?.Status !== 'Deleted')
+        throw new UnlistFailed(`Postmark did not delete the suppression: ${done[0]?.Message ?? 'no reason given'}`)
+      return 'removed'
+    }
+  }
+}
+
+const SesEntry = z.object({ SuppressedDestination: z.object({ Reason: z.string() }) })
+const PostmarkList = z.object({ Suppressions: z.array(z.object({ EmailAddress: z.string(), SuppressionReason: z.string() })) })
+const PostmarkDeleted = z.object({ Suppressions: z.array(z.object({ Status: z.string(), Message: z.string().nullish() })) })
+
+/** The answer's JSON; null where there is no such thing (404). */
+async function ask({ provider, url, key }: ProviderApi, method: string, path: string, body?: object): Promise<unknown> {
+  const name = PROVIDER_NAMES[provider]
+  const headers: Record<string, string> = {
+    accept: 'application/json',
+    ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+  }
+  if (provider === 'sendgrid') headers.authorization = `Bearer ${key}`
+  if (provider === 'mailgun') headers.authorization = `Basic ${Buffer.from(`api:${key}`).toString('base64')}`
+  if (provider === 'postmark') headers['x-postmark-server-token'] = key
+  const request = new Request(`${url}${path}`, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) })
+  let response: Response
+  try {
+    const signed = provider === 'ses' ? await signedForAws(request, url, key) : request
+    response = await fetch(signed, { redirect: 'error', signal: AbortSignal.timeout(WITHIN_MS) })
+  } catch (error) {
+    throw new UnlistFailed(`${name} did not answer: ${((error as Error).cause as Error | undefined)?.message ?? (error as Error).message}`)
+  }
+  const text = await response.text()
+  if (response.status === 404) return null
+  if (!response.ok) throw new UnlistFailed(`${name} answered ${response.status}: ${text.replace(/\s+/g, ' ').slice(0, 200)}`)
+  try {
+    return text === '' ? {} : JSON.parse(text)
+  } catch {
+    throw new UnlistFailed(`${name} answered something that is no JSON`)
+  }
+}
+
+/** Signature Version 4; the region stands in the host's name. */
+function signedForAws(request: Request, url: string, key: string): Promise<Request> {
+  const [accessKeyId = '', secretAccessKey = ''] = key.split(/:(.*)/s)
+  const region = /^email(?:-fips)?\.([a-z0-9-]+)\.amazonaws\./.exec(new URL(url).hostname)?.[1] ?? 'us-east-1'
+  return new AwsClient({ accessKeyId, secretAccessKey, service: 'ses', region }).sign(request)
+}
