@@ -61,6 +61,7 @@ export class Notifications {
     this.#options = options
     this.#logger = logger
     this.#sns = options.sns ?? new SnsSignatures()
+    for (const provider of PROVIDERS) if (options.secrets[provider] !== undefined) options.metrics?.mailsComeFrom(provider)
     this.#working = this.#work()
   }
 

@@ -38,8 +38,7 @@ export class Metrics {
 
   constructor() {
     collectDefaultMetrics({ register: this.registry })
-    // an increase is seen only from a value before it
-    for (const source of ['lmtp', 'maildir']) for (const result of ['taken', 'failed']) this.#mails.inc({ source, result }, 0)
+    for (const source of ['lmtp', 'maildir', 'imap']) this.mailsComeFrom(source)
   }
 
   #counter<Label extends string>(name: string, help: string, labelNames: Label[]): Counter<Label> {
@@ -59,6 +58,11 @@ export class Metrics {
 
   turnWaited(why: string): void {
     this.#turns.inc({ result: why })
+  }
+
+  /** An increase is seen only from a value before it. */
+  mailsComeFrom(source: string): void {
+    for (const result of ['taken', 'failed']) this.#mails.inc({ source, result }, 0)
   }
 
   mailCame(source: string, result: 'taken' | 'failed'): void {

@@ -8,8 +8,8 @@ import { z } from 'zod'
 import { readReported } from '../dsn/index.js'
 import { header, json, NotAuthentic, type ProviderEvent, type ProviderRequest, shaped, text, time, type Verified } from './provider.js'
 
-/** How old a signature may be: SendGrid tries a notification again for 24 hours, and signs each try anew. */
-const FRESH_MS = 10 * 60_000
+/** How old a signature may be: SendGrid tries a notification again for 24 hours, and nothing says that it signs each try anew. */
+const FRESH_MS = 25 * 60 * 60_000
 
 /** Reads the verification key that SendGrid shows: base64 of a SubjectPublicKeyInfo. @throws Error where it is none. */
 export function sendGridKey(base64: string): KeyObject {
