@@ -2,8 +2,15 @@ import { generateKeyPairSync } from 'node:crypto'
 import nodemailer from 'nodemailer'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { SuppressedRecipients, track } from '../../src/client/index.js'
-import { sentId, verifyReturnPath } from '../../src/smtp/index.js'
-import { findSent, findSuppression, loadMessage, suppressForUnavailability, suppressLastingly } from '../../src/store/index.js'
+import { sentId, verifyReturnPath, verifyToken } from '../../src/smtp/index.js'
+import {
+  findProviderId,
+  findSent,
+  findSuppression,
+  loadMessage,
+  suppressForUnavailability,
+  suppressLastingly,
+} from '../../src/store/index.js'
 import { sqliteDatabase } from '../support/databases.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
 import { DAY } from '../support/skipping-time.js'
@@ -188,4 +195,55 @@ test('one look-up and one write for a message', async () => {
   await send()
   // the message and who it goes to are written in one transaction
   expect(statements).toEqual(['SelectQueryNode', 'InsertQueryNode', 'InsertQueryNode'])
+})
+
+describe('a provider', () => {
+  const REPLIES = {
+    ses: ['Ok 0102018d2e0f7c3a-1b2c3d4e-5f60-7182-93a4-b5c6d7e8f901-000000', /^X-SES-MESSAGE-TAGS: softbounce=([a-z2-7]{39})\r$/m],
+    sendgrid: ['Ok: queued as euo2iKxdSayPF4YE4--I7A', /^X-SMTPAPI: \{"unique_args":\{"softbounce":"([a-z2-7]{39})"\}\}\r$/m],
+    mailgun: ['Great success', /^X-Mailgun-Variables: \{"softbounce":"([a-z2-7]{39})"\}\r$/m],
+    postmark: ['2.0.0 Ok 0a129aee-e1cd-480d-b08d-4f48548ff48d', /^X-PM-Metadata-softbounce: ([a-z2-7]{39})\r$/m],
+    resend: ['Message queued as 56761188-7520-42d8-8898-ff6fc54ce618', /^X-Softbounce-Token: ([a-z2-7]{39})\r$/m],
+  } as const
+
+  test.each(Object.keys(REPLIES) as (keyof typeof REPLIES)[])(
+    '%s gets the name of each send where it gives it back, and its own is kept',
+    async (provider) => {
+      const [reply, field] = REPLIES[provider]
+      const relay = await startReceivingSystem({
+        server: {
+          onData: (stream, session, done) => {
+            const chunks: Buffer[] = []
+            stream.on('data', (chunk: Buffer) => chunks.push(chunk))
+            stream.on('end', () => {
+              const { rcptTo } = session.envelope
+              relay.taken.push({ at: 0, from: '', to: rcptTo.map((r) => r.address), content: Buffer.concat(chunks) })
+              done(null, reply)
+            })
+          },
+        },
+      })
+      const plain = nodemailer.createTransport({ host: '127.0.0.1', port: relay.port, secure: false, ignoreTLS: true })
+      const tracked = track(plain, { ...options(), provider })
+      const { messageId } = await tracked.sendMail({
+        from: 'shop@example.com',
+        to: ['ann@example.org', 'bob@example.org'],
+        subject: 'Hello',
+        text: 'Hi',
+      })
+      const tokens = relay.taken.map(({ to, content }) => {
+        const token = verifyToken(returnPaths, field.exec(content.toString())?.[1] ?? '', new Date())
+        expect(token).toMatchObject({ id: sentId(messageId, to[0] as string), send: 0 })
+        return token
+      })
+      expect(tokens).toHaveLength(2)
+      // what is kept for its retries is the message without it
+      const sent = await findSent(db(), sentId(messageId, 'ann@example.org'))
+      expect((await loadMessage(db(), sent?.messageKey as string))?.toString()).not.toMatch(/softbounce/i)
+      const name = /([0-9a-zA-Z-]{20,})$/.exec(reply)?.[1]
+      const as = name === undefined ? null : await findProviderId(db(), provider, name)
+      expect(as).toEqual(name === undefined ? null : { sentId: expect.stringMatching(/^[0-9a-f]{20}$/), send: 0 })
+      await relay.close()
+    },
+  )
 })
