@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process'
 import dns from 'node:dns'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { readDotenv, readSettings, requirePath, showSettings, type WrongSettings } from '../src/config.js'
+import { readDotenv, readSettings, requirePath, SETTINGS, showSettings, type WrongSettings } from '../src/config.js'
 import { temporaryFolder } from './support/databases.js'
 
 const HOUR = 3_600_000
@@ -160,4 +160,11 @@ test('.env is read, the environment wins, and secrets are masked wherever they a
 
 test('docs/settings.md is what the code says', () => {
   execFileSync(process.execPath, [fileURLToPath(new URL('../scripts/settings-page.mjs', import.meta.url)), '--check'], { stdio: 'pipe' })
+})
+
+test('docker-compose.yml passes every setting on', () => {
+  const compose = readFileSync(new URL('../docker-compose.yml', import.meta.url), 'utf8')
+  // given by its own command line
+  const missing = Object.keys(SETTINGS).filter((name) => name !== 'INTAKE_LISTEN' && !new RegExp(`^ {2,6}${name}:`, 'm').test(compose))
+  expect(missing).toEqual([])
 })
