@@ -8,7 +8,7 @@ export default defineConfig({
     reporters: ['default', './test/support/counts-reporter.ts'],
     testTimeout: 30_000,
     hookTimeout: 60_000,
-    // two cores: more files at once only makes each slower
-    maxWorkers: 2,
+    // on two cores, since most of them wait for something
+    maxWorkers: 3,
   },
 })

@@ -42,21 +42,18 @@ export async function startPostgres() {
   const data = join(folder, 'data')
   run('initdb', '-D', data, '-U', 'softbounce', '--auth=trust', '-E', 'UTF8', '--no-sync')
   const port = await freePort()
-  run(
-    'pg_ctl',
-    '-D',
-    data,
-    '-w',
-    '-l',
-    join(folder, 'log'),
-    '-o',
-    `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=200`,
-    'start',
-  )
+  const options = `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=200`
+  const start = () => run('pg_ctl', '-D', data, '-w', '-l', join(folder, 'log'), '-o', options, 'start')
+  const stop = () => run('pg_ctl', '-D', data, '-w', '-m', 'immediate', 'stop')
+  start()
   return {
+    port,
     url: `postgres://softbounce@127.0.0.1:${port}/postgres`,
+    /** As if it had crashed. */
+    stop: async () => stop(),
+    restart: async () => start(),
     remove: async () => {
-      run('pg_ctl', '-D', data, '-w', '-m', 'immediate', 'stop')
+      stop()
       rmSync(folder, { recursive: true, force: true })
     },
   }
