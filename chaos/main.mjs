@@ -1,5 +1,5 @@
 // Chaos: lives of messages while receiving systems misbehave, and workers, Temporal, the database and the network fail. Then the auditor.
-//   npm run chaos -- --lives 1000 --seed 1 --database sqlite --output chaos.json
+//   npm run chaos -- --lives 1000 --seed 1 --database sqlite|postgres --skew 1500 --output chaos.json
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -18,6 +18,8 @@ const { values: args } = parseArgs({
     lives: { type: 'string', default: '1000' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     database: { type: 'string', default: 'sqlite' },
+    // how far workers' clocks lie apart, ms
+    skew: { type: 'string', default: '1500' },
     output: { type: 'string' },
     quiet: { type: 'boolean', default: false },
   },
@@ -25,7 +27,7 @@ const { values: args } = parseArgs({
 const LIVES = Number(args.lives)
 const SEED = Number(args.seed)
 const RATE = 20
-const SKEW_MS = 1500
+const SKEW_MS = Number(args.skew)
 const SCHEDULE_MS = [4000, 5000, 6000]
 const CONFIRM_MS = 4000
 /** Lives begin over this time, so that some wait while others end. */
