@@ -8,7 +8,7 @@ import { BOUNCE_SETTINGS, type IntakeSettings, intakeSettings, returnPaths } fro
 import { ENCRYPTION_SETTINGS, type EncryptionSettings, encryptionSettings } from './settings/encryption.js'
 import { EVENT_SETTINGS, type EventSettings, eventSettings } from './settings/events.js'
 import { MAILBOX_SETTINGS, type MailboxSettings, mailboxSettings } from './settings/mailbox.js'
-import { DAY, duration, HOUR, integer, names, parsed, SECOND } from './settings/parsers.js'
+import { DAY, duration, HOUR, integer, isLoopback, names, parsed, SECOND } from './settings/parsers.js'
 import {
   DELIVERY_SETTINGS,
   type DirectSettings,
@@ -92,8 +92,18 @@ export const SETTINGS = {
   },
   HTTP_HOST: {
     default: '127.0.0.1',
-    doc: 'Address that these pages are served on. They ask for no password: keep them to yourselves.',
+    doc: 'Address that these pages are served on. Beyond this machine only with `HTTP_TOKEN`.',
     schema: z.string().min(1),
+  },
+  HTTP_TOKEN: {
+    default: '',
+    doc: 'What `/metrics` and `/metrics/temporal` want as `Authorization: Bearer TOKEN` (Prometheus: `authorization`). `/healthz` says only whether it works, and notifications prove themselves.',
+    schema: parsed((text) => {
+      if (text !== '' && !/^[A-Za-z0-9_-]{16,200}$/.test(text))
+        throw new Error('it must be at least 16 letters, digits, - and _ (openssl rand -hex 24)')
+      return text === '' ? null : text
+    }),
+    secret: true,
   },
   LOG_LEVEL: {
     default: 'info',
@@ -141,6 +151,8 @@ export interface Settings {
   readonly shutdownGraceMs: number
   readonly httpPort: number | null
   readonly httpHost: string
+  /** What the metrics are asked for with; null on this machine alone. */
+  readonly httpToken: string | null
   readonly logLevel: Values['LOG_LEVEL']
 }
 
@@ -232,6 +244,8 @@ export function readSettings(environment: Environment = process.env, dotenv: Env
   const dkim = dkimKey(v, faults)
   const events = eventSettings(v, faults)
   const encryption = encryptionSettings(v, faults)
+  if (v.HTTP_PORT !== null && v.HTTP_TOKEN === null && !isLoopback(v.HTTP_HOST))
+    faults.push(`HTTP_HOST=${v.HTTP_HOST}: others can reach this address, so that HTTP_TOKEN must be set`)
   const mailbox = mailboxSettings(v, faults)
   const unlisting = unlistBy(v, faults)
   const politeness = politenessSettings(v, v.RELAY_PRESET === null ? undefined : PRESET_RATES[v.RELAY_PRESET], faults)
@@ -266,6 +280,7 @@ export function readSettings(environment: Environment = process.env, dotenv: Env
     shutdownGraceMs: v.SHUTDOWN_GRACE,
     httpPort: v.HTTP_PORT,
     httpHost: v.HTTP_HOST,
+    httpToken: v.HTTP_TOKEN,
     logLevel: v.LOG_LEVEL,
   }
 }

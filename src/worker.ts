@@ -78,7 +78,7 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
     metrics?.watch(database)
     if (settings.httpPort !== null && metrics !== undefined && temporalMetrics !== undefined)
       health = await serveHttp({
-        ...{ port: settings.httpPort, host: settings.httpHost, database, metrics, temporalMetrics },
+        ...{ port: settings.httpPort, host: settings.httpHost, token: settings.httpToken, database, metrics, temporalMetrics },
         state: () => {
           const is = worker?.getState() ?? 'STARTING'
           return { name: 'worker', is, good: is === 'RUNNING' }

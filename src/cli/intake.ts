@@ -172,7 +172,7 @@ async function servePages(
   const state = () => ({ name: 'intake', is: 'RUNNING', good: true })
   try {
     return await serveHttp({
-      ...{ port: settings.httpPort, host: settings.httpHost, database, metrics, state },
+      ...{ port: settings.httpPort, host: settings.httpHost, token: settings.httpToken, database, metrics, state },
       ...(notifications === null ? {} : { others: (request, response) => notifications.answer(request, response) }),
     })
   } catch (error) {

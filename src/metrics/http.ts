@@ -1,4 +1,5 @@
 /** The HTTP port: `/healthz`, `/metrics`, where a worker runs the metrics of Temporal's own SDK on `/metrics/temporal`, and what others answer. */
+import { createHash, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { Registry } from 'prom-client'
 import type { Database } from '../store/index.js'
@@ -7,6 +8,8 @@ import type { Metrics } from './metrics.js'
 export interface HttpOptions {
   readonly port: number
   readonly host: string
+  /** What whoever asks for metrics must show. */
+  readonly token?: string | null
   readonly database: Database
   readonly metrics: Metrics
   /** What works here, as `/healthz` names it, its state, and whether that is a good one. */
@@ -29,6 +32,8 @@ export async function serveHttp(options: HttpOptions): Promise<Server> {
     const [pathname = ''] = (request.url ?? '').split('?')
     const answer = Object.hasOwn(PAGES, pathname) ? PAGES[pathname] : undefined
     if (answer === undefined) return void (options.others?.(request, response) || response.writeHead(404).end())
+    if (answer !== health && !mayAsk(request, options.token ?? null))
+      return void response.writeHead(401, { 'www-authenticate': 'Bearer' }).end('set HTTP_TOKEN as Authorization: Bearer\n')
     if (request.method !== 'GET' && request.method !== 'HEAD') return void response.writeHead(405, { allow: 'GET, HEAD' }).end()
     answer(options, response, request.headers.accept ?? '').catch((error: Error) => {
       if (response.headersSent) return void response.destroy()
@@ -40,6 +45,13 @@ export async function serveHttp(options: HttpOptions): Promise<Server> {
     server.listen(port, host, resolve)
   })
   return server
+}
+
+/** Whether it shows the token, where one is set. */
+function mayAsk(request: IncomingMessage, token: string | null): boolean {
+  if (token === null) return true
+  const digest = (text: string) => createHash('sha256').update(text).digest()
+  return timingSafeEqual(digest(request.headers.authorization ?? ''), digest(`Bearer ${token}`))
 }
 
 type Answer = (options: HttpOptions, response: ServerResponse, accept: string) => Promise<void>

@@ -113,13 +113,9 @@ export class Steps {
     clearTimeout(this.#timer)
     const due = Date.now() + ms
     this.#timer = setTimeout(() => {
-      if (Date.now() - due < LATE_MS) {
-        this.#onTimeout(ms)
-        return
-      }
-      // this process stood still: what came meanwhile is read first
-      this.heldUp = true
-      this.#timer = setTimeout(() => this.#onTimeout(ms), GRACE_MS)
+      // timers come before sockets: what came while this process stood still, however shortly, is read first
+      this.heldUp = Date.now() - due >= LATE_MS
+      this.#timer = setTimeout(() => this.#onTimeout(ms), this.heldUp ? GRACE_MS : READ_MS)
     }, ms)
   }
 }
@@ -127,6 +123,7 @@ export class Steps {
 /** A timer that fires this much later than it was set for tells of a process that was frozen, or blocked. */
 const LATE_MS = 1500
 const GRACE_MS = 1000
+const READ_MS = 50
 
 const VERBS: readonly (readonly [string, Stage])[] = [
   ['EHLO', 'EHLO'],

@@ -1,0 +1,137 @@
+/** Secrets are planted in every setting that holds one, everything goes wrong that can, and nothing that is told or kept holds any of them. */
+import { readFileSync } from 'node:fs'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { SETTINGS } from '../../src/config.js'
+import { type RealWorld, startRealWorld, type WorkerProcess } from '../support/real-time.js'
+import { startScript } from '../support/receiving-system.js'
+import { eventually } from '../support/skipping-time.js'
+
+/** Letters that stand nowhere else, in a form that each setting takes. */
+const planted = (n: number) => `Pl4nted${String(n).padStart(2, '0')}Secret0123456789`
+const base64 = (n: number) => Buffer.from(planted(n).padEnd(32, '0')).toString('base64')
+let port = 0
+const secrets = (): Record<string, string> => ({
+  RELAY_URL: `smtp://user:${planted(1)}@127.0.0.1:${port}`,
+  BACKUP_RELAY_URL: `smtps://user:${planted(2)}@127.0.0.1:1`,
+  RETURN_PATH_KEYS: base64(3),
+  IMAP_URL: `imaps://user:${planted(4)}@127.0.0.1:1/INBOX`,
+  MAILGUN_SIGNING_KEY: planted(5),
+  POSTMARK_WEBHOOK_SECRET: planted(6),
+  RESEND_WEBHOOK_SECRET: `whsec_${base64(7)}`,
+  PROVIDER_API_KEY: planted(8),
+  WEBHOOK_URL: `http://127.0.0.1:1/${planted(9)}`,
+  WEBHOOK_SECRET: `whsec_${base64(10)}`,
+  ENCRYPTION_KEYS: `k1:${base64(11)}`,
+  CODEC_TOKEN: planted(12),
+  HTTP_TOKEN: planted(13),
+})
+/** What would betray one: its letters, or its base64. */
+const betraying = () =>
+  Array.from({ length: 13 }, (_, i) => [
+    planted(i + 1),
+    base64(i + 1).slice(0, 24),
+    Buffer.from(planted(i + 1))
+      .toString('base64')
+      .slice(0, 24),
+  ]).flat()
+
+let world: RealWorld
+let worker: WorkerProcess
+let relay: Awaited<ReturnType<typeof startScript>>
+const httpPort = 30_000 + Math.floor(Math.random() * 10_000)
+beforeAll(async () => {
+  // the relay refuses the login, with all that it heard
+  relay = await startScript((line) => {
+    if (line === '') return '220 relay ESMTP\r\n'
+    if (line.startsWith('EHLO')) return '250-relay\r\n250 AUTH PLAIN LOGIN\r\n'
+    return line.startsWith('AUTH') ? '535 5.7.8 wrong\r\n' : '250 ok\r\n'
+  })
+  port = relay.port
+  world = await startRealWorld({
+    ...secrets(),
+    ...{ RELAY_TLS: 'off', RELAY_PRESET: 'sendgrid', UNLIST_AT_PROVIDER: 'true', PROVIDER_API_URL: 'http://127.0.0.1:1' },
+    ...{ RETRY_SCHEDULE: '1s', WEBHOOK_EVENTS: 'bounce.retrying, bounce.delivered', HTTP_PORT: String(httpPort), LOG_LEVEL: 'debug' },
+  })
+  worker = await world.startWorker()
+})
+afterAll(async () => {
+  await world.close()
+  await relay.close()
+})
+
+test('every setting that is masked is planted here, so that a new one is not forgotten', () => {
+  const masked = Object.entries(SETTINGS).flatMap(([name, setting]) => ('secret' in setting ? [name] : []))
+  expect(masked.filter((name) => !(name in secrets()) && name !== 'DATABASE_URL')).toEqual([])
+})
+
+test('none stands in a log, a history, a description, the metrics, what commands print, or the database', {
+  timeout: 120_000,
+}, async () => {
+  const message = 'From: shop@example.com\r\nMessage-ID: <m1@example.com>\r\n\r\nhello\r\n'
+  const bounce = { sender: 'shop@example.com', recipient: 'ann@example.org', status: '4.3.2', bouncedAt: new Date().toISOString() }
+  await world.client.retry(message, bounce, { urgent: true })
+  // its backup relay is not to be had
+  await world.client.retry(message, { ...bounce, recipient: 'bob@example.org' }, { urgent: { via: 'backup-relay' } })
+  const workflowId = world.client.workflowId('ann@example.org', 'm1@example.com')
+  await eventually(() => relay.heard.some((line) => line.startsWith('AUTH')), 60_000)
+  await eventually(() => /webhook did not answer/.test(worker.log()), 30_000)
+  const told: Record<string, string> = { worker: worker.log() }
+  for (const args of [
+    ['config'],
+    ['config', '--json'],
+    ['status'],
+    ['status', workflowId],
+    ['destinations'],
+    ['history', 'ann@example.org'],
+    ['report'],
+    ['intake', '--lmtp', 'nowhere:x'],
+  ]) {
+    const { stdout, stderr } = await world.cli(...args)
+    told[args.join(' ')] = stdout + stderr
+  }
+  const page = (path: string) => fetch(`http://127.0.0.1:${httpPort}${path}`, { headers: { authorization: `Bearer ${planted(13)}` } })
+  expect((await fetch(`http://127.0.0.1:${httpPort}/metrics`)).status).toBe(401)
+  expect((await fetch(`http://127.0.0.1:${httpPort}/healthz`)).status).toBe(200)
+  for (const path of ['/metrics', '/metrics/temporal', '/healthz']) {
+    const response = await page(path)
+    expect(response.status).toBe(200)
+    told[path] = await response.text()
+  }
+  const { workflow } = world.temporal
+  for await (const { workflowId: id, runId } of workflow.list()) {
+    const handle = workflow.getHandle(id, runId)
+    told[`history of ${id}`] = readable(await handle.fetchHistory())
+    told[`description of ${id}`] = readable((await handle.describe()).raw)
+  }
+  const file = (world.env.DATABASE_URL as string).slice('file:'.length)
+  told.database = readFileSync(file).toString('latin1')
+  expect(Object.keys(told).length).toBeGreaterThan(15)
+  const found = Object.entries(told).flatMap(([where, text]) =>
+    betraying()
+      .filter((one) => text.includes(one))
+      .map((one) => `${one} in ${where}`),
+  )
+  expect(found).toEqual([])
+  // it can be found where it stands
+  expect(betraying().some((one) => JSON.stringify(secrets()).includes(one))).toBe(true)
+})
+
+test('a wrong setting is said without its value', async () => {
+  const { runCli } = await import('../support/real-time.js')
+  for (const [name, value] of Object.entries(secrets())) {
+    const { status, stderr } = await runCli('.', { ...world.env, [name]: `${value}\u0001` }, ['worker'])
+    expect(status, name).not.toBe(0)
+    expect(betraying().filter((one) => stderr.includes(one))).toEqual([])
+  }
+})
+
+/** With the bytes of payloads as text. */
+function readable(of: unknown): string {
+  return JSON.stringify(of, (_, value) =>
+    value?.type === 'Buffer'
+      ? Buffer.from(value.data).toString('latin1')
+      : value instanceof Uint8Array
+        ? Buffer.from(value).toString('latin1')
+        : value,
+  )
+}
