@@ -19,7 +19,7 @@ import {
 } from '../bounce/index.js'
 import { headOf } from '../dsn/index.js'
 import type { Names } from '../encryption/index.js'
-import { canonicalMessage, UnsendableMessage } from '../smtp/index.js'
+import { canonicalMessage, sentId, UnsendableMessage } from '../smtp/index.js'
 import {
   type AnsweredRow,
   answeredAttempts,
@@ -27,8 +27,10 @@ import {
   findEnd,
   holdMessage,
   loadMessage,
-  openAmong,
+  noteTerminated,
+  openOf,
   recordStart,
+  releaseHolds,
   storeMessage,
   toAttempt,
 } from '../store/index.js'
@@ -110,7 +112,7 @@ export async function prepare(
   return withDatabase(attempt, async () => {
     const recipient = addressKey(message.recipient)
     const hiddenRecipient = names.hiddenRecipient(recipient)
-    await refuseTwin(ids, run, dependencies)
+    await refuseTwin(await openOf(database.db, sentId(message.messageId, recipient)), run, dependencies)
     const logged = (await answeredAttempts(database.db, message.messageId, recipient)).filter((row) => row.firstRunId !== run.firstRunId)
     const end = message.retriesSoFar === undefined ? await findEnd(database.db, message.messageId, recipient) : null
     const ended = end === null || end.firstRunId === run.firstRunId ? null : loggedResult(end, logged, bouncedAtMs, sendOf(message.bounce))
@@ -180,11 +182,12 @@ async function eventsOf(
 }
 
 /** With keys of the encryption, one message has several workflow IDs: whoever comes under another one must not run beside it. */
-async function refuseTwin(ids: readonly string[], run: RunInfo, { database }: Dependencies): Promise<void> {
-  if (ids.length === 1) return
-  for (const id of await openAmong(database.db, ids))
-    if (id !== run.workflowId && (await isOpen(Context.current().client, id)))
+async function refuseTwin(open: readonly string[], run: RunInfo, { database, now }: Dependencies): Promise<void> {
+  for (const id of open.filter((other) => other !== run.workflowId)) {
+    if (await isOpen(Context.current().client, id))
       throw refusal('InvalidBouncedMessage', `the retries of this message for this recipient are open as ${id}: signal bouncedAgain to it`)
+    await noteTerminated(database.db, id, now())
+  }
 }
 
 function check(input: unknown): BouncedMessage {
@@ -249,7 +252,20 @@ async function keep(
     throw refusal('MessageNotFound', `the message store has no message ${JSON.stringify(key)}: it was never stored there, or was purged`)
   const { workflowId, firstRunId } = run
   const bouncedAt = new Date(bounceTime(message, now))
-  await recordStart(db, { workflowId, firstRunId, destination, status: message.bounce.status, bouncedAt, startedAt: now, messageKey: key })
+  const of = { workflowId, firstRunId, subject: sentId(message.messageId, message.recipient) }
+  const start = { ...of, destination, status: message.bounce.status, bouncedAt, startedAt: now, messageKey: key }
+  try {
+    // one that began meanwhile
+    for (
+      let others = await recordStart(dependencies.database, start);
+      others.length > 0;
+      others = await recordStart(dependencies.database, start)
+    )
+      await refuseTwin(others, run, dependencies)
+  } catch (error) {
+    await releaseHolds(db, firstRunId)
+    throw error
+  }
   return key
 }
 

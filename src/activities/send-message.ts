@@ -3,7 +3,8 @@
  * read; whatever dies in between, at most the one message whose reply was in flight is sent twice.
  */
 import { randomUUID } from 'node:crypto'
-import { CancelledFailure, type Context } from '@temporalio/activity'
+import { ApplicationFailure, CancelledFailure, type Context } from '@temporalio/activity'
+import { msToNumber } from '@temporalio/common/lib/time.js'
 import {
   type Attempt,
   addressKey,
@@ -68,6 +69,8 @@ export interface SendOrder {
   readonly retry: number
   readonly firstRunId: string
   readonly deliverByMs?: number
+  /** Nothing is begun after that: it goes another way then. */
+  readonly untilMs?: number
 }
 
 /** What came of it. */
@@ -86,6 +89,8 @@ export type SendResult =
     }
   /** The message is of no use any more. */
   | { readonly kind: 'expired'; readonly reason: string }
+  /** Its time (`untilMs`) was over before it was sent. */
+  | { readonly kind: 'late' }
   /** The recipient is suppressed for good: nothing was sent. */
   | { readonly kind: 'suppressed'; readonly reason: string }
 
@@ -179,7 +184,15 @@ class Sending {
     const known = await this.#database(() => lookAtAttempt(this.#dependencies.database.db, this.#key, this.#now()))
     if (known?.kind === 'answered') return this.#answered(known.row)
     if (known?.kind === 'held') throw this.#held(known.until)
-    const ended = await this.#endsBefore()
+    try {
+      return await this.#sendInTime()
+    } catch (error) {
+      throw this.#sooner(error)
+    }
+  }
+
+  async #sendInTime(): Promise<SendResult> {
+    const ended = this.#isLate() ? ({ kind: 'late' } as const) : await this.#endsBefore()
     if (ended !== null) {
       await this.#database(() => forgetTurn(this.#dependencies.database.db, this.#key))
       return ended
@@ -198,6 +211,19 @@ class Sending {
       return this.#withClaim(this.#order.destination, (claim) => this.#conclude(way.outcome, false, claim))
     }
     return this.#takingTurn(way)
+  }
+
+  #isLate(): boolean {
+    const { untilMs } = this.#order
+    return untilMs !== undefined && this.#now().getTime() >= untilMs
+  }
+
+  /** Whatever it waits for: no longer than it has time. */
+  #sooner(error: unknown): unknown {
+    const { untilMs } = this.#order
+    if (untilMs === undefined || !(error instanceof ApplicationFailure) || error.nextRetryDelay == null) return error
+    const leftMs = Math.max(1, untilMs - this.#now().getTime())
+    return msToNumber(error.nextRetryDelay) <= leftMs ? error : tryAgain('Waiting', error.message, leftMs)
   }
 
   /** What ends it without asking anybody: the recipient is suppressed for good, or the message of no use any more. */
@@ -267,7 +293,7 @@ class Sending {
       content: dkim !== null ? await signMessage(content, dkim) : this.#named(content, provider, token),
       ...(kind === 'relay' ? { envid: `${order.firstRunId}.${order.retry}` } : {}),
       beforeContent: () => this.#beginContent(content.length),
-      signal: this.#context.cancellationSignal,
+      signal: this.#stopSignal(),
     })
     try {
       const result = await this.#conclude(met.outcome, kind === 'relay', claim)
@@ -363,6 +389,7 @@ class Sending {
     switch (outcome.kind) {
       case 'stopped':
         await this.#giveBack({ notSent: this.#begun })
+        if (this.#isLate()) return { kind: 'late' }
         if (this.#context.cancellationDetails?.cancelRequested) throw new CancelledFailure('cancelled before the message was sent')
         throw tryAgain('Waiting', 'the worker was stopped before the message was sent, or the database could not be asked', SECOND)
       case 'our trouble':
@@ -453,6 +480,14 @@ class Sending {
       ...(row.reported === null ? {} : { failedAtMs: row.reported.at.getTime() }),
       ambiguous: row.maybeDelivered && row.outcome === 'deferred' && row.stage === 'final dot' && !/^\d{3}[ -]/.test(row.reply),
     }
+  }
+
+  /** Before the content is begun, a send ends when it is stopped, or its time is over. */
+  #stopSignal(): AbortSignal {
+    const { untilMs } = this.#order
+    const { cancellationSignal } = this.#context
+    if (untilMs === undefined) return cancellationSignal
+    return AbortSignal.any([cancellationSignal, AbortSignal.timeout(Math.min(Math.max(0, untilMs - this.#now().getTime()), 2 ** 31 - 1))])
   }
 
   #takeClaim(system: string): Promise<Claim> {

@@ -86,6 +86,8 @@ const nameOf = (standing: RetryStanding) =>
   isHidden(standing) ? (standing.summary ?? standing.workflowId) : standing.workflowId.replace(/^bounce\//, '')
 
 function sentence({ status, progress, result, trouble, failure }: RetryStanding): string {
+  if (status === 'COMPLETED' && result === null)
+    return 'completed; its result is encrypted under a key that is not among ENCRYPTION_KEYS here'
   if (result !== null) {
     const until = result.suppressedUntil === undefined ? '' : ` until ${result.suppressedUntil}`
     const unconfirmed = result.outcome === 'delivered' && result.confirmed === false ? ', unconfirmed' : ''

@@ -13,20 +13,21 @@ import {
 } from '../bounce/index.js'
 import { readSettings, type Settings, temporalEnvironment } from '../config.js'
 import { headOf } from '../dsn/index.js'
-import { clientDataConverter, Names } from '../encryption/index.js'
-import { canonicalMessage } from '../smtp/index.js'
+import { CannotDecrypt, clientDataConverter, Names } from '../encryption/index.js'
+import { canonicalMessage, sentId } from '../smtp/index.js'
 import {
   type Database,
   findSuppression,
   liftSuppression,
   messageKey,
   migrateToLatest,
-  openAmong,
   openDatabase,
+  openOf,
   type Suppression,
   type SuppressionReason,
   storeMessage,
   suppressLastingly,
+  workflowIdsOf,
 } from '../store/index.js'
 import { startTracing } from '../tracing.js'
 import type { Progress } from '../workflows/retry-bounced-message.js'
@@ -94,6 +95,19 @@ export type RetryRef = { readonly recipient: string; readonly messageId: string 
 export class UnretryableBounce extends Error {
   override name = 'UnretryableBounce'
 }
+
+/** Null where it is encrypted under a key that is not given here: the rest is told all the same. */
+async function readable<T>(step: Promise<T>): Promise<T | null> {
+  try {
+    return await step
+  } catch (error) {
+    if (isUnreadable(error)) return null
+    throw error
+  }
+}
+
+const isUnreadable = (error: unknown): boolean =>
+  error instanceof CannotDecrypt || (error instanceof Error && error.cause !== undefined && isUnreadable(error.cause))
 
 export class SoftbounceClient {
   readonly #temporal: Client
@@ -165,9 +179,9 @@ export class SoftbounceClient {
 
   /** The one under which they are open, which differs where a key has been set or changed since; that of new ones where none are. */
   async openWorkflowId(recipient: string, messageId: string): Promise<string> {
-    const [workflowId, ...before] = this.#names.workflowIds(recipient, messageId) as [string, ...string[]]
-    for (const id of before.length === 0 ? [] : await openAmong(this.#database.db, before))
-      if (await this.isOpen({ workflowId: id })) return id
+    const workflowId = this.#names.workflowId(recipient, messageId)
+    for (const id of await openOf(this.#database.db, sentId(messageId, recipient)))
+      if (id !== workflowId && (await this.isOpen({ workflowId: id }))) return id
     return workflowId
   }
 
@@ -238,15 +252,15 @@ export class SoftbounceClient {
         status,
         startedAt: description.startTime,
         closedAt: description.closeTime ?? null,
-        summary: (await description.staticSummary()) ?? null,
+        summary: (await readable(description.staticSummary())) ?? null,
         progress: status === 'RUNNING' ? await this.#progress(workflowId) : null,
-        result: status === 'COMPLETED' ? ((await handle.result()) as RetryResult) : null,
-        failure: status === 'FAILED' ? await failureOf(handle) : null,
+        result: status === 'COMPLETED' ? await readable(handle.result() as Promise<RetryResult>) : null,
+        failure: status === 'FAILED' ? await readable(failureOf(handle)) : null,
         trouble:
           pending === undefined
             ? null
             : {
-                text: (await this.#textOf(pending.lastFailure)) ?? '',
+                text: (await readable(this.#textOf(pending.lastFailure))) ?? '',
                 waiting: pending.lastFailure?.applicationFailureInfo?.type === 'Waiting',
                 attempt: pending.attempt ?? 1,
                 nextAttemptAt: seconds === 0 ? null : new Date(seconds * 1000),
@@ -324,7 +338,20 @@ export class SoftbounceClient {
    */
   forget(address: string): Promise<Erased> {
     const key = addressKey(address)
-    return eraseRecipient(this.#temporal, this.#database, this.list(key), key, this.#names.prefixes(key))
+    return eraseRecipient(this.#temporal, this.#database, this.#everyOf(key), key, this.#names.prefixes(key))
+  }
+
+  /** Those of a recipient, also under keys that are not given here, where the tables know of them. */
+  async *#everyOf(key: string): AsyncGenerator<{ workflowId: string; runId: string; status: string }> {
+    const seen = new Set<string>()
+    for await (const execution of this.list(key)) {
+      seen.add(execution.workflowId)
+      yield execution
+    }
+    for (const workflowId of await workflowIdsOf(this.#database.db, key)) {
+      const standing = seen.has(workflowId) ? null : await this.getById(workflowId)
+      if (standing !== null) yield standing
+    }
   }
 
   /** Sends the retry that waits now. With `retry`, only while that one waits. */

@@ -3,7 +3,7 @@
  * answer as soon as it is read; whoever comes later finds the answer, or waits for the claim to end.
  */
 import { type Kysely, type Selectable, sql } from 'kysely'
-import type { Attempt, AttemptOutcome, Stage } from '../bounce/index.js'
+import { type Attempt, type AttemptOutcome, BACKUP_RETRY, type Stage } from '../bounce/index.js'
 import type { AttemptsTable, Tables } from './tables.js'
 
 /** Which row: the workflow's first run ID and the retry's number over all runs. */
@@ -240,6 +240,8 @@ export async function otherDestinationSilent(db: Kysely<Tables>, destination: st
     .where('silent_since', '>=', since.getTime())
     .where('outcome', 'is', null)
     .where('destination', '!=', destination)
+    // a backup relay's silence says nothing of our own network beyond it
+    .where('retry', '>', BACKUP_RETRY)
     .limit(1)
     .executeTakeFirst()
   return row !== undefined

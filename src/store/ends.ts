@@ -1,5 +1,6 @@
 /** When the retries of a message for a recipient began, and how they ended, so that a bounce that comes later finds them ended. */
-import type { Kysely } from 'kysely'
+import { type Kysely, sql } from 'kysely'
+import type { Database } from './database.js'
 import { releaseHolds } from './messages.js'
 import type { EndsTable, Tables } from './tables.js'
 
@@ -15,42 +16,84 @@ export interface End {
   readonly endedAt: Date
 }
 
-/** Writes that the retries of a message for a recipient began; once for each run. */
-export async function recordStart(
-  db: Kysely<Tables>,
-  start: {
-    readonly firstRunId: string
-    readonly workflowId: string
-    readonly destination: string
-    readonly status: string
-    readonly bouncedAt: Date
-    readonly startedAt: Date
-    readonly messageKey: string
-  },
-): Promise<void> {
-  await db
-    .insertInto('started')
-    .values({
-      first_run_id: start.firstRunId,
-      workflow_id: start.workflowId,
-      destination: start.destination,
-      status: start.status,
-      bounced_at: start.bouncedAt.getTime(),
-      started_at: start.startedAt.getTime(),
-      message_key: start.messageKey,
-    })
-    .onConflict((conflict) => conflict.doNothing())
-    .execute()
+/** The retries of a message for a recipient, as they begin. */
+export interface Start {
+  readonly firstRunId: string
+  readonly workflowId: string
+  /** Of message and recipient. */
+  readonly subject: string
+  readonly destination: string
+  readonly status: string
+  readonly bouncedAt: Date
+  readonly startedAt: Date
+  readonly messageKey: string
 }
 
-/** Which of these workflow IDs have retries that are open, or were terminated. */
-export async function openAmong(db: Kysely<Tables>, workflowIds: readonly string[]): Promise<readonly string[]> {
+/**
+ * Writes that the retries of a message for a recipient began, once for each run, unless others of the same are open under another workflow ID
+ * (keys of the encryption change them).
+ * @returns those others: nothing is written where there are any.
+ */
+export async function recordStart({ db, kind }: Database, start: Start): Promise<readonly string[]> {
+  return db.transaction().execute(async (tx) => {
+    // SQLite's transactions come one after another; in PostgreSQL those of one subject must
+    if (kind === 'postgres') await sql`select pg_advisory_xact_lock(hashtextextended(${start.subject}, 0))`.execute(tx)
+    const others = (await openOf(tx, start.subject)).filter((id) => id !== start.workflowId)
+    if (others.length > 0) return others
+    await tx
+      .insertInto('started')
+      .values({
+        first_run_id: start.firstRunId,
+        workflow_id: start.workflowId,
+        subject: start.subject,
+        destination: start.destination,
+        status: start.status,
+        bounced_at: start.bouncedAt.getTime(),
+        started_at: start.startedAt.getTime(),
+        message_key: start.messageKey,
+      })
+      .onConflict((conflict) => conflict.doNothing())
+      .execute()
+    return []
+  })
+}
+
+/** Under which workflow IDs the retries of a message for a recipient are open, or were terminated. */
+export async function openOf(db: Kysely<Tables>, subject: string): Promise<readonly string[]> {
   const rows = await db
     .selectFrom('started')
     .select('workflow_id')
-    .where('workflow_id', 'in', workflowIds)
+    .where('subject', '=', subject)
     .where('ended_at', 'is', null)
     .distinct()
+    .execute()
+  return rows.map(({ workflow_id }) => workflow_id)
+}
+
+/** Those under this workflow ID were terminated: nobody wrote their end. */
+export async function noteTerminated(db: Kysely<Tables>, workflowId: string, now: Date): Promise<void> {
+  await db
+    .updateTable('started')
+    .set({ ended_at: now.getTime() })
+    .where('workflow_id', '=', workflowId)
+    .where('ended_at', 'is', null)
+    .execute()
+}
+
+/** Every workflow ID that the tables have for a recipient (folded), whatever key it was made with. */
+export async function workflowIdsOf(db: Kysely<Tables>, recipient: string): Promise<readonly string[]> {
+  const rows = await db
+    .selectFrom('attempts')
+    .select('workflow_id')
+    .where('recipient', '=', recipient)
+    .union(db.selectFrom('ends').select('workflow_id').where('recipient', '=', recipient))
+    .union(
+      db
+        .selectFrom('started')
+        .innerJoin('sent', 'sent.id', 'started.subject')
+        .select('started.workflow_id')
+        .where('recipient', '=', recipient),
+    )
     .execute()
   return rows.map(({ workflow_id }) => workflow_id)
 }

@@ -320,6 +320,8 @@ function migrations(kind: DatabaseKind): Record<string, Migration> {
           .execute()
         await db.schema.createIndex('provider_ids_at').on('provider_ids').column('at').execute()
         await db.schema.alterTable('suppressions').addColumn('unlisted_at', 'bigint').execute()
+        await db.schema.alterTable('started').addColumn('subject', 'text').execute()
+        await db.schema.createIndex('started_subject').on('started').column('subject').where(sql.ref('ended_at'), 'is', null).execute()
       },
     },
   }

@@ -56,14 +56,18 @@ export interface UntoldOutage {
   readonly reply: string
 }
 
-/** Those whose system went down since then, of one system or all; each change of one after the other. */
+/** Those that changed since then, of one system or all; each change of one after the other. */
 export async function untoldOutages({ db }: Database, since: Date, name?: string): Promise<UntoldOutage[]> {
   const rows = await db
     .selectFrom('outages')
     .innerJoin('destinations', 'destinations.name', 'outages.destination')
     .select(['destination', 'began_at', 'down_at', 'ended_at', 'told', 'said_status', 'said_reply'])
-    .where('down_at', '>', since.getTime())
-    .where((eb) => eb.or([eb('told', 'is', null), eb.and([eb('told', '=', 'down'), eb('ended_at', 'is not', null)])]))
+    .where((eb) =>
+      eb.or([
+        eb.and([eb('told', 'is', null), eb('down_at', '>', since.getTime())]),
+        eb.and([eb('told', '=', 'down'), eb('ended_at', '>', since.getTime())]),
+      ]),
+    )
     .$if(name !== undefined, (query) => query.where('destination', '=', name as string))
     .orderBy('down_at')
     .execute()

@@ -119,7 +119,13 @@ export async function forget({ db, kind }: Database, address: string, prefixes: 
     const note = (table: string, n: bigint | number) => {
       if (n > 0) tables[table] = (tables[table] ?? 0) + Number(n)
     }
-    const started = await tx.selectFrom('started').select(['first_run_id', 'message_key']).where(theirs).execute()
+    const sentTo = await tx.selectFrom('sent').select('id').where('recipient', '=', address).execute()
+    const subjects = sentTo.map(({ id }) => id)
+    const started = await tx
+      .selectFrom('started')
+      .select(['first_run_id', 'message_key'])
+      .where((eb) => (subjects.length === 0 ? theirs : eb.or([theirs, eb('subject', 'in', subjects)])))
+      .execute()
     const attempts = await tx.selectFrom('attempts').select('first_run_id').where('recipient', '=', address).distinct().execute()
     const ended = await tx.selectFrom('ends').select('first_run_id').where('recipient', '=', address).execute()
     const runs = [...new Set([...started, ...attempts, ...ended].map(({ first_run_id }) => first_run_id))]
@@ -138,7 +144,16 @@ export async function forget({ db, kind }: Database, address: string, prefixes: 
     for (const [i, run] of runs.entries()) {
       const name = `${nobody}-${i}`
       const named = { first_run_id: name, workflow_id: nobody }
-      note('started', (await tx.updateTable('started').set(named).where('first_run_id', '=', run).executeTakeFirst()).numUpdatedRows)
+      note(
+        'started',
+        (
+          await tx
+            .updateTable('started')
+            .set({ ...named, subject: null })
+            .where('first_run_id', '=', run)
+            .executeTakeFirst()
+        ).numUpdatedRows,
+      )
       const row = await tx
         .updateTable('attempts')
         .set((eb) => ({

@@ -203,6 +203,8 @@ export interface DestinationsTable {
 export interface StartedTable {
   first_run_id: string
   workflow_id: string
+  /** Of message and recipient, as in `sent`: whatever key the workflow ID was made with. */
+  subject: string | null
   destination: string
   /** Of the bounce. */
   status: string

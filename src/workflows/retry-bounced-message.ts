@@ -18,7 +18,6 @@ import {
   patched,
   setCurrentDetails,
   setHandler,
-  sleep,
   startChild,
   upsertSearchAttributes,
   workflowInfo,
@@ -259,13 +258,15 @@ class Retries {
    */
   async #sendByBackup(prepared: Prepared): Promise<RetryResult | null> {
     this.#retry = BACKUP_RETRY
+    // the bounce that began this is told to it too, and is none of this send
+    this.#dropLateNotices()
     this.#show('sending', 'By the backup relay; where that takes long, Pending Activities says what it waits for.')
     const dueMs = prepared.fromMs + (prepared.delaysMs[prepared.retriesSoFar] ?? 0)
     const result = await this.#sendOnce(prepared, Math.max(dueMs, Date.now() + LEAST_FOR_BACKUP_MS))
     if (cancelled()) throw new CancelledFailure('cancelled')
     if (result?.kind === 'answered') this.#noteAnswer(result)
     // a refusal of this way says nothing of the receiving system
-    if (result === null || (result.kind === 'answered' && result.attempt.outcome !== 'accepted'))
+    if (result === null || result.kind === 'late' || (result.kind === 'answered' && result.attempt.outcome !== 'accepted'))
       return this.#givenUp ? this.#suppress(prepared) : null
     return this.#judge(prepared, result)
   }
@@ -279,7 +280,7 @@ class Retries {
       this.#fromMs = result.failedAtMs ?? Date.parse(result.attempt.at)
       if (!result.ambiguous) this.#onlyAmbiguous = false
     }
-    return result === null ? this.#suppress(prepared) : this.#judge(prepared, result)
+    return result === null || result.kind === 'late' ? this.#suppress(prepared) : this.#judge(prepared, result)
   }
 
   #noteAnswer({ attempt, failedAtMs }: Extract<SendResult, { kind: 'answered' }>): void {
@@ -287,7 +288,7 @@ class Retries {
     if (failedAtMs !== undefined) this.#failedAtMs = failedAtMs
   }
 
-  async #judge(prepared: Prepared, result: SendResult): Promise<RetryResult | null> {
+  async #judge(prepared: Prepared, result: Exclude<SendResult, { kind: 'late' }>): Promise<RetryResult | null> {
     if (cancelled()) throw new CancelledFailure('cancelled')
     if (result.kind === 'expired') return this.#expire(`${capital(result.reason)}.`)
     if (result.kind === 'suppressed') return this.#recordedEnd({ outcome: 'suppressed' }, `Nothing was sent: ${plain(result.reason)}.`)
@@ -301,7 +302,7 @@ class Retries {
     return this.#end(this.#result('delivered', { confirmed: true }), `The receiving system took it at ${utc(Date.parse(attempt.at))}.`)
   }
 
-  /** Null where it was stopped before anything was sent: somebody gave up, or it had time until then. */
+  /** Null where it was stopped because somebody gave up. `untilMs`: it begins nothing after that. */
   async #sendOnce(prepared: Prepared, untilMs?: number): Promise<SendResult | null> {
     const { workflowId: _, ...subject } = this.#subject()
     const order = {
@@ -311,30 +312,22 @@ class Retries {
       destination: prepared.destination,
       retry: this.#retry,
       ...(prepared.deliverByMs === undefined ? {} : { deliverByMs: prepared.deliverByMs }),
+      ...(untilMs === undefined ? {} : { untilMs }),
     }
     const which = isRetry(order) ? `retry ${this.#retry} of ${prepared.delaysMs.length}` : 'by the backup relay'
     const summary = `${which} to ${bare(prepared.recipient)}`
     const scope = new CancellationScope()
-    const clock = new CancellationScope()
-    let late = false
-    const limit = async (atMs: number) => {
-      await clock.run(() => sleep(atMs - Date.now(), { summary: 'then it goes by its schedule' }))
-      late = true
-      scope.cancel()
-    }
-    if (untilMs !== undefined) limit(untilMs).catch(() => {})
     this.#stopSending = () => scope.cancel()
     try {
       return await scope.run(() => send(summary, fairnessKey(prepared.destination))(order))
     } catch (error) {
       if (cancelled()) throw new CancelledFailure('cancelled')
       // however the send ended that was stopped: it is given up
-      if (this.#givenUp || late) return null
+      if (this.#givenUp) return null
       refuse(error)
       throw error
     } finally {
       this.#stopSending = () => {}
-      clock.cancel()
     }
   }
 

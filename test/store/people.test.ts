@@ -52,9 +52,10 @@ async function live(database: Database, address: string, more: Partial<AttemptsT
       ...{ done: 'retry started', why: `${address} is retried`, workflowId, event: `e-${run}` },
     },
   ])
-  await recordStart(db, {
+  await recordStart(database, {
     firstRunId: run,
     workflowId,
+    subject: `subject-${run}`,
     destination: 'x.example',
     status: '4.3.2',
     bouncedAt: ago(49),
