@@ -19,7 +19,16 @@ export interface PluginOptions {
   /** The connection of the worker, and its namespace: softbounce registers its search attributes and the purge there. */
   readonly connection: NativeConnection
   readonly namespace?: string
+  /** The worker's own data converter, where it has one: what softbounce itself starts goes by it too. */
+  readonly dataConverter?: DataConverter
   readonly log?: Dependencies['log']
+}
+
+/** One of the two: payloads of one could not be read by the other. */
+function ours<T>(given: DataConverter | undefined, converter: T): T {
+  if (given !== undefined)
+    throw new Error('ENCRYPTION_KEYS and a data converter of the worker’s own cannot both be used: leave one of them out')
+  return converter
 }
 
 /**
@@ -39,6 +48,7 @@ export async function softbouncePlugin(options: PluginOptions): Promise<SimplePl
   await ensureSchedules(options.connection, namespace, TASK_QUEUE, { unlist: settings.unlistBy !== null }, log)
   const sessions = new Sessions()
   const { keys } = settings.encryption
+  if (keys.length > 0) ours(options.dataConverter, null)
   const activities: Activities = createActivities({
     settings,
     database,
@@ -50,9 +60,12 @@ export async function softbouncePlugin(options: PluginOptions): Promise<SimplePl
   return new SimplePlugin({
     name: 'softbounce',
     activities,
-    ...(keys.length === 0 ? {} : { dataConverter: (given?: DataConverter) => given ?? workerDataConverter(keys) }),
+    ...(keys.length === 0 ? {} : { dataConverter: (given?: DataConverter) => ours(given, workerDataConverter(keys)) }),
     runContext: async (next) => {
-      const client = new Client({ connection: options.connection, namespace, dataConverter: clientDataConverter(keys) })
+      const client = new Client({
+        ...{ connection: options.connection, namespace },
+        dataConverter: options.dataConverter ?? clientDataConverter(keys),
+      })
       const stopWaking = keepWaking(client, TASK_QUEUE, { settings, database, log })
       try {
         await next()

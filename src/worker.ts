@@ -24,7 +24,7 @@ export const TASK_QUEUE = 'softbounce'
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
-export { PAYLOAD_CONVERTER } from './encryption/index.js'
+export { FAILURE_CONVERTER, PAYLOAD_CONVERTER } from './encryption/index.js'
 /** Where the workflows are for a worker of your own: the bundle that the build made. */
 export const WORKFLOW_BUNDLE = here('./workflow-bundle.js')
 

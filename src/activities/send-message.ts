@@ -283,7 +283,8 @@ class Sending {
     const expired = this.#signaturesExpired(content, dkim !== null)
     if (expired !== null) {
       await this.#giveBack({})
-      return { kind: 'expired', reason: expired }
+      // where mail goes directly it is signed anew
+      return this.#isBackup ? { kind: 'late' } : { kind: 'expired', reason: expired }
     }
     const met = await meeting.deliver({
       ehloName: settings.ehloName,

@@ -64,7 +64,10 @@ async function run(options: Ways): Promise<void> {
     const lmtp = listen === null ? null : await serveLmtp(intake, { ...settings.intake, listen }, logger)
     const maildir = options.maildir === undefined ? null : await watchMaildir(intake, options.maildir, settings.intake.maxBytes, logger)
     const { mailbox: at, intake: limits } = settings
-    const mailbox = options.imap && at !== null ? watchMailbox(intake, database, { ...at, maxBytes: limits.maxBytes }, logger) : null
+    const mailbox =
+      options.imap && at !== null
+        ? watchMailbox(intake, database, { ...at, maxBytes: limits.maxBytes, rememberedForMs: settings.keepMessagesForMs }, logger)
+        : null
     const more = { secrets: settings.providers, ...(metrics === null ? {} : { metrics }) }
     const notifications = providers.length === 0 ? null : new Notifications(new EventIntake(dependencies), database, more, logger)
     const http = await servePages(settings, metrics, database, notifications, logger)

@@ -1,5 +1,14 @@
 /** Does what a believed report asks for, wherever it came from, and writes it down: the one place where intakes decide. */
-import { addressKey, type Bounce, judgeBounce, messageIdKey, type RetryStatuses, retryOfSend, withoutControls } from '../bounce/index.js'
+import {
+  addressKey,
+  BACKUP_SEND,
+  type Bounce,
+  judgeBounce,
+  messageIdKey,
+  type RetryStatuses,
+  retryOfSend,
+  withoutControls,
+} from '../bounce/index.js'
 import { type RetryOptions, type SoftbounceClient, UnretryableBounce } from '../client/index.js'
 import type { Notification, ReportedRecipient } from '../dsn/index.js'
 import type { Metrics } from '../metrics/index.js'
@@ -19,7 +28,7 @@ import {
 } from '../store/index.js'
 import type { BeliefSettings, Record } from './believe.js'
 import { NO_COMPLAINTS } from './complaint.js'
-import { eventOf, meant, repliedWith, type Told } from './meaning.js'
+import { complaintEvent, eventOf, meant, passing, repliedWith, type Told } from './meaning.js'
 
 /** What was done about a bounce, and why. */
 export type Taken = Pick<TakenBounce, 'recipient' | 'messageId' | 'done' | 'why' | 'workflowId'>
@@ -72,7 +81,8 @@ export class Acting {
   /** Does what a believed report of one recipient asks for. */
   async act(subject: Subject, { reported, isItself }: Record, notification: Notification): Promise<Done> {
     const { client, database, settings, now } = this.#dependencies
-    const status = meant(reported, isItself)
+    // what the second way refuses for good, the first may still take
+    const status = subject.send === BACKUP_SEND ? passing(meant(reported, isItself)) : meant(reported, isItself)
     const retry = subject.send === null ? null : retryOfSend(subject.send)
     const at = retry === null ? subject.sentAt : await retryAnsweredAt(database.db, subject.messageId, addressKey(subject.recipient), retry)
     const event = eventOf(subject, reported, status, at)
@@ -154,6 +164,8 @@ export class Acting {
     if (feedbackType !== undefined && NO_COMPLAINTS.includes(feedbackType))
       return { done: 'nothing to do', why: `a report of ${feedbackType} is no complaint` }
     const workflowId = client.workflowId(recipient, messageId)
+    const event = complaintEvent(messageId, recipient)
+    if (await wasTaken(database.db, event)) return { done: 'nothing to do', why: 'it was told before, and acted on then', workflowId }
     const cause = { status: null, reply: 'complaint', by: workflowId, destination: null }
     await database.db.transaction().execute((tx) => suppressLastingly(tx, addressKey(recipient), 'complaint', cause, now()))
     const cancelled = await client.cancelAll(recipient)
@@ -161,6 +173,7 @@ export class Acting {
       done: 'suppressed',
       why: cancelled === 0 ? 'a complaint' : `a complaint; ${cancelled} open ${cancelled === 1 ? 'retry' : 'retries'} cancelled`,
       workflowId,
+      event,
     }
   }
 

@@ -33,6 +33,8 @@ export interface MailboxWatch {
 
 export interface MailboxOptions extends MailboxSettings {
   readonly maxBytes: number
+  /** How long it is known which bounces were acted on. */
+  readonly rememberedForMs: number
   readonly lookEveryMs?: number
 }
 
@@ -54,6 +56,13 @@ function reasonOf(error: unknown): string {
   const said = responseText ?? causeOf(error)
   return authenticationFailed ? `the login was refused: ${said}` : said
 }
+
+/** The place behind a mail that was dealt with, or is gone. */
+const passed = (place: MailboxPlace, uid: number, dealtWith: ReadonlyMap<number, boolean>): MailboxPlace => ({
+  ...place,
+  lastUid: uid,
+  unreadable: dealtWith.get(uid) ? [...place.unreadable, uid] : place.unreadable,
+})
 
 class Reader {
   readonly #intake: Intake
@@ -175,14 +184,23 @@ class Reader {
   /** A changed UIDVALIDITY means that UIDs begin anew: everything is read again, and what was acted on is not acted on twice. */
   async #placeIn(uidValidity: string, held: MailboxPlace): Promise<MailboxPlace> {
     if (held.uidValidity === uidValidity) return held
+    const lastUid = held.uidValidity === null ? 0 : await this.#beforeWhatIsRemembered()
     if (held.uidValidity !== null)
       this.#logger.warn(
-        { mailbox: this.#name, was: held.uidValidity, is: uidValidity },
-        'the mailbox was made anew (UIDVALIDITY); it is read from its first mail',
+        { mailbox: this.#name, was: held.uidValidity, is: uidValidity, from: lastUid + 1 },
+        'the mailbox was made anew (UIDVALIDITY); it is read again, as far back as bounces are remembered',
       )
-    const place = { uidValidity, lastUid: 0, markedUid: 0, unreadable: [] }
+    const place = { uidValidity, lastUid, markedUid: lastUid, unreadable: [] }
     await this.#note(place)
     return place
+  }
+
+  /** The last UID of those that came so long ago that nobody knows any more whether they were acted on. */
+  async #beforeWhatIsRemembered(): Promise<number> {
+    const since = new Date(Date.now() - this.#options.rememberedForMs)
+    const [all, recent] = [await this.#imap.search({ all: true }, { uid: true }), await this.#imap.search({ since }, { uid: true })]
+    const first = Math.min(...(recent || []))
+    return Math.max(0, ...(all || []).filter((uid) => uid < first))
   }
 
   async #note(place: MailboxPlace): Promise<void> {
@@ -212,17 +230,31 @@ class Reader {
   async #readBatch(uids: readonly number[], from: MailboxPlace): Promise<MailboxPlace> {
     const { maxBytes } = this.#options
     let place = from
+    const left = [...uids]
+    const dealtWith = new Map<number, boolean>()
     // one mail after another is held here; nothing is asked of the server until all have come
     const query = { uid: true, size: true, source: { start: 0, maxLength: maxBytes + 1 } } as const
-    for await (const { uid, size = 0, source } of this.#imap.fetch(uids.join(','), query, { uid: true })) {
-      const unreadable = await this.#take(uid, Math.max(size, source?.length ?? 0), source)
-      place = { ...place, lastUid: Math.max(place.lastUid, uid), unreadable: unreadable ? [...place.unreadable, uid] : place.unreadable }
+    for await (const { uid, size, source } of this.#imap.fetch(uids.join(','), query, { uid: true })) {
+      // in between a server tells of changes that others make: of any mail, and without what was asked for
+      if (size === undefined || !uids.includes(uid) || dealtWith.has(uid)) continue
+      if (source === undefined && size <= maxBytes) continue
+      dealtWith.set(uid, await this.#take(uid, Math.max(size, source?.length ?? 0), source))
+      // in whatever order they come, the place moves over none that has not
+      while (left[0] !== undefined && dealtWith.has(left[0])) place = passed(place, left.shift() as number, dealtWith)
       await this.#note(place)
       this.#gotOn = true
       if (this.#stopping.signal.aborted) return place
     }
+    if (left.length === 0) return place
+    const there = new Set((await this.#imap.search({ uid: left.join(',') }, { uid: true })) || [])
+    const owed = left.filter((uid) => there.has(uid) && !dealtWith.has(uid))
+    if (owed.length > 0 && uids.length > 1)
+      throw new Error(`the server did not send ${owed.length} of ${uids.length} mails; they are asked for again`)
+    if (owed.length > 0)
+      this.#logger.warn({ mailbox: this.#name, uid: owed[0] }, 'the server does not send a mail; it is moved to IMAP_UNREADABLE')
     // what somebody has deleted meanwhile comes no more
-    return { ...place, lastUid: Math.max(place.lastUid, uids.at(-1) ?? 0) }
+    for (const uid of left) place = passed(place, uid, owed.includes(uid) ? new Map([[uid, true]]) : dealtWith)
+    return place
   }
 
   /** True where nobody can read it. */
@@ -256,12 +288,28 @@ class Reader {
     return marked
   }
 
+  /** Mails that cannot be moved stay, marked as read: they hold up none that comes after. */
   async #move(uids: readonly number[], folder: string): Promise<void> {
     if (uids.length === 0) return
-    // done or said to be there already; where neither is true, moving says why
-    await this.#imap.mailboxCreate(folder).catch(() => {})
-    if ((await this.#imap.messageMove(uids.join(','), folder, { uid: true })) === false)
-      throw new Error(`mails cannot be moved to the folder ${folder}; they stay where they are`)
+    const client = this.#imap
+    const range = uids.join(',')
+    let why = 'the server refused it'
+    try {
+      // done or said to be there already; where neither is true, moving says why
+      await client.mailboxCreate(folder).catch(() => {})
+      if (client.capabilities.has('MOVE') || client.capabilities.has('UIDPLUS')) {
+        if ((await client.messageMove(range, folder, { uid: true })) !== false) return
+      } else {
+        // a move of one's own would expunge what others have marked as deleted
+        why = 'the server knows neither MOVE nor UIDPLUS, so that they were copied there'
+        if ((await client.messageCopy(range, folder, { uid: true })) === false) why = 'the server refused to copy them'
+      }
+    } catch (error) {
+      if (!client.usable) throw error
+      why = reasonOf(error)
+    }
+    this.#logger.warn({ mailbox: this.#name, uids: uids.length, folder, why }, 'mails are not moved; they stay, marked as read')
+    await client.messageFlagsAdd(range, ['\\Seen'], { uid: true })
   }
 
   /** Until the server tells of new mail, or it is time to look, or the connection ends. */

@@ -18,6 +18,9 @@ export function meant(reported: ReportedRecipient, isItself: boolean): string {
   return isItself && (own || !speaksOfOtherThings(diagnostic)) ? status : '5.0.0'
 }
 
+/** The same as trouble that passes. */
+export const passing = (status: string): string => (status.startsWith('5') ? `4${status.slice(1)}` : status)
+
 /**
  * The reply as the workflow gets it. It reads the reply's own code where the status says no more than its class, so a code that does not count
  * may not stand at its start.
@@ -26,6 +29,12 @@ export function repliedWith({ status, diagnostic }: ReportedRecipient, actedOn: 
   if (diagnostic === undefined || status === undefined || !isLasting(status) || isLasting(actedOn)) return diagnostic
   return `(not for certain of this address) ${diagnostic}`
 }
+
+/** The event that a complaint tells of: one for each message and recipient. */
+export const complaintEvent = (messageId: string, recipient: string): string =>
+  createHash('sha256')
+    .update([sentId(messageId, recipient), 'complaint'].join('\0'))
+    .digest('hex')
 
 /** Which send of what it is about. */
 export interface Told {

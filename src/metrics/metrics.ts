@@ -48,7 +48,7 @@ export class Metrics {
   /** A retry was answered. */
   retryAnswered(retry: number, outcome: AttemptOutcome, status: string, destination: string): void {
     this.#retries.inc({ retry: retry === BACKUP_RETRY ? 'backup' : retry > 20 ? 'more' : String(retry), outcome })
-    if (status === '4.3.2') this.#notNow.inc({ destination: this.#destinations.name(destination) })
+    if (status === '4.3.2' && retry !== BACKUP_RETRY) this.#notNow.inc({ destination: this.#destinations.name(destination) })
   }
 
   turnTaken(waitedMs: number): void {

@@ -73,6 +73,10 @@ export interface MailboxSettings extends MailboxAddress {
   readonly unreadableFolder: string
 }
 
+/** INBOX in whatever case (RFC 9051 5.1). */
+export const sameFolder = (one: string, other: string): boolean =>
+  one === other || (one.toLowerCase() === 'inbox' && other.toLowerCase() === 'inbox')
+
 /** Null where none is set. Adds what is wrong to `faults`. */
 export function mailboxSettings(v: Values<typeof MAILBOX_SETTINGS>, faults: string[]): MailboxSettings | null {
   if (v.IMAP_URL === null) return null
@@ -82,7 +86,8 @@ export function mailboxSettings(v: Values<typeof MAILBOX_SETTINGS>, faults: stri
     ['IMAP_HANDLED', v.IMAP_HANDLED.folder],
     ['IMAP_UNREADABLE', v.IMAP_UNREADABLE],
   ] as const)
-    if (folder === v.IMAP_URL.folder) faults.push(`${name}: it must be another folder than the one that is read`)
+    if (folder === '' || (folder !== null && sameFolder(folder, v.IMAP_URL.folder)))
+      faults.push(`${name}: it must be another folder than the one that is read`)
   return {
     ...v.IMAP_URL,
     tokenFile: v.IMAP_TOKEN_FILE,

@@ -39,6 +39,11 @@ export const PATH_SETTINGS = {
     schema: parsed((text) => (text === '' ? null : parseRelayUrl(text))),
     secret: true,
   },
+  BACKUP_RELAY_CA_FILE: {
+    default: '',
+    doc: 'File with the PEM certificates of a private CA that signed the backup relay’s certificate.',
+    schema: parsed((text) => (text === '' ? null : readFileSync(text, 'utf8'))),
+  },
   BACKUP_ROUTES: {
     default: '',
     doc: 'The same for single destinations, straight to a host that is taken as the receiving system: `example.org=mx2.example.org`.',
@@ -105,7 +110,7 @@ export function relayPath(v: Values<typeof PATH_SETTINGS>, faults: string[]): Pa
 
 /** The second way of what is urgent. */
 export function backupPaths(v: Values<typeof PATH_SETTINGS>): Paths {
-  return { routes: v.BACKUP_ROUTES, relay: pathOf(v.BACKUP_RELAY_URL, '', v.RELAY_CA_FILE, 'relay') }
+  return { routes: v.BACKUP_ROUTES, relay: pathOf(v.BACKUP_RELAY_URL, '', v.BACKUP_RELAY_CA_FILE, 'relay') }
 }
 
 function pathOf(

@@ -51,7 +51,7 @@ export interface UntoldOutage {
   readonly beganAt: Date
   /** When it changed. */
   readonly at: Date
-  /** What the system said last. */
+  /** What the system said. */
   readonly status: string
   readonly reply: string
 }
@@ -61,7 +61,7 @@ export async function untoldOutages({ db }: Database, since: Date, name?: string
   const rows = await db
     .selectFrom('outages')
     .innerJoin('destinations', 'destinations.name', 'outages.destination')
-    .select(['destination', 'began_at', 'down_at', 'ended_at', 'told', 'said_status', 'said_reply'])
+    .select(['destination', 'began_at', 'down_at', 'ended_at', 'told', 'said_status', 'said_reply', 'outages.status', 'outages.reply'])
     .where((eb) =>
       eb.or([
         eb.and([eb('told', 'is', null), eb('down_at', '>', since.getTime())]),
@@ -78,7 +78,10 @@ export async function untoldOutages({ db }: Database, since: Date, name?: string
         : [
             {
               ...{ destination: row.destination, change, beganAt: new Date(row.began_at), at: new Date(at) },
-              ...{ status: row.said_status ?? '', reply: row.said_reply ?? '' },
+              // of what began it its first refusal tells; of what ended it, what was said last
+              ...(change === 'down'
+                ? { status: row.status, reply: row.reply }
+                : { status: row.said_status ?? '', reply: row.said_reply ?? '' }),
             },
           ]
     return [...(row.told === null ? of('down', row.down_at) : []), ...of('up', row.ended_at)]

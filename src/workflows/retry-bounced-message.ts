@@ -26,6 +26,7 @@ import type { Prepared, Report, SendResult, Subject } from '../activities/index.
 import {
   type Attempt,
   BACKUP_RETRY,
+  BACKUP_SEND,
   type Bounce,
   type BouncedMessage,
   checkBounce,
@@ -249,7 +250,9 @@ class Retries {
 
   /** Before the next retry a notification is a late notice: it counts nothing, and only what is final changes something. */
   #dropLateNotices(): void {
-    this.#bounces = this.#bounces.filter((bounce) => isFinal(bounce) && (!isSuccess(bounce) || this.#attempts.length > 0))
+    this.#bounces = this.#bounces.filter(
+      (bounce) => isFinal(bounce) && (isSuccess(bounce) ? this.#attempts.length > 0 : sendOf(bounce) !== BACKUP_SEND),
+    )
   }
 
   /**
@@ -354,7 +357,9 @@ class Retries {
         if (this.#bounces.length === 0) return ended
         continue
       }
-      if (isFinal(bounce)) return this.#endByNotice(bounce)
+      // what the second way refuses for good, the first may still take
+      const refusedByBackup = !isRetry(attempt) && !isSuccess(bounce) && (sendOf(bounce) ?? BACKUP_SEND) === BACKUP_SEND
+      if (isFinal(bounce) && !refusedByBackup) return this.#endByNotice(bounce)
       const atMs = parseTime(bounce.bouncedAt) as number
       // a failure that was counted already, or one of an earlier send
       if (!this.#isAbout(attempt, bounce, atMs)) continue
