@@ -11,7 +11,7 @@ const MAY = {
   politeness: ['bounce'],
   dsn: ['bounce'],
   smtp: ['bounce'],
-  providers: ['dsn'],
+  providers: ['bounce', 'dsn'],
   store: ['bounce', 'politeness'],
   figures: ['bounce', 'store'],
   report: ['bounce', 'figures'],

@@ -168,3 +168,10 @@ test('docker-compose.yml passes every setting on', () => {
   const missing = Object.keys(SETTINGS).filter((name) => name !== 'INTAKE_LISTEN' && !new RegExp(`^ {2,6}${name}:`, 'm').test(compose))
   expect(missing).toEqual([])
 })
+
+test('a mailbox is not moved into itself, however it is written', () => {
+  const read = (more: object) => () => readSettings({ IMAP_URL: 'imaps://u:p@imap.example.com/inbox', ...more }, {})
+  expect(read({ IMAP_HANDLED: 'move:INBOX' })).toThrow('it must be another folder')
+  expect(read({ IMAP_UNREADABLE: 'Inbox' })).toThrow('it must be another folder')
+  expect(read({ IMAP_HANDLED: 'move:Handled' })().mailbox?.handledFolder).toBe('Handled')
+})

@@ -16,6 +16,8 @@ import { isOpen } from './open.js'
 
 const PAGE = 200
 const DAY_MS = 24 * 60 * 60 * 1000
+/** Longer than any provider's: an identifier that was seen must be known that long. */
+const SIGNATURES_ARE_GOOD_MS = 2 * DAY_MS
 
 /** How many messages went. */
 export interface Purged {
@@ -42,7 +44,8 @@ export async function purgeMessages(context: Context, dependencies: Dependencies
     const sentBefore = new Date(now().getTime() - Math.max(validMs, settings.keepMessagesForMs) - DAY_MS)
     await purgeSent(database.db, sentBefore)
     await purgeProviderIds(database.db, sentBefore)
-    await purgeNotifications(database.db, before)
+    // for as long as a signature is good, whatever is kept of messages
+    await purgeNotifications(database.db, new Date(Math.min(before.getTime(), now().getTime() - SIGNATURES_ARE_GOOD_MS)))
     await purgeBounces(database.db, before)
     await purgeDestinations(database)
     log.info({ purged, before: before.toISOString() }, 'kept messages were purged')

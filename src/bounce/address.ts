@@ -7,7 +7,7 @@ export interface Address {
 }
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are exactly what is refused
-const FORBIDDEN = /[\u0000-\u001f\u007f-\u009f]/
+const FORBIDDEN = /[\u0000-\u001f\u007f-\u009f]|\p{Cs}/u
 // biome-ignore lint/suspicious/noControlCharactersInRegex: the ASCII range is what is asked for
 const NOT_ASCII = /[^\u0000-\u007f]/
 const PLAIN_LOCAL = /^[^\s"(),:;<>@[\\\]]+$/

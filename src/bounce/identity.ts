@@ -14,7 +14,7 @@ export type Sha256Hex = (text: string) => string
 export function messageIdKey(messageId: string): string {
   const bare = messageId.trim().replace(/^<([\s\S]*)>$/, '$1')
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are exactly what is refused
-  if (bare === '' || bare.length > 998 || /[\s<>\u0000-\u001f\u007f-\u009f]/.test(bare))
+  if (bare === '' || bare.length > 998 || /[\s<>\u0000-\u001f\u007f-\u009f]|\p{Cs}/u.test(bare))
     throw new Error(`${JSON.stringify(messageId.slice(0, 100))} is not a Message-ID such as 20261124.1@example.com`)
   return bare
 }

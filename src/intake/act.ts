@@ -98,7 +98,12 @@ export class Acting {
     if (reported.action !== 'failed') return told(`it was ${reported.action}`)
     const judged = judgeBounce({ status, token: subject.token ?? undefined }, settings.retryStatuses)
     if (judged.verdict === 'suppress') {
-      const cause = { status: judged.status, reply: reported.diagnostic ?? null, by: workflowId, destination: null }
+      const cause = {
+        status: judged.status,
+        reply: reported.diagnostic === undefined ? null : withoutControls(reported.diagnostic),
+        by: workflowId,
+        destination: null,
+      }
       await database.db.transaction().execute((tx) => suppressLastingly(tx, addressKey(subject.recipient), 'rejected', cause, now()))
       await client.tell(ref, bounce)
       return { done: 'suppressed', why: judged.reason, workflowId, event }

@@ -11,6 +11,8 @@ import { sentId } from '../smtp/index.js'
 export function meant(reported: ReportedRecipient, isItself: boolean): string {
   const { status, statusFrom, diagnostic = '' } = reported
   if (status === undefined) return reported.action === 'failed' ? '4.0.0' : '2.0.0'
+  // words that nobody knows say only that it failed
+  if (status === '5.0.0' && statusFrom === 'text') return '4.0.0'
   if (status === '5.4.7' || (statusFrom === 'text' && /^5\.4\.[134]$/.test(status))) return `4${status.slice(1)}`
   if (!isLasting(status)) return status
   // the reply's own code, at its start, is the receiving system's verdict; one that stands further on may be quoted from elsewhere

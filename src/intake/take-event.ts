@@ -45,10 +45,15 @@ export class EventIntake {
     const about = { at: this.#dependencies.now(), source: provider, cameTo: null }
     const found = await this.#subjectOf(provider, event)
     if ('refused' in found)
-      return this.#acting.record(about, notification, [[reported ?? null, { done: 'nothing to do', why: found.refused }]])
+      return this.#acting.record(about, notification, [
+        [reported ?? notification.recipients[0] ?? null, { done: 'nothing to do', why: found.refused }],
+      ])
     const { subject, sent } = found
     const came = sent === null ? about : { ...about, sent }
-    if (complaint !== undefined) return this.#acting.record(came, notification, [[null, await this.#acting.complain(subject, complaint)]])
+    if (complaint !== undefined)
+      return this.#acting.record(came, notification, [
+        [notification.recipients[0] ?? null, await this.#acting.complain(subject, complaint)],
+      ])
     if (reported === undefined) return []
     if (reported.action !== 'failed' && !(await this.#wasRetried(subject))) return []
     const record = sent === null ? { reported, isItself: true } : recordFor(sent, notification, true)

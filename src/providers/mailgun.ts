@@ -6,13 +6,21 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { z } from 'zod'
 import { readReported } from '../dsn/index.js'
-import { json, NotAuthentic, type ProviderEvent, type ProviderRequest, shaped, text, time, type Verified } from './provider.js'
+import { asText, json, NotAuthentic, type ProviderEvent, type ProviderRequest, shaped, text, time, type Verified } from './provider.js'
 
 /** Mailgun tries a notification again for eight hours. */
 const FRESH_MS = 9 * 60 * 60_000
 
 const Signed = z.object({
-  signature: z.object({ timestamp: z.union([z.string(), z.number()]), token: z.string().min(10).max(200), signature: z.string() }),
+  signature: z.object({
+    // nothing stands between the two under the signature: each has one form
+    timestamp: z
+      .union([z.string(), z.number()])
+      .transform(String)
+      .pipe(z.string().regex(/^\d{10}$/)),
+    token: z.string().regex(/^[0-9A-Za-z]{50}$/),
+    signature: z.string().regex(/^[0-9a-f]{64}$/),
+  }),
   'event-data': z.looseObject({ event: z.string() }),
 })
 
@@ -21,7 +29,7 @@ const Event = z.object({
   severity: text,
   reason: text,
   recipient: text,
-  timestamp: z.number().optional().catch(undefined),
+  timestamp: z.coerce.number().optional().catch(undefined),
   envelope: z.object({ sender: text }).catch({ sender: undefined }),
   message: z
     .object({ headers: z.object({ 'message-id': text }).catch({ 'message-id': undefined }) })
@@ -49,7 +57,7 @@ export function verifyMailgun({ body }: ProviderRequest, key: string, now: Date)
     throw new NotAuthentic("Mailgun's signature is not good")
   const at = time(Number(signed.timestamp))
   if (at === undefined || Math.abs(now.getTime() - at.getTime()) > FRESH_MS) throw new NotAuthentic("Mailgun's signature is too old")
-  return { kind: 'notifications', kept: [{ id: token, content: JSON.stringify(event) }], goodOnce: true }
+  return { kind: 'notifications', kept: [{ id: signed.signature, content: asText(event) }], goodOnce: true }
 }
 
 /** What `event-data` says. */
@@ -71,7 +79,14 @@ export function readMailgun(content: string): ProviderEvent[] {
     reply !== undefined && /^[245]\d\d$/.test(`${status.code}`) && !/^\d{3}/.test(reply) ? `${status.code} ${reply}` : reply
   const remoteMta = status['mx-host']
   const failed = (action: 'failed' | 'delayed') =>
-    readReported({ recipient, action, status: status['enhanced-code'], diagnostic, at, remoteMta })
+    readReported({
+      recipient,
+      action,
+      status: status['enhanced-code'] ?? (reason === 'old' ? '4.4.7' : undefined),
+      diagnostic,
+      at,
+      remoteMta,
+    })
   switch (event.event) {
     case 'failed': {
       if (reason.startsWith('suppress-')) {

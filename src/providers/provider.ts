@@ -1,5 +1,6 @@
 /** What all providers have in common: who they are, what a request of theirs is, and what an event of theirs says. */
 import { z } from 'zod'
+import { withoutControls } from '../bounce/index.js'
 import type { ReportedRecipient } from '../dsn/index.js'
 
 export const PROVIDERS = ['ses', 'sendgrid', 'mailgun', 'postmark', 'resend'] as const
@@ -97,7 +98,23 @@ export const header = ({ headers }: ProviderRequest, name: string): string | nul
 }
 
 /** A text that may be missing, null, or of another kind: then it is as if it were not there. */
-export const text = z.string().min(1).optional().catch(undefined)
+export const text = z
+  .string()
+  .min(1)
+  .optional()
+  .catch(undefined)
+  // what no database and no protocol takes
+  .transform((value) => (value === undefined ? undefined : withoutControls(value).replace(/\p{Cs}/gu, '\ufffd')))
+
+/** As it is kept. */
+export function asText(value: unknown): string {
+  try {
+    return JSON.stringify(value)
+  } catch (error) {
+    // nested deeper than anybody means it
+    throw new UnreadableNotification((error as Error).message)
+  }
+}
 
 /** A time in seconds since 1970 or in ISO 8601; undefined where it is none. */
 export function time(value: unknown): Date | undefined {

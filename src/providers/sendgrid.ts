@@ -3,10 +3,22 @@
  * https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event,
  * https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features
  */
-import { createPublicKey, type KeyObject, verify } from 'node:crypto'
+import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto'
 import { z } from 'zod'
 import { readReported } from '../dsn/index.js'
-import { header, json, NotAuthentic, type ProviderEvent, type ProviderRequest, shaped, text, time, type Verified } from './provider.js'
+import {
+  asText,
+  header,
+  json,
+  type Kept,
+  NotAuthentic,
+  type ProviderEvent,
+  type ProviderRequest,
+  shaped,
+  text,
+  time,
+  type Verified,
+} from './provider.js'
 
 /** How old a signature may be: SendGrid tries a notification again for 24 hours, and nothing says that it signs each try anew. */
 const FRESH_MS = 25 * 60 * 60_000
@@ -20,9 +32,8 @@ export function sendGridKey(base64: string): KeyObject {
 
 const Event = z.looseObject({
   event: z.string(),
-  sg_event_id: z.string().min(1).max(500),
   email: text,
-  timestamp: z.number().optional().catch(undefined),
+  timestamp: z.coerce.number().optional().catch(undefined),
   softbounce: text,
   sg_message_id: text,
   'smtp-id': text,
@@ -42,8 +53,17 @@ export function verifySendGrid(request: ProviderRequest, key: KeyObject, now: Da
     throw new NotAuthentic("SendGrid's signature is not good")
   const at = time(Number(timestamp))
   if (at === undefined || Math.abs(now.getTime() - at.getTime()) > FRESH_MS) throw new NotAuthentic("SendGrid's signature is too old")
-  const events = shaped(z.array(z.looseObject({ sg_event_id: z.string().min(1).max(500) })), json(request.body))
-  return { kind: 'notifications', kept: events.map((event) => ({ id: event.sg_event_id, content: JSON.stringify(event) })) }
+  const events = shaped(z.array(z.unknown()), json(request.body))
+  return { kind: 'notifications', kept: events.map(kept) }
+}
+
+const Named = z.object({ sg_event_id: z.string().regex(/^[\x21-\x7e]{1,500}$/) })
+
+/** One without a good identifier is known by its content, and holds up none beside it. */
+function kept(event: unknown): Kept {
+  const content = asText(event)
+  const named = Named.safeParse(event)
+  return { id: named.success ? named.data.sg_event_id : createHash('sha256').update(content).digest('hex'), content }
 }
 
 /** Reasons of `dropped` that are its own lists. */

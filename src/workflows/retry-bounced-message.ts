@@ -251,7 +251,8 @@ class Retries {
   /** Before the next retry a notification is a late notice: it counts nothing, and only what is final changes something. */
   #dropLateNotices(): void {
     this.#bounces = this.#bounces.filter(
-      (bounce) => isFinal(bounce) && (isSuccess(bounce) ? this.#attempts.length > 0 : sendOf(bounce) !== BACKUP_SEND),
+      (bounce) =>
+        isFinal(bounce) && (isSuccess(bounce) ? this.#attempts.length > 0 && !this.#wentBackSince(bounce) : sendOf(bounce) !== BACKUP_SEND),
     )
   }
 
@@ -359,6 +360,7 @@ class Retries {
       }
       // what the second way refuses for good, the first may still take
       const refusedByBackup = !isRetry(attempt) && !isSuccess(bounce) && (sendOf(bounce) ?? BACKUP_SEND) === BACKUP_SEND
+      if (this.#wentBackSince(bounce)) continue
       if (isFinal(bounce) && !refusedByBackup) return this.#endByNotice(bounce)
       const atMs = parseTime(bounce.bouncedAt) as number
       // a failure that was counted already, or one of an earlier send
@@ -371,6 +373,14 @@ class Retries {
       await this.#cameBack(bounce, atMs)
       return null
     }
+  }
+
+  /** A delivery that was told late: of an earlier send, which came back after that. */
+  #wentBackSince(bounce: Bounce): boolean {
+    const send = sendOf(bounce)
+    if (!isSuccess(bounce) || send === null || send === sendNumber(this.#attempts.at(-1)?.retry ?? 1)) return false
+    const at = parseTime(bounce.bouncedAt) as number
+    return at <= Math.max(this.#failedAtMs, this.#prepared?.bouncedAtMs ?? 0) && patched('a late delivery of an earlier send')
   }
 
   /** Whether a notification is about this send: its token says so, else the time must. */

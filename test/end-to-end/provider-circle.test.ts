@@ -129,6 +129,18 @@ describe('Amazon SES', () => {
     expect(takenFor(one.recipient)).toHaveLength(2)
   })
 
+  test('a delivery of an earlier send that is told late ends nothing', async () => {
+    const one = await sendThrough('late@example.org')
+    const first = takenFor(one.recipient)[0] as Taken
+    const early = { recipients: [one.recipient], smtpResponse: '250 2.0.0 OK', timestamp: new Date(Date.now() - 60_000).toISOString() }
+    await notify(sns.sign(GIVEN_UP.ses({ recipient: one.recipient, token: tokenOf(first) })))
+    const second = await eventually(() => takenFor(one.recipient)[1])
+    await eventually(async () => (await world.client.get(one.recipient, one.messageId))?.progress?.state === 'confirming')
+    await notify(sns.sign({ eventType: 'Delivery', mail: sesMail({ recipient: one.recipient, token: tokenOf(first) }), delivery: early }))
+    await notify(sns.sign(GIVEN_UP.ses({ recipient: one.recipient, token: tokenOf(second) })))
+    await eventually(() => takenFor(one.recipient).length === 3)
+  })
+
   test('the name in the reply is enough, of the message and of its retries', async () => {
     const one = await sendThrough('bob@example.org')
     const name = () => relay.names[relay.taken.indexOf(takenFor(one.recipient).at(-1) as Taken)]

@@ -1,6 +1,7 @@
 /** A mailbox that is read by IMAP: a real Dovecot, the connection cut at random, a mailbox that is large, two processes at it. */
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
+import { connect, createServer as createTcpServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { canonicalMessage, dayOf, sentId, signReturnPath } from '../../src/smtp/index.js'
@@ -184,6 +185,58 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
     expect(line.connections).toBeGreaterThan(2)
     await eventually(() => dovecot.mails().every((name) => /:2,.*S/.test(name)), 60_000)
     expect(intake.log()).toContain('the mailbox cannot be read now')
+  })
+
+  test('loses no mail where the server tells of changes that others make while it is read', { timeout: 60_000 }, async () => {
+    const mails: Awaited<ReturnType<typeof bounce>>[] = []
+    for (let i = 0; i < 12; i += 1) mails.push(await bounce())
+    for (const { mail } of mails) dovecot.deliver(mail)
+    let told = false
+    // the last mail was marked as read by somebody, as a server says in between (RFC 3501 7.4.2)
+    const middle = createTcpServer((socket) => {
+      const other = connect(dovecot.port, '127.0.0.1')
+      socket.pipe(other)
+      other.on('data', (chunk: Buffer) => {
+        const begins = /^\* \d+ FETCH \(UID (\d+)/.exec(chunk.toString('latin1'))
+        if (begins !== null && !told && chunk.includes('BODY[]')) {
+          told = true
+          socket.write(`* 999 FETCH (UID ${Number(begins[1]) + mails.length - 1} FLAGS (\\Seen))\r\n`)
+        }
+        socket.write(chunk)
+      })
+      for (const [one, two] of [
+        [socket, other],
+        [other, socket],
+      ] as const)
+        one.on('error', () => {}).on('close', () => two.destroy())
+    })
+    await new Promise<void>((resolve) => middle.listen(0, '127.0.0.1', resolve))
+    const intake = await read({ IMAP_URL: url((middle.address() as { port: number }).port), IMAP_HANDLED: 'move:Marked' })
+    for (const { workflowId } of mails) await eventually(() => isOpen(workflowId), 30_000)
+    expect(told).toBe(true)
+    const texts = () =>
+      ['cur', 'new'].flatMap((part) =>
+        readdirSync(join(dovecot.maildir, '.Marked', part), { withFileTypes: true }).map((file) =>
+          readFileSync(join(file.parentPath, file.name), 'latin1'),
+        ),
+      )
+    await eventually(
+      () => mails.every(({ mail }) => texts().some((text) => text.includes(/Delivered-To: (\S+)/.exec(mail.toString())?.[1] ?? 'nothing'))),
+      30_000,
+    )
+    expect(intake.log()).not.toContain('is larger than')
+    middle.close()
+  })
+
+  test('whose folders cannot be made is read all the same; what should have moved stays, marked as read', { timeout: 60_000 }, async () => {
+    writeFileSync(join(dovecot.maildir, '.Nope'), 'no folder')
+    dovecot.deliver(Buffer.concat([(await bounce()).mail, Buffer.alloc(1_100_000, 'a\r\n')]))
+    const intake = await read({ IMAP_UNREADABLE: 'Nope' })
+    await eventually(() => intake.log().includes('mails are not moved; they stay, marked as read'), 30_000)
+    const one = await bounce()
+    dovecot.deliver(one.mail)
+    await eventually(() => isOpen(one.workflowId), 30_000)
+    rmSync(join(dovecot.maildir, '.Nope'))
   })
 
   test('made anew is read from its first mail, and what was acted on is not acted on twice', { timeout: 60_000 }, async () => {

@@ -311,6 +311,10 @@ describe('what is told in another order, or of nothing', () => {
     await post('sendgrid', signSendGrid([{ event: 'spamreport', email: one.recipient, sg_event_id: `c-${one.id}`, softbounce: one.token }]))
     await workedOn()
     expect(await findSuppression(world.database.db, one.recipient, new Date())).toMatchObject({ reason: 'complaint' })
+    const stranger = { event: 'spamreport', email: 'complains@example.org', sg_event_id: 'c-2', 'smtp-id': '<n@elsewhere.example>' }
+    await post('sendgrid', signSendGrid([stranger]))
+    await workedOn()
+    expect(await bouncesOf('complains@example.org')).toMatchObject([{ done: 'suppressed', why: 'a complaint' }])
   })
 })
 
@@ -337,6 +341,40 @@ describe('the endpoint', () => {
     })
     await workedOn()
     expect(await bouncesOf(one.recipient)).toEqual([])
+  })
+
+  test("Mailgun's timestamp and token have one form each: what is between them cannot be moved", async () => {
+    const { body } = signMailgun({ event: 'opened', recipient: 'a@example.org' }, new Date(), `e0${'a'.repeat(48)}`)
+    const request = JSON.parse(body)
+    request.signature.timestamp += 'e0'
+    request.signature.token = request.signature.token.slice(2)
+    request['event-data'] = GIVEN_UP.mailgun({ recipient: 'victim@example.org', messageId: 'x@example.com' })
+    expect((await post('mailgun', { headers: {}, body: JSON.stringify(request) })).status).toBe(400)
+    expect((await post('mailgun', { headers: {}, body })).status).toBe(200)
+  })
+
+  test('an event without a good identifier holds up none beside it', async () => {
+    const one = await sent()
+    const odd: unknown[] = [{ event: 'open', email: 'a@example.org' }, { ...GIVEN_UP.sendgrid(one), sg_event_id: 'x'.repeat(600) }, 5]
+    expect((await post('sendgrid', signSendGrid(odd as object[]))).status).toBe(200)
+    await workedOn()
+    expect(await bouncesOf(one.recipient)).toMatchObject([{ done: 'retry started' }])
+    const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`
+    const nested = { ...signSendGrid([]), body: deep }
+    expect((await post('sendgrid', nested)).status).toBe(401)
+  })
+
+  test('a NUL or half a character in what a system said stops nothing', async () => {
+    const one = await sent()
+    const reason = '550 5.1.1 no such user \u0000 here \ud800'
+    await post(
+      'sendgrid',
+      signSendGrid([
+        { ...GIVEN_UP.sendgrid(one, reason), status: '5.1.1', sg_message_id: 'a\u0000b.c', 'smtp-id': '<\ud800@example.com>' },
+      ]),
+    )
+    await workedOn()
+    expect(await findSuppression(world.database.db, one.recipient, new Date())).toMatchObject({ reply: expect.not.stringContaining('\0') })
   })
 
   test('a subscription is confirmed for the topic that is set, and at Amazon alone', async () => {
@@ -407,7 +445,7 @@ describe('the endpoint', () => {
     await post('ses', sns.sign({ notificationType: 'Bounce', mail: {} }))
     await workedOn()
     const found: TakenBounce[] = []
-    for await (const bounce of listBounces(world.database.db, ['unread'], 5)) found.push(bounce)
+    for await (const bounce of listBounces(world.database.db, ['unread'], 1)) found.push(bounce)
     expect(found).toMatchObject([{ source: 'ses', why: expect.stringMatching(/a notification of Amazon SES: .*; kept as [0-9a-f]{64}/) }])
   })
 
