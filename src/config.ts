@@ -1,5 +1,6 @@
 /** Every setting, from the environment (and `.env`), checked once at start: all faults at once, each in one line. */
 import { readFileSync } from 'node:fs'
+import type { WorkerDeploymentVersion } from '@temporalio/common'
 import { parse as parseDotenv } from 'dotenv'
 import { z } from 'zod'
 import { DEFAULT_RETRY_STATUSES, DEFAULT_SCHEDULE, parseDuration, parseRetryStatuses, parseSchedule } from './bounce/index.js'
@@ -22,6 +23,12 @@ import { backupPaths, DKIM_SETTINGS, dkimKey, PATH_SETTINGS, relayPath, SMTP_SET
 import type { Setting, Values as ValuesOf } from './settings/values.js'
 import type { DkimKey, Paths, ReturnPaths, SmtpTimeouts } from './smtp/index.js'
 import { databaseKind } from './store/index.js'
+
+const versionPart = parsed((text) => {
+  // Temporal joins the two by a dot or a colon
+  if (!/^[A-Za-z0-9_./-]{0,200}$/.test(text)) throw new Error('it must be letters, digits, ., _, / and -')
+  return text
+})
 
 /** The settings, in the order of docs/settings.md. */
 export const SETTINGS = {
@@ -79,6 +86,16 @@ export const SETTINGS = {
     default: '25s',
     doc: 'How long a worker that is told to stop lets transactions under way finish; those still open then are stopped where that is safe, and taken up by another worker.',
     schema: duration(0, HOUR),
+  },
+  TEMPORAL_DEPLOYMENT_NAME: {
+    default: '',
+    doc: 'Turns Temporal’s worker versioning on: the name of the worker deployment; `TEMPORAL_WORKER_BUILD_ID` belongs to it. Both are set by Temporal’s worker controller for Kubernetes ([upgrading](operations.md#upgrading)).',
+    schema: versionPart,
+  },
+  TEMPORAL_WORKER_BUILD_ID: {
+    default: '',
+    doc: 'The build of this worker within its deployment, such as `0.5.0`. A worker gets work when its build is the deployment’s current one, or ramping.',
+    schema: versionPart,
   },
   HTTP_PORT: {
     default: '',
@@ -149,6 +166,8 @@ export interface Settings {
   readonly timeouts: SmtpTimeouts
   readonly maxConcurrentSends: number
   readonly shutdownGraceMs: number
+  /** The worker's deployment version; null: its work is not versioned. */
+  readonly deploymentVersion: WorkerDeploymentVersion | null
   readonly httpPort: number | null
   readonly httpHost: string
   /** What the metrics are asked for with; null on this machine alone. */
@@ -246,6 +265,7 @@ export function readSettings(environment: Environment = process.env, dotenv: Env
   const encryption = encryptionSettings(v, faults)
   if (v.HTTP_PORT !== null && v.HTTP_TOKEN === null && !isLoopback(v.HTTP_HOST))
     faults.push(`HTTP_HOST=${v.HTTP_HOST}: others can reach this address, so that HTTP_TOKEN must be set`)
+  const deploymentVersion = deploymentVersionOf(v, faults)
   const mailbox = mailboxSettings(v, faults)
   const unlisting = unlistBy(v, faults)
   const politeness = politenessSettings(v, v.RELAY_PRESET === null ? undefined : PRESET_RATES[v.RELAY_PRESET], faults)
@@ -278,11 +298,21 @@ export function readSettings(environment: Environment = process.env, dotenv: Env
     timeouts: smtpTimeouts(v),
     maxConcurrentSends: v.MAX_CONCURRENT_SENDS,
     shutdownGraceMs: v.SHUTDOWN_GRACE,
+    deploymentVersion,
     httpPort: v.HTTP_PORT,
     httpHost: v.HTTP_HOST,
     httpToken: v.HTTP_TOKEN,
     logLevel: v.LOG_LEVEL,
   }
+}
+
+function deploymentVersionOf(
+  { TEMPORAL_DEPLOYMENT_NAME: deploymentName, TEMPORAL_WORKER_BUILD_ID: buildId }: Values,
+  faults: string[],
+): WorkerDeploymentVersion | null {
+  if (deploymentName !== '' && buildId !== '') return { deploymentName, buildId }
+  if (deploymentName !== buildId) faults.push('TEMPORAL_DEPLOYMENT_NAME and TEMPORAL_WORKER_BUILD_ID belong together: set both, or neither')
+  return null
 }
 
 /** What a worker cannot do without: a way to send. */

@@ -30,7 +30,7 @@ export const WORKFLOW_BUNDLE = here('./workflow-bundle.js')
 
 /** What a worker needs beside its activities. */
 export function workerOptions(
-  settings: Pick<Settings, 'maxConcurrentSends' | 'shutdownGraceMs' | 'encryption'>,
+  settings: Pick<Settings, 'maxConcurrentSends' | 'shutdownGraceMs' | 'encryption' | 'deploymentVersion'>,
 ): Omit<WorkerOptions, 'activities'> {
   return {
     taskQueue: TASK_QUEUE,
@@ -40,6 +40,16 @@ export function workerOptions(
     shutdownGraceTime: settings.shutdownGraceMs,
     // a heartbeat carries the answer that was read, so that it is known where the worker dies before the database has it
     maxHeartbeatThrottleInterval: 1000,
+    // a workflow sleeps for days: it goes on with whatever version is current, which its patches and recorded histories allow
+    ...(settings.deploymentVersion === null
+      ? {}
+      : {
+          workerDeploymentOptions: {
+            version: settings.deploymentVersion,
+            useWorkerVersioning: true,
+            defaultVersioningBehavior: 'AUTO_UPGRADE' as const,
+          },
+        }),
   }
 }
 
@@ -102,7 +112,10 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
       TASK_QUEUE,
       { settings, database, log: logger },
     )
-    logger.info({ taskQueue: TASK_QUEUE, namespace, address: connectionOptions.address, database: database.kind }, 'the worker is ready')
+    logger.info(
+      { taskQueue: TASK_QUEUE, namespace, address: connectionOptions.address, database: database.kind, ...settings.deploymentVersion },
+      'the worker is ready',
+    )
     await worker.run()
     logger.info({}, 'the worker has stopped')
   } finally {

@@ -5,7 +5,12 @@ import type { Tables } from './tables.js'
 
 const bytes = (kind: DatabaseKind) => (kind === 'postgres' ? sql`bytea` : sql`blob`)
 
-function migrations(kind: DatabaseKind): Record<string, Migration> {
+/** Each ends within a second: PostgreSQL's `deadlock_timeout`. */
+const TRIES = 30
+const isDeadlock = (error: unknown) => (error as { code?: unknown } | undefined)?.code === '40P01'
+
+/** What there is; numbered, in order. */
+export function migrations(kind: DatabaseKind): Record<string, Migration> {
   return {
     '001_messages_attempts_suppressions': {
       async up(db: Kysely<unknown>): Promise<void> {
@@ -333,9 +338,11 @@ function migrations(kind: DatabaseKind): Record<string, Migration> {
  * @returns the names of the migrations that ran now.
  * @throws Error naming the migration that failed; the database is then as it was.
  */
-export async function migrateToLatest(db: Kysely<Tables>, kind: DatabaseKind): Promise<string[]> {
-  const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations(kind) } })
-  const { error, results } = await migrator.migrateToLatest()
+export async function migrateToLatest(db: Kysely<Tables>, kind: DatabaseKind, all = migrations(kind)): Promise<string[]> {
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => all } })
+  let { error, results } = await migrator.migrateToLatest()
+  // tables that running workers hold in another order: nothing has changed, and the next try may have the luck
+  for (let tries = 1; isDeadlock(error) && tries < TRIES; tries += 1) ({ error, results } = await migrator.migrateToLatest())
   const failed = results?.find((r: MigrationResult) => r.status === 'Error')
   if (error !== undefined)
     throw new Error(

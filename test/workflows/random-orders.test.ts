@@ -3,7 +3,13 @@
  * by a judge that does not know the workflow, and each history replays. RANDOM_LIVES=3000 lives that many.
  */
 import { ApplicationFailure, Context } from '@temporalio/activity'
-import { isGrpcDeadlineError, WorkflowFailedError, type WorkflowHandle, WorkflowNotFoundError } from '@temporalio/client'
+import {
+  isGrpcCancelledError,
+  isGrpcDeadlineError,
+  WorkflowFailedError,
+  type WorkflowHandle,
+  WorkflowNotFoundError,
+} from '@temporalio/client'
 import { CancelledFailure, defaultPayloadConverter } from '@temporalio/common'
 import { Worker } from '@temporalio/worker'
 import fc from 'fast-check'
@@ -104,7 +110,7 @@ async function within<T>(ms: number, step: () => Promise<T>): Promise<T | null> 
   try {
     return await world.environment.connection.withDeadline(Date.now() + ms, step)
   } catch (error) {
-    if (isGrpcDeadlineError(error) || isGrpcDeadlineError((error as Error).cause)) return null
+    if ([error, (error as Error).cause].some((one) => isGrpcDeadlineError(one) || isGrpcCancelledError(one))) return null
     throw error
   }
 }
