@@ -2,9 +2,28 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { addressKey, envelopeAddress, foldDomain, messageIdKey, parseAddress, workflowId } from '../../src/bounce/index.js'
+import {
+  addressKey,
+  envelopeAddress,
+  foldDomain,
+  messageIdKey,
+  openRetriesOf,
+  parseAddress,
+  quoted,
+  workflowId,
+} from '../../src/bounce/index.js'
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
+
+test('whatever an address or a destination holds, it stays one word of a list query', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: fc.constantFrom("'", '\\', '"', 'a', ' ', '=', '-') }), (text) => {
+      const [, inner] = /^'((?:[^'\\]|\\.)*)'$/s.exec(quoted(text)) as RegExpExecArray
+      expect(inner?.replace(/\\(.)/gs, '$1')).toBe(text)
+    }),
+  )
+  expect(openRetriesOf("x' OR ExecutionStatus = 'Running")).toMatch(/BounceDestination = 'x\\' OR ExecutionStatus = \\'Running'$/)
+})
 
 describe('addresses', () => {
   test('are compared without case, the domain as A-labels', () => {

@@ -137,6 +137,10 @@ describe('suppressions', () => {
     const exported = (await world.cli('suppressions', 'export')).stdout
     expect(exported.split('\n')[0]).toBe('address,reason,since,until,status,reply,destination,caused_by')
     expect(exported).toContain('mia@example.org,manual,')
+    // no cell is a formula to a spreadsheet
+    await world.cli('suppressions', 'add', '=1+1@example.org')
+    expect((await world.cli('suppressions', 'export')).stdout).toMatch(/^'=1\+1@example\.org,manual,/m)
+    await world.cli('suppressions', 'remove', '=1+1@example.org')
 
     const list = join(folder.path, 'list.csv')
     writeFileSync(list, 'name,email\n"Mia, M.",MIA@example.org\nZoe,zoe@example.org\nTom,tom@example.org\nNobody,\n')

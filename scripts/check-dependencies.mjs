@@ -1,0 +1,34 @@
+// What is installed with softbounce: licences that go with MIT, no install script that is needed, and a reason for each direct dependency.
+import { readFileSync } from 'node:fs'
+
+const read = (path) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')
+const { packages } = JSON.parse(read('package-lock.json'))
+const { dependencies } = JSON.parse(read('package.json'))
+const decisions = read('docs/decisions.md')
+
+/** Those of EUPL-1.1+ and CC-BY-4.0 (the data of caniuse-lite) are used as they come, unchanged. */
+const LICENCES = /^(MIT|MIT-0|ISC|0BSD|Apache-2\.0|BSD-[23]-Clause|Unlicense|BlueOak-1\.0\.0|CC0-1\.0|Python-2\.0|EUPL-1\.1\+|CC-BY-4\.0)$/
+/** Stands in its file LICENSE only. */
+const SAID_ELSEWHERE = { unionfs: 'Unlicense' }
+/** protobufjs's only warns of version schemes; @swc/core's fetches another binary where none is there for the machine. */
+const HARMLESS_SCRIPTS = new Set(['protobufjs', '@swc/core'])
+
+const faults = []
+let count = 0
+for (const [path, { license, dev, hasInstallScript }] of Object.entries(packages)) {
+  if (path === '' || dev) continue
+  count += 1
+  const name = path.slice(path.lastIndexOf('node_modules/') + 13)
+  const said = (license ?? SAID_ELSEWHERE[name] ?? 'none').replace(/[()]/g, '')
+  const goes = said.split(' OR ').some((one) => one.split(' AND ').every((part) => LICENCES.test(part)))
+  if (!goes) faults.push(`${name}: the licence ${said} is not among those that are known to go with MIT`)
+  if (hasInstallScript && !HARMLESS_SCRIPTS.has(name)) faults.push(`${name} has an install script`)
+}
+for (const name of Object.keys(dependencies)) {
+  const names = [name, name.replace('@temporalio/', ''), name.replace(/^(@opentelemetry\/).*/, '$1*')]
+  if (!names.some((one) => decisions.includes(`\`${one}\``))) faults.push(`${name}: docs/decisions.md gives no reason for it`)
+}
+if (process.argv.includes('--count'))
+  console.log(`${Object.keys(dependencies).length} direct dependencies, ${count} packages in all (no development ones)`)
+for (const fault of faults) console.error(fault)
+process.exitCode = faults.length === 0 ? 0 : 1

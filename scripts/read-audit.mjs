@@ -1,0 +1,10 @@
+// Reads `npm audit --json`: a vulnerability that is known fails; a registry that does not answer is said.
+import { text } from 'node:stream/consumers'
+
+const { metadata, vulnerabilities = {}, message } = JSON.parse(await text(process.stdin))
+if (metadata === undefined) console.log(`not known: ${message ?? 'the registry does not answer'}`)
+else {
+  const names = Object.entries(vulnerabilities).map(([name, { severity }]) => `${name} (${severity})`)
+  console.log(names.length === 0 ? 'no known vulnerability' : names.join('\n'))
+  process.exitCode = names.length === 0 ? 0 : 1
+}

@@ -1,0 +1,55 @@
+/** The pages that a worker or an intake serves: on this machine alone, or for whoever shows the token. */
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { readSettings } from '../../src/config.js'
+import { Metrics, serveHttp } from '../../src/metrics/index.js'
+import { sqliteDatabase } from '../support/databases.js'
+
+const TOKEN = 'a-token-of-0123456789'
+
+test.each(['0.0.0.0', '::', '192.0.2.1', 'mail.example.com'])('HTTP_HOST=%s wants a token', (host) => {
+  const shown = { HTTP_PORT: '9400', HTTP_HOST: host }
+  expect(() => readSettings(shown, {})).toThrow('HTTP_TOKEN must be set')
+  expect(readSettings({ ...shown, HTTP_TOKEN: TOKEN }, {}).httpToken).toBe(TOKEN)
+})
+
+test('without a word they are on this machine alone', () => {
+  expect(readSettings({ HTTP_PORT: '9400' }, {}).httpHost).toBe('127.0.0.1')
+})
+
+describe('with a token', () => {
+  let server: Server
+  let database: Awaited<ReturnType<typeof sqliteDatabase>>
+  beforeAll(async () => {
+    database = await sqliteDatabase()
+    server = await serveHttp({
+      ...{ port: 0, host: '127.0.0.1', token: TOKEN, database: database.database, metrics: new Metrics() },
+      state: () => ({ name: 'worker', is: 'RUNNING', good: true }),
+    })
+  })
+  afterAll(async () => {
+    server.close()
+    await database.close()
+  })
+  const ask = (path: string, authorization?: string) =>
+    fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`, {
+      headers: authorization === undefined ? {} : { authorization },
+    })
+
+  test.each([undefined, 'Bearer', `Bearer ${TOKEN}x`, `Bearer ${TOKEN.slice(0, -1)}`, TOKEN, `Basic ${btoa(`:${TOKEN}`)}`])(
+    '%j is refused, and told nothing',
+    async (authorization) => {
+      for (const path of ['/metrics', '/metrics/temporal']) {
+        const answer = await ask(path, authorization)
+        expect(answer.status).toBe(401)
+        expect(await answer.text()).not.toMatch(/softbounce_|HELP/)
+      }
+    },
+  )
+
+  test('whoever shows it is answered; whether it works is for everybody, and says no more', async () => {
+    expect(await (await ask('/metrics', `Bearer ${TOKEN}`)).text()).toContain('softbounce_')
+    expect(await (await ask('/healthz')).json()).toEqual({ healthy: true, worker: 'RUNNING', database: 'ok' })
+  })
+})

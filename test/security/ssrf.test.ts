@@ -1,0 +1,85 @@
+/** What others say makes us open connections only to the world outside, and nobody sends us on to somewhere else. */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { createServer, type RequestListener, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterEach, describe, expect, test } from 'vitest'
+import { tellEvent } from '../../src/activities/tell-event.js'
+import type { SoftbounceEvent } from '../../src/bounce/index.js'
+import { readSettings } from '../../src/config.js'
+import { StsPolicies } from '../../src/smtp/mta-sts.js'
+
+const servers: Server[] = []
+afterEach(async () => {
+  for (const server of servers.splice(0)) await new Promise((resolve) => server.close(resolve))
+})
+
+async function serve(answer: RequestListener): Promise<string> {
+  const server = createServer(answer)
+  servers.push(server)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+describe('a webhook', () => {
+  const event: SoftbounceEvent = {
+    ...{ id: 'evt_1', type: 'destination.down', timestamp: '2026-11-26T10:00:00Z' },
+    data: { destination: 'example.org', since: '2026-11-26T09:00:00Z' },
+  } as SoftbounceEvent
+  const tell = (url: string) =>
+    tellEvent(event, 1, {
+      settings: readSettings({ WEBHOOK_URL: url, WEBHOOK_SECRET: `whsec_${Buffer.alloc(24, 1).toString('base64')}` }, {}),
+      now: () => new Date(),
+      log: { debug() {}, info() {}, warn() {}, error() {} },
+    } as unknown as Parameters<typeof tellEvent>[2])
+
+  test.each([301, 302, 303, 307, 308])('that answers %i is not followed, and counts as not told', async (status) => {
+    const asked: string[] = []
+    const inside = await serve((request, response) => {
+      asked.push(request.url ?? '')
+      response.end('a secret of this network')
+    })
+    const outside = await serve((_request, response) => response.writeHead(status, { location: `${inside}/latest/meta-data` }).end())
+    await expect(tell(`${outside}/hook`)).rejects.toThrow('the webhook did not answer')
+    expect(asked).toEqual([])
+  })
+
+  test('is told', async () => {
+    const asked: string[] = []
+    const url = await serve((request, response) => {
+      asked.push(request.url ?? '')
+      response.end()
+    })
+    await tell(`${url}/hook`)
+    expect(asked).toEqual(['/hook'])
+  })
+})
+
+describe('the policy host of a stranger’s domain', () => {
+  const INSIDE = ['127.0.0.1', '10.0.0.1', '169.254.169.254', '192.168.1.1', '100.64.0.1', '::1', 'fd00::1', 'fe80::1', '::ffff:127.0.0.1']
+  const meet = async (address: string, mayBeLocal: boolean) => {
+    let requests = 0
+    const count = () => {
+      requests += 1
+    }
+    const resolve = async (name: string, type: string) => {
+      if (type === 'TXT' && name === '_mta-sts.example.org') return [['v=STSv1; id=1;']]
+      const wanted = address.includes(':') ? 'AAAA' : 'A'
+      if (type !== wanted) throw Object.assign(new Error('none'), { code: 'ENODATA' })
+      return [address]
+    }
+    const store = { find: async () => null, keep: async () => {} }
+    subscribe('http.client.request.start', count)
+    const policy = await new StsPolicies(resolve as never, store, mayBeLocal).policyOf('example.org', new Date())
+    unsubscribe('http.client.request.start', count)
+    expect(policy).toBeNull()
+    return requests
+  }
+
+  test.each(INSIDE)('is not asked at %s', async (address) => {
+    expect(await meet(address, false)).toBe(0)
+  })
+
+  test('is asked there where that is allowed: the count can tell', async () => {
+    expect(await meet('127.0.0.1', true)).toBe(1)
+  })
+})
