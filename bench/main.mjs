@@ -1,11 +1,12 @@
 // Benches: npm run bench [-- NAME…]. Figures of one run; compare only those of the same run.
 import { filter } from './filter.mjs'
 import { herd } from './herd.mjs'
+import { life } from './life.mjs'
 import { reading } from './reading.mjs'
 import { report } from './report.mjs'
 import { turns } from './turns.mjs'
 
-const BENCHES = { filter, reading, report, turns, herd }
+const BENCHES = { filter, reading, report, turns, herd, life }
 const names = process.argv.slice(2)
 const unknown = names.filter((name) => !(name in BENCHES))
 if (unknown.length > 0) {

@@ -1,0 +1,114 @@
+// A whole life: CPU of server and worker, events and bytes, against bare workflows of the same shape. Activities answer at once, so that
+// what is compared is what the workflow itself costs. With the workflow cache warm, and with none.
+import { fork } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { Client, Connection } from '@temporalio/client'
+import { bundleWorkflowCode, NativeConnection } from '@temporalio/worker'
+import { startDevServer } from '../dist/dev-server/index.js'
+import { SearchAttributes } from '../dist/namespace.js'
+import { TASK_QUEUE } from '../dist/worker.js'
+import { cpuMsOf, historyOf, lifeOf } from './support/life.mjs'
+
+const LIVES = Number(process.env.BENCH_LIFE_LIVES ?? 300)
+const ROUNDS = Number(process.env.BENCH_LIFE_ROUNDS ?? 3)
+const KINDS = { softbounce: 'retryBouncedMessage', 'bare, same steps': 'bareRetries', 'timers and sends alone': 'timersAndSends' }
+const path = (name) => fileURLToPath(new URL(`./support/${name}`, import.meta.url))
+const quiet = { trace() {}, debug() {}, info() {}, warn() {}, error() {}, log() {} }
+
+async function startWorker(options) {
+  const child = fork(path('life-worker.mjs'), [JSON.stringify(options)], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
+  const answer = () => new Promise((resolve) => child.once('message', resolve))
+  let said = ''
+  child.stderr.on('data', (chunk) => {
+    said += chunk
+  })
+  const ended = new Promise((resolve) => child.once('exit', resolve))
+  await Promise.race([answer(), ended.then(() => Promise.reject(new Error(`the worker ended: ${said}`)))])
+  const ask = (what) => {
+    const told = answer()
+    child.send(what)
+    return told
+  }
+  return {
+    usage: () => ask('usage'),
+    stop: async () => {
+      child.send('stop')
+      await ended
+    },
+  }
+}
+
+/** So many lives at once; what they took, each. */
+async function live(client, kind, run, count = LIVES) {
+  const lives = Array.from({ length: count }, (_, i) => lifeOf(i, run))
+  const results = lives.map(async ({ workflowId, input }) => {
+    const handle = await client.workflow.start(KINDS[kind], { taskQueue: TASK_QUEUE, workflowId, args: [input] })
+    const { outcome, retries } = await handle.result()
+    if (outcome !== 'delivered' || retries !== 4) throw new Error(`${workflowId} ended as ${outcome} after ${retries}`)
+  })
+  await Promise.all(results)
+  const { workflowId } = lives[0]
+  return historyOf(client, workflowId)
+}
+
+async function measure(client, server, kind, cached, bundle, run) {
+  const worker = await startWorker({ address: server.address, namespace: 'default', kind, cached, bundle })
+  try {
+    await live(client, kind, `${run}.warm`, 30)
+    await sleep(500)
+    const [before, serverBefore] = [await worker.usage(), cpuMsOf(server.pid)]
+    const history = await live(client, kind, run)
+    await sleep(500)
+    const [after, serverAfter] = [await worker.usage(), cpuMsOf(server.pid)]
+    return { ...history, worker: (after.cpuMs - before.cpuMs) / LIVES, server: (serverAfter - serverBefore) / LIVES, rssMb: after.rssMb }
+  } finally {
+    await worker.stop()
+  }
+}
+
+const median = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)]
+
+export async function life() {
+  const folder = mkdtempSync(join(tmpdir(), 'softbounce-bench-'))
+  const bundle = join(folder, 'bare.js')
+  const { code } = await bundleWorkflowCode({ workflowsPath: path('bare-workflows.mjs'), logger: quiet })
+  writeFileSync(bundle, code)
+  const server = await startDevServer()
+  const connection = await Connection.connect({ address: server.address })
+  const native = await NativeConnection.connect({ address: server.address })
+  const attributes = new SearchAttributes(native, 'default', quiet)
+  await attributes.register()
+  const client = new Client({ connection })
+  try {
+    const rows = []
+    for (const cached of [true, false]) {
+      const runs = Object.fromEntries(Object.keys(KINDS).map((kind) => [kind, []]))
+      // one after another, so that what else the machine does meets all of them
+      for (let round = 0; round < ROUNDS; round += 1)
+        for (const kind of Object.keys(KINDS))
+          runs[kind].push(await measure(client, server, kind, cached, bundle, `${kind.slice(0, 4)}${cached}${round}`))
+      const of = (kind, figure) => median(runs[kind].map((one) => one[figure]))
+      for (const kind of Object.keys(KINDS)) {
+        const ratio = (figure) => (of('softbounce', figure) / of(kind, figure)).toFixed(2)
+        const shown = (figure, unit) => `${of(kind, figure).toFixed(1)} ${unit}${kind === 'softbounce' ? '' : ` (${ratio(figure)})`}`
+        rows.push({
+          ...{ cache: cached ? 'warm' : 'none', 'workflow (softbounce to it)': kind },
+          ...{ worker: shown('worker', 'ms'), server: shown('server', 'ms') },
+          ...{ events: `${of(kind, 'events')}${kind === 'softbounce' ? '' : ` (${ratio('events')})`}`, bytes: shown('bytes', 'B') },
+          'worker, MiB': Math.round(of(kind, 'rssMb')),
+        })
+      }
+    }
+    return rows
+  } finally {
+    attributes.stop()
+    await connection.close()
+    await native.close()
+    await server.stop()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,37 @@
+// A worker of the life bench: the workflows of softbounce, or the bare ones, with activities that answer at once. Tells what CPU it took.
+import { NativeConnection, Worker } from '@temporalio/worker'
+import { readSettings } from '../../dist/config.js'
+import { workerOptions } from '../../dist/worker.js'
+import { DELAYS_MS } from './life.mjs'
+
+const { address, namespace, kind, cached, bundle } = JSON.parse(process.argv[2])
+const attempt = (retry) => ({
+  ...{ retry, at: new Date().toISOString() },
+  ...(retry < DELAYS_MS.length
+    ? { outcome: 'deferred', status: '4.3.2', reply: '421 4.3.2 System not accepting network messages' }
+    : { outcome: 'accepted', status: '2.0.0', reply: '250 2.0.0 Ok: queued as 4f2K1s0' }),
+})
+const activities = {
+  prepare: async ({ prepared }) => prepared,
+  sendMessage: async ({ retry }) => ({
+    ...{ kind: 'answered', attempt: attempt(retry), relayed: false, lasting: false, ambiguous: false },
+    failedAtMs: Date.now(),
+  }),
+}
+const connection = await NativeConnection.connect({ address })
+const options = workerOptions(readSettings({}, {}))
+const worker = await Worker.create({
+  ...options,
+  ...(kind === 'softbounce' ? {} : { workflowBundle: { codePath: bundle } }),
+  ...{ connection, namespace, activities },
+  ...(cached ? {} : { maxCachedWorkflows: 0 }),
+})
+process.on('message', (what) => {
+  if (what === 'stop') return worker.shutdown()
+  const { user, system } = process.cpuUsage()
+  process.send({ cpuMs: (user + system) / 1000, rssMb: process.memoryUsage().rss / 2 ** 20 })
+})
+process.send('ready')
+await worker.run()
+await connection.close()
+process.disconnect()

@@ -1,0 +1,37 @@
+// What a life is in the benches: the message, its schedule, and what the server keeps of it.
+import { readFileSync } from 'node:fs'
+import proto from '@temporalio/proto'
+
+/** Three refusals, and the fourth retry is taken. */
+export const DELAYS_MS = [300, 300, 300, 300]
+
+/** The input of a life; it carries what `prepare` answers, so that no database is asked. */
+export function lifeOf(i, run) {
+  const recipient = `r${i}@example${i % 100}.org`
+  const messageId = `${run}.${i}@example.com`
+  const bouncedAt = new Date()
+  const prepared = {
+    ...{ messageId, recipient, sender: 'bounces@example.com', messageKey: 'a'.repeat(64), destination: `example${i % 100}.org` },
+    ...{ bouncedAtMs: bouncedAt.getTime(), fromMs: bouncedAt.getTime(), delaysMs: DELAYS_MS, retriesSoFar: 0 },
+    ...{ confirmWithinMs: 432_000_000, searchAttributes: true },
+  }
+  return {
+    workflowId: `bounce/${recipient}/${messageId}`,
+    input: {
+      ...{ messageId, recipient, sender: 'bounces@example.com', message: { stored: prepared.messageKey }, prepared },
+      bounce: { status: '4.3.2', bouncedAt: bouncedAt.toISOString(), diagnostic: '421 4.3.2 System not accepting network messages' },
+    },
+  }
+}
+
+/** Events, and their bytes as the server keeps them. */
+export async function historyOf(client, workflowId) {
+  const history = await client.workflow.getHandle(workflowId).fetchHistory()
+  return { events: history.events.length, bytes: proto.temporal.api.history.v1.History.encode(history).finish().length }
+}
+
+/** CPU time that a process has taken, ms (Linux). */
+export function cpuMsOf(pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')
+  return (Number(fields[11]) + Number(fields[12])) * 10
+}
