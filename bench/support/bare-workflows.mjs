@@ -1,5 +1,6 @@
 // What a life would be if nothing were added to it: for each retry a timer and a send, at last a suppression. Temporal's own means alone.
-import { defineSearchAttributeKey, proxyActivities, proxyLocalActivities, sleep, upsertSearchAttributes } from '@temporalio/workflow'
+import { defineSearchAttributeKey } from '@temporalio/common'
+import { proxyActivities, proxyLocalActivities, sleep, upsertSearchAttributes } from '@temporalio/workflow'
 
 const options = { startToCloseTimeout: '45m', heartbeatTimeout: '30s', retry: { initialInterval: '5s', maximumInterval: '10m' } }
 const { sendMessage, suppressAddress } = proxyActivities(options)

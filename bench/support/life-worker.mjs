@@ -24,7 +24,8 @@ const worker = await Worker.create({
   ...options,
   ...(kind === 'softbounce' ? {} : { workflowBundle: { codePath: bundle } }),
   ...{ connection, namespace, activities },
-  ...(cached ? {} : { maxCachedWorkflows: 0 }),
+  // with 0, the SDK's core lets workflow tasks with local activities wait for each other (temporalio/sdk-rust issue 886)
+  ...(cached ? {} : { maxCachedWorkflows: 1 }),
 })
 process.on('message', (what) => {
   if (what === 'stop') return worker.shutdown()
