@@ -9,7 +9,6 @@ import {
   CancellationScope,
   CancelledFailure,
   ChildWorkflowCancellationType,
-  condition,
   defineQuery,
   defineSignal,
   isCancellation,
@@ -18,6 +17,7 @@ import {
   patched,
   setCurrentDetails,
   setHandler,
+  sleep,
   startChild,
   upsertSearchAttributes,
   workflowInfo,
@@ -118,7 +118,11 @@ class Retries {
   #woken = false
   #wokenAtMs = Number.NEGATIVE_INFINITY
   #givenUp = false
-  #stopSending: () => void = () => {}
+  // one of each for all waits and sends, since a scope is not cheap; whatever is cancelled is exchanged
+  #timer = new CancellationScope()
+  #sending = new CancellationScope()
+  /** While it sleeps: whether something has come that ends the sleep. */
+  #interrupted: () => boolean = () => false
 
   constructor(message: BouncedMessage) {
     this.#message = message
@@ -141,7 +145,7 @@ class Retries {
       if (ended !== null) return ended
     }
     for (this.#retry = prepared.retriesSoFar + 1; this.#retry <= prepared.delaysMs.length; this.#retry += 1) {
-      const ended = (await this.#wait(prepared)) ?? (await this.#send(prepared))
+      const ended = await this.#retryOnce(prepared)
       if (ended !== null) return ended
     }
     return this.#suppress(prepared)
@@ -224,8 +228,40 @@ class Retries {
     }).catch((error: Error) => log.warn('the alternative channel was not told', { error: error.message }))
   }
 
-  /** Sleeps until the retry is due, or somebody wakes it. A result where it ends here. */
-  async #wait(prepared: Prepared): Promise<RetryResult | null> {
+  /** Waits for one retry, and sends it. A result where it ends here, null where the next retry follows. */
+  async #retryOnce(prepared: Prepared): Promise<RetryResult | null> {
+    const { untilMs, summary, expiresFirst } = this.#nextWait(prepared)
+    const interrupted = () => this.#woken || this.#givenUp || this.#bounces.length > 0
+    const leftMs = untilMs - Date.now()
+    try {
+      if (leftMs > 0 && !interrupted()) await this.#sleep(leftMs, summary, interrupted)
+    } catch (error) {
+      if (!interrupted()) throw error
+    }
+    if (cancelled()) throw new CancelledFailure('cancelled')
+    const woken = this.#woken
+    this.#woken = false
+    if (this.#givenUp) return this.#suppress(prepared)
+    const notice = this.#bounces.shift()
+    if (notice !== undefined) return this.#endByNotice(notice)
+    if (expiresFirst && !woken) return this.#expire(`It was to be delivered by ${utc(untilMs)}.`)
+    this.#show('sending', 'Where that takes long, Pending Activities says what it waits for.')
+    let result: SendResult | null
+    try {
+      result = await this.#send(prepared)
+    } catch (error) {
+      result = this.#notSent(error)
+    }
+    if (result?.kind === 'answered') {
+      this.#noteAnswer(result)
+      this.#fromMs = result.failedAtMs ?? Date.parse(result.attempt.at)
+      if (!result.ambiguous) this.#onlyAmbiguous = false
+    }
+    return result === null || result.kind === 'late' ? this.#suppress(prepared) : this.#judge(prepared, result)
+  }
+
+  /** Until when the retry waits, and says so; late notices are dropped. */
+  #nextWait(prepared: Prepared): { untilMs: number; summary: string; expiresFirst: boolean } {
     const delayMs = prepared.delaysMs[this.#retry - 1] as number
     const due = dueAt(this.#fromMs, delayMs, Date.now(), Math.random())
     const expiresFirst = prepared.deliverByMs !== undefined && prepared.deliverByMs < due.atMs
@@ -234,18 +270,18 @@ class Retries {
     const summary = timerSummary(this.#retry, delayMs, due.staggerMs, after)
     this.#show('waiting', expiresFirst ? `It is of no use after ${utc(untilMs)}, and ends then.` : `${capital(summary)}.`, untilMs)
     this.#dropLateNotices()
-    const interrupted = () => this.#woken || this.#givenUp || this.#bounces.length > 0
-    const leftMs = untilMs - Date.now()
-    if (leftMs > 0 && !interrupted())
-      await condition(interrupted, leftMs, { summary: expiresFirst ? `expires before ${summary}` : summary })
-    if (cancelled()) throw new CancelledFailure('cancelled')
-    const woken = this.#woken
-    this.#woken = false
-    if (this.#givenUp) return this.#suppress(prepared)
-    const notice = this.#bounces.shift()
-    if (notice !== undefined) return this.#endByNotice(notice)
-    if (expiresFirst && !woken) return this.#expire(`It was to be delivered by ${utc(untilMs)}.`)
-    return null
+    return { untilMs, summary: expiresFirst ? `expires before ${summary}` : summary, expiresFirst }
+  }
+
+  /** Like `condition` with a time, but rejects where it is interrupted, and makes few promises: each costs a worker a stack trace. */
+  #sleep(ms: number, summary: string, interrupted: () => boolean): Promise<void> {
+    if (this.#timer.consideredCancelled) this.#timer = new CancellationScope()
+    this.#interrupted = interrupted
+    return this.#timer.run(() => sleep(ms, { summary }))
+  }
+
+  #wake(): void {
+    if (this.#interrupted()) this.#timer.cancel()
   }
 
   /** Before the next retry a notification is a late notice: it counts nothing, and only what is final changes something. */
@@ -266,7 +302,12 @@ class Retries {
     this.#dropLateNotices()
     this.#show('sending', 'By the backup relay; where that takes long, Pending Activities says what it waits for.')
     const dueMs = prepared.fromMs + (prepared.delaysMs[prepared.retriesSoFar] ?? 0)
-    const result = await this.#sendOnce(prepared, Math.max(dueMs, Date.now() + LEAST_FOR_BACKUP_MS))
+    let result: SendResult | null
+    try {
+      result = await this.#send(prepared, Math.max(dueMs, Date.now() + LEAST_FOR_BACKUP_MS))
+    } catch (error) {
+      result = this.#notSent(error)
+    }
     if (cancelled()) throw new CancelledFailure('cancelled')
     if (result?.kind === 'answered') this.#noteAnswer(result)
     // a refusal of this way says nothing of the receiving system
@@ -275,24 +316,12 @@ class Retries {
     return this.#judge(prepared, result)
   }
 
-  /** Sends once and decides. A result where it ends here, null where the next retry follows. */
-  async #send(prepared: Prepared): Promise<RetryResult | null> {
-    this.#show('sending', 'Where that takes long, Pending Activities says what it waits for.')
-    const result = await this.#sendOnce(prepared)
-    if (result?.kind === 'answered') {
-      this.#noteAnswer(result)
-      this.#fromMs = result.failedAtMs ?? Date.parse(result.attempt.at)
-      if (!result.ambiguous) this.#onlyAmbiguous = false
-    }
-    return result === null || result.kind === 'late' ? this.#suppress(prepared) : this.#judge(prepared, result)
-  }
-
   #noteAnswer({ attempt, failedAtMs }: Extract<SendResult, { kind: 'answered' }>): void {
     this.#attempts.push(attempt)
     if (failedAtMs !== undefined) this.#failedAtMs = failedAtMs
   }
 
-  async #judge(prepared: Prepared, result: Exclude<SendResult, { kind: 'late' }>): Promise<RetryResult | null> {
+  #judge(prepared: Prepared, result: Exclude<SendResult, { kind: 'late' }>): Promise<RetryResult | null> | RetryResult | null {
     if (cancelled()) throw new CancelledFailure('cancelled')
     if (result.kind === 'expired') return this.#expire(`${capital(result.reason)}.`)
     if (result.kind === 'suppressed') return this.#recordedEnd({ outcome: 'suppressed' }, `Nothing was sent: ${plain(result.reason)}.`)
@@ -306,8 +335,8 @@ class Retries {
     return this.#end(this.#result('delivered', { confirmed: true }), `The receiving system took it at ${utc(Date.parse(attempt.at))}.`)
   }
 
-  /** Null where it was stopped because somebody gave up. `untilMs`: it begins nothing after that. */
-  async #sendOnce(prepared: Prepared, untilMs?: number): Promise<SendResult | null> {
+  /** `untilMs`: it begins nothing after that. */
+  #send(prepared: Prepared, untilMs?: number): Promise<SendResult> {
     const { workflowId: _, ...subject } = this.#subject()
     const order = {
       ...subject,
@@ -320,19 +349,15 @@ class Retries {
     }
     const which = isRetry(order) ? `retry ${this.#retry} of ${prepared.delaysMs.length}` : 'by the backup relay'
     const summary = `${which} to ${bare(prepared.recipient)}`
-    const scope = new CancellationScope()
-    this.#stopSending = () => scope.cancel()
-    try {
-      return await scope.run(() => send(summary, fairnessKey(prepared.destination))(order))
-    } catch (error) {
-      if (cancelled()) throw new CancelledFailure('cancelled')
-      // however the send ended that was stopped: it is given up
-      if (this.#givenUp) return null
-      refuse(error)
-      throw error
-    } finally {
-      this.#stopSending = () => {}
-    }
+    return this.#sending.run(() => send(summary, fairnessKey(prepared.destination))(order))
+  }
+
+  /** What a send that failed means: null where it was stopped because somebody gave up, however it ended. */
+  #notSent(error: unknown): null {
+    if (cancelled()) throw new CancelledFailure('cancelled')
+    if (this.#givenUp) return null
+    refuse(error)
+    throw error
   }
 
   /** A relay took it. Waits for word of it; silence ends as delivered, unconfirmed. Null where it came back and the next retry follows. */
@@ -341,10 +366,13 @@ class Retries {
     for (;;) {
       this.#show('confirming', `Silence until then counts as delivered, unconfirmed. A bounce makes it a failed retry.`, untilMs)
       const leftMs = untilMs - Date.now()
-      if (leftMs > 0 && this.#bounces.length === 0 && !this.#givenUp)
-        await condition(() => this.#givenUp || this.#bounces.length > 0, leftMs, {
-          summary: isRetry(attempt) ? `word of retry ${this.#retry} from the relay` : 'word from the backup relay',
-        })
+      const interrupted = () => this.#givenUp || this.#bounces.length > 0
+      const summary = isRetry(attempt) ? `word of retry ${this.#retry} from the relay` : 'word from the backup relay'
+      try {
+        if (leftMs > 0 && !interrupted()) await this.#sleep(leftMs, summary, interrupted)
+      } catch (error) {
+        if (!interrupted()) throw error
+      }
       if (cancelled()) throw new CancelledFailure('cancelled')
       if (this.#givenUp) return this.#suppress(prepared)
       const bounce = this.#bounces.shift()
@@ -539,6 +567,7 @@ class Retries {
     if (named == null && Date.now() - this.#wokenAtMs < DOUBLE_PRESS_MS) return
     this.#woken = true
     this.#wokenAtMs = Date.now()
+    this.#wake()
   }
 
   #onBouncedAgain(bounce: unknown): void {
@@ -546,12 +575,14 @@ class Retries {
     if ('value' in checked) {
       this.#bounces.push(checked.value)
       if (this.#state === 'waiting') this.#dropLateNotices()
+      this.#wake()
     } else log.warn('a bouncedAgain that cannot be read changes nothing', { faults: checked.faults.join('; ') })
   }
 
   #onGiveUp(): void {
     this.#givenUp = true
-    this.#stopSending()
+    if (this.#state === 'sending') this.#sending.cancel()
+    this.#wake()
   }
 
   #progress(): Progress {
