@@ -24,6 +24,11 @@ for (const [name, workflowInterceptorModules] of [
     payloadConverterPath: join(dist, 'workflows', 'payload-converter.js'),
     failureConverterPath: join(dist, 'workflows', 'failure-converter.js'),
     workflowInterceptorModules,
+    // our modules as one: a worker runs each of them anew for every workflow that it takes up
+    webpackConfigHook: (config) => ({
+      ...config,
+      optimization: { ...config.optimization, concatenateModules: true, usedExports: true, providedExports: true, sideEffects: true },
+    }),
     logger: new DefaultLogger('WARN'),
   })
   writeFileSync(join(dist, `${name}.tmp`), code)
