@@ -4,9 +4,10 @@ import { herd } from './herd.mjs'
 import { life } from './life.mjs'
 import { reading } from './reading.mjs'
 import { report } from './report.mjs'
+import { sends } from './sends.mjs'
 import { turns } from './turns.mjs'
 
-const BENCHES = { filter, reading, report, turns, herd, life }
+const BENCHES = { filter, reading, report, turns, herd, life, sends }
 const names = process.argv.slice(2)
 const unknown = names.filter((name) => !(name in BENCHES))
 if (unknown.length > 0) {
