@@ -19,7 +19,7 @@ import { askTurn, forgetTurn, type Learnt, releaseLease, renewLease } from '../s
 import type { Dependencies } from './dependencies.js'
 import { learnFromAnswer } from './learn-from-answer.js'
 import { IDLE_MS, type TurnSubject, takeOurTurn } from './take-turn.js'
-import type { OpenWay } from './ways.js'
+import { type OpenWay, peerOf } from './ways.js'
 
 /** What was said, and by whose system; how long it took. */
 export interface Met {
@@ -102,7 +102,7 @@ export class Meeting {
     let met: Conversed & { readonly path: Path } = await deliver(this.#way.paths, mail, open, () => this.isCounted())
     if (met.stale) {
       // a new connection is another start
-      if (met.dialogue.kind === 'reply') this.#sessions.endedAfter(system, open?.session.sent ?? 1)
+      if (met.dialogue.kind === 'reply') this.#sessions.endedAfter(peerOf(this.#way), open?.session.sent ?? 1)
       await this.#takeAgain()
       began = Date.now()
       met = await deliver(this.#way.paths, mail, null, () => this.isCounted())
@@ -133,11 +133,12 @@ export class Meeting {
   async keepOpen(system: string, wanted: boolean): Promise<void> {
     const open = this.#open
     if (open === null || wanted || system !== this.#way.system) return
-    if (open.session.sent >= Math.min(this.#way.messagesPerConnection, this.#sessions.mostIn(system))) return
+    const peer = peerOf(this.#way)
+    if (open.session.sent >= Math.min(this.#way.messagesPerConnection, this.#sessions.mostIn(peer))) return
     if (!(await this.isCounted())) return
     this.#open = null
     this.#ended = true
-    this.#sessions.keep(system, open, (leaseId) => freeLease(this.#dependencies, leaseId))
+    this.#sessions.keep(peer, open, (leaseId) => freeLease(this.#dependencies, leaseId))
   }
 
   /** Closes what is open. The lease counts for as long as the connection is there. */

@@ -11,7 +11,7 @@ import type { HeldSession, Sessions } from '../smtp/index.js'
 import { askTurn, pausedNow, type Turn } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { tryAgain, withDatabase } from './failures.js'
-import type { Way } from './ways.js'
+import { peerOf, type Way } from './ways.js'
 
 /** A turn that is ours: the lease that our connection is counted by, and a session where one was open. */
 export interface OurTurn {
@@ -52,15 +52,16 @@ export async function takeOurTurn(
 ): Promise<OurTurn> {
   const { database, settings, now, metrics } = dependencies
   const leaseId = held ?? randomUUID()
+  const peer = peerOf(way)
   for (let waitedMs = 0; ; ) {
-    const open = held === undefined ? sessions.take(way.system, way.paths) : null
+    const open = held === undefined ? sessions.take(peer, way.paths) : null
     let turn: Turn
     try {
       turn = await withDatabase(context.info.attempt, () =>
         askTurn(database, { ...subject, leaseId: open?.leaseId ?? leaseId, hasConnection: open !== null }, way.turns, settings.politeness),
       )
     } catch (error) {
-      if (open !== null) sessions.keep(way.system, open, onIdleEnd)
+      if (open !== null) sessions.keep(peer, open, onIdleEnd)
       throw error
     }
     if (turn.kind === 'taken') {
@@ -68,7 +69,7 @@ export async function takeOurTurn(
       return { leaseId: open?.leaseId ?? leaseId, open, lookUps: turn.lookUps }
     }
     metrics?.turnWaited(turn.why)
-    if (open !== null) sessions.keep(way.system, open, onIdleEnd)
+    if (open !== null) sessions.keep(peer, open, onIdleEnd)
     waitedMs += turn.askAgainMs
     if (turn.askAgainMs > PATIENCE_MS || waitedMs > MOST_IN_PLACE_MS) {
       // one that is of no use any more ends in time

@@ -40,6 +40,9 @@ export type Way =
 
 export type OpenWay = Extract<Way, { kind: 'way' }>
 
+/** Whose connections are used: the receiving system's, or where mail goes over a relay, that relay's, whatever system a message is for. */
+export const peerOf = (way: OpenWay): string => way.turns.find(({ needsConnection }) => needsConnection)?.name ?? way.system
+
 /** A look-up is good for this long; one that failed, for less. */
 const FRESH_MS = 60_000
 const FAILURE_FRESH_MS = 5_000

@@ -175,6 +175,27 @@ test('messages that are due together go over one connection, an interval apart',
   }
 })
 
+test('messages for several systems go over one connection to the relay', async () => {
+  const settings = world.settings
+  world.settings = deliverySettings({
+    relay: { kind: 'relay', host: '127.0.0.1', port: system.port, tls: 'off' },
+    politeness: { relay: { ...world.settings.politeness.relay, connections: 1, messagesPerConnection: 10 } },
+  })
+  try {
+    const now = await world.currentTime()
+    const handles = await Promise.all(
+      ['ann', 'bob', 'cem', 'dan'].map((who) =>
+        start(world, bounced(now, { recipient: `${who}@${who}.${name()}`, messageId: `m${n}@example.com`, schedule: ['1h'] })),
+      ),
+    )
+    for (const handle of handles) expect(await handle.result()).toMatchObject({ outcome: 'delivered', confirmed: false })
+    expect(system.taken).toHaveLength(4)
+    expect(system.connections).toHaveLength(1)
+  } finally {
+    world.settings = settings
+  }
+})
+
 test('a system that takes one message a session is met by turns all the same, and learns us to end sessions', async () => {
   const settings = world.settings
   world.settings = deliverySettings({
