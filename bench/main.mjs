@@ -1,20 +1,38 @@
-// Benches: npm run bench [-- NAME…]. Figures of one run; compare only those of the same run.
+// Benches: npm run bench [-- NAME…] [--json FILE] [--compare FILE]. Figures of one run; compare only those of the same run, or ratios.
+import { readFileSync, writeFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { compared } from './compare.mjs'
 import { filter } from './filter.mjs'
 import { herd } from './herd.mjs'
 import { life } from './life.mjs'
 import { reading } from './reading.mjs'
 import { report } from './report.mjs'
 import { sends } from './sends.mjs'
+import { sleeping } from './sleeping.mjs'
+import { starts } from './starts.mjs'
 import { turns } from './turns.mjs'
 
-const BENCHES = { filter, reading, report, turns, herd, life, sends }
-const names = process.argv.slice(2)
+const BENCHES = { life, starts, sends, filter, reading, report, turns, herd, sleeping }
+const { values, positionals: names } = parseArgs({
+  allowPositionals: true,
+  options: { json: { type: 'string' }, compare: { type: 'string' } },
+})
 const unknown = names.filter((name) => !(name in BENCHES))
 if (unknown.length > 0) {
   console.error(`no bench ${unknown.join(', ')}; there are ${Object.keys(BENCHES).join(', ')}`)
   process.exit(2)
 }
+const before = values.compare === undefined ? null : JSON.parse(readFileSync(values.compare, 'utf8'))
+const json = values.json ?? 'bench.json'
+const told = { at: new Date().toISOString(), node: process.version, benches: {} }
 for (const [name, bench] of Object.entries(BENCHES)) {
   if (names.length > 0 && !names.includes(name)) continue
-  console.table(await bench())
+  const rows = await bench()
+  console.log(`\n${name}`)
+  console.table(rows)
+  told.benches[name] = rows
+  if (before?.benches[name] !== undefined) console.table(compared(before.benches[name], rows))
+  // after each: a run that is stopped has told what it had
+  writeFileSync(json, `${JSON.stringify(told, null, 2)}\n`)
 }
+console.log(`\nwritten to ${json}`)

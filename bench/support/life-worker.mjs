@@ -13,6 +13,7 @@ const attempt = (retry) => ({
 })
 const activities = {
   prepare: async ({ prepared }) => prepared,
+  suppressAddress: async () => ({ suppressedUntil: new Date(Date.now() + 86_400_000).toISOString() }),
   sendMessage: async ({ retry }) => ({
     ...{ kind: 'answered', attempt: attempt(retry), relayed: false, lasting: false, ambiguous: false },
     failedAtMs: Date.now(),

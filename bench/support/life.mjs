@@ -6,13 +6,13 @@ import proto from '@temporalio/proto'
 export const DELAYS_MS = [300, 300, 300, 300]
 
 /** The input of a life; it carries what `prepare` answers, so that no database is asked. */
-export function lifeOf(i, run) {
+export function lifeOf(i, run, delaysMs = DELAYS_MS) {
   const recipient = `r${i}@example${i % 100}.org`
   const messageId = `${run}.${i}@example.com`
   const bouncedAt = new Date()
   const prepared = {
     ...{ messageId, recipient, sender: 'bounces@example.com', messageKey: 'a'.repeat(64), destination: `example${i % 100}.org` },
-    ...{ bouncedAtMs: bouncedAt.getTime(), fromMs: bouncedAt.getTime(), delaysMs: DELAYS_MS, retriesSoFar: 0 },
+    ...{ bouncedAtMs: bouncedAt.getTime(), fromMs: bouncedAt.getTime(), delaysMs, retriesSoFar: 0 },
     ...{ confirmWithinMs: 432_000_000, searchAttributes: true },
   }
   return {

@@ -1,0 +1,19 @@
+// One run's table against an earlier one's: what is a number in both, as the ratio of now to then.
+const numberIn = (cell) => {
+  const [text] = /^-?[\d,]+(\.\d+)?/.exec(String(cell)) ?? []
+  return text === undefined ? null : Number(text.replaceAll(',', ''))
+}
+
+/** Rows are the same where every cell that is no figure is. */
+export function compared(before, now) {
+  const keyOf = (row) => JSON.stringify(Object.values(row).filter((cell) => numberIn(cell) === null))
+  return now.flatMap((row, i) => {
+    const then = before.find((one) => keyOf(one) === keyOf(row)) ?? before[i]
+    if (then === undefined) return []
+    const ratio = (key) => {
+      const [a, b] = [numberIn(row[key]), numberIn(then[key])]
+      return a === null || b === null || b === 0 ? row[key] : `${(a / b).toFixed(2)} × ${then[key]}`
+    }
+    return [Object.fromEntries(Object.keys(row).map((key) => [key, ratio(key)]))]
+  })
+}

@@ -1,0 +1,133 @@
+// Workflows that sleep: what each costs the server's database, whether the worker's memory grows, and whether starting, listing and waking take
+// longer the more there are. BENCH_SLEEPING=100000 for so many.
+import { fork } from 'node:child_process'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Client, Connection } from '@temporalio/client'
+import { NativeConnection } from '@temporalio/worker'
+import { startDevServer } from '../dist/dev-server/index.js'
+import { SearchAttributes } from '../dist/namespace.js'
+import { TASK_QUEUE } from '../dist/worker.js'
+import { cpuMsOf, lifeOf } from './support/life.mjs'
+
+const MOST = Number(process.env.BENCH_SLEEPING ?? 5000)
+const STEPS = 5
+const AT_ONCE = 100
+const SLEEP_MS = 24 * 3_600_000
+const quiet = { trace() {}, debug() {}, info() {}, warn() {}, error() {} }
+const worker = fileURLToPath(new URL('./support/life-worker.mjs', import.meta.url))
+
+async function startWorker(address) {
+  const options = JSON.stringify({ address, namespace: 'default', kind: 'softbounce', cached: true })
+  const child = fork(worker, [options], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })
+  const answer = () => new Promise((resolve) => child.once('message', resolve))
+  const ended = new Promise((resolve) => child.once('exit', resolve))
+  await answer()
+  return {
+    usage: () => {
+      const told = answer()
+      child.send('usage')
+      return told
+    },
+    stop: async () => {
+      child.send('stop')
+      await ended
+    },
+  }
+}
+
+/** Until each has been prepared and sleeps: then none has a task waiting. */
+async function allSleep(client, count) {
+  const query = `WorkflowType = 'retryBouncedMessage' AND BounceStatus = '4.3.2'`
+  for (;;) {
+    const found = await client.workflow.count(query)
+    if (found.count >= count) return
+    await new Promise((resolve) => setTimeout(resolve, 200))
+  }
+}
+
+async function timed(step) {
+  const began = performance.now()
+  await step()
+  return performance.now() - began
+}
+
+const median = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)]
+
+export async function sleeping() {
+  const folder = mkdtempSync(join(tmpdir(), 'softbounce-bench-'))
+  const databaseFile = join(folder, 'temporal.db')
+  const server = await startDevServer({ databaseFile })
+  const connection = await Connection.connect({ address: server.address })
+  const native = await NativeConnection.connect({ address: server.address })
+  const attributes = new SearchAttributes(native, 'default', quiet)
+  await attributes.register()
+  const client = new Client({ connection })
+  let running = await startWorker(server.address)
+  const bytes = () =>
+    [databaseFile, `${databaseFile}-wal`].reduce((sum, file) => sum + (statSync(file, { throwIfNoEntry: false })?.size ?? 0), 0)
+  const handleOf = (i) => client.workflow.getHandle(lifeOf(i, 'sleep').workflowId)
+  try {
+    const rows = []
+    let count = 0
+    let before = bytes()
+    for (let step = 1; step <= STEPS; step += 1) {
+      const until = Math.round((MOST * step) / STEPS)
+      const first = count
+      const ms = await timed(async () => {
+        await Promise.all(
+          Array.from({ length: AT_ONCE }, async () => {
+            for (let i = count++; i < until; i = count++) {
+              const { workflowId, input } = lifeOf(i, 'sleep', [SLEEP_MS])
+              await client.workflow.start('retryBouncedMessage', { taskQueue: TASK_QUEUE, workflowId, args: [input] })
+            }
+          }),
+        )
+        await allSleep(client, until)
+      })
+      count = until
+      const listed = []
+      const queried = []
+      for (let look = 0; look < 10; look += 1) {
+        const list = client.workflow.list({ query: `BounceDestination = 'example${look}.org'`, pageSize: 20 })
+        listed.push(await timed(() => list[Symbol.asyncIterator]().next()))
+        queried.push(await timed(() => handleOf(Math.floor((until * look) / 10)).query('progress')))
+      }
+      const serverCpu = cpuMsOf(server.pid)
+      await new Promise((resolve) => setTimeout(resolve, 3000))
+      const { rssMb } = await running.usage()
+      rows.push({
+        asleep: until,
+        'asleep a second': Math.round(((until - first) * 1000) / ms),
+        'database bytes each': Math.round((bytes() - before) / (until - first)),
+        'worker, MiB': Math.round(rssMb),
+        'first page of a list, ms': median(listed).toFixed(1),
+        'query of one, ms': median(queried).toFixed(1),
+        'server CPU while all sleep': `${((cpuMsOf(server.pid) - serverCpu) / 30).toFixed(1)} %`,
+      })
+      before = bytes()
+    }
+    await running.stop()
+    const restart = await timed(async () => {
+      running = await startWorker(server.address)
+      await handleOf(0).query('progress')
+    })
+    const hurried = await timed(async () => {
+      await handleOf(1).signal('retryNow')
+      await handleOf(1).result()
+    })
+    rows.push({
+      asleep: `a worker restarted with ${MOST} asleep answers after ${Math.round(restart)} ms; one that is hurried ends ${Math.round(hurried)} ms later`,
+    })
+    return rows
+  } finally {
+    attributes.stop()
+    await running.stop()
+    await connection.close()
+    await native.close()
+    await server.stop()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
