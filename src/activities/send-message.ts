@@ -52,7 +52,7 @@ import {
   toAttempt,
 } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
-import { describe, ourTrouble, refusal, tryAgain, withDatabase } from './failures.js'
+import { describe, ourTrouble, tryAgain, withDatabase } from './failures.js'
 import { MAX_REPLY, Meeting } from './meeting.js'
 import { recordSend } from './record-send.js'
 import { waitWhilePaused } from './take-turn.js'
@@ -275,7 +275,12 @@ class Sending {
     const order = this.#order
     const { settings } = this.#dependencies
     const content = await this.#database(() => loadMessage(this.#dependencies.database.db, order.messageKey))
-    if (content === null) throw refusal('MessageNotFound', `the message store has lost the message ${order.messageKey}`)
+    // it was there when the retries began: a database that was restored from before that
+    if (content === null)
+      throw ourTrouble(
+        `the database has lost the message ${order.messageKey}: softbounce retry with its bounce, original included, gives it back`,
+        this.#context.info.attempt,
+      )
     const { kind } = way.paths[0]
     const token = await this.#tokenFor(kind)
     const provider = kind === 'relay' && !this.#isBackup ? settings.relayPreset : null
