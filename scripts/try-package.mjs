@@ -18,6 +18,7 @@ const run = (command, args, options = {}) =>
 const WANTED = [
   /^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/,
   /^docs\/[\w./-]+\.(md|json|png|svg|yaml)$/,
+  /^deploy\/[\w.-]+\.yaml$/,
   /^examples\/\w+\.py$/,
   /^monitoring\/[\w./-]+\.(yml|json)$/,
   /^dist\/(?!demo\/)[\w./-]+\.(js|js\.map|d\.ts|LICENSE)$/,
