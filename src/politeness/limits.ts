@@ -134,9 +134,3 @@ export function limitsByHand(limits: Limits, byHand: { readonly rate: number | n
     ...(byHand?.connections == null ? {} : { connections: byHand.connections }),
   })
 }
-
-/** For a person: `1/s to 20/s, 5 connections`. */
-export function describeLimits({ lowestRate, highestRate, connections }: Limits): string {
-  const rates = lowestRate === highestRate ? formatRate(highestRate) : `${formatRate(lowestRate)} to ${formatRate(highestRate)}`
-  return `${rates}, ${connections} ${connections === 1 ? 'connection' : 'connections'}`
-}
