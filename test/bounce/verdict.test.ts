@@ -103,3 +103,23 @@ test('no text makes reading a reply throw', () => {
     }),
   )
 })
+
+test('what is retried is named by codes of class 4, with * for any subject or detail', () => {
+  const matches = (patterns: string, ...statuses: string[]) =>
+    statuses.map((status) => verdict(status, undefined, parseRetryStatuses(patterns)))
+  expect(matches(' 4.3.2,, 4.4.*\n4.7.10 ', '4.3.2', '4.4.7', '4.4.99', '4.7.10')).toEqual(['retry', 'retry', 'retry', 'retry'])
+  expect(matches('4.3.2, 4.4.*', '4.3.1', '4.2.2', '4.7.1')).not.toContain('retry')
+  expect(matches('4.*', '4.0.0', '4.9.999', '5.3.2', '2.0.0').map((one) => one === 'retry')).toEqual([true, true, false, false])
+  for (const wrong of ['5.1.1', '4.3', '4', 'x4.3.2', '4.3.2x', '4.1234.1', '4.1.1234', '4.a.1', '4.1.a'])
+    expect(() => parseRetryStatuses(`4.3.2 ${wrong}`)).toThrow(`"${wrong}" is not a transient status`)
+  for (const nothing of ['', ' , ']) expect(() => parseRetryStatuses(nothing)).toThrow('no status is named; the default is 4.3.2')
+})
+
+test('why it was judged so is said', () => {
+  const judged = (status: string | undefined) => judgeBounce({ status }, usual)
+  expect(judged(undefined)).toEqual({ verdict: 'ignore', status: null, reason: 'it says no status and quotes no reply' })
+  expect(judged('4.3.2')).toMatchObject({ status: '4.3.2', reason: expect.stringMatching(/^4\.3\.2: \w/) })
+  expect(judged('5.1.1')).toMatchObject({ verdict: 'suppress', status: '5.1.1', reason: expect.stringMatching(/^5\.1\.1: \w/) })
+  expect(judged('5.7.1')).toMatchObject({ verdict: 'refuse', reason: expect.stringMatching(/^5\.7\.1: .+nobody is suppressed\)$/) })
+  expect(judged('2.0.0')).toEqual({ verdict: 'ignore', status: '2.0.0', reason: '2.0.0 tells of a success' })
+})

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { parseReply, type Stage } from '../../src/bounce/index.js'
-import { judgeDialogue, type SendOutcome } from '../../src/smtp/index.js'
+import { isLastingRejection, judgeDialogue, judgeLookUp, type SendOutcome } from '../../src/smtp/index.js'
 
 const said = (at: Stage, text: string) => ({ kind: 'reply' as const, at, reply: parseReply(text), mailServer: 'mx.example.org' })
 const judge = (kind: 'system' | 'relay', at: Stage, text: string): SendOutcome => judgeDialogue(said(at, text), { kind })
@@ -94,4 +94,25 @@ test('without a reply: the receiving system answers by refusing or breaking off,
     expect(judgeDialogue({ ...dialogue, mailServer }, { kind: 'system' }).kind, JSON.stringify(dialogue)).toBe(system)
     expect(judgeDialogue({ ...dialogue, mailServer }, { kind: 'relay' }).kind, JSON.stringify(dialogue)).toBe(relay)
   }
+})
+
+test('a look-up that names no host: each has its status, its domain as mail server, and the step MX', () => {
+  const judged = (kind: Parameters<typeof judgeLookUp>[0]['kind']) => judgeLookUp({ kind, text: 'it says so' }, 'example.org')
+  const answer = { reply: 'it says so', stage: 'MX', mailServer: 'example.org' }
+  expect(judged('null mx')).toEqual({ kind: 'rejected', lasting: true, status: '5.1.10', ...answer })
+  expect(judged('no domain')).toEqual({ kind: 'rejected', lasting: false, status: '5.1.2', ...answer })
+  expect(judged('unroutable')).toEqual({ kind: 'deferred', status: '4.4.4', ...answer })
+  expect(judged('unresolved')).toEqual({ kind: 'unreachable', status: '4.4.3', ...answer })
+  expect(judged('local')).toEqual({ kind: 'our trouble', text: 'it says so' })
+  // only a null MX speaks for the recipient
+  const at = (stage: 'MX', status: string) => isLastingRejection({ stage, status, reply: 'it says so' })
+  expect([at('MX', '5.1.10'), at('MX', '5.1.2')]).toEqual([true, false])
+})
+
+test('TLS that may not be left out: the system’s mail waits, the relay is ours', () => {
+  const policy = { kind: 'policy' as const, at: 'STARTTLS' as const, text: 'no TLS', mailServer: 'mx.example.org' }
+  expect(judgeDialogue(policy, { kind: 'system' })).toEqual({
+    ...{ kind: 'deferred', status: '4.7.5', reply: 'no TLS', stage: 'STARTTLS', mailServer: 'mx.example.org' },
+  })
+  expect(judgeDialogue(policy, { kind: 'relay' })).toEqual({ kind: 'our trouble', text: 'no TLS' })
 })
