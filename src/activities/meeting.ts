@@ -15,7 +15,7 @@ import {
   type Sessions,
   type Transaction,
 } from '../smtp/index.js'
-import { askTurn, forgetTurn, type Learnt, releaseLease, renewLease } from '../store/index.js'
+import { askTurn, forgetTurn, LEASE_MS, type Learnt, releaseLease, renewLease } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { learnFromAnswer } from './learn-from-answer.js'
 import { IDLE_MS, type TurnSubject, takeOurTurn } from './take-turn.js'
@@ -40,9 +40,11 @@ export class Meeting {
   readonly #dependencies: Dependencies
   readonly #sessions: Sessions
   readonly #context: Context
-  readonly #leaseId: string
+  /** By which our connection is counted. */
+  readonly leaseId: string
   #open: HeldSession | null
   #beats = 0
+  #countedAt = Date.now()
   #ended = false
 
   /** How often the turn was asked for. */
@@ -61,7 +63,7 @@ export class Meeting {
     this.#dependencies = dependencies
     this.#sessions = sessions
     this.#context = context
-    this.#leaseId = turn.leaseId
+    this.leaseId = turn.leaseId
     this.#open = turn.open
     this.lookUps = turn.lookUps
   }
@@ -90,7 +92,14 @@ export class Meeting {
 
   /** Our connection is still counted: its lease has not run out while this worker stood still. Then nothing more may be sent on it. */
   isCounted(): Promise<boolean> {
-    return renewLease(this.#dependencies.database, this.#leaseId).catch(() => false)
+    const at = Date.now()
+    return renewLease(this.#dependencies.database, this.leaseId).then(
+      (counted) => {
+        if (counted) this.#countedAt = at
+        return counted
+      },
+      () => false,
+    )
   }
 
   /** Sends, over the open session or to one host after another. Hosts of another system are met by that one's turn, where it can be had at once. */
@@ -116,7 +125,7 @@ export class Meeting {
       system = next.system
     }
     const { dialogue, session, path } = met
-    if (session !== null) this.#open = { path, session, leaseId: this.#leaseId, idleUntil: Date.now() + IDLE_MS }
+    if (session !== null) this.#open = { path, session, leaseId: this.leaseId, idleUntil: Date.now() + IDLE_MS }
     return { outcome: judgeDialogue(dialogue, path), path, system, tookMs: Date.now() - began }
   }
 
@@ -135,7 +144,8 @@ export class Meeting {
     if (open === null || wanted || system !== this.#way.system) return
     const peer = peerOf(this.#way)
     if (open.session.sent >= Math.min(this.#way.messagesPerConnection, this.#sessions.mostIn(peer))) return
-    if (!(await this.isCounted())) return
+    // it lies idle for less than its lease lasts; whoever takes it over asks whether that holds
+    if (Date.now() - this.#countedAt > LEASE_MS / 2 && !(await this.isCounted())) return
     this.#open = null
     this.#ended = true
     this.#sessions.keep(peer, open, (leaseId) => freeLease(this.#dependencies, leaseId))
@@ -146,18 +156,18 @@ export class Meeting {
     if (this.#ended) return
     this.#ended = true
     const closed = this.#open?.session.end() ?? Promise.resolve()
-    closed.then(() => freeLease(this.#dependencies, this.#leaseId))
+    closed.then(() => freeLease(this.#dependencies, this.leaseId))
   }
 
   async #takeAgain(): Promise<void> {
     const free = (leaseId: string) => freeLease(this.#dependencies, leaseId)
-    await takeOurTurn(this.#subject, this.#way, this.#sessions, this.#context, this.#dependencies, free, this.#leaseId)
+    await takeOurTurn(this.#subject, this.#way, this.#sessions, this.#context, this.#dependencies, free, this.leaseId)
   }
 
   /** A turn at one more system, under the lease that is held already; false where it cannot be had at once. */
   async #takeOver({ turn }: OpenWay['beyond'][number]): Promise<boolean> {
     const { database, settings } = this.#dependencies
-    const asker = { ...this.#subject, leaseId: this.#leaseId, hasConnection: false }
+    const asker = { ...this.#subject, leaseId: this.leaseId, hasConnection: false }
     const taken = await askTurn(database, asker, [turn], settings.politeness).catch(() => null)
     if (taken?.kind === 'taken') return true
     await forgetTurn(database.db, this.#subject).catch(() => {})

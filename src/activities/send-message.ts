@@ -377,12 +377,12 @@ class Sending {
 
   async #beginContent(bytes: number): Promise<boolean> {
     const { timeouts } = this.#dependencies.settings
-    // a worker that was frozen for so long that others count its connection no more
-    if (this.#meeting !== null && !(await this.#meeting.isCounted())) return false
     try {
       const blocks = Math.ceil(bytes / BLOCK_BYTES)
       const until = new Date(this.#now().getTime() + blocks * timeouts.blockMs + timeouts.finalDotMs + CLAIM_MARGIN_MS)
-      this.#begun = await within(BEGIN_WITHIN_MS, beginSend(this.#dependencies.database.db, this.#key, this.#claim, until))
+      // false also with a worker that was frozen for so long that others count its connection no more
+      const begun = beginSend(this.#dependencies.database, this.#key, this.#claim, until, this.#meeting?.leaseId)
+      this.#begun = await within(BEGIN_WITHIN_MS, begun)
     } catch (error) {
       this.#dependencies.log.warn({ ...this.#about, error: describe(error) }, 'the claim could not be renewed')
       this.#begun = false
@@ -500,7 +500,7 @@ class Sending {
     const now = this.#now()
     const until = new Date(now.getTime() + FIRST_CLAIM_MS)
     return claimAttempt(
-      this.#dependencies.database.db,
+      this.#dependencies.database,
       {
         ...this.#key,
         workflowId: this.#workflowId,

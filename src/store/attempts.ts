@@ -4,7 +4,9 @@
  */
 import { type Kysely, type Selectable, sql } from 'kysely'
 import { type Attempt, type AttemptOutcome, BACKUP_RETRY, type Stage } from '../bounce/index.js'
+import { type Database, oneWithoutWaiting } from './database.js'
 import type { AttemptsTable, Tables } from './tables.js'
+import { leaseThatHolds } from './turns.js'
 
 /** Which row: the workflow's first run ID and the retry's number over all runs. */
 export interface AttemptKey {
@@ -53,10 +55,15 @@ export interface AnsweredRow extends Answer {
   readonly firstRunId: string
 }
 
-/** Claims the row for `claim` until `until`, in one transaction. A claim of another that ran out is taken over. */
-export async function claimAttempt(db: Kysely<Tables>, subject: AttemptSubject, claim: string, now: Date, until: Date): Promise<Claim> {
-  return db.transaction().execute(async (tx) => {
-    await tx
+/**
+ * Claims the row for `claim` until `until`. A claim of another that ran out is taken over. It need not be on the disk: beginSend asks for it
+ * before anything is sent, and waits for the disk.
+ */
+export async function claimAttempt(database: Database, subject: AttemptSubject, claim: string, now: Date, until: Date): Promise<Claim> {
+  const claimed = { claim, claim_until: until.getTime() }
+  // one statement decides between two that come at the same moment
+  const won = await oneWithoutWaiting(database, (db) =>
+    db
       .insertInto('attempts')
       .values({
         first_run_id: subject.firstRunId,
@@ -69,30 +76,31 @@ export async function claimAttempt(db: Kysely<Tables>, subject: AttemptSubject, 
         sends: 0,
         maybe_delivered: 0,
         relayed: 0,
+        ...claimed,
       })
-      .onConflict((conflict) => conflict.doNothing())
-      .execute()
-    // one statement decides between two that come at the same moment
-    const won = await tx
-      .updateTable('attempts')
-      .set({ claim, claim_until: until.getTime() })
-      .where('first_run_id', '=', subject.firstRunId)
-      .where('retry', '=', subject.retry)
-      .where('outcome', 'is', null)
-      .where((eb) => eb.or([eb('claim', 'is', null), eb('claim_until', '<=', now.getTime())]))
-      .executeTakeFirst()
-    const row = await byKey(tx, subject).executeTakeFirstOrThrow()
+      .onConflict((conflict) =>
+        conflict
+          .columns(['first_run_id', 'retry'])
+          .doUpdateSet(claimed)
+          .where('attempts.outcome', 'is', null)
+          .where((eb) => eb.or([eb('attempts.claim', 'is', null), eb('attempts.claim_until', '<=', now.getTime())])),
+      )
+      .returning(['sends', 'lost_at', 'silent_since'])
+      .executeTakeFirst(),
+  )
+  if (won === undefined) {
+    const row = await byKey(database.db, subject).executeTakeFirstOrThrow()
     if (row.outcome !== null) return { kind: 'answered', row: answered(row) }
-    if (Number(won.numUpdatedRows) === 0) return { kind: 'held', until: new Date(row.claim_until ?? until.getTime()) }
-    return {
-      kind: 'claimed',
-      sends: row.sends,
-      lostAt: row.lost_at === null ? null : new Date(row.lost_at),
-      // a send was begun, and nothing is known of it: its worker died, or hung beyond its claim
-      unanswered: row.sends > 0 && row.lost_at === null,
-      silentSince: row.silent_since === null ? null : new Date(row.silent_since),
-    }
-  })
+    return { kind: 'held', until: new Date(row.claim_until ?? now.getTime()) }
+  }
+  return {
+    kind: 'claimed',
+    sends: won.sends,
+    lostAt: won.lost_at === null ? null : new Date(won.lost_at),
+    // a send was begun, and nothing is known of it: its worker died, or hung beyond its claim
+    unanswered: won.sends > 0 && won.lost_at === null,
+    silentSince: won.silent_since === null ? null : new Date(won.silent_since),
+  }
 }
 
 const byKey = (db: Kysely<Tables>, key: AttemptKey) =>
@@ -102,16 +110,24 @@ const byKey = (db: Kysely<Tables>, key: AttemptKey) =>
  * The message's content is about to be sent: from here on it may arrive. Asked in the middle of the dialogue, so that a worker that was
  * frozen, or cut off, learns that another took its claim over.
  * @param until the claim now holds until then: beyond the last moment at which the reply can come.
- * @returns false where the claim is no longer ours: then nothing may be sent.
+ * @param leaseId by which our connection is counted, where it is.
+ * @returns false where the claim is no longer ours, or our connection is counted no more: then nothing may be sent.
  */
-export async function beginSend(db: Kysely<Tables>, key: AttemptKey, claim: string, until: Date): Promise<boolean> {
-  const done = await db
+export async function beginSend(
+  database: Database,
+  key: AttemptKey,
+  claim: string,
+  until: Date,
+  leaseId: string | null = null,
+): Promise<boolean> {
+  const done = await database.db
     .updateTable('attempts')
     .set((eb) => ({ sends: eb('sends', '+', 1), claim_until: until.getTime() }))
     .where('first_run_id', '=', key.firstRunId)
     .where('retry', '=', key.retry)
     .where('claim', '=', claim)
     .where('outcome', 'is', null)
+    .$if(leaseId !== null, (query) => query.where((eb) => eb.exists(leaseThatHolds(database, leaseId as string))))
     .executeTakeFirst()
   return Number(done.numUpdatedRows) === 1
 }
@@ -155,7 +171,7 @@ export async function recordAnswer(
   answer: Answer,
   claim: string | null = null,
 ): Promise<AnsweredRow | null> {
-  await db
+  const written = await db
     .updateTable('attempts')
     .set({
       claim: null,
@@ -173,7 +189,9 @@ export async function recordAnswer(
     .where('retry', '=', key.retry)
     .where('outcome', 'is', null)
     .$if(claim !== null, (query) => query.where('claim', '=', claim))
-    .execute()
+    .returningAll()
+    .executeTakeFirst()
+  if (written !== undefined) return answered(written)
   const row = await byKey(db, key).executeTakeFirstOrThrow()
   return row.outcome === null ? null : answered(row)
 }

@@ -60,6 +60,8 @@ class ReopenedWhenBusy implements SqliteDatabase {
   readonly #open: () => SqliteDatabase
   #database: SqliteDatabase
   #broken = false
+  /** Prepared once each: preparing takes as long as running. */
+  readonly #statements = new Map<string, SqliteStatement>()
 
   constructor(open: () => SqliteDatabase) {
     this.#open = open
@@ -70,16 +72,22 @@ class ReopenedWhenBusy implements SqliteDatabase {
     if (this.#broken) {
       this.#database.close()
       this.#database = this.#open()
+      this.#statements.clear()
       this.#broken = false
       if (/^\s*rollback/i.test(text)) return NOTHING
     }
+    const known = this.#statements.get(text)
+    if (known !== undefined) return known
     const statement = this.#watch(() => this.#database.prepare(text))
-    return {
+    const watched = {
       reader: statement.reader,
-      all: (parameters) => this.#watch(() => statement.all(parameters)),
-      run: (parameters) => this.#watch(() => statement.run(parameters)),
-      iterate: (parameters) => statement.iterate(parameters),
+      all: (parameters: readonly unknown[]) => this.#watch(() => statement.all(parameters)),
+      run: (parameters: readonly unknown[]) => this.#watch(() => statement.run(parameters)),
+      iterate: (parameters: readonly unknown[]) => statement.iterate(parameters),
     }
+    // what a pragma says may be done as it is prepared
+    if (this.#statements.size < MOST_STATEMENTS && REPEATED.test(text)) this.#statements.set(text, watched)
+    return watched
   }
 
   close(): void {
@@ -96,6 +104,9 @@ class ReopenedWhenBusy implements SqliteDatabase {
     }
   }
 }
+
+const MOST_STATEMENTS = 500
+const REPEATED = /^\s*(select|insert|update|delete|begin|commit|rollback)\b/i
 
 const NOTHING: SqliteStatement = {
   reader: false,
@@ -198,12 +209,20 @@ export function withoutWaiting<T>(database: Database, step: (tx: Kysely<Tables>)
       await sql`set local synchronous_commit = off`.execute(tx)
       return step(tx)
     })
-  return database.db.connection().execute(async (connection) => {
-    await sql`pragma synchronous = normal`.execute(connection)
-    try {
-      return await connection.transaction().execute(step)
-    } finally {
-      await sql`pragma synchronous = full`.execute(connection)
-    }
-  })
+  return database.db.connection().execute((connection) => whileNormal(connection, () => connection.transaction().execute(step)))
+}
+
+/** One statement of that kind. With PostgreSQL it waits all the same: to tell it not to would take three statements more. */
+export function oneWithoutWaiting<T>(database: Database, statement: (db: Kysely<Tables>) => Promise<T>): Promise<T> {
+  if (database.kind === 'postgres') return statement(database.db)
+  return database.db.connection().execute((connection) => whileNormal(connection, () => statement(connection)))
+}
+
+async function whileNormal<T>(connection: Kysely<Tables>, step: () => Promise<T>): Promise<T> {
+  await sql`pragma synchronous = normal`.execute(connection)
+  try {
+    return await step()
+  } finally {
+    await sql`pragma synchronous = full`.execute(connection)
+  }
 }

@@ -89,7 +89,7 @@ export async function askTurn(
   random: () => number = Math.random,
 ): Promise<Turn> {
   return withoutWaiting(database, async (tx) => {
-    const { rows, now } = await hold(tx, database, wanted)
+    const { rows, everything, now } = await hold(tx, database, wanted)
     const reservation = await tx
       .selectFrom('turns')
       .selectAll()
@@ -101,7 +101,7 @@ export async function askTurn(
     const taken: { name: string; state: SystemState }[] = []
     for (const [index, { name, limits, needsConnection, fixed }] of wanted.entries()) {
       const row = rows.get(name) as Selectable<DestinationsTable>
-      const learnt = stateOf(row, rows.get(EVERYTHING))
+      const learnt = stateOf(row, everything)
       const state = fixed ? { ...learnt, connections: limits.connections } : learnt
       const leases = needsConnection ? await leasesOf(tx, name, now) : []
       const others = leases.filter(({ id }) => id !== asker.leaseId)
@@ -122,7 +122,7 @@ export async function askTurn(
         taken.push({ name, state: decision.state })
         continue
       }
-      await writeState(tx, name, decision.state)
+      await writeStates(tx, [{ name, state: decision.state }])
       await writeReservation(tx, asker, name, decision.mine, now, lookUps)
       const { why, slotAt, askAgainAt } = decision
       return {
@@ -131,10 +131,10 @@ export async function askTurn(
         why,
         askAgainMs: Math.max(0, askAgainAt - now),
         goesAt: slotAt === null ? null : new Date(slotAt),
-        state: known(row, decision.state, rows.get(EVERYTHING)),
+        state: known(row, decision.state, everything),
       }
     }
-    for (const { name, state } of taken) await writeState(tx, name, state)
+    await writeStates(tx, taken)
     if (reservation !== undefined) await forgetTurn(tx, asker)
     for (const { name } of wanted.filter(({ needsConnection }) => needsConnection)) {
       const until = Math.ceil(now + LEASE_MS)
@@ -166,6 +166,14 @@ export async function renewLease(database: Database, leaseId: string): Promise<b
   )
   return Number(done.numUpdatedRows) > 0
 }
+
+/** The lease, while it holds. */
+export const leaseThatHolds = (database: Database, leaseId: string) =>
+  database.db
+    .selectFrom('leases')
+    .select('id')
+    .where('id', '=', leaseId)
+    .where('until', '>', sql<number>`${clockOf(database)}`)
 
 /** The connection is closed. */
 export async function releaseLease(database: Database, leaseId: string): Promise<void> {
@@ -199,7 +207,7 @@ export interface Learnt {
 /** Writes what an answer teaches. */
 export async function learnFrom(database: Database, met: Met, settings: TurnSettings): Promise<Learnt> {
   return withoutWaiting(database, async (tx) => {
-    const { rows, now } = await hold(tx, database, [met])
+    const { rows, everything, now } = await hold(tx, database, [met])
     const row = rows.get(met.name) as Selectable<DestinationsTable>
     const before = stateOf(row)
     const limits = limitsWith(met.limits, row)
@@ -224,7 +232,7 @@ export async function learnFrom(database: Database, met: Met, settings: TurnSett
       .where('name', '=', met.name)
       .execute()
     await noteOutage(tx, met.name, before, after, answer, now)
-    const standing = { ...after, pausedSince: stateOf(row, rows.get(EVERYTHING)).pausedSince }
+    const standing = { ...after, pausedSince: stateOf(row, everything).pausedSince }
     const wake = met.lesson.kind === 'accepted' ? await wakeNext(tx, met.name, standing, limits, now) : []
     return {
       change: before.downSince === null && after.downSince !== null ? 'down' : up ? 'up' : null,
@@ -240,9 +248,9 @@ export async function learnFrom(database: Database, met: Met, settings: TurnSett
 /** The workflows that wait for this system's turn and may come now, whoever else has come or not. */
 export function wakeWaitingFor(database: Database, name: string, limits: Limits): Promise<string[]> {
   return withoutWaiting(database, async (tx) => {
-    const { rows, now } = await hold(tx, database, [{ name, limits }])
+    const { rows, everything, now } = await hold(tx, database, [{ name, limits }])
     const row = rows.get(name) as Selectable<DestinationsTable>
-    return wakeNext(tx, name, stateOf(row, rows.get(EVERYTHING)), limitsWith(limits, row), now, MOST_AT_A_LOOK)
+    return wakeNext(tx, name, stateOf(row, everything), limitsWith(limits, row), now, MOST_AT_A_LOOK)
   })
 }
 
@@ -275,12 +283,14 @@ async function hold(tx: Kysely<Tables>, database: Database, wanted: readonly Pic
       .execute()
     found = await read()
   }
-  const everything = await tx.selectFrom('destinations').selectAll().where('name', '=', EVERYTHING).executeTakeFirst()
   // asked after the rows are held: whoever waited for them must not go by a clock from before
-  const now = await timeOf(database, tx)
-  const rows = new Map(found.map((row) => [row.name, row]))
-  if (everything !== undefined) rows.set(EVERYTHING, everything)
-  return { rows, now }
+  const { now, ...everything } = await tx
+    .selectNoFrom((eb) => {
+      const row = eb.selectFrom('destinations').where('name', '=', EVERYTHING)
+      return [clockOf(database).as('now'), row.select('paused_since').as('paused_since'), row.select('paused_by').as('paused_by')]
+    })
+    .executeTakeFirstOrThrow()
+  return { rows: new Map(found.map((row) => [row.name, row])), everything, now: Number(now) }
 }
 
 async function leasesOf(tx: Kysely<Tables>, name: string, now: number) {
@@ -333,8 +343,29 @@ export function columnsOf(state: SystemState) {
 
 const whole = (ms: number | null) => (ms === null ? null : Math.round(ms))
 
-async function writeState(tx: Kysely<Tables>, name: string, state: SystemState): Promise<void> {
-  await tx.updateTable('destinations').set(columnsOf(state)).where('name', '=', name).execute()
+/** Of rows that are held: all in one statement. */
+async function writeStates(tx: Kysely<Tables>, written: readonly { readonly name: string; readonly state: SystemState }[]): Promise<void> {
+  await tx
+    .insertInto('destinations')
+    .values(written.map(({ name, state }) => ({ name, ...columnsOf(state) })))
+    .onConflict((conflict) =>
+      conflict.column('name').doUpdateSet((eb) => ({
+        next_at: eb.ref('excluded.next_at'),
+        frontier: eb.ref('excluded.frontier'),
+        late_frontier: eb.ref('excluded.late_frontier'),
+        rate: eb.ref('excluded.rate'),
+        connections: eb.ref('excluded.connections'),
+        service_ms: eb.ref('excluded.service_ms'),
+        failures: eb.ref('excluded.failures'),
+        failing_since: eb.ref('excluded.failing_since'),
+        down_since: eb.ref('excluded.down_since'),
+        ask_at: eb.ref('excluded.ask_at'),
+        not_before: eb.ref('excluded.not_before'),
+        epoch: eb.ref('excluded.epoch'),
+        wanted_at: eb.ref('excluded.wanted_at'),
+      })),
+    )
+    .execute()
 }
 
 /** With `passed`: it waits elsewhere by now, and has had its moment here. */
@@ -375,7 +406,7 @@ async function writeReservation(
 export function known(
   row: Selectable<DestinationsTable>,
   state: SystemState = stateOf(row),
-  everything?: Selectable<DestinationsTable>,
+  everything?: Pick<DestinationsTable, 'paused_since' | 'paused_by'>,
 ): KnownSystem {
   return {
     ...state,

@@ -49,48 +49,53 @@ onBothDatabases('the attempt log', (opened) => {
 
   test('one of many that claim at the same moment wins, the others learn until when', async () => {
     const it = subject()
-    const claims = await Promise.all(Array.from({ length: 10 }, (_, i) => claimAttempt(db(), it, `claim-${i}`, at(0), at(60))))
+    const claims = await Promise.all(Array.from({ length: 10 }, (_, i) => claimAttempt(opened.database, it, `claim-${i}`, at(0), at(60))))
     expect(claims.filter((c) => c.kind === 'claimed')).toHaveLength(1)
     for (const claim of claims.filter((c) => c.kind !== 'claimed')) expect(claim).toEqual({ kind: 'held', until: at(60) })
   })
 
   test('a claim that ran out without a word is taken over, and says whether something may have been sent', async () => {
     const it = subject()
-    await claimAttempt(db(), it, 'a', at(0), at(60))
-    expect(await claimAttempt(db(), it, 'b', at(59), at(120))).toMatchObject({ kind: 'held' })
-    expect(await claimAttempt(db(), it, 'b', at(60), at(120))).toMatchObject({ kind: 'claimed', unanswered: false })
+    await claimAttempt(opened.database, it, 'a', at(0), at(60))
+    expect(await claimAttempt(opened.database, it, 'b', at(59), at(120))).toMatchObject({ kind: 'held' })
+    expect(await claimAttempt(opened.database, it, 'b', at(60), at(120))).toMatchObject({ kind: 'claimed', unanswered: false })
     // the first one wakes up again: it may send nothing
-    expect(await beginSend(db(), it, 'a', at(200))).toBe(false)
-    expect(await beginSend(db(), it, 'b', at(200))).toBe(true)
-    expect(await claimAttempt(db(), it, 'c', at(150), at(300))).toMatchObject({ kind: 'held', until: at(200) })
-    expect(await claimAttempt(db(), it, 'c', at(200), at(300))).toMatchObject({ kind: 'claimed', unanswered: true, sends: 1 })
+    expect(await beginSend(opened.database, it, 'a', at(200))).toBe(false)
+    expect(await beginSend(opened.database, it, 'b', at(200))).toBe(true)
+    expect(await claimAttempt(opened.database, it, 'c', at(150), at(300))).toMatchObject({ kind: 'held', until: at(200) })
+    expect(await claimAttempt(opened.database, it, 'c', at(200), at(300))).toMatchObject({ kind: 'claimed', unanswered: true, sends: 1 })
   })
 
   test('the answer is found by whoever comes later, and the first one stands', async () => {
     const it = subject()
-    await claimAttempt(db(), it, 'a', at(0), at(60))
+    await claimAttempt(opened.database, it, 'a', at(0), at(60))
     await recordAnswer(db(), it, answer(5))
     expect(await recordAnswer(db(), it, answer(6, { outcome: 'accepted', status: '2.0.0' }))).toMatchObject({
       outcome: 'deferred',
       at: at(5),
     })
-    const found = await claimAttempt(db(), it, 'b', at(100), at(200))
+    const found = await claimAttempt(opened.database, it, 'b', at(100), at(200))
     expect(found).toMatchObject({ kind: 'answered', row: { outcome: 'deferred', reply: '421 4.3.2 no', at: at(5), retry: 1 } })
-    expect(await beginSend(db(), it, 'a', at(200))).toBe(false)
+    expect(await beginSend(opened.database, it, 'a', at(200))).toBe(false)
   })
 
   test('what is given back can be claimed at once, and remembers what is known', async () => {
     const it = subject()
-    await claimAttempt(db(), it, 'a', at(0), at(60))
-    await beginSend(db(), it, 'a', at(100))
+    await claimAttempt(opened.database, it, 'a', at(0), at(60))
+    await beginSend(opened.database, it, 'a', at(100))
     await releaseClaim(db(), it, 'a', { lostAt: at(3) })
-    expect(await claimAttempt(db(), it, 'b', at(4), at(60))).toMatchObject({ kind: 'claimed', lostAt: at(3), unanswered: false, sends: 1 })
-    await beginSend(db(), it, 'b', at(100))
+    expect(await claimAttempt(opened.database, it, 'b', at(4), at(60))).toMatchObject({
+      kind: 'claimed',
+      lostAt: at(3),
+      unanswered: false,
+      sends: 1,
+    })
+    await beginSend(opened.database, it, 'b', at(100))
     await releaseClaim(db(), it, 'b', { notSent: true, silentSince: at(5) })
-    expect(await claimAttempt(db(), it, 'c', at(6), at(60))).toMatchObject({ kind: 'claimed', sends: 1, silentSince: at(5) })
+    expect(await claimAttempt(opened.database, it, 'c', at(6), at(60))).toMatchObject({ kind: 'claimed', sends: 1, silentSince: at(5) })
     // another's claim is not given back by mistake
     await releaseClaim(db(), it, 'b', {})
-    expect(await claimAttempt(db(), it, 'd', at(7), at(60))).toMatchObject({ kind: 'held' })
+    expect(await claimAttempt(opened.database, it, 'd', at(7), at(60))).toMatchObject({ kind: 'held' })
   })
 
   test('promise 6: the retries of a message for a recipient are counted over all workflows', async () => {
@@ -100,11 +105,11 @@ onBothDatabases('the attempt log', (opened) => {
       [2, 20],
     ] as const) {
       const it = subject({ messageId, retry })
-      await claimAttempt(db(), it, 'a', at(0), at(60))
+      await claimAttempt(opened.database, it, 'a', at(0), at(60))
       await recordAnswer(db(), it, answer(seconds, { maybeDelivered: retry === 2 }))
     }
-    await claimAttempt(db(), subject({ messageId, retry: 3 }), 'a', at(0), at(60))
-    await claimAttempt(db(), subject({ messageId, recipient: 'eve@example.org' }), 'a', at(0), at(60))
+    await claimAttempt(opened.database, subject({ messageId, retry: 3 }), 'a', at(0), at(60))
+    await claimAttempt(opened.database, subject({ messageId, recipient: 'eve@example.org' }), 'a', at(0), at(60))
     const rows = await answeredAttempts(db(), messageId, 'ann@example.org')
     expect(rows.map(toAttempt)).toEqual([
       { retry: 1, at: at(10).toISOString(), outcome: 'deferred', status: '4.3.2', reply: '421 4.3.2 no', mailServer: 'mx.example.org' },
@@ -122,7 +127,7 @@ onBothDatabases('the attempt log', (opened) => {
 
   test('what a notification told is kept beside the relay’s answer', async () => {
     const it = subject()
-    await claimAttempt(db(), it, 'a', at(0), at(60))
+    await claimAttempt(opened.database, it, 'a', at(0), at(60))
     await recordAnswer(db(), it, answer(5, { outcome: 'accepted', relayed: true, status: '2.0.0', stage: 'final dot' }))
     await recordReport(db(), it, { at: at(50), status: '4.4.7', reply: 'delivery time expired' })
     const row = await db().selectFrom('attempts').selectAll().where('first_run_id', '=', it.firstRunId).executeTakeFirstOrThrow()
@@ -134,14 +139,14 @@ onBothDatabases('the attempt log', (opened) => {
   test('another destination that answered lately proves that our network works; a refused connection is no proof', async () => {
     const since = at(100_000)
     const here = subject({ destination: 'one.example' })
-    await claimAttempt(db(), here, 'a', at(0), at(60))
+    await claimAttempt(opened.database, here, 'a', at(0), at(60))
     await recordAnswer(db(), here, answer(100_010))
     expect(await otherDestinationReached(db(), 'one.example', since)).toBe(false)
     const refused = subject({ destination: 'two.example' })
-    await claimAttempt(db(), refused, 'a', at(0), at(60))
+    await claimAttempt(opened.database, refused, 'a', at(0), at(60))
     await recordAnswer(db(), refused, answer(100_020, { stage: 'connect' }))
     const relayed = subject({ destination: 'four.example' })
-    await claimAttempt(db(), relayed, 'a', at(0), at(60))
+    await claimAttempt(opened.database, relayed, 'a', at(0), at(60))
     await recordAnswer(db(), relayed, answer(100_030, { relayed: true, outcome: 'accepted', stage: 'final dot' }))
     expect(await otherDestinationReached(db(), 'one.example', since)).toBe(false)
     expect(await otherDestinationReached(db(), 'three.example', since)).toBe(true)

@@ -85,7 +85,7 @@ onBothDatabases('several processes', (opened) => {
       const d = store.openDatabase(${JSON.stringify(opened.url)})
       let won = 0
       for (let retry = 1; retry <= 40; retry += 1) {
-        const claim = await store.claimAttempt(d.db, { firstRunId: 'shared', retry, workflowId: 'w', messageId: 'm', recipient: 'r', destination: 'd' },
+        const claim = await store.claimAttempt(d, { firstRunId: 'shared', retry, workflowId: 'w', messageId: 'm', recipient: 'r', destination: 'd' },
           String(process.pid), new Date(), new Date(Date.now() + 60000))
         if (claim.kind === 'claimed') won += 1
       }

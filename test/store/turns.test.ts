@@ -5,6 +5,8 @@ import { intervalOf, type Lesson } from '../../src/politeness/index.js'
 import {
   askTurn,
   beginRelease,
+  beginSend,
+  claimAttempt,
   type Database,
   destinations,
   findSuppression,
@@ -86,8 +88,15 @@ onBothDatabases('promise 4: turns', (opened) => {
     expect(await renewLease(database, killed.leaseId)).toBe(true)
     time.ms += LEASE_MS - 1
     expect(await askTurn(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'connections' })
+    const [from, until] = [new Date(), new Date(Date.now() + 60_000)]
+    const send = { ...killed, messageId: 'm', recipient: 'ann@example.org', destination: name }
+    expect(await claimAttempt(database, send, 'claim', from, until)).toMatchObject({ kind: 'claimed' })
+    expect(await beginSend(database, killed, 'claim', until, killed.leaseId)).toBe(true)
     time.ms += 1
     expect(await renewLease(database, killed.leaseId)).toBe(false)
+    // the claim is still its own, and all the same nothing may be sent over a connection that counts no more
+    expect(await beginSend(database, killed, 'claim', until, killed.leaseId)).toBe(false)
+    expect(await beginSend(database, killed, 'claim', until)).toBe(true)
     // by now it has been told when to come back
     const waits = (await askTurn(database, next, [of(name)], SETTINGS)) as Extract<Turn, { kind: 'wait' }>
     expect(waits.askAgainMs).toBeLessThan(2 * LEASE_MS)
