@@ -21,13 +21,19 @@ import { type DkimKey, type Path, parseRoutes, type ReturnPaths, type SmtpTimeou
 import type { Database } from '../../src/store/index.js'
 import { bouncedAgain, retryBouncedMessage } from '../../src/workflows/retry-bounced-message.js'
 import { sqliteDatabase } from './databases.js'
+import { counting, writeCounted } from './workflow-coverage.js'
 
 export const HOUR = 3_600_000
 export const DAY = 24 * HOUR
-export const WORKFLOW_BUNDLE = { codePath: fileURLToPath(new URL('../../dist/workflow-bundle.js', import.meta.url)) }
-export const DATA_CONVERTER = {
+const DATA_CONVERTER = {
   payloadConverterPath: fileURLToPath(new URL('../../dist/workflows/payload-converter.js', import.meta.url)),
   failureConverterPath: fileURLToPath(new URL('../../dist/workflows/failure-converter.js', import.meta.url)),
+}
+/** The workflows as they are built, for a worker or a replay. */
+export const WORKFLOWS = {
+  workflowBundle: { codePath: fileURLToPath(new URL('../../dist/workflow-bundle.js', import.meta.url)) },
+  dataConverter: DATA_CONVERTER,
+  ...counting,
 }
 
 /** Times of each step that suit a server on the same machine. */
@@ -155,8 +161,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
   const worker = await Worker.create({
     connection: environment.nativeConnection,
     taskQueue: 'softbounce',
-    workflowBundle: WORKFLOW_BUNDLE,
-    dataConverter: DATA_CONVERTER,
+    ...WORKFLOWS,
     activities: { ...activities, ...options.override?.(activities) },
     interceptors: { activity: [() => ({ inbound: follow })] },
   })
@@ -168,6 +173,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     close: async () => {
       worker.shutdown()
       await running
+      writeCounted()
       await environment.teardown()
       await sqlite?.close()
     },

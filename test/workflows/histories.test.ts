@@ -2,14 +2,16 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { Worker } from '@temporalio/worker'
 import { DeterminismViolationError } from '@temporalio/workflow'
-import { expect, test } from 'vitest'
-import { DATA_CONVERTER, quietRuntime, WORKFLOW_BUNDLE } from '../support/skipping-time.js'
+import { afterAll, expect, test } from 'vitest'
+import { quietRuntime, WORKFLOWS } from '../support/skipping-time.js'
+import { writeCounted } from '../support/workflow-coverage.js'
 
 const folder = new URL('../histories/', import.meta.url)
 const files = readdirSync(folder).filter((file) => file.endsWith('.json'))
-const options = { workflowBundle: WORKFLOW_BUNDLE, dataConverter: DATA_CONVERTER }
 const read = (file: string) => JSON.parse(readFileSync(new URL(file, folder), 'utf8'))
 const workflowId = (file: string) => `bounce/ann@example.org/${file.replace(/^[\d.]+-|\.json$/g, '')}@example.com`
+
+afterAll(writeCounted)
 
 test('there is one of each outcome', () => {
   for (const outcome of [
@@ -32,7 +34,7 @@ test('there is one of each outcome', () => {
 for (const file of files)
   test(`${file} replays`, async () => {
     quietRuntime()
-    await Worker.runReplayHistory(options, read(file), workflowId(file))
+    await Worker.runReplayHistory(WORKFLOWS, read(file), workflowId(file))
   })
 
 test('the replay would notice another command', async () => {
@@ -40,7 +42,7 @@ test('the replay would notice another command', async () => {
   const history = read('0.1.0-delivered.json')
   const scheduled = history.events.find((event: { eventType: string }) => event.eventType === 'EVENT_TYPE_ACTIVITY_TASK_SCHEDULED')
   scheduled.activityTaskScheduledEventAttributes.activityType.name = 'somethingElse'
-  await expect(Worker.runReplayHistory(options, history, workflowId('0.1.0-delivered.json'))).rejects.toThrow(DeterminismViolationError)
+  await expect(Worker.runReplayHistory(WORKFLOWS, history, workflowId('0.1.0-delivered.json'))).rejects.toThrow(DeterminismViolationError)
 })
 
 test('no recorded history names the machine it was recorded on, and none but the first event carries the message', () => {

@@ -30,7 +30,7 @@ import {
   type Step,
   TROUBLE_MS,
 } from '../support/lives.js'
-import { bounced, DATA_CONVERTER, startWorld, WORKFLOW_BUNDLE, type World } from '../support/skipping-time.js'
+import { bounced, startWorld, WORKFLOWS, type World } from '../support/skipping-time.js'
 
 const LIVES = Number(process.env.RANDOM_LIVES ?? 100)
 const SEED = Number(process.env.RANDOM_SEED ?? 20261126)
@@ -243,11 +243,7 @@ test(`${LIVES} random lives keep the promises, and replay`, { timeout: 60_000 + 
   }
   expect(wrong).toEqual([])
   expect(lost, 'lives that the test server lost').toBeLessThan(5 + LIVES / 50)
-  for await (const { workflowId, error } of Worker.runReplayHistories(
-    { workflowBundle: WORKFLOW_BUNDLE, dataConverter: DATA_CONVERTER },
-    histories,
-  ))
-    expect(error, workflowId).toBeUndefined()
+  for await (const { workflowId, error } of Worker.runReplayHistories(WORKFLOWS, histories)) expect(error, workflowId).toBeUndefined()
   // each way to end was come to
   for (const outcome of LIFE === null ? ['delivered', 'suppressed', 'rejected', 'expired', 'cancelled'] : [])
     expect(outcomes.get(outcome), outcome).toBeGreaterThan(0)
