@@ -23,8 +23,6 @@ export interface PolicyStore {
 
 /** Within a process a record is asked for once in this time (RFC 8461 section 3.1: its change tells of a new policy). */
 const ASK_EVERY_MS = 5 * 60_000
-/** RFC 8461 section 3.2. */
-const LONGEST_AGE_S = 31_557_600
 /** A policy is fetched again after a day, well before it runs out (section 3.3). */
 const REFRESH_AFTER_MS = 24 * 60 * 60_000
 const FETCH_WITHIN_MS = 30_000
@@ -65,7 +63,8 @@ export class StsPolicies {
       const fresh = kept !== null && now.getTime() - kept.fetchedAt.getTime() < REFRESH_AFTER_MS
       if (typeof id !== 'string' || (id === kept?.id && fresh)) return kept
       const fetched = parsePolicy(await this.#fetch(`mta-sts.${domain}`))
-      const seconds = Math.min(Number(fetched.maxAge ?? 0), LONGEST_AGE_S)
+      // none is accepted without an age, or with one beyond a year (section 3.2)
+      const seconds = fetched.maxAge as number
       const mode = fetched.mode as StsPolicy['mode']
       policy = { id, mode, mx: fetched.mx ?? [], fetchedAt: now, expiresAt: new Date(now.getTime() + seconds * 1000) }
     } catch {
