@@ -62,8 +62,8 @@ export async function destinations(database: Database, limit: number, name?: str
     .execute()
   return rows.map(({ waiting, held, ...row }) => ({
     ...known(row),
-    waitingForTurn: Number(waiting ?? 0),
-    connectionsNow: Number(held ?? 0),
+    waitingForTurn: Number(waiting),
+    connectionsNow: Number(held),
   }))
 }
 

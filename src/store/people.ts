@@ -233,12 +233,12 @@ async function emptyTexts(
   const [name, text] = [sql.table(table), sql.ref(column)]
   const { rows } = await sql<{ text: string }>`
     select distinct ${text} as text from ${name} where lower(${text}) like ${`%${like(address)}%`} escape '\\'`.execute(tx)
-  let changed = 0n
+  let changed = 0
   for (const row of rows.filter((one) => stands(one.text))) {
     const done = await sql`update ${name} set ${text} = '' where ${text} = ${row.text}`.execute(tx)
-    changed += done.numAffectedRows ?? 0n
+    changed += Number(done.numAffectedRows)
   }
-  return Number(changed)
+  return changed
 }
 
 /** Kept messages that nobody else was sent, and no retry needs. */

@@ -8,6 +8,7 @@ import {
   findEnd,
   holdMessage,
   loadMessage,
+  lookAtAttempt,
   messageKey,
   otherDestinationReached,
   purgeMessages,
@@ -96,6 +97,21 @@ onBothDatabases('the attempt log', (opened) => {
     // another's claim is not given back by mistake
     await releaseClaim(db(), it, 'b', {})
     expect(await claimAttempt(opened.database, it, 'd', at(7), at(60))).toMatchObject({ kind: 'held' })
+  })
+
+  test('it is looked at without being claimed: free, held until when, or answered; and nobody answers for another', async () => {
+    const it = subject()
+    const look = (seconds: number) => lookAtAttempt(db(), it, at(seconds))
+    expect(await look(0)).toBeNull()
+    await claimAttempt(opened.database, it, 'a', at(0), at(60))
+    expect(await look(59)).toEqual({ kind: 'held', until: at(60) })
+    expect(await look(60)).toBeNull()
+    expect(await recordAnswer(db(), it, answer(5), 'b')).toBeNull()
+    await releaseClaim(db(), it, 'a', {})
+    expect(await look(5)).toBeNull()
+    await claimAttempt(opened.database, it, 'b', at(6), at(60))
+    await recordAnswer(db(), it, answer(7), 'b')
+    expect(await look(8)).toMatchObject({ kind: 'answered', row: { at: at(7), outcome: 'deferred' } })
   })
 
   test('promise 6: the retries of a message for a recipient are counted over all workflows', async () => {

@@ -1,8 +1,10 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
+import { type Kysely, sql } from 'kysely'
 import Libsql from 'libsql'
 import { expect, test } from 'vitest'
 import { databaseKind, migrateToLatest, openDatabase, storeMessage } from '../../src/store/index.js'
+import { migrations } from '../../src/store/migrations.js'
 import { onBothDatabases } from '../support/both-databases.js'
 import { temporaryFolder } from '../support/databases.js'
 
@@ -75,6 +77,55 @@ test('a SQLite file that was locked for too long is used rightly again afterward
     other.exec("update messages set used_at = 1 where key = 'none'")
   }
   other.close()
+  await database.close()
+  folder.remove()
+})
+
+test('a transaction whose statement found the file locked is rolled back, and the next one is as good as new', {
+  timeout: 60_000,
+}, async () => {
+  const folder = temporaryFolder()
+  const file = join(folder.path, 'softbounce.db')
+  const database = openDatabase(`file:${file}`)
+  await migrateToLatest(database.db, database.kind)
+  const other = new Libsql(file)
+  // a deferred transaction reads first, and cannot write once another has written
+  const failing = database.db.connection().execute(async (connection) => {
+    await sql`begin`.execute(connection)
+    await connection.selectFrom('messages').selectAll().execute()
+    other.exec("insert into mailboxes (name, last_uid, marked_uid, unreadable, held_until) values ('other', 0, 0, '[]', 0)")
+    try {
+      await storeMessage(connection, Buffer.from('too late'), new Date())
+    } finally {
+      await sql`rollback`.execute(connection)
+    }
+  })
+  await expect(failing).rejects.toThrow(/locked|busy/i)
+  const key = await database.db.transaction().execute((tx) => storeMessage(tx, Buffer.from('next'), new Date()))
+  expect(other.prepare('select key from messages').all([])).toEqual([{ key }])
+  other.close()
+  await database.close()
+  folder.remove()
+})
+
+test('a migration that fails is named, and leaves the database as it was', async () => {
+  const folder = temporaryFolder()
+  const database = openDatabase(`file:${join(folder.path, 'softbounce.db')}`)
+  await migrateToLatest(database.db, database.kind)
+  const further = {
+    up: async (db: Kysely<unknown>) => {
+      await db.schema.createTable('half').addColumn('id', 'integer').execute()
+      throw new Error('it cannot go on')
+    },
+  }
+  await expect(migrateToLatest(database.db, database.kind, { ...migrations(database.kind), '999_half': further })).rejects.toThrow(
+    'the database could not be brought up to date (migration 999_half): it cannot go on',
+  )
+  expect((await database.db.introspection.getTables()).map(({ name }) => name)).not.toContain('half')
+  expect(await migrateToLatest(database.db, database.kind)).toEqual([])
+  // of a version that is newer than this one
+  await migrateToLatest(database.db, database.kind, { ...migrations(database.kind), '999_next': { up: async () => {} } })
+  await expect(migrateToLatest(database.db, database.kind)).rejects.toThrow(/could not be brought up to date: .*999_next/)
   await database.close()
   folder.remove()
 })

@@ -9,10 +9,13 @@ import {
   type Database,
   forget,
   historyOf,
+  holdMessage,
   keepUnread,
+  loadMessage,
   pause,
   recordBounces,
   recordEnd,
+  recordReport,
   recordStart,
   storeMessage,
   suppressForUnavailability,
@@ -133,6 +136,63 @@ onBothDatabases('an address', (opened) => {
       'suppressed (unavailable)',
     ])
     expect(await historyOf(opened.database, 'nobody@x.example')).toEqual([])
+  })
+
+  test('its history tells what a notification said of a retry, ends that nobody confirmed, and who was suppressed for good', async () => {
+    const { database } = opened
+    const address = 'told@x.example'
+    const { run, workflowId } = await live(database, address, { relayed: 1 })
+    await recordReport(database.db, { firstRunId: run, retry: 2 }, { at: ago(46.5), status: '4.4.7', reply: 'expired' })
+    const end = { messageId: 'o@example.com', recipient: address, workflowId, firstRunId: `${run}3`, suppressedUntil: null }
+    await recordEnd(database.db, { ...end, outcome: 'delivered', confirmed: false, endedAt: ago(46.2) })
+    await suppressLastingly(database.db, address, 'rejected', { ...cause, status: '5.1.1', reply: '550 5.1.1 no' }, ago(45))
+    const events = await historyOf(database, address)
+    expect(events.map(({ what }) => what.replace(/ until .*/, ' until'))).toEqual([
+      'bounced: retry started',
+      'retry 1: deferred',
+      'ended: expired',
+      'retry 2: accepted',
+      'ended: delivered',
+      'retry 2: a notification came',
+      'ended: delivered, unconfirmed',
+      'suppressed (unavailable) until',
+      'suppressed (rejected)',
+    ])
+    expect(events.find(({ what }) => what.includes('notification'))).toMatchObject({ status: '4.4.7', detail: 'expired', workflowId })
+  })
+
+  test('is erased also beyond a page of unread mails; a message that somebody else was sent as well, or a retry needs, is kept', async () => {
+    const { database } = opened
+    const { db } = database
+    const address = 'paged@forget.example'
+    for (let n = 0; n < 130; n += 1) {
+      const content = Buffer.from(`Subject: ${n}\r\n\r\n${n % 2 === 0 ? address : 'somebody@else.example'} wrote`)
+      await keepUnread(db, { digest: `p${String(n).padStart(3, '0')}`, at: ago(1), source: 'lmtp', cameTo: null, content, why: 'unknown' })
+    }
+    const send = (id: string, recipient: string, key: string) =>
+      db
+        .insertInto('sent')
+        .values({
+          ...{ id, message_id: `${id}@example.com`, recipient, envelope_recipient: recipient, sender: 's@example.com', message_key: key },
+          ...{ sent_at: ago(2).getTime(), options: null, tracked: 1 },
+        })
+        .execute()
+    const [shared, needed, mine] = [
+      await storeMessage(db, Buffer.from('shared'), ago(2)),
+      await storeMessage(db, Buffer.from('needed'), ago(2)),
+      await storeMessage(db, Buffer.from('mine'), ago(2)),
+    ]
+    await send('paged-1', address, shared)
+    await send('paged-2', 'friend@forget.example', shared)
+    await send('paged-3', address, needed)
+    await send('paged-4', address, mine)
+    await holdMessage(db, { key: needed, workflowId: 'bounce/friend@forget.example/m', firstRunId: 'paged-run' }, ago(2))
+    const { tables } = await forget(database, address, [`bounce/${address}/`])
+    expect(tables).toMatchObject({ unread_mails: 65, messages: 1 })
+    expect(await loadMessage(db, mine)).toBeNull()
+    expect(await loadMessage(db, shared)).not.toBeNull()
+    expect(await loadMessage(db, needed)).not.toBeNull()
+    expect(await everything(database)).not.toContain(address)
   })
 
   test('is erased from every table; the figures stay, and so does everybody else', async () => {

@@ -9,6 +9,7 @@ import { readSettings } from '../../src/config.js'
 import { type Database, migrateToLatest, openDatabase } from '../../src/store/index.js'
 import { sqliteDatabase, temporaryFolder } from './databases.js'
 import { QUICK_TURNS } from './skipping-time.js'
+import { countHistories } from './workflow-coverage.js'
 
 const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
@@ -111,6 +112,7 @@ export async function startRealWorld(env: Record<string, string>, databaseUrl?: 
         worker.signal('SIGKILL')
         await worker.ended
       }
+      await countHistories(temporal, settings.encryption.keys)
       await client.close()
       await connection.close()
       await (sqlite?.close() ?? database.close())

@@ -2,8 +2,11 @@
 import { randomUUID } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { InjectedSinks } from '@temporalio/worker'
+import type { Client } from '@temporalio/client'
+import { type InjectedSinks, Worker } from '@temporalio/worker'
 import { createCoverageMap } from 'istanbul-lib-coverage'
+import { workerDataConverter } from '../../src/encryption/index.js'
+import type { EncryptionKey } from '../../src/settings/encryption.js'
 
 const folder = process.env.SOFTBOUNCE_COVERAGE
 const map = createCoverageMap({})
@@ -22,4 +25,18 @@ export const counting =
 
 export function writeCounted(): void {
   if (folder !== undefined) writeFileSync(join(folder, name), JSON.stringify(map))
+}
+
+/** Counts what workers of their own processes have run in a namespace, by its histories. */
+export async function countHistories(temporal: Client, keys: readonly EncryptionKey[]): Promise<void> {
+  if (counting === null) return
+  const options = { ...counting, dataConverter: workerDataConverter(keys) }
+  for await (const { workflowId, runId } of temporal.workflow.list()) {
+    try {
+      await Worker.runReplayHistory(options, await temporal.workflow.getHandle(workflowId, runId).fetchHistory(), workflowId)
+    } catch (error) {
+      console.warn(`the history of ${workflowId} does not replay: ${(error as Error).message}`)
+    }
+  }
+  writeCounted()
 }
