@@ -106,23 +106,22 @@ export async function mailHosts(domain: string, options: MailHostOptions, resolv
     )
   })
   try {
-    const hosts = inOrder(await found, options.dane)
-    return hosts.length > 0
-      ? { kind: 'hosts', hosts: hosts.slice(0, MOST_HOSTS) }
-      : { kind: 'unresolved', text: `the TLSA records of ${domain}'s mail hosts could not be looked up` }
+    return { kind: 'hosts', hosts: inOrder(await found, options.dane).slice(0, MOST_HOSTS) }
   } catch (error) {
-    return failure(domain, error as NodeJS.ErrnoException, asked)
+    return failure(domain, error as NodeJS.ErrnoException & { category?: string }, asked)
   }
 }
 
 function failure(
   domain: string,
-  error: NodeJS.ErrnoException,
+  error: NodeJS.ErrnoException & { readonly category?: string },
   asked: { readonly nullMx: boolean; readonly mx: boolean; readonly local: boolean },
 ): MailHosts {
   if (asked.nullMx) return { kind: 'null mx', text: `556 5.1.10 ${domain} takes no mail (null MX, RFC 7505)` }
   const code = error.code ?? ''
   const text = error.message.replace(/\s+/g, ' ').slice(0, 300)
+  if (error.category === 'dane')
+    return { kind: 'unresolved', text: `the TLSA records of ${domain}'s mail hosts could not be looked up: ${text}` }
   if (asked.local)
     return {
       kind: 'unroutable',

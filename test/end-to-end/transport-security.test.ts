@@ -126,6 +126,9 @@ describe.skipIf(without !== null)(`transport security${without === null ? '' : `
       expect(await send({ certUsage: 3, selector: 1, match: 1, data: sha256(spki(leaf)) })).toMatchObject(TAKEN)
       expect(await send({ certUsage: 3, selector: 1, match: 0, data: spki(leaf) })).toMatchObject(TAKEN)
       expect(await send({ certUsage: 2, selector: 1, match: 1, data: sha256(spki(ca)) })).toMatchObject(TAKEN)
+      expect(await send({ certUsage: 3, selector: 1, match: 2, data: createHash('sha512').update(spki(leaf)).digest() })).toMatchObject(
+        TAKEN,
+      )
       // usages that say nothing for SMTP: TLS is asked for, and nothing verified
       expect(await send({ certUsage: 1, selector: 0, match: 1, data: Buffer.alloc(32) })).toMatchObject(TAKEN)
     })
@@ -147,6 +150,7 @@ describe.skipIf(without !== null)(`transport security${without === null ? '' : `
       expect(checkByTlsa(shown as never, [record], 'mx.good.example', new Date())).toContain('none of those')
       const own = { raw: leaf.raw, issuerCertificate: { raw: ca.raw, fingerprint256: ca.fingerprint256 } }
       expect(checkByTlsa(own as never, [record], 'mx.good.example', new Date())).toBeNull()
+      expect(checkByTlsa({} as never, [record], 'mx.good.example', new Date())).toBe('it shows no certificate')
       expect(checkByTlsa(own as never, [record], 'mx.other.example', new Date())).toContain('is not for mx.other.example')
     })
   })

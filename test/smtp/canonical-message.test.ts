@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { canonicalMessage, signaturesExpireAt, UnsendableMessage } from '../../src/smtp/index.js'
+import { canonicalMessage, MAX_MESSAGE_BYTES, signaturesExpireAt, UnsendableMessage } from '../../src/smtp/index.js'
 
 const canonical = (text: string) => canonicalMessage(Buffer.from(text, 'latin1')).toString('latin1')
 
@@ -42,6 +42,10 @@ describe('what SMTP cannot carry unchanged is refused with its place', () => {
       expect(() => canonical(text)).toThrow(words)
     })
 
+  test('a message that is too long to be kept', () => {
+    expect(() => canonicalMessage(Buffer.alloc(MAX_MESSAGE_BYTES + 1, 'a'))).toThrow(`the message has ${MAX_MESSAGE_BYTES + 1} bytes`)
+  })
+
   test('a line of 998 bytes is fine', () => {
     expect(canonical(`From: a@b\r\n\r\n${'x'.repeat(998)}\r\n`)).toContain('x'.repeat(998))
   })
@@ -76,6 +80,9 @@ describe('a message’s own DKIM signatures', () => {
   })
 
   test('are only those of the author’s or the sender’s domain', () => {
+    expect(
+      signaturesExpireAt(Buffer.from('DKIM-Signature: v=1; x=1700000000\r\nFrom: a@example.com\r\n\r\nx\r\n'), 'a@example.com'),
+    ).toBeNull()
     expect(signaturesExpireAt(signed('x=1700000000', 'a@other.org'), 'b@third.net')).toBeNull()
     expect(signaturesExpireAt(signed('x=1700000000', 'a@mail.example.com'), 'b@third.net')).not.toBeNull()
     expect(signaturesExpireAt(signed('x=1700000000', 'a@other.org'), 'b@example.com')).not.toBeNull()

@@ -27,6 +27,8 @@ m IN A 127.0.1.5
 m IN A 127.0.1.6
 own IN A 127.0.0.21
 six IN AAAA ::1
+both IN A 127.0.0.22
+both IN A 198.41.0.4
 nullmx IN MX 0 .
 gone IN MX 10 nowhere
 lost IN MX 10 mx.broken.example.
@@ -123,6 +125,30 @@ xn--bcher-kva IN MX 10 mx2`,
       expect(isOutside(inside), inside).toBe(false)
     for (const outside of ['198.41.0.4', '2001:503:ba3e::2:30', '64:ff9b::c629:4', '::ffff:198.41.0.4'])
       expect(isOutside(outside), outside).toBe(true)
+  })
+
+  test('of a host that has addresses inside and outside our own network those outside are met', async () => {
+    expect(await hosts('both.example.org', { mayBeLocal: false })).toEqual({
+      kind: 'hosts',
+      hosts: [{ name: 'both.example.org', address: '198.41.0.4' }],
+    })
+  })
+
+  test('a host whose TLSA records cannot be looked up is not met (RFC 7672 2.1.2); one that has none is', async () => {
+    const resolve = resolverOf([server.address])
+    const failing = (code: string) => (name: string, type: string) =>
+      type === 'TLSA' ? Promise.reject(Object.assign(new Error(code), { code })) : resolve(name, type)
+    expect(await mailHosts('own.example.org', { ...options, dane: true }, failing('ESERVFAIL'))).toMatchObject({
+      kind: 'unresolved',
+      text: expect.stringContaining('TLSA records of own.example.org'),
+    })
+    const onlyOneFails = (name: string, type: string) => failing(name.includes('mx1.') ? 'ESERVFAIL' : 'ENODATA')(name, type)
+    const found = await mailHosts('example.org', { ...options, dane: true }, onlyOneFails)
+    expect(found.kind === 'hosts' && found.hosts.map(({ name }) => name)).toEqual(['mx1b.example.org', 'mx2.example.org'])
+    expect(await mailHosts('own.example.org', { ...options, dane: true }, failing('ENODATA'))).toEqual({
+      kind: 'hosts',
+      hosts: [{ name: 'own.example.org', address: '127.0.0.21' }],
+    })
   })
 
   test('a name that is no host’s is not looked at, and no address is met twice', async () => {

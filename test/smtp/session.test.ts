@@ -98,6 +98,20 @@ test('an idle session is for its own system and way, once; nobody’s after its 
   expect(await sessions.end()).toEqual([])
 })
 
+test('after how many messages a system ends a session is remembered for the last thousand systems', () => {
+  const sessions = new Sessions()
+  expect(sessions.mostIn('one.example')).toBe(Number.POSITIVE_INFINITY)
+  sessions.endedAfter('one.example', 3)
+  sessions.endedAfter('none.example', 0)
+  expect([sessions.mostIn('one.example'), sessions.mostIn('none.example')]).toEqual([3, 1])
+  for (let n = 0; n < 999; n += 1) sessions.endedAfter(`${n}.example`, 5)
+  expect([sessions.mostIn('one.example'), sessions.mostIn('none.example'), sessions.mostIn('998.example')]).toEqual([
+    Number.POSITIVE_INFINITY,
+    1,
+    5,
+  ])
+})
+
 test('a session that must be verified is not used in clear', async () => {
   const script = await startScript((line) => (line.startsWith('STARTTLS') ? '454 4.7.0 TLS is not to be had\r\n' : polite(line)))
   closers.push(script.close)

@@ -110,6 +110,26 @@ describe('a connection that is lost', () => {
       expect(await send(port)).toMatchObject({ kind: 'lost', at, afterFinalDot: false })
     })
 
+  test('while TLS from the first byte is begun is told from a refused connection', async () => {
+    const { port } = await script((_, socket) => {
+      socket.resetAndDestroy()
+      return undefined
+    })
+    expect(await send(port, { path: { kind: 'relay', tls: 'implicit' } })).toMatchObject({
+      kind: 'lost',
+      at: 'connect',
+      afterFinalDot: false,
+    })
+  })
+
+  test('since the server does not greet as one is lost at its greeting', async () => {
+    for (const greeting of ['250 mx.example.org\r\n', '354 go on\r\n', 'HTTP/1.1 400 Bad Request\r\n']) {
+      const { port, heard } = await script((line) => (line === '' ? greeting : polite(line)))
+      expect(await send(port), greeting).toMatchObject({ kind: 'lost', at: 'banner', afterFinalDot: false })
+      expect(heard.some((line) => line.startsWith('MAIL'))).toBe(false)
+    }
+  })
+
   test('behind the final dot may have been delivered', async () => {
     const { port } = await script((line) => (line === '.' ? null : polite(line)))
     expect(await send(port)).toMatchObject({ kind: 'lost', at: 'final dot', afterFinalDot: true })
@@ -228,6 +248,12 @@ test('what is stopped before the final dot sends nothing; behind it the reply is
   closers.push(system.close)
   expect(await send(system.port, { beforeContent: async () => false })).toMatchObject({ kind: 'stopped' })
   expect(system.taken).toHaveLength(0)
+
+  const before = new AbortController()
+  before.abort()
+  const connected = system.connections.length
+  expect(await send(system.port, { signal: before.signal })).toMatchObject({ kind: 'stopped' })
+  expect(system.connections).toHaveLength(connected)
 
   const early = new AbortController()
   const slow = await script((line) => {
@@ -359,5 +385,13 @@ describe('TLS', () => {
     })
     expect(await send(broken.port)).toMatchObject({ kind: 'reply', at: 'final dot', reply: { code: 250 } })
     expect(broken.connections).toBe(2)
+    // the second connection's refusal is what counts
+    const refusing = await script((line, socket, connection) => {
+      if (connection === 2) return line.startsWith('MAIL') ? '450 4.3.2 not now\r\n' : polite(line)
+      if (line.startsWith('EHLO')) return '250-mx.example.org\r\n250 STARTTLS\r\n'
+      if (line === 'STARTTLS') socket.write('220 go on\r\n', () => socket.destroy())
+      return line === 'STARTTLS' ? undefined : polite(line)
+    })
+    expect(await send(refusing.port)).toMatchObject({ kind: 'reply', at: 'MAIL', reply: { code: 450 } })
   })
 })
