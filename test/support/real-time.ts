@@ -6,9 +6,10 @@ import { Client, Connection } from '@temporalio/client'
 import { inject } from 'vitest'
 import { SoftbounceClient } from '../../src/client/index.js'
 import { readSettings } from '../../src/config.js'
+import { EncryptionCodec } from '../../src/encryption/index.js'
 import { type Database, migrateToLatest, openDatabase } from '../../src/store/index.js'
 import { sqliteDatabase, temporaryFolder } from './databases.js'
-import { QUICK_TURNS } from './skipping-time.js'
+import { QUICK_TURNS, WORKFLOWS } from './skipping-time.js'
 import { countHistories } from './workflow-coverage.js'
 
 const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
@@ -84,6 +85,7 @@ export async function startRealWorld(env: Record<string, string>, databaseUrl?: 
     ...env,
   } as Record<string, string>
   const workers: WorkerProcess[] = []
+  let keys = env.ENCRYPTION_KEYS
   await namespaceKnown(temporal)
   return {
     namespace,
@@ -92,6 +94,7 @@ export async function startRealWorld(env: Record<string, string>, databaseUrl?: 
     database,
     env: all,
     startWorker: async (more = {}) => {
+      keys = more.ENCRYPTION_KEYS || keys
       const worker = await spawnReady(folder.path, { ...all, ...more }, ['worker'], 'the worker is ready')
       workers.push(worker)
       return worker
@@ -112,7 +115,8 @@ export async function startRealWorld(env: Record<string, string>, databaseUrl?: 
         worker.signal('SIGKILL')
         await worker.ended
       }
-      await countHistories(temporal, settings.encryption.keys)
+      const payloadCodecs = [new EncryptionCodec(readSettings({ ENCRYPTION_KEYS: keys }, {}).encryption.keys, true)]
+      await countHistories(temporal, { ...WORKFLOWS, dataConverter: { ...WORKFLOWS.dataConverter, payloadCodecs } })
       await client.close()
       await connection.close()
       await (sqlite?.close() ?? database.close())

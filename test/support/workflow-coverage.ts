@@ -3,10 +3,8 @@ import { randomUUID } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Client } from '@temporalio/client'
-import { type InjectedSinks, Worker } from '@temporalio/worker'
+import { type InjectedSinks, type ReplayWorkerOptions, Worker } from '@temporalio/worker'
 import { createCoverageMap } from 'istanbul-lib-coverage'
-import { workerDataConverter } from '../../src/encryption/index.js'
-import type { EncryptionKey } from '../../src/settings/encryption.js'
 
 const folder = process.env.SOFTBOUNCE_COVERAGE
 const map = createCoverageMap({})
@@ -28,9 +26,8 @@ export function writeCounted(): void {
 }
 
 /** Counts what workers of their own processes have run in a namespace, by its histories. */
-export async function countHistories(temporal: Client, keys: readonly EncryptionKey[]): Promise<void> {
+export async function countHistories(temporal: Client, options: ReplayWorkerOptions): Promise<void> {
   if (counting === null) return
-  const options = { ...counting, dataConverter: workerDataConverter(keys) }
   for await (const { workflowId, runId } of temporal.workflow.list()) {
     try {
       await Worker.runReplayHistory(options, await temporal.workflow.getHandle(workflowId, runId).fetchHistory(), workflowId)
