@@ -70,7 +70,7 @@ export function encodeToken(token: ReturnPathToken, mac: Uint8Array): string {
     }
     value &= (1 << bits) - 1
   }
-  return bits === 0 ? text : text + ALPHABET[(value << (5 - bits)) & 31]
+  return text + ALPHABET[(value << (5 - bits)) & 31]
 }
 
 /** What a token says, and its code; null where the text is no token. Whether it is ours, the code must show. */

@@ -1,6 +1,5 @@
 /** The real thing: worker processes as `softbounce worker` runs them, on the dev server, each test in a namespace of its own. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { randomUUID } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { Client, Connection } from '@temporalio/client'
 import { inject } from 'vitest'
@@ -9,7 +8,8 @@ import { readSettings } from '../../src/config.js'
 import { EncryptionCodec } from '../../src/encryption/index.js'
 import { type Database, migrateToLatest, openDatabase } from '../../src/store/index.js'
 import { sqliteDatabase, temporaryFolder } from './databases.js'
-import { QUICK_TURNS, WORKFLOWS } from './skipping-time.js'
+import { newNamespace } from './namespaces.js'
+import { QUICK_TURNS, quietRuntime, WORKFLOWS } from './skipping-time.js'
 import { countHistories } from './workflow-coverage.js'
 
 const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
@@ -58,12 +58,8 @@ const READY_WITHIN_MS = 30_000
 
 /** A namespace, a database and the clients; no worker yet. */
 export async function startRealWorld(env: Record<string, string>, databaseUrl?: string, address = inject('devServer')): Promise<RealWorld> {
-  const namespace = `t-${randomUUID().slice(0, 8)}`
   const connection = await Connection.connect({ address })
-  await connection.workflowService.registerNamespace({
-    namespace,
-    workflowExecutionRetentionPeriod: { seconds: 86_400 as unknown as Long },
-  })
+  const namespace = await newNamespace(connection)
   const folder = temporaryFolder()
   const sqlite = databaseUrl === undefined ? await sqliteDatabase() : null
   const database = sqlite?.database ?? openDatabase(databaseUrl as string)
@@ -86,7 +82,6 @@ export async function startRealWorld(env: Record<string, string>, databaseUrl?: 
   } as Record<string, string>
   const workers: WorkerProcess[] = []
   let keys = env.ENCRYPTION_KEYS
-  await namespaceKnown(temporal)
   return {
     namespace,
     temporal,
@@ -115,6 +110,7 @@ export async function startRealWorld(env: Record<string, string>, databaseUrl?: 
         worker.signal('SIGKILL')
         await worker.ended
       }
+      quietRuntime()
       const payloadCodecs = [new EncryptionCodec(readSettings({ ENCRYPTION_KEYS: keys }, {}).encryption.keys, true)]
       await countHistories(temporal, { ...WORKFLOWS, dataConverter: { ...WORKFLOWS.dataConverter, payloadCodecs } })
       await client.close()
@@ -122,28 +118,6 @@ export async function startRealWorld(env: Record<string, string>, databaseUrl?: 
       await (sqlite?.close() ?? database.close())
       folder.remove()
     },
-  }
-}
-
-type Long = import('long').default
-
-/** A new namespace takes a moment until every part of the server knows it. */
-async function namespaceKnown(temporal: Client): Promise<void> {
-  const until = Date.now() + READY_WITHIN_MS
-  for (;;) {
-    try {
-      for await (const _ of temporal.workflow.list({ query: "WorkflowId = 'none'" })) break
-      await temporal.workflow
-        .getHandle('none')
-        .describe()
-        .catch((error: Error) => {
-          if (!/not found/i.test(error.message) || /namespace/i.test(error.message)) throw error
-        })
-      return
-    } catch (error) {
-      if (Date.now() > until) throw error
-      await new Promise((resolve) => setTimeout(resolve, 100))
-    }
   }
 }
 

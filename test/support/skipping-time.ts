@@ -1,6 +1,7 @@
 /** Temporal's time-skipping test server with a softbounce worker: days of schedule in milliseconds, at exact times. */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { Connection } from '@temporalio/client'
 import { TestWorkflowEnvironment } from '@temporalio/testing'
 import { type ActivityInboundCallsInterceptor, DefaultLogger, Runtime, Worker } from '@temporalio/worker'
 import { inject } from 'vitest'
@@ -21,6 +22,7 @@ import { type DkimKey, type Path, parseRoutes, type ReturnPaths, type SmtpTimeou
 import type { Database } from '../../src/store/index.js'
 import { bouncedAgain, retryBouncedMessage } from '../../src/workflows/retry-bounced-message.js'
 import { sqliteDatabase } from './databases.js'
+import { newNamespace } from './namespaces.js'
 import { counting, writeCounted } from './workflow-coverage.js'
 
 export const HOUR = 3_600_000
@@ -125,16 +127,27 @@ export interface World {
 }
 
 export interface WorldOptions {
+  /** Temporal's own dev server and real time, in place of the test server that skips time and is not as exact about cancellations. */
+  readonly realTime?: boolean
   readonly settings?: Settings
   readonly database?: Database
   readonly override?: (activities: Activities) => Partial<Activities>
 }
 
+const skippingEnvironment = () =>
+  TestWorkflowEnvironment.createTimeSkipping({ server: { executable: { type: 'existing-path', path: inject('testServer') } } })
+
+async function realEnvironment(): Promise<TestWorkflowEnvironment> {
+  const address = inject('devServer')
+  const connection = await Connection.connect({ address })
+  const namespace = await newNamespace(connection)
+  await connection.close()
+  return TestWorkflowEnvironment.createFromExistingServer({ address, namespace })
+}
+
 export async function startWorld(options: WorldOptions = {}): Promise<World> {
   quietRuntime()
-  const environment = await TestWorkflowEnvironment.createTimeSkipping({
-    server: { executable: { type: 'existing-path', path: inject('testServer') } },
-  })
+  const environment = options.realTime ? await realEnvironment() : await skippingEnvironment()
   const sqlite = options.database === undefined ? await sqliteDatabase() : null
   const database: Database = { ...(options.database ?? (sqlite?.database as Database)), clock: () => time() }
   // the server's time when an activity last began, and what has passed since then
@@ -160,6 +173,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
   }
   const worker = await Worker.create({
     connection: environment.nativeConnection,
+    namespace: environment.namespace ?? 'default',
     taskQueue: 'softbounce',
     ...WORKFLOWS,
     activities: { ...activities, ...options.override?.(activities) },

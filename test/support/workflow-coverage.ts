@@ -28,12 +28,11 @@ export function writeCounted(): void {
 /** Counts what workers of their own processes have run in a namespace, by its histories. */
 export async function countHistories(temporal: Client, options: ReplayWorkerOptions): Promise<void> {
   if (counting === null) return
-  for await (const { workflowId, runId } of temporal.workflow.list()) {
-    try {
-      await Worker.runReplayHistory(options, await temporal.workflow.getHandle(workflowId, runId).fetchHistory(), workflowId)
-    } catch (error) {
-      console.warn(`the history of ${workflowId} does not replay: ${(error as Error).message}`)
-    }
+  async function* histories() {
+    for await (const { workflowId, runId } of temporal.workflow.list())
+      yield { workflowId, history: await temporal.workflow.getHandle(workflowId, runId).fetchHistory() }
   }
+  for await (const { workflowId, error } of Worker.runReplayHistories(options, histories()))
+    if (error !== undefined) console.warn(`the history of ${workflowId} does not replay: ${error.message}`)
   writeCounted()
 }

@@ -101,7 +101,10 @@ describe('what is refused ends the workflow at once, with a clear failure', () =
       })
   })
 
-  test('a payload that is not JSON', async () => {
+  test.each([
+    ['binary/encrypted', { encoding: Buffer.from('binary/encrypted') }],
+    ['not given', {}],
+  ])('a payload that is not JSON: its encoding is %s', async (encoding, metadata) => {
     const { workflowService } = world.environment.connection
     const workflowId = randomUUID()
     await workflowService.startWorkflowExecution({
@@ -110,10 +113,10 @@ describe('what is refused ends the workflow at once, with a clear failure', () =
       workflowType: { name: 'retryBouncedMessage' },
       taskQueue: { name: 'softbounce' },
       requestId: randomUUID(),
-      input: { payloads: [{ metadata: { encoding: Buffer.from('binary/encrypted') }, data: Buffer.from('secret') }] },
+      input: { payloads: [{ metadata, data: Buffer.from('secret') }] },
     })
     const handle = world.environment.client.workflow.getHandle(workflowId)
-    expect(await failureOf(handle)).toMatchObject({ type: 'InvalidBouncedMessage', message: expect.stringContaining('binary/encrypted') })
+    expect(await failureOf(handle)).toMatchObject({ type: 'InvalidBouncedMessage', message: expect.stringContaining(encoding) })
   })
 })
 

@@ -1,0 +1,62 @@
+/** notifyEvent by itself: each way has a day, and none waits for the other. */
+import { randomUUID } from 'node:crypto'
+import { createServer } from 'node:http'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { DAY, eventually, failureOf, startWorld, type World } from '../support/skipping-time.js'
+
+let world: World
+let answer = 204
+let told = 0
+const endpoint = createServer((request, response) => {
+  told += 1
+  request.resume()
+  response.writeHead(answer).end()
+})
+beforeAll(async () => {
+  await new Promise<void>((resolve) => endpoint.listen(0, '127.0.0.1', resolve))
+  const { port } = endpoint.address() as { port: number }
+  const secret = `whsec_${Buffer.alloc(24, 7).toString('base64')}`
+  world = await startWorld({ settings: { webhook: { url: `http://127.0.0.1:${port}/`, secret } } })
+})
+afterAll(async () => {
+  await world.close()
+  endpoint.closeAllConnections()
+  endpoint.close()
+})
+beforeEach(() => {
+  answer = 204
+  told = 0
+})
+const event = () => ({
+  id: randomUUID(),
+  type: 'bounce.delivered',
+  timestamp: new Date().toISOString(),
+  data: { recipient: 'ann@example.org' },
+})
+const start = (order: object) =>
+  world.environment.client.workflow.start('notifyEvent', {
+    ...{ taskQueue: 'softbounce', workflowId: `event/${randomUUID()}`, args: [{ event: event(), ...order }] },
+  })
+
+test('tells nobody where nobody is to be told', async () => {
+  expect(await (await start({})).result()).toBeUndefined()
+  expect(told).toBe(0)
+})
+
+test('a webhook that refuses for a day fails it, and not before', async () => {
+  answer = 503
+  const began = (await world.currentTime()).getTime()
+  expect(await failureOf(await start({ webhook: true }))).toMatchObject({ name: 'ActivityFailure' })
+  expect(told).toBeGreaterThan(100)
+  expect((await world.currentTime()).getTime() - began).toBeGreaterThan(DAY - 15 * 60_000)
+})
+
+// the last one: what it leaves open the test server waits for
+test('a webhook is told once, whether or not somebody serves the other way', async () => {
+  const handle = await start({ webhook: true, taskQueue: 'nobody' })
+  await eventually(() => told === 1)
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  expect(told).toBe(1)
+  expect(await handle.describe()).toMatchObject({ status: { name: 'RUNNING' } })
+  await handle.terminate()
+})
