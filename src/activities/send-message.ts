@@ -2,58 +2,29 @@
  * One retry: one SMTP transaction for one recipient. The row of the attempt log is claimed first, the answer is written as soon as it is
  * read; whatever dies in between, at most the one message whose reply was in flight is sent twice.
  */
-import { randomUUID } from 'node:crypto'
 import { ApplicationFailure, CancelledFailure, type Context } from '@temporalio/activity'
 import { msToNumber } from '@temporalio/common/lib/time.js'
-import {
-  type Attempt,
-  addressKey,
-  BACKUP_RETRY,
-  envelopeAddress,
-  formatDuration,
-  parseAddress,
-  type ReturnPathToken,
-  sendNumber,
-} from '../bounce/index.js'
-import { type Provider, providerIdIn, withToken } from '../providers/index.js'
-import {
-  type Answered,
-  BLOCK_BYTES,
-  dayOf,
-  isAuthoredBy,
-  isLastingRejection,
-  type Path,
-  type SendOutcome,
-  type Sessions,
-  sentId,
-  signaturesExpireAt,
-  signMessage,
-  signReturnPath,
-  signToken,
-} from '../smtp/index.js'
+import { type Attempt, addressKey, BACKUP_RETRY, envelopeAddress, formatDuration, parseAddress } from '../bounce/index.js'
+import { type Answered, isLastingRejection, type SendOutcome, type Sessions } from '../smtp/index.js'
 import {
   type Answer,
   type AnsweredRow,
   type AttemptKey,
-  beginSend,
   type Claim,
-  claimAttempt,
-  findSent,
   findSuppression,
   forgetTurn,
   type GivenBack,
   loadMessage,
   lookAtAttempt,
-  noteProviderId,
-  noteSent,
   otherDestinationReached,
   otherDestinationSilent,
-  releaseClaim,
   toAttempt,
 } from '../store/index.js'
+import { AttemptClaim } from './attempt-claim.js'
 import type { Dependencies } from './dependencies.js'
 import { describe, ourTrouble, tryAgain, withDatabase } from './failures.js'
 import { MAX_REPLY, Meeting } from './meeting.js'
+import { Outgoing } from './outgoing.js'
 import { recordSend } from './record-send.js'
 import { waitWhilePaused } from './take-turn.js'
 import type { OpenWay, Ways } from './ways.js'
@@ -99,17 +70,8 @@ const SECOND = 1000
 const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
 const DAY = 24 * HOUR
-/**
- * Up to the content, a claim only keeps others from trying at the same moment: beginSend asks again before anything is sent. So it may be
- * short, and a message whose worker died before that is taken up soon.
- */
-const FIRST_CLAIM_MS = 20 * SECOND
-/** From the content on, a claim lasts this long beyond the moment when the reply must have come. */
-const CLAIM_MARGIN_MS = 5 * SECOND
 /** After a connection lost behind the final dot: time for the other side to finish what it has (RFC 1047). */
 const RESEND_AFTER_MS = MINUTE
-/** How long the database may take to say whether the claim is still ours, while the server waits. */
-const BEGIN_WITHIN_MS = 10 * SECOND
 /** How long a host may stay silent before that counts as its answer. */
 const SILENT_FOR_MS = HOUR
 
@@ -129,15 +91,6 @@ export async function sendMessage(order: SendOrder, context: Context, dependenci
   }
 }
 
-/** The step's result, or an error where it takes too long. */
-function within<T>(ms: number, step: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${ms / SECOND} s`)), ms)
-  })
-  return Promise.race([step, late]).finally(() => clearTimeout(timer))
-}
-
 /** What sends share: the ways that were looked up, the sessions that are open. */
 export interface Means {
   readonly ways: Ways
@@ -152,11 +105,10 @@ class Sending {
   readonly #dependencies: Dependencies
   readonly #recipient: string
   readonly #key: AttemptKey
-  readonly #claim = randomUUID()
+  readonly #claim: AttemptClaim
   /** What each heartbeat carries: a later one without it would take it back. */
   #known: Heartbeat | undefined
   readonly #means: Means
-  #begun = false
   #meeting: Meeting | null = null
   /** Nobody answered, and that counts as the receiving system's answer. */
   #silenceCounted = false
@@ -169,6 +121,8 @@ class Sending {
     this.#recipient = addressKey(order.recipient)
     this.#key = { firstRunId: order.firstRunId, retry: order.retry }
     this.#known = context.info.heartbeatDetails as Heartbeat | undefined
+    const { messageId } = order
+    this.#claim = new AttemptClaim({ ...this.#key, workflowId: this.#workflowId, messageId, recipient: this.#recipient }, dependencies)
   }
 
   heartbeat(): void {
@@ -251,14 +205,14 @@ class Sending {
   }
 
   async #withClaim(system: string, send: (claim: Claimed) => Promise<SendResult>): Promise<SendResult> {
-    const claim = await this.#database(() => this.#takeClaim(system))
+    const claim = await this.#database(() => this.#claim.take(system))
     if (claim.kind === 'answered') return this.#answered(claim.row)
     if (claim.kind === 'held') throw this.#held(claim.until)
     try {
       return await send(claim)
     } catch (error) {
       // whatever stopped us before the content was begun: the next try need not wait for the claim to run out
-      if (!this.#begun) await this.#giveBack({}).catch(() => {})
+      if (!this.#claim.begun) await this.#giveBack({}).catch(() => {})
       throw error
     }
   }
@@ -282,10 +236,8 @@ class Sending {
         this.#context.info.attempt,
       )
     const { kind } = way.paths[0]
-    const token = await this.#tokenFor(kind)
-    const provider = kind === 'relay' && !this.#isBackup ? settings.relayPreset : null
-    const dkim = kind === 'system' && settings.dkim !== null && isAuthoredBy(content, settings.dkim.domain) ? settings.dkim : null
-    const expired = this.#signaturesExpired(content, dkim !== null)
+    const outgoing = await Outgoing.of(order, content, kind, this.#dependencies, (step) => this.#database(step))
+    const expired = outgoing.signaturesRanOut(this.#now())
     if (expired !== null) {
       await this.#giveBack({})
       // where mail goes directly it is signed anew
@@ -294,16 +246,19 @@ class Sending {
     const met = await meeting.deliver({
       ehloName: settings.ehloName,
       timeouts: settings.timeouts,
-      sender: this.#returnPath(token),
+      sender: outgoing.sender,
       recipient: envelopeAddress(parseAddress(order.recipient)),
-      content: dkim !== null ? await signMessage(content, dkim) : this.#named(content, provider, token),
+      content: await outgoing.content(),
       ...(kind === 'relay' ? { envid: `${order.firstRunId}.${order.retry}` } : {}),
-      beforeContent: () => this.#beginContent(content.length),
+      beforeContent: () => this.#claim.begin(content.length, meeting.leaseId),
       signal: this.#stopSignal(),
     })
     try {
       const result = await this.#conclude(met.outcome, kind === 'relay', claim)
-      if (provider !== null && met.outcome.kind === 'accepted') await this.#noteName(provider, met.outcome.reply)
+      if (met.outcome.kind === 'accepted')
+        await outgoing.noteName(met.outcome.reply).catch((error) => {
+          this.#dependencies.log.warn({ ...this.#about, error: describe(error) }, "the provider's name of the message could not be kept")
+        })
       return result
     } finally {
       // whatever came of the answer, the system has given it; silence that blames nobody teaches nothing
@@ -313,93 +268,22 @@ class Sending {
     }
   }
 
-  /**
-   * Through a relay each retry has a return path of its own, so that its bounce names it; elsewhere every retry has that of the message
-   * itself (greylisting knows sender, recipient and host). Null where none is signed.
-   */
-  async #tokenFor(kind: Path['kind']): Promise<ReturnPathToken | null> {
-    const { sender, messageId, recipient, retry } = this.#order
-    const { returnPaths } = this.#dependencies.settings
-    if (returnPaths === null) return null
-    const id = sentId(messageId, recipient)
-    const now = this.#now()
-    const { db } = this.#dependencies.database
-    // what the return path stands for must be known before it is used, also where the retries began before there was a key
-    const sentAt = await this.#database(async () => {
-      const known = await findSent(db, id)
-      if (known !== null) return known.sentAt
-      const row = { id, messageId, recipient: this.#recipient, envelopeRecipient: recipient, sender, messageKey: this.#order.messageKey }
-      await noteSent(db, { ...row, sentAt: now, options: null })
-      return now
-    })
-    const [day, today] = [dayOf(sentAt), dayOf(now)]
-    if (kind === 'relay') return { id, day: today, send: sendNumber(retry) }
-    // one that would run out before its bounce could come is made anew
-    return { id, day: today - day > returnPaths.validDays / 2 ? today : day, send: 0 }
-  }
-
-  #returnPath(token: ReturnPathToken | null): string {
-    const { sender } = this.#order
-    const { returnPaths } = this.#dependencies.settings
-    return token === null || returnPaths === null ? envelopeAddress(parseAddress(sender)) : signReturnPath(returnPaths, token, sender)
-  }
-
-  /** With the token where the provider gives it back. */
-  #named(content: Buffer, provider: Provider | null, token: ReturnPathToken | null): Buffer {
-    const { returnPaths } = this.#dependencies.settings
-    return provider === null || token === null || returnPaths === null
-      ? content
-      : withToken(provider, content, signToken(returnPaths, token))
-  }
-
-  /** The name that the provider gave it: without it, the token and the return path must do. */
-  async #noteName(provider: Provider, reply: string): Promise<void> {
-    const name = providerIdIn(provider, reply)
-    if (name === null) return
-    const { messageId, recipient, retry } = this.#order
-    const as = { sentId: sentId(messageId, recipient), send: sendNumber(retry) }
-    await noteProviderId(this.#dependencies.database.db, provider, name, as, this.#now()).catch((error) =>
-      this.#dependencies.log.warn({ ...this.#about, error: describe(error) }, "the provider's name of the message could not be kept"),
-    )
-  }
-
   #tooLate(): string | null {
     const { deliverByMs } = this.#order
     if (deliverByMs === undefined || this.#now().getTime() <= deliverByMs) return null
     return `it was to be delivered by ${new Date(deliverByMs).toISOString()}`
   }
 
-  #signaturesExpired(content: Buffer, signs: boolean): string | null {
-    const until = signs ? null : signaturesExpireAt(content, this.#order.sender)
-    if (until === null || this.#now() <= until) return null
-    return `its DKIM signatures ran out at ${until.toISOString()}`
-  }
-
-  async #beginContent(bytes: number): Promise<boolean> {
-    const { timeouts } = this.#dependencies.settings
-    try {
-      const blocks = Math.ceil(bytes / BLOCK_BYTES)
-      const until = new Date(this.#now().getTime() + blocks * timeouts.blockMs + timeouts.finalDotMs + CLAIM_MARGIN_MS)
-      // false also with a worker that was frozen for so long that others count its connection no more
-      const begun = beginSend(this.#dependencies.database, this.#key, this.#claim, until, this.#meeting?.leaseId)
-      this.#begun = await within(BEGIN_WITHIN_MS, begun)
-    } catch (error) {
-      this.#dependencies.log.warn({ ...this.#about, error: describe(error) }, 'the claim could not be renewed')
-      this.#begun = false
-    }
-    return this.#begun
-  }
-
   async #conclude(outcome: SendOutcome, relayed: boolean, claim: Claimed): Promise<SendResult> {
     const now = this.#now()
     switch (outcome.kind) {
       case 'stopped':
-        await this.#giveBack({ notSent: this.#begun })
+        await this.#giveBack({ notSent: this.#claim.begun })
         if (this.#isLate()) return { kind: 'late' }
         if (this.#context.cancellationDetails?.cancelRequested) throw new CancelledFailure('cancelled before the message was sent')
         throw tryAgain('Waiting', 'the worker was stopped before the message was sent, or the database could not be asked', SECOND)
       case 'our trouble':
-        await this.#giveBack({ notSent: this.#begun, silentSince: null })
+        await this.#giveBack({ notSent: this.#claim.begun, silentSince: null })
         throw this.#trouble(outcome.text)
       case 'unreachable': {
         const since = claim.silentSince ?? now
@@ -412,7 +296,7 @@ class Sending {
       }
       case 'ambiguous':
         if (claim.lostAt === null) {
-          await this.#database(() => releaseClaim(this.#dependencies.database.db, this.#key, this.#claim, { lostAt: now }))
+          await this.#giveBack({ lostAt: now })
           throw tryAgain(
             'Waiting',
             `${outcome.reply}; the message may have arrived, and is sent once more in ${formatDuration(RESEND_AFTER_MS)} (RFC 1047)`,
@@ -458,7 +342,7 @@ class Sending {
     this.#known = { answer: { ...answer, at: answer.at.toISOString() } }
     this.heartbeat()
     // an acceptance counts whoever holds the claim by now; anything else only while it is ours
-    const row = await this.#record(answer, answer.outcome === 'accepted' ? null : this.#claim)
+    const row = await this.#record(answer, answer.outcome === 'accepted' ? null : this.#claim.id)
     const { status, reply, stage, mailServer } = answer
     const known = { outcome: answer.outcome, status, reply, stage, mailServer, lookUps: this.#meeting?.lookUps ?? 0 }
     this.#dependencies.metrics?.retryAnswered(this.#key.retry, answer.outcome, status, this.#order.destination)
@@ -496,26 +380,8 @@ class Sending {
     return AbortSignal.any([cancellationSignal, AbortSignal.timeout(Math.min(Math.max(0, untilMs - this.#now().getTime()), 2 ** 31 - 1))])
   }
 
-  #takeClaim(system: string): Promise<Claim> {
-    const now = this.#now()
-    const until = new Date(now.getTime() + FIRST_CLAIM_MS)
-    return claimAttempt(
-      this.#dependencies.database,
-      {
-        ...this.#key,
-        workflowId: this.#workflowId,
-        messageId: this.#order.messageId,
-        recipient: this.#recipient,
-        destination: system,
-      },
-      this.#claim,
-      now,
-      until,
-    )
-  }
-
   #giveBack(known: GivenBack): Promise<void> {
-    return this.#database(() => releaseClaim(this.#dependencies.database.db, this.#key, this.#claim, known))
+    return this.#database(() => this.#claim.giveBack(known))
   }
 
   #database<T>(step: () => Promise<T>): Promise<T> {

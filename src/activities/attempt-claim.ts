@@ -1,0 +1,70 @@
+/** The claim of one send on its row of the attempt log: nobody else sends the same retry meanwhile. */
+import { randomUUID } from 'node:crypto'
+import { BLOCK_BYTES } from '../smtp/index.js'
+import { type AttemptSubject, beginSend, type Claim, claimAttempt, type GivenBack, releaseClaim } from '../store/index.js'
+import type { Dependencies } from './dependencies.js'
+import { describe } from './failures.js'
+
+const SECOND = 1000
+/**
+ * Up to the content, a claim only keeps others from trying at the same moment: beginSend asks again before anything is sent. So it may be
+ * short, and a message whose worker died before that is taken up soon.
+ */
+const FIRST_CLAIM_MS = 20 * SECOND
+/** From the content on, a claim lasts this long beyond the moment when the reply must have come. */
+const CLAIM_MARGIN_MS = 5 * SECOND
+/** How long the database may take to say whether the claim is still ours, while the server waits. */
+const BEGIN_WITHIN_MS = 10 * SECOND
+
+export class AttemptClaim {
+  readonly #subject: Omit<AttemptSubject, 'destination'>
+  readonly #dependencies: Dependencies
+  readonly id = randomUUID()
+  /** The content was begun under it: from there on the message may arrive. */
+  begun = false
+
+  constructor(subject: Omit<AttemptSubject, 'destination'>, dependencies: Dependencies) {
+    this.#subject = subject
+    this.#dependencies = dependencies
+  }
+
+  /** @param destination the receiving system that is met. */
+  take(destination: string): Promise<Claim> {
+    const { database, now } = this.#dependencies
+    const at = now()
+    return claimAttempt(database, { ...this.#subject, destination }, this.id, at, new Date(at.getTime() + FIRST_CLAIM_MS))
+  }
+
+  /**
+   * The server waits for the content. Never rejects.
+   * @returns whether it may be sent: not where the claim is another's by now, the database cannot be asked, or the worker was frozen for so
+   * long that others count its connection no more.
+   */
+  async begin(bytes: number, leaseId: string): Promise<boolean> {
+    const { database, settings, now, log } = this.#dependencies
+    const { timeouts } = settings
+    try {
+      const blocks = Math.ceil(bytes / BLOCK_BYTES)
+      const until = new Date(now().getTime() + blocks * timeouts.blockMs + timeouts.finalDotMs + CLAIM_MARGIN_MS)
+      this.begun = await within(BEGIN_WITHIN_MS, beginSend(database, this.#subject, this.id, until, leaseId))
+    } catch (error) {
+      const { workflowId, retry } = this.#subject
+      log.warn({ workflowId, retry, error: describe(error) }, 'the claim could not be renewed')
+      this.begun = false
+    }
+    return this.begun
+  }
+
+  giveBack(known: GivenBack): Promise<void> {
+    return releaseClaim(this.#dependencies.database.db, this.#subject, this.id, known)
+  }
+}
+
+/** The step's result, or an error where it takes too long. */
+function within<T>(ms: number, step: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${ms / SECOND} s`)), ms)
+  })
+  return Promise.race([step, late]).finally(() => clearTimeout(timer))
+}

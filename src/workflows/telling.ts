@@ -1,0 +1,66 @@
+/** Events of one message: each is told by a workflow of its own, so that whether it is taken delays nothing and uses up no retry. */
+import {
+  CancellationScope,
+  ChildWorkflowCancellationType,
+  isCancellation,
+  log,
+  ParentClosePolicy,
+  startChild,
+  workflowInfo,
+} from '@temporalio/workflow'
+import type { Prepared } from '../activities/index.js'
+import type { Bounce, EventType, RetryResult, SoftbounceEvent } from '../bounce/index.js'
+import { tellBefore } from './activities.js'
+import { bare } from './words.js'
+
+/** Tells that something came about, where somebody wants to know of that. @throws CancelledFailure */
+export async function tell(
+  prepared: Prepared,
+  bounce: Bounce,
+  type: EventType,
+  atMs: number,
+  more: SoftbounceEvent['data'],
+): Promise<void> {
+  const { messageId, recipient, sender, destination, bouncedAtMs, events } = prepared
+  if (!events?.types.includes(type)) return
+  const { workflowId, firstExecutionRunId } = workflowInfo()
+  const about = { messageId, sender, recipient, workflowId, destination, bouncedAt: new Date(bouncedAtMs).toISOString() }
+  const said = { status: bounce.status, ...(bounce.diagnostic === undefined ? {} : { reply: bounce.diagnostic }) }
+  const id = `${firstExecutionRunId}.${type}`
+  const event = { id, type, timestamp: new Date(atMs).toISOString(), data: { ...about, ...said, ...more } }
+  try {
+    await startChild('notifyEvent', {
+      workflowId: `event/${id}`,
+      parentClosePolicy: ParentClosePolicy.ABANDON,
+      cancellationType: ChildWorkflowCancellationType.ABANDON,
+      args: [{ event, ...events.channels }],
+      staticSummary: `${type} ${bare(recipient)}`,
+    })
+  } catch (error) {
+    if (isCancellation(error)) throw error
+    log.warn('an event was not told', { type, error: (error as Error).message })
+  }
+}
+
+/** Tells how it ended. What had ended before was told then. */
+export async function tellEnd(prepared: Prepared, bounce: Bounce, result: RetryResult): Promise<void> {
+  if (prepared.ended !== undefined) return
+  const last = result.attempts.at(-1)
+  const more = {
+    retries: result.retries,
+    ...(last === undefined ? {} : { status: last.status, reply: last.reply }),
+    ...(result.confirmed === undefined ? {} : { confirmed: result.confirmed }),
+    ...(result.suppressedUntil === undefined ? {} : { suppressedUntil: result.suppressedUntil }),
+  }
+  await CancellationScope.nonCancellable(() => tell(prepared, bounce, `bounce.${result.outcome}` as EventType, Date.now(), more))
+}
+
+/** As 0.3.0 told an urgent message. */
+export function tellAsBefore(prepared: Prepared, { status, diagnostic }: Bounce): void {
+  const { messageId, recipient, sender, destination, bouncedAtMs } = prepared
+  const { workflowId, firstExecutionRunId: firstRunId } = workflowInfo()
+  tellBefore(`tell the alternative channel of ${bare(recipient)}`)({
+    ...{ messageId, recipient, workflowId, firstRunId, sender, destination, status, bouncedAtMs },
+    ...(diagnostic === undefined ? {} : { reply: diagnostic }),
+  }).catch((error: Error) => log.warn('the alternative channel was not told', { error: error.message }))
+}
