@@ -20,7 +20,7 @@ import {
 import { quickly, recordIfQuick, refuse, send, suppress } from './activities.js'
 import { asReported, isAbout, isFinal, isOfEarlierSend, isSuccess, statusOf, timeOf, triedUntil } from './notices.js'
 import { showBounce, showOutcome } from './search-attributes.js'
-import { tell, tellAsBefore, tellEnd } from './telling.js'
+import { isTold, tell, tellAsBefore, tellEnd } from './telling.js'
 import { bare, details, fairnessKey, plain, type State, timerSummary, utc } from './words.js'
 
 /** Where it stands. `retry` is numbered from 1 over all runs; times are ISO 8601. */
@@ -71,16 +71,10 @@ export class Retries {
 
   async run(): Promise<RetryResult> {
     const prepared = await this.#prepare()
-    const result = await this.#throughSchedule(prepared)
-    await tellEnd(prepared, this.#message.bounce, result)
-    return result
-  }
-
-  async #throughSchedule(prepared: Prepared): Promise<RetryResult> {
     if (prepared.ended !== undefined) return this.#end(prepared.ended, 'It had ended before; this bounce changes nothing.')
     if (prepared.permanent !== undefined) return this.#rejectByBounce(prepared.permanent.lasting, prepared.permanent.reason)
     if (prepared.tellAlternative) tellAsBefore(prepared, this.#message.bounce)
-    await tell(prepared, this.#message.bounce, 'bounce.retrying', prepared.bouncedAtMs, {})
+    if (isTold(prepared, 'bounce.retrying')) await tell(prepared, this.#message.bounce, 'bounce.retrying', prepared.bouncedAtMs, {})
     if (prepared.backup) {
       const ended = await this.#sendByBackup(prepared)
       if (ended !== null) return ended
@@ -90,6 +84,13 @@ export class Retries {
       if (ended !== null) return ended
     }
     return this.#suppress(prepared)
+  }
+
+  /** Tells how it ended, where somebody wants to know. What had ended before was told then. */
+  told(result: RetryResult): Promise<void> | undefined {
+    const prepared = this.#prepared
+    if (prepared === null || prepared.ended !== undefined || !isTold(prepared, `bounce.${result.outcome}`)) return
+    return tellEnd(prepared, this.#message.bounce, result)
   }
 
   async #prepare(): Promise<Prepared> {

@@ -30,7 +30,10 @@ export async function retryBouncedMessage(message: BouncedMessage): Promise<Retr
   setHandler(giveUp, () => retries.giveUp())
   setHandler(progress, () => retries.progress())
   try {
-    return await retries.run()
+    const result = await retries.run()
+    const told = retries.told(result)
+    if (told !== undefined) await told
+    return result
   } catch (error) {
     if (!isCancellation(error) && !CancellationScope.current().consideredCancelled) throw error
     await CancellationScope.nonCancellable(() => retries.cancelled())

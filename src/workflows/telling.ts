@@ -13,7 +13,10 @@ import type { Bounce, EventType, RetryResult, SoftbounceEvent } from '../bounce/
 import { tellBefore } from './activities.js'
 import { bare } from './words.js'
 
-/** Tells that something came about, where somebody wants to know of that. @throws CancelledFailure */
+/** Whether somebody wants to know of events of that type. */
+export const isTold = ({ events }: Prepared, type: string): boolean => events?.types.some((told) => told === type) === true
+
+/** Tells that something came about. @throws CancelledFailure */
 export async function tell(
   prepared: Prepared,
   bounce: Bounce,
@@ -22,7 +25,7 @@ export async function tell(
   more: SoftbounceEvent['data'],
 ): Promise<void> {
   const { messageId, recipient, sender, destination, bouncedAtMs, events } = prepared
-  if (!events?.types.includes(type)) return
+  if (events === undefined) return
   const { workflowId, firstExecutionRunId } = workflowInfo()
   const about = { messageId, sender, recipient, workflowId, destination, bouncedAt: new Date(bouncedAtMs).toISOString() }
   const said = { status: bounce.status, ...(bounce.diagnostic === undefined ? {} : { reply: bounce.diagnostic }) }
@@ -42,9 +45,8 @@ export async function tell(
   }
 }
 
-/** Tells how it ended. What had ended before was told then. */
+/** Tells how it ended. */
 export async function tellEnd(prepared: Prepared, bounce: Bounce, result: RetryResult): Promise<void> {
-  if (prepared.ended !== undefined) return
   const last = result.attempts.at(-1)
   const more = {
     retries: result.retries,

@@ -6,6 +6,7 @@ import {
   addressKey,
   envelopeAddress,
   foldDomain,
+  isInternational,
   messageIdKey,
   openRetriesOf,
   parseAddress,
@@ -67,6 +68,39 @@ describe('addresses', () => {
       expect(() => parseAddress(text), JSON.stringify(text)).toThrow(/./)
   })
 
+  test('are told from others at their bounds', () => {
+    const refusal = (text: string) => {
+      try {
+        parseAddress(text)
+        return null
+      } catch (error) {
+        return (error as Error).message
+      }
+    }
+    // 254 bytes and no more (RFC 5321 4.5.3.1.3, erratum 1690), labels of 63
+    const domain = `${'d'.repeat(63)}.${'e'.repeat(63)}.${'f'.repeat(60)}.org`
+    expect(refusal(`${'a'.repeat(254 - 1 - domain.length)}@${domain}`)).toBeNull()
+    expect(refusal(`${'a'.repeat(255 - 1 - domain.length)}@${domain}`)).toContain('is longer than 254 bytes (RFC 5321 4.5.3.1.3)')
+    expect(refusal(`ann@${'a'.repeat(64)}.org`)).toContain('is not a domain')
+    for (const one of ['a@b', 'a@b.c', 'a@1.de', 'a@x-y.z', 'a@[192.0.2.1]', 'a@[IPv6:2001:db8::1]', 'a@[2001:db8::1]', '"a\\"b"@c.d'])
+      expect(refusal(one), one).toBeNull()
+    for (const none of ['x[192.0.2.1]', '[192.0.2.1]x', 'x[ipv6:::1]', '[ipv6:::1]x', '[ipv6:]', '[ipv6:g]', '[]', 'a..b', '-a.b', 'a-.b'])
+      expect(refusal(`ann@${none}`), none).toContain('is not a domain')
+    for (const local of ['"a"b', 'a"b"', '"a', 'a b', '"a"b"'])
+      expect(refusal(`${local}@example.org`), local).toContain('has characters that need quotes, or quotes that do not close')
+    expect(refusal('"a<b>"@example.org')).toContain('has an angle bracket in it')
+    // a long one is shown as far as it helps
+    expect(refusal('x'.repeat(101))).toBe(`"${'x'.repeat(100)}…" is not an address; an address looks like ann@example.org`)
+    expect(refusal('x'.repeat(100))).toBe(`"${'x'.repeat(100)}" is not an address; an address looks like ann@example.org`)
+  })
+
+  test('that are international are told from those that are not', () => {
+    expect([isInternational('jos\u00e9'), isInternational('~'), isInternational('')]).toEqual([true, false, false])
+    for (const wrong of ['b\u00fccher..example', '\u00fc[', 'a\u00fc b']) expect(foldDomain(wrong), wrong).toBeNull()
+    expect(foldDomain('a'.repeat(60).concat('.').repeat(4).concat('abcdefghijk'))).toHaveLength(255)
+    expect(foldDomain('a'.repeat(60).concat('.').repeat(4).concat('abcdefghijkl'))).toBeNull()
+  })
+
   test('no address that is accepted can break out of its line', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 60 }), fc.string({ maxLength: 20 }), (local, domain) => {
@@ -123,6 +157,23 @@ describe('the workflow ID', () => {
   })
 
   test('is refused where the Message-ID is none', () => {
-    for (const text of ['', '<>', ' ', 'a b', 'a\nb', 'a'.repeat(999)]) expect(() => messageIdKey(text), text).toThrow(/Message-ID/)
+    for (const text of ['', '<>', ' ', 'a b', 'a\nb', 'a'.repeat(999), 'x<a@b>', '<a@b>x', '<a\nb>'])
+      expect(() => messageIdKey(text), text).toThrow(/Message-ID/)
+    expect(() => messageIdKey(`a b${'x'.repeat(500)}`)).toThrow(`"a b${'x'.repeat(97)}" is not a Message-ID such as 20261124.1@example.com`)
+    expect(messageIdKey(' <m@example.com>\r\n')).toBe('m@example.com')
+    expect(messageIdKey('a'.repeat(998))).toHaveLength(998)
+  })
+
+  test('is as long as it may be before a hash stands for the Message-ID, and then for the recipient', () => {
+    const fits = 'm'.repeat(255 - 'bounce/ann@example.org/'.length)
+    expect(workflowId('ann@example.org', fits, sha256)).toBe(`bounce/ann@example.org/${fits}`)
+    expect(workflowId('ann@example.org', `${fits}m`, sha256)).toBe(`bounce/ann@example.org/sha256-${sha256(`${fits}m`)}`)
+    const domain = `${'d'.repeat(60)}.${'e'.repeat(50)}.org`
+    const room = 255 - 'bounce/'.length - '/sha256-'.length - 64 - '@'.length - domain.length
+    const recipient = (length: number) => `${'a'.repeat(length)}@${domain}`
+    expect(workflowId(recipient(room), 'm'.repeat(200), sha256)).toBe(`bounce/${recipient(room)}/sha256-${sha256('m'.repeat(200))}`)
+    expect(workflowId(recipient(room + 1), 'm'.repeat(200), sha256)).toBe(
+      `bounce/sha256-${sha256(recipient(room + 1))}/sha256-${sha256('m'.repeat(200))}`,
+    )
   })
 })

@@ -31,6 +31,12 @@ test('a wrong schedule is refused with the place where it is wrong', () => {
     ['', 'entry 1'],
   ] as const)
     expect(() => parseSchedule(text), text).toThrow(place)
+  for (const text of ['', '   ', 'x', '1', 'h', '1h x', '1 hour', '1.1234567h', '1h*2'])
+    expect(() => parseDuration(text), text).toThrow(`"${text.trim()}" is not a duration; write a number and a unit of s, min, h or d`)
+  expect(() => parseDuration(` ${'y'.repeat(200)}`)).toThrow(/^"y{1,100}" is not a duration/)
+  expect(parseSchedule(['1s', '30d'])).toEqual([1000, 30 * DAY])
+  expect(parseDuration('1.123456h')).toBe(4_044_442)
+  expect(parseDuration('1h 30 min')).toBe(90 * MINUTE)
   expect(() => parseSchedule([])).toThrow('empty')
   expect(parseSchedule('1h*20')).toHaveLength(20)
 })

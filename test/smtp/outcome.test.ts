@@ -49,6 +49,21 @@ const TABLE: readonly (readonly [Stage, string, string, string])[] = [
   ['final dot', '250 2.0.0 queued', 'accepted', 'accepted'],
   ['final dot', '250OK', 'accepted', 'accepted'],
   ['final dot', '250\tOK', 'accepted', 'accepted'],
+  ['final dot', '200 fine', 'accepted', 'accepted'],
+  ['final dot', '299 fine', 'accepted', 'accepted'],
+  ['final dot', '300 what', 'deferred', 'our trouble'],
+  ['final dot', '354 go on', 'deferred', 'our trouble'],
+  ['final dot', '500 what', 'rejected', 'rejected'],
+  ['RCPT', '250 2.1.5 fine', 'deferred', 'our trouble'],
+  ['DATA', '250 2.0.0 fine', 'deferred', 'our trouble'],
+  ['RCPT', '500 what', 'rejected', 'rejected'],
+  ['RCPT', '530 authenticate first', 'rejected', 'our trouble'],
+  ['DATA', '530 authenticate first', 'rejected', 'our trouble'],
+  ['DATA', '554 5.7.1 no', 'rejected', 'rejected'],
+  ['RCPT', '550 5.2.0 relaying denied', 'rejected', 'rejected'],
+  ['RCPT', '550 relaying not permitted', 'rejected', 'our trouble'],
+  ['RCPT', '550 relay of this not allowed', 'rejected', 'our trouble'],
+  ['DATA', '554 relay access denied', 'rejected', 'rejected'],
   ['final dot', '421 4.3.2 shutting down', 'deferred', 'our trouble'],
   ['final dot', '552 5.3.4 too big', 'rejected', 'rejected'],
   ['final dot', '550 5.1.1 said too late to be about one recipient alone', 'rejected', 'rejected'],
@@ -94,6 +109,45 @@ test('without a reply: the receiving system answers by refusing or breaking off,
     expect(judgeDialogue({ ...dialogue, mailServer }, { kind: 'system' }).kind, JSON.stringify(dialogue)).toBe(system)
     expect(judgeDialogue({ ...dialogue, mailServer }, { kind: 'relay' }).kind, JSON.stringify(dialogue)).toBe(relay)
   }
+})
+
+test('without a reply the answer is the step, what happened, and a status of ours; a relay is named as such', () => {
+  const mailServer = 'mx.example.org'
+  const system = (dialogue: object) => judgeDialogue({ ...dialogue, mailServer } as never, { kind: 'system' })
+  const relay = (dialogue: object) => judgeDialogue({ ...dialogue, mailServer } as never, { kind: 'relay' })
+  const lost = { kind: 'lost', at: 'MAIL', afterFinalDot: false, text: 'lost' }
+  expect(system(lost)).toEqual({ kind: 'deferred', status: '4.4.2', reply: 'lost', stage: 'MAIL', mailServer })
+  expect(relay(lost)).toEqual({ kind: 'our trouble', text: 'the relay lost' })
+  for (const judged of [system, relay])
+    expect(judged({ ...lost, at: 'final dot', afterFinalDot: true })).toEqual({
+      ...{ kind: 'ambiguous', status: '4.4.2', reply: 'lost', stage: 'final dot', mailServer },
+    })
+  expect(system({ kind: 'refused', text: 'refused' })).toEqual({
+    kind: 'deferred',
+    status: '4.4.1',
+    reply: 'refused',
+    stage: 'connect',
+    mailServer,
+  })
+  expect(relay({ kind: 'refused', text: 'refused' })).toEqual({ kind: 'our trouble', text: 'the relay refused' })
+  expect(system({ kind: 'unreachable', text: 'silent' })).toEqual({
+    ...{ kind: 'unreachable', status: '4.4.1', reply: 'silent', stage: 'connect', mailServer },
+  })
+  expect(relay({ kind: 'unreachable', text: 'silent' })).toEqual({ kind: 'our trouble', text: 'the relay silent' })
+  expect(system({ kind: 'local', text: 'no route' })).toEqual({ kind: 'our trouble', text: 'no route' })
+  expect(system({ kind: 'unsupported', status: '5.6.7', text: 'no SMTPUTF8' })).toEqual({
+    ...{ kind: 'rejected', lasting: false, status: '5.6.7', reply: 'no SMTPUTF8', stage: 'EHLO', mailServer },
+  })
+  expect(judge('relay', 'MAIL', '451 4.3.0 later')).toEqual({
+    kind: 'our trouble',
+    text: 'the relay mx.example.org said at MAIL: 451 4.3.0 later',
+  })
+})
+
+test('a refusal for now without a class-4 status gets one that says nothing', () => {
+  expect(judge('system', 'MAIL', '451 later')).toMatchObject({ kind: 'deferred', status: '4.0.0' })
+  expect(judge('system', 'RCPT', '250 2.1.5 fine')).toMatchObject({ kind: 'deferred', status: '4.5.0' })
+  expect(judge('system', 'RCPT', 'no reply at all')).toMatchObject({ kind: 'deferred', status: '4.5.0' })
 })
 
 test('a look-up that names no host: each has its status, its domain as mail server, and the step MX', () => {
