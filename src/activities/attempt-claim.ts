@@ -22,6 +22,8 @@ export class AttemptClaim {
   readonly id = randomUUID()
   /** The content was begun under it: from there on the message may arrive. */
   begun = false
+  /** What the database says of that, also where nobody waits for it any longer. */
+  #asked: Promise<boolean> = Promise.resolve(false)
 
   constructor(subject: Omit<AttemptSubject, 'destination'>, dependencies: Dependencies) {
     this.#subject = subject
@@ -46,7 +48,9 @@ export class AttemptClaim {
     try {
       const blocks = Math.ceil(bytes / BLOCK_BYTES)
       const until = new Date(now().getTime() + blocks * timeouts.blockMs + timeouts.finalDotMs + CLAIM_MARGIN_MS)
-      this.begun = await within(BEGIN_WITHIN_MS, beginSend(database, this.#subject, this.id, until, leaseId))
+      const asked = beginSend(database, this.#subject, this.id, until, leaseId)
+      this.#asked = asked.catch(() => false)
+      this.begun = await within(BEGIN_WITHIN_MS, asked)
     } catch (error) {
       const { workflowId, retry } = this.#subject
       log.warn({ workflowId, retry, error: describe(error) }, 'the claim could not be renewed')
@@ -55,8 +59,10 @@ export class AttemptClaim {
     return this.begun
   }
 
-  giveBack(known: GivenBack): Promise<void> {
-    return releaseClaim(this.#dependencies.database.db, this.#subject, this.id, known)
+  /** @param known with `notSent`, a send that was begun is taken back. */
+  async giveBack(known: GivenBack): Promise<void> {
+    const notSent = known.notSent === true && (await this.#asked)
+    return releaseClaim(this.#dependencies.database.db, this.#subject, this.id, { ...known, notSent })
   }
 }
 

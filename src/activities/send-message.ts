@@ -278,12 +278,12 @@ class Sending {
     const now = this.#now()
     switch (outcome.kind) {
       case 'stopped':
-        await this.#giveBack({ notSent: this.#claim.begun })
+        await this.#giveBack({ notSent: true })
         if (this.#isLate()) return { kind: 'late' }
         if (this.#context.cancellationDetails?.cancelRequested) throw new CancelledFailure('cancelled before the message was sent')
         throw tryAgain('Waiting', 'the worker was stopped before the message was sent, or the database could not be asked', SECOND)
       case 'our trouble':
-        await this.#giveBack({ notSent: this.#claim.begun, silentSince: null })
+        await this.#giveBack({ notSent: true, silentSince: null })
         throw this.#trouble(outcome.text)
       case 'unreachable': {
         const since = claim.silentSince ?? now

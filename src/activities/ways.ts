@@ -45,7 +45,8 @@ export const peerOf = (way: OpenWay): string => way.turns.find(({ needsConnectio
 
 /** A look-up is good for this long; one that failed, for less. */
 const FRESH_MS = 60_000
-const FAILURE_FRESH_MS = 5_000
+/** Less than what a failure waits for until it is tried again: that asks anew. */
+const FAILURE_FRESH_MS = 3_000
 const MOST_KEPT = 10_000
 
 interface Names {
@@ -91,7 +92,8 @@ export class Ways {
     const policy = direct.mtaSts ? await this.#nameServers().policies.policyOf(domain, this.#dependencies.now()) : null
     const allowed = allowedHosts(found.hosts, policy)
     if (allowed.length === 0) {
-      const reply = `none of the mail hosts of ${domain} (${found.hosts.map(({ name }) => name).join(', ')}) is one that its MTA-STS policy names`
+      const names = [...new Set(found.hosts.map(({ name }) => name))].join(', ')
+      const reply = `none of the mail hosts of ${domain} (${names}) is one that its MTA-STS policy names`
       return { kind: 'judged', outcome: { kind: 'deferred', status: '4.7.5', reply, stage: 'MX', mailServer: domain } }
     }
     const hosts = reachableHosts(allowed, direct.sourceAddresses)

@@ -36,10 +36,16 @@ export function allowedHosts(hosts: readonly MailHost[], policy: StsPolicy | nul
   return policy?.mode === 'enforce' ? hosts.filter(({ name }) => isAllowed(name, policy)) : hosts
 }
 
-/** Those that one of our own addresses can connect to, where some are set: mail must not leave by an address that nobody has set. */
+/** Addresses that one attempt walks (Postfix: smtp_mx_address_limit). */
+const MOST_HOSTS = 5
+
+/**
+ * Those that one attempt walks: no more than five, of those that one of our own addresses can connect to, where some are set (mail must not
+ * leave by an address that nobody has set).
+ */
 export function reachableHosts(hosts: readonly MailHost[], sourceAddresses: readonly string[]): readonly MailHost[] {
-  if (sourceAddresses.length === 0) return hosts
-  return hosts.filter(({ address }) => sourceAddresses.some((ours) => ours.includes(':') === address.includes(':')))
+  const isReachable = ({ address }: MailHost) => sourceAddresses.some((ours) => ours.includes(':') === address.includes(':'))
+  return (sourceAddresses.length === 0 ? hosts : hosts.filter(isReachable)).slice(0, MOST_HOSTS)
 }
 
 /**

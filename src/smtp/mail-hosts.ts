@@ -46,8 +46,6 @@ export type Resolve = (name: string, type: string) => Promise<unknown>
 
 const DNS_TIMEOUT_MS = 10_000
 const DNS_TRIES = 2
-/** Addresses that one attempt walks (Postfix: smtp_mx_address_limit). */
-export const MOST_HOSTS = 5
 /** Records that are looked at: a domain may list thousands, and each costs look-ups. */
 const MOST_RECORDS = 20
 const RESOLVER_SILENT = new Set(['ECONNREFUSED', 'ECANCELLED', 'EDESTRUCTION', 'ENOMEM', 'EOF', 'EFILE'])
@@ -106,7 +104,9 @@ export async function mailHosts(domain: string, options: MailHostOptions, resolv
     )
   })
   try {
-    return { kind: 'hosts', hosts: inOrder(await found, options.dane).slice(0, MOST_HOSTS) }
+    // an address that stands in place of a name was never looked up
+    const hosts = inOrder(await found, options.dane).filter(({ address }) => options.mayBeLocal || isOutside(address))
+    return hosts.length > 0 ? { kind: 'hosts', hosts } : onlyInside(domain)
   } catch (error) {
     return failure(domain, error as NodeJS.ErrnoException & { category?: string }, asked)
   }
@@ -122,11 +122,7 @@ function failure(
   const text = error.message.replace(/\s+/g, ' ').slice(0, 300)
   if (error.category === 'dane')
     return { kind: 'unresolved', text: `the TLSA records of ${domain}'s mail hosts could not be looked up: ${text}` }
-  if (asked.local)
-    return {
-      kind: 'unroutable',
-      text: `none of the mail hosts of ${domain} has a public address (MX_MAY_BE_LOCAL allows loopback and private ones)`,
-    }
+  if (asked.local) return onlyInside(domain)
   if (RESOLVER_SILENT.has(code))
     return { kind: 'local', text: `the mail hosts of ${domain} could not be looked up: no name server of ours answers (${code})` }
   if (NOTHING_THERE.has(code) && !asked.mx)
@@ -135,6 +131,11 @@ function failure(
     return { kind: 'unroutable', text: `none of the mail hosts of ${domain} has an address that can be met: ${text}` }
   return { kind: 'unresolved', text: `the mail hosts of ${domain} could not be looked up: name servers failed (${code})` }
 }
+
+const onlyInside = (domain: string): MailHosts => ({
+  kind: 'unroutable',
+  text: `none of the mail hosts of ${domain} has a public address (MX_MAY_BE_LOCAL allows loopback and private ones)`,
+})
 
 /** Each host's addresses one after another, IPv6 and IPv4 taking turns in being first; no address twice. */
 function inOrder(mx: readonly mxConnect.MxHost[], dane: boolean): MailHost[] {

@@ -54,6 +54,8 @@ export type Dialogue = { readonly mailServer: string } & (
 
 export const BLOCK_BYTES = 64 * 1024
 const QUIT_MS = 2000
+/** However impatient a server is, it waits for so long after 354 (RFC 5321 section 4.5.3.2.5 asks for minutes). */
+const PATIENCE_MS = 2000
 /** How far nodemailer's own timers lie beyond ours. */
 const BEYOND_MS = 60_000
 /** Errors of connecting that the other side, or the way to it, causes. */
@@ -76,8 +78,8 @@ export class Session {
   #eightBit = false
   #sent = 0
   #stopped = false
-  /** The server waits for the content, and we for leave to send it. */
-  #asking = false
+  /** Since when the server waits for the content, and we for leave to send it, ms; null where we do not. */
+  #askingSince: number | null = null
   #fail: (error: SmtpError) => void = () => {}
 
   /** It can take another transaction. */
@@ -246,12 +248,12 @@ export class Session {
     const { content, beforeContent } = this.#mail
     // however long we take to answer this ourselves, the server is not to blame for it
     this.#steps.stop()
-    this.#asking = true
+    this.#askingSince = Date.now()
     if (!(await beforeContent()) || this.#stopped) {
       this.#stopped = true
       throw new Error('stopped')
     }
-    this.#asking = false
+    this.#askingSince = null
     for (let at = 0; at < content.length; at += BLOCK_BYTES) {
       this.#steps.block()
       yield content.subarray(at, at + BLOCK_BYTES)
@@ -284,7 +286,9 @@ export class Session {
   #failed(error: SmtpError & { status?: string }): Dialogue {
     const mailServer = this.#mailServer
     const at = this.#steps.current
-    if (this.#stopped || this.#asking) return { kind: 'stopped', mailServer }
+    // a server that lost its patience with us is not to blame; one that closed at once, or refused, has answered
+    const weWereSlow = this.#askingSince !== null && Date.now() - this.#askingSince > PATIENCE_MS
+    if (this.#stopped || weWereSlow) return { kind: 'stopped', mailServer }
     if (error.status !== undefined) return { kind: 'unsupported', status: error.status, text: error.message, mailServer }
     if (at === 'STARTTLS' && mustBeVerified(this.#path)) return this.#policy(at, error.message)
     if (typeof error.response === 'string') {

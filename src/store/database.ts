@@ -54,25 +54,24 @@ class ImmediateSqliteDriver extends SqliteDriver {
 
 /**
  * A statement that found the file locked stays in progress in the library until it is collected: commits fail from then on, and what seems
- * written is not. So the connection is opened anew after it; what was begun on it is rolled back by closing.
+ * written is not. So what was begun is rolled back, and the connection opened anew.
  */
 class ReopenedWhenBusy implements SqliteDatabase {
-  readonly #open: () => SqliteDatabase
-  #database: SqliteDatabase
+  readonly #open: () => Libsql.Database
+  #database: Libsql.Database
   #broken = false
   /** Prepared once each: preparing takes as long as running. */
   readonly #statements = new Map<string, SqliteStatement>()
 
-  constructor(open: () => SqliteDatabase) {
+  constructor(open: () => Libsql.Database) {
     this.#open = open
     this.#database = open()
   }
 
   prepare(text: string): SqliteStatement {
     if (this.#broken) {
-      this.#database.close()
+      this.#leave()
       this.#database = this.#open()
-      this.#statements.clear()
       this.#broken = false
       if (/^\s*rollback/i.test(text)) return NOTHING
     }
@@ -91,7 +90,18 @@ class ReopenedWhenBusy implements SqliteDatabase {
   }
 
   close(): void {
+    this.#statements.clear()
     this.#database.close()
+  }
+
+  /** The library keeps a closed connection, with its locks, for as long as somebody holds one of its statements. */
+  #leave(): void {
+    try {
+      this.#database.exec('rollback')
+    } catch {
+      // nothing was begun, or it is over
+    }
+    this.close()
   }
 
   #watch<T>(step: () => T): T {

@@ -167,13 +167,16 @@ export async function renewLease(database: Database, leaseId: string): Promise<b
   return Number(done.numUpdatedRows) > 0
 }
 
-/** The lease, while it holds. */
+/** A content is begun only with this much of the lease left: by then it has been renewed, or it was about to run out. */
+const LEFT_FOR_CONTENT_MS = LEASE_MS / 3
+
+/** The lease, while it holds for long enough to begin a content. */
 export const leaseThatHolds = (database: Database, leaseId: string) =>
   database.db
     .selectFrom('leases')
     .select('id')
     .where('id', '=', leaseId)
-    .where('until', '>', sql<number>`${clockOf(database)}`)
+    .where('until', '>', sql<number>`${clockOf(database)} + ${sql.lit(LEFT_FOR_CONTENT_MS)}`)
 
 /** The connection is closed. */
 export async function releaseLease(database: Database, leaseId: string): Promise<void> {

@@ -36,6 +36,14 @@ test('a reply that says more than the field wins over it', () => {
   expect(effectiveStatus('nonsense', '550 5.1.1 no such user')).toBe('5.1.1')
   expect(effectiveStatus('5.0.0', 'no reply at all')).toBe('5.0.0')
   expect(effectiveStatus(undefined, undefined)).toBeNull()
+  expect(effectiveStatus(' 4.3.2 ', undefined)).toBe('4.3.2')
+  for (const quote of ['smtp;550 5.1.1 no', ' SMTP ; 550 5.1.1 no', 'smtp;\t550 5.1.1', '550 5.1.1', '  550-5.1.1 no'])
+    expect(effectiveStatus('5.0.0', quote), quote).toBe('5.1.1')
+  expect(effectiveStatus('5.0.0', 'x smtp; 550 5.1.1 no')).toBe('5.0.0')
+  expect(effectiveStatus(undefined, '550 no')).toBe('5.0.0')
+  // as little as the field says
+  expect(effectiveStatus('5.0.0', '421 no')).toBe('4.3.2')
+  expect(effectiveStatus('4.0.0', '550 no')).toBe('4.0.0')
 })
 
 test('only what is about the recipient suppresses for good', () => {
@@ -87,6 +95,14 @@ test('a reply is read with its code, its enhanced code and its text unchanged', 
   expect(parseReply('2500 x').code).toBe(0)
   expect(statusOfReply(parseReply('250 fine'))).toBe('2.0.0')
   expect(statusOfReply(parseReply('550 no'))).toBe('5.0.0')
+  expect(statusOfReply(parseReply('200 fine'))).toBe('2.0.0')
+  expect(statusOfReply(parseReply('521 no mail here'))).toBe('5.3.2')
+  expect(statusOfReply(parseReply('453 too much'))).toBe('4.3.2')
+  expect(statusOfReply(parseReply('421 4.0.0 later'))).toBe('4.0.0')
+  expect(statusOfReply(parseReply('450 4.0.0 System not accepting network messages'))).toBe('4.3.2')
+  expect(statusOfReply(parseReply('500 System not accepting network messages'))).toBe('5.0.0')
+  expect(statusOfReply(parseReply('550 5.11.250 x'))).toBe('5.11.250')
+  expect(statusOfReply(parseReply('no reply'))).toBeNull()
   expect(statusOfReply(parseReply('hello'))).toBeNull()
 })
 

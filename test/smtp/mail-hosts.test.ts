@@ -18,15 +18,11 @@ mx1 IN A 127.0.0.11
 mx1 IN AAAA ::1
 mx1b IN A 127.0.0.12
 mx2 IN A 127.0.0.13
-many IN MX 10 m
-m IN A 127.0.1.1
-m IN A 127.0.1.2
-m IN A 127.0.1.3
-m IN A 127.0.1.4
-m IN A 127.0.1.5
-m IN A 127.0.1.6
 own IN A 127.0.0.21
 six IN AAAA ::1
+literal IN MX 10 100.64.0.5.
+somewhere IN MX 5 169.254.169.254.
+somewhere IN MX 10 both
 both IN A 127.0.0.22
 both IN A 198.41.0.4
 nullmx IN MX 0 .
@@ -75,9 +71,21 @@ xn--bcher-kva IN MX 10 mx2`,
     expect(await hosts('bücher.example.org')).toMatchObject({ kind: 'hosts', hosts: [{ name: 'mx2.example.org' }] })
   })
 
-  test('no more of them are walked than five', async () => {
-    const found = await hosts('many.example.org')
-    expect(found.kind === 'hosts' && found.hosts).toHaveLength(5)
+  test('an address in place of a name, or of a domain, is met inside our own network no more than one that was looked up', async () => {
+    const inside = [
+      '[127.0.0.9]',
+      '[100.64.0.5]',
+      '[169.254.169.254]',
+      '[IPv6:::1]',
+      '[IPv6:::ffff:127.0.0.1]',
+      '[IPv6:fd00::1]',
+      '[IPv6:fe80::1]',
+    ]
+    for (const domain of [...inside, 'literal.example.org'])
+      expect(await hosts(domain, { mayBeLocal: false }), domain).toMatchObject({ kind: 'unroutable' })
+    expect(await hosts('[198.41.0.4]', { mayBeLocal: false })).toMatchObject({ kind: 'hosts', hosts: [{ address: '198.41.0.4' }] })
+    // of several, those outside
+    expect(await hosts('somewhere.example.org', { mayBeLocal: false })).toMatchObject({ kind: 'hosts', hosts: [{ address: '198.41.0.4' }] })
   })
 
   test('a null MX says that it takes no mail (RFC 7505)', async () => {
@@ -166,6 +174,13 @@ test('with one source address alone, hosts of the other family are not met', () 
   expect(reachableHosts([four, six], [])).toEqual([four, six])
   expect(reachableHosts([four, six], ['198.51.100.1'])).toEqual([four])
   expect(reachableHosts([four, six], ['2001:db8::2'])).toEqual([six])
+})
+
+test('no more than five are walked, of those that can be met', () => {
+  const many = Array.from({ length: 7 }, (_, i) => ({ name: 'mx.example.org', address: `2001:db8::${i}` }))
+  const four = { name: 'mx.example.org', address: '192.0.2.1' }
+  expect(reachableHosts([...many, four], [])).toEqual(many.slice(0, 5))
+  expect(reachableHosts([...many, four], ['198.51.100.1'])).toEqual([four])
 })
 
 test('a policy’s *. stands for exactly one label (RFC 8461 4.1)', () => {

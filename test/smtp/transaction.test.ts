@@ -211,12 +211,25 @@ test('however long we take before the content, the server is not to blame', asyn
   })
   expect(slow).toMatchObject({ kind: 'reply', reply: { code: 250 } })
   const leaves = await script((line, socket) => {
-    if (line === 'DATA') setTimeout(() => socket.destroy(), 200)
+    if (line === 'DATA') setTimeout(() => socket.destroy(), 2200)
     return polite(line)
   })
-  expect(await send(leaves.port, { beforeContent: () => new Promise((resolve) => setTimeout(resolve, 900, true)) })).toMatchObject({
+  expect(await send(leaves.port, { beforeContent: () => new Promise((resolve) => setTimeout(resolve, 2800, true)) })).toMatchObject({
     kind: 'stopped',
   })
+})
+
+test.each([
+  ['closes', null, { kind: 'lost', at: 'DATA', afterFinalDot: false }],
+  ['refuses', '451 4.3.0 no room\r\n', { kind: 'reply', at: 'DATA', reply: { code: 451, status: '4.3.0' } }],
+])('a server that %s at once where it waits for the content has answered', async (_, word, expected) => {
+  const { port, heard } = await script((line, socket) => {
+    if (line !== 'DATA') return polite(line)
+    setTimeout(() => (word === null ? socket.destroy() : socket.end(word)), 50)
+    return polite(line)
+  })
+  expect(await send(port, { beforeContent: () => new Promise((resolve) => setTimeout(resolve, 400, true)) })).toMatchObject(expected)
+  expect(heard.at(-1)).toBe('DATA')
 })
 
 describe('a worker that stood still blames nobody', () => {

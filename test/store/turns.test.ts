@@ -86,17 +86,19 @@ onBothDatabases('promise 4: turns', (opened) => {
     expect(await askTurn(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'connections' })
     time.ms += LEASE_MS - INTERVAL - 1
     expect(await renewLease(database, killed.leaseId)).toBe(true)
-    time.ms += LEASE_MS - 1
-    expect(await askTurn(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'connections' })
     const [from, until] = [new Date(), new Date(Date.now() + 60_000)]
     const send = { ...killed, messageId: 'm', recipient: 'ann@example.org', destination: name }
     expect(await claimAttempt(database, send, 'claim', from, until)).toMatchObject({ kind: 'claimed' })
+    time.ms += (2 * LEASE_MS) / 3 - 1
     expect(await beginSend(database, killed, 'claim', until, killed.leaseId)).toBe(true)
+    // the claim is still its own, and all the same nothing may be sent over a connection that soon counts no more
     time.ms += 1
-    expect(await renewLease(database, killed.leaseId)).toBe(false)
-    // the claim is still its own, and all the same nothing may be sent over a connection that counts no more
     expect(await beginSend(database, killed, 'claim', until, killed.leaseId)).toBe(false)
     expect(await beginSend(database, killed, 'claim', until)).toBe(true)
+    time.ms += LEASE_MS / 3 - 1
+    expect(await askTurn(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'connections' })
+    time.ms += 1
+    expect(await renewLease(database, killed.leaseId)).toBe(false)
     // by now it has been told when to come back
     const waits = (await askTurn(database, next, [of(name)], SETTINGS)) as Extract<Turn, { kind: 'wait' }>
     expect(waits.askAgainMs).toBeLessThan(2 * LEASE_MS)
