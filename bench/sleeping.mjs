@@ -1,5 +1,5 @@
 // Workflows that sleep: what each costs the server's database, whether the worker's memory grows, and whether starting, listing and waking take
-// longer the more there are. BENCH_SLEEPING=100000 for so many.
+// longer the more there are. BENCH_SLEEPING=100000 for so many; TMPDIR=/dev/shm keeps the server's file off a slow disk.
 import { fork } from 'node:child_process'
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -108,6 +108,8 @@ export async function sleeping() {
         'server CPU while all sleep': `${((cpuMsOf(server.pid) - serverCpu) / 30).toFixed(1)} %`,
       })
       before = bytes()
+      // a long run that is stopped has told what it had
+      console.log(JSON.stringify(rows.at(-1)))
     }
     await running.stop()
     const restart = await timed(async () => {

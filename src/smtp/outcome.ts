@@ -109,7 +109,7 @@ export function isLastingRejection(answer: { stage: Stage; status: string; reply
 function judgeRelayReply(dialogue: Replied): SendOutcome {
   const { at, reply, mailServer } = dialogue
   if (at === 'final dot' && reply.code >= 200 && reply.code < 300) return judgeSystemReply(dialogue)
-  const denied = at === 'RCPT' && (reply.code === 530 || reply.status?.startsWith('5.7.') === true || deniesRelaying(reply))
+  const denied = at === 'RCPT' && (reply.status?.startsWith('5.7.') === true || deniesRelaying(reply))
   const later = at === 'RCPT' || at === 'DATA' || at === 'final dot'
   if (reply.code < 500 || !later || denied || reply.code === 530)
     return { kind: 'our trouble', text: `the relay ${mailServer} said at ${at}: ${reply.text}` }
