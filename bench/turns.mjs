@@ -23,8 +23,7 @@ async function run(kind, url) {
   await migrateToLatest(database.db, database.kind)
   const sink = await startSink({ slowMs: SLOW_MS })
   const limits = { lowestRate: RATE, highestRate: RATE, connections: CONNECTIONS, messagesPerConnection: 1 }
-  const until = Date.now() + SECONDS * 1000
-  const order = JSON.stringify({ url, port: sink.port, at: EACH, until, limits, name: 'example.org' })
+  const order = JSON.stringify({ url, port: sink.port, at: EACH, forMs: SECONDS * 1000, limits, name: 'example.org' })
   const counts = await Promise.all(
     Array.from({ length: PROCESSES }, () => {
       const child = fork(taker, [order])

@@ -35,7 +35,7 @@ const status = run(
   process.execPath,
   [
     ...[join(root, 'node_modules/vitest/vitest.mjs'), 'run', '--coverage.enabled', '--coverage.provider=v8', '--coverage.reporter=json'],
-    ...['--coverage.clean=false', '--coverage.reportOnFailure', ...seen, ...process.argv.slice(2)],
+    ...['--coverage.clean=false', '--coverage.reportOnFailure', '--testTimeout=120000', ...seen, ...process.argv.slice(2)],
   ],
   { SOFTBOUNCE_COVERAGE: folder },
 )

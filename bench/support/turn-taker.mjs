@@ -5,12 +5,14 @@ import { lessonOf } from '../../dist/politeness/index.js'
 import { DEFAULT_TIMEOUTS, judgeDialogue, transact } from '../../dist/smtp/index.js'
 import { askTurn, learnFrom, openDatabase, releaseLease } from '../../dist/store/index.js'
 
-const { url, port, at, until, limits, name } = JSON.parse(process.argv[2])
+const { url, port, at, forMs, limits, name } = JSON.parse(process.argv[2])
 const settings = { limits, downAfter: 5, askEveryMs: 60_000, longestWaitMs: 15 * 60_000 }
 const database = openDatabase(url)
 const path = { kind: 'system', host: '127.0.0.1', port, tls: 'off' }
 const content = Buffer.from('From: a@example.com\r\nMessage-ID: <m@example.com>\r\n\r\nhello\r\n')
 const count = { sent: 0, lookUps: 0, errors: 0 }
+// by its own clock, from when it has started
+const until = Date.now() + forMs
 
 async function messages() {
   while (Date.now() < until) {

@@ -7,7 +7,8 @@ const CLOCK_SKEW_MS = 5 * 60 * 1000
 /** A relay that says it tries for longer than this is not believed. */
 const LONGEST_DELAY_MS = 30 * 24 * 60 * 60 * 1000
 
-export const statusOf = (bounce: Bounce): string => effectiveStatus(bounce.status, bounce.diagnostic) ?? bounce.status
+/** What it means; it was checked, and so has one. */
+export const statusOf = (bounce: Bounce): string => effectiveStatus(bounce.status, bounce.diagnostic) as string
 
 export const isSuccess = (bounce: Bounce): boolean =>
   bounce.action === 'delivered' ||
@@ -22,9 +23,9 @@ export const isFinal = (bounce: Bounce): boolean => isSuccess(bounce) || (bounce
 export const timeOf = (bounce: Bounce): number => parseTime(bounce.bouncedAt) as number
 
 /** A delivery that was told late: of another send than the last one, whose message came back (at the latest at `failedAtMs`) after that. */
-export function isOfEarlierSend(bounce: Bounce, last: Attempt | undefined, failedAtMs: number): boolean {
+export function isOfEarlierSend(bounce: Bounce, last: Attempt, failedAtMs: number): boolean {
   const send = sendOf(bounce)
-  if (!isSuccess(bounce) || send === null || send === sendNumber(last?.retry ?? 1)) return false
+  if (!isSuccess(bounce) || send === null || send === sendNumber(last.retry)) return false
   return timeOf(bounce) <= failedAtMs && patched('a late delivery of an earlier send')
 }
 

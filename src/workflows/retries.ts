@@ -286,7 +286,8 @@ export class Retries {
   }
 
   #isOfEarlierSend(bounce: Bounce): boolean {
-    return isOfEarlierSend(bounce, this.#attempts.at(-1), Math.max(this.#failedAtMs, this.#prepared?.bouncedAtMs ?? 0))
+    const { bouncedAtMs } = this.#prepared as Prepared
+    return isOfEarlierSend(bounce, this.#attempts.at(-1) as Attempt, Math.max(this.#failedAtMs, bouncedAtMs))
   }
 
   /** The retry that a relay had taken failed after all. */
@@ -303,8 +304,7 @@ export class Retries {
   }
 
   #reportedAs(bounce: Bounce, outcome: Attempt['outcome']): void {
-    const last = this.#attempts.at(-1)
-    if (last === undefined) return
+    const last = this.#attempts.at(-1) as Attempt
     if (isRetry(last)) this.#onlyAmbiguous = false
     this.#attempts[this.#attempts.length - 1] = asReported(last, bounce, outcome)
   }

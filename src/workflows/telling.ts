@@ -25,7 +25,6 @@ export async function tell(
   more: SoftbounceEvent['data'],
 ): Promise<void> {
   const { messageId, recipient, sender, destination, bouncedAtMs, events } = prepared
-  if (events === undefined) return
   const { workflowId, firstExecutionRunId } = workflowInfo()
   const about = { messageId, sender, recipient, workflowId, destination, bouncedAt: new Date(bouncedAtMs).toISOString() }
   const said = { status: bounce.status, ...(bounce.diagnostic === undefined ? {} : { reply: bounce.diagnostic }) }
@@ -36,7 +35,7 @@ export async function tell(
       workflowId: `event/${id}`,
       parentClosePolicy: ParentClosePolicy.ABANDON,
       cancellationType: ChildWorkflowCancellationType.ABANDON,
-      args: [{ event, ...events.channels }],
+      args: [{ event, ...events?.channels }],
       staticSummary: `${type} ${bare(recipient)}`,
     })
   } catch (error) {

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { temporaryFolder } from '../support/databases.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
@@ -32,80 +32,90 @@ const retry = (recipient: string, schedule: string[], n = '1') =>
     { schedule },
   )
 
-test('report: as text, as JSON, and as a file for a browser', { timeout: 120_000 }, async () => {
-  const text = await world.cli('report', '--since', '1d')
-  expect(text).toMatchObject({ status: 0, stderr: '' })
-  expect(text.stdout).toMatch(/2 messages began to be retried, 1\s+retry answered/)
-  expect(text.stdout).toMatch(/retry 1 +1 +1 +0 +0 +100 % +100 %/)
-  expect(JSON.parse((await world.cli('report', '--format', 'json')).stdout)).toMatchObject({
-    ...{ started: 2, ended: { delivered: 1 }, timeZone: 'UTC' },
-    worst: [{ destination: 'seen.example', accepted: 1 }],
+// one story, told in its order
+describe('what is known of people and systems', { shuffle: false }, () => {
+  test('report: as text, as JSON, and as a file for a browser', { timeout: 120_000 }, async () => {
+    const text = await world.cli('report', '--since', '1d')
+    expect(text).toMatchObject({ status: 0, stderr: '' })
+    expect(text.stdout).toMatch(/2 messages began to be retried, 1\s+retry answered/)
+    expect(text.stdout).toMatch(/retry 1 +1 +1 +0 +0 +100 % +100 %/)
+    expect(JSON.parse((await world.cli('report', '--format', 'json')).stdout)).toMatchObject({
+      ...{ started: 2, ended: { delivered: 1 }, timeZone: 'UTC' },
+      worst: [{ destination: 'seen.example', accepted: 1 }],
+    })
+    const file = join(folder.path, 'report.html')
+    expect(await world.cli('report', '--format', 'html', '--output', file)).toMatchObject({ status: 0 })
+    expect(readFileSync(file, 'utf8')).toContain('What each retry earns')
+    for (const [args, said] of [
+      [['--format', 'pdf'], 'it must be text, json or html'],
+      [['--since', '2999-01-01'], 'is not a day before now'],
+      [['--output', join(folder.path, 'no/such/file')], 'cannot be written'],
+    ] as const)
+      expect((await world.cli('report', ...args)).stderr).toContain(said)
   })
-  const file = join(folder.path, 'report.html')
-  expect(await world.cli('report', '--format', 'html', '--output', file)).toMatchObject({ status: 0 })
-  expect(readFileSync(file, 'utf8')).toContain('What each retry earns')
-  for (const [args, said] of [
-    [['--format', 'pdf'], 'it must be text, json or html'],
-    [['--since', '2999-01-01'], 'is not a day before now'],
-    [['--output', join(folder.path, 'no/such/file')], 'cannot be written'],
-  ] as const)
-    expect((await world.cli('report', ...args)).stderr).toContain(said)
-})
 
-test('list-check: CSV in, CSV out, and the counts', { timeout: 120_000 }, async () => {
-  const list = join(folder.path, 'list.csv')
-  writeFileSync(list, 'name,email\nAnn,ann@seen.example\nBob,bob@seen.example\n')
-  await world.cli('suppressions', 'add', 'bob@seen.example')
-  const output = join(folder.path, 'checked.csv')
-  expect(await world.cli('list-check', list, '--output', output)).toMatchObject({
-    ...{ status: 0, stdout: '', stderr: '2 addresses: 1 ok, 1 suppressed\n' },
+  test('list-check: CSV in, CSV out, and the counts', { timeout: 120_000 }, async () => {
+    const list = join(folder.path, 'list.csv')
+    writeFileSync(list, 'name,email\nAnn,ann@seen.example\nBob,bob@seen.example\n')
+    await world.cli('suppressions', 'add', 'bob@seen.example')
+    const output = join(folder.path, 'checked.csv')
+    expect(await world.cli('list-check', list, '--output', output)).toMatchObject({
+      ...{ status: 0, stdout: '', stderr: '2 addresses: 1 ok, 1 suppressed\n' },
+    })
+    expect(readFileSync(output, 'utf8').split('\n').slice(0, 3)).toEqual([
+      'name,email,softbounce,softbounce_time,softbounce_why',
+      'Ann,ann@seen.example,ok,,',
+      'Bob,bob@seen.example,suppressed until,lifted,manual',
+    ])
+    expect(await world.cli('list-check', join(folder.path, 'none.csv'))).toMatchObject({
+      ...{ status: 1, stderr: expect.stringContaining('none.csv cannot be read') },
+    })
   })
-  expect(readFileSync(output, 'utf8').split('\n').slice(0, 3)).toEqual([
-    'name,email,softbounce,softbounce_time,softbounce_why',
-    'Ann,ann@seen.example,ok,,',
-    'Bob,bob@seen.example,suppressed until,lifted,manual',
-  ])
-  expect(await world.cli('list-check', join(folder.path, 'none.csv'))).toMatchObject({
-    ...{ status: 1, stderr: expect.stringContaining('none.csv cannot be read') },
-  })
-})
 
-test('history, and forget: what was open is stopped, and nothing is left in the tables or in Temporal', { timeout: 180_000 }, async () => {
-  const seen = (await world.cli('history', 'Ann@seen.example')).stdout
-  expect(seen).toMatch(/retry 1: accepted +2\.\S+ +1\.ann@seen\.example@example\.com/)
-  expect(seen).toMatch(/ended: delivered/)
-  expect(await world.cli('forget', 'ann@seen.example')).toMatchObject({ status: 2, stderr: expect.stringContaining('say --yes') })
-  const query = `WorkflowId STARTS_WITH 'bounce/ann@seen.example/'`
-  await eventually(async () => (await world.temporal.workflow.count(query)).count === 2)
-  const forgotten = await world.cli('forget', 'ann@seen.example', '--yes', '--json')
-  expect(JSON.parse(forgotten.stdout)).toMatchObject({ cancelled: 1, histories: 2, historiesLeft: null, tables: { attempts: 1, ends: 2 } })
-  expect((await world.cli('history', 'ann@seen.example')).stdout).toBe('nothing is known of ann@seen.example\n')
-  // nor in the pages of the file that nobody uses any more
-  const file = (world.env.DATABASE_URL as string).slice('file:'.length)
-  const bytes = [file, `${file}-wal`].filter(existsSync).map((one) => readFileSync(one).toString('latin1'))
-  expect(bytes.join('').includes('ann@seen.example')).toBe(false)
-  // Temporal deletes in its own time
-  await eventually(async () => (await world.temporal.workflow.count(query)).count === 0, 120_000)
-})
+  test('history, and forget: what was open is stopped, and nothing is left in the tables or in Temporal', {
+    timeout: 180_000,
+  }, async () => {
+    const seen = (await world.cli('history', 'Ann@seen.example')).stdout
+    expect(seen).toMatch(/retry 1: accepted +2\.\S+ +1\.ann@seen\.example@example\.com/)
+    expect(seen).toMatch(/ended: delivered/)
+    expect(await world.cli('forget', 'ann@seen.example')).toMatchObject({ status: 2, stderr: expect.stringContaining('say --yes') })
+    const query = `WorkflowId STARTS_WITH 'bounce/ann@seen.example/'`
+    await eventually(async () => (await world.temporal.workflow.count(query)).count === 2)
+    const forgotten = await world.cli('forget', 'ann@seen.example', '--yes', '--json')
+    expect(JSON.parse(forgotten.stdout)).toMatchObject({
+      cancelled: 1,
+      histories: 2,
+      historiesLeft: null,
+      tables: { attempts: 1, ends: 2 },
+    })
+    expect((await world.cli('history', 'ann@seen.example')).stdout).toBe('nothing is known of ann@seen.example\n')
+    // nor in the pages of the file that nobody uses any more
+    const file = (world.env.DATABASE_URL as string).slice('file:'.length)
+    const bytes = [file, `${file}-wal`].filter(existsSync).map((one) => readFileSync(one).toString('latin1'))
+    expect(bytes.join('').includes('ann@seen.example')).toBe(false)
+    // Temporal deletes in its own time
+    await eventually(async () => (await world.temporal.workflow.count(query)).count === 0, 120_000)
+  })
 
-test('status --watch draws on a terminal until it is ended, and leaves the terminal as it was', { timeout: 120_000 }, async () => {
-  expect(await world.cli('status', '--watch')).toMatchObject({ status: 2, stderr: expect.stringContaining('this is none') })
-  await retry('watched@seen.example', ['30d'])
-  const command = `exec ${process.execPath} ${fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))} status --watch`
-  const child = spawn('script', ['-qefc', `stty cols 100 rows 20; ${command}`, '/dev/null'], {
-    env: world.env,
-    stdio: ['pipe', 'pipe', 'inherit'],
+  test('status --watch draws on a terminal until it is ended, and leaves the terminal as it was', { timeout: 120_000 }, async () => {
+    expect(await world.cli('status', '--watch')).toMatchObject({ status: 2, stderr: expect.stringContaining('this is none') })
+    await retry('watched@seen.example', ['30d'])
+    const command = `exec ${process.execPath} ${fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))} status --watch`
+    const child = spawn('script', ['-qefc', `stty cols 100 rows 20; ${command}`, '/dev/null'], {
+      env: world.env,
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    let drawn = ''
+    child.stdout.on('data', (chunk) => {
+      drawn += chunk
+    })
+    const ended = new Promise((resolve) => child.once('exit', resolve))
+    await eventually(() => (drawn.match(/watched@seen\.example\S* +retry 1 of 1 waits for /g)?.length ?? 0) >= 2, 30_000)
+    expect(drawn).toMatch(/softbounce {2}\S+ \S+ UTC +0 wait for a turn +0 systems are down/)
+    // Ctrl-C
+    child.stdin.write('\u0003')
+    expect(await ended).toBe(0)
+    expect(drawn.endsWith('\u001b[?25h\u001b[?1049l')).toBe(true)
+    for (const one of drawn.split('\u001b[H\u001b[J').slice(1)) expect(one.split('\r\n').length).toBeLessThanOrEqual(20)
   })
-  let drawn = ''
-  child.stdout.on('data', (chunk) => {
-    drawn += chunk
-  })
-  const ended = new Promise((resolve) => child.once('exit', resolve))
-  await eventually(() => (drawn.match(/watched@seen\.example\S* +retry 1 of 1 waits for /g)?.length ?? 0) >= 2, 30_000)
-  expect(drawn).toMatch(/softbounce {2}\S+ \S+ UTC +0 wait for a turn +0 systems are down/)
-  // Ctrl-C
-  child.stdin.write('\u0003')
-  expect(await ended).toBe(0)
-  expect(drawn.endsWith('\u001b[?25h\u001b[?1049l')).toBe(true)
-  for (const one of drawn.split('\u001b[H\u001b[J').slice(1)) expect(one.split('\r\n').length).toBeLessThanOrEqual(20)
 })

@@ -84,229 +84,232 @@ afterAll(async () => {
   await server?.stop()
 })
 
-test('nothing that Temporal keeps tells who it is about: a delivered, a waiting, a suppressed, a refused and a cancelled one', {
-  timeout: 120_000,
-}, async () => {
-  system.say = { rcpt: () => `450 4.3.2 planted-reply for ${RECIPIENT}` }
-  const deferred = await retry(['1s', '30d'])
-  await eventually(async () => (await world.client.getById(deferred.workflowId))?.progress?.lastAttempt, 30_000)
-  const suppressed = await retry(['1s'])
-  expect(await suppressed.result()).toMatchObject({
-    outcome: 'suppressed',
-    attempts: [{ reply: expect.stringContaining('planted-reply') }],
-  })
-  await world.client.unsuppress(RECIPIENT, 'the test')
-  // our own trouble, whose text is shown while it lasts
-  const held = await world.client.retry(message(99), bounce({ recipient: `${PERSON}@relayed.example` }), { schedule: ['1s'] })
-  const trouble = await eventually(async () => (await world.client.getById(held.workflowId))?.trouble, 30_000)
-  expect(trouble?.text).toMatch(/refused the connection/)
-  await world.client.cancel(held)
-  await expect(held.result()).rejects.toThrow(WorkflowFailedError)
-  // what no client of ours would send
-  const wrong = await world.temporal.workflow.start('retryBouncedMessage', {
-    taskQueue: 'softbounce',
-    workflowId: world.client.workflowId(RECIPIENT, 'other@example.com'),
-    args: [],
-  })
-  await expect(wrong.result()).rejects.toThrow()
-  const under = await world.client
-    .retry(message(98), bounce({ status: '2.0.0', diagnostic: '250 planted-reply' }))
-    .then((one) => one.result())
-    .catch((error: Error) => error)
-  expect(under).toBeInstanceOf(Error)
-  system.say = {}
-  await world.client.retryNow(deferred)
-  expect(await deferred.result()).toMatchObject({ outcome: 'delivered', retries: 2 })
-  const waiting = await retry(['30d'])
-  await eventually(async () => (await world.client.getById(waiting.workflowId))?.progress?.state === 'waiting', 30_000)
-  const kept = await everything()
-  expect(kept.length).toBeGreaterThan(20_000)
-  for (const secret of SECRETS) expect(kept.includes(secret), secret).toBe(false)
-  // and it is them that were looked at
-  for (const there of [deferred.workflowId, 'binary/encrypted', 'Encoded failure']) expect(kept.includes(there), there).toBe(true)
-  const { searchAttributes } = await world.temporal.workflow.getHandle(waiting.workflowId).describe()
-  expect(searchAttributes.BounceRecipient).toEqual([waiting.workflowId.split('/')[1]])
-  expect(searchAttributes.BounceDestination).toEqual(['private.example'])
-})
-
-test('the commands find a person, and steer and erase', { timeout: 120_000 }, async () => {
-  const waiting = await retry(['30d'])
-  await eventually(async () => (await world.client.getById(waiting.workflowId))?.progress?.state === 'waiting', 30_000)
-  await eventually(async () => (await world.temporal.workflow.count(`WorkflowId = '${waiting.workflowId}'`)).count === 1, 30_000)
-  const listed = await world.cli('status', RECIPIENT)
-  expect(listed.stdout).toContain(waiting.workflowId)
-  const shown = await world.cli('status', waiting.workflowId)
-  expect(shown.stdout).toContain(`4.3.2 for ${RECIPIENT}`)
-  expect(await world.cli('now', waiting.workflowId)).toMatchObject({ status: 0 })
-  expect(await waiting.result()).toMatchObject({ outcome: 'delivered' })
-  const open = await retry(['30d'])
-  await eventually(async () => (await world.temporal.workflow.count(`WorkflowId = '${open.workflowId}'`)).count === 1, 30_000)
-  const forgotten = await world.cli('forget', RECIPIENT, '--yes')
-  expect(forgotten, forgotten.stderr).toMatchObject({ status: 0 })
-  await expect(open.result()).rejects.toThrow()
-  await eventually(
-    async () => (await world.temporal.workflow.count(`WorkflowId STARTS_WITH '${open.workflowId.split('/hmac-')[0]}/hmac-'`)).count >= 0,
-  )
-  expect((await world.cli('history', RECIPIENT)).stdout).not.toMatch(/retry 1/)
-})
-
-test('a worker that lacks the key leaves everything waiting, and says which it lacks', { timeout: 120_000 }, async () => {
-  await worker.stop()
-  const without = await world.startWorker({ ENCRYPTION_KEYS: '' })
-  const started = await retry(['1s'])
-  await eventually(() => /key \\"k1\\", which is not among ENCRYPTION_KEYS/.test(without.log()), 30_000)
-  expect(await world.client.isOpen(started)).toBe(true)
-  await without.stop()
-  worker = await world.startWorker()
-  expect(await started.result()).toMatchObject({ outcome: 'delivered' })
-})
-
-test('a new key in front: what is open under the old one, or in clear text, is found, told, and never run twice', {
-  timeout: 120_000,
-}, async () => {
-  const plain = await withKeys('')
-  const clear = await retry(['30d'], plain)
-  expect(clear.workflowId).toContain(RECIPIENT)
-  const old = await retry(['30d'])
-  for (const one of [clear, old])
-    await eventually(async () => (await world.client.getById(one.workflowId))?.progress?.state === 'waiting', 30_000)
-  await worker.stop()
-  worker = await world.startWorker({ ENCRYPTION_KEYS: `${k2},${k1}` })
-  const rotated = await withKeys(`${k2},${k1}`)
-  for (const [one, id] of [
-    [clear, n - 1],
-    [old, n],
-  ] as const) {
-    const again = await rotated.retry(message(id), bounce())
-    expect(again.workflowId).toBe(one.workflowId)
-    expect(await rotated.get(RECIPIENT, `planted-id-${id}@example.com`)).toMatchObject({ workflowId: one.workflowId, status: 'RUNNING' })
-    // and whoever starts it under its new name is told the one that is open
-    const twin = await world.temporal.workflow.start('retryBouncedMessage', {
+// one story, told in its order: keys come and go
+describe('encrypted payloads', { shuffle: false }, () => {
+  test('nothing that Temporal keeps tells who it is about: a delivered, a waiting, a suppressed, a refused and a cancelled one', {
+    timeout: 120_000,
+  }, async () => {
+    system.say = { rcpt: () => `450 4.3.2 planted-reply for ${RECIPIENT}` }
+    const deferred = await retry(['1s', '30d'])
+    await eventually(async () => (await world.client.getById(deferred.workflowId))?.progress?.lastAttempt, 30_000)
+    const suppressed = await retry(['1s'])
+    expect(await suppressed.result()).toMatchObject({
+      outcome: 'suppressed',
+      attempts: [{ reply: expect.stringContaining('planted-reply') }],
+    })
+    await world.client.unsuppress(RECIPIENT, 'the test')
+    // our own trouble, whose text is shown while it lasts
+    const held = await world.client.retry(message(99), bounce({ recipient: `${PERSON}@relayed.example` }), { schedule: ['1s'] })
+    const trouble = await eventually(async () => (await world.client.getById(held.workflowId))?.trouble, 30_000)
+    expect(trouble?.text).toMatch(/refused the connection/)
+    await world.client.cancel(held)
+    await expect(held.result()).rejects.toThrow(WorkflowFailedError)
+    // what no client of ours would send
+    const wrong = await world.temporal.workflow.start('retryBouncedMessage', {
       taskQueue: 'softbounce',
-      workflowId: rotated.workflowId(RECIPIENT, `planted-id-${id}@example.com`),
-      args: [
-        {
-          ...{ messageId: `planted-id-${id}@example.com`, sender: 'planted-sender@example.com', recipient: RECIPIENT },
-          ...{ message: { raw: message(id).toString() }, bounce: { status: '4.3.2', bouncedAt: new Date().toISOString() } },
-        },
-      ],
+      workflowId: world.client.workflowId(RECIPIENT, 'other@example.com'),
+      args: [],
     })
-    await twin.result().catch(() => {})
-    expect(await rotated.getById(twin.workflowId)).toMatchObject({ status: 'FAILED', failure: expect.stringContaining(one.workflowId) })
-    await rotated.retryNow({ recipient: RECIPIENT, messageId: `planted-id-${id}@example.com` })
-    expect(await one.result().catch((error: Error) => error.message)).toBeDefined()
-    expect((await rotated.get(RECIPIENT, `planted-id-${id}@example.com`))?.status).toBe('FAILED')
-  }
-  const fresh = await retry(['1s'], rotated)
-  expect(fresh.workflowId).toBe(rotated.workflowId(RECIPIENT, `planted-id-${n}@example.com`))
-  expect(fresh.workflowId).not.toBe(world.client.workflowId(RECIPIENT, `planted-id-${n}@example.com`))
-  expect(await fresh.result()).toMatchObject({ outcome: 'delivered' })
-})
-
-const python = pythonWith('temporalio.client', 'cryptography')
-
-test.skipIf(python === null)(
-  'a channel of a team’s own, in Python, reads the events with the same keys',
-  { timeout: 120_000 },
-  async () => {
-    const child = spawn(python as string, [fileURLToPath(new URL('../../examples/notify_alternative.py', import.meta.url)), 'sms'], {
-      env: { ...process.env, TEMPORAL_ADDRESS: server.address, TEMPORAL_NAMESPACE: world.namespace, ENCRYPTION_KEYS: `${k2},${k1}` },
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
-    let printed = ''
-    child.stdout.on('data', (chunk) => {
-      printed += chunk
-    })
-    try {
-      await worker.stop()
-      worker = await world.startWorker({ ENCRYPTION_KEYS: `${k2},${k1}`, ALTERNATIVE_TASK_QUEUE: 'sms' })
-      await retry(['30d'], await withKeys(`${k2},${k1}`), { urgent: true })
-      await eventually(() => printed.includes('\n'), 60_000)
-      expect(JSON.parse(printed.split('\n')[0] as string)).toMatchObject({ type: 'bounce.retrying', data: { recipient: RECIPIENT } })
-    } finally {
-      child.kill()
-    }
-  },
-)
-
-const reason = whyNot(['chromium'], false)
-
-describe('the codec server', () => {
-  const ask = (path: string, body: unknown, headers: Record<string, string> = {}) =>
-    fetch(`http://127.0.0.1:${codecPort}${path}`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', ...headers },
-      body: typeof body === 'string' ? body : JSON.stringify(body),
-    })
-
-  test('encrypts and decrypts for those that may ask', { timeout: 60_000 }, async () => {
-    const codec = await world.startCodecServer({ CODEC_LISTEN: `127.0.0.1:${codecPort}`, CODEC_ORIGINS: server.webUi as string })
-    const base64 = (text: string) => Buffer.from(text).toString('base64')
-    const said = { payloads: [{ metadata: { encoding: base64('json/plain') }, data: base64('"ann"') }] }
-    const encoded = (await (await ask('/encode', said)).json()) as typeof said
-    expect(encoded.payloads[0]?.metadata.encoding).toBe(base64('binary/encrypted'))
-    const unknown = { metadata: { encoding: base64('binary/encrypted'), 'encryption-key-id': base64('k9') }, data: base64('?') }
-    const decoded = await ask('/decode', { payloads: [...encoded.payloads, unknown] }, { origin: server.webUi as string })
-    expect(decoded.headers.get('access-control-allow-origin')).toBe(server.webUi)
-    expect(await decoded.json()).toEqual({ payloads: [...said.payloads, unknown] })
-    // a page of somebody else's, that found the address
-    const evil = await ask('/decode', encoded, { origin: 'http://evil.example' })
-    expect(evil.status).toBe(403)
-    expect(evil.headers.get('access-control-allow-origin')).toBeNull()
-    expect((await ask('/decode', 'not json')).status).toBe(400)
-    // Temporal's CLI leaves an empty list out
-    expect(await (await ask('/encode', {})).json()).toEqual({ payloads: [] })
-    expect((await ask('/decode', { payloads: [{ data: '***' }] })).status).toBe(400)
-    expect((await ask('/elsewhere', said)).status).toBe(404)
-    expect((await ask('/decode', 'x'.repeat(17 * 1024 * 1024)).catch(() => ({ status: 413 }))).status).toBe(413)
-    await codec.stop()
-    const guarded = await world.startCodecServer({
-      ...{ CODEC_LISTEN: `127.0.0.1:${codecPort}`, CODEC_TOKEN: 'planted-token-0123456789' },
-    })
-    expect((await ask('/decode', encoded)).status).toBe(401)
-    expect((await ask('/wrong-token-01234567890123/decode', encoded)).status).toBe(401)
-    expect((await ask('/planted-token-0123456789/decode', encoded)).status).toBe(200)
-    expect(guarded.log()).not.toContain('planted-token')
-    await guarded.stop()
+    await expect(wrong.result()).rejects.toThrow()
+    const under = await world.client
+      .retry(message(98), bounce({ status: '2.0.0', diagnostic: '250 planted-reply' }))
+      .then((one) => one.result())
+      .catch((error: Error) => error)
+    expect(under).toBeInstanceOf(Error)
+    system.say = {}
+    await world.client.retryNow(deferred)
+    expect(await deferred.result()).toMatchObject({ outcome: 'delivered', retries: 2 })
+    const waiting = await retry(['30d'])
+    await eventually(async () => (await world.client.getById(waiting.workflowId))?.progress?.state === 'waiting', 30_000)
+    const kept = await everything()
+    expect(kept.length).toBeGreaterThan(20_000)
+    for (const secret of SECRETS) expect(kept.includes(secret), secret).toBe(false)
+    // and it is them that were looked at
+    for (const there of [deferred.workflowId, 'binary/encrypted', 'Encoded failure']) expect(kept.includes(there), there).toBe(true)
+    const { searchAttributes } = await world.temporal.workflow.getHandle(waiting.workflowId).describe()
+    expect(searchAttributes.BounceRecipient).toEqual([waiting.workflowId.split('/')[1]])
+    expect(searchAttributes.BounceDestination).toEqual(['private.example'])
   })
 
-  test.skipIf(reason !== null)(
-    `the Web UI shows what it decrypts${reason === null ? '' : ` (${reason})`}`,
+  test('the commands find a person, and steer and erase', { timeout: 120_000 }, async () => {
+    const waiting = await retry(['30d'])
+    await eventually(async () => (await world.client.getById(waiting.workflowId))?.progress?.state === 'waiting', 30_000)
+    await eventually(async () => (await world.temporal.workflow.count(`WorkflowId = '${waiting.workflowId}'`)).count === 1, 30_000)
+    const listed = await world.cli('status', RECIPIENT)
+    expect(listed.stdout).toContain(waiting.workflowId)
+    const shown = await world.cli('status', waiting.workflowId)
+    expect(shown.stdout).toContain(`4.3.2 for ${RECIPIENT}`)
+    expect(await world.cli('now', waiting.workflowId)).toMatchObject({ status: 0 })
+    expect(await waiting.result()).toMatchObject({ outcome: 'delivered' })
+    const open = await retry(['30d'])
+    await eventually(async () => (await world.temporal.workflow.count(`WorkflowId = '${open.workflowId}'`)).count === 1, 30_000)
+    const forgotten = await world.cli('forget', RECIPIENT, '--yes')
+    expect(forgotten, forgotten.stderr).toMatchObject({ status: 0 })
+    await expect(open.result()).rejects.toThrow()
+    await eventually(
+      async () => (await world.temporal.workflow.count(`WorkflowId STARTS_WITH '${open.workflowId.split('/hmac-')[0]}/hmac-'`)).count >= 0,
+    )
+    expect((await world.cli('history', RECIPIENT)).stdout).not.toMatch(/retry 1/)
+  })
+
+  test('a worker that lacks the key leaves everything waiting, and says which it lacks', { timeout: 120_000 }, async () => {
+    await worker.stop()
+    const without = await world.startWorker({ ENCRYPTION_KEYS: '' })
+    const started = await retry(['1s'])
+    await eventually(() => /key \\"k1\\", which is not among ENCRYPTION_KEYS/.test(without.log()), 30_000)
+    expect(await world.client.isOpen(started)).toBe(true)
+    await without.stop()
+    worker = await world.startWorker()
+    expect(await started.result()).toMatchObject({ outcome: 'delivered' })
+  })
+
+  test('a new key in front: what is open under the old one, or in clear text, is found, told, and never run twice', {
+    timeout: 120_000,
+  }, async () => {
+    const plain = await withKeys('')
+    const clear = await retry(['30d'], plain)
+    expect(clear.workflowId).toContain(RECIPIENT)
+    const old = await retry(['30d'])
+    for (const one of [clear, old])
+      await eventually(async () => (await world.client.getById(one.workflowId))?.progress?.state === 'waiting', 30_000)
+    await worker.stop()
+    worker = await world.startWorker({ ENCRYPTION_KEYS: `${k2},${k1}` })
+    const rotated = await withKeys(`${k2},${k1}`)
+    for (const [one, id] of [
+      [clear, n - 1],
+      [old, n],
+    ] as const) {
+      const again = await rotated.retry(message(id), bounce())
+      expect(again.workflowId).toBe(one.workflowId)
+      expect(await rotated.get(RECIPIENT, `planted-id-${id}@example.com`)).toMatchObject({ workflowId: one.workflowId, status: 'RUNNING' })
+      // and whoever starts it under its new name is told the one that is open
+      const twin = await world.temporal.workflow.start('retryBouncedMessage', {
+        taskQueue: 'softbounce',
+        workflowId: rotated.workflowId(RECIPIENT, `planted-id-${id}@example.com`),
+        args: [
+          {
+            ...{ messageId: `planted-id-${id}@example.com`, sender: 'planted-sender@example.com', recipient: RECIPIENT },
+            ...{ message: { raw: message(id).toString() }, bounce: { status: '4.3.2', bouncedAt: new Date().toISOString() } },
+          },
+        ],
+      })
+      await twin.result().catch(() => {})
+      expect(await rotated.getById(twin.workflowId)).toMatchObject({ status: 'FAILED', failure: expect.stringContaining(one.workflowId) })
+      await rotated.retryNow({ recipient: RECIPIENT, messageId: `planted-id-${id}@example.com` })
+      expect(await one.result().catch((error: Error) => error.message)).toBeDefined()
+      expect((await rotated.get(RECIPIENT, `planted-id-${id}@example.com`))?.status).toBe('FAILED')
+    }
+    const fresh = await retry(['1s'], rotated)
+    expect(fresh.workflowId).toBe(rotated.workflowId(RECIPIENT, `planted-id-${n}@example.com`))
+    expect(fresh.workflowId).not.toBe(world.client.workflowId(RECIPIENT, `planted-id-${n}@example.com`))
+    expect(await fresh.result()).toMatchObject({ outcome: 'delivered' })
+  })
+
+  const python = pythonWith('temporalio.client', 'cryptography')
+
+  test.skipIf(python === null)(
+    'a channel of a team’s own, in Python, reads the events with the same keys',
     { timeout: 120_000 },
     async () => {
-      const codec = await world.startCodecServer({
-        CODEC_LISTEN: `127.0.0.1:${codecPort}`,
-        CODEC_ORIGINS: server.webUi as string,
-        ENCRYPTION_KEYS: `${k2},${k1}`,
+      const child = spawn(python as string, [fileURLToPath(new URL('../../examples/notify_alternative.py', import.meta.url)), 'sms'], {
+        env: { ...process.env, TEMPORAL_ADDRESS: server.address, TEMPORAL_NAMESPACE: world.namespace, ENCRYPTION_KEYS: `${k2},${k1}` },
+        stdio: ['ignore', 'pipe', 'inherit'],
       })
-      const waiting = await retry(['30d'], await withKeys(`${k2},${k1}`))
-      await eventually(
-        async () => (await (await withKeys(`${k2},${k1}`)).getById(waiting.workflowId))?.progress?.state === 'waiting',
-        30_000,
-      )
-      let browser: Browser | undefined
+      let printed = ''
+      child.stdout.on('data', (chunk) => {
+        printed += chunk
+      })
       try {
-        browser = await chromium.launch({ executablePath: programPath('chromium') as string, args: ['--no-sandbox', '--disable-gpu'] })
-        const page = await browser.newPage({ viewport: { width: 1280, height: 900 } })
-        await page.goto(
-          `${server.webUi}/namespaces/${world.namespace}/workflows/${encodeURIComponent(waiting.workflowId)}/${waiting.runId}/user-metadata`,
-        )
-        await eventually(async () => {
-          for (const frame of page.frames())
-            if (
-              (await frame
-                .getByText(`To ${RECIPIENT} at private.example`)
-                .count()
-                .catch(() => 0)) > 0
-            )
-              return true
-          return false
-        }, 60_000)
-        await page.screenshot({ path: `${process.env.SCREENSHOTS ?? 'screenshots'}/encrypted.png` })
+        await worker.stop()
+        worker = await world.startWorker({ ENCRYPTION_KEYS: `${k2},${k1}`, ALTERNATIVE_TASK_QUEUE: 'sms' })
+        await retry(['30d'], await withKeys(`${k2},${k1}`), { urgent: true })
+        await eventually(() => printed.includes('\n'), 60_000)
+        expect(JSON.parse(printed.split('\n')[0] as string)).toMatchObject({ type: 'bounce.retrying', data: { recipient: RECIPIENT } })
       } finally {
-        await browser?.close()
-        await codec.stop()
+        child.kill()
       }
     },
   )
+
+  const reason = whyNot(['chromium'], false)
+
+  describe('the codec server', () => {
+    const ask = (path: string, body: unknown, headers: Record<string, string> = {}) =>
+      fetch(`http://127.0.0.1:${codecPort}${path}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...headers },
+        body: typeof body === 'string' ? body : JSON.stringify(body),
+      })
+
+    test('encrypts and decrypts for those that may ask', { timeout: 60_000 }, async () => {
+      const codec = await world.startCodecServer({ CODEC_LISTEN: `127.0.0.1:${codecPort}`, CODEC_ORIGINS: server.webUi as string })
+      const base64 = (text: string) => Buffer.from(text).toString('base64')
+      const said = { payloads: [{ metadata: { encoding: base64('json/plain') }, data: base64('"ann"') }] }
+      const encoded = (await (await ask('/encode', said)).json()) as typeof said
+      expect(encoded.payloads[0]?.metadata.encoding).toBe(base64('binary/encrypted'))
+      const unknown = { metadata: { encoding: base64('binary/encrypted'), 'encryption-key-id': base64('k9') }, data: base64('?') }
+      const decoded = await ask('/decode', { payloads: [...encoded.payloads, unknown] }, { origin: server.webUi as string })
+      expect(decoded.headers.get('access-control-allow-origin')).toBe(server.webUi)
+      expect(await decoded.json()).toEqual({ payloads: [...said.payloads, unknown] })
+      // a page of somebody else's, that found the address
+      const evil = await ask('/decode', encoded, { origin: 'http://evil.example' })
+      expect(evil.status).toBe(403)
+      expect(evil.headers.get('access-control-allow-origin')).toBeNull()
+      expect((await ask('/decode', 'not json')).status).toBe(400)
+      // Temporal's CLI leaves an empty list out
+      expect(await (await ask('/encode', {})).json()).toEqual({ payloads: [] })
+      expect((await ask('/decode', { payloads: [{ data: '***' }] })).status).toBe(400)
+      expect((await ask('/elsewhere', said)).status).toBe(404)
+      expect((await ask('/decode', 'x'.repeat(17 * 1024 * 1024)).catch(() => ({ status: 413 }))).status).toBe(413)
+      await codec.stop()
+      const guarded = await world.startCodecServer({
+        ...{ CODEC_LISTEN: `127.0.0.1:${codecPort}`, CODEC_TOKEN: 'planted-token-0123456789' },
+      })
+      expect((await ask('/decode', encoded)).status).toBe(401)
+      expect((await ask('/wrong-token-01234567890123/decode', encoded)).status).toBe(401)
+      expect((await ask('/planted-token-0123456789/decode', encoded)).status).toBe(200)
+      expect(guarded.log()).not.toContain('planted-token')
+      await guarded.stop()
+    })
+
+    test.skipIf(reason !== null)(
+      `the Web UI shows what it decrypts${reason === null ? '' : ` (${reason})`}`,
+      { timeout: 120_000 },
+      async () => {
+        const codec = await world.startCodecServer({
+          CODEC_LISTEN: `127.0.0.1:${codecPort}`,
+          CODEC_ORIGINS: server.webUi as string,
+          ENCRYPTION_KEYS: `${k2},${k1}`,
+        })
+        const waiting = await retry(['30d'], await withKeys(`${k2},${k1}`))
+        await eventually(
+          async () => (await (await withKeys(`${k2},${k1}`)).getById(waiting.workflowId))?.progress?.state === 'waiting',
+          30_000,
+        )
+        let browser: Browser | undefined
+        try {
+          browser = await chromium.launch({ executablePath: programPath('chromium') as string, args: ['--no-sandbox', '--disable-gpu'] })
+          const page = await browser.newPage({ viewport: { width: 1280, height: 900 } })
+          await page.goto(
+            `${server.webUi}/namespaces/${world.namespace}/workflows/${encodeURIComponent(waiting.workflowId)}/${waiting.runId}/user-metadata`,
+          )
+          await eventually(async () => {
+            for (const frame of page.frames())
+              if (
+                (await frame
+                  .getByText(`To ${RECIPIENT} at private.example`)
+                  .count()
+                  .catch(() => 0)) > 0
+              )
+                return true
+            return false
+          }, 60_000)
+          await page.screenshot({ path: `${process.env.SCREENSHOTS ?? 'screenshots'}/encrypted.png` })
+        } finally {
+          await browser?.close()
+          await codec.stop()
+        }
+      },
+    )
+  })
 })

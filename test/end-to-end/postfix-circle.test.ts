@@ -67,14 +67,15 @@ describe.skipIf(skipped !== null)(`a real Postfix${skipped === null ? '' : ` (${
     world.database.db.selectFrom('bounces').select(['done', 'action', 'status', 'recipient', 'why']).orderBy('id').execute()
 
   test('4.3.2, the bounce, a retry that is taken: delivered once, and the notification confirms it', { timeout: 60_000 }, async () => {
-    receiving.say = { rcpt: () => (receiving.connections.length > 1 ? undefined : DOWN) }
+    const [connected, before] = [receiving.connections.length, (await bounces()).length]
+    receiving.say = { rcpt: () => (receiving.connections.length > connected + 1 ? undefined : DOWN) }
     const { result } = await sentAndEnded('ann@example.org')
     expect(result).toMatchObject({ outcome: 'delivered', confirmed: true, retries: 1 })
     expect(receiving.taken.filter((t) => t.to.includes('ann@example.org'))).toHaveLength(1)
-    const [taken] = receiving.taken
+    const taken = receiving.taken.find((t) => t.to.includes('ann@example.org'))
     expect(taken?.from).toMatch(/^b\+[a-z2-7]{39}@bounces\.example\.com$/)
     expect(taken?.content.toString()).toContain('Thank you.')
-    expect((await bounces()).map((b) => [b.done, b.action])).toEqual([
+    expect((await bounces()).slice(before).map((b) => [b.done, b.action])).toEqual([
       ['retry started', 'failed'],
       ['retry told', 'relayed'],
     ])

@@ -18,7 +18,8 @@ const KEY = Buffer.alloc(32, 7)
 const returnPaths = { template: 'bounce+{token}@{domain}', keys: [KEY], validDays: 28 }
 const reason = whyNot(['dovecot', 'openssl'])
 
-describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason})`}`, () => {
+// one story, told in its order: a mailbox fills
+describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason})`}`, { shuffle: false }, () => {
   let world: RealWorld
   let dovecot: Dovecot
   const folder = temporaryFolder()

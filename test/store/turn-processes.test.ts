@@ -24,13 +24,18 @@ onBothDatabases('promise 4: however many processes want to send', (opened) => {
   const run = async (processes: number, aheadBy: (i: number) => number) => {
     const system = await startReceivingSystem()
     const limits = { lowestRate: RATE, highestRate: RATE, connections: CONNECTIONS, messagesPerConnection: 1 }
-    const began = Date.now()
     const counts = await Promise.all(
       Array.from({ length: processes }, (_, i) => {
         const ahead = aheadBy(i)
         const env = ahead === 0 ? process.env : { ...process.env, LD_PRELOAD: FAKETIME, FAKETIME: `+${ahead}s`, DONT_FAKE_MONOTONIC: '1' }
-        const until = began + (SECONDS + ahead) * 1000
-        const order = { url: opened.url, port: system.port, at: 5, until, limits, name: `d${processes}-${aheadBy(1)}.example` }
+        const order = {
+          url: opened.url,
+          port: system.port,
+          at: 5,
+          forMs: SECONDS * 1000,
+          limits,
+          name: `d${processes}-${aheadBy(1)}.example`,
+        }
         const child = fork(TAKER, [JSON.stringify(order)], { env: env as NodeJS.ProcessEnv })
         return new Promise<{ sent: number; lookUps: number; errors: number }>((resolve, reject) => {
           child.once('message', (count) => resolve(count as { sent: number; lookUps: number; errors: number }))

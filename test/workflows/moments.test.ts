@@ -46,6 +46,8 @@ const relay = () => ({ kind: 'relay', host: '127.0.0.1', port: system.port, tls:
 const byRelay = (more: Parameters<typeof deliverySettings>[0] = {}) => {
   world.settings = deliverySettings({ relay: relay(), confirmWithinMs: 4000, ...more })
 }
+/** The start is told; nobody listens. */
+const telling = () => byRelay({ eventTypes: ['bounce.retrying'], webhook: { url: 'http://127.0.0.1:9/', secret: 'whsec_c2VjcmV0' } })
 const directly = () => {
   world.settings = deliverySettings({ routes: `*=127.0.0.1:${system.port}` })
 }
@@ -100,7 +102,7 @@ describe('a cancellation suppresses nobody, and nothing more is sent, where it c
   }
 
   test('right behind the start, while somebody is being told of it', async () => {
-    byRelay({ eventTypes: ['bounce.retrying'] })
+    telling()
     const begun: Promise<Handle> = begin()
     behind('prepare', async () => (await begun).cancel())
     await isCancelled(await begun)
@@ -211,7 +213,7 @@ describe('what comes while something else is done', () => {
   })
 
   test('an event that cannot be told, since one is under its name already, holds nothing up', async () => {
-    byRelay({ eventTypes: ['bounce.retrying'] })
+    telling()
     instead.set('prepare', async (call, _, { firstRunId }: { firstRunId: string }) => {
       await workflows().start('notifyEvent', { taskQueue: 'nobody', workflowId: `event/${firstRunId}.bounce.retrying`, args: [{}] })
       return call()

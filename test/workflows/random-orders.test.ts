@@ -31,6 +31,7 @@ import {
   TROUBLE_MS,
 } from '../support/lives.js'
 import { bounced, startWorld, WORKFLOWS, type World } from '../support/skipping-time.js'
+import { counting } from '../support/workflow-coverage.js'
 
 const LIVES = Number(process.env.RANDOM_LIVES ?? 100)
 const SEED = Number(process.env.RANDOM_SEED ?? 20261126)
@@ -220,7 +221,7 @@ function happenedIn(history: History): Lived['happened'] {
   return happened
 }
 
-test(`${LIVES} random lives keep the promises, and replay`, { timeout: 60_000 + LIVES * 200 }, async () => {
+test(`${LIVES} random lives keep the promises, and replay`, { timeout: (60_000 + LIVES * 200) * (counting === null ? 1 : 3) }, async () => {
   const outcomes = new Map<string, number>()
   const wrong: string[] = []
   let lost = 0
