@@ -23,7 +23,7 @@ let system: ReceivingSystem
 const folder = temporaryFolder()
 const closers: (() => Promise<void>)[] = []
 beforeAll(async () => {
-  system = await startReceivingSystem({ banner: ({ connection }) => (connection === 1 ? NOT_NOW : undefined) })
+  system = await startReceivingSystem()
   world = await startRealWorld({ ROUTES: `*=127.0.0.1:${system.port}` })
   await world.startWorker()
 })
@@ -40,6 +40,8 @@ const plainJson = (recipient: string) =>
 
 test('started by the Temporal CLI with plain JSON', async () => {
   const cli = await findProgram(TEMPORAL_CLI, () => {})
+  const first = system.connections.length + 1
+  system.say = { banner: ({ connection }) => (connection === first ? NOT_NOW : undefined) }
   const recipient = person()
   const file = join(folder.path, 'input.json')
   writeFileSync(file, plainJson(recipient))
