@@ -2,11 +2,14 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { temporaryFolder } from '../support/databases.js'
 import { type RealWorld, runCli, startRealWorld } from '../support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
 import { eventually } from '../support/skipping-time.js'
+
+// each is a dozen starts of the command
+vi.setConfig({ testTimeout: 120_000 })
 
 const NOT_NOW = '421 4.3.2 System not accepting network messages'
 const example = (name: string) => fileURLToPath(new URL(`../../examples/${name}`, import.meta.url))

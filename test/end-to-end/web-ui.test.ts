@@ -13,7 +13,8 @@ import { eventually } from '../support/skipping-time.js'
 const SCREENSHOTS = process.env.SCREENSHOTS ?? fileURLToPath(new URL('../../screenshots', import.meta.url))
 const reason = whyNot(['chromium'], false)
 
-describe.skipIf(reason !== null)(`the Web UI${reason === null ? '' : ` (${reason})`}`, () => {
+// one story, told in its order: what is paused stays so
+describe.skipIf(reason !== null)(`the Web UI${reason === null ? '' : ` (${reason})`}`, { shuffle: false }, () => {
   let server: DevServer
   let world: RealWorld
   let system: ReceivingSystem
