@@ -75,6 +75,7 @@ export class Retries {
     if (prepared.permanent !== undefined) return this.#rejectByBounce(prepared.permanent.lasting, prepared.permanent.reason)
     if (prepared.tellAlternative) tellAsBefore(prepared, this.#message.bounce)
     if (isTold(prepared, 'bounce.retrying')) await tell(prepared, this.#message.bounce, 'bounce.retrying', prepared.bouncedAtMs, {})
+    if (cancelled()) throw new CancelledFailure('cancelled')
     if (prepared.backup) {
       const ended = await this.#sendByBackup(prepared)
       if (ended !== null) return ended

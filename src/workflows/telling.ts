@@ -1,13 +1,5 @@
 /** Events of one message: each is told by a workflow of its own, so that whether it is taken delays nothing and uses up no retry. */
-import {
-  CancellationScope,
-  ChildWorkflowCancellationType,
-  isCancellation,
-  log,
-  ParentClosePolicy,
-  startChild,
-  workflowInfo,
-} from '@temporalio/workflow'
+import { CancellationScope, ChildWorkflowCancellationType, log, ParentClosePolicy, startChild, workflowInfo } from '@temporalio/workflow'
 import type { Prepared } from '../activities/index.js'
 import type { Bounce, EventType, RetryResult, SoftbounceEvent } from '../bounce/index.js'
 import { tellBefore } from './activities.js'
@@ -16,7 +8,7 @@ import { bare } from './words.js'
 /** Whether somebody wants to know of events of that type. */
 export const isTold = ({ events }: Prepared, type: string): boolean => events?.types.some((told) => told === type) === true
 
-/** Tells that something came about. @throws CancelledFailure */
+/** Tells that something came about. Never rejects. */
 export async function tell(
   prepared: Prepared,
   bounce: Bounce,
@@ -30,16 +22,17 @@ export async function tell(
   const said = { status: bounce.status, ...(bounce.diagnostic === undefined ? {} : { reply: bounce.diagnostic }) }
   const id = `${firstExecutionRunId}.${type}`
   const event = { id, type, timestamp: new Date(atMs).toISOString(), data: { ...about, ...said, ...more } }
+  const options = {
+    workflowId: `event/${id}`,
+    parentClosePolicy: ParentClosePolicy.ABANDON,
+    cancellationType: ChildWorkflowCancellationType.ABANDON,
+    args: [{ event, ...events?.channels }],
+    staticSummary: `${type} ${bare(recipient)}`,
+  }
   try {
-    await startChild('notifyEvent', {
-      workflowId: `event/${id}`,
-      parentClosePolicy: ParentClosePolicy.ABANDON,
-      cancellationType: ChildWorkflowCancellationType.ABANDON,
-      args: [{ event, ...events?.channels }],
-      staticSummary: `${type} ${bare(recipient)}`,
-    })
+    // a child that is abandoned before it has started would be waited for without an end
+    await CancellationScope.nonCancellable(() => startChild('notifyEvent', options))
   } catch (error) {
-    if (isCancellation(error)) throw error
     log.warn('an event was not told', { type, error: (error as Error).message })
   }
 }
@@ -53,7 +46,7 @@ export async function tellEnd(prepared: Prepared, bounce: Bounce, result: RetryR
     ...(result.confirmed === undefined ? {} : { confirmed: result.confirmed }),
     ...(result.suppressedUntil === undefined ? {} : { suppressedUntil: result.suppressedUntil }),
   }
-  await CancellationScope.nonCancellable(() => tell(prepared, bounce, `bounce.${result.outcome}` as EventType, Date.now(), more))
+  await tell(prepared, bounce, `bounce.${result.outcome}` as EventType, Date.now(), more)
 }
 
 /** As 0.3.0 told an urgent message. */
