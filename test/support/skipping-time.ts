@@ -20,7 +20,7 @@ import { readSettings } from '../../src/config.js'
 import type { DirectSettings, PolitenessSettings } from '../../src/settings/politeness.js'
 import { type DkimKey, type Path, parseRoutes, type ReturnPaths, type SmtpTimeouts } from '../../src/smtp/index.js'
 import type { Database } from '../../src/store/index.js'
-import { bouncedAgain, retryBouncedMessage } from '../../src/workflows/retry-bounced-message.js'
+import { bouncedAgain, type Progress, progress, retryBouncedMessage, type State } from '../../src/workflows/retry-bounced-message.js'
 import { sqliteDatabase } from './databases.js'
 import { newNamespace } from './namespaces.js'
 import { counting, writeCounted } from './workflow-coverage.js'
@@ -257,6 +257,16 @@ export async function eventually<T>(
     if (Date.now() > until) throw new Error(`it did not come about within ${withinMs} ms`)
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
+}
+
+export type Handle = Awaited<ReturnType<typeof start>>
+
+/** Where it stands, once it stands so. */
+export function stands(handle: Handle, state: State, retry: number): Promise<Progress> {
+  return eventually(async () => {
+    const standing = await handle.query(progress)
+    return standing.state === state && standing.retry === retry ? standing : undefined
+  })
 }
 
 /** The failure's type and text, of a workflow that failed. */

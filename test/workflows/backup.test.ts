@@ -6,7 +6,7 @@ import { dayOf, sentId, signReturnPath, verifyReturnPath } from '../../src/smtp/
 import { findSuppression, pause, resume } from '../../src/store/index.js'
 import { bouncedAgain, giveUp, progress, retryNow } from '../../src/workflows/retry-bounced-message.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
-import { bounced, DAY, deliverySettings, eventually, HOUR, start, startWorld, type World } from '../support/skipping-time.js'
+import { bounced, DAY, deliverySettings, HOUR, stands, start, startWorld, type World } from '../support/skipping-time.js'
 
 const returnPaths = { template: 'bounce+{token}@{domain}', keys: [Buffer.alloc(32, 7)], validDays: 28 }
 let world: World
@@ -44,12 +44,6 @@ const listed = () => findSuppression(world.database.db, person(), world.now())
 const message = async (more: Parameters<typeof bounced>[1] = {}) =>
   bounced(await world.currentTime(), { recipient: person(), urgent: { via: 'backup-relay' }, ...more })
 const begin = async (more: Parameters<typeof bounced>[1] = {}) => start(world, await message(more))
-type Handle = Awaited<ReturnType<typeof start>>
-const stands = (handle: Handle, state: string, retry: number) =>
-  eventually(async () => {
-    const standing = await handle.query(progress)
-    return standing.state === state && standing.retry === retry ? standing : undefined
-  })
 const attempts = () => world.database.db.selectFrom('attempts').selectAll().where('recipient', '=', person()).orderBy('retry').execute()
 
 test('takes it at once, and silence ends it as delivered, unconfirmed; no retry was made', async () => {

@@ -5,7 +5,7 @@ import { encodeToken } from '../../src/bounce/index.js'
 import { findSuppression, suppressLastingly } from '../../src/store/index.js'
 import { bouncedAgain, giveUp, progress, retryNow } from '../../src/workflows/retry-bounced-message.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
-import { bounced, deliverySettings, eventually, failureOf, start, startWorld, type World } from '../support/skipping-time.js'
+import { bounced, deliverySettings, failureOf, type Handle, stands, start, startWorld, type World } from '../support/skipping-time.js'
 
 type Name = 'prepare' | 'sendMessage' | 'recordEnd' | 'recordReport'
 type Call = (...args: never[]) => Promise<unknown>
@@ -53,14 +53,8 @@ const directly = () => {
 }
 const person = () => `odd${n}@example.org`
 const listed = () => findSuppression(world.database.db, person(), world.now())
-type Handle = Awaited<ReturnType<typeof start>>
 const begin = async (more: Parameters<typeof bounced>[1] = {}): Promise<Handle> =>
   start(world, bounced(await world.currentTime(), { recipient: person(), ...more }))
-const stands = (handle: Handle, state: string, retry: number) =>
-  eventually(async () => {
-    const standing = await handle.query(progress)
-    return standing.state === state && standing.retry === retry ? standing : undefined
-  })
 const said = async (status: string, more = {}) => ({ status, bouncedAt: (await world.currentTime()).toISOString(), ...more })
 /** A message that the relay has taken. */
 async function relayed(more: Parameters<typeof bounced>[1] = {}): Promise<Handle> {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { findSuppression, suppressForUnavailability } from '../../src/store/index.js'
 import { bouncedAgain, giveUp, progress, retryNow } from '../../src/workflows/retry-bounced-message.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
-import { bounced, DAY, eventually, HOUR, start, startWorld, type World } from '../support/skipping-time.js'
+import { bounced, DAY, type Handle, HOUR, stands, start, startWorld, type World } from '../support/skipping-time.js'
 
 let world: World
 let relay: ReceivingSystem
@@ -30,12 +30,6 @@ const suppressed = async () => {
   const cause = { status: null, reply: null, by: 'x', destination: null }
   await suppressForUnavailability(world.database.db, person(), cause, now, [30 * DAY], now)
 }
-type Handle = Awaited<ReturnType<typeof start>>
-const stands = (handle: Handle, state: string, retry: number) =>
-  eventually(async () => {
-    const standing = await handle.query(progress)
-    return standing.state === state && standing.retry === retry ? standing : undefined
-  })
 const notification = async (status: string, more = {}) => ({ status, bouncedAt: (await world.currentTime()).toISOString(), ...more })
 
 /** A message that the relay has taken, and that nobody has said more of. */

@@ -4,17 +4,7 @@ import { dayOf, sentId, signReturnPath, verifyReturnPath } from '../../src/smtp/
 import { findSent } from '../../src/store/index.js'
 import { bouncedAgain, progress, retryNow } from '../../src/workflows/retry-bounced-message.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
-import {
-  bounced,
-  DAY,
-  deliverySettings,
-  eventually,
-  HOUR,
-  signalWithStart,
-  start,
-  startWorld,
-  type World,
-} from '../support/skipping-time.js'
+import { bounced, DAY, deliverySettings, HOUR, signalWithStart, stands, start, startWorld, type World } from '../support/skipping-time.js'
 
 const returnPaths = { template: 'bounce+{token}@{domain}', keys: [Buffer.alloc(32, 7)], validDays: 28 }
 let world: World
@@ -39,12 +29,6 @@ const byRelay = () => {
 }
 const person = () => `kim${n}@example.org`
 const message = async (more: Parameters<typeof bounced>[1] = {}) => bounced(await world.currentTime(), { recipient: person(), ...more })
-type Handle = Awaited<ReturnType<typeof start>>
-const stands = (handle: Handle, state: string, retry: number) =>
-  eventually(async () => {
-    const standing = await handle.query(progress)
-    return standing.state === state && standing.retry === retry ? standing : undefined
-  })
 const tokenOf = (send: number) =>
   /\+([a-z2-7]+)@/.exec(
     signReturnPath(returnPaths, { id: sentId('m1@example.com', person()), day: dayOf(world.now()), send }, 'bounces@example.com'),

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { findSuppression } from '../../src/store/index.js'
 import { bouncedAgain, giveUp, progress, retryNow } from '../../src/workflows/retry-bounced-message.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
-import { bounced, eventually, HOUR, signalWithStart, start, startWorld, type World } from '../support/skipping-time.js'
+import { bounced, eventually, type Handle, HOUR, signalWithStart, stands, start, startWorld, type World } from '../support/skipping-time.js'
 
 const NOT_NOW = '421 4.3.2 System not accepting network messages'
 let world: World
@@ -25,12 +25,7 @@ beforeEach(() => {
 const person = () => `bob${n}@example.org`
 const listed = () => findSuppression(world.database.db, person(), world.now())
 const message = async (more: Parameters<typeof bounced>[1] = {}) => bounced(await world.currentTime(), { recipient: person(), ...more })
-type Handle = Awaited<ReturnType<typeof start>>
-const waits = (handle: Handle, retry: number) =>
-  eventually(async () => {
-    const standing = await handle.query(progress)
-    return standing.state === 'waiting' && standing.retry === retry ? standing : undefined
-  })
+const waits = (handle: Handle, retry: number) => stands(handle, 'waiting', retry)
 
 describe('retryNow', () => {
   test('sends the retry that waits, and the next delay counts from it', async () => {
