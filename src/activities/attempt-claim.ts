@@ -18,6 +18,7 @@ const BEGIN_WITHIN_MS = 10 * SECOND
 
 export class AttemptClaim {
   readonly #subject: Omit<AttemptSubject, 'destination'>
+  readonly #about: object
   readonly #dependencies: Dependencies
   readonly id = randomUUID()
   /** The content was begun under it: from there on the message may arrive. */
@@ -25,8 +26,10 @@ export class AttemptClaim {
   /** What the database says of that, also where nobody waits for it any longer. */
   #asked: Promise<boolean> = Promise.resolve(false)
 
-  constructor(subject: Omit<AttemptSubject, 'destination'>, dependencies: Dependencies) {
+  /** @param about for log lines. */
+  constructor(subject: Omit<AttemptSubject, 'destination'>, about: object, dependencies: Dependencies) {
     this.#subject = subject
+    this.#about = about
     this.#dependencies = dependencies
   }
 
@@ -52,8 +55,7 @@ export class AttemptClaim {
       this.#asked = asked.catch(() => false)
       this.begun = await within(BEGIN_WITHIN_MS, asked)
     } catch (error) {
-      const { workflowId, retry } = this.#subject
-      log.warn({ workflowId, retry, error: describe(error) }, 'the claim could not be renewed')
+      log.warn({ ...this.#about, error: describe(error) }, 'the claim could not be renewed')
       this.begun = false
     }
     return this.begun

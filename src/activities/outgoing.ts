@@ -44,8 +44,7 @@ export class Outgoing {
     dependencies: Dependencies,
     database: <T>(step: () => Promise<T>) => Promise<T>,
   ): Promise<Outgoing> {
-    const token = dependencies.settings.returnPaths === null ? null : await database(() => tokenFor(order, kind, dependencies))
-    return new Outgoing(order, message, kind, dependencies, token)
+    return new Outgoing(order, message, kind, dependencies, await database(() => tokenFor(order, kind, dependencies)))
   }
 
   /** The envelope sender. */
@@ -72,8 +71,9 @@ export class Outgoing {
 
   /** Keeps the name that the provider gave it: without it, the token and the return path must do. */
   async noteName(reply: string): Promise<void> {
-    const name = this.#provider === null ? null : providerIdIn(this.#provider, reply)
-    if (this.#provider === null || name === null) return
+    if (this.#provider === null) return
+    const name = providerIdIn(this.#provider, reply)
+    if (name === null) return
     const { messageId, recipient, retry } = this.#order
     const { database, now } = this.#dependencies
     const as = { sentId: sentId(messageId, recipient), send: sendNumber(retry) }

@@ -122,7 +122,11 @@ class Sending {
     this.#key = { firstRunId: order.firstRunId, retry: order.retry }
     this.#known = context.info.heartbeatDetails as Heartbeat | undefined
     const { messageId } = order
-    this.#claim = new AttemptClaim({ ...this.#key, workflowId: this.#workflowId, messageId, recipient: this.#recipient }, dependencies)
+    this.#claim = new AttemptClaim(
+      { ...this.#key, workflowId: this.#workflowId, messageId, recipient: this.#recipient },
+      this.#about,
+      dependencies,
+    )
   }
 
   heartbeat(): void {

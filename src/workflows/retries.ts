@@ -31,7 +31,11 @@ export interface Progress {
   nextRetryAt: string | null
   lastAttempt: Attempt | null
 }
-const cancelled = () => CancellationScope.current().consideredCancelled
+
+/** @throws CancelledFailure where the run was cancelled, whatever was waited for. */
+function stopIfCancelled(): void {
+  if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('cancelled')
+}
 
 /** A second press of "retry now" within this time is the same press, even where the retry has been answered in between. */
 const DOUBLE_PRESS_MS = 10_000
@@ -75,7 +79,7 @@ export class Retries {
     if (prepared.permanent !== undefined) return this.#rejectByBounce(prepared.permanent.lasting, prepared.permanent.reason)
     if (prepared.tellAlternative) tellAsBefore(prepared, this.#message.bounce)
     if (isTold(prepared, 'bounce.retrying')) await tell(prepared, this.#message.bounce, 'bounce.retrying', prepared.bouncedAtMs, {})
-    if (cancelled()) throw new CancelledFailure('cancelled')
+    stopIfCancelled()
     if (prepared.backup) {
       const ended = await this.#sendByBackup(prepared)
       if (ended !== null) return ended
@@ -122,7 +126,7 @@ export class Retries {
     } catch (error) {
       if (!interrupted()) throw error
     }
-    if (cancelled()) throw new CancelledFailure('cancelled')
+    stopIfCancelled()
     const woken = this.#woken
     this.#woken = false
     if (this.#givenUp) return this.#suppress(prepared)
@@ -193,7 +197,7 @@ export class Retries {
     } catch (error) {
       result = this.#notSent(error)
     }
-    if (cancelled()) throw new CancelledFailure('cancelled')
+    stopIfCancelled()
     if (result?.kind === 'answered') this.#noteAnswer(result)
     // a refusal of this way says nothing of the receiving system
     if (result === null || result.kind === 'late' || (result.kind === 'answered' && result.attempt.outcome !== 'accepted'))
@@ -207,7 +211,7 @@ export class Retries {
   }
 
   #judge(prepared: Prepared, result: Exclude<SendResult, { kind: 'late' }>): Promise<RetryResult | null> | RetryResult | null {
-    if (cancelled()) throw new CancelledFailure('cancelled')
+    stopIfCancelled()
     if (result.kind === 'expired') return this.#expire(`${capital(result.reason)}.`)
     if (result.kind === 'suppressed') return this.#recordedEnd({ outcome: 'suppressed' }, `Nothing was sent: ${plain(result.reason)}.`)
     const { attempt } = result
@@ -239,7 +243,7 @@ export class Retries {
 
   /** What a send that failed means: null where it was stopped because somebody gave up, however it ended. */
   #notSent(error: unknown): null {
-    if (cancelled()) throw new CancelledFailure('cancelled')
+    stopIfCancelled()
     if (this.#givenUp) return null
     refuse(error)
     throw error
@@ -258,7 +262,7 @@ export class Retries {
       } catch (error) {
         if (!interrupted()) throw error
       }
-      if (cancelled()) throw new CancelledFailure('cancelled')
+      stopIfCancelled()
       if (this.#givenUp) return this.#suppress(prepared)
       const bounce = this.#bounces.shift()
       if (bounce === undefined) {
@@ -301,7 +305,7 @@ export class Retries {
     await quickly(`write down that retry ${this.#retry} came back`, ({ recordReport }) =>
       recordReport({ ...this.#subject(), report: this.#report(bounce) }),
     )
-    if (cancelled()) throw new CancelledFailure('cancelled')
+    stopIfCancelled()
   }
 
   #reportedAs(bounce: Bounce, outcome: Attempt['outcome']): void {
@@ -372,7 +376,7 @@ export class Retries {
 
   /** The recipient is gone for good. */
   async #suppressLastingly(status: string, reply: string): Promise<RetryResult> {
-    if (cancelled()) throw new CancelledFailure('cancelled')
+    stopIfCancelled()
     const prepared = this.#prepared as Prepared
     this.#show('suppressing', 'The recipient was rejected.')
     await CancellationScope.nonCancellable(() =>
@@ -413,7 +417,7 @@ export class Retries {
         ...(report === undefined ? {} : { report }),
       }),
     )
-    if (cancelled()) throw new CancelledFailure('cancelled')
+    stopIfCancelled()
     return this.#end(this.#result(end.outcome, end.confirmed === undefined ? {} : { confirmed: end.confirmed }), note)
   }
 

@@ -7,7 +7,7 @@ import type { Attempt, Bounce, BouncedMessage, RetryResult } from '../bounce/ind
 import { type Progress, Retries } from './retries.js'
 import type { State } from './words.js'
 
-export * from './search-attributes.js'
+export { BounceDestination, BounceOutcome, BounceRecipient, BounceStatus } from './search-attributes.js'
 export type { Attempt, Bounce, BouncedMessage, Progress, RetryResult, State }
 
 /** Sends the retry that waits now, at once. With `retry`: only while that one waits. Never kept for a later one. */

@@ -6,7 +6,7 @@ import { tellBefore } from './activities.js'
 import { bare } from './words.js'
 
 /** Whether somebody wants to know of events of that type. */
-export const isTold = ({ events }: Prepared, type: string): boolean => events?.types.some((told) => told === type) === true
+export const isTold = ({ events }: Prepared, type: EventType): boolean => events?.types.includes(type) === true
 
 /** Tells that something came about. Never rejects. */
 export async function tell(
@@ -46,7 +46,7 @@ export async function tellEnd(prepared: Prepared, bounce: Bounce, result: RetryR
     ...(result.confirmed === undefined ? {} : { confirmed: result.confirmed }),
     ...(result.suppressedUntil === undefined ? {} : { suppressedUntil: result.suppressedUntil }),
   }
-  await tell(prepared, bounce, `bounce.${result.outcome}` as EventType, Date.now(), more)
+  await tell(prepared, bounce, `bounce.${result.outcome}`, Date.now(), more)
 }
 
 /** As 0.3.0 told an urgent message. */
