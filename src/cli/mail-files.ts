@@ -2,7 +2,6 @@
 import { createReadStream } from 'node:fs'
 import { open, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { mboxReader } from 'mbox-reader'
 import { CommandFailed } from './output.js'
 
 /** A mail, the path of its file, and its number there where the file is an mbox. */
@@ -42,6 +41,7 @@ async function isMbox(path: string): Promise<boolean> {
 
 async function* fromMbox(path: string, source: Buffer | NodeJS.ReadableStream): AsyncGenerator<NamedMail> {
   const { Readable } = await import('node:stream')
+  const { mboxReader } = await import('mbox-reader')
   let number = 0
   for await (const { content } of mboxReader(Buffer.isBuffer(source) ? Readable.from([source]) : source)) {
     number += 1

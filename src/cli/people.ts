@@ -4,7 +4,6 @@ import type { Readable, Writable } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import type { Command } from 'commander'
 import { addressKey } from '../bounce/index.js'
-import { checkList } from '../client/list-check.js'
 import { historyOf } from '../store/index.js'
 import { CommandFailed, json, line, table } from './output.js'
 import { withClient } from './with-client.js'
@@ -73,6 +72,7 @@ function progress(total: number) {
 
 async function listCheck(file: string, options: ListOptions): Promise<void> {
   const size = file === '-' ? 0 : sizeOf(file)
+  const { checkList } = await import('../client/list-check.js')
   await withDatabase(async (database) => {
     const input: Readable = file === '-' ? process.stdin : createReadStream(file)
     const bar = progress(size)

@@ -1,9 +1,7 @@
 import { createReadStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'
-import { stringify } from 'csv-stringify'
 import { addressKey, parseDuration } from '../bounce/index.js'
-import { filterList } from '../client/filter.js'
 import {
   type Database,
   findSuppression,
@@ -108,6 +106,7 @@ export function addSuppressions(program: Command): void {
         const input = file === '-' ? process.stdin : createReadStream(file)
         const { Writable } = await import('node:stream')
         const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
+        const { filterList } = await import('../client/filter.js')
         const counts = await filterList(database, input, options.json ? nowhere : process.stdout, {
           ...(options.column === undefined ? {} : { column: options.column }),
           onlySuppressed: options.suppressed === true,
@@ -130,6 +129,7 @@ export function addSuppressions(program: Command): void {
           return
         }
         const columns = ['address', 'reason', 'since', 'until', 'status', 'reply', 'destination', 'caused_by']
+        const { stringify } = await import('csv-stringify')
         const csv = stringify({ header: true, columns, escape_formulas: true })
         await pipeline(records(database), csv, process.stdout, { end: false })
       }),

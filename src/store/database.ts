@@ -16,7 +16,6 @@ import {
   sql,
 } from 'kysely'
 import Libsql from 'libsql'
-import pg from 'pg'
 import type { Tables } from './tables.js'
 
 export type DatabaseKind = 'sqlite' | 'postgres'
@@ -156,6 +155,12 @@ function sqliteDialect(file: string): Dialect {
 }
 
 function postgresDialect(url: string, onIdleError: (error: Error) => void): Dialect {
+  return new PostgresDialect({ pool: () => postgresPool(url, onIdleError) })
+}
+
+async function postgresPool(url: string, onIdleError: (error: Error) => void) {
+  // not read where the database is a file
+  const { default: pg } = await import('pg')
   const types = { getTypeParser: pg.types.getTypeParser.bind(pg.types) }
   const pool = new pg.Pool({
     connectionString: url,
@@ -174,7 +179,7 @@ function postgresDialect(url: string, onIdleError: (error: Error) => void): Dial
   pool.on('error', onIdleError)
   // one that breaks while it is in use tells so too, and unheard that would end the process
   pool.on('connect', (client) => client.on('error', onIdleError))
-  return new PostgresDialect({ pool })
+  return pool
 }
 
 /**
