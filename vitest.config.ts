@@ -1,4 +1,7 @@
 import { defineConfig } from 'vitest/config'
+import { LongestFirst } from './test/support/longest-first.js'
+
+const shuffled = process.argv.some((argument) => argument.startsWith('--sequence.shuffle'))
 
 // biome-ignore lint/style/noDefaultExport: vitest asks for one
 export default defineConfig({
@@ -6,9 +9,13 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/global-setup.ts'],
     reporters: ['default', './test/support/counts-reporter.ts'],
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // no test is about its own speed: on a machine that is busy each gets its time
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     // on two cores, since most of them wait for something
-    maxWorkers: 3,
+    maxWorkers: 5,
+    // each of those reads Temporal's SDK once, not for every file
+    isolate: false,
+    sequence: shuffled ? {} : { sequencer: LongestFirst },
   },
 })

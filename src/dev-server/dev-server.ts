@@ -1,5 +1,6 @@
 /** A Temporal dev server of one's own: on free ports of 127.0.0.1, ended by its process id. */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { createServer } from 'node:net'
 import { Connection } from '@temporalio/client'
 import { findProgram, TEMPORAL_CLI } from './binaries.js'
@@ -27,15 +28,22 @@ export interface DevServerOptions {
 const READY_WITHIN_MS = 30_000
 const STOP_WITHIN_MS = 5_000
 
+/** Below the ports that systems give to connections of their own (RFC 6335, section 6): one of those could take it before it is used. */
+const PORTS = { from: 20_000, to: 32_767 }
+
 /** A free port of 127.0.0.1. */
-export function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(PORTS.from, PORTS.to)
+    if (await isFree(port)) return port
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => resolve(port))
-    })
+    server.once('error', (error: NodeJS.ErrnoException) => (error.code === 'EADDRINUSE' ? resolve(false) : reject(error)))
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
   })
 }
 

@@ -3,10 +3,11 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import type { retryBouncedMessage } from '../../src/workflows/index.js'
 import { temporaryFolder } from '../support/databases.js'
 import { type RealWorld, runCli, startRealWorld } from '../support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
-import { eventually } from '../support/skipping-time.js'
+import { stands } from '../support/skipping-time.js'
 
 // each is a dozen starts of the command
 vi.setConfig({ testTimeout: 120_000 })
@@ -26,6 +27,7 @@ afterAll(async () => {
   await system.close()
   folder.remove()
 })
+const handle = (workflowId: string) => world.temporal.workflow.getHandle<typeof retryBouncedMessage>(workflowId)
 const jsonLines = (text: string) =>
   text
     .trim()
@@ -50,20 +52,23 @@ describe('retry, status, now, give-up, cancel', () => {
         workflowId: id,
       },
     ])
-    const waiting = await eventually(async () => {
-      const { stdout } = await world.cli('status', id, '--json')
-      const [standing] = jsonLines(stdout)
-      return standing.progress?.state === 'waiting' && standing
+    await stands(handle(id), 'waiting', 1)
+    expect(jsonLines((await world.cli('status', id, '--json')).stdout)[0]).toMatchObject({
+      status: 'RUNNING',
+      summary: '4.3.2 for ann@comes-back.example',
+      progress: { retry: 1, of: 4 },
     })
-    expect(waiting).toMatchObject({ status: 'RUNNING', summary: '4.3.2 for ann@comes-back.example', progress: { retry: 1, of: 4 } })
     expect((await world.cli('status')).stdout).toMatch(/invoice-4711@example\.com +retry 1 of 4 waits for /)
     expect((await world.cli('status', 'Ann@comes-back.example')).stdout).toContain(id)
     expect((await world.cli('status', 'nobody@example.org')).stdout).toBe('there are no retries for nobody@example.org\n')
     expect(await world.cli('now', id)).toMatchObject({ status: 0, stdout: `${id}: retry asked for\n` })
-    await eventually(async () => (await world.cli('status', id)).stdout.includes('retry 2 of 4 waits'))
-    expect((await world.cli('status', id)).stdout).toContain(NOT_NOW)
+    await stands(handle(id), 'waiting', 2)
+    const shown = (await world.cli('status', id)).stdout
+    expect(shown).toContain('retry 2 of 4 waits')
+    expect(shown).toContain(NOT_NOW)
     expect(await world.cli('give-up', id)).toMatchObject({ status: 0 })
-    await eventually(async () => (await world.cli('status', id)).stdout.includes('suppressed until'))
+    await handle(id).result()
+    expect((await world.cli('status', id)).stdout).toContain('suppressed until')
     const checked = await world.cli('suppressions', 'check', 'ann@comes-back.example', '--json')
     expect(jsonLines(checked.stdout)[0]).toMatchObject({ suppressed: true, suppression: { reason: 'unavailable', status: '4.3.2' } })
     const closed = await world.cli('now', id)
@@ -76,12 +81,15 @@ describe('retry, status, now, give-up, cancel', () => {
     const bob = 'bounce/eve@moved-away.example/invoice-4713@example.com'
     await world.cli('retry', file, '--schedule', '30d')
     expect((await world.cli('cancel', bob)).status).toBe(0)
-    await eventually(async () => (await world.cli('status', bob)).stdout.includes('cancelled'))
+    await expect(handle(bob).result()).rejects.toThrow()
+    expect((await world.cli('status', bob)).stdout).toContain('cancelled')
     expect((await world.cli('suppressions', 'check', 'eve@moved-away.example')).stdout).toBe('eve@moved-away.example is not suppressed\n')
     await world.cli('retry', file, '--schedule', '30d')
-    await eventually(async () => (await world.cli('status', bob)).stdout.includes('--again'))
+    await expect(handle(bob).result()).rejects.toThrow()
+    expect((await world.cli('status', bob)).stdout).toContain('--again')
     await world.cli('retry', file, '--schedule', '30d', '--again')
-    await eventually(async () => (await world.cli('status', bob)).stdout.includes('retry 1 of 1 waits'))
+    await stands(handle(bob), 'waiting', 1)
+    expect((await world.cli('status', bob)).stdout).toContain('retry 1 of 1 waits')
     await world.cli('cancel', bob)
   })
 
@@ -202,20 +210,23 @@ describe('errors are one line that says what to do', () => {
   })
 
   test('a failure ends with status 1', async () => {
-    expect(await world.cli('retry', '/no/such/file.eml')).toMatchObject({ status: 1, stderr: expect.stringContaining('no such file') })
-    expect(await world.cli('status', 'bounce/x@example.org/none')).toMatchObject({ status: 1 })
-    const away = await runCli(folder.path, { ...world.env, TEMPORAL_ADDRESS: '127.0.0.1:9' }, ['status'])
+    const nobody = { TEMPORAL_ADDRESS: '127.0.0.1:9' }
+    const run = (env: Record<string, string>, ...args: string[]) => runCli(folder.path, { ...world.env, ...env }, args)
+    const [file, unknown, away, worker, namespace, database] = await Promise.all([
+      run({}, 'retry', '/no/such/file.eml'),
+      run({}, 'status', 'bounce/x@example.org/none'),
+      run(nobody, 'status'),
+      run(nobody, 'worker'),
+      run({ TEMPORAL_NAMESPACE: 'nope' }, 'worker'),
+      run({ DATABASE_URL: 'postgres://x:planted-secret@127.0.0.1:9/d' }, 'suppressions', 'list'),
+    ])
+    expect(file).toMatchObject({ status: 1, stderr: expect.stringContaining('no such file') })
+    expect(unknown).toMatchObject({ status: 1 })
     expect(away.status).toBe(1)
     expect(away.stderr.trim().split('\n')).toHaveLength(1)
     expect(away.stderr).toContain('127.0.0.1:9')
-    const worker = await runCli(folder.path, { ...world.env, TEMPORAL_ADDRESS: '127.0.0.1:9' }, ['worker'])
     expect(worker).toMatchObject({ status: 1, stderr: expect.stringContaining('127.0.0.1:9') })
-    const namespace = await runCli(folder.path, { ...world.env, TEMPORAL_NAMESPACE: 'nope' }, ['worker'])
     expect(namespace).toMatchObject({ status: 1, stderr: expect.stringMatching(/nope.*TEMPORAL_NAMESPACE/) })
-    const database = await runCli(folder.path, { ...world.env, DATABASE_URL: 'postgres://x:planted-secret@127.0.0.1:9/d' }, [
-      'suppressions',
-      'list',
-    ])
     expect(database.status).toBe(1)
     expect(database.stderr).not.toContain('planted-secret')
   })

@@ -76,11 +76,11 @@ describe('worker versioning', () => {
     const { world, system } = await begin()
     const blue = await world.startWorker(version('0.4.0'))
     expect(blue.log()).toContain('"buildId":"0.4.0"')
+    await world.startWorker(version('0.5.0'))
     await makeCurrent(world, '0.4.0')
     const lives = await startLives(world)
     const first = lives[0] as (typeof lives)[0]
     await eventually(async () => (await buildsOf(world, first.workflowId)).length > 0)
-    await world.startWorker(version('0.5.0'))
     await makeCurrent(world, '0.5.0')
     await expectWhole(lives, system)
     const builds = await Promise.all(lives.map(({ workflowId }) => buildsOf(world, workflowId)))

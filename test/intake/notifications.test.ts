@@ -479,6 +479,8 @@ describe('the endpoint', () => {
       client.retryStored = start
     }
     expect(refused).toBe(3)
+    // it is written down when it has begun
+    await eventually(async () => (await bouncesOf(one.recipient)).length > 0)
     expect(await bouncesOf(one.recipient)).toMatchObject([{ done: 'retry started' }])
   })
 })

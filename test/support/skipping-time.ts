@@ -262,7 +262,7 @@ export async function eventually<T>(
 export type Handle = Awaited<ReturnType<typeof start>>
 
 /** Where it stands, once it stands so. */
-export function stands(handle: Handle, state: State, retry: number): Promise<Progress> {
+export function stands(handle: Pick<Handle, 'query'>, state: State, retry: number): Promise<Progress> {
   return eventually(async () => {
     const standing = await handle.query(progress)
     return standing.state === state && standing.retry === retry ? standing : undefined

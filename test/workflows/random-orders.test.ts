@@ -33,7 +33,7 @@ import {
 import { bounced, startWorld, WORKFLOWS, type World } from '../support/skipping-time.js'
 import { counting } from '../support/workflow-coverage.js'
 
-const LIVES = Number(process.env.RANDOM_LIVES ?? 100)
+const LIVES = Number(process.env.RANDOM_LIVES ?? 60)
 const SEED = Number(process.env.RANDOM_SEED ?? 20261126)
 /** One of them, again and again. */
 const LIFE = process.env.RANDOM_LIFE === undefined ? null : Number(process.env.RANDOM_LIFE)

@@ -1,0 +1,13 @@
+/** Files whose tests wait for long (for leases to end, for another look) begin first: what comes last would be waited for alone. */
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
+
+const LONG =
+  /(events|faults|upgrade|politeness|contract|encryption|web-ui|mailbox|ways-in|command|insight|direct|relay|random-orders)\.test\.ts$/
+
+export class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files)
+    const isLong = ({ moduleId }: TestSpecification) => LONG.test(moduleId)
+    return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))]
+  }
+}
