@@ -3,7 +3,10 @@ import { SMTPServer } from 'smtp-server'
 
 const refusal = (text) => Object.assign(new Error(text.slice(4)), { responseCode: Number(text.slice(0, 3)) })
 
-/** @param {{ banner?: () => string | undefined, slowMs?: number }} how its banner's refusal, and how long it takes over each message. */
+/**
+ * @param {{ banner?: () => string | undefined, rcpt?: (address: string) => string | undefined, slowMs?: number }} how the refusal of its
+ * banner and of a recipient, and how long it takes over each message.
+ */
 export async function startSink(how = {}) {
   const sink = { port: 0, connections: [], mails: [], taken: [], open: 0, mostOpen: 0, how }
   const server = new SMTPServer({
@@ -23,6 +26,10 @@ export async function startSink(how = {}) {
     onMailFrom: (_address, _session, done) => {
       sink.mails.push(Date.now())
       done()
+    },
+    onRcptTo: ({ address }, _session, done) => {
+      const text = sink.how.rcpt?.(address)
+      done(text === undefined ? null : refusal(text))
     },
     onData: (stream, session, done) => {
       stream.resume()
