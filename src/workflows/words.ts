@@ -29,16 +29,13 @@ export interface Standing {
 }
 
 const MAX_REPLY = 200
+const NAMED: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;' }
 
 /** Text of strangers (replies, addresses) as plain text: nothing of it is read as Markdown or HTML. */
 export function plain(text: string, most = MAX_REPLY): string {
   const oneLine = text.replace(/\s+/g, ' ').trim()
   const cut = oneLine.length > most ? `${oneLine.slice(0, most)}…` : oneLine
-  return cut
-    .replace(/&/g, '&amp;')
-    .replace(/</g, '&lt;')
-    .replace(/>/g, '&gt;')
-    .replace(/[\\`*_{}[\]()#+!|~$:@]/g, (c) => `&#${c.charCodeAt(0)};`)
+  return cut.replace(/[&<>\\`*_{}[\]()#+!|~$:@]/g, (c) => NAMED[c] ?? `&#${c.charCodeAt(0)};`)
 }
 
 /** An address in a summary: shown as it is in one place and as Markdown in another, so that nothing of it may be either's syntax. */
@@ -73,15 +70,23 @@ export function details(s: Standing): string {
   if (s.nextAtMs !== null) lines.push('', `Next: **${utc(s.nextAtMs)}**`)
   if (s.attempts.length > 0) {
     lines.push('', '| retry | when (UTC) | outcome | what was said, and by whom |', '|---|---|---|---|')
-    for (const a of s.attempts) {
-      const outcome = `${a.outcome} ${plain(a.status)}${a.maybeDelivered ? ', may have arrived' : ''}`
-      const when = utc(Date.parse(a.at)).replace(' UTC', '')
-      lines.push(
-        `| ${isRetry(a) ? a.retry : nameOfSend(a.retry)} | ${when} | ${outcome} | ${plain(a.reply)}${a.mailServer === undefined ? '' : ` (${plain(a.mailServer)})`} |`,
-      )
-    }
+    for (const attempt of s.attempts) lines.push(rowOf(attempt))
   }
   return lines.join('\n')
+}
+
+/** Each is shown again with every later state, and in every replay. */
+const rows = new WeakMap<Attempt, string>()
+
+function rowOf(attempt: Attempt): string {
+  const known = rows.get(attempt)
+  if (known !== undefined) return known
+  const outcome = `${attempt.outcome} ${plain(attempt.status)}${attempt.maybeDelivered ? ', may have arrived' : ''}`
+  const when = utc(Date.parse(attempt.at)).replace(' UTC', '')
+  const by = attempt.mailServer === undefined ? '' : ` (${plain(attempt.mailServer)})`
+  const row = `| ${isRetry(attempt) ? attempt.retry : nameOfSend(attempt.retry)} | ${when} | ${outcome} | ${plain(attempt.reply)}${by} |`
+  rows.set(attempt, row)
+  return row
 }
 
 /** `retry 2, 4 h after retry 1, staggered by 6 min`. */
