@@ -5,6 +5,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { readNotification } from '../dist/dsn/index.js'
 import { takeApart } from '../dist/dsn/mail.js'
+import { memoryOf } from './support/memory.mjs'
 
 const AT_ONCE = 32
 const SECONDS = 5
@@ -12,7 +13,7 @@ const SECONDS = 5
 const folder = [new URL('../../shared/bounces/open/', import.meta.url), new URL('../test/corpus/real/', import.meta.url)].find(existsSync)
 const paths = readdirSync(folder).map((name) => fileURLToPath(new URL(name, folder)))
 
-/** Mails a second of a step, once it is warm. */
+/** Mails a second of a step, once it is warm, and what the process takes then. */
 async function rate(mails, step) {
   const round = async () => {
     let i = 0
@@ -29,15 +30,17 @@ async function rate(mails, step) {
     await round()
     n += mails.length
   }
-  return (n / (performance.now() - began)) * 1000
+  return { perSecond: (n / (performance.now() - began)) * 1000, mib: memoryOf() }
 }
 
 const PERL = `use Sisimai; use Time::HiRes 'time'; Sisimai->make($_) for @ARGV; my ($t, $n) = (time, 0);
-while (time - $t < ${SECONDS}) { Sisimai->make($_) for @ARGV; $n += @ARGV } printf '%f', $n / (time - $t)`
+while (time - $t < ${SECONDS}) { Sisimai->make($_) for @ARGV; $n += @ARGV }
+my $kb = 0; if (open my $s, '<', '/proc/self/status') { /^VmRSS:\\s+(\\d+)/ and $kb = $1 while <$s> }
+printf '{"perSecond": %f, "mib": %d}', $n / (time - $t), $kb / 1024`
 
 function sisimai() {
   try {
-    return Number(execFileSync('perl', ['-e', PERL, ...paths], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }))
+    return JSON.parse(execFileSync('perl', ['-e', PERL, ...paths], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }))
   } catch {
     return null
   }
@@ -48,9 +51,10 @@ export async function reading() {
   const apart = await rate(mails, takeApart)
   const theirs = sisimai()
   const ours = await rate(mails, readNotification)
-  const row = (perSecond, beside) => ({
+  const row = ({ perSecond, mib }, beside) => ({
     'mails/s': Math.round(perSecond),
-    softbounce: beside === null ? '' : `${(ours / beside).toFixed(2)} times`,
+    softbounce: beside === null ? '' : `${(ours.perSecond / beside.perSecond).toFixed(2)} times`,
+    'memory of the process, MiB': mib,
   })
   return {
     [`softbounce reads (${mails.length} files)`]: row(ours, null),

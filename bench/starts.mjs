@@ -15,6 +15,7 @@ import { startDevServer } from '../dist/dev-server/index.js'
 import { dayOf, sentId, signReturnPath } from '../dist/smtp/index.js'
 import { migrateToLatest, openDatabase, storeSent } from '../dist/store/index.js'
 import { lifeOf } from './support/life.mjs'
+import { memoryOf } from './support/memory.mjs'
 
 const STARTS = Number(process.env.BENCH_STARTS ?? 2000)
 const AT_ONCE = 50
@@ -25,8 +26,8 @@ const REPLY = '421 4.3.2 System not accepting network messages'
 const content = (i) =>
   Buffer.from(`From: shop@example.com\r\nMessage-ID: <s${i}@example.com>\r\n\r\n${'Thank you for your order.\r\n'.repeat(40)}`)
 
-/** So many at once, until all are done; each a second. */
-async function rate(count, atOnce, step) {
+/** So many at once, until all are done; each a second. `memory`: what the process takes then, MiB. */
+async function rate(count, atOnce, step, memory = memoryOf) {
   const began = performance.now()
   let next = 0
   await Promise.all(
@@ -34,7 +35,8 @@ async function rate(count, atOnce, step) {
       for (let i = next++; i < count; i = next++) await step(i)
     }),
   )
-  return (count * 1000) / (performance.now() - began)
+  const perSecond = (count * 1000) / (performance.now() - began)
+  return { perSecond, mib: memory() }
 }
 
 function bounceOf(i, to) {
@@ -80,15 +82,16 @@ function lmtp(port) {
   }
 }
 
-async function lmtpRate(port, mails) {
+async function lmtpRate(port, mails, memory) {
   const lines = Array.from({ length: CONNECTIONS }, () => lmtp(port))
   for (const line of lines) await line.open()
   const free = [...lines]
-  const done = await rate(mails.length, CONNECTIONS, async (i) => {
+  const deliver = async (i) => {
     const line = free.pop()
     await line.deliver(mails[i].to, mails[i].mail)
     free.push(line)
-  })
+  }
+  const done = await rate(mails.length, CONNECTIONS, deliver, memory)
   for (const line of lines) line.close()
   return done
 }
@@ -109,6 +112,7 @@ async function startIntake(env) {
   })
   return {
     port,
+    memory: () => memoryOf(child.pid),
     stop: async () => {
       child.kill('SIGTERM')
       await ended
@@ -170,12 +174,15 @@ export async function starts() {
     const taken = await lmtpRate(nothing.port, mails)
     await nothing.stop()
     const intake = await startIntake(env)
-    const believed = await lmtpRate(intake.port, mails)
+    const believed = await lmtpRate(intake.port, mails, intake.memory)
     await intake.stop()
     // the server lists a workflow a moment after it began
     const started = () => temporal.workflow.count("WorkflowType = 'retryBouncedMessage'")
     for (let look = 0; look < 50 && (await started()).count < 3 * STARTS; look += 1) await sleep(100)
-    const row = (what, rate, beside) => ({ what, 'a second': Math.round(rate), 'of what is beside it': (rate / beside).toFixed(2) })
+    const row = (what, { perSecond, mib }, beside) => ({
+      ...{ what, 'a second': Math.round(perSecond), 'of what is beside it': (perSecond / beside.perSecond).toFixed(2) },
+      'memory of the process, MiB': mib,
+    })
     return [
       row('workflow.start of the bare SDK', bare, bare),
       row('client.retry: message kept, signal with start', ours, bare),

@@ -1,9 +1,9 @@
 // A PostgreSQL of the bench's own, on a free port; null where it is not installed. As root, it runs as the user postgres.
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
+import { freePort } from '../../dist/dev-server/index.js'
 
 const FOLDER = '/usr/lib/postgresql'
 
@@ -16,14 +16,6 @@ function programs() {
       .findLast((bin) => existsSync(join(bin, 'initdb'))) ?? null
   )
 }
-
-const freePort = () =>
-  new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address()
-      server.close(() => resolve(port))
-    })
-  })
 
 export async function startPostgres() {
   const bin = programs()
