@@ -1,6 +1,5 @@
 /** Starts and steers retries from TypeScript. */
 import { Client, Connection, WorkflowIdConflictPolicy, WorkflowNotFoundError } from '@temporalio/client'
-import { decodeOptionalFailureToOptionalError } from '@temporalio/common/lib/internal-non-workflow/index.js'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import {
   addressKey,
@@ -13,7 +12,7 @@ import {
 } from '../bounce/index.js'
 import { readSettings, type Settings, temporalEnvironment } from '../config.js'
 import { headOf } from '../dsn/index.js'
-import { CannotDecrypt, clientDataConverter, Names } from '../encryption/index.js'
+import { clientDataConverter, Names } from '../encryption/index.js'
 import { canonicalMessage, sentId } from '../smtp/index.js'
 import {
   type Database,
@@ -30,9 +29,9 @@ import {
   workflowIdsOf,
 } from '../store/index.js'
 import { startTracing } from '../tracing.js'
-import type { Progress } from '../workflows/retry-bounced-message.js'
 import { Destinations } from './destinations.js'
 import { type Erased, eraseRecipient } from './forget.js'
+import { type RetryStanding, standingOf } from './standing.js'
 
 /** The public contract's names: other languages start it by these. */
 export const TASK_QUEUE = 'softbounce'
@@ -55,30 +54,6 @@ export interface StartedRetry {
   result(): Promise<RetryResult>
 }
 
-/** Where a retry stands. */
-export interface RetryStanding {
-  readonly workflowId: string
-  readonly runId: string
-  /** Temporal's status of the last run: RUNNING, COMPLETED, FAILED, CANCELLED, TERMINATED … */
-  readonly status: string
-  readonly startedAt: Date
-  readonly closedAt: Date | null
-  readonly summary: string | null
-  /** Of an open one; null where no worker answers. */
-  readonly progress: Progress | null
-  /** Of a completed one. */
-  readonly result: RetryResult | null
-  /** Why it failed, of one that did. */
-  readonly failure: string | null
-  /** Why an activity of it is being tried again, where one is; `waiting`: nothing is wrong, it waits for its turn. */
-  readonly trouble: {
-    readonly text: string
-    readonly waiting: boolean
-    readonly attempt: number
-    readonly nextAttemptAt: Date | null
-  } | null
-}
-
 export interface ClientOptions {
   /** Default: connected by Temporal's own profile file and environment variables. Where keys are set, payloads are encrypted over it. */
   readonly temporal?: Client
@@ -95,19 +70,6 @@ export type RetryRef = { readonly recipient: string; readonly messageId: string 
 export class UnretryableBounce extends Error {
   override name = 'UnretryableBounce'
 }
-
-/** Null where it is encrypted under a key that is not given here: the rest is told all the same. */
-async function readable<T>(step: Promise<T>): Promise<T | null> {
-  try {
-    return await step
-  } catch (error) {
-    if (isUnreadable(error)) return null
-    throw error
-  }
-}
-
-const isUnreadable = (error: unknown): boolean =>
-  error instanceof CannotDecrypt || (error instanceof Error && error.cause !== undefined && isUnreadable(error.cause))
 
 export class SoftbounceClient {
   readonly #temporal: Client
@@ -239,41 +201,8 @@ export class SoftbounceClient {
   }
 
   /** The same by the workflow ID. */
-  async getById(workflowId: string): Promise<RetryStanding | null> {
-    const handle = this.#temporal.workflow.getHandle(workflowId)
-    try {
-      const description = await handle.describe()
-      const status = description.status.name
-      const pending = (description.raw.pendingActivities ?? []).find((activity) => activity.lastFailure != null)
-      const seconds = Number((pending?.nextAttemptScheduleTime ?? pending?.scheduledTime)?.seconds ?? 0)
-      return {
-        workflowId,
-        runId: description.runId,
-        status,
-        startedAt: description.startTime,
-        closedAt: description.closeTime ?? null,
-        summary: (await readable(description.staticSummary())) ?? null,
-        progress: status === 'RUNNING' ? await this.#progress(workflowId) : null,
-        result: status === 'COMPLETED' ? await readable(handle.result() as Promise<RetryResult>) : null,
-        failure: status === 'FAILED' ? await readable(failureOf(handle)) : null,
-        trouble:
-          pending === undefined
-            ? null
-            : {
-                text: (await readable(this.#textOf(pending.lastFailure))) ?? '',
-                waiting: pending.lastFailure?.applicationFailureInfo?.type === 'Waiting',
-                attempt: pending.attempt ?? 1,
-                nextAttemptAt: seconds === 0 ? null : new Date(seconds * 1000),
-              },
-      }
-    } catch (error) {
-      if (error instanceof WorkflowNotFoundError) return null
-      throw error
-    }
-  }
-
-  async #textOf(failure: Parameters<typeof decodeOptionalFailureToOptionalError>[1]): Promise<string | undefined> {
-    return (await decodeOptionalFailureToOptionalError(this.#temporal.options.loadedDataConverter, failure))?.message
+  getById(workflowId: string): Promise<RetryStanding | null> {
+    return standingOf(this.#temporal, workflowId)
   }
 
   /** The retries that are open, newest first: all, or those of a recipient. */
@@ -287,17 +216,6 @@ export class SoftbounceClient {
             .join(' OR ')})`
     for await (const execution of this.#temporal.workflow.list({ query }))
       yield { workflowId: execution.workflowId, runId: execution.runId, status: execution.status.name, startedAt: execution.startTime }
-  }
-
-  async #progress(workflowId: string): Promise<Progress | null> {
-    try {
-      return await this.#temporal.withDeadline(Date.now() + QUERY_WITHIN_MS, () =>
-        this.#temporal.workflow.getHandle(workflowId).query<Progress>('progress'),
-      )
-    } catch (error) {
-      if (error instanceof WorkflowNotFoundError) throw error
-      return null
-    }
   }
 
   /** Tells a bounce to the retries that are open for its message and recipient; false where none are. Never starts any. */
@@ -397,18 +315,6 @@ export class SoftbounceClient {
   async #find(ref: RetryRef) {
     const id = 'workflowId' in ref ? ref.workflowId : await this.openWorkflowId(ref.recipient, ref.messageId)
     return this.#temporal.workflow.getHandle(id)
-  }
-}
-
-const QUERY_WITHIN_MS = 3000
-
-async function failureOf(handle: { result(): Promise<unknown> }): Promise<string> {
-  try {
-    await handle.result()
-    return ''
-  } catch (error) {
-    const { message, cause } = error as { message: string; cause?: { message?: string } }
-    return cause?.message ?? message
   }
 }
 

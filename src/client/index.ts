@@ -9,7 +9,6 @@ export {
   type ClientOptions,
   type RetryOptions,
   type RetryRef,
-  type RetryStanding,
   SoftbounceClient,
   type StartedRetry,
   TASK_QUEUE,
@@ -20,4 +19,5 @@ export { type DestinationStanding, Destinations, type ReleaseOptions } from './d
 export { type Filtered, type FilterOptions, filterList } from './filter.js'
 export type { Erased } from './forget.js'
 export { checkList, type ListCheck, type ListCheckOptions, type ListStatus } from './list-check.js'
+export type { RetryStanding } from './standing.js'
 export { SuppressedRecipients, type Tracked, type TrackedOptions, type TrackOptions, track } from './track.js'

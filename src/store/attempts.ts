@@ -5,8 +5,8 @@
 import { type Kysely, type Selectable, sql } from 'kysely'
 import { type Attempt, type AttemptOutcome, BACKUP_RETRY, type Stage } from '../bounce/index.js'
 import { type Database, oneWithoutWaiting } from './database.js'
+import { leaseThatHolds } from './leases.js'
 import type { AttemptsTable, Tables } from './tables.js'
-import { leaseThatHolds } from './turns.js'
 
 /** Which row: the workflow's first run ID and the retry's number over all runs. */
 export interface AttemptKey {

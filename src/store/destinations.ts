@@ -2,8 +2,8 @@
 import { type Kysely, sql } from 'kysely'
 import { intervalOf, type Limits, newState } from '../politeness/index.js'
 import { type Database, timeOf } from './database.js'
+import { columnsOf, EVERYTHING, type KnownSystem, known } from './system-rows.js'
 import type { Tables } from './tables.js'
-import { columnsOf, EVERYTHING, type KnownSystem, known } from './turns.js'
 
 /** A message that asked within this still waits for its turn. */
 export const STILL_WAITS_MS = 20 * 60_000

@@ -3,7 +3,7 @@
  * transaction that holds that row (PostgreSQL: `for update`; SQLite: the write lock), and by the database's clock. So any number of workers
  * share a limit exactly, whatever their clocks say. What is decided is pure (src/politeness).
  */
-import { type Kysely, type Selectable, sql } from 'kysely'
+import type { Kysely, Selectable } from 'kysely'
 import {
   type Decision,
   type Lesson,
@@ -19,8 +19,10 @@ import {
   type WaitReason,
 } from '../politeness/index.js'
 import { clockOf, type Database, timeOf, withoutWaiting } from './database.js'
+import { LEASE_MS, leasesOf } from './leases.js'
 import { noteOutage } from './outages.js'
 import { MOST_AT_A_LOOK, wakeNext } from './sleepers.js'
+import { columnsOf, EVERYTHING, type KnownSystem, known, stateOf, writeStates } from './system-rows.js'
 import type { DestinationsTable, Tables } from './tables.js'
 
 /** Whose turn is needed: the receiving system's, and where it goes through one, the relay's. */
@@ -58,24 +60,6 @@ export type Turn =
       readonly state: KnownSystem
     }
 
-/** What is known of a system, as a person reads it. */
-export interface KnownSystem extends SystemState {
-  readonly name: string
-  readonly pausedBy: string | null
-  readonly limited: { readonly rate: number | null; readonly connections: number | null; readonly by: string } | null
-  readonly said: {
-    readonly at: Date
-    readonly outcome: string
-    readonly status: string
-    readonly reply: string
-    readonly by: string | null
-  } | null
-}
-
-/** The name of the row that stands for every system. */
-export const EVERYTHING = '*'
-/** A connection counts for this long beyond the last word of its worker. */
-export const LEASE_MS = 30_000
 /** An asker is waiting for a connection, where one found none within this. */
 const WANTED_WITHIN_MS = 2_000
 const RESTORE_AGAIN_MS = 60_000
@@ -151,36 +135,6 @@ export async function askTurn(
 /** The message needs no turn any more. */
 export async function forgetTurn(db: Kysely<Tables>, { firstRunId, retry }: Pick<Asker, 'firstRunId' | 'retry'>): Promise<void> {
   await db.deleteFrom('turns').where('first_run_id', '=', firstRunId).where('retry', '=', retry).execute()
-}
-
-/** The connection is still open. False where its lease has run out: others may have taken its place, and it must be closed. */
-export async function renewLease(database: Database, leaseId: string): Promise<boolean> {
-  const now = clockOf(database)
-  const done = await withoutWaiting(database, (tx) =>
-    tx
-      .updateTable('leases')
-      .set({ until: sql<number>`cast(${now} + ${sql.lit(LEASE_MS)} as bigint)` })
-      .where('id', '=', leaseId)
-      .where('until', '>', sql<number>`${now}`)
-      .executeTakeFirst(),
-  )
-  return Number(done.numUpdatedRows) > 0
-}
-
-/** A content is begun only with this much of the lease left: by then it has been renewed, or it was about to run out. */
-const LEFT_FOR_CONTENT_MS = LEASE_MS / 3
-
-/** The lease, while it holds for long enough to begin a content. */
-export const leaseThatHolds = (database: Database, leaseId: string) =>
-  database.db
-    .selectFrom('leases')
-    .select('id')
-    .where('id', '=', leaseId)
-    .where('until', '>', sql<number>`${clockOf(database)} + ${sql.lit(LEFT_FOR_CONTENT_MS)}`)
-
-/** The connection is closed. */
-export async function releaseLease(database: Database, leaseId: string): Promise<void> {
-  await withoutWaiting(database, (tx) => tx.deleteFrom('leases').where('id', '=', leaseId).execute())
 }
 
 /** What came of a turn, for a system that learns. */
@@ -296,80 +250,8 @@ async function hold(tx: Kysely<Tables>, database: Database, wanted: readonly Pic
   return { rows: new Map(found.map((row) => [row.name, row])), everything, now: Number(now) }
 }
 
-async function leasesOf(tx: Kysely<Tables>, name: string, now: number) {
-  const rows = await tx.selectFrom('leases').select(['id', 'since', 'until']).where('name', '=', name).execute()
-  if (rows.some(({ until }) => until <= now))
-    await tx.deleteFrom('leases').where('name', '=', name).where('until', '<=', Math.floor(now)).execute()
-  return rows.filter(({ until }) => until > now)
-}
-
 const limitsWith = (limits: Limits, row: Pick<DestinationsTable, 'limited_rate' | 'limited_connections'>): Limits =>
   limitsByHand(limits, { rate: row.limited_rate, connections: row.limited_connections })
-
-export function stateOf(row: Selectable<DestinationsTable>, everything?: Pick<DestinationsTable, 'paused_since'>): SystemState {
-  return {
-    nextAt: row.next_at,
-    frontier: row.frontier,
-    lateFrontier: row.late_frontier,
-    rate: row.rate,
-    connections: row.connections,
-    serviceMs: row.service_ms,
-    failures: row.failures,
-    failingSince: row.failing_since,
-    downSince: row.down_since,
-    askAt: row.ask_at,
-    notBefore: row.not_before,
-    pausedSince: everything?.paused_since ?? row.paused_since,
-    epoch: row.epoch,
-    wantedAt: row.wanted_at,
-  }
-}
-
-/** What turns and answers change; pauses and limits are a person's. */
-export function columnsOf(state: SystemState) {
-  return {
-    next_at: state.nextAt,
-    frontier: state.frontier,
-    late_frontier: state.lateFrontier,
-    rate: state.rate,
-    connections: state.connections,
-    service_ms: state.serviceMs,
-    failures: state.failures,
-    failing_since: whole(state.failingSince),
-    down_since: whole(state.downSince),
-    ask_at: state.askAt,
-    not_before: Math.round(state.notBefore),
-    epoch: state.epoch,
-    wanted_at: Math.round(state.wantedAt),
-  }
-}
-
-const whole = (ms: number | null) => (ms === null ? null : Math.round(ms))
-
-/** Of rows that are held: all in one statement. */
-async function writeStates(tx: Kysely<Tables>, written: readonly { readonly name: string; readonly state: SystemState }[]): Promise<void> {
-  await tx
-    .insertInto('destinations')
-    .values(written.map(({ name, state }) => ({ name, ...columnsOf(state) })))
-    .onConflict((conflict) =>
-      conflict.column('name').doUpdateSet((eb) => ({
-        next_at: eb.ref('excluded.next_at'),
-        frontier: eb.ref('excluded.frontier'),
-        late_frontier: eb.ref('excluded.late_frontier'),
-        rate: eb.ref('excluded.rate'),
-        connections: eb.ref('excluded.connections'),
-        service_ms: eb.ref('excluded.service_ms'),
-        failures: eb.ref('excluded.failures'),
-        failing_since: eb.ref('excluded.failing_since'),
-        down_since: eb.ref('excluded.down_since'),
-        ask_at: eb.ref('excluded.ask_at'),
-        not_before: eb.ref('excluded.not_before'),
-        epoch: eb.ref('excluded.epoch'),
-        wanted_at: eb.ref('excluded.wanted_at'),
-      })),
-    )
-    .execute()
-}
 
 /** With `passed`: it waits elsewhere by now, and has had its moment here. */
 function reservationOf(
@@ -403,28 +285,4 @@ async function writeReservation(
     .values({ first_run_id: firstRunId, retry, ...row })
     .onConflict((conflict) => conflict.columns(['first_run_id', 'retry']).doUpdateSet(row))
     .execute()
-}
-
-/** The row as a person reads it. */
-export function known(
-  row: Selectable<DestinationsTable>,
-  state: SystemState = stateOf(row),
-  everything?: Pick<DestinationsTable, 'paused_since' | 'paused_by'>,
-): KnownSystem {
-  return {
-    ...state,
-    name: row.name,
-    pausedBy: everything?.paused_since == null ? row.paused_by : everything.paused_by,
-    limited: row.limited_by === null ? null : { rate: row.limited_rate, connections: row.limited_connections, by: row.limited_by },
-    said:
-      row.said_at === null
-        ? null
-        : {
-            at: new Date(row.said_at),
-            outcome: row.said_outcome as string,
-            status: row.said_status as string,
-            reply: row.said_reply as string,
-            by: row.said_by,
-          },
-  }
 }
