@@ -46,7 +46,7 @@ export async function purgeMessages(context: Context, dependencies: Dependencies
     await purgeProviderIds(database.db, sentBefore)
     // for as long as a signature is good, whatever is kept of messages
     await purgeNotifications(database.db, new Date(Math.min(before.getTime(), now().getTime() - SIGNATURES_ARE_GOOD_MS)))
-    await purgeBounces(database.db, before)
+    await purgeBounces(database.db, before, sentBefore)
     await purgeDestinations(database)
     log.info({ purged, before: before.toISOString() }, 'kept messages were purged')
     return { purged }

@@ -25,7 +25,12 @@ export function line(text: string): void {
 
 /** One JSON object. */
 export function json(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value)}\n`)
+  // what a terminal would act on is escaped, as JSON escapes the other control characters
+  const text = JSON.stringify(value).replace(
+    /[\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+  process.stdout.write(`${text}\n`)
 }
 
 /** Rows in columns; the last one is not padded. */

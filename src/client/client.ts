@@ -1,5 +1,5 @@
 /** Starts and steers retries from TypeScript. */
-import { Client, Connection, WorkflowIdConflictPolicy, WorkflowNotFoundError } from '@temporalio/client'
+import { Client, Connection, isGrpcServiceError, WorkflowIdConflictPolicy, WorkflowNotFoundError } from '@temporalio/client'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import {
   addressKey,
@@ -66,10 +66,26 @@ export interface ClientOptions {
 /** Message and recipient, or the workflow ID that stands for both. */
 export type RetryRef = { readonly recipient: string; readonly messageId: string } | { readonly workflowId: string }
 
-/** A bounce that cannot be retried as it is, however often it comes; names every fault. */
+/** A bounce that cannot be retried, or told, as it is, however often it comes; names every fault. */
 export class UnretryableBounce extends Error {
   override name = 'UnretryableBounce'
 }
+
+/** Temporal's word that this very request is beyond a limit (of its size, or of signals) comes again however often it is made. */
+async function unlessRefused<T>(request: Promise<T>): Promise<T> {
+  try {
+    return await request
+  } catch (error) {
+    const cause = error instanceof Error ? error.cause : undefined
+    if (!isGrpcServiceError(cause)) throw error
+    const tooLarge = cause.code === GRPC_RESOURCE_EXHAUSTED && /larger than max/.test(cause.details)
+    if (cause.code !== GRPC_INVALID_ARGUMENT && !tooLarge) throw error
+    throw new UnretryableBounce(`Temporal refuses it for good: ${cause.details.slice(0, 200)}`)
+  }
+}
+
+const GRPC_INVALID_ARGUMENT = 3
+const GRPC_RESOURCE_EXHAUSTED = 8
 
 export class SoftbounceClient {
   readonly #temporal: Client
@@ -160,8 +176,8 @@ export class SoftbounceClient {
     const input = { messageId, sender, recipient, bounce: report, ...options }
     const checked = checkBouncedMessage({ ...input, message: { stored: messageKey(content) } })
     if ('faults' in checked) throw new UnretryableBounce(`the bounce of ${messageId} cannot be retried: ${checked.faults.join('; ')}`)
-    const stored = await storeMessage(this.#database.db, content, new Date())
-    return this.#start({ ...input, message: { stored } })
+    await storeMessage(this.#database.db, content, new Date())
+    return this.#start(checked.value)
   }
 
   /**
@@ -173,21 +189,23 @@ export class SoftbounceClient {
     const input = { messageId: messageIdKey(messageId), sender, recipient, bounce: report, ...options, message: { stored: key } }
     const checked = checkBouncedMessage(input)
     if ('faults' in checked) throw new UnretryableBounce(`the bounce of ${messageId} cannot be retried: ${checked.faults.join('; ')}`)
-    return this.#start(input)
+    return this.#start(checked.value)
   }
 
   async #start(input: BouncedMessage): Promise<StartedRetry> {
     const { messageId, recipient, bounce: report } = input
     const workflowId = await this.openWorkflowId(recipient, messageId)
-    const handle = await this.#temporal.workflow.signalWithStart(WORKFLOW_TYPE, {
-      taskQueue: TASK_QUEUE,
-      workflowId,
-      workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
-      args: [input],
-      signal: 'bouncedAgain',
-      signalArgs: [report],
-      staticSummary: `${report.status} for ${addressKey(recipient)}`,
-    })
+    const handle = await unlessRefused(
+      this.#temporal.workflow.signalWithStart(WORKFLOW_TYPE, {
+        taskQueue: TASK_QUEUE,
+        workflowId,
+        workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
+        args: [input],
+        signal: 'bouncedAgain',
+        signalArgs: [report],
+        staticSummary: `${report.status} for ${addressKey(recipient)}`,
+      }),
+    )
     return { workflowId, runId: handle.signaledRunId, result: () => handle.result() as Promise<RetryResult> }
   }
 
@@ -221,7 +239,7 @@ export class SoftbounceClient {
   /** Tells a bounce to the retries that are open for its message and recipient; false where none are. Never starts any. */
   async tell(ref: RetryRef, bounce: Bounce): Promise<boolean> {
     try {
-      await (await this.#find(ref)).signal('bouncedAgain', bounce)
+      await unlessRefused((await this.#find(ref)).signal('bouncedAgain', bounce))
       return true
     } catch (error) {
       if (error instanceof WorkflowNotFoundError) return false

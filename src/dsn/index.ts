@@ -18,6 +18,7 @@ import { quotedReply, readStatus } from './status.js'
 
 export { Fields, headOf, type Mail, takeApart, UnreadableMail } from './mail.js'
 export type { Notification, ReportedRecipient } from './notification.js'
+export { originalFields } from './original.js'
 export { readReported } from './report-fields.js'
 
 const TEXT_READERS: readonly Reader[] = [readTranscript, readAddressedParagraphs, readListedAddresses, readPhrases]

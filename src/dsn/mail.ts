@@ -58,6 +58,8 @@ export const MAX_MAIL_BYTES = 50 * 1024 * 1024
 /** Longest head, of the mail or of a part. */
 const MAX_HEAD_BYTES = 64 * 1024
 const MAX_PARTS = 1000
+/** More than any mail of the largest size has whose lines hold something; each costs the splitter a microsecond. */
+const MAX_LINES = 1_000_000
 /** A text that is longer is cut: the reasons stand at its top. */
 const MAX_TEXT_BYTES = 1024 * 1024
 /** So many carriage returns in a row are no line end of anybody, and cost the splitter quadratic time. */
@@ -77,6 +79,7 @@ export async function takeApart(mail: Uint8Array): Promise<Mail> {
   if (bytes.includes(CR_RUN)) throw new UnreadableMail('it has more than 255 carriage returns in a row')
   if (bytes.length > HARMLESS_BYTES && LONG_ENCODING.test(bytes.toString('latin1')))
     throw new UnreadableMail('it has a Content-Transfer-Encoding of more than 1,000 characters')
+  if (hasMoreLines(bytes, MAX_LINES)) throw new UnreadableMail('it has more than a million lines')
   // line ends of one carriage return each, as old Macs had them
   const lines = bytes.includes(0x0a) ? bytes : Buffer.from(bytes.toString('latin1').replaceAll('\r', '\n'), 'latin1')
   const nodes: { node: Node; chunks: Buffer[] }[] = []
@@ -104,6 +107,12 @@ export async function takeApart(mail: Uint8Array): Promise<Mail> {
       .filter(({ node }) => node.multipart === false || nodes.length === 1)
       .map(({ node, chunks }) => partOf(node, Buffer.concat(chunks))),
   }
+}
+
+function hasMoreLines(bytes: Buffer, most: number): boolean {
+  let lines = 0
+  for (let at = bytes.indexOf(0x0a); at >= 0 && lines <= most; at = bytes.indexOf(0x0a, at + 1)) lines += 1
+  return lines > most
 }
 
 function split(bytes: Buffer, each: (item: Node | BodyChunk) => void): Promise<void> {

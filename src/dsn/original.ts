@@ -1,5 +1,5 @@
 /** What came back of the original: its Message-ID, its envelope sender, and whether it is whole. */
-import { type Fields, headOf, type Mail, type Part } from './mail.js'
+import { Fields, headOf, type Mail, type Part } from './mail.js'
 import type { Notification } from './notification.js'
 
 /** The fields of a notification that the returned original gives. */
@@ -8,8 +8,15 @@ export type Returned = Pick<Notification, 'messageId' | 'sender' | 'returned' | 
   readonly to: readonly string[]
 }
 
+/** Types of a part that holds a message, or its headers alone (RFC 3462, RFC 6532, RFC 6533). */
 const MESSAGES = ['message/rfc822', 'message/global']
 const HEADS = ['text/rfc822-headers', 'message/global-headers', 'text/rfc822-header']
+
+/** The fields of the original that a mail holds, whole or its headers alone. */
+export function originalFields(mail: Mail): Fields {
+  const embedded = mail.parts.find(({ type }) => MESSAGES.includes(type) || HEADS.includes(type))
+  return embedded === undefined ? new Fields([]) : headOf(embedded.content)
+}
 
 /** The embedded original of a mail, or its headers. `fromPostfix`: whoever made the mail returns a message whole, or its headers alone. */
 export function embeddedOriginal(mail: Mail, fromPostfix = false): Returned {

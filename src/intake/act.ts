@@ -9,7 +9,7 @@ import {
   retryOfSend,
   withoutControls,
 } from '../bounce/index.js'
-import { type RetryOptions, type SoftbounceClient, UnretryableBounce } from '../client/index.js'
+import { type RetryOptions, type RetryRef, type SoftbounceClient, UnretryableBounce } from '../client/index.js'
 import type { Notification, ReportedRecipient } from '../dsn/index.js'
 import type { Metrics } from '../metrics/index.js'
 import { canonicalMessage, UnsendableMessage } from '../smtp/index.js'
@@ -85,16 +85,16 @@ export class Acting {
     const status = subject.send === BACKUP_SEND ? passing(meant(reported, isItself)) : meant(reported, isItself)
     const retry = subject.send === null ? null : retryOfSend(subject.send)
     const at = retry === null ? subject.sentAt : await retryAnsweredAt(database.db, subject.messageId, addressKey(subject.recipient), retry)
-    const event = eventOf(subject, reported, status, at)
+    const bounce = this.#bounceOf(subject, reported, notification, status, at ?? subject.sentAt)
+    const event = eventOf(subject, reported.action, status, at, bounce.willRetryUntil)
     const ref = { recipient: subject.recipient, messageId: subject.messageId }
     const workflowId = await client.openWorkflowId(ref.recipient, ref.messageId)
     if (event !== null && (await wasTaken(database.db, event)))
       return { done: 'nothing to do', why: 'it was told before, and acted on then', workflowId }
-    const bounce = this.#bounceOf(subject, reported, notification, status, at ?? subject.sentAt)
-    const told = async (why: string): Promise<Done> =>
-      (await client.tell(ref, bounce))
-        ? { done: 'retry told', why, workflowId, event }
-        : { done: 'nothing to do', why: `${why}; no retry of it is open` }
+    const told = async (why: string): Promise<Done> => {
+      const refused = await this.#tell(ref, bounce)
+      return refused === null ? { done: 'retry told', why, workflowId, event } : { done: 'nothing to do', why: `${why}; ${refused}` }
+    }
     if (reported.action !== 'failed') return told(`it was ${reported.action}`)
     const judged = judgeBounce({ status, token: subject.token ?? undefined }, settings.retryStatuses)
     if (judged.verdict === 'suppress') {
@@ -105,11 +105,22 @@ export class Acting {
         destination: null,
       }
       await database.db.transaction().execute((tx) => suppressLastingly(tx, addressKey(subject.recipient), 'rejected', cause, now()))
-      await client.tell(ref, bounce)
+      await this.#tell(ref, bounce)
       return { done: 'suppressed', why: judged.reason, workflowId, event }
     }
     if (judged.verdict !== 'retry') return told(judged.reason)
     return this.#retry(subject, bounce, workflowId, judged.reason, event)
+  }
+
+  /** Tells it to the retries that are open. @returns null, or why they were not told. */
+  async #tell(ref: RetryRef, bounce: Bounce): Promise<string | null> {
+    try {
+      return (await this.#dependencies.client.tell(ref, bounce)) ? null : 'no retry of it is open'
+    } catch (error) {
+      // as it is it would be refused whenever it came, and hold up what comes behind it
+      if (error instanceof UnretryableBounce) return error.message
+      throw error
+    }
   }
 
   async #retry(subject: Subject, bounce: Bounce, workflowId: string, why: string, event: string | null): Promise<Done> {
@@ -127,7 +138,7 @@ export class Acting {
         workflowId,
       }
     if (message === null || ('key' in message && !(await hasMessage(database.db, message.key)))) {
-      if (open && (await client.tell({ workflowId }, bounce))) return { done: 'retry told', why, workflowId, event }
+      if (open && (await this.#tell({ workflowId }, bounce)) === null) return { done: 'retry told', why, workflowId, event }
       return { done: 'nothing to do', why: `${why}; the original is no longer kept, and did not come back whole` }
     }
     const of = { messageId, recipient, sender, ...bounce }
@@ -157,7 +168,7 @@ export class Acting {
       bouncedAt: new Date(at).toISOString(),
       action: reported.action,
       ...(reply === undefined ? {} : { diagnostic: withoutControls(reply).slice(0, 2000) }),
-      ...(reported.remoteMta === undefined ? {} : { remoteMta: reported.remoteMta }),
+      ...(reported.remoteMta === undefined ? {} : { remoteMta: withoutControls(reported.remoteMta).slice(0, 255) }),
       ...(subject.token === null ? {} : { token: subject.token }),
       ...(until === undefined || until < latest ? {} : { willRetryUntil: new Date(Math.min(until, earliest + LONGEST_MS)).toISOString() }),
     }

@@ -115,8 +115,24 @@ export function whyNotOurs(
 export function whyNotSentByUs(settings: BeliefSettings, received: readonly string[]): string | null {
   if (received.length === 0) return 'nothing shows that the original was sent by us: it has no Received field'
   const outside = firstFromOutside(settings, received)
-  if (outside === undefined || /\bwith (?:utf8)?(?:e?smtps?a|lmtps?a)\b/i.test(outside)) return null
+  if (outside === undefined || LOGGED_IN.test(protocolOf(outside))) return null
   return `the original came from outside: Received: ${outside.slice(0, 200)}`
+}
+
+const LOGGED_IN = /^(?:utf8)?(?:e?smtps?a|lmtps?a)$/i
+
+/**
+ * The protocol's name of a Received field: behind the last `by HOST`. Not where the sender may have written it: in a quoted string, a comment,
+ * an address, or what it called itself.
+ */
+function protocolOf(received: string): string {
+  let bare = received.replace(/"(?:[^"\\]|\\.)*"/g, '').replace(/<[^<>]*>/g, '')
+  for (let before = ''; before !== bare; ) {
+    before = bare
+    bare = bare.replace(/\([^()]*\)/g, '')
+  }
+  const clauses = [...bare.matchAll(/\bby\s{1,9}\S{1,255}\s{1,9}(?:via\s{1,9}\S{1,255}\s{1,9})?with\s{1,9}(\S{1,99})/gi)]
+  return clauses.at(-1)?.[1] ?? ''
 }
 
 /** Whether a mail went through our own systems alone, as its Received fields show; and through one at least. */

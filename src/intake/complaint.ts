@@ -1,11 +1,5 @@
 /** What a report shows of the mail that it is about. */
-import { Fields, headOf, type Mail, type Notification } from '../dsn/index.js'
-
-/** The fields of the original that a report holds, whole or its headers alone. */
-export function originalFields(mail: Mail): Fields {
-  const embedded = mail.parts.find((p) => p.type === 'message/rfc822' || p.type === 'text/rfc822-headers' || p.type === 'message/global')
-  return embedded === undefined ? new Fields([]) : headOf(embedded.content)
-}
+import { type Mail, type Notification, originalFields } from '../dsn/index.js'
 
 /** The return paths that a feedback report (RFC 5965) names: `Original-Mail-From`, and the `Return-Path` of the message it holds. */
 export function complaintReturnPaths(notification: Notification, mail: Mail): string[] {

@@ -47,16 +47,23 @@ export interface Told {
 }
 
 /**
- * Which event a report tells of: a send fails once, is delivered once; a delay may be told with a later day. Null where nothing tells which send
+ * Which event a report tells of: a send fails once, is delivered once; a delay may be told with a later
+ * day, which is within bounds. Null where nothing tells which send
  * it was. `at` is when that send was: a retry's number comes again where somebody starts it again by hand.
  */
-export function eventOf(subject: Told, reported: ReportedRecipient, status: string, at: Date | null): string | null {
+export function eventOf(
+  subject: Told,
+  action: ReportedRecipient['action'],
+  status: string,
+  at: Date | null,
+  willRetryUntil: string | undefined,
+): string | null {
   if (subject.send === null) return null
   const what =
-    reported.action === 'failed'
+    action === 'failed'
       ? `failed ${status.charAt(0)}`
-      : reported.action === 'delayed'
-        ? `delayed ${reported.willRetryUntil?.toISOString().slice(0, 10) ?? ''}`
+      : action === 'delayed'
+        ? `delayed ${willRetryUntil?.slice(0, 10) ?? ''}`
         : 'delivered'
   return createHash('sha256')
     .update([sentId(subject.messageId, subject.recipient), subject.send, at?.getTime(), what].join('\0'))

@@ -3,7 +3,15 @@
  * nothing to do, not believed, or kept unread; each with its reason. Whatever comes twice acts once.
  */
 import { createHash } from 'node:crypto'
-import { type Mail, type Notification, type ReportedRecipient, readItself, takeApart, UnreadableMail } from '../dsn/index.js'
+import {
+  type Mail,
+  type Notification,
+  originalFields,
+  type ReportedRecipient,
+  readItself,
+  takeApart,
+  UnreadableMail,
+} from '../dsn/index.js'
 import { sentId } from '../smtp/index.js'
 import { findSent, keepUnread } from '../store/index.js'
 import { type About, Acting, type Done, type IntakeDependencies, subjectOf, type Taken } from './act.js'
@@ -17,11 +25,12 @@ import {
   whyNotOurs,
   whyNotSentByUs,
 } from './believe.js'
-import { complaintReturnPaths, mayBeComplaint, originalFields } from './complaint.js'
+import { complaintReturnPaths, mayBeComplaint } from './complaint.js'
 
 export class Intake {
   readonly #dependencies: IntakeDependencies
   readonly #acting: Acting
+  readonly #takenApart = new WeakMap<Uint8Array, Promise<Mail>>()
 
   constructor(dependencies: IntakeDependencies) {
     this.#dependencies = dependencies
@@ -59,7 +68,7 @@ export class Intake {
     let parts: Mail
     let notification: Notification | null
     try {
-      parts = await takeApart(mail)
+      parts = await this.#apart(mail)
       notification = readItself(parts)
     } catch (error) {
       if (!(error instanceof UnreadableMail)) throw error
@@ -86,6 +95,15 @@ export class Intake {
       notification,
       done.length > 0 ? done : [[null, { done: 'nothing to do', why: whyNothing(notification) }]],
     )
+  }
+
+  /** Once for a mail that comes to several recipients. */
+  #apart(mail: Uint8Array): Promise<Mail> {
+    const known = this.#takenApart.get(mail)
+    if (known !== undefined) return known
+    const parts = takeApart(mail)
+    this.#takenApart.set(mail, parts)
+    return parts
   }
 
   /** A bounce to a return path of ours: that names message, recipient and send; the report gives only status and text. */

@@ -21,6 +21,7 @@ export interface HttpOptions {
 }
 
 const TEMPORAL_WITHIN_MS = 5000
+const MOST_CONNECTIONS = 100
 
 /**
  * Serves until it is closed.
@@ -40,6 +41,8 @@ export async function serveHttp(options: HttpOptions): Promise<Server> {
       response.writeHead(503, { 'content-type': 'text/plain; charset=utf-8' }).end(`${error.message}\n`)
     })
   })
+  // each may hold up to 1 MiB that is not known to be anybody's
+  server.maxConnections = MOST_CONNECTIONS
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(new Error(`HTTP_PORT=${port}: ${error.message}`)))
     server.listen(port, host, resolve)

@@ -39,7 +39,7 @@ export async function verifyRequest(
 ): Promise<Verified | null> {
   switch (provider) {
     case 'ses':
-      return secrets.ses === undefined ? null : sns.verify(request, secrets.ses)
+      return secrets.ses === undefined ? null : sns.verify(request, secrets.ses, now)
     case 'sendgrid':
       return secrets.sendgrid === undefined ? null : verifySendGrid(request, secrets.sendgrid, now)
     case 'mailgun':

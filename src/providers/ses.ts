@@ -34,6 +34,8 @@ const Envelope = z.object({
 })
 
 const WITHIN_MS = 10_000
+/** Identifiers are remembered for longer (purge-messages.ts). */
+const GOOD_FOR_MS = 36 * 3_600_000
 /** Where a subscription is confirmed; whoever signs is asked nowhere else. */
 const SUBSCRIBE_URL = /^https:\/\/sns\.[a-z0-9-]{3,40}\.amazonaws\.com(?:\.cn)?\/\?[\x21-\x7e]{1,2000}$/
 
@@ -54,7 +56,7 @@ export class SnsSignatures {
    * @param topics the topics that may tell us something.
    * @throws NotAuthentic; UnreadableNotification.
    */
-  async verify({ body }: ProviderRequest, topics: readonly string[]): Promise<Verified> {
+  async verify({ body }: ProviderRequest, topics: readonly string[], now: Date): Promise<Verified> {
     const envelope = shaped(Envelope, json(body))
     // before anything is fetched
     if (!topics.includes(envelope.TopicArn)) throw new NotAuthentic(`the topic ${envelope.TopicArn} is not among SES_TOPIC_ARNS`)
@@ -65,7 +67,11 @@ export class SnsSignatures {
       this.#validator = this.#fresh()
       throw new NotAuthentic(`SNS's signature is not good: ${(error as Error).message}`)
     }
-    const { Type, MessageId, Message, SubscribeURL } = envelope
+    const { Type, MessageId, Message, SubscribeURL, Timestamp } = envelope
+    // it is tried again for hours; one that is posted again after days, when its identifier is forgotten, is a replay
+    const age = now.getTime() - new Date(Timestamp).getTime()
+    if (!(Math.abs(age) <= GOOD_FOR_MS))
+      throw new NotAuthentic(`the notification of Amazon SNS is of ${Timestamp.slice(0, 40)}, and too old`)
     if (Type === 'Notification') return { kind: 'notifications', kept: [{ id: MessageId, content: Message }] }
     if (Type === 'UnsubscribeConfirmation') return { kind: 'question', confirm: async () => {} }
     return { kind: 'question', confirm: () => this.#confirm(SubscribeURL ?? '') }

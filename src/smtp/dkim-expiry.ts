@@ -23,7 +23,10 @@ export function signaturesExpireAt(message: Buffer, envelopeSender: string): Dat
     })
   if (own.length === 0) return null
   const expiries = own.map((t) => Number.parseInt(t.get('x') ?? '', 10))
-  return expiries.some(Number.isNaN) ? null : new Date(Math.max(...expiries) * 1000)
+  if (expiries.some(Number.isNaN)) return null
+  const last = new Date(Math.max(...expiries) * 1000)
+  // a time of more digits than any clock has stands for never
+  return Number.isNaN(last.getTime()) ? null : last
 }
 
 interface Field {

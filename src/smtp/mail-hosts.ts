@@ -50,6 +50,10 @@ const DNS_TRIES = 2
 const MOST_RECORDS = 20
 const RESOLVER_SILENT = new Set(['ECONNREFUSED', 'ECANCELLED', 'EDESTRUCTION', 'ENOMEM', 'EOF', 'EFILE'])
 const NOTHING_THERE = new Set(['ENOTFOUND', 'ENODATA'])
+const NO_HOST_NAMED = 'ENOHOSTNAMED'
+
+/** With the underscore that no host name has, and that is met all the same. */
+const isHostName = (exchange: string): boolean => foldDomain(exchange.replaceAll('_', '-')) !== null
 
 export function resolverOf(dnsServers: readonly string[]): Resolve {
   const resolver = new Resolver({ timeout: DNS_TIMEOUT_MS, tries: DNS_TRIES })
@@ -68,7 +72,9 @@ export async function mailHosts(domain: string, options: MailHostOptions, resolv
       asked.mx = list.length > 0
       asked.nullMx = list.length > 0 && list.every(({ exchange }) => exchange === '' || exchange === '.')
       // a name that is no host's would be taken for another's further on
-      const named = list.filter(({ exchange }) => exchange === '' || foldDomain(exchange) !== null)
+      const named = list.filter(({ exchange }) => exchange === '' || isHostName(exchange))
+      // where there are MX records, the domain's own address is none of its mail hosts (RFC 5321 5.1)
+      if (list.length > 0 && named.length === 0) throw Object.assign(new Error('no MX record names a host'), { code: NO_HOST_NAMED })
       return named.sort((a, b) => a.priority - b.priority).slice(0, MOST_RECORDS)
     }
     if ((type === 'A' || type === 'AAAA') && !options.mayBeLocal) {
@@ -127,7 +133,7 @@ function failure(
     return { kind: 'local', text: `the mail hosts of ${domain} could not be looked up: no name server of ours answers (${code})` }
   if (NOTHING_THERE.has(code) && !asked.mx)
     return { kind: 'no domain', text: `there is no mail host for ${domain}: no MX, and no address (${code})` }
-  if (NOTHING_THERE.has(code) || code === 'InvalidIpAddress' || code === '')
+  if (NOTHING_THERE.has(code) || code === 'InvalidIpAddress' || code === NO_HOST_NAMED || code === '')
     return { kind: 'unroutable', text: `none of the mail hosts of ${domain} has an address that can be met: ${text}` }
   return { kind: 'unresolved', text: `the mail hosts of ${domain} could not be looked up: name servers failed (${code})` }
 }

@@ -1,5 +1,5 @@
 /** Every bounce that came in, and what was done about it; mails that nobody could read. Kept as long as messages are. */
-import type { Kysely, Selectable } from 'kysely'
+import { type Kysely, type Selectable, sql } from 'kysely'
 import { withoutControls } from '../bounce/index.js'
 import type { BounceDone, BouncesTable, Tables } from './tables.js'
 
@@ -88,11 +88,11 @@ function toBounce(row: Selectable<BouncesTable>): TakenBounce {
   }
 }
 
-/** How many unread mails are kept for one return path, and in all: whoever knows a return path may fill no disk. */
+/** How many unread mails are kept for one return path, however it is spelled, and in all: whoever knows a return path may fill no disk. */
 const MAX_UNREAD_EACH = 10
 const MAX_UNREAD = 10_000
 
-/** Keeps a mail that nobody could read; the same twice is kept once. False where too many are kept already. */
+/** Keeps a mail that nobody could read; the same twice is kept once. False where too many of its return path are kept; of all, the oldest goes. */
 export async function keepUnread(
   db: Kysely<Tables>,
   mail: { digest: string; at: Date; source: string; cameTo: string | null; content: Uint8Array; why: string },
@@ -105,7 +105,8 @@ export async function keepUnread(
         .sum<number | null>(
           eb
             .case()
-            .when('came_to', '=', mail.cameTo ?? '')
+            // the local part alone is signed, and its case means nothing
+            .when(sql`lower(came_to)`, 'like', `${localPart(mail.cameTo ?? '')}@%`)
             .then(1)
             .else(0)
             .end(),
@@ -113,7 +114,15 @@ export async function keepUnread(
         .as('each'),
     ])
     .executeTakeFirstOrThrow()
-  if (Number(all) >= MAX_UNREAD || Number(each ?? 0) >= MAX_UNREAD_EACH) return false
+  if (Number(each ?? 0) >= MAX_UNREAD_EACH) return false
+  if (Number(all) >= MAX_UNREAD) {
+    const oldest = db
+      .selectFrom('unread_mails')
+      .select('digest')
+      .orderBy('at')
+      .limit(Number(all) - MAX_UNREAD + 1)
+    await db.deleteFrom('unread_mails').where('digest', 'in', oldest).execute()
+  }
   await db
     .insertInto('unread_mails')
     .values({
@@ -129,6 +138,13 @@ export async function keepUnread(
   return true
 }
 
+/** In lower case, for `like`. */
+const localPart = (address: string) =>
+  address
+    .slice(0, Math.max(address.lastIndexOf('@'), 0))
+    .toLowerCase()
+    .replace(/[%_\\]/g, '_')
+
 /** A mail that nobody could read, by its digest or the beginning of it; null where none is kept, or the beginning fits several. */
 export async function findUnread(db: Kysely<Tables>, digest: string): Promise<Buffer | null> {
   const rows = await db
@@ -141,9 +157,15 @@ export async function findUnread(db: Kysely<Tables>, digest: string): Promise<Bu
   return rows.length === 1 ? Buffer.from((rows[0] as { content: Uint8Array }).content) : null
 }
 
-/** Deletes what came in before that; returns how many went. */
-export async function purgeBounces(db: Kysely<Tables>, before: Date): Promise<number> {
-  const bounces = await db.deleteFrom('bounces').where('at', '<', before.getTime()).executeTakeFirst()
+/**
+ * Deletes what came in before that; returns how many went.
+ * @param actedOnBefore for what was acted on: as long as the same could come again, and would be acted on again.
+ */
+export async function purgeBounces(db: Kysely<Tables>, before: Date, actedOnBefore: Date): Promise<number> {
+  const bounces = await db
+    .deleteFrom('bounces')
+    .where((eb) => eb.or([eb.and([eb('at', '<', before.getTime()), eb('event', 'is', null)]), eb('at', '<', actedOnBefore.getTime())]))
+    .executeTakeFirst()
   const mails = await db.deleteFrom('unread_mails').where('at', '<', before.getTime()).executeTakeFirst()
   return Number(bounces.numDeletedRows) + Number(mails.numDeletedRows)
 }

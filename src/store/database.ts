@@ -5,6 +5,7 @@ import {
   type DatabaseConnection,
   type Dialect,
   Kysely,
+  PostgresAdapter,
   PostgresDialect,
   type RawBuilder,
   SqliteAdapter,
@@ -200,6 +201,14 @@ export function openDatabase(url: string, onIdleError: (error: Error) => void = 
 export function databaseKind(url: string): DatabaseKind | null {
   if (/^file:./.test(url)) return 'sqlite'
   return /^postgres(ql)?:\/\/./.test(url) ? 'postgres' : null
+}
+
+/**
+ * Until this transaction ends, others that name the same wait. SQLite's transactions come one after another anyway.
+ * @param what such as an address: also one of which there is no row yet.
+ */
+export async function oneAtATime(tx: Kysely<Tables>, what: string): Promise<void> {
+  if (tx.getExecutor().adapter instanceof PostgresAdapter) await sql`select pg_advisory_xact_lock(hashtextextended(${what}, 0))`.execute(tx)
 }
 
 /** Many values as a table `given(value)`, by one parameter: the statement stays the same whatever their number. */

@@ -1,6 +1,6 @@
 /** When the retries of a message for a recipient began, and how they ended, so that a bounce that comes later finds them ended. */
-import { type Kysely, sql } from 'kysely'
-import type { Database } from './database.js'
+import type { Kysely } from 'kysely'
+import { type Database, oneAtATime } from './database.js'
 import { releaseHolds } from './messages.js'
 import type { EndsTable, Tables } from './tables.js'
 
@@ -34,10 +34,9 @@ export interface Start {
  * (keys of the encryption change them).
  * @returns those others: nothing is written where there are any.
  */
-export async function recordStart({ db, kind }: Database, start: Start): Promise<readonly string[]> {
+export async function recordStart({ db }: Database, start: Start): Promise<readonly string[]> {
   return db.transaction().execute(async (tx) => {
-    // SQLite's transactions come one after another; in PostgreSQL those of one subject must
-    if (kind === 'postgres') await sql`select pg_advisory_xact_lock(hashtextextended(${start.subject}, 0))`.execute(tx)
+    await oneAtATime(tx, start.subject)
     const others = (await openOf(tx, start.subject)).filter((id) => id !== start.workflowId)
     if (others.length > 0) return others
     await tx

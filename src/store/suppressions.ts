@@ -3,7 +3,7 @@
  * delivery lifts it at once. Only a rejection of the recipient, a complaint, or a person's hand lasts. Every change is kept as history.
  */
 import { type Kysely, type Selectable, sql } from 'kysely'
-import { type Database, given } from './database.js'
+import { type Database, given, oneAtATime } from './database.js'
 import type { SuppressionChange, SuppressionReason, SuppressionsTable, Tables } from './tables.js'
 
 /** An entry as it stands. */
@@ -48,6 +48,7 @@ export async function suppressForUnavailability(
   stepsMs: readonly number[],
   now: Date,
 ): Promise<Date | null> {
+  await oneAtATime(tx, address)
   const last = await tx.selectFrom('suppressions').selectAll().where('address', '=', address).executeTakeFirst()
   // what was not caused by unavailability stands, whatever is unavailable meanwhile
   if (last !== undefined && isActive(last, now) && last.reason !== 'unavailable') return last.until === null ? null : new Date(last.until)
@@ -87,6 +88,7 @@ export async function suppressLastingly(
   now: Date,
   until: Date | null = null,
 ): Promise<void> {
+  await oneAtATime(tx, address)
   const last = await tx.selectFrom('suppressions').selectAll().where('address', '=', address).executeTakeFirst()
   // a lasting entry is not made to lapse, and a complaint stays one, unless somebody lifts it first
   if (last !== undefined && last.until === null && last.lifted_at === null && (until !== null || last.reason === 'complaint')) return
@@ -149,6 +151,10 @@ export async function liftSuppression(
   now: Date,
   which: 'temporary' | 'any' = 'any',
 ): Promise<boolean> {
+  // most have none: asked without a lock, which a send would pay for
+  const any = await tx.selectFrom('suppressions').select('lifted_at').where('address', '=', address).executeTakeFirst()
+  if (any === undefined || any.lifted_at !== null) return false
+  await oneAtATime(tx, address)
   const row = await tx.selectFrom('suppressions').selectAll().where('address', '=', address).executeTakeFirst()
   if (row === undefined || row.lifted_at !== null) return false
   if (which === 'temporary' && row.reason !== 'unavailable') return false

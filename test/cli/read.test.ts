@@ -18,6 +18,13 @@ const rows = (stdout: string) =>
     .split('\n')
     .map((line) => JSON.parse(line))
 
+test('what a terminal would act on is not printed as it is, in JSON either', async () => {
+  const mail = readFileSync(down, 'utf8').replaceAll('421 4.3.2 System', '421 4.3.2 \u009b31m\u202eSystem')
+  const { stdout } = await read(['--json', '-'], mail)
+  expect(stdout).not.toMatch(/[\u007f-\u009f\u202e]/)
+  expect(rows(stdout)[0].bounces[0].diagnostic).toContain('\u009b31m\u202eSystem')
+})
+
 test('one JSON object a file, with the records of its bounces', async () => {
   const files = readdirSync(corpus).map((name) => join(corpus, name))
   const { status, stdout } = await read(['--json', ...files])

@@ -20,6 +20,11 @@ test(`${RUNS} hostile mails: no crash, no hang, no nonsense`, { timeout: 120_000
   expect(bad).toEqual([])
 })
 
+test('more than a million lines are not taken apart', async () => {
+  const mail = Buffer.from(`Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\n\r\n${'\n'.repeat(1_000_000)}--b--\r\n`)
+  await expect(readNotification(mail)).rejects.toThrow(UnreadableMail)
+})
+
 // in a process of its own, with little memory: what is not bounded ends it
 test.skipIf(!inCi)('the large ones, in 512 MiB (in CI only: they take half a minute)', { timeout: 240_000 }, () => {
   const script = fileURLToPath(new URL('../../scripts/fuzz.mjs', import.meta.url))

@@ -403,6 +403,13 @@ describe('the endpoint', () => {
     expect(sns.asked.filter((path) => path.includes('ConfirmSubscription'))).toEqual([])
   })
 
+  test('one of Amazon SNS that is posted again after days is refused, however good its signature', async () => {
+    const one = await sent()
+    const old = sns.sign(GIVEN_UP.ses(one), { Timestamp: new Date(Date.now() - 2 * 24 * 3_600_000).toISOString() })
+    expect(await post('ses', old)).toMatchObject({ status: 401, text: expect.stringContaining('too old') })
+    expect((await post('ses', sns.sign(GIVEN_UP.ses(one), { Timestamp: 'never' }))).status).toBe(401)
+  })
+
   test("a certificate from elsewhere is not fetched; one that can't be had now is fetched again", async () => {
     const one = await sent()
     sns.asked.length = 0

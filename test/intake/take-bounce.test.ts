@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { DEFAULT_RETRY_STATUSES, effectiveStatus, parseRetryStatuses } from '../../src/bounce/index.js'
+import { UnretryableBounce } from '../../src/client/index.js'
 import { Intake } from '../../src/intake/index.js'
 import { canonicalMessage, dayOf, type ReturnPaths, sentId, signReturnPath } from '../../src/smtp/index.js'
 import { findSuppression, listBounces, noteSent, recordEnd, storeSent, type TakenBounce } from '../../src/store/index.js'
@@ -107,6 +108,33 @@ describe('a bounce to a return path of ours', () => {
         { done: 'nothing to do', why: 'it was told before, and acted on then' },
       ])
     expect(await signals(one.workflowId)).toHaveLength(1)
+  })
+
+  test('however large a name it gives for its host, and whatever stands in that', async () => {
+    const one = await sent()
+    const mail = report({ recipient: one.recipient, remoteMta: `mx.example.org ${'\u0001'.repeat(400_000)}` })
+    expect(await take(mail, one.returnPath)).toMatchObject([{ done: 'retry started' }])
+    expect((await signals(one.workflowId))[0].remoteMta).toMatch(/^mx\.example\.org .{0,240}$/)
+  })
+
+  test('delays of one send are told for as many days as a system may try, and no more', async () => {
+    const one = await sent()
+    await take(report({ recipient: one.recipient }), one.returnPath)
+    const told: string[] = []
+    for (let days = -50; days < 400; days += 10) {
+      const willRetryUntil = new Date(Date.now() + days * 24 * HOUR).toUTCString()
+      const delayed = report({ recipient: one.recipient, action: 'delayed', status: '4.4.1', willRetryUntil })
+      told.push((await take(delayed, one.returnPath))[0]?.done ?? '')
+    }
+    // what has passed, in 10 and 20 days, and the last day that counts
+    expect(told.filter((done) => done === 'retry told')).toHaveLength(4)
+  })
+
+  test('that Temporal refuses as too large holds up nobody', async () => {
+    const one = await sent()
+    await take(report({ recipient: one.recipient }), one.returnPath)
+    const huge = { status: '4.3.2', bouncedAt: new Date().toISOString(), diagnostic: 'x'.repeat(5_000_000) }
+    await expect(world.client.tell({ workflowId: one.workflowId }, huge)).rejects.toThrow(UnretryableBounce)
   })
 
   test('of a permanent rejection suppresses for good, and tells what is open', async () => {
@@ -320,6 +348,12 @@ describe('a bounce to a return path of ours', () => {
     for (let i = 0; i < 12; i += 1) await take(Buffer.from(`From: a@example.org\r\nSubject: ${i}\r\n\r\nx`), one.returnPath)
     const kept = await world.database.db.selectFrom('unread_mails').select('digest').where('came_to', '=', one.returnPath).execute()
     expect(kept).toHaveLength(10)
+    // the same return path, spelled in other ways
+    const [local = '', domain = ''] = one.returnPath.split('@')
+    for (const other of [`${local.toUpperCase()}@${domain}`, `${local}@x7.${domain}`])
+      await take(Buffer.from(`From: a@example.org\r\nSubject: ${other}\r\n\r\nx`), other)
+    const all = await world.database.db.selectFrom('unread_mails').select('came_to').execute()
+    expect(all.filter(({ came_to }) => came_to?.toLowerCase().startsWith(local.toLowerCase()))).toHaveLength(10)
     expect((await noted())[0]).toMatchObject({ done: 'unread', why: expect.stringContaining('not kept') })
   })
 
@@ -442,7 +476,7 @@ describe('at a trusted intake', () => {
     expect(await world.client.isOpen({ recipient: 'eve@example.net', messageId: 'own3@example.com' })).toBe(false)
   })
 
-  test.each([
+  test.each<[string, string, string]>([
     [
       'from outside, with our address as its sender',
       'Received: from x (evil.example [203.0.113.9]) by mail.example.com with ESMTP id 1',
@@ -454,6 +488,15 @@ describe('at a trusted intake', () => {
       'the original came from outside',
     ],
     ['of which nothing shows where it came from', 'X-Nothing: here', 'no Received field'],
+    ...[
+      'from x (evil.example [203.0.113.9]) by mail.example.com with ESMTP id 1 for <"a with esmtpa b"@example.com>',
+      'from x (evil.example [203.0.113.9]) (using TLSv1.3 (Client CN "x with esmtpsa y")) by mail.example.com (Postfix) with ESMTPS id 1',
+      'from x by y with esmtpsa (evil.example [203.0.113.9]) by mail.example.com (Postfix) with ESMTP id 1',
+    ].map((line): [string, string, string] => [
+      'whose sender writes that it logged in',
+      `Received: ${line}`,
+      'the original came from outside',
+    ]),
   ])('a report on a message %s: not believed', async (_, received, why) => {
     const [taken] = await take(ownNotice('eve@example.net', 'own5@example.com', {}, received), 'bounces@example.com', trusted)
     expect(taken).toMatchObject({ done: 'not believed', why: expect.stringContaining(why) })

@@ -1,10 +1,11 @@
 /** The pages that a worker or an intake serves: on this machine alone, or for whoever shows the token. */
 import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readSettings } from '../../src/config.js'
 import { Metrics, serveHttp } from '../../src/metrics/index.js'
 import { sqliteDatabase } from '../support/databases.js'
+import { eventually } from '../support/skipping-time.js'
 
 const TOKEN = 'a-token-of-0123456789'
 
@@ -47,6 +48,16 @@ describe('with a token', () => {
       }
     },
   )
+
+  test('no more than a hundred are let in at once', async () => {
+    const { port } = server.address() as AddressInfo
+    const sockets = Array.from({ length: 120 }, () => connect(port, '127.0.0.1').on('error', () => {}))
+    const closed = (socket: Socket) => new Promise<boolean>((resolve) => socket.once('close', () => resolve(true)))
+    const sentAway = sockets.map((socket) => Promise.race([closed(socket), new Promise<boolean>((r) => setTimeout(r, 1000, false))]))
+    expect((await Promise.all(sentAway)).filter((away) => away).length).toBeGreaterThanOrEqual(20)
+    for (const socket of sockets) socket.destroy()
+    await eventually(async () => (await ask('/healthz').catch(() => null))?.ok)
+  })
 
   test('whoever shows it is answered; whether it works is for everybody, and says no more', async () => {
     expect(await (await ask('/metrics', `Bearer ${TOKEN}`)).text()).toContain('softbounce_')

@@ -74,6 +74,8 @@ describe('a message’s own DKIM signatures', () => {
 
   test('that do not run out keep it of use', () => {
     expect(signaturesExpireAt(signed('t=1'), 'b@example.com')).toBeNull()
+    // RFC 6376 3.5: more than twelve digits may be taken for never
+    expect(signaturesExpireAt(signed('x=9999999999999'), 'b@example.com')).toBeNull()
     expect(
       signaturesExpireAt(Buffer.concat([Buffer.from('DKIM-Signature: d=example.com; t=1\r\n'), signed('x=1700000000')]), 'b@example.com'),
     ).toBeNull()

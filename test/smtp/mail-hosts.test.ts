@@ -19,6 +19,11 @@ mx1 IN AAAA ::1
 mx1b IN A 127.0.0.12
 mx2 IN A 127.0.0.13
 own IN A 127.0.0.21
+mx_1 IN A 127.0.0.31
+under IN MX 10 mx_1
+under IN A 127.0.0.32
+nohost IN MX 10 a\\032b
+nohost IN A 127.0.0.33
 six IN AAAA ::1
 literal IN MX 10 100.64.0.5.
 somewhere IN MX 5 169.254.169.254.
@@ -157,6 +162,11 @@ xn--bcher-kva IN MX 10 mx2`,
       kind: 'hosts',
       hosts: [{ name: 'own.example.org', address: '127.0.0.21' }],
     })
+  })
+
+  test('an underscore in a mail host’s name is met; where no MX names a host, the domain’s own address is none either', async () => {
+    expect(await hosts('under.example.org')).toEqual({ kind: 'hosts', hosts: [{ name: 'mx_1.example.org', address: '127.0.0.31' }] })
+    expect(await hosts('nohost.example.org')).toMatchObject({ kind: 'unroutable' })
   })
 
   test('a name that is no host’s is not looked at, and no address is met twice', async () => {

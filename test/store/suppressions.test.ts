@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
+import type { Kysely } from 'kysely'
 import { describe, expect, test } from 'vitest'
+import type { Tables } from '../../src/store/index.js'
 import {
   findSuppression,
   liftSuppression,
@@ -23,6 +25,43 @@ const address = () => `${randomUUID()}@example.org`
 onBothDatabases('promise 5: suppression for unavailability', (opened) => {
   const db = () => opened.database.db
   const suppress = (who: string, outageFrom: Date, now: Date) => suppressForUnavailability(db(), who, cause, outageFrom, STEPS, now)
+
+  test('a complaint that comes in the very moment stands, whatever else is written', async () => {
+    const writes: ((tx: Kysely<Tables>, who: string) => Promise<unknown>)[] = [
+      (tx, who) => suppressForUnavailability(tx, who, cause, day(-2), STEPS, day(0)),
+      (tx, who) => liftSuppression(tx, who, 'a delivery', day(0), 'temporary'),
+    ]
+    for (const write of writes) {
+      const ann = address()
+      await suppress(ann, day(-2), day(-0.5))
+      let commit: () => void = () => {}
+      const mayCommit = new Promise<void>((resolve) => {
+        commit = resolve
+      })
+      let written: () => void = () => {}
+      const isWritten = new Promise<void>((resolve) => {
+        written = resolve
+      })
+      const complaint = db()
+        .transaction()
+        .execute(async (tx) => {
+          await suppressLastingly(tx, ann, 'complaint', cause, day(0))
+          written()
+          await mayCommit
+        })
+      await isWritten
+      const other = db()
+        .transaction()
+        .execute(async (tx) => {
+          await write(tx, ann)
+        })
+      // it has read what it goes by, if it reads before it may
+      await new Promise((resolve) => setTimeout(resolve, 300))
+      commit()
+      await Promise.all([complaint, other])
+      expect(await findSuppression(db(), ann, day(0))).toMatchObject({ reason: 'complaint', until: null })
+    }
+  })
 
   test('lapses by itself', async () => {
     const ann = address()
