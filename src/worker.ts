@@ -8,7 +8,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { Client } from '@temporalio/client'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
-import { NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker'
+import { makeTelemetryFilterString, NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker'
 import { createActivities, keepWaking } from './activities/index.js'
 import { readSettings, requirePath, type Settings, temporalEnvironment } from './config.js'
 import { clientDataConverter, workerDataConverter } from './encryption/index.js'
@@ -63,7 +63,11 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
   const temporalMetrics = settings.httpPort === null ? undefined : `127.0.0.1:${await freePort()}`
   Runtime.install({
     logger: new ThroughPino(logger),
-    telemetryOptions: temporalMetrics === undefined ? {} : { metrics: { prometheus: { bindAddress: temporalMetrics } } },
+    telemetryOptions: {
+      // by the logger too: it would write text of its own
+      logging: { filter: makeTelemetryFilterString({ core: 'WARN', other: 'ERROR' }), forward: {} },
+      ...(temporalMetrics === undefined ? {} : { metrics: { prometheus: { bindAddress: temporalMetrics } } }),
+    },
   })
   const database = openDatabase(settings.databaseUrl, (error) => logger.warn({ error: error.message }, 'a database connection broke'))
   const sessions = new Sessions()

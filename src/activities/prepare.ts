@@ -115,7 +115,13 @@ export async function prepare(
     await refuseTwin(await openOf(database.db, sentId(message.messageId, recipient)), run, dependencies)
     const logged = (await answeredAttempts(database.db, message.messageId, recipient)).filter((row) => row.firstRunId !== run.firstRunId)
     const end = message.retriesSoFar === undefined ? await findEnd(database.db, message.messageId, recipient) : null
-    const ended = end === null || end.firstRunId === run.firstRunId ? null : loggedResult(end, logged, bouncedAtMs, sendOf(message.bounce))
+    const send = sendOf(message.bounce)
+    const isNew = message.retriesSoFar === undefined && end === null
+    const ended = isNew
+      ? takenBefore(logged, bouncedAtMs, send)
+      : end === null || end.firstRunId === run.firstRunId
+        ? null
+        : loggedResult(end, logged, bouncedAtMs, send)
     const retriesSoFar = message.retriesSoFar ?? Math.max(0, ...logged.map((row) => row.retry))
     checkTimeouts(run, delaysMs.slice(retriesSoFar))
     const needsMessage = ended === null && verdict.verdict === 'retry'
@@ -278,9 +284,7 @@ function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: num
     last?.reported?.at.getTime() ?? 0,
     end.outcome === 'suppressed' || last === undefined ? end.endedAt.getTime() : 0,
   )
-  // its token names the send that it is about; without one the times must tell
-  const earlier = send !== null && last !== undefined && (isRetry(last) ? send < last.retry || send === BACKUP_SEND : send !== BACKUP_SEND)
-  const stale = send === null || last === undefined ? bouncedAtMs <= newest : earlier || last.reported !== null || !last.relayed
+  const stale = isStale(last, newest, bouncedAtMs, send)
   const stays = end.outcome === 'cancelled' || end.outcome === 'rejected' || end.outcome === 'expired' || end.confirmed
   if (!stale && !stays) return null
   if (end.outcome === 'cancelled')
@@ -295,6 +299,25 @@ function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: num
     attempts: logged.map(toAttempt),
     ...(end.suppressedUntil === null ? {} : { suppressedUntil: end.suppressedUntil.toISOString() }),
   }
+}
+
+/**
+ * Its workflow is gone without an end (terminated, or Temporal's store was lost), its last retry was taken, and this bounce is from before
+ * that: it is sent no second time. Null where the retries begin, or go on.
+ */
+function takenBefore(logged: readonly AnsweredRow[], bouncedAtMs: number, send: number | null): RetryResult | null {
+  const last = logged.at(-1)
+  if (last === undefined || last.outcome !== 'accepted' || last.reported !== null) return null
+  if (!isStale(last, last.at.getTime(), bouncedAtMs, send)) return null
+  const retries = Math.max(0, ...logged.map((row) => row.retry))
+  return { outcome: 'delivered', confirmed: !last.relayed, retries, attempts: logged.map(toAttempt) }
+}
+
+/** Whether a bounce tells of nothing after the last attempt. Its token names the send that it is about; without one the times must tell. */
+function isStale(last: AnsweredRow | undefined, newest: number, bouncedAtMs: number, send: number | null): boolean {
+  if (send === null || last === undefined) return bouncedAtMs <= newest
+  const earlier = isRetry(last) ? send < last.retry || send === BACKUP_SEND : send !== BACKUP_SEND
+  return earlier || last.reported !== null || !last.relayed
 }
 
 async function destinationOf({ recipient, bounce }: BouncedMessage, { settings }: Dependencies, ways: Ways): Promise<string> {

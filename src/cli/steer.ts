@@ -6,8 +6,17 @@ import { CommandFailed, json, line } from './output.js'
 export function addSteering(program: Command): void {
   steer(program, 'now', 'send the retry that waits now', 'retry asked for', (client, ref) => client.retryNow(ref))
   steer(program, 'give-up', 'stop retrying, and suppress the address now', 'giving up', (client, ref) => client.giveUp(ref))
-  steer(program, 'cancel', 'stop retrying; nobody is suppressed', 'cancelled', (client, ref) => client.cancel(ref))
+  steer(program, 'cancel', 'stop retrying; nobody is suppressed', 'cancelled', async (client, ref) => {
+    // Temporal takes the cancellation of one that has ended without a word
+    if (!(await client.isOpen(ref))) throw notOpen(ref.workflowId)
+    await client.cancel(ref)
+  })
 }
+
+const notOpen = (workflowId: string) =>
+  new CommandFailed(
+    `${workflowId} is not open: there is no such workflow, or it has ended (softbounce status ADDRESS shows the workflow IDs of a recipient)`,
+  )
 
 type Tell = (client: SoftbounceClient, ref: { workflowId: string }) => Promise<void>
 
@@ -29,11 +38,7 @@ function steer(program: Command, name: string, description: string, done: string
         if (trouble?.waiting) waits = `; it is past its time already, and waits: ${trouble.text}`
         await tell(client, { workflowId })
       } catch (error) {
-        if ((error as Error).name === 'WorkflowNotFoundError')
-          throw new CommandFailed(
-            `${workflowId} is not open: there is no such workflow, or it has ended (softbounce status ADDRESS shows the workflow IDs of a recipient)`,
-          )
-        throw error
+        throw (error as Error).name === 'WorkflowNotFoundError' ? notOpen(workflowId) : error
       } finally {
         await client.close()
       }

@@ -87,16 +87,19 @@ export class Metrics {
         for (const name of names) this.#destinations.name(name)
       })
       .catch(() => {})
-    const up = new Gauge({ name: 'softbounce_database_up', help: '1 where the database answers', registers: [this.registry] })
+    new Gauge({
+      ...{ name: 'softbounce_database_up', help: '1 where the database answers', registers: [this.registry] },
+      async collect(this: Gauge) {
+        this.set(
+          await standing.look().then(
+            () => 1,
+            () => 0,
+          ),
+        )
+      },
+    })
     // what this process counts is told all the same
-    const told = async (collect: () => Promise<void>) => {
-      try {
-        await collect()
-        up.set(1)
-      } catch {
-        up.set(0)
-      }
-    }
+    const told = (collect: () => Promise<void>) => collect().catch(() => {})
     const gauge = <Label extends string>(
       name: string,
       help: string,

@@ -48,7 +48,8 @@ describe.skipIf(reason !== null)(`metrics${reason === null ? '' : ` (${reason})`
         { sender: 'bounces@example.com', recipient, status: '4.3.2', bouncedAt: new Date().toISOString() },
         { schedule },
       )
-    await fetch(`http://${http}/metrics`)
+    // at the very first look already
+    expect(await (await fetch(`http://${http}/metrics`)).text()).toContain('softbounce_database_up 1')
     // three are refused by the one that is down; two reach the others; one address is taken off by hand
     for (const who of ['ann', 'bob', 'cem']) await retry(`${who}@down.example`, ['1s', '30d'])
     for (const who of ['dan', 'eva']) await (await retry(`${who}@well${who}.example`, ['1s', '30d'])).result()

@@ -10,6 +10,7 @@ import {
   failureOf,
   HOUR,
   signalWithStart,
+  stands,
   start,
   startWorld,
   type World,
@@ -48,6 +49,40 @@ const play = async (...args: Parameters<typeof startScript>) => {
   return script
 }
 const times = (script: Script, command: string) => script.heard.filter((line) => line.startsWith(command)).length
+
+describe('a retry that a relay took, whose workflow is gone before word of it came', () => {
+  const relayed = async () => {
+    world.settings = deliverySettings({ relay: { kind: 'relay', host: '127.0.0.1', port: system.port, tls: 'off' } })
+    const first = await message()
+    const handle = await start(world, first)
+    await handle.signal(retryNow)
+    await stands(handle, 'confirming', 1)
+    await handle.terminate('Temporal was lost')
+    return first
+  }
+
+  test('is not sent again for the bounce from before it', async () => {
+    const first = await relayed()
+    for (const again of [await start(world, first), await signalWithStart(world, first)])
+      expect(await again.result()).toMatchObject({
+        outcome: 'delivered',
+        confirmed: false,
+        retries: 1,
+        attempts: [{ outcome: 'accepted' }],
+      })
+    expect(system.taken).toHaveLength(1)
+  })
+
+  test('goes on with the next retry for the bounce of it', async () => {
+    const first = await relayed()
+    const later = { ...first.bounce, bouncedAt: new Date((await world.currentTime()).getTime() + 1000).toISOString() }
+    const handle = await start(world, { ...first, bounce: later })
+    await handle.signal(retryNow)
+    await stands(handle, 'confirming', 2)
+    expect(system.taken).toHaveLength(2)
+    await handle.cancel()
+  })
+})
 
 describe('a connection that is lost after the final dot', () => {
   test('is sent once more, with the same Message-ID, within the same retry', async () => {
