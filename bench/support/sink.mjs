@@ -4,8 +4,8 @@ import { SMTPServer } from 'smtp-server'
 const refusal = (text) => Object.assign(new Error(text.slice(4)), { responseCode: Number(text.slice(0, 3)) })
 
 /**
- * @param {{ banner?: () => string | undefined, rcpt?: (address: string) => string | undefined, slowMs?: number }} how the refusal of its
- * banner and of a recipient, and how long it takes over each message.
+ * @param {{ banner?: () => string | undefined, rcpt?: (address: string, client: string) => string | undefined, slowMs?: number }} how the refusal of its
+ * banner and of a recipient (told who says EHLO), and how long it takes over each message.
  */
 export async function startSink(how = {}) {
   const sink = { port: 0, connections: [], mails: [], taken: [], open: 0, mostOpen: 0, how }
@@ -27,8 +27,8 @@ export async function startSink(how = {}) {
       sink.mails.push(Date.now())
       done()
     },
-    onRcptTo: ({ address }, _session, done) => {
-      const text = sink.how.rcpt?.(address)
+    onRcptTo: ({ address }, session, done) => {
+      const text = sink.how.rcpt?.(address, session.hostNameAppearsAs)
       done(text === undefined ? null : refusal(text))
     },
     onData: (stream, session, done) => {

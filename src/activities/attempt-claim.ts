@@ -1,7 +1,7 @@
 /** The claim of one send on its row of the attempt log: nobody else sends the same retry meanwhile. */
 import { randomUUID } from 'node:crypto'
 import { BLOCK_BYTES } from '../smtp/index.js'
-import { type AttemptSubject, beginSend, type Claim, claimAttempt, type GivenBack, releaseClaim } from '../store/index.js'
+import { type AttemptSubject, beginSend, type Claim, claimAttempt, type GivenBack, releaseClaim, renewClaim } from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { describe } from './failures.js'
 
@@ -11,7 +11,9 @@ const SECOND = 1000
  * short, and a message whose worker died before that is taken up soon.
  */
 const FIRST_CLAIM_MS = 20 * SECOND
-/** From the content on, a claim lasts this long beyond the moment when the reply must have come. */
+/** While a content is on its way its claim is renewed, so that a worker which dies over a large one holds it no longer than over a small one. */
+const RENEW_MS = 60 * SECOND
+/** From the content on, a claim lasts this long beyond the moment when the reply to one block more must have come. */
 const CLAIM_MARGIN_MS = 5 * SECOND
 /** How long the database may take to say whether the claim is still ours, while the server waits. */
 const BEGIN_WITHIN_MS = 10 * SECOND
@@ -25,6 +27,7 @@ export class AttemptClaim {
   begun = false
   /** What the database says of that, also where nobody waits for it any longer. */
   #asked: Promise<boolean> = Promise.resolve(false)
+  #renewing: NodeJS.Timeout | undefined
 
   /** @param about for log lines. */
   constructor(subject: Omit<AttemptSubject, 'destination'>, about: object, dependencies: Dependencies) {
@@ -49,16 +52,29 @@ export class AttemptClaim {
     const { database, settings, now, log } = this.#dependencies
     const { timeouts } = settings
     try {
-      const blocks = Math.ceil(bytes / BLOCK_BYTES)
-      const until = new Date(now().getTime() + blocks * timeouts.blockMs + timeouts.finalDotMs + CLAIM_MARGIN_MS)
-      const asked = beginSend(database, this.#subject, this.id, until, leaseId)
+      const until = () => new Date(now().getTime() + timeouts.blockMs + timeouts.finalDotMs + CLAIM_MARGIN_MS)
+      const asked = beginSend(database, this.#subject, this.id, until(), leaseId)
       this.#asked = asked.catch(() => false)
       this.begun = await within(BEGIN_WITHIN_MS, asked)
+      const last = now().getTime() + Math.ceil(bytes / BLOCK_BYTES) * timeouts.blockMs
+      if (this.begun)
+        this.#renewing = setInterval(() => {
+          // its time for the content is over: what is left is the reply's
+          if (now().getTime() > last) return this.end()
+          renewClaim(database, this.#subject, this.id, until()).catch((error) => {
+            log.warn({ ...this.#about, error: describe(error) }, 'the claim could not be renewed')
+          })
+        }, RENEW_MS)
     } catch (error) {
       log.warn({ ...this.#about, error: describe(error) }, 'the claim could not be renewed')
       this.begun = false
     }
     return this.begun
+  }
+
+  /** Nothing is on its way any more. */
+  end(): void {
+    clearInterval(this.#renewing)
   }
 
   /** @param known with `notSent`, a send that was begun is taken back. */

@@ -136,7 +136,7 @@ export async function prepare(
       fromMs:
         retriesSoFar === 0
           ? bouncedAtMs
-          : Math.max(bouncedAtMs, ...logged.filter(isRetry).map((row) => (row.reported ?? row).at.getTime())),
+          : Math.max(bouncedAtMs, ...logged.filter(isRetry).map((row) => Math.min((row.reported ?? row).at.getTime(), now.getTime()))),
       delaysMs,
       retriesSoFar,
       confirmWithinMs: settings.confirmWithinMs,

@@ -2,19 +2,23 @@
 import { ApplicationFailure } from '@temporalio/common'
 import { isRetry } from '../bounce/index.js'
 import { isLastingRejection } from '../smtp/index.js'
-import { type Answer, type AnsweredRow, type AttemptKey, liftSuppression, recordAnswer, recordEnd, touchMessage } from '../store/index.js'
+import {
+  type Answer,
+  type AnsweredRow,
+  type AttemptSubject,
+  liftSuppression,
+  recordAnswer,
+  recordEnd,
+  touchMessage,
+} from '../store/index.js'
 import type { Dependencies } from './dependencies.js'
 import { describe, ourTrouble, tryAgain } from './failures.js'
 
 const TRIES = 5
 const FIRST_PAUSE_MS = 400
 
-interface Sent extends AttemptKey {
-  readonly workflowId: string
-  readonly messageId: string
+interface Sent extends AttemptSubject {
   readonly messageKey: string
-  /** Folded for comparing. */
-  readonly recipient: string
   /** Written only while this claim holds; null: in any case. */
   readonly claim: string | null
 }

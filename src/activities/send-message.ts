@@ -218,6 +218,8 @@ class Sending {
       // whatever stopped us before the content was begun: the next try need not wait for the claim to run out
       if (!this.#claim.begun) await this.#giveBack({}).catch(() => {})
       throw error
+    } finally {
+      this.#claim.end()
     }
   }
 
@@ -355,11 +357,11 @@ class Sending {
   }
 
   #record(answer: Answer, claim: string | null): Promise<AnsweredRow> {
-    const { messageId, messageKey } = this.#order
+    const { messageId, messageKey, destination } = this.#order
     const { info } = this.#context
     return recordSend(
       this.#dependencies,
-      { ...this.#key, messageId, messageKey, recipient: this.#recipient, workflowId: this.#workflowId, claim },
+      { ...this.#key, messageId, messageKey, destination, recipient: this.#recipient, workflowId: this.#workflowId, claim },
       answer,
       info.attempt,
     )

@@ -31,6 +31,8 @@ export function foldDomain(domain: string): string | null {
   if (folded.endsWith('.')) folded = folded.slice(0, -1)
   if (ADDRESS_LITERAL.test(folded)) return folded
   if (NOT_ASCII.test(folded)) {
+    // what a URL would take for a port, a path or a query
+    if (/[/:?#\\%@\s]/.test(folded)) return null
     try {
       folded = new URL(`http://${folded}/`).hostname
     } catch {
@@ -58,17 +60,27 @@ export function parseAddress(text: string): Address {
     throw new Error(`the address ${shown} is longer than ${MAX_ADDRESS_BYTES} bytes (RFC 5321 4.5.3.1.3)`)
   const domain = foldDomain(text.slice(at + 1))
   if (domain === null) throw new Error(`the part after the @ of ${shown} is not a domain`)
+  // as it is compared it must be an address too
+  const folded = foldLocal(local)
+  if (!PLAIN_LOCAL.test(folded) && !QUOTED_LOCAL.test(folded))
+    throw new Error(`the part before the @ of ${shown} has characters that stand for others which need quotes`)
+  for (const form of [local, folded])
+    if (new TextEncoder().encode(`${form}@${domain}`).length > MAX_ADDRESS_BYTES)
+      throw new Error(`the address ${shown} is longer than ${MAX_ADDRESS_BYTES} bytes with its domain in A-labels (RFC 5321 4.5.3.1.3)`)
   return { local, domain }
 }
+
+/** Lower case first: that can take characters apart. */
+const foldLocal = (local: string): string => local.toLowerCase().normalize('NFC')
 
 /** The address as it goes into the envelope: the local part as it was written, the domain in A-labels (RFC 5891). */
 export function envelopeAddress(address: Address): string {
   return `${address.local}@${address.domain}`
 }
 
-/** The address as it is compared: the local part in NFC and lower case, the domain as {@link foldDomain} gives it. */
+/** The address as it is compared: the local part in lower case and NFC, the domain as {@link foldDomain} gives it. */
 export function foldAddress(address: Address): string {
-  return `${address.local.normalize('NFC').toLowerCase()}@${address.domain}`
+  return `${foldLocal(address.local)}@${address.domain}`
 }
 
 /**

@@ -181,8 +181,8 @@ export function checkBouncedMessage(input: unknown): Checked<BouncedMessage> {
   const bounce = readBounce(input.bounce, faults, 'bounce')
   const destination = faults.text(input, 'destination', false)
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are exactly what is refused
-  if (destination !== undefined && !/^[^\s\u0000-\u001f\u007f]{1,255}$/.test(destination))
-    faults.list.push('destination must be a name such as example.org, without spaces, up to 255 characters')
+  if (destination !== undefined && !/^[^\s\u0000-\u001f\u007f\p{Cs}]{1,255}$/u.test(destination))
+    faults.list.push('destination must be a name such as example.org, without spaces or halves of characters, up to 255 characters')
   const schedule = input.schedule ?? undefined
   if (schedule !== undefined) {
     if (!Array.isArray(schedule) || !schedule.every((entry): entry is string => typeof entry === 'string'))

@@ -50,6 +50,7 @@ const DNS_TRIES = 2
 const MOST_RECORDS = 20
 const RESOLVER_SILENT = new Set(['ECONNREFUSED', 'ECANCELLED', 'EDESTRUCTION', 'ENOMEM', 'EOF', 'EFILE'])
 const NOTHING_THERE = new Set(['ENOTFOUND', 'ENODATA'])
+const NO_ANSWER = new Set(['ETIMEOUT', 'ETIMEDOUT'])
 const NO_HOST_NAMED = 'ENOHOSTNAMED'
 
 /** With the underscore that no host name has, and that is met all the same. */
@@ -62,7 +63,7 @@ export function resolverOf(dnsServers: readonly string[]): Resolve {
     new Promise((resolve, reject) => resolver.resolve(name, type, (error, records) => (error ? reject(error) : resolve(records))))
 }
 
-/** Looks the hosts up; never rejects. `resolve` is asked for MX, A, AAAA and TLSA. */
+/** Looks the hosts up; never rejects. `resolve` is asked for MX, A, AAAA and TLSA; and for the root, where it is silent. */
 export async function mailHosts(domain: string, options: MailHostOptions, resolve: Resolve): Promise<MailHosts> {
   const asked = { nullMx: false, mx: false, local: false }
   const lookUp = async (name: string, type: string) => {
@@ -114,9 +115,19 @@ export async function mailHosts(domain: string, options: MailHostOptions, resolv
     const hosts = inOrder(await found, options.dane).filter(({ address }) => options.mayBeLocal || isOutside(address))
     return hosts.length > 0 ? { kind: 'hosts', hosts } : onlyInside(domain)
   } catch (error) {
-    return failure(domain, error as NodeJS.ErrnoException & { category?: string }, asked)
+    const failed = error as NodeJS.ErrnoException & { category?: string }
+    // whose name servers are silent: ours, if they say nothing of the root either
+    if (NO_ANSWER.has(failed.code ?? '') && !(await answersAtAll(resolve)))
+      return { kind: 'local', text: `the mail hosts of ${domain} could not be looked up: our name servers answer nothing (${failed.code})` }
+    return failure(domain, failed, asked)
   }
 }
+
+const answersAtAll = (resolve: Resolve): Promise<boolean> =>
+  resolve('.', 'NS').then(
+    () => true,
+    ({ code = '' }: NodeJS.ErrnoException) => !NO_ANSWER.has(code) && !RESOLVER_SILENT.has(code),
+  )
 
 function failure(
   domain: string,

@@ -66,12 +66,7 @@ export async function claimAttempt(database: Database, subject: AttemptSubject, 
     db
       .insertInto('attempts')
       .values({
-        first_run_id: subject.firstRunId,
-        retry: subject.retry,
-        workflow_id: subject.workflowId,
-        message_id: subject.messageId,
-        recipient: subject.recipient,
-        destination: subject.destination,
+        ...rowOf(subject),
         begun_at: now.getTime(),
         sends: 0,
         maybe_delivered: 0,
@@ -161,30 +156,33 @@ export async function releaseClaim(db: Kysely<Tables>, key: AttemptKey, claim: s
 }
 
 /**
- * Writes the answer. The first one stands: where there is one already, that one is returned.
+ * Writes the answer. The first one stands: where there is one already, that one is returned. Where the row is gone (the database was restored
+ * from before the claim), it is made again.
  * @param claim written only while this claim holds the row; in any case where null.
  * @returns the answer that stands; null where another holds the row.
  */
 export async function recordAnswer(
   db: Kysely<Tables>,
-  key: AttemptKey,
+  subject: AttemptSubject,
   answer: Answer,
   claim: string | null = null,
 ): Promise<AnsweredRow | null> {
+  const key: AttemptKey = subject
+  const columns = {
+    claim: null,
+    claim_until: null,
+    at: answer.at.getTime(),
+    outcome: answer.outcome,
+    status: answer.status,
+    reply: answer.reply,
+    stage: answer.stage,
+    mail_server: answer.mailServer,
+    maybe_delivered: answer.maybeDelivered ? 1 : 0,
+    relayed: answer.relayed ? 1 : 0,
+  }
   const written = await db
     .updateTable('attempts')
-    .set({
-      claim: null,
-      claim_until: null,
-      at: answer.at.getTime(),
-      outcome: answer.outcome,
-      status: answer.status,
-      reply: answer.reply,
-      stage: answer.stage,
-      mail_server: answer.mailServer,
-      maybe_delivered: answer.maybeDelivered ? 1 : 0,
-      relayed: answer.relayed ? 1 : 0,
-    })
+    .set(columns)
     .where('first_run_id', '=', key.firstRunId)
     .where('retry', '=', key.retry)
     .where('outcome', 'is', null)
@@ -192,8 +190,38 @@ export async function recordAnswer(
     .returningAll()
     .executeTakeFirst()
   if (written !== undefined) return answered(written)
-  const row = await byKey(db, key).executeTakeFirstOrThrow()
-  return row.outcome === null ? null : answered(row)
+  const row = await byKey(db, key).executeTakeFirst()
+  if (row !== undefined) return row.outcome === null ? null : answered(row)
+  const made = await db
+    .insertInto('attempts')
+    .values({ ...rowOf(subject), begun_at: answer.at.getTime(), sends: 1, ...columns })
+    .returningAll()
+    .executeTakeFirstOrThrow()
+  return answered(made)
+}
+
+const rowOf = (subject: AttemptSubject) => ({
+  first_run_id: subject.firstRunId,
+  retry: subject.retry,
+  workflow_id: subject.workflowId,
+  message_id: subject.messageId,
+  recipient: subject.recipient,
+  destination: subject.destination,
+})
+
+/** The content is still on its way: the claim holds until then. False where it is no longer ours. */
+export async function renewClaim(database: Database, key: AttemptKey, claim: string, until: Date): Promise<boolean> {
+  const done = await oneWithoutWaiting(database, (db) =>
+    db
+      .updateTable('attempts')
+      .set({ claim_until: until.getTime() })
+      .where('first_run_id', '=', key.firstRunId)
+      .where('retry', '=', key.retry)
+      .where('claim', '=', claim)
+      .where('outcome', 'is', null)
+      .executeTakeFirst(),
+  )
+  return Number(done.numUpdatedRows) === 1
 }
 
 /** A notification told what became of a message that a relay had taken. */

@@ -1,5 +1,5 @@
 /** Prepare; then for each retry of the schedule: wait, send, and where a relay took it wait for word; finally suppress. */
-import { CancellationScope, CancelledFailure, log, setCurrentDetails, sleep, workflowInfo } from '@temporalio/workflow'
+import { CancellationScope, CancelledFailure, log, patched, setCurrentDetails, sleep, workflowInfo } from '@temporalio/workflow'
 import type { Prepared, Report, SendResult, Subject } from '../activities/index.js'
 import {
   type Attempt,
@@ -39,6 +39,7 @@ function stopIfCancelled(): void {
 
 /** A second press of "retry now" within this time is the same press, even where the retry has been answered in between. */
 const DOUBLE_PRESS_MS = 10_000
+const CLOCK_SKEW_MS = 60 * 60 * 1000
 /** What the backup relay gets at least, also where the first retry is due already. */
 const LEAST_FOR_BACKUP_MS = 60_000
 
@@ -88,6 +89,10 @@ export class Retries {
       const ended = await this.#retryOnce(prepared)
       if (ended !== null) return ended
     }
+    // what came while the last retry was under way
+    this.#dropLateNotices()
+    const notice = this.#givenUp ? undefined : this.#bounces.shift()
+    if (notice !== undefined && patched('a final notice of the last retry')) return this.#endByNotice(notice)
     return this.#suppress(prepared)
   }
 
@@ -191,6 +196,7 @@ export class Retries {
     this.#dropLateNotices()
     this.#show('sending', 'By the backup relay; where that takes long, Pending Activities says what it waits for.')
     const dueMs = prepared.fromMs + (prepared.delaysMs[prepared.retriesSoFar] ?? 0)
+    if (this.#givenUp && patched('given up before the backup')) return this.#suppress(prepared)
     let result: SendResult | null
     try {
       result = await this.#send(prepared, Math.max(dueMs, Date.now() + LEAST_FOR_BACKUP_MS))
@@ -446,7 +452,7 @@ export class Retries {
   bouncedAgain(bounce: unknown): void {
     const checked = checkBounce(bounce)
     if ('value' in checked) {
-      this.#bounces.push(checked.value)
+      this.#bounces.push(notOfTheFuture(checked.value))
       if (this.#state === 'waiting') this.#dropLateNotices()
       this.#wake()
     } else log.warn('a bouncedAgain that cannot be read changes nothing', { faults: checked.faults.join('; ') })
@@ -495,6 +501,12 @@ export class Retries {
       }),
     )
   }
+}
+
+/** A clock may be ahead, by an hour at most; what is told of later than that would outlast every true notice. */
+function notOfTheFuture(bounce: Bounce): Bounce {
+  if (timeOf(bounce) <= Date.now() + CLOCK_SKEW_MS || !patched('no notice of the future')) return bounce
+  return { ...bounce, bouncedAt: new Date(Date.now()).toISOString() }
 }
 
 const pick = ({ messageId, recipient }: { messageId: string; recipient: string }) => ({ messageId, recipient })

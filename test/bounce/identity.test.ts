@@ -37,6 +37,33 @@ describe('addresses', () => {
     expect(addressKey('jose\u0301@example.org')).toBe(addressKey('jos\u00e9@example.org'))
   })
 
+  test('are as they are compared whatever is compared again, or are none', () => {
+    const key = addressKey('J\u030cim@example.org')
+    expect(addressKey(key)).toBe(key)
+    for (const bad of [
+      'x\u037ey@example.org',
+      'ann@bank.example/\u00fc',
+      'ann@\u00fc/x',
+      'ann@\u00fc:80',
+      'ann@\u00fc?x',
+      'ann@\u00fc#x',
+      `${'a'.repeat(60)}@${'\u00fc.'.repeat(25)}de`,
+    ])
+      expect(() => parseAddress(bad), bad).toThrow()
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 6 }), (local) => {
+        let once: string
+        try {
+          once = addressKey(`${local}@example.org`)
+        } catch {
+          return
+        }
+        expect(addressKey(once)).toBe(once)
+      }),
+      { numRuns: 5000 },
+    )
+  })
+
   test('are sent with the local part as it was written', () => {
     expect(envelopeAddress(parseAddress('Ann.O@EXAMPLE.Org'))).toBe('Ann.O@example.org')
     expect(envelopeAddress(parseAddress('用户@例え.jp'))).toBe('用户@xn--r8jz45g.jp')

@@ -176,6 +176,26 @@ xn--bcher-kva IN MX 10 mx2`,
   })
 })
 
+test('a resolver that answers nothing is our trouble; one that answers for the root is not', async () => {
+  const silent = (of: (name: string) => boolean) => (name: string) =>
+    of(name) ? Promise.reject(Object.assign(new Error('timeout'), { code: 'ETIMEOUT' })) : Promise.resolve(['a.root-servers.net'])
+  const options = { dnsServers: [], port: 25, mayBeLocal: true, dane: false }
+  expect(
+    await mailHosts(
+      'example.org',
+      options,
+      silent(() => true),
+    ),
+  ).toMatchObject({ kind: 'local', text: expect.stringContaining('ETIMEOUT') })
+  expect(
+    await mailHosts(
+      'example.org',
+      options,
+      silent((name) => name !== '.'),
+    ),
+  ).toMatchObject({ kind: 'unresolved' })
+})
+
 test('with one source address alone, hosts of the other family are not met', () => {
   const [four, six] = [
     { name: 'mx.example.org', address: '192.0.2.1' },

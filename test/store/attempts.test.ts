@@ -17,6 +17,7 @@ import {
   recordReport,
   releaseClaim,
   releaseHolds,
+  renewClaim,
   staleHolds,
   storeMessage,
   toAttempt,
@@ -53,6 +54,26 @@ onBothDatabases('the attempt log', (opened) => {
     const claims = await Promise.all(Array.from({ length: 10 }, (_, i) => claimAttempt(opened.database, it, `claim-${i}`, at(0), at(60))))
     expect(claims.filter((c) => c.kind === 'claimed')).toHaveLength(1)
     for (const claim of claims.filter((c) => c.kind !== 'claimed')) expect(claim).toEqual({ kind: 'held', until: at(60) })
+  })
+
+  test('an answer whose row is gone, as after a restore, is written all the same', async () => {
+    const it = subject()
+    expect(await recordAnswer(db(), it, answer(5, { outcome: 'accepted', status: '2.0.0' }))).toMatchObject({
+      outcome: 'accepted',
+      retry: 1,
+    })
+    expect(await answeredAttempts(db(), it.messageId, it.recipient)).toMatchObject([{ outcome: 'accepted', at: at(5) }])
+    expect(await claimAttempt(opened.database, it, 'a', at(6), at(60))).toMatchObject({ kind: 'answered' })
+  })
+
+  test('a claim is renewed by whoever holds it, and by nobody else', async () => {
+    const it = subject()
+    await claimAttempt(opened.database, it, 'a', at(0), at(60))
+    expect(await renewClaim(opened.database, it, 'a', at(120))).toBe(true)
+    expect(await renewClaim(opened.database, it, 'b', at(999))).toBe(false)
+    expect(await claimAttempt(opened.database, it, 'b', at(61), at(200))).toEqual({ kind: 'held', until: at(120) })
+    await recordAnswer(db(), it, answer(100), 'a')
+    expect(await renewClaim(opened.database, it, 'a', at(180))).toBe(false)
   })
 
   test('a claim that ran out without a word is taken over, and says whether something may have been sent', async () => {

@@ -4,7 +4,7 @@ import { BACKUP_SEND } from '../../src/bounce/index.js'
 import { freePort } from '../../src/dev-server/index.js'
 import { dayOf, sentId, signReturnPath, verifyReturnPath } from '../../src/smtp/index.js'
 import { findSuppression, pause, resume } from '../../src/store/index.js'
-import { bouncedAgain, giveUp, progress, retryNow } from '../../src/workflows/retry-bounced-message.js'
+import { bouncedAgain, giveUp, progress, retryBouncedMessage, retryNow } from '../../src/workflows/retry-bounced-message.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
 import { bounced, DAY, deliverySettings, HOUR, stands, start, startWorld, type World } from '../support/skipping-time.js'
 
@@ -59,6 +59,16 @@ test('takes it at once, and silence ends it as delivered, unconfirmed; no retry 
   expect(system.taken).toHaveLength(0)
   // its return path names that send, and no retry
   expect(verifyReturnPath(returnPaths, backup.taken[0]?.from ?? '', world.now())).toMatchObject({ send: BACKUP_SEND })
+})
+
+test('is not asked where somebody gave up before it was', async () => {
+  const input = await message()
+  const workflowId = `bounce/${input.recipient}/${input.messageId}`
+  const { workflow } = world.environment.client
+  const args: [typeof input] = [input]
+  const handle = await workflow.signalWithStart(retryBouncedMessage, { taskQueue: 'softbounce', workflowId, args, signal: giveUp })
+  expect(await handle.result()).toMatchObject({ outcome: 'suppressed', retries: 0 })
+  expect(backup.taken).toHaveLength(0)
 })
 
 test('whose bounce comes back is followed by the whole schedule, which uses up no retry for it', async () => {

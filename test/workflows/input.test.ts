@@ -155,6 +155,11 @@ describe('what is taken', () => {
   })
 })
 
+test('half of a character in the destination is refused: it would end the worker', async () => {
+  const handle = await start(world, bounced(await world.currentTime(), { recipient: 'half@example.org', destination: 'x\ud800y' }))
+  expect(await failureOf(handle)).toMatchObject({ type: 'InvalidBouncedMessage', message: expect.stringContaining('destination') })
+})
+
 describe('the destination', () => {
   const destinationOf = async (more: Parameters<typeof bounced>[1]) => {
     const input = await message(more)

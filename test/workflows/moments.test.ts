@@ -86,6 +86,32 @@ const behind = (name: Name, then: () => Promise<unknown>) => {
 const nap = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 const workflows = () => world.environment.client.workflow
 
+describe('while the last retry is under way', () => {
+  test('a notification that the recipient is gone is judged after it', async () => {
+    directly()
+    system.say = { rcpt: () => '451 4.3.2 not now' }
+    const handle = await begin({ schedule: ['1s'] })
+    instead.set('sendMessage', async (call) => {
+      await handle.signal(bouncedAgain, await said('5.1.1', { diagnostic: '550 5.1.1 no such user' }))
+      return call()
+    })
+    expect(await handle.result()).toMatchObject({ outcome: 'rejected' })
+    expect(await listed()).toMatchObject({ reason: 'rejected', until: null })
+  })
+})
+
+test('a notification of the far future is one of now: a later one counts, and the next retry waits for no other century', async () => {
+  const handle = await relayed({ schedule: ['1h', '1h'] })
+  await handle.signal(bouncedAgain, { status: '4.3.2', bouncedAt: '2099-01-01T00:00:00Z' })
+  const { nextRetryAt } = await stands(handle, 'waiting', 2)
+  expect(Date.parse(nextRetryAt ?? '')).toBeLessThan(Date.now() + 2 * 3_600_000)
+  await handle.signal(retryNow, { retry: 2 })
+  await stands(handle, 'confirming', 2)
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  await handle.signal(bouncedAgain, await said('4.3.2'))
+  expect(await handle.result()).toMatchObject({ outcome: 'suppressed' })
+})
+
 describe('a cancellation suppresses nobody, and nothing more is sent, where it comes', () => {
   const isCancelled = async (handle: Handle) => {
     expect(await failureOf(handle)).toMatchObject({ name: 'CancelledFailure' })
