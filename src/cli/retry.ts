@@ -99,11 +99,7 @@ async function retryFile(client: SoftbounceClient, settings: Settings, file: str
       done.push({ file, recipient, verdict: judged.verdict, reason: judged.reason })
       continue
     }
-    const { workflowId } = await client.retry(
-      original(notification, options),
-      bounceOf(notification, reported, options),
-      retryOptions(options),
-    )
+    const workflowId = await start(client, notification, reported, options)
     done.push({ file, recipient, verdict: 'retry', reason: judged.reason, workflowId })
   }
   return done
@@ -127,14 +123,21 @@ function recipients({ recipients: reported }: Notification, options: Options): R
   return [{ action: 'failed', recipient: options.recipient }]
 }
 
-function original(notification: Notification, options: Options): Uint8Array {
-  if (options.message !== undefined) return readFileSync(options.message)
-  if (notification.original === undefined) throw new Error('it does not hold the whole original; give it with --message')
-  return notification.original
+/** With the original that is given, that it holds, or that is kept. */
+async function start(client: SoftbounceClient, notification: Notification, reported: ReportedRecipient, options: Options): Promise<string> {
+  const more = retryOptions(options)
+  const original = options.message === undefined ? notification.original : readFileSync(options.message)
+  if (original !== undefined) return (await client.retry(original, bounceOf(notification, reported, options), more)).workflowId
+  const messageId = options.messageId ?? notification.messageId
+  const kept = messageId === undefined ? null : await client.kept(messageId, knownAs(reported))
+  if (messageId === undefined || kept === null)
+    throw new Error('it does not hold the whole original, and none is kept for it; give it with --message')
+  const bounce = bounceOf(notification, reported, options, kept.sender)
+  return (await client.retryStored(kept.key, { ...bounce, messageId }, more)).workflowId
 }
 
-function bounceOf(notification: Notification, reported: ReportedRecipient, options: Options): BounceOf {
-  const sender = options.sender ?? notification.sender
+function bounceOf(notification: Notification, reported: ReportedRecipient, options: Options, sentBy: string | null = null): BounceOf {
+  const sender = options.sender ?? sentBy ?? notification.sender
   if (sender === undefined) throw new Error("it does not name the original's envelope sender; give --sender")
   const status = effectiveStatus(reported.status ?? options.status, reported.diagnostic)
   const messageId = options.messageId ?? notification.messageId

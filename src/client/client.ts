@@ -17,6 +17,7 @@ import { canonicalMessage, sentId } from '../smtp/index.js'
 import {
   type Database,
   findSuppression,
+  keptFor,
   liftSuppression,
   messageKey,
   migrateToLatest,
@@ -190,6 +191,11 @@ export class SoftbounceClient {
     const checked = checkBouncedMessage(input)
     if ('faults' in checked) throw new UnretryableBounce(`the bounce of ${messageId} cannot be retried: ${checked.faults.join('; ')}`)
     return this.#start(checked.value)
+  }
+
+  /** What the database keeps of a message for a recipient: its key for retryStored, and the sender where it was sent with `track`; or null. */
+  kept(messageId: string, recipient: string): Promise<{ readonly key: string; readonly sender: string | null } | null> {
+    return keptFor(this.#database.db, sentId(messageIdKey(messageId), addressKey(recipient)))
   }
 
   async #start(input: BouncedMessage): Promise<StartedRetry> {

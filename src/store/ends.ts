@@ -1,7 +1,7 @@
 /** When the retries of a message for a recipient began, and how they ended, so that a bounce that comes later finds them ended. */
 import type { Kysely } from 'kysely'
 import { type Database, oneAtATime } from './database.js'
-import { releaseHolds } from './messages.js'
+import { hasMessage, releaseHolds } from './messages.js'
 import type { EndsTable, Tables } from './tables.js'
 
 export interface End {
@@ -27,6 +27,26 @@ export interface Start {
   readonly bouncedAt: Date
   readonly startedAt: Date
   readonly messageKey: string
+}
+
+/**
+ * The message that was sent to a recipient (with `track`), or retried for it, while it is kept; `sender` where it was sent. Null where it is not.
+ * @param subject what stands for message and recipient.
+ */
+export async function keptFor(
+  db: Kysely<Tables>,
+  subject: string,
+): Promise<{ readonly key: string; readonly sender: string | null } | null> {
+  const sent = await db.selectFrom('sent').select(['message_key', 'sender']).where('id', '=', subject).executeTakeFirst()
+  const started = await db
+    .selectFrom('started')
+    .select('message_key')
+    .where('subject', '=', subject)
+    .orderBy('started_at', 'desc')
+    .limit(1)
+    .executeTakeFirst()
+  const key = sent?.message_key ?? started?.message_key ?? null
+  return key !== null && (await hasMessage(db, key)) ? { key, sender: sent?.sender ?? null } : null
 }
 
 /**

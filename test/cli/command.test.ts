@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { retryBouncedMessage } from '../../src/workflows/index.js'
+import { report } from '../support/bounce-mails.js'
 import { temporaryFolder } from '../support/databases.js'
 import { type RealWorld, runCli, startRealWorld } from '../support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
@@ -109,6 +110,29 @@ describe('retry, status, now, give-up, cancel', () => {
     const another = await world.cli('retry', '--recipient', 'zed@example.org', example('invoice-4712.eml'))
     expect(another).toMatchObject({ status: 1, stderr: expect.stringContaining('it names bob@stays-down.example') })
     expect(await world.client.get('bob@stays-down.example', 'invoice-4712@example.com')).toBeNull()
+  })
+
+  test('the original that is kept serves a notification that does not hold it', async () => {
+    const message = 'From: shop@example.com\r\nMessage-ID: <kept@example.com>\r\n\r\nhello\r\n'
+    const bounce = { sender: 'shop@example.com', recipient: 'kim@example.org', status: '4.3.2', bouncedAt: new Date().toISOString() }
+    const { workflowId } = await world.client.retry(message, bounce, { schedule: ['30d'] })
+    await stands(handle(workflowId), 'waiting', 1)
+    await handle(workflowId).terminate('Temporal was lost')
+    const headers = report(
+      { recipient: 'kim@example.org' },
+      { original: 'Content-Type: text/rfc822-headers\r\n\r\nMessage-ID: <kept@example.com>\r\n' },
+    )
+    const file = join(folder.path, 'headers.eml')
+    writeFileSync(file, headers)
+    const again = await world.cli('retry', file, '--sender', 'shop@example.com', '--schedule', '30d')
+    expect(again).toMatchObject({ status: 0, stdout: expect.stringContaining(workflowId) })
+    await stands(handle(workflowId), 'waiting', 1)
+    await world.cli('cancel', workflowId)
+    writeFileSync(file, headers.toString().replace('kept@example.com', 'unknown@example.com'))
+    expect(await world.cli('retry', file, '--sender', 'shop@example.com')).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('--message'),
+    })
   })
 
   test('what a notification lacks can be given', async () => {

@@ -49,7 +49,7 @@ onBothDatabases('promise 4: however many processes want to send', (opened) => {
       expect(mostIn(times, windowMs), `${windowMs} ms`).toBeLessThanOrEqual((RATE * windowMs) / 1000)
     expect(system.mostOpen).toBeLessThanOrEqual(CONNECTIONS)
     // and none of it because little was sent
-    expect(times.length).toBeGreaterThan((RATE * SECONDS) / 6)
+    expect(times.length).toBeGreaterThan(RATE / 4)
     expect(counts.reduce((sum, { sent }) => sum + sent, 0)).toBe(times.length)
   }
 
