@@ -126,13 +126,29 @@ const LOGGED_IN = /^(?:utf8)?(?:e?smtps?a|lmtps?a)$/i
  * an address, or what it called itself.
  */
 function protocolOf(received: string): string {
-  let bare = received.replace(/"(?:[^"\\]|\\.)*"/g, '').replace(/<[^<>]*>/g, '')
-  for (let before = ''; before !== bare; ) {
-    before = bare
-    bare = bare.replace(/\([^()]*\)/g, '')
-  }
-  const clauses = [...bare.matchAll(/\bby\s{1,9}\S{1,255}\s{1,9}(?:via\s{1,9}\S{1,255}\s{1,9})?with\s{1,9}(\S{1,99})/gi)]
+  const clauses = [...bare(received).matchAll(/\bby\s{1,9}\S{1,255}\s{1,9}(?:via\s{1,9}\S{1,255}\s{1,9})?with\s{1,9}(\S{1,99})/gi)]
   return clauses.at(-1)?.[1] ?? ''
+}
+
+/** Without quoted strings, comments and what stands in angle brackets; nothing where one of them does not close. */
+function bare(text: string): string {
+  let left = ''
+  let quoted = false
+  let comments = 0
+  let angle = false
+  for (let at = 0; at < text.length; at += 1) {
+    const c = text.charAt(at)
+    if (c === '\\') at += 1
+    else if (c === '"') quoted = !quoted
+    else if (quoted) continue
+    else if (c === '(') comments += 1
+    else if (c === ')') comments = Math.max(0, comments - 1)
+    else if (comments > 0) continue
+    else if (c === '<') angle = true
+    else if (c === '>') angle = false
+    else if (!angle) left += c
+  }
+  return quoted || comments > 0 || angle ? '' : left
 }
 
 /** Whether a mail went through our own systems alone, as its Received fields show; and through one at least. */

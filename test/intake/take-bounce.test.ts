@@ -491,6 +491,7 @@ describe('at a trusted intake', () => {
     ...[
       'from x (evil.example [203.0.113.9]) by mail.example.com with ESMTP id 1 for <"a with esmtpa b"@example.com>',
       'from x (evil.example [203.0.113.9]) (using TLSv1.3 (Client CN "x with esmtpsa y")) by mail.example.com (Postfix) with ESMTPS id 1',
+      'from x by y with esmtpsa ( (evil.example [203.0.113.9]) by mail.example.com (Postfix) with ESMTP id 1',
       'from x by y with esmtpsa (evil.example [203.0.113.9]) by mail.example.com (Postfix) with ESMTP id 1',
     ].map((line): [string, string, string] => [
       'whose sender writes that it logged in',
