@@ -475,6 +475,8 @@ describe('the endpoint', () => {
     const start = client.retryStored.bind(client)
     let refused = 0
     client.retryStored = async (...args) => {
+      // others may be tried again meanwhile
+      if (args[1].messageId !== one.messageId) return start(...args)
       refused += 1
       if (refused <= 2) throw new Error('Temporal is away')
       return start(...args)
