@@ -51,24 +51,24 @@ export class AttemptClaim {
   async begin(bytes: number, leaseId: string): Promise<boolean> {
     const { database, settings, now, log } = this.#dependencies
     const { timeouts } = settings
+    const notRenewed = (error: unknown) => log.warn({ ...this.#about, error: describe(error) }, 'the claim could not be renewed')
     try {
       const until = () => new Date(now().getTime() + timeouts.blockMs + timeouts.finalDotMs + CLAIM_MARGIN_MS)
       const asked = beginSend(database, this.#subject, this.id, until(), leaseId)
       this.#asked = asked.catch(() => false)
-      this.begun = await within(BEGIN_WITHIN_MS, asked)
       const last = now().getTime() + Math.ceil(bytes / BLOCK_BYTES) * timeouts.blockMs
-      if (this.begun)
-        this.#renewing = setInterval(() => {
-          // its time for the content is over: what is left is the reply's
-          if (now().getTime() > last) return this.end()
-          renewClaim(database, this.#subject, this.id, until()).catch((error) => {
-            log.warn({ ...this.#about, error: describe(error) }, 'the claim could not be renewed')
-          })
-        }, RENEW_MS)
+      // before anything is waited for: the dialogue may be over when it has come
+      this.#renewing = setInterval(() => {
+        // its time for the content is over: what is left is the reply's
+        if (now().getTime() > last) return this.end()
+        renewClaim(database, this.#subject, this.id, until()).catch(notRenewed)
+      }, RENEW_MS)
+      this.begun = await within(BEGIN_WITHIN_MS, asked)
     } catch (error) {
-      log.warn({ ...this.#about, error: describe(error) }, 'the claim could not be renewed')
+      notRenewed(error)
       this.begun = false
     }
+    if (!this.begun) this.end()
     return this.begun
   }
 
