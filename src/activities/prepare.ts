@@ -11,6 +11,7 @@ import {
   isRetry,
   isUrgent,
   judgeBounce,
+  MOST_AHEAD_MS,
   maxStaggerMs,
   parseSchedule,
   parseTime,
@@ -82,8 +83,6 @@ export interface Prepared {
 const MAX_INLINE_BYTES = 128 * 1024
 /** A look-up that takes longer than this waits for the send: until then the receiving system goes by what the bounce says. */
 const LOOK_UP_WITHIN_MS = 2000
-/** How far a bounce's clock may be ahead of ours. */
-const CLOCK_SKEW_MS = 60 * 60 * 1000
 
 /** Checks and prepares. Refuses with InvalidBouncedMessage, MessageNotFound or MessageTooLarge. */
 export async function prepare(
@@ -115,14 +114,8 @@ export async function prepare(
     await refuseTwin(await openOf(database.db, sentId(message.messageId, recipient)), run, dependencies)
     const logged = (await answeredAttempts(database.db, message.messageId, recipient)).filter((row) => row.firstRunId !== run.firstRunId)
     const end = message.retriesSoFar === undefined ? await findEnd(database.db, message.messageId, recipient) : null
-    const send = sendOf(message.bounce)
-    const isNew = message.retriesSoFar === undefined && end === null
-    const ended = isNew
-      ? takenBefore(logged, bouncedAtMs, send)
-      : end === null || end.firstRunId === run.firstRunId
-        ? null
-        : loggedResult(end, logged, bouncedAtMs, send)
-    const retriesSoFar = message.retriesSoFar ?? Math.max(0, ...logged.map((row) => row.retry))
+    const ended = message.retriesSoFar === undefined ? endedBefore(end, run, logged, bouncedAtMs, sendOf(message.bounce)) : null
+    const retriesSoFar = message.retriesSoFar ?? retriesOf(logged)
     checkTimeouts(run, delaysMs.slice(retriesSoFar))
     const needsMessage = ended === null && verdict.verdict === 'retry'
     const destination = message.destination ?? (await destinationOf(message, dependencies, ways))
@@ -204,7 +197,7 @@ function check(input: unknown): BouncedMessage {
 
 function bounceTime(message: BouncedMessage, now: Date): number {
   const at = parseTime(message.bounce.bouncedAt) as number
-  if (at > now.getTime() + CLOCK_SKEW_MS)
+  if (at > now.getTime() + MOST_AHEAD_MS)
     throw refusal(
       'InvalidBouncedMessage',
       `bounce.bouncedAt (${message.bounce.bouncedAt}) is in the future; it is ${now.toISOString()} now`,
@@ -275,6 +268,20 @@ async function keep(
   return key
 }
 
+const retriesOf = (logged: readonly AnsweredRow[]): number => Math.max(0, ...logged.map((row) => row.retry))
+
+/** How it ended, or was taken, before this run, where this bounce changes nothing; null where it starts anew. */
+function endedBefore(
+  end: End | null,
+  { firstRunId }: RunInfo,
+  logged: readonly AnsweredRow[],
+  bouncedAtMs: number,
+  send: number | null,
+): RetryResult | null {
+  if (end === null) return takenBefore(logged, bouncedAtMs, send)
+  return end.firstRunId === firstRunId ? null : loggedResult(end, logged, bouncedAtMs, send)
+}
+
 /** The logged result, where it ended before and this bounce changes nothing; null where it starts anew. */
 function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: number, send: number | null): RetryResult | null {
   const last = logged.at(-1)
@@ -295,7 +302,7 @@ function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: num
   return {
     outcome: end.outcome,
     ...(end.outcome === 'delivered' ? { confirmed: end.confirmed } : {}),
-    retries: Math.max(0, ...logged.map((row) => row.retry)),
+    retries: retriesOf(logged),
     attempts: logged.map(toAttempt),
     ...(end.suppressedUntil === null ? {} : { suppressedUntil: end.suppressedUntil.toISOString() }),
   }
@@ -309,8 +316,7 @@ function takenBefore(logged: readonly AnsweredRow[], bouncedAtMs: number, send: 
   const last = logged.at(-1)
   if (last === undefined || last.outcome !== 'accepted' || last.reported !== null) return null
   if (!isStale(last, last.at.getTime(), bouncedAtMs, send)) return null
-  const retries = Math.max(0, ...logged.map((row) => row.retry))
-  return { outcome: 'delivered', confirmed: !last.relayed, retries, attempts: logged.map(toAttempt) }
+  return { outcome: 'delivered', confirmed: !last.relayed, retries: retriesOf(logged), attempts: logged.map(toAttempt) }
 }
 
 /** Whether a bounce tells of nothing after the last attempt. Its token names the send that it is about; without one the times must tell. */

@@ -53,8 +53,7 @@ export function parseAddress(text: string): Address {
   const at = text.lastIndexOf('@')
   if (at < 1 || at === text.length - 1) throw new Error(`${shown} is not an address; an address looks like ann@example.org`)
   const local = text.slice(0, at)
-  if (!PLAIN_LOCAL.test(local) && !QUOTED_LOCAL.test(local))
-    throw new Error(`the part before the @ of ${shown} has characters that need quotes, or quotes that do not close`)
+  if (!isLocalPart(local)) throw new Error(`the part before the @ of ${shown} has characters that need quotes, or quotes that do not close`)
   if (/[<>]/.test(local)) throw new Error(`the address ${shown} has an angle bracket in it`)
   if (new TextEncoder().encode(text).length > MAX_ADDRESS_BYTES)
     throw new Error(`the address ${shown} is longer than ${MAX_ADDRESS_BYTES} bytes (RFC 5321 4.5.3.1.3)`)
@@ -62,13 +61,14 @@ export function parseAddress(text: string): Address {
   if (domain === null) throw new Error(`the part after the @ of ${shown} is not a domain`)
   // as it is compared it must be an address too
   const folded = foldLocal(local)
-  if (!PLAIN_LOCAL.test(folded) && !QUOTED_LOCAL.test(folded))
-    throw new Error(`the part before the @ of ${shown} has characters that stand for others which need quotes`)
+  if (!isLocalPart(folded)) throw new Error(`the part before the @ of ${shown} has characters that stand for others which need quotes`)
   for (const form of [local, folded])
     if (new TextEncoder().encode(`${form}@${domain}`).length > MAX_ADDRESS_BYTES)
       throw new Error(`the address ${shown} is longer than ${MAX_ADDRESS_BYTES} bytes with its domain in A-labels (RFC 5321 4.5.3.1.3)`)
   return { local, domain }
 }
+
+const isLocalPart = (local: string): boolean => PLAIN_LOCAL.test(local) || QUOTED_LOCAL.test(local)
 
 /** Lower case first: that can take characters apart. */
 const foldLocal = (local: string): string => local.toLowerCase().normalize('NFC')

@@ -102,6 +102,9 @@ class Faults {
   }
 }
 
+/** How far a bounce's clock may be ahead of ours. */
+export const MOST_AHEAD_MS = 60 * 60 * 1000
+
 /** What is kept of a quoted reply, and of a name. */
 const MAX_DIAGNOSTIC = 2000
 const MAX_NAME = 255

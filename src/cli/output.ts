@@ -12,10 +12,13 @@ export class CommandFailed extends Error {
   }
 }
 
+/** What a terminal acts on: control characters, and those that change the direction of the text. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are exactly what is taken out
+const ACTED_ON = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]+/g
+
 /** Text of strangers as a terminal may show it: no control characters. */
 export function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are exactly what is taken out
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]+/g, ' ')
+  return text.replace(ACTED_ON, ' ')
 }
 
 /** One line. */
@@ -26,10 +29,8 @@ export function line(text: string): void {
 /** One JSON object. */
 export function json(value: unknown): void {
   // what a terminal would act on is escaped, as JSON escapes the other control characters
-  const text = JSON.stringify(value).replace(
-    /[\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
-    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  )
+  const escaped = (c: string) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`
+  const text = JSON.stringify(value).replace(ACTED_ON, (run) => run.split('').map(escaped).join(''))
   process.stdout.write(`${text}\n`)
 }
 

@@ -101,6 +101,15 @@ export async function claimAttempt(database: Database, subject: AttemptSubject, 
 const byKey = (db: Kysely<Tables>, key: AttemptKey) =>
   db.selectFrom('attempts').selectAll().where('first_run_id', '=', key.firstRunId).where('retry', '=', key.retry)
 
+/** The row, while this claim holds it, for what is written then. */
+const heldBy = (db: Kysely<Tables>, key: AttemptKey, claim: string) =>
+  db
+    .updateTable('attempts')
+    .where('first_run_id', '=', key.firstRunId)
+    .where('retry', '=', key.retry)
+    .where('claim', '=', claim)
+    .where('outcome', 'is', null)
+
 /**
  * The message's content is about to be sent: from here on it may arrive. Asked in the middle of the dialogue, so that a worker that was
  * frozen, or cut off, learns that another took its claim over.
@@ -115,13 +124,8 @@ export async function beginSend(
   until: Date,
   leaseId: string | null = null,
 ): Promise<boolean> {
-  const done = await database.db
-    .updateTable('attempts')
+  const done = await heldBy(database.db, key, claim)
     .set((eb) => ({ sends: eb('sends', '+', 1), claim_until: until.getTime() }))
-    .where('first_run_id', '=', key.firstRunId)
-    .where('retry', '=', key.retry)
-    .where('claim', '=', claim)
-    .where('outcome', 'is', null)
     .$if(leaseId !== null, (query) => query.where((eb) => eb.exists(leaseThatHolds(database, leaseId as string))))
     .executeTakeFirst()
   return Number(done.numUpdatedRows) === 1
@@ -139,8 +143,7 @@ export interface GivenBack {
 
 /** Gives the claim back without an answer: trouble of our own, or a connection lost after the final dot. */
 export async function releaseClaim(db: Kysely<Tables>, key: AttemptKey, claim: string, known: GivenBack): Promise<void> {
-  await db
-    .updateTable('attempts')
+  await heldBy(db, key, claim)
     .set((eb) => ({
       claim: null,
       claim_until: null,
@@ -148,10 +151,6 @@ export async function releaseClaim(db: Kysely<Tables>, key: AttemptKey, claim: s
       ...(known.lostAt === undefined ? {} : { lost_at: known.lostAt.getTime() }),
       ...(known.silentSince === undefined ? {} : { silent_since: known.silentSince?.getTime() ?? null }),
     }))
-    .where('first_run_id', '=', key.firstRunId)
-    .where('retry', '=', key.retry)
-    .where('claim', '=', claim)
-    .where('outcome', 'is', null)
     .execute()
 }
 
@@ -211,16 +210,7 @@ const rowOf = (subject: AttemptSubject) => ({
 
 /** The content is still on its way: the claim holds until then. False where it is no longer ours. */
 export async function renewClaim(database: Database, key: AttemptKey, claim: string, until: Date): Promise<boolean> {
-  const done = await oneWithoutWaiting(database, (db) =>
-    db
-      .updateTable('attempts')
-      .set({ claim_until: until.getTime() })
-      .where('first_run_id', '=', key.firstRunId)
-      .where('retry', '=', key.retry)
-      .where('claim', '=', claim)
-      .where('outcome', 'is', null)
-      .executeTakeFirst(),
-  )
+  const done = await oneWithoutWaiting(database, (db) => heldBy(db, key, claim).set({ claim_until: until.getTime() }).executeTakeFirst())
   return Number(done.numUpdatedRows) === 1
 }
 

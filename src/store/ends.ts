@@ -38,15 +38,17 @@ export async function keptFor(
   subject: string,
 ): Promise<{ readonly key: string; readonly sender: string | null } | null> {
   const sent = await db.selectFrom('sent').select(['message_key', 'sender']).where('id', '=', subject).executeTakeFirst()
-  const started = await db
-    .selectFrom('started')
-    .select('message_key')
-    .where('subject', '=', subject)
-    .orderBy('started_at', 'desc')
-    .limit(1)
-    .executeTakeFirst()
-  const key = sent?.message_key ?? started?.message_key ?? null
-  return key !== null && (await hasMessage(db, key)) ? { key, sender: sent?.sender ?? null } : null
+  const { message_key: key } =
+    sent ??
+    (await db
+      .selectFrom('started')
+      .select('message_key')
+      .where('subject', '=', subject)
+      .orderBy('started_at', 'desc')
+      .limit(1)
+      .executeTakeFirst()) ??
+    {}
+  return key != null && (await hasMessage(db, key)) ? { key, sender: sent?.sender ?? null } : null
 }
 
 /**

@@ -13,6 +13,7 @@ import {
   formatDuration,
   isLasting,
   isRetry,
+  MOST_AHEAD_MS,
   type Outcome,
   type RetryResult,
   sendOf,
@@ -39,7 +40,6 @@ function stopIfCancelled(): void {
 
 /** A second press of "retry now" within this time is the same press, even where the retry has been answered in between. */
 const DOUBLE_PRESS_MS = 10_000
-const CLOCK_SKEW_MS = 60 * 60 * 1000
 /** What the backup relay gets at least, also where the first retry is due already. */
 const LEAST_FOR_BACKUP_MS = 60_000
 
@@ -505,8 +505,8 @@ export class Retries {
 
 /** A clock may be ahead, by an hour at most; what is told of later than that would outlast every true notice. */
 function notOfTheFuture(bounce: Bounce): Bounce {
-  if (timeOf(bounce) <= Date.now() + CLOCK_SKEW_MS || !patched('no notice of the future')) return bounce
-  return { ...bounce, bouncedAt: new Date(Date.now()).toISOString() }
+  if (timeOf(bounce) <= Date.now() + MOST_AHEAD_MS || !patched('no notice of the future')) return bounce
+  return { ...bounce, bouncedAt: new Date().toISOString() }
 }
 
 const pick = ({ messageId, recipient }: { messageId: string; recipient: string }) => ({ messageId, recipient })
