@@ -58,8 +58,6 @@ export function createActivities(dependencies: Dependencies) {
     recordReport: (order: Subject & { readonly report: Report }): Promise<void> => recordReport(order, attempt(), dependencies),
     /** Tells an event by the webhook. */
     tellEvent: (event: SoftbounceEvent): Promise<void> => tellEvent(event, attempt(), dependencies),
-    /** As it was called by workers of 0.3.0. */
-    tellAlternative: (order: ToldBefore): Promise<void> => tellEvent(eventOf(order), attempt(), dependencies),
     /** Lets the retries that wait for a destination go early. */
     releaseWaiting: (order: ReleaseOrder): Promise<Released> => releaseWaiting(order, Context.current(), dependencies),
     /** Deletes kept messages that nobody needs any more. */
@@ -67,20 +65,6 @@ export function createActivities(dependencies: Dependencies) {
     /** Takes addresses off the provider's list, where our suppression of them has ended. */
     unlistLapsed: (): Promise<UnlistedCounts> => unlistLapsed(Context.current(), dependencies),
   }
-}
-
-/** What 0.3.0 told of an urgent message. */
-export interface ToldBefore extends Subject {
-  readonly sender: string
-  readonly destination: string
-  readonly status: string
-  readonly reply?: string
-  readonly bouncedAtMs: number
-}
-
-function eventOf({ firstRunId, bouncedAtMs, ...data }: ToldBefore): SoftbounceEvent {
-  const bouncedAt = new Date(bouncedAtMs).toISOString()
-  return { id: `${firstRunId}.retrying`, type: 'bounce.retrying', timestamp: bouncedAt, data: { ...data, bouncedAt } }
 }
 
 export type Activities = ReturnType<typeof createActivities>

@@ -1,5 +1,5 @@
 /** What goes over the wire for one retry: its return path, its DKIM signature, and the name under which a provider knows it. */
-import { addressKey, BACKUP_RETRY, envelopeAddress, parseAddress, type ReturnPathToken, sendNumber } from '../bounce/index.js'
+import { addressKey, envelopeAddress, isRetry, parseAddress, type ReturnPathToken, sendOfAttempt } from '../bounce/index.js'
 import { type Provider, providerIdIn, withToken } from '../providers/index.js'
 import {
   type DkimKey,
@@ -32,7 +32,7 @@ export class Outgoing {
     this.#message = message
     this.#dependencies = dependencies
     this.#token = token
-    this.#provider = kind === 'relay' && order.retry !== BACKUP_RETRY ? relayPreset : null
+    this.#provider = kind === 'relay' && isRetry(order) ? relayPreset : null
     this.#dkim = kind === 'system' && dkim !== null && isAuthoredBy(message, dkim.domain) ? dkim : null
   }
 
@@ -74,9 +74,9 @@ export class Outgoing {
     if (this.#provider === null) return
     const name = providerIdIn(this.#provider, reply)
     if (name === null) return
-    const { messageId, recipient, retry } = this.#order
+    const { messageId, recipient } = this.#order
     const { database, now } = this.#dependencies
-    const as = { sentId: sentId(messageId, recipient), send: sendNumber(retry) }
+    const as = { sentId: sentId(messageId, recipient), send: sendOfAttempt(this.#order) }
     await noteProviderId(database.db, this.#provider, name, as, now())
   }
 }
@@ -86,7 +86,7 @@ export class Outgoing {
  * (greylisting knows sender, recipient and host). Null where none is signed.
  */
 async function tokenFor(order: SendOrder, kind: Path['kind'], dependencies: Dependencies): Promise<ReturnPathToken | null> {
-  const { messageId, recipient, sender, messageKey, retry } = order
+  const { messageId, recipient, sender, messageKey } = order
   const { returnPaths } = dependencies.settings
   if (returnPaths === null) return null
   const { db } = dependencies.database
@@ -106,7 +106,7 @@ async function tokenFor(order: SendOrder, kind: Path['kind'], dependencies: Depe
   }
   if (known === null) await noteSent(db, row)
   const [day, today] = [dayOf(known?.sentAt ?? now), dayOf(now)]
-  if (kind === 'relay') return { id, day: today, send: sendNumber(retry) }
+  if (kind === 'relay') return { id, day: today, send: sendOfAttempt(order) }
   // one that would run out before its bounce could come is made anew
   return { id, day: today - day > returnPaths.validDays / 2 ? today : day, send: 0 }
 }

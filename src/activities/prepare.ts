@@ -3,12 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Context } from '@temporalio/activity'
 import {
   addressKey,
-  BACKUP_SEND,
   type BouncedMessage,
   checkBouncedMessage,
   type EventType,
   formatDuration,
   isRetry,
+  isStale,
   isUrgent,
   judgeBounce,
   MOST_AHEAD_MS,
@@ -16,6 +16,7 @@ import {
   parseSchedule,
   parseTime,
   type RetryResult,
+  type Send,
   sendOf,
 } from '../bounce/index.js'
 import { headOf } from '../dsn/index.js'
@@ -70,8 +71,6 @@ export interface Prepared {
   readonly deliverByMs?: number
   /** It goes by the backup relay once, before its first retry. */
   readonly backup?: true
-  /** As 0.3.0 said that the alternative channel is to be told. */
-  readonly tellAlternative?: true
   /** Which events are told of this message, and by which ways. */
   readonly events?: { readonly types: readonly EventType[]; readonly channels: Omit<EventOrder, 'event'> }
   /** It ended before, and this bounce changes nothing: the logged result. */
@@ -268,7 +267,7 @@ async function keep(
   return key
 }
 
-const retriesOf = (logged: readonly AnsweredRow[]): number => Math.max(0, ...logged.map((row) => row.retry))
+const retriesOf = (logged: readonly AnsweredRow[]): number => Math.max(0, ...logged.filter(isRetry).map((row) => row.retry))
 
 /** How it ended, or was taken, before this run, where this bounce changes nothing; null where it starts anew. */
 function endedBefore(
@@ -276,14 +275,14 @@ function endedBefore(
   { firstRunId }: RunInfo,
   logged: readonly AnsweredRow[],
   bouncedAtMs: number,
-  send: number | null,
+  send: Send | null,
 ): RetryResult | null {
   if (end === null) return takenBefore(logged, bouncedAtMs, send)
   return end.firstRunId === firstRunId ? null : loggedResult(end, logged, bouncedAtMs, send)
 }
 
 /** The logged result, where it ended before and this bounce changes nothing; null where it starts anew. */
-function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: number, send: number | null): RetryResult | null {
+function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: number, send: Send | null): RetryResult | null {
   const last = logged.at(-1)
   // what was suppressed or given up is told nothing new by a bounce from before that; a relay's bounce may be told long after it happened
   const newest = Math.max(
@@ -291,7 +290,7 @@ function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: num
     last?.reported?.at.getTime() ?? 0,
     end.outcome === 'suppressed' || last === undefined ? end.endedAt.getTime() : 0,
   )
-  const stale = isStale(last, newest, bouncedAtMs, send)
+  const stale = isStale({ atMs: bouncedAtMs, send }, last, newest)
   const stays = end.outcome === 'cancelled' || end.outcome === 'rejected' || end.outcome === 'expired' || end.confirmed
   if (!stale && !stays) return null
   if (end.outcome === 'cancelled')
@@ -312,18 +311,11 @@ function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: num
  * Its workflow is gone without an end (terminated, or Temporal's store was lost), its last retry was taken, and this bounce is from before
  * that: it is sent no second time. Null where the retries begin, or go on.
  */
-function takenBefore(logged: readonly AnsweredRow[], bouncedAtMs: number, send: number | null): RetryResult | null {
+function takenBefore(logged: readonly AnsweredRow[], bouncedAtMs: number, send: Send | null): RetryResult | null {
   const last = logged.at(-1)
   if (last === undefined || last.outcome !== 'accepted' || last.reported !== null) return null
-  if (!isStale(last, last.at.getTime(), bouncedAtMs, send)) return null
+  if (!isStale({ atMs: bouncedAtMs, send }, last, last.at.getTime())) return null
   return { outcome: 'delivered', confirmed: !last.relayed, retries: retriesOf(logged), attempts: logged.map(toAttempt) }
-}
-
-/** Whether a bounce tells of nothing after the last attempt. Its token names the send that it is about; without one the times must tell. */
-function isStale(last: AnsweredRow | undefined, newest: number, bouncedAtMs: number, send: number | null): boolean {
-  if (send === null || last === undefined) return bouncedAtMs <= newest
-  const earlier = isRetry(last) ? send < last.retry || send === BACKUP_SEND : send !== BACKUP_SEND
-  return earlier || last.reported !== null || !last.relayed
 }
 
 async function destinationOf({ recipient, bounce }: BouncedMessage, { settings }: Dependencies, ways: Ways): Promise<string> {

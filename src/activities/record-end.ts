@@ -14,6 +14,8 @@ export interface Subject {
 
 /** What a notification told of a retry. */
 export interface Report {
+  /** Of the attempt's row, if it is not the workflow's own: that of the backup relay. */
+  readonly firstRunId?: string
   readonly retry: number
   readonly atMs: number
   readonly status: string
@@ -61,7 +63,7 @@ export async function recordReport(
 function report(db: Dependencies['database']['db'], subject: Subject, told: Report): Promise<void> {
   return writeReport(
     db,
-    { firstRunId: subject.firstRunId, retry: told.retry },
+    { firstRunId: told.firstRunId ?? subject.firstRunId, retry: told.retry },
     { at: new Date(told.atMs), status: told.status, reply: told.reply ?? null },
   )
 }

@@ -37,11 +37,11 @@ export async function recordSend(dependencies: Dependencies, sent: Sent, answer:
         const row = await recordAnswer(tx, sent, answer, sent.claim)
         if (row === null) throw tryAgain('Waiting', 'another worker has taken this retry over', 1000)
         const delivered = row.outcome === 'accepted' && !row.relayed
-        // what the backup relay does not take goes on by its schedule
         const refused = row.outcome === 'rejected' && isRetry(row) && !isLastingRejection(row)
         await touchMessage(tx, sent.messageKey, answer.at)
         if (delivered) await liftSuppression(tx, recipient, workflowId, now(), 'temporary')
-        if (delivered || refused)
+        // the send by the backup relay ends nothing: its parent does
+        if ((delivered && isRetry(row)) || refused)
           await recordEnd(tx, {
             ...{ messageId, recipient, workflowId, firstRunId },
             outcome: delivered ? 'delivered' : 'rejected',

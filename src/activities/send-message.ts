@@ -4,7 +4,7 @@
  */
 import { ApplicationFailure, CancelledFailure, type Context } from '@temporalio/activity'
 import { msToNumber } from '@temporalio/common/lib/time.js'
-import { type Attempt, addressKey, BACKUP_RETRY, envelopeAddress, formatDuration, parseAddress } from '../bounce/index.js'
+import { type Attempt, addressKey, envelopeAddress, formatDuration, parseAddress } from '../bounce/index.js'
 import { type Answered, isLastingRejection, type SendOutcome, type Sessions } from '../smtp/index.js'
 import {
   type Answer,
@@ -36,8 +36,10 @@ export interface SendOrder {
   readonly recipient: string
   readonly messageKey: string
   readonly destination: string
-  /** The retry's number over all runs; BACKUP_RETRY for the send by the backup relay. */
+  /** The retry's number over all runs. */
   readonly retry: number
+  /** The backup relay, which is no retry of the schedule. */
+  readonly via?: 'backup-relay'
   readonly firstRunId: string
   readonly deliverByMs?: number
   /** Nothing is begun after that: it goes another way then. */
@@ -123,7 +125,7 @@ class Sending {
     this.#known = context.info.heartbeatDetails as Heartbeat | undefined
     const { messageId } = order
     this.#claim = new AttemptClaim(
-      { ...this.#key, workflowId: this.#workflowId, messageId, recipient: this.#recipient },
+      { ...this.#key, ...this.#via, workflowId: this.#workflowId, messageId, recipient: this.#recipient },
       this.#about,
       dependencies,
     )
@@ -351,7 +353,7 @@ class Sending {
     const row = await this.#record(answer, answer.outcome === 'accepted' ? null : this.#claim.id)
     const { status, reply, stage, mailServer } = answer
     const known = { outcome: answer.outcome, status, reply, stage, mailServer, lookUps: this.#meeting?.lookUps ?? 0 }
-    this.#dependencies.metrics?.retryAnswered(this.#key.retry, answer.outcome, status, this.#order.destination)
+    this.#dependencies.metrics?.attemptAnswered(this.#order, answer.outcome, status, this.#order.destination)
     this.#dependencies.log.info({ ...this.#about, ...known }, 'a retry was answered')
     return this.#answered(row)
   }
@@ -361,7 +363,7 @@ class Sending {
     const { info } = this.#context
     return recordSend(
       this.#dependencies,
-      { ...this.#key, messageId, messageKey, destination, recipient: this.#recipient, workflowId: this.#workflowId, claim },
+      { ...this.#key, ...this.#via, messageId, messageKey, destination, recipient: this.#recipient, workflowId: this.#workflowId, claim },
       answer,
       info.attempt,
     )
@@ -400,7 +402,11 @@ class Sending {
   }
 
   get #isBackup(): boolean {
-    return this.#order.retry === BACKUP_RETRY
+    return this.#order.via === 'backup-relay'
+  }
+
+  get #via(): Pick<SendOrder, 'via'> {
+    return this.#isBackup ? { via: 'backup-relay' } : {}
   }
 
   get #workflowId(): string {

@@ -4,6 +4,7 @@
  */
 export * from './address.js'
 export * from './bounced-message.js'
+export * from './correlation.js'
 export * from './events.js'
 export * from './identity.js'
 export * from './reply.js'

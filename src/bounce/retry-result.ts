@@ -8,8 +8,10 @@ export type AttemptOutcome = 'accepted' | 'deferred' | 'rejected'
 
 /** One retry of the schedule, as it stands in the result. */
 export interface Attempt {
-  /** Numbered from 1, over all runs for this message and recipient. */
+  /** Numbered from 1, over all runs for this message and recipient; 0 with `via`. */
   retry: number
+  /** It went by the backup relay, and is no retry of the schedule. */
+  via?: 'backup-relay'
   /** When the answer was read, ISO 8601. */
   at: string
   outcome: AttemptOutcome

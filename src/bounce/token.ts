@@ -10,9 +10,11 @@ export interface ReturnPathToken {
   readonly id: string
   /** Day of the signature, since 1970-01-01 UTC. */
   readonly day: number
-  /** 0 for the message itself, n for retry n, BACKUP_SEND for the backup relay's. */
-  readonly send: number
+  readonly send: Send
 }
+
+/** Which send of a message: 0 for the original, n for retry n of the schedule, or the one by the backup relay. */
+export type Send = number | 'backup'
 
 const ALPHABET = 'abcdefghijklmnopqrstuvwxyz234567'
 export const ID_BYTES = 10
@@ -21,34 +23,35 @@ const HEAD_BYTES = ID_BYTES + 4
 /** Characters of a token. */
 export const TOKEN_LENGTH = Math.ceil(((HEAD_BYTES + MAC_BYTES) * 8) / 5)
 /** The last send that has a number of its own in a token; later ones share it. */
-export const LAST_SEND = 0xffff
+export const LAST_SEND = 0xfffd
 
-/** The send by the backup relay, which is no retry of the schedule. */
-export const BACKUP_SEND = 0xfffe
-/** Its number in the attempt log. */
-export const BACKUP_RETRY = 0
+const BACKUP_CODE = 0xfffe
+
+/** The number that stands for a send in a token, and in a table. */
+export const sendCode = (send: Send): number => (send === 'backup' ? BACKUP_CODE : Math.min(send, LAST_SEND))
+
+export const sendFromCode = (code: number): Send => (code === BACKUP_CODE ? 'backup' : code)
+
+/** An attempt, as far as it says by which way it went. */
+export interface Via {
+  readonly retry: number
+  readonly via?: 'backup-relay' | null
+}
 
 /** Whether it is a retry of the schedule, not the send by the backup relay. */
-export const isRetry = ({ retry }: { readonly retry: number }) => retry !== BACKUP_RETRY
+export const isRetry = ({ via }: Via): boolean => via == null
 
-/** What a person calls it. */
-export const nameOfSend = (retry: number) => (retry === BACKUP_RETRY ? 'backup relay' : `retry ${retry}`)
+/** What a person calls an attempt. */
+export const nameOfAttempt = ({ retry, via }: Via): string => (via == null ? `retry ${retry}` : 'backup relay')
 
-/** The number that a token has for a retry of the attempt log. */
-export function sendNumber(retry: number): number {
-  return retry === BACKUP_RETRY ? BACKUP_SEND : Math.min(retry, LAST_SEND)
-}
-
-/** The retry of the attempt log that a token's send was; null for the message itself. */
-export function retryOfSend(send: number): number | null {
-  return send === 0 ? null : send === BACKUP_SEND ? BACKUP_RETRY : send
-}
+/** Which send an attempt is. */
+export const sendOfAttempt = ({ retry, via }: Via): Send => (via == null ? Math.min(retry, LAST_SEND) : 'backup')
 
 /** The bytes that are signed. */
 export function signedBytes(token: ReturnPathToken): Uint8Array {
   const bytes = new Uint8Array(HEAD_BYTES)
   for (let i = 0; i < ID_BYTES; i += 1) bytes[i] = Number.parseInt(token.id.slice(2 * i, 2 * i + 2), 16)
-  const send = Math.min(token.send, LAST_SEND)
+  const send = sendCode(token.send)
   bytes.set([token.day >> 8, token.day & 0xff, send >> 8, send & 0xff], ID_BYTES)
   return bytes
 }
@@ -96,10 +99,10 @@ export function decodeToken(text: string): (ReturnPathToken & { readonly mac: Ui
   if (value !== 0) return null
   const id = [...bytes.subarray(0, ID_BYTES)].map((b) => b.toString(16).padStart(2, '0')).join('')
   const number = (i: number) => ((bytes[i] as number) << 8) | (bytes[i + 1] as number)
-  return { id, day: number(ID_BYTES), send: number(ID_BYTES + 2), mac: bytes.subarray(HEAD_BYTES) }
+  return { id, day: number(ID_BYTES), send: sendFromCode(number(ID_BYTES + 2)), mac: bytes.subarray(HEAD_BYTES) }
 }
 
-/** Which send a bounce is about: 0 for the message itself, n for retry n, BACKUP_SEND for the backup relay's; null where it has no token. */
-export function sendOf(bounce: { readonly token?: string | undefined }): number | null {
+/** Which send a bounce is about, by its token; null without one. */
+export function sendOf(bounce: { readonly token?: string | undefined }): Send | null {
   return decodeToken(bounce.token ?? '')?.send ?? null
 }

@@ -78,6 +78,6 @@ export function judgeBounce(
     return { verdict: 'refuse', status: text, reason: `${text}: ${sentence} (trouble: ${whose}; nobody is suppressed)` }
   if (status.class === 2) return { verdict: 'ignore', status: text, reason: `${text} tells of a success` }
   // a retry of ours that came back for whatever passing trouble is a failed retry, not a new question
-  const verdict = (sendOf(bounce) ?? 0) > 0 ? 'retry' : 'ignore'
+  const verdict = (sendOf(bounce) ?? 0) !== 0 ? 'retry' : 'ignore'
   return { verdict, status: text, reason: `${text}: ${sentence}; not among the statuses that are retried (${retry.text})` }
 }

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { addressKey, formatDuration, isRetry, nameOfSend } from '../bounce/index.js'
+import { addressKey, formatDuration, isRetry, nameOfAttempt } from '../bounce/index.js'
 import type { RetryStanding, SoftbounceClient } from '../client/index.js'
 import { CommandFailed, json, line, table } from './output.js'
 import { limitOf, withClient } from './with-client.js'
@@ -43,7 +43,7 @@ async function one(client: SoftbounceClient, workflowId: string, asJson: boolean
     line(`  ${standing.trouble.waiting ? 'waits' : 'held up'}: ${standing.trouble.text}${next}`)
   }
   const attempts = standing.result?.attempts ?? (standing.progress?.lastAttempt ? [standing.progress.lastAttempt] : [])
-  table(attempts.map((a) => [`  ${nameOfSend(a.retry)}`, a.at, a.outcome, a.status, a.mailServer ?? '', a.reply]))
+  table(attempts.map((a) => [`  ${nameOfAttempt(a)}`, a.at, a.outcome, a.status, a.mailServer ?? '', a.reply]))
 }
 
 async function several(client: SoftbounceClient, recipient: string | undefined, limit: number, asJson: boolean): Promise<void> {

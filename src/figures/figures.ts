@@ -3,7 +3,6 @@
  * counted by the database; what is held here does not grow with the log. Days and hours are UTC.
  */
 import { sql } from 'kysely'
-import { BACKUP_RETRY, isRetry } from '../bounce/index.js'
 import type { Database } from '../store/index.js'
 import { type Answers, countSystems, type Heat, heat, longestOutages, type Outage, type SystemFigures, worstSystems } from './systems.js'
 import { answeredIn, count, DAY_MS, HOUR_MS, outcomeOf, ranked, retriesIn, saidNotNow, type Window } from './window.js'
@@ -172,6 +171,7 @@ async function stepsOf({ db }: Database, window: Window): Promise<{ steps: Step[
     .selectFrom('attempts')
     .select([
       'retry',
+      'via',
       sql<number>`count(*)`.as('sent'),
       count(sql`${outcomeOf} = 'accepted'`).as('accepted'),
       count(sql`${outcomeOf} = 'deferred'`).as('deferred'),
@@ -180,11 +180,11 @@ async function stepsOf({ db }: Database, window: Window): Promise<{ steps: Step[
       count(sql`${saidNotNow} = 1`).as('notNow'),
     ])
     .where(answeredIn(window))
-    .groupBy('retry')
+    .groupBy(['retry', 'via'])
     .orderBy('retry')
     .execute()
-  const rows = all.filter(isRetry)
-  const byBackup = all.find(({ retry }) => retry === BACKUP_RETRY)
+  const rows = all.filter(({ via }) => via === null)
+  const byBackup = all.find(({ via }) => via !== null)
   const sum = (of: 'sent' | 'accepted' | 'deferred' | 'rejected' | 'notNow') => rows.reduce((total, row) => total + Number(row[of]), 0)
   const accepted = sum('accepted')
   return {

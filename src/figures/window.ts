@@ -1,6 +1,6 @@
 /** What all figures have in common: the time they are of, and how a retry's outcome reads in SQL. */
 import { type ExpressionBuilder, sql } from 'kysely'
-import { type AttemptOutcome, BACKUP_RETRY } from '../bounce/index.js'
+import type { AttemptOutcome } from '../bounce/index.js'
 import type { Tables } from '../store/index.js'
 
 /** From `since` (inclusive) to `until` (exclusive). */
@@ -26,7 +26,7 @@ export const answeredIn =
 
 /** The retries of the schedule that were. */
 export const retriesIn = (window: Window) => (eb: ExpressionBuilder<Tables, 'attempts'>) =>
-  eb.and([answeredIn(window)(eb), eb('retry', '>', BACKUP_RETRY)])
+  eb.and([answeredIn(window)(eb), eb('via', 'is', null)])
 
 /** A sum that is a number on both databases. */
 export const count = (condition: ReturnType<typeof sql>) => sql<number>`cast(sum(case when ${condition} then 1 else 0 end) as bigint)`

@@ -1,14 +1,5 @@
 /** Does what a believed report asks for, wherever it came from, and writes it down: the one place where intakes decide. */
-import {
-  addressKey,
-  BACKUP_SEND,
-  type Bounce,
-  judgeBounce,
-  messageIdKey,
-  type RetryStatuses,
-  retryOfSend,
-  withoutControls,
-} from '../bounce/index.js'
+import { addressKey, type Bounce, judgeBounce, messageIdKey, type RetryStatuses, type Send, withoutControls } from '../bounce/index.js'
 import { type RetryOptions, type RetryRef, type SoftbounceClient, UnretryableBounce } from '../client/index.js'
 import type { Notification, ReportedRecipient } from '../dsn/index.js'
 import type { Metrics } from '../metrics/index.js'
@@ -20,8 +11,8 @@ import {
   findSuppression,
   hasMessage,
   recordBounces,
-  retryAnsweredAt,
   type Sent,
+  sendAnsweredAt,
   suppressLastingly,
   type TakenBounce,
   wasTaken,
@@ -82,9 +73,10 @@ export class Acting {
   async act(subject: Subject, { reported, isItself }: Record, notification: Notification): Promise<Done> {
     const { client, database, settings, now } = this.#dependencies
     // what the second way refuses for good, the first may still take
-    const status = subject.send === BACKUP_SEND ? passing(meant(reported, isItself)) : meant(reported, isItself)
-    const retry = subject.send === null ? null : retryOfSend(subject.send)
-    const at = retry === null ? subject.sentAt : await retryAnsweredAt(database.db, subject.messageId, addressKey(subject.recipient), retry)
+    const status = subject.send === 'backup' ? passing(meant(reported, isItself)) : meant(reported, isItself)
+    const { send } = subject
+    const isOriginal = send === null || send === 0
+    const at = isOriginal ? subject.sentAt : await sendAnsweredAt(database.db, subject.messageId, addressKey(subject.recipient), send)
     const bounce = this.#bounceOf(subject, reported, notification, status, at ?? subject.sentAt)
     const event = eventOf(subject, reported.action, status, at, bounce.willRetryUntil)
     const ref = { recipient: subject.recipient, messageId: subject.messageId }
@@ -221,7 +213,7 @@ export class Acting {
 }
 
 /** What is known of a message that we sent. */
-export function subjectOf(sent: Sent, token: { readonly send: number; readonly text: string | null } | null): Subject {
+export function subjectOf(sent: Sent, token: { readonly send: Send; readonly text: string | null } | null): Subject {
   return {
     messageId: sent.messageId,
     recipient: sent.envelopeRecipient,

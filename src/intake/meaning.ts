@@ -1,6 +1,6 @@
 /** What a believed report means for a send: the status that is acted on, and which event it tells of. */
 import { createHash } from 'node:crypto'
-import { isLasting, speaksOfOtherThings } from '../bounce/index.js'
+import { isLasting, type Send, speaksOfOtherThings } from '../bounce/index.js'
 import type { ReportedRecipient } from '../dsn/index.js'
 import { sentId } from '../smtp/index.js'
 
@@ -42,8 +42,8 @@ export const complaintEvent = (messageId: string, recipient: string): string =>
 export interface Told {
   readonly messageId: string
   readonly recipient: string
-  /** 0 for the message itself, n for retry n; null where nothing tells. */
-  readonly send: number | null
+  /** Null if nothing says so. */
+  readonly send: Send | null
 }
 
 /**

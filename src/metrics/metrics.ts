@@ -3,7 +3,7 @@
  * each scrape, so that every worker says the same: take their maximum over workers, not their sum. No label holds an address.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import { type AttemptOutcome, BACKUP_RETRY } from '../bounce/index.js'
+import { type AttemptOutcome, isRetry, type Via } from '../bounce/index.js'
 import type { Database } from '../store/index.js'
 import { Bounded } from './bounded.js'
 import { MOST_DESTINATIONS, Standing } from './standing.js'
@@ -45,10 +45,11 @@ export class Metrics {
     return new Counter({ name, help, labelNames, registers: [this.registry] })
   }
 
-  /** A retry was answered. */
-  retryAnswered(retry: number, outcome: AttemptOutcome, status: string, destination: string): void {
-    this.#retries.inc({ retry: retry === BACKUP_RETRY ? 'backup' : retry > 20 ? 'more' : String(retry), outcome })
-    if (status === '4.3.2' && retry !== BACKUP_RETRY) this.#notNow.inc({ destination: this.#destinations.name(destination) })
+  /** A retry, or the send by the backup relay, was answered. */
+  attemptAnswered(attempt: Via, outcome: AttemptOutcome, status: string, destination: string): void {
+    const { retry } = attempt
+    this.#retries.inc({ retry: !isRetry(attempt) ? 'backup' : retry > 20 ? 'more' : String(retry), outcome })
+    if (status === '4.3.2' && isRetry(attempt)) this.#notNow.inc({ destination: this.#destinations.name(destination) })
   }
 
   turnTaken(waitedMs: number): void {

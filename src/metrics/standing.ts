@@ -1,6 +1,5 @@
 /** How things stand, as the database tells: looked at once for all gauges of a scrape, and no more often than every few seconds. */
 import { type RawBuilder, sql } from 'kysely'
-import { BACKUP_RETRY } from '../bounce/index.js'
 import { type Database, STILL_WAITS_MS, type SuppressionChange, type SuppressionReason } from '../store/index.js'
 
 const LOOK_EVERY_MS = 5000
@@ -64,7 +63,7 @@ export class Standing {
       .innerJoin('started', 'started.first_run_id', 'attempts.first_run_id')
       .select(sql<number | null>`min(attempts.begun_at)`.as('oldest'))
       .where('attempts.outcome', 'is', null)
-      .where('attempts.retry', '>', BACKUP_RETRY)
+      .where('attempts.via', 'is', null)
       .where('attempts.begun_at', '>', now - OPEN_FOR_MS)
       .where('started.ended_at', 'is', null)
       .executeTakeFirstOrThrow()
@@ -107,7 +106,7 @@ export class Standing {
       .select(['destination', sql<number>`count(*)`.as('n')])
       .where('at', '>', this.#now().getTime() - MONTH_MS)
       .where('status', '=', '4.3.2')
-      .where('retry', '>', BACKUP_RETRY)
+      .where('via', 'is', null)
       .groupBy('destination')
       .orderBy('n', 'desc')
       .limit(limit)

@@ -3,7 +3,7 @@
  * answer as soon as it is read; whoever comes later finds the answer, or waits for the claim to end.
  */
 import { type Kysely, type Selectable, sql } from 'kysely'
-import { type Attempt, type AttemptOutcome, BACKUP_RETRY, type Stage } from '../bounce/index.js'
+import type { Attempt, AttemptOutcome, Send, Stage, Via } from '../bounce/index.js'
 import { type Database, oneWithoutWaiting } from './database.js'
 import { leaseThatHolds } from './leases.js'
 import type { AttemptsTable, Tables } from './tables.js'
@@ -15,7 +15,7 @@ export interface AttemptKey {
 }
 
 /** What a new row needs. */
-export interface AttemptSubject extends AttemptKey {
+export interface AttemptSubject extends AttemptKey, Via {
   readonly workflowId: string
   readonly messageId: string
   /** Folded for comparing. */
@@ -48,10 +48,9 @@ export interface Answer {
   readonly relayed: boolean
 }
 
-export interface AnsweredRow extends Answer {
+export interface AnsweredRow extends Answer, Via {
   /** What a notification told of it later, where a relay had taken it. */
   readonly reported: { readonly at: Date; readonly status: string; readonly reply: string | null } | null
-  readonly retry: number
   readonly firstRunId: string
 }
 
@@ -202,6 +201,7 @@ export async function recordAnswer(
 const rowOf = (subject: AttemptSubject) => ({
   first_run_id: subject.firstRunId,
   retry: subject.retry,
+  via: subject.via ?? null,
   workflow_id: subject.workflowId,
   message_id: subject.messageId,
   recipient: subject.recipient,
@@ -242,14 +242,14 @@ export async function answeredAttempts(db: Kysely<Tables>, messageId: string, re
   return rows.map(answered)
 }
 
-/** When a retry of a message for a recipient was last answered; null where it was not. */
-export async function retryAnsweredAt(db: Kysely<Tables>, messageId: string, recipient: string, retry: number): Promise<Date | null> {
+/** When a send of a message for a recipient was last answered; null if it was not. The original's answer is not in the log. */
+export async function sendAnsweredAt(db: Kysely<Tables>, messageId: string, recipient: string, send: Send): Promise<Date | null> {
   const row = await db
     .selectFrom('attempts')
     .select(sql<number | null>`max(at)`.as('at'))
     .where('message_id', '=', messageId)
     .where('recipient', '=', recipient)
-    .where('retry', '=', retry)
+    .where((eb) => (send === 'backup' ? eb('via', 'is not', null) : eb.and([eb('retry', '=', send), eb('via', 'is', null)])))
     .executeTakeFirst()
   return row?.at == null ? null : new Date(Number(row.at))
 }
@@ -277,7 +277,7 @@ export async function otherDestinationSilent(db: Kysely<Tables>, destination: st
     .where('outcome', 'is', null)
     .where('destination', '!=', destination)
     // a backup relay's silence says nothing of our own network beyond it
-    .where('retry', '>', BACKUP_RETRY)
+    .where('via', 'is', null)
     .limit(1)
     .executeTakeFirst()
   return row !== undefined
@@ -300,6 +300,7 @@ function answered(row: Selectable<AttemptsTable>): AnsweredRow {
   return {
     firstRunId: row.first_run_id,
     retry: row.retry,
+    ...(row.via === null ? {} : { via: row.via }),
     at: new Date(row.at as number),
     outcome: row.outcome as AttemptOutcome,
     status: row.status as string,
@@ -320,7 +321,7 @@ const REPORTED: Readonly<Record<string, AttemptOutcome>> = { 2: 'accepted', 5: '
 export function toAttempt(row: AnsweredRow): Attempt {
   const { reported } = row
   return {
-    retry: row.retry,
+    ...(row.via == null ? { retry: row.retry } : { retry: 0, via: row.via }),
     at: row.at.toISOString(),
     outcome: reported === null ? row.outcome : (REPORTED[reported.status.charAt(0)] ?? 'deferred'),
     status: reported?.status ?? row.status,

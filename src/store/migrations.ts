@@ -35,6 +35,7 @@ export function migrations(kind: DatabaseKind): Record<string, Migration> {
           .createTable('attempts')
           .addColumn('first_run_id', 'text', (c) => c.notNull())
           .addColumn('retry', 'integer', (c) => c.notNull())
+          .addColumn('via', 'text')
           .addColumn('workflow_id', 'text', (c) => c.notNull())
           .addColumn('message_id', 'text', (c) => c.notNull())
           .addColumn('recipient', 'text', (c) => c.notNull())

@@ -1,7 +1,7 @@
 /** What is known of one recipient, over all tables; and how it is erased, so that the figures stay and the person does not. */
 import { randomBytes } from 'node:crypto'
 import { type Kysely, sql } from 'kysely'
-import { nameOfSend } from '../bounce/index.js'
+import { nameOfAttempt } from '../bounce/index.js'
 import type { Database } from './database.js'
 import type { Tables } from './tables.js'
 
@@ -29,7 +29,19 @@ export async function historyOf({ db }: Database, address: string): Promise<Pers
     .execute()
   const attempts = await db
     .selectFrom('attempts')
-    .select(['at', 'retry', 'outcome', 'status', 'reply', 'message_id', 'workflow_id', 'reported_at', 'reported_status', 'reported_reply'])
+    .select([
+      'at',
+      'retry',
+      'via',
+      'outcome',
+      'status',
+      'reply',
+      'message_id',
+      'workflow_id',
+      'reported_at',
+      'reported_status',
+      'reported_reply',
+    ])
     .where('recipient', '=', address)
     .where('at', 'is not', null)
     .orderBy('at', 'desc')
@@ -59,9 +71,9 @@ export async function historyOf({ db }: Database, address: string): Promise<Pers
     ),
     ...attempts.flatMap((a) => {
       const about = { kind: 'retry', messageId: a.message_id, workflowId: a.workflow_id } as const
-      const answer = of({ ...about, what: `${nameOfSend(a.retry)}: ${a.outcome}`, status: a.status, detail: a.reply }, a.at as number)
+      const answer = of({ ...about, what: `${nameOfAttempt(a)}: ${a.outcome}`, status: a.status, detail: a.reply }, a.at as number)
       if (a.reported_at === null) return [answer]
-      const report = { ...about, what: `${nameOfSend(a.retry)}: a notification came`, status: a.reported_status, detail: a.reported_reply }
+      const report = { ...about, what: `${nameOfAttempt(a)}: a notification came`, status: a.reported_status, detail: a.reported_reply }
       return [answer, of(report, a.reported_at)]
     }),
     ...ends.map((e) =>

@@ -1,17 +1,17 @@
 /** The names that messages have at a provider, as its reply to the final dot tells them. */
 import type { Kysely } from 'kysely'
+import { type Send, sendCode, sendFromCode } from '../bounce/index.js'
 import type { Tables } from './tables.js'
 
 /** Which send a provider's name stands for. */
 export interface SentAs {
   /** Of message and recipient (smtp/return-path.ts). */
   readonly sentId: string
-  /** As in a token: 0 for the message itself. */
-  readonly send: number
+  readonly send: Send
 }
 
 export async function noteProviderId(db: Kysely<Tables>, provider: string, id: string, { sentId, send }: SentAs, now: Date): Promise<void> {
-  const row = { sent_id: sentId, send, at: now.getTime() }
+  const row = { sent_id: sentId, send: sendCode(send), at: now.getTime() }
   await db
     .insertInto('provider_ids')
     .values({ provider, id, ...row })
@@ -26,7 +26,7 @@ export async function findProviderId(db: Kysely<Tables>, provider: string, id: s
     .where('provider', '=', provider)
     .where('id', '=', id)
     .executeTakeFirst()
-  return row === undefined ? null : { sentId: row.sent_id, send: row.send }
+  return row === undefined ? null : { sentId: row.sent_id, send: sendFromCode(row.send) }
 }
 
 /** Forgets names from before that. */

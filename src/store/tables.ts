@@ -23,6 +23,8 @@ export interface MessageHoldsTable {
 export interface AttemptsTable {
   first_run_id: string
   retry: number
+  /** Null for a retry of the schedule. */
+  via: 'backup-relay' | null
   workflow_id: string
   message_id: string
   /** Folded for comparing. */

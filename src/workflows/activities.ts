@@ -33,10 +33,6 @@ export const suppress = (summary: string) => proxyActivities<Activities>({ ...DA
 /** The webhook: for a day, and no longer. */
 export const tell = (summary: string) => proxyActivities<Activities>({ ...DATABASE, scheduleToCloseTimeout: '1d', summary }).tellEvent
 
-/** As 0.3.0 told it, from the message's own workflow. */
-export const tellBefore = (summary: string) =>
-  proxyActivities<Activities>({ ...DATABASE, scheduleToCloseTimeout: '1d', summary }).tellAlternative
-
 /** An activity of a team's own, written in any SDK, on its own task queue. */
 export const notifyAlternative = (taskQueue: string, summary: string) =>
   proxyActivities<{ notifyAlternative(event: SoftbounceEvent): Promise<unknown> }>({
@@ -68,17 +64,17 @@ type Quick = Pick<Activities, 'prepare' | 'recordEnd' | 'recordReport'>
  * takes and shows why (a local activity that keeps failing would fill the history and show nothing).
  * @throws ApplicationFailure of the public contract where the input is refused.
  */
-export async function quickly<T>(summary: string, call: (activities: Quick, form: 'local' | 'ordinary') => Promise<T>): Promise<T> {
+export async function localFirst<T>(summary: string, call: (activities: Quick, form: 'local' | 'ordinary') => Promise<T>): Promise<T> {
   try {
     return await call(local as Quick, 'local')
   } catch (error) {
     if (isCancellation(error)) throw error
-    refuse(error)
+    rethrowNonRetryable(error)
   }
   try {
     return await call(proxyActivities<Activities>({ ...DATABASE, summary }) as Quick, 'ordinary')
   } catch (error) {
-    refuse(error)
+    rethrowNonRetryable(error)
     throw error
   }
 }
@@ -93,7 +89,7 @@ export async function recordIfQuick(order: Parameters<Activities['recordEnd']>[0
 }
 
 /** Throws the refusal that an activity ended with, as the workflow's own failure; returns where it was something else. */
-export function refuse(error: unknown): void {
+export function rethrowNonRetryable(error: unknown): void {
   // a local activity's failure comes as it is, an ordinary one's wrapped
   const failure = error instanceof ActivityFailure ? error.cause : error
   if (failure instanceof ApplicationFailure && failure.nonRetryable) throw failure

@@ -1,42 +1,106 @@
 /**
  * retryBouncedMessage: one bounced message for one recipient, from its bounce to its end. This file is the public contract
- * (docs/protocol.md): the workflow type, its argument and result, its signals, its query, its search attributes.
+ * (docs/protocol.md): the workflow type, its argument and result, its signals, its query, its search attributes. Below it, the loop that
+ * performs what the lifecycle commands.
  */
 import { CancellationScope, CancelledFailure, defineQuery, defineSignal, isCancellation, setHandler } from '@temporalio/workflow'
+import type { Prepared } from '../activities/index.js'
 import type { Attempt, Bounce, BouncedMessage, RetryResult } from '../bounce/index.js'
-import { type Progress, Retries } from './retries.js'
-import type { State } from './words.js'
+import { perform, prepare, recordCancellation } from './commands.js'
+import type { Clock, State } from './delivery.js'
+import { Inbox } from './inbox.js'
+import { begin, step } from './lifecycle.js'
+import { isSubscribed, publish, publishEnd } from './publish.js'
+import { showOutcome } from './search-attributes.js'
+import { acceptedByBackup, startBackup } from './send-by-backup-relay.js'
+import { showCancelled, showDelivery, showPreparing } from './web-ui.js'
 
 export { BounceDestination, BounceOutcome, BounceRecipient, BounceStatus } from './search-attributes.js'
-export type { Attempt, Bounce, BouncedMessage, Progress, RetryResult, State }
+export type { Attempt, Bounce, BouncedMessage, RetryResult, State }
 
 /** Sends the retry that waits now, at once. With `retry`: only while that one waits. Never kept for a later one. */
 export const retryNow = defineSignal<[{ retry?: number }?]>('retryNow')
-/** Another notification for this message and recipient came. */
+/** Another report for this message and recipient arrived. */
 export const bouncedAgain = defineSignal<[Bounce]>('bouncedAgain')
 /** Stop retrying, and suppress the address now. */
 export const giveUp = defineSignal('giveUp')
+/** Where it stands. `retry` is numbered from 1 over all runs; times are ISO 8601. */
+export interface Progress {
+  retry: number
+  of: number
+  state: State
+  nextRetryAt: string | null
+  lastAttempt: Attempt | null
+}
 export const progress = defineQuery<Progress>('progress')
 
 /**
- * Fails with InvalidBouncedMessage, MessageNotFound or MessageTooLarge where the input is refused; a cancelled one ends as Cancelled and
+ * Fails with InvalidBouncedMessage, MessageNotFound or MessageTooLarge if the input is refused. A cancelled one ends as Cancelled and
  * suppresses nobody.
  */
 export async function retryBouncedMessage(message: BouncedMessage): Promise<RetryResult> {
-  const retries = new Retries(message)
-  // set first: a signal may come together with the start
-  setHandler(retryNow, (which) => retries.retryNow(which))
-  setHandler(bouncedAgain, (bounce) => retries.bouncedAgain(bounce))
-  setHandler(giveUp, () => retries.giveUp())
-  setHandler(progress, () => retries.progress())
+  const inbox = new Inbox()
+  // first of all: a signal may come together with the start
+  setHandler(retryNow, (which) => inbox.receive({ kind: 'retryNow', retry: which?.retry }))
+  setHandler(bouncedAgain, (bounce) => inbox.receiveBounce(bounce))
+  setHandler(giveUp, () => inbox.receive({ kind: 'giveUp' }))
+  setHandler(acceptedByBackup, (accepted) => inbox.receive({ kind: 'acceptedByBackup', ...accepted }))
+  let prepared: Prepared | null = null
+  let cancelled = false
+  setHandler(progress, () => progressOf(inbox, cancelled))
+  showPreparing(message)
   try {
-    const result = await retries.run()
-    const told = retries.told(result)
-    if (told !== undefined) await told
-    return result
+    prepared = await prepare(message)
+    return await retry(message, prepared, inbox)
   } catch (error) {
-    if (!isCancellation(error) && !CancellationScope.current().consideredCancelled) throw error
-    await CancellationScope.nonCancellable(() => retries.cancelled())
+    if (!isCancellation(error) && !isCancelled()) throw error
+    cancelled = true
+    showCancelled(message, prepared, inbox.delivery)
+    await CancellationScope.nonCancellable(() => recordCancellation(message, prepared))
     throw isCancellation(error) ? error : new CancelledFailure('cancelled')
+  }
+}
+
+/** Performs what the lifecycle commands, until it ends. */
+async function retry(message: BouncedMessage, prepared: Prepared, inbox: Inbox): Promise<RetryResult> {
+  const { bounce } = message
+  const isRetried = prepared.ended === undefined && prepared.permanent === undefined
+  if (isRetried && isSubscribed(prepared, 'bounce.retrying')) await publish(prepared, bounce, 'bounce.retrying', prepared.bouncedAtMs, {})
+  if (prepared.ended === undefined) stopIfCancelled()
+  const givenUp = inbox.early.some(({ signal }) => signal.kind === 'giveUp')
+  const notBeforeMs = isRetried && prepared.backup && !givenUp ? await startBackup(prepared) : undefined
+  let next = begin({ ...prepared, bounce, ...(notBeforeMs === undefined ? {} : { notBeforeMs }) }, clock(), inbox.early)
+  for (;;) {
+    inbox.delivery = next.delivery
+    showDelivery(prepared, next.delivery)
+    if (next.command.kind === 'end') break
+    const event = await perform(next.command, next.delivery, prepared, inbox)
+    // once begun, suppressing finishes
+    if (event.kind !== 'suppressed') stopIfCancelled()
+    next = step(inbox.delivery, event, clock())
+  }
+  const { result } = next.command
+  if (prepared.searchAttributes) showOutcome(result.outcome)
+  // what had ended before was published then
+  if (prepared.ended === undefined && isSubscribed(prepared, `bounce.${result.outcome}`)) await publishEnd(prepared, bounce, result)
+  return result
+}
+
+const clock = (): Clock => ({ nowMs: Date.now(), random: Math.random })
+
+const isCancelled = (): boolean => CancellationScope.current().consideredCancelled
+
+function stopIfCancelled(): void {
+  if (isCancelled()) throw new CancelledFailure('cancelled')
+}
+
+function progressOf({ delivery }: Inbox, cancelled: boolean): Progress {
+  const state = cancelled ? 'cancelled' : (delivery?.state ?? 'preparing')
+  return {
+    retry: Math.min(delivery?.retry ?? 0, delivery?.plan.delaysMs.length ?? 0),
+    of: delivery?.plan.delaysMs.length ?? 0,
+    state,
+    nextRetryAt: state === 'waiting' && delivery?.wait ? new Date(delivery.wait.untilMs).toISOString() : null,
+    lastAttempt: delivery?.attempts.at(-1) ?? null,
   }
 }

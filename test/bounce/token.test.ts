@@ -1,15 +1,14 @@
 import { expect, test } from 'vitest'
 import {
-  BACKUP_RETRY,
-  BACKUP_SEND,
   decodeToken,
   encodeToken,
   isRetry,
   LAST_SEND,
-  nameOfSend,
-  retryOfSend,
-  sendNumber,
+  nameOfAttempt,
+  sendCode,
+  sendFromCode,
   sendOf,
+  sendOfAttempt,
   TOKEN_LENGTH,
 } from '../../src/bounce/index.js'
 
@@ -37,16 +36,17 @@ test('what is no token says so: another length, another letter, bits that fill u
   expect(sendOf({})).toBeNull()
 })
 
-test('numbers of sends: the message itself, its retries, the backup relay’s; those that are too high share one', () => {
-  for (const retry of [1, 2, 500, BACKUP_SEND - 1]) {
-    expect(sendNumber(retry)).toBe(retry)
-    expect(retryOfSend(retry)).toBe(retry)
+test('each send has a number of its own in a token; retries beyond the last number share it', () => {
+  for (const send of [0, 1, 2, 500, LAST_SEND, 'backup'] as const) {
+    expect(sendFromCode(sendCode(send))).toBe(send)
+    expect(decodeToken(encodeToken({ id: ID, day: 0, send }, MAC))?.send).toBe(send)
   }
-  expect(sendNumber(BACKUP_RETRY)).toBe(BACKUP_SEND)
-  expect(retryOfSend(BACKUP_SEND)).toBe(BACKUP_RETRY)
-  expect(retryOfSend(0)).toBeNull()
-  expect(sendNumber(1_000_000)).toBe(LAST_SEND)
-  expect(decodeToken(encodeToken({ id: ID, day: 0, send: 1_000_000 }, MAC))?.send).toBe(LAST_SEND)
-  expect([isRetry({ retry: 1 }), isRetry({ retry: BACKUP_RETRY })]).toEqual([true, false])
-  expect([nameOfSend(3), nameOfSend(BACKUP_RETRY)]).toEqual(['retry 3', 'backup relay'])
+  expect(sendCode(1_000_000)).toBe(LAST_SEND)
+})
+
+test('an attempt is a retry of the schedule, or went by the backup relay', () => {
+  const backup = { retry: 0, via: 'backup-relay' } as const
+  expect([isRetry({ retry: 1 }), isRetry({ retry: 1, via: null }), isRetry(backup)]).toEqual([true, true, false])
+  expect([nameOfAttempt({ retry: 3 }), nameOfAttempt(backup)]).toEqual(['retry 3', 'backup relay'])
+  expect([sendOfAttempt({ retry: 3 }), sendOfAttempt({ retry: 1_000_000 }), sendOfAttempt(backup)]).toEqual([3, LAST_SEND, 'backup'])
 })

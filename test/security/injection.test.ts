@@ -6,7 +6,7 @@ import { printable } from '../../src/cli/output.js'
 import { Metrics } from '../../src/metrics/index.js'
 import { withToken } from '../../src/providers/index.js'
 import { canonicalMessage, DEFAULT_TIMEOUTS, transact } from '../../src/smtp/index.js'
-import { bare, plain } from '../../src/workflows/words.js'
+import { bare, plain } from '../../src/workflows/web-ui.js'
 import { polite, type Script, startScript } from '../support/receiving-system.js'
 
 const EVIL = [
@@ -104,7 +104,7 @@ describe('what a person sees', () => {
 
   test('a label of a metric holds what it says, in quotes, and no address', async () => {
     const metrics = new Metrics()
-    metrics.retryAnswered(1, 'deferred', '4.3.2', 'a"\n} evil{x="1')
+    metrics.attemptAnswered({ retry: 1 }, 'deferred', '4.3.2', 'a"\n} evil{x="1')
     const text = await metrics.registry.metrics()
     expect(text).toContain('softbounce_not_now_total{destination="a\\"\\n} evil{x=\\"1"} 1')
     expect(text.split('\n').filter((line) => /^\s*\}? ?evil/.test(line))).toEqual([])

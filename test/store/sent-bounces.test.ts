@@ -10,7 +10,7 @@ import {
   purgeBounces,
   purgeSent,
   recordBounces,
-  retryAnsweredAt,
+  sendAnsweredAt,
   storeSent,
   suppressLastingly,
   type TakenBounce,
@@ -82,7 +82,7 @@ onBothDatabases('what was sent, and what came back', (opened) => {
       expect(await findSent(db(), one(1).id)).toMatchObject({ messageKey: 'k1', sentAt: NOW })
       expect(await purgeSent(db(), later(1))).toBe(1)
       expect(await findSent(db(), one(1).id)).toBeNull()
-      expect(await retryAnsweredAt(db(), 'm@example.com', 'p1@example.org', 1)).toBeNull()
+      expect(await sendAnsweredAt(db(), 'm@example.com', 'p1@example.org', 1)).toBeNull()
     })
   })
 

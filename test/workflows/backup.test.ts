@@ -1,6 +1,6 @@
 /** The backup relay: what cannot wait goes by it once, at once, beside its schedule. */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { BACKUP_SEND } from '../../src/bounce/index.js'
+import type { Send } from '../../src/bounce/index.js'
 import { freePort } from '../../src/dev-server/index.js'
 import { dayOf, sentId, signReturnPath, verifyReturnPath } from '../../src/smtp/index.js'
 import { findSuppression, pause, resume } from '../../src/store/index.js'
@@ -44,21 +44,22 @@ const listed = () => findSuppression(world.database.db, person(), world.now())
 const message = async (more: Parameters<typeof bounced>[1] = {}) =>
   bounced(await world.currentTime(), { recipient: person(), urgent: { via: 'backup-relay' }, ...more })
 const begin = async (more: Parameters<typeof bounced>[1] = {}) => start(world, await message(more))
-const attempts = () => world.database.db.selectFrom('attempts').selectAll().where('recipient', '=', person()).orderBy('retry').execute()
+const attempts = () =>
+  world.database.db.selectFrom('attempts').selectAll().where('recipient', '=', person()).orderBy('via', 'desc').orderBy('retry').execute()
 
 test('takes it at once, and silence ends it as delivered, unconfirmed; no retry was made', async () => {
   const handle = await begin()
-  await stands(handle, 'confirming', 0)
+  await stands(handle, 'confirming', 1)
   expect(await handle.result()).toMatchObject({
     outcome: 'delivered',
     confirmed: false,
     retries: 0,
-    attempts: [{ retry: 0, outcome: 'accepted', mailServer: `127.0.0.1:${backup.port}` }],
+    attempts: [{ retry: 0, via: 'backup-relay', outcome: 'accepted', mailServer: `127.0.0.1:${backup.port}` }],
   })
   expect(backup.taken).toHaveLength(1)
   expect(system.taken).toHaveLength(0)
   // its return path names that send, and no retry
-  expect(verifyReturnPath(returnPaths, backup.taken[0]?.from ?? '', world.now())).toMatchObject({ send: BACKUP_SEND })
+  expect(verifyReturnPath(returnPaths, backup.taken[0]?.from ?? '', world.now())).toMatchObject({ send: 'backup' })
 })
 
 test('is not asked where somebody gave up before it was', async () => {
@@ -74,10 +75,10 @@ test('is not asked where somebody gave up before it was', async () => {
 test('whose bounce comes back is followed by the whole schedule, which uses up no retry for it', async () => {
   system.say = { rcpt: () => '421 4.3.2 no' }
   const handle = await begin()
-  await stands(handle, 'confirming', 0)
+  await stands(handle, 'confirming', 1)
   // while word is waited for nothing is sent
   await handle.signal(retryNow)
-  const token = (send: number) =>
+  const token = (send: Send) =>
     signReturnPath(returnPaths, { id: sentId('m1@example.com', person()), day: dayOf(world.now()), send }, 'bounces@example.com').slice(
       7,
       46,
@@ -86,8 +87,8 @@ test('whose bounce comes back is followed by the whole schedule, which uses up n
   // that of the message itself, once more, is not about this send
   await handle.signal(bouncedAgain, { ...said, token: token(0) })
   await new Promise((resolve) => setTimeout(resolve, 300))
-  expect(await handle.query(progress)).toMatchObject({ state: 'confirming', retry: 0 })
-  await handle.signal(bouncedAgain, { ...said, token: token(BACKUP_SEND) })
+  expect(await handle.query(progress)).toMatchObject({ state: 'confirming', retry: 1 })
+  await handle.signal(bouncedAgain, { ...said, token: token('backup') })
   await stands(handle, 'waiting', 1)
   const result = await handle.result()
   expect(result).toMatchObject({ outcome: 'suppressed', retries: 4 })
@@ -108,8 +109,8 @@ test('that is down until the first retry is due leaves it to the schedule, and n
   expect(at).toBeLessThan(1.2 * HOUR)
   expect(system.taken).toHaveLength(1)
   expect(await attempts()).toMatchObject([
-    { retry: 0, outcome: null, sends: 0 },
-    { retry: 1, outcome: 'accepted' },
+    { via: 'backup-relay', outcome: null, sends: 0 },
+    { via: null, retry: 1, outcome: 'accepted' },
   ])
 })
 
@@ -130,14 +131,19 @@ for (const [reply, status] of [
 
 test('that is a route to another host of theirs confirms it', async () => {
   set({ backupRoutes: `example.org=127.0.0.1:${backup.port}` })
-  expect(await (await begin()).result()).toMatchObject({ outcome: 'delivered', confirmed: true, retries: 0, attempts: [{ retry: 0 }] })
+  expect(await (await begin()).result()).toMatchObject({
+    outcome: 'delivered',
+    confirmed: true,
+    retries: 0,
+    attempts: [{ retry: 0, via: 'backup-relay' }],
+  })
   expect(backup.taken).toHaveLength(1)
 })
 
 test('is not held up by a receiving system that is paused', async () => {
   await pause(world.database, 'the test', 'example.org')
   const handle = await begin()
-  await stands(handle, 'confirming', 0)
+  await stands(handle, 'confirming', 1)
   await resume(world.database, 'example.org')
   await handle.cancel()
 })
@@ -159,12 +165,12 @@ test('that nobody has set holds nothing up', async () => {
 test('does not keep from giving up, or from cancelling', { retry: 2 }, async () => {
   set({ backupRelay: by(closedPort) })
   const given = await begin()
-  await stands(given, 'sending', 0)
+  await stands(given, 'waiting', 1)
   await given.signal(giveUp)
   expect(await given.result()).toMatchObject({ outcome: 'suppressed', retries: 0 })
   n += 1
   const cancelled = await begin()
-  await stands(cancelled, 'sending', 0)
+  await stands(cancelled, 'waiting', 1)
   await cancelled.cancel()
   await expect(cancelled.result()).rejects.toMatchObject({ cause: { name: 'CancelledFailure' } })
   expect(await listed()).toBeNull()

@@ -1,4 +1,4 @@
-/** Recorded histories of each outcome, from each released version, replay with the workflow as it is now. */
+/** Recorded histories of each outcome, of each version, replay with the workflow as it is now. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { Worker } from '@temporalio/worker'
 import { DeterminismViolationError } from '@temporalio/workflow'
@@ -39,10 +39,10 @@ for (const file of files)
 
 test('the replay would notice another command', async () => {
   quietRuntime()
-  const history = read('0.1.0-delivered.json')
+  const history = read('1.0.0-delivered.json')
   const scheduled = history.events.find((event: { eventType: string }) => event.eventType === 'EVENT_TYPE_ACTIVITY_TASK_SCHEDULED')
   scheduled.activityTaskScheduledEventAttributes.activityType.name = 'somethingElse'
-  await expect(Worker.runReplayHistory(WORKFLOWS, history, workflowId('0.1.0-delivered.json'))).rejects.toThrow(DeterminismViolationError)
+  await expect(Worker.runReplayHistory(WORKFLOWS, history, workflowId('1.0.0-delivered.json'))).rejects.toThrow(DeterminismViolationError)
 })
 
 test('no recorded history names the machine it was recorded on, and none but the first event carries the message', () => {

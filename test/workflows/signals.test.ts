@@ -182,5 +182,5 @@ test('progress tells where it stands', async () => {
   const due = Date.parse(standing.nextRetryAt ?? '') - Date.parse(input.bounce.bouncedAt)
   expect(due).toBeGreaterThanOrEqual(HOUR)
   await handle.result()
-  expect(await handle.query(progress)).toMatchObject({ state: 'suppressed', retry: 5, of: 4, nextRetryAt: null, lastAttempt: { retry: 4 } })
+  expect(await handle.query(progress)).toMatchObject({ state: 'suppressed', retry: 4, of: 4, nextRetryAt: null, lastAttempt: { retry: 4 } })
 })

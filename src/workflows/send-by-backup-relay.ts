@@ -1,0 +1,65 @@
+/**
+ * sendByBackupRelay: sends an urgent message once, by the backup relay. A child of the message's own workflow, whose schedule goes on: only
+ * an acceptance is reported to it. It stops when its parent ends.
+ */
+import {
+  CancellationScope,
+  ChildWorkflowCancellationType,
+  defineSignal,
+  getExternalWorkflowHandle,
+  log,
+  ParentClosePolicy,
+  startChild,
+  workflowInfo,
+} from '@temporalio/workflow'
+import type { Prepared, SendOrder } from '../activities/index.js'
+import { send } from './activities.js'
+import type { Accepted } from './delivery.js'
+import { backupSummary, fairnessKey } from './web-ui.js'
+
+/** The backup relay accepted the message. */
+export const acceptedByBackup = defineSignal<[Accepted]>('acceptedByBackup')
+
+/** The least time that the backup relay gets, also if the first retry is due already. */
+const MIN_TIME_MS = 60_000
+/** From the last moment at which it may begin to the first retry. */
+const MARGIN_MS = 60_000
+
+/** How the send is ordered; the run is the child's own. */
+export type BackupOrder = Omit<SendOrder, 'firstRunId' | 'retry' | 'via'>
+
+export async function sendByBackupRelay(order: BackupOrder): Promise<void> {
+  const { firstExecutionRunId: firstRunId, parent } = workflowInfo()
+  const row = { firstRunId, retry: 1 }
+  const result = await send(backupSummary(order), fairnessKey(order.destination))({ ...order, ...row, via: 'backup-relay' })
+  if (parent === undefined || result.kind !== 'answered' || result.attempt.outcome !== 'accepted') return
+  const { attempt, relayed } = result
+  await getExternalWorkflowHandle(parent.workflowId, parent.runId)
+    .signal(acceptedByBackup, { attempt, row, relayed })
+    .catch((error: Error) => log.warn('the retries had ended before the backup relay accepted the message', { error: error.message }))
+}
+
+/** Starts it. Never rejects. @returns the first moment at which a retry may go, epoch ms. */
+export async function startBackup(prepared: Prepared): Promise<number> {
+  const { messageId, sender, recipient, messageKey, destination, deliverByMs } = prepared
+  const dueMs = prepared.fromMs + (prepared.delaysMs[prepared.retriesSoFar] ?? 0)
+  const notBeforeMs = Math.max(dueMs, Date.now() + MIN_TIME_MS + MARGIN_MS)
+  const order: BackupOrder = {
+    ...{ messageId, sender, recipient, messageKey, destination, untilMs: notBeforeMs - MARGIN_MS },
+    ...(deliverByMs === undefined ? {} : { deliverByMs }),
+  }
+  const options = {
+    workflowId: `backup/${workflowInfo().firstExecutionRunId}`,
+    parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
+    cancellationType: ChildWorkflowCancellationType.ABANDON,
+    args: [order],
+    staticSummary: backupSummary(prepared),
+  }
+  try {
+    // an abandoned child that is cancelled before it started would never resolve
+    await CancellationScope.nonCancellable(() => startChild('sendByBackupRelay', options))
+  } catch (error) {
+    log.warn('the backup relay is not used: its workflow could not be started', { error: (error as Error).message })
+  }
+  return notBeforeMs
+}
