@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable, Writable } from 'node:stream'
-import { filterList } from '../dist/client/index.js'
 import { migrateToLatest, openDatabase } from '../dist/store/index.js'
+import { filterList } from '../dist/suppression/index.js'
 
 const SUPPRESSED = 1_002_000
 const ADDRESSES = 1_000_000

@@ -8,9 +8,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Client, Connection } from '@temporalio/client'
 import { bundleWorkflowCode, NativeConnection } from '@temporalio/worker'
-import { startDevServer } from '../dist/dev-server/index.js'
-import { SearchAttributes } from '../dist/namespace.js'
+import { SearchAttributes } from '../dist/temporal/namespace.js'
 import { TASK_QUEUE } from '../dist/worker.js'
+import { startDevServer } from '../dist-dev/dev-server/index.js'
 import { cpuMsOf, historyOf, lifeOf } from './support/life.mjs'
 
 const LIVES = Number(process.env.BENCH_LIFE_LIVES ?? 300)

@@ -7,9 +7,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Client, Connection } from '@temporalio/client'
 import { NativeConnection } from '@temporalio/worker'
-import { startDevServer } from '../dist/dev-server/index.js'
-import { SearchAttributes } from '../dist/namespace.js'
+import { SearchAttributes } from '../dist/temporal/namespace.js'
 import { TASK_QUEUE } from '../dist/worker.js'
+import { startDevServer } from '../dist-dev/dev-server/index.js'
 import { cpuMsOf, lifeOf } from './support/life.mjs'
 
 const MOST = Number(process.env.BENCH_SLEEPING ?? 5000)

@@ -1,6 +1,6 @@
-// Compiles src/ into dist/ and bundles the workflows, so that a worker starts without building anything.
+// Compiles src/ into dist/ and dev/ into dist-dev/, and bundles the workflows, so that a worker starts without building anything.
 import { execFileSync } from 'node:child_process'
-import { chmodSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,8 +10,12 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const dist = join(root, 'dist')
 const typescript = createRequire(import.meta.url).resolve('typescript/package.json')
 
-rmSync(dist, { recursive: true, force: true })
-execFileSync(process.execPath, [join(dirname(typescript), 'bin', 'tsc'), '-p', root], { stdio: 'inherit' })
+const compile = (project) => execFileSync(process.execPath, [join(dirname(typescript), 'bin', 'tsc'), '-p', project], { stdio: 'inherit' })
+
+for (const folder of ['dist', 'dist-dev']) rmSync(join(root, folder), { recursive: true, force: true })
+compile(root)
+// the demo and the dev server, which are not shipped, use what was just built
+if (existsSync(join(root, 'dev'))) compile(join(root, 'dev'))
 chmodSync(join(dist, 'cli', 'main.js'), 0o755)
 const tracing = createRequire(import.meta.url).resolve('@temporalio/interceptors-opentelemetry/lib/workflow-interceptors')
 for (const [name, workflowInterceptorModules] of [

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { Client, Connection } from '@temporalio/client'
 import { SMTPServer } from 'smtp-server'
 import { encodeToken } from '../dist/bounce/index.js'
-import { findProgram, startDevServer, TEMPORAL_CLI } from '../dist/dev-server/index.js'
+import { findProgram, startDevServer, TEMPORAL_CLI } from '../dist-dev/dev-server/index.js'
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url))
 const { version } = JSON.parse(readFileSync(here('../package.json'), 'utf8'))

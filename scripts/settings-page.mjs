@@ -1,6 +1,6 @@
 // Writes docs/settings.md from src/config.ts (as built). With --check: only says whether it is up to date.
 import { readFileSync, writeFileSync } from 'node:fs'
-import { SETTINGS } from '../dist/config.js'
+import { SETTINGS } from '../dist/config/config.js'
 
 const page = new URL('../docs/settings.md', import.meta.url)
 const rows = Object.entries(SETTINGS).map(

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { startSink } from '../bench/support/sink.mjs'
-import { startDevServer } from '../dist/dev-server/index.js'
+import { startDevServer } from '../dist-dev/dev-server/index.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'softbounce-package-'))

@@ -10,8 +10,9 @@ import { Client, Connection } from '@temporalio/client'
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker'
 import { startPostgres } from '../bench/support/postgres.mjs'
 import { startSink } from '../bench/support/sink.mjs'
-import { startDevServer } from '../dist/dev-server/index.js'
-import { openDatabase, suppressedAmong } from '../dist/store/index.js'
+import { openDatabase } from '../dist/store/index.js'
+import { suppressedAmong } from '../dist/suppression/index.js'
+import { startDevServer } from '../dist-dev/dev-server/index.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const TODAY = join(root, 'dist/cli/main.js')

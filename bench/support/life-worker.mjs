@@ -1,6 +1,6 @@
 // A worker of the life bench: the workflows of softbounce, or the bare ones, with activities that answer at once. Tells what CPU it took.
 import { NativeConnection, Worker } from '@temporalio/worker'
-import { readSettings } from '../../dist/config.js'
+import { readSettings } from '../../dist/config/config.js'
 import { workerOptions } from '../../dist/worker.js'
 import { DELAYS_MS } from './life.mjs'
 

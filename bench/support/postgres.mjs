@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
-import { freePort } from '../../dist/dev-server/index.js'
+import { freePort } from '../../dist-dev/dev-server/index.js'
 
 const FOLDER = '/usr/lib/postgresql'
 

@@ -3,8 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { createTransport } from 'nodemailer'
 import { createActivities } from '../../dist/activities/index.js'
-import { readSettings } from '../../dist/config.js'
-import { Sessions } from '../../dist/smtp/index.js'
+import { readSettings } from '../../dist/config/config.js'
+import { Sessions } from '../../dist/delivery/index.js'
 import { migrateToLatest, openDatabase, storeMessage } from '../../dist/store/index.js'
 
 const { url, port, messages, connections } = JSON.parse(process.argv[2])

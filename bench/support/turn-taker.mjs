@@ -1,9 +1,9 @@
 // One process of the turns bench: so many messages at once that take turns and are sent, one after another, until it is told to stop.
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { lessonOf } from '../../dist/politeness/index.js'
-import { DEFAULT_TIMEOUTS, judgeDialogue, transact } from '../../dist/smtp/index.js'
-import { askTurn, learnFrom, openDatabase, releaseLease } from '../../dist/store/index.js'
+import { DEFAULT_TIMEOUTS, judgeDialogue, transact } from '../../dist/delivery/index.js'
+import { openDatabase } from '../../dist/store/index.js'
+import { askTurn, learnFrom, lessonOf, releaseLease } from '../../dist/throttle/index.js'
 
 const { url, port, at, forMs, limits, name } = JSON.parse(process.argv[2])
 const settings = { limits, downAfter: 5, askEveryMs: 60_000, longestWaitMs: 15 * 60_000 }

@@ -5,22 +5,21 @@
  */
 import { Context } from '@temporalio/activity'
 import type { SoftbounceEvent } from '../bounce/index.js'
+import type { Dependencies } from '../delivery/index.js'
+import { Sessions, Ways } from '../delivery/index.js'
 import { Names } from '../encryption/index.js'
-import { Sessions } from '../smtp/index.js'
-import type { Dependencies } from './dependencies.js'
+import { type EventOrder, tellEvent } from './deliver-webhook.js'
 import { type Prepared, prepare, type RunInfo } from './prepare.js'
 import { type Purged, purgeMessages } from './purge-messages.js'
 import { type EndOrder, type Report, recordEnd, recordReport, type Subject } from './record-end.js'
-import { type Released, type ReleaseOrder, releaseWaiting } from './release-waiting.js'
+import { type Released, type ReleaseOrder, releaseWaiting } from './release-destination.js'
+import { type UnlistedCounts, unlistLapsed } from './remove-at-provider.js'
 import { type SendOrder, type SendResult, sendMessage } from './send-message.js'
-import { type InStartEvent, isInStartEvent, startEventInput } from './start-event.js'
 import { type Suppressed, type SuppressOrder, suppressAddress } from './suppress-address.js'
-import { type EventOrder, tellEvent } from './tell-event.js'
-import { type UnlistedCounts, unlistLapsed } from './unlist-lapsed.js'
-import { Ways } from './ways.js'
+import { type InStartEvent, isInStartEvent, startEventInput } from './workflow-input.js'
 
-export type { DeliverySettings, Dependencies, Log } from './dependencies.js'
-export { keepWaking } from './wake.js'
+export type { DeliverySettings, Dependencies, Log } from '../delivery/index.js'
+export { keepWaking } from '../throttle/index.js'
 export type {
   EndOrder,
   EventOrder,

@@ -19,9 +19,10 @@ import {
   type Send,
   sendOf,
 } from '../bounce/index.js'
+import type { Dependencies, Ways } from '../delivery/index.js'
+import { canonicalMessage, deriveDestination, sentId, UnsendableMessage } from '../delivery/index.js'
 import { headOf } from '../dsn/index.js'
 import type { Names } from '../encryption/index.js'
-import { canonicalMessage, sentId, UnsendableMessage } from '../smtp/index.js'
 import {
   type AnsweredRow,
   answeredAttempts,
@@ -36,12 +37,8 @@ import {
   storeMessage,
   toAttempt,
 } from '../store/index.js'
-import type { Dependencies } from './dependencies.js'
-import { deriveDestination } from './destination.js'
-import { refusal, withDatabase } from './failures.js'
-import { isOpen } from './open.js'
-import { channelsFor, type EventOrder } from './tell-event.js'
-import type { Ways } from './ways.js'
+import { isOpen, refusal, withDatabase } from '../temporal/index.js'
+import { channelsFor, type EventOrder } from './deliver-webhook.js'
 
 /** Which workflow asks, and what bounds it. */
 export interface RunInfo {

@@ -1,18 +1,17 @@
 /** Deletes kept messages that nobody has used for a while, and that no open workflow needs. */
 import type { Context } from '@temporalio/activity'
+import type { Dependencies } from '../delivery/index.js'
 import {
   purgeMessages as deleteUnused,
   purgeBounces,
-  purgeDestinations,
   purgeNotifications,
   purgeProviderIds,
   purgeSent,
   releaseHolds,
   staleHolds,
 } from '../store/index.js'
-import type { Dependencies } from './dependencies.js'
-import { withDatabase } from './failures.js'
-import { isOpen } from './open.js'
+import { isOpen, withDatabase } from '../temporal/index.js'
+import { purgeDestinations } from '../throttle/index.js'
 
 const PAGE = 200
 const DAY_MS = 24 * 60 * 60 * 1000

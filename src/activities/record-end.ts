@@ -1,8 +1,9 @@
 /** Writes down how it ended, where no other activity does so with its own work; and what a notification told of a message that a relay had taken. */
 import { addressKey } from '../bounce/index.js'
-import { type EndsTable, liftSuppression, recordEnd as writeEnd, recordReport as writeReport } from '../store/index.js'
-import type { Dependencies } from './dependencies.js'
-import { withDatabase } from './failures.js'
+import type { Dependencies } from '../delivery/index.js'
+import { type EndsTable, recordEnd as writeEnd, recordReport as writeReport } from '../store/index.js'
+import { liftSuppression } from '../suppression/index.js'
+import { withDatabase } from '../temporal/index.js'
 
 /** Which message for whom, in which workflow. */
 export interface Subject {

@@ -5,14 +5,23 @@
 import { ApplicationFailure, CancelledFailure, type Context } from '@temporalio/activity'
 import { msToNumber } from '@temporalio/common/lib/time.js'
 import { type Attempt, addressKey, envelopeAddress, formatDuration, parseAddress } from '../bounce/index.js'
-import { type Answered, isLastingRejection, type SendOutcome, type Sessions } from '../smtp/index.js'
+import type { Dependencies, OpenWay, Ways } from '../delivery/index.js'
+import {
+  type Answered,
+  AttemptClaim,
+  isLastingRejection,
+  MAX_REPLY,
+  Meeting,
+  Outgoing,
+  recordSend,
+  type SendOutcome,
+  type Sessions,
+} from '../delivery/index.js'
 import {
   type Answer,
   type AnsweredRow,
   type AttemptKey,
   type Claim,
-  findSuppression,
-  forgetTurn,
   type GivenBack,
   loadMessage,
   lookAtAttempt,
@@ -20,14 +29,9 @@ import {
   otherDestinationSilent,
   toAttempt,
 } from '../store/index.js'
-import { AttemptClaim } from './attempt-claim.js'
-import type { Dependencies } from './dependencies.js'
-import { describe, ourTrouble, tryAgain, withDatabase } from './failures.js'
-import { MAX_REPLY, Meeting } from './meeting.js'
-import { Outgoing } from './outgoing.js'
-import { recordSend } from './record-send.js'
-import { waitWhilePaused } from './take-turn.js'
-import type { OpenWay, Ways } from './ways.js'
+import { findSuppression } from '../suppression/index.js'
+import { describe, ourTrouble, tryAgain, withDatabase } from '../temporal/index.js'
+import { forgetTurn, waitWhilePaused } from '../throttle/index.js'
 
 /** What the workflow orders. */
 export interface SendOrder {

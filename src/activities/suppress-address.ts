@@ -1,8 +1,9 @@
 /** Takes the address off the active list: for a while where its system was unavailable, for good where the recipient was rejected. */
 import { addressKey } from '../bounce/index.js'
-import { type EndsTable, recordEnd, suppressForUnavailability, suppressLastingly } from '../store/index.js'
-import type { Dependencies } from './dependencies.js'
-import { withDatabase } from './failures.js'
+import type { Dependencies } from '../delivery/index.js'
+import { type EndsTable, recordEnd } from '../store/index.js'
+import { suppressForUnavailability, suppressLastingly } from '../suppression/index.js'
+import { withDatabase } from '../temporal/index.js'
 import type { Subject } from './record-end.js'
 
 export interface SuppressOrder extends Subject {

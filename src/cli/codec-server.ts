@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import type { Command } from 'commander'
-import { readSettings } from '../config.js'
+import { readSettings } from '../config/index.js'
 import { CommandFailed, line } from './output.js'
 
 export function addCodecServer(program: Command): void {
@@ -11,7 +11,7 @@ export function addCodecServer(program: Command): void {
       const { encryption } = readSettings()
       if (encryption.keys.length === 0)
         throw new CommandFailed('ENCRYPTION_KEYS is not set: nothing is encrypted, and there is nothing to decrypt', 2)
-      const { serveCodec } = await import('../encryption/server.js')
+      const { serveCodec } = await import('../encryption/codec-server.js')
       const server = await serveCodec(encryption)
       const { host, port } = encryption.codecServer.listen
       const token = encryption.codecServer.token === null ? '' : '/TOKEN (that of CODEC_TOKEN)'

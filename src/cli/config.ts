@@ -1,6 +1,6 @@
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import type { Command } from 'commander'
-import { readSettings, showSettings, temporalEnvironment } from '../config.js'
+import { readSettings, showSettings, temporalEnvironment } from '../config/index.js'
 import { json, table } from './output.js'
 
 const sourceOf = (value: string | undefined) => (value === undefined ? 'default' : "Temporal's environment, .env or profile")

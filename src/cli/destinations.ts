@@ -1,8 +1,8 @@
 import type { Command } from 'commander'
 import { formatDuration, parseDuration } from '../bounce/index.js'
 import type { DestinationStanding, SoftbounceClient } from '../client/index.js'
-import { readSettings, type Settings } from '../config.js'
-import { connectionsOf, formatRate, limitsByHand, limitsSet, parseRate, rateOf, relayOf } from '../politeness/index.js'
+import { readSettings, type Settings } from '../config/index.js'
+import { connectionsOf, formatRate, limitsByHand, limitsSet, parseRate, rateOf, relayOf } from '../throttle/index.js'
 import { CommandFailed, json, line, table } from './output.js'
 import { limitOf, operator, withClient } from './with-client.js'
 

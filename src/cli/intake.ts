@@ -1,11 +1,10 @@
 import type { Server } from 'node:http'
 import type { Command } from 'commander'
-import { readSettings, type Settings, WrongSettings } from '../config.js'
+import { parseListen, readSettings, type Settings, WrongSettings } from '../config/index.js'
 import type { IntakeDependencies } from '../intake/index.js'
 import type { Logger } from '../logger.js'
-import type { Metrics } from '../metrics/index.js'
 import { PROVIDERS } from '../providers/index.js'
-import { parseListen } from '../settings/parsers.js'
+import type { Metrics } from '../report/metrics.js'
 import type { Database } from '../store/index.js'
 import { CommandFailed, json, line, printable } from './output.js'
 
@@ -55,7 +54,7 @@ async function run(options: Ways): Promise<void> {
   const { createLogger } = await import('../logger.js')
   const { EventIntake, Notifications, serveLmtp, watchMailbox, watchMaildir } = await import('../intake/index.js')
   const logger = createLogger(settings.logLevel)
-  const { Metrics } = await import('../metrics/index.js')
+  const { Metrics } = await import('../report/metrics.js')
   const metrics = settings.httpPort === null ? null : new Metrics()
   await withIntake(settings, metrics, async (intake, database, dependencies) => {
     const told = new Promise<string>((resolve) => {
@@ -170,7 +169,7 @@ async function servePages(
   logger: Logger,
 ): Promise<Server | null> {
   if (settings.httpPort === null || metrics === null) return null
-  const { serveHttp } = await import('../metrics/index.js')
+  const { serveHttp } = await import('../report/http.js')
   metrics.watch(database)
   const state = () => ({ name: 'intake', is: 'RUNNING', good: true })
   try {

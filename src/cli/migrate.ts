@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { readSettings } from '../config.js'
+import { readSettings } from '../config/index.js'
 import { migrateToLatest, openDatabase } from '../store/index.js'
 import { json, line } from './output.js'
 

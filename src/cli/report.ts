@@ -1,6 +1,7 @@
 import { rename, writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { parseDuration } from '../bounce/index.js'
+import type { Figures } from '../report/figures.js'
 import { CommandFailed, json, line } from './output.js'
 import { withDatabase } from './with-database.js'
 
@@ -28,7 +29,7 @@ async function report({ since, format, output }: Options): Promise<void> {
   const until = new Date()
   const from = sinceOf(since, until)
   await withDatabase(async (database) => {
-    const { figures } = await import('../figures/index.js')
+    const { figures } = await import('../report/figures.js')
     const found = await figures(database, { since: from, until })
     if (format === 'json' && output === undefined) return json(found)
     const text = format === 'json' ? `${JSON.stringify(found)}\n` : await rendered(format, found)
@@ -40,8 +41,9 @@ async function report({ since, format, output }: Options): Promise<void> {
   })
 }
 
-async function rendered(format: string, found: Parameters<typeof import('../report/index.js')['textReport']>[0]): Promise<string> {
-  const { htmlReport, textReport } = await import('../report/index.js')
+async function rendered(format: string, found: Figures): Promise<string> {
+  const { htmlReport } = await import('../report/html.js')
+  const { textReport } = await import('../report/text.js')
   return format === 'html' ? htmlReport(found) : textReport(found)
 }
 

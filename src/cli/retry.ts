@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { effectiveStatus, judgeBounce, parseStatus } from '../bounce/index.js'
 import type { BounceOf, RetryOptions, SoftbounceClient } from '../client/index.js'
-import { readSettings, type Settings } from '../config.js'
+import { readSettings, type Settings } from '../config/index.js'
 import { type Notification, type ReportedRecipient, readNotification } from '../dsn/index.js'
 import { CommandFailed, json, line, printable } from './output.js'
 

@@ -2,15 +2,15 @@ import { createReadStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'
 import { addressKey, parseDuration } from '../bounce/index.js'
+import type { Database } from '../store/index.js'
 import {
-  type Database,
   findSuppression,
   liftSuppression,
   listSuppressions,
   type Suppression,
   suppressionHistory,
   suppressLastingly,
-} from '../store/index.js'
+} from '../suppression/index.js'
 import { CommandFailed, json, line, table } from './output.js'
 import { operator } from './with-client.js'
 import { withDatabase } from './with-database.js'
@@ -106,7 +106,7 @@ export function addSuppressions(program: Command): void {
         const input = file === '-' ? process.stdin : createReadStream(file)
         const { Writable } = await import('node:stream')
         const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
-        const { filterList } = await import('../client/filter.js')
+        const { filterList } = await import('../suppression/filter-list.js')
         const counts = await filterList(database, input, options.json ? nowhere : process.stdout, {
           ...(options.column === undefined ? {} : { column: options.column }),
           onlySuppressed: options.suppressed === true,

@@ -1,5 +1,5 @@
 /** What commands that need the database alone have in common. */
-import { readSettings } from '../config.js'
+import { readSettings } from '../config/index.js'
 import { type Database, migrateToLatest, openDatabase } from '../store/index.js'
 
 /** Opens it, brings it up to date, works, and closes. */

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { readSettings } from '../config.js'
+import { readSettings } from '../config/index.js'
 
 export function addWorker(program: Command): void {
   program

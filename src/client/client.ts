@@ -10,29 +10,26 @@ import {
   quoted,
   type RetryResult,
 } from '../bounce/index.js'
-import { readSettings, type Settings, temporalEnvironment } from '../config.js'
+import { readSettings, type Settings, temporalEnvironment } from '../config/index.js'
+import { canonicalMessage, sentId } from '../delivery/index.js'
 import { headOf } from '../dsn/index.js'
 import { clientDataConverter, Names } from '../encryption/index.js'
-import { canonicalMessage, sentId } from '../smtp/index.js'
 import {
   type Database,
-  findSuppression,
   keptFor,
-  liftSuppression,
   messageKey,
   migrateToLatest,
   openDatabase,
   openOf,
-  type Suppression,
   type SuppressionReason,
   storeMessage,
-  suppressLastingly,
   workflowIdsOf,
 } from '../store/index.js'
-import { startTracing } from '../tracing.js'
+import { findSuppression, liftSuppression, type Suppression, suppressLastingly } from '../suppression/index.js'
+import { startTracing } from '../temporal/index.js'
+import { type RetryStanding, standingOf } from './describe.js'
 import { Destinations } from './destinations.js'
-import { type Erased, eraseRecipient } from './forget.js'
-import { type RetryStanding, standingOf } from './standing.js'
+import { type Erased, eraseRecipient } from './erase.js'
 
 /** The public contract's names: other languages start it by these. */
 export const TASK_QUEUE = 'softbounce'

@@ -1,18 +1,18 @@
 /** Receiving systems, looked at and steered from TypeScript: which are down, pauses, limits, the release of what waits for them. */
 import { type Client, WorkflowIdConflictPolicy, WorkflowNotFoundError } from '@temporalio/client'
 import { openRetriesOf } from '../bounce/index.js'
-import { relayOf } from '../politeness/index.js'
+import type { Database } from '../store/index.js'
 import {
-  type Database,
   destinations,
   findRelease,
   limitDestination,
   pause,
   pausedAltogether,
   type Release,
+  relayOf,
   resume,
   type Standing,
-} from '../store/index.js'
+} from '../throttle/index.js'
 
 /** A receiving system, and how many open retries there are for it; null where the server cannot say. */
 export interface DestinationStanding extends Standing {

@@ -1,8 +1,17 @@
 /** Start and steer retries from TypeScript; ask and change the suppression list; filter lists. */
 export type { Attempt, Bounce, BouncedMessage, RetryResult } from '../bounce/index.js'
-export { readSettings, type Settings, WrongSettings } from '../config.js'
-export { UnsendableMessage } from '../smtp/index.js'
-export type { Suppression } from '../store/index.js'
+export { readSettings, type Settings, WrongSettings } from '../config/index.js'
+export { UnsendableMessage } from '../delivery/index.js'
+export type { Suppression } from '../suppression/index.js'
+export {
+  checkList,
+  type Filtered,
+  type FilterOptions,
+  filterList,
+  type ListCheck,
+  type ListCheckOptions,
+  type ListStatus,
+} from '../suppression/index.js'
 export type { Progress, State } from '../workflows/retry-bounced-message.js'
 export {
   type BounceOf,
@@ -15,9 +24,7 @@ export {
   UnretryableBounce,
   WORKFLOW_TYPE,
 } from './client.js'
+export type { RetryStanding } from './describe.js'
 export { type DestinationStanding, Destinations, type ReleaseOptions } from './destinations.js'
-export { type Filtered, type FilterOptions, filterList } from './filter.js'
-export type { Erased } from './forget.js'
-export { checkList, type ListCheck, type ListCheckOptions, type ListStatus } from './list-check.js'
-export type { RetryStanding } from './standing.js'
+export type { Erased } from './erase.js'
 export { SuppressedRecipients, type Tracked, type TrackedOptions, type TrackOptions, track } from './track.js'

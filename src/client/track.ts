@@ -6,20 +6,12 @@ import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import type { SendMailOptions } from 'nodemailer'
 import { addressKey, checkBouncedMessage, envelopeAddress, messageIdKey, parseAddress } from '../bounce/index.js'
-import { readSettings, type Settings } from '../config.js'
+import { readSettings, type Settings } from '../config/index.js'
+import { canonicalMessage, dayOf, sentId, signReturnPath, signToken } from '../delivery/index.js'
 import { headOf } from '../dsn/index.js'
 import { type Provider, providerIdIn, withToken } from '../providers/index.js'
-import { canonicalMessage, dayOf, sentId, signReturnPath, signToken } from '../smtp/index.js'
-import {
-  activeSuppressions,
-  type Database,
-  liftSuppression,
-  migrateToLatest,
-  noteProviderId,
-  openDatabase,
-  type Suppression,
-  storeSent,
-} from '../store/index.js'
+import { type Database, migrateToLatest, noteProviderId, openDatabase, storeSent } from '../store/index.js'
+import { activeSuppressions, liftSuppression, type Suppression } from '../suppression/index.js'
 import type { RetryOptions } from './client.js'
 
 export interface TrackOptions {

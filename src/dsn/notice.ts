@@ -1,7 +1,7 @@
 /** A bounce in free text: the notice that a system wrote, and what it put behind it of the original. */
 import type { Mail } from './mail.js'
-import type { Action, Notification, ReportedRecipient } from './notification.js'
 import { embeddedOriginal, quotedOriginal, type Returned } from './original.js'
+import type { Action, Notification, ReportedRecipient } from './report.js'
 import { addressesOf, timeOf } from './report-fields.js'
 import { readStatus } from './status.js'
 

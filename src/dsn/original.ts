@@ -1,6 +1,6 @@
 /** What came back of the original: its Message-ID, its envelope sender, and whether it is whole. */
 import { Fields, headOf, type Mail, type Part } from './mail.js'
-import type { Notification } from './notification.js'
+import type { Notification } from './report.js'
 
 /** The fields of a notification that the returned original gives. */
 export type Returned = Pick<Notification, 'messageId' | 'sender' | 'returned' | 'original'> & {

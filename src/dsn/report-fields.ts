@@ -1,7 +1,7 @@
 /** The fields of a delivery report (RFC 3464 sections 2.2 and 2.3), wherever they stand. */
 import type { Mail } from './mail.js'
-import type { Action, Notification, ReportedRecipient } from './notification.js'
 import { bare, type Returned } from './original.js'
+import type { Action, Notification, ReportedRecipient } from './report.js'
 import { readStatus } from './status.js'
 
 export type Group = ReadonlyMap<string, string>

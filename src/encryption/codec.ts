@@ -5,7 +5,7 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import type { Payload, PayloadCodec } from '@temporalio/common'
 import proto from '@temporalio/proto'
-import type { EncryptionKey } from '../settings/encryption.js'
+import type { EncryptionKey } from '../config/index.js'
 import { WAS_ENCRYPTED } from '../workflows/payload-converter.js'
 
 const ENCODING = 'binary/encrypted'

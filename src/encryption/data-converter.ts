@@ -1,7 +1,7 @@
 /** How worker and client read and write payloads. */
 import { fileURLToPath } from 'node:url'
 import type { DataConverter } from '@temporalio/common'
-import type { EncryptionKey } from '../settings/encryption.js'
+import type { EncryptionKey } from '../config/index.js'
 import { EncryptionCodec } from './codec.js'
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))

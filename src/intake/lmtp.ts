@@ -5,10 +5,10 @@
 import { chmod, unlink } from 'node:fs/promises'
 import { type AddressInfo, connect } from 'node:net'
 import { SMTPServer, type SMTPServerDataStream, type SMTPServerSession } from 'smtp-server'
-import type { Settings } from '../config.js'
+import type { Settings } from '../config/index.js'
 import type { Logger } from '../logger.js'
-import type { Taken } from './act.js'
-import type { Intake } from './take-bounce.js'
+import type { Taken } from './apply.js'
+import type { Intake } from './receive-mail.js'
 
 /** Time for a client to say its next word. */
 const IDLE_MS = 5 * 60 * 1000

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { type Fields, headOf } from '../dsn/index.js'
 import type { Logger } from '../logger.js'
 import { causeOf, logTaken } from './lmtp.js'
-import type { Intake } from './take-bounce.js'
+import type { Intake } from './receive-mail.js'
 
 /** How often new/ is looked at where nothing is told of it. */
 const LOOK_EVERY_MS = 10_000

@@ -14,7 +14,7 @@ export { providerIdIn, withToken } from './identity.js'
 export * from './provider.js'
 export { sendGridKey } from './sendgrid.js'
 export { SnsSignatures } from './ses.js'
-export { type ProviderApi, UNLISTING, type Unlisted, UnlistFailed, unlist } from './unlist.js'
+export { type ProviderApi, UNLISTING, type Unlisted, UnlistFailed, unlist } from './suppression-list.js'
 
 /** What each provider's signature is known by; a provider without one is off. */
 export interface ProviderSecrets {

@@ -8,8 +8,8 @@ import { GridComponent, LegendComponent, MarkLineComponent } from 'echarts/compo
 import type { EChartsCoreOption } from 'echarts/core'
 import * as echarts from 'echarts/core'
 import { SVGRenderer } from 'echarts/renderers'
-import type { Figures } from '../figures/index.js'
-import { cut, duration, WEEKDAYS } from './words.js'
+import type { Figures } from './figures.js'
+import { cut, duration, WEEKDAYS } from './format.js'
 
 echarts.use([BarChart, CustomChart, GridComponent, LegendComponent, MarkLineComponent, SVGRenderer])
 

@@ -1,8 +1,10 @@
 /** The report as one HTML file: nothing is loaded from elsewhere. Each picture has a line that says what is in it, and its numbers as a table. */
-import type { Figures, SystemFigures } from '../figures/index.js'
+
 import { daysChart, deliveryChart, heatChart, stepsChart, suppressionsChart, weekChart } from './charts.js'
+import type { Figures } from './figures.js'
+import { brief, duration, minute, number, OUTCOMES, percent, several, WEEKDAYS } from './format.js'
+import type { SystemFigures } from './outage-figures.js'
 import { Html, html, page } from './page.js'
-import { brief, duration, minute, number, OUTCOMES, percent, several, WEEKDAYS } from './words.js'
 
 export function htmlReport(figures: Figures): string {
   const { since, until, answers, started } = figures

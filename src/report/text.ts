@@ -1,7 +1,7 @@
 /** The report for a terminal: at most 80 columns, in plain text. */
 import { withoutControls } from '../bounce/index.js'
-import type { Figures } from '../figures/index.js'
-import { brief, cut, duration, minute, number, OUTCOMES, percent, several, WEEKDAYS } from './words.js'
+import type { Figures } from './figures.js'
+import { brief, cut, duration, minute, number, OUTCOMES, percent, several, WEEKDAYS } from './format.js'
 
 const WIDTH = 80
 const SHORTEST_NAME = 10

@@ -4,8 +4,8 @@
  */
 import { type Kysely, type Selectable, sql } from 'kysely'
 import type { Attempt, AttemptOutcome, Send, Stage, Via } from '../bounce/index.js'
+import { leaseThatHolds } from '../throttle/index.js'
 import { type Database, oneWithoutWaiting } from './database.js'
-import { leaseThatHolds } from './leases.js'
 import type { AttemptsTable, Tables } from './tables.js'
 
 /** Which row: the workflow's first run ID and the retry's number over all runs. */

@@ -2,7 +2,7 @@
  * The durable processes. Deterministic: they import only src/bounce, and types of src/activities. A change that alters the commands of
  * running workflows goes behind a patch; test/histories holds recorded ones that must replay.
  */
-export { notifyEvent } from './notify-event.js'
+export { notifyEvent } from './publish-event.js'
 export { purgeKeptMessages } from './purge-kept-messages.js'
 export { releaseDestination } from './release-destination.js'
 export { retryBouncedMessage } from './retry-bounced-message.js'

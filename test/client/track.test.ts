@@ -2,15 +2,9 @@ import { generateKeyPairSync } from 'node:crypto'
 import nodemailer from 'nodemailer'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { SuppressedRecipients, track } from '../../src/client/index.js'
-import { sentId, verifyReturnPath, verifyToken } from '../../src/smtp/index.js'
-import {
-  findProviderId,
-  findSent,
-  findSuppression,
-  loadMessage,
-  suppressForUnavailability,
-  suppressLastingly,
-} from '../../src/store/index.js'
+import { sentId, verifyReturnPath, verifyToken } from '../../src/delivery/index.js'
+import { findProviderId, findSent, loadMessage } from '../../src/store/index.js'
+import { findSuppression, suppressForUnavailability, suppressLastingly } from '../../src/suppression/index.js'
 import { sqliteDatabase } from '../support/databases.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
 import { DAY } from '../support/skipping-time.js'

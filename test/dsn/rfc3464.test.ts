@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import { canonicalMessage } from '../../src/delivery/index.js'
 import { readNotification } from '../../src/dsn/index.js'
-import { canonicalMessage } from '../../src/smtp/index.js'
 import { reportOf } from '../support/bounce-mails.js'
 import { example } from '../support/skipping-time.js'
 

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { defaultPayloadConverter, type Payload } from '@temporalio/common'
 import { describe, expect, test } from 'vitest'
-import { readSettings } from '../../src/config.js'
+import { readSettings } from '../../src/config/config.js'
 import { CannotDecrypt, EncryptionCodec, Names } from '../../src/encryption/index.js'
 
 const key = (id: string) => ({ id, bytes: randomBytes(32) })

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { SEARCH_ATTRIBUTES } from '../../src/namespace.js'
+import { SEARCH_ATTRIBUTES } from '../../src/temporal/namespace.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
 import { bounced, eventually, MESSAGE } from '../support/skipping-time.js'

@@ -1,7 +1,8 @@
 /** The report as it is read: each of its pages, in both forms; whatever a stranger has written stays text. */
 import { describe, expect, test } from 'vitest'
-import type { Figures } from '../../src/figures/index.js'
-import { htmlReport, textReport } from '../../src/report/index.js'
+import type { Figures } from '../../src/report/figures.js'
+import { htmlReport } from '../../src/report/html.js'
+import { textReport } from '../../src/report/text.js'
 
 const SINCE = new Date('2026-06-01T00:00:00Z')
 const UNTIL = new Date('2026-06-08T00:00:00Z')

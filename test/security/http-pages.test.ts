@@ -2,8 +2,9 @@
 import type { Server } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { readSettings } from '../../src/config.js'
-import { Metrics, serveHttp } from '../../src/metrics/index.js'
+import { readSettings } from '../../src/config/config.js'
+import { serveHttp } from '../../src/report/http.js'
+import { Metrics } from '../../src/report/metrics.js'
 import { sqliteDatabase } from '../support/databases.js'
 import { eventually } from '../support/skipping-time.js'
 

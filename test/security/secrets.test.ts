@@ -1,7 +1,7 @@
 /** Secrets are planted in every setting that holds one, everything goes wrong that can, and nothing that is told or kept holds any of them. */
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { readSettings, SETTINGS } from '../../src/config.js'
+import { readSettings, SETTINGS } from '../../src/config/config.js'
 import { type RealWorld, runCli, startRealWorld, type WorkerProcess } from '../support/real-time.js'
 import { startScript } from '../support/receiving-system.js'
 import { eventually } from '../support/skipping-time.js'

@@ -1,7 +1,7 @@
 /** SMTP smuggling: nothing but CRLF . CRLF ends a message, in what we send and in what we take. And what is said before TLS counts for nothing. */
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { canonicalMessage, DEFAULT_TIMEOUTS, transact, UnsendableMessage } from '../../src/smtp/index.js'
+import { canonicalMessage, DEFAULT_TIMEOUTS, transact, UnsendableMessage } from '../../src/delivery/index.js'
 import { makeCertificates } from '../support/certificates.js'
 import { type RealWorld, startRealWorld, type WorkerProcess } from '../support/real-time.js'
 import { polite, type Script, startScript } from '../support/receiving-system.js'

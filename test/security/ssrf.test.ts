@@ -3,10 +3,10 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
-import { tellEvent } from '../../src/activities/tell-event.js'
+import { tellEvent } from '../../src/activities/deliver-webhook.js'
 import type { SoftbounceEvent } from '../../src/bounce/index.js'
-import { readSettings } from '../../src/config.js'
-import { StsPolicies } from '../../src/smtp/mta-sts.js'
+import { readSettings } from '../../src/config/config.js'
+import { StsPolicies } from '../../src/delivery/mta-sts.js'
 
 const servers: Server[] = []
 afterEach(async () => {

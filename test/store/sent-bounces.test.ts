@@ -1,6 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import {
-  activeSuppressions,
   findSent,
   findUnread,
   keepUnread,
@@ -12,11 +11,11 @@ import {
   recordBounces,
   sendAnsweredAt,
   storeSent,
-  suppressLastingly,
   type TakenBounce,
   wasSent,
   wasTaken,
 } from '../../src/store/index.js'
+import { activeSuppressions, suppressLastingly } from '../../src/suppression/index.js'
 import { onBothDatabases } from '../support/both-databases.js'
 
 const NOW = new Date('2026-11-25T08:00:00Z')

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
-import { freePort } from '../../src/dev-server/index.js'
+import { freePort } from '../../dev/dev-server/index.js'
 import { type Database, migrateToLatest, openDatabase } from '../../src/store/index.js'
 
 /** A temporary folder; `remove` takes it away. */

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { TestProject } from 'vitest/node'
-import { findProgram, startDevServer, TEST_SERVER } from '../../src/dev-server/index.js'
+import { findProgram, startDevServer, TEST_SERVER } from '../../dev/dev-server/index.js'
 
 declare module 'vitest' {
   export interface ProvidedContext {

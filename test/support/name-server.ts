@@ -3,8 +3,8 @@ import { spawn } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { freePort } from '../../src/dev-server/index.js'
-import { resolverOf } from '../../src/smtp/index.js'
+import { freePort } from '../../dev/dev-server/index.js'
+import { resolverOf } from '../../src/delivery/index.js'
 import { temporaryFolder } from './databases.js'
 
 const NSD = [...(process.env.PATH ?? '').split(':').map((folder) => join(folder, 'nsd')), '/usr/sbin/nsd'].find((file) => existsSync(file))

@@ -14,7 +14,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { freePort } from '../../src/dev-server/index.js'
+import { freePort } from '../../dev/dev-server/index.js'
 import { programPath } from './programs.js'
 
 export interface Postfix {

@@ -16,9 +16,9 @@ import {
   parseSchedule,
   parseUrgentRules,
 } from '../../src/bounce/index.js'
-import { readSettings } from '../../src/config.js'
-import type { DirectSettings, PolitenessSettings } from '../../src/settings/politeness.js'
-import { type DkimKey, type Path, parseRoutes, type ReturnPaths, type SmtpTimeouts } from '../../src/smtp/index.js'
+import { readSettings } from '../../src/config/config.js'
+import type { DirectSettings, PolitenessSettings } from '../../src/config/throttle.js'
+import { type DkimKey, type Path, parseRoutes, type ReturnPaths, type SmtpTimeouts } from '../../src/delivery/index.js'
 import type { Database } from '../../src/store/index.js'
 import { bouncedAgain, type Progress, progress, retryBouncedMessage, type State } from '../../src/workflows/retry-bounced-message.js'
 import { sqliteDatabase } from './databases.js'

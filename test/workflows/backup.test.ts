@@ -1,9 +1,10 @@
 /** The backup relay: what cannot wait goes by it once, at once, beside its schedule. */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { freePort } from '../../dev/dev-server/index.js'
 import type { Send } from '../../src/bounce/index.js'
-import { freePort } from '../../src/dev-server/index.js'
-import { dayOf, sentId, signReturnPath, verifyReturnPath } from '../../src/smtp/index.js'
-import { findSuppression, pause, resume } from '../../src/store/index.js'
+import { dayOf, sentId, signReturnPath, verifyReturnPath } from '../../src/delivery/index.js'
+import { findSuppression } from '../../src/suppression/index.js'
+import { pause, resume } from '../../src/throttle/index.js'
 import { bouncedAgain, giveUp, progress, retryBouncedMessage, retryNow } from '../../src/workflows/retry-bounced-message.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
 import { bounced, DAY, deliverySettings, HOUR, stands, start, startWorld, type World } from '../support/skipping-time.js'

@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Activities } from '../../src/activities/index.js'
 import { encodeToken } from '../../src/bounce/index.js'
-import { findSuppression, suppressLastingly } from '../../src/store/index.js'
+import { findSuppression, suppressLastingly } from '../../src/suppression/index.js'
 import { bouncedAgain, giveUp, progress, retryNow } from '../../src/workflows/retry-bounced-message.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
 import { bounced, deliverySettings, failureOf, type Handle, stands, start, startWorld, type World } from '../support/skipping-time.js'

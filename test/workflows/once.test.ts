@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { answeredAttempts, findSuppression, recordEnd } from '../../src/store/index.js'
+import { answeredAttempts, recordEnd } from '../../src/store/index.js'
+import { findSuppression } from '../../src/suppression/index.js'
 import { giveUp, progress, retryNow } from '../../src/workflows/retry-bounced-message.js'
 import { polite, type ReceivingSystem, type Script, startReceivingSystem, startScript } from '../support/receiving-system.js'
 import {

@@ -1,14 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import {
-  findEnd,
-  findSuppression,
-  loadMessage,
-  messageKey,
-  suppressForUnavailability,
-  suppressionHistory,
-  suppressLastingly,
-} from '../../src/store/index.js'
+import { findEnd, loadMessage, messageKey } from '../../src/store/index.js'
+import { findSuppression, suppressForUnavailability, suppressionHistory, suppressLastingly } from '../../src/suppression/index.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
 import { bounced, DAY, HOUR, MESSAGE, start, startWorld, type World } from '../support/skipping-time.js'
 

@@ -17,7 +17,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Activities, SendOrder, SendResult } from '../../src/activities/index.js'
 import type { Attempt, Bounce } from '../../src/bounce/index.js'
-import { findSuppression } from '../../src/store/index.js'
+import { findSuppression } from '../../src/suppression/index.js'
 import { bouncedAgain, giveUp, retryBouncedMessage, retryNow } from '../../src/workflows/retry-bounced-message.js'
 import {
   type Answer,

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { findSuppression, suppressForUnavailability } from '../../src/store/index.js'
+import { findSuppression, suppressForUnavailability } from '../../src/suppression/index.js'
 import { bouncedAgain, giveUp, progress, retryNow } from '../../src/workflows/retry-bounced-message.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
 import { bounced, DAY, type Handle, HOUR, stands, start, startWorld, type World } from '../support/skipping-time.js'

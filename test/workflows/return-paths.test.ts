@@ -1,6 +1,6 @@
 /** Which send a bounce is about: signed return paths through the retries of a message. */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { dayOf, sentId, signReturnPath, verifyReturnPath } from '../../src/smtp/index.js'
+import { dayOf, sentId, signReturnPath, verifyReturnPath } from '../../src/delivery/index.js'
 import { findSent } from '../../src/store/index.js'
 import { bouncedAgain, progress, retryNow } from '../../src/workflows/retry-bounced-message.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'

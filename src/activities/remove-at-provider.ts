@@ -1,0 +1,47 @@
+/**
+ * Where our suppression of an address for unavailability has ended, takes the address off the provider's list too, so that the next message
+ * is not held up there. Off unless it is set.
+ */
+import type { Context } from '@temporalio/activity'
+import type { Dependencies } from '../delivery/index.js'
+import { UnlistFailed, unlist } from '../providers/index.js'
+import { endedSuppressions, noteUnlisted } from '../suppression/index.js'
+import { ourTrouble, withDatabase } from '../temporal/index.js'
+
+/** How many addresses were looked at, and what came of it. No address stands here: it would stay in the history. */
+export interface UnlistedCounts {
+  readonly removed: number
+  readonly notListed: number
+  readonly kept: number
+}
+
+const PAGE = 100
+/** What ended longer ago is left to a person. */
+const WITHIN_MS = 7 * 24 * 60 * 60_000
+
+export async function unlistLapsed(context: Context, dependencies: Dependencies): Promise<UnlistedCounts> {
+  const { database, settings, now, log } = dependencies
+  const { attempt } = context.info
+  const counts = { removed: 0, notListed: 0, kept: 0 }
+  const api = settings.unlistBy
+  if (api === null) return counts
+  for (;;) {
+    const since = new Date(now().getTime() - WITHIN_MS)
+    const ended = await withDatabase(attempt, () => endedSuppressions(database.db, since, now(), PAGE))
+    for (const { address, since: of } of ended) {
+      context.heartbeat()
+      try {
+        const done = await unlist(api, address)
+        counts[done === 'not listed' ? 'notListed' : done] += 1
+      } catch (error) {
+        if (!(error instanceof UnlistFailed)) throw error
+        log.warn({ provider: api.provider }, error.message)
+        throw ourTrouble(error.message, attempt)
+      }
+      await withDatabase(attempt, () => noteUnlisted(database.db, address, of, now()))
+    }
+    if (ended.length < PAGE) break
+  }
+  if (counts.removed > 0) log.info({ provider: api.provider, ...counts }, 'addresses were taken off the suppression list of the provider')
+  return counts
+}

@@ -1,0 +1,143 @@
+import { createReadStream, createWriteStream, statSync } from 'node:fs'
+import { rename, rm } from 'node:fs/promises'
+import type { Readable, Writable } from 'node:stream'
+import { finished } from 'node:stream/promises'
+import type { Command } from 'commander'
+import { addressKey } from '../bounce/index.js'
+import { historyOf } from '../store/index.js'
+import { CommandFailed, json, line, table } from './output.js'
+import { withClient } from './with-client.js'
+import { withDatabase } from './with-database.js'
+
+/** `list-check`, `history` and `forget`. */
+export function addPeople(program: Command): void {
+  program
+    .command('list-check')
+    .description('what is to be expected of each address of a list: suppressed, its system down, often unavailable, or ok')
+    .argument('<file>', 'CSV, or one address a line; - for standard input')
+    .option('--column <name>', 'the CSV column that holds the address (default: email, e-mail, mail, address or recipient)')
+    .option('--output <file>', 'write the CSV there; else to standard output')
+    .option('--json', 'print only the counts, as JSON')
+    .action((file: string, options: ListOptions) => listCheck(file, options))
+  program
+    .command('history')
+    .description('what happened about an address: bounces, retries, ends, suppressions')
+    .argument('<address>')
+    .option('--json', 'print JSON, one object a line')
+    .action((address: string, options: { json?: boolean }) => history(keyOf(address), options.json === true))
+  program
+    .command('forget')
+    .description('erase a person: from every table, and from Temporal; the figures stay')
+    .argument('<address>')
+    .option('--yes', 'really')
+    .option('--json', 'print JSON')
+    .action((address: string, options: { yes?: boolean; json?: boolean }) => forget(keyOf(address), options))
+}
+
+interface ListOptions {
+  readonly column?: string
+  readonly output?: string
+  readonly json?: boolean
+}
+
+function keyOf(address: string): string {
+  try {
+    return addressKey(address)
+  } catch (error) {
+    throw new CommandFailed((error as Error).message, 2)
+  }
+}
+
+const BAR = 30
+
+/** On a terminal, how much of the file has been read. */
+function progress(total: number) {
+  let read = 0
+  let shown = -1
+  const shows = process.stderr.isTTY && total > 0
+  return {
+    add(bytes: number): void {
+      read += bytes
+      const percent = Math.floor((read / total) * 100)
+      if (!shows || percent === shown) return
+      shown = percent
+      const full = Math.round((read / total) * BAR)
+      process.stderr.write(`\r${'█'.repeat(full)}${'░'.repeat(Math.max(0, BAR - full))} ${percent} %`)
+    },
+    end: () => {
+      if (shows && shown >= 0) process.stderr.write('\r\u001b[K')
+    },
+  }
+}
+
+async function listCheck(file: string, options: ListOptions): Promise<void> {
+  const size = file === '-' ? 0 : sizeOf(file)
+  const { checkList } = await import('../suppression/list-check.js')
+  await withDatabase(async (database) => {
+    const input: Readable = file === '-' ? process.stdin : createReadStream(file)
+    const bar = progress(size)
+    input.on('data', (chunk: Buffer) => bar.add(chunk.length))
+    const { PassThrough } = await import('node:stream')
+    const fresh = options.output === undefined ? null : `${options.output}.${process.pid}.new`
+    const output: Writable = fresh !== null ? createWriteStream(fresh) : options.json ? new PassThrough().resume() : process.stdout
+    const broken = new Promise<never>((_, reject) =>
+      output.once('error', (error: Error) => reject(new CommandFailed(`${options.output ?? 'standard output'}: ${error.message}`))),
+    )
+    const check = async () => {
+      const counts = await checkList(database, input, output, options.column === undefined ? {} : { column: options.column })
+      if (fresh !== null) {
+        output.end()
+        await finished(output)
+        await rename(fresh, options.output as string)
+      }
+      return counts
+    }
+    const counts = await Promise.race([check(), broken])
+      .catch(async (error: Error) => {
+        // half a list must not be taken for one
+        if (fresh !== null) await rm(fresh, { force: true })
+        throw error
+      })
+      .finally(bar.end)
+    if (options.json) return json(counts)
+    const { lines, ...kinds } = counts
+    const said = Object.entries(kinds).flatMap(([kind, n]) =>
+      n === 0 ? [] : [`${n} ${kind === 'suppressed until' ? 'suppressed' : kind === 'system down since' ? 'system down' : kind}`],
+    )
+    process.stderr.write(`${lines} ${lines === 1 ? 'address' : 'addresses'}${said.length === 0 ? '' : `: ${said.join(', ')}`}\n`)
+  })
+}
+
+function sizeOf(file: string): number {
+  try {
+    return statSync(file).size
+  } catch (error) {
+    throw new CommandFailed(`${file} cannot be read: ${(error as Error).message}`)
+  }
+}
+
+async function history(address: string, asJson: boolean): Promise<void> {
+  await withDatabase(async (database) => {
+    const events = await historyOf(database, address)
+    if (asJson) for (const event of events) json(event)
+    else if (events.length === 0) line(`nothing is known of ${address}`)
+    else
+      table(events.map(({ at, what, status, detail, messageId }) => [at.toISOString(), what, status ?? '', messageId ?? '', detail ?? '']))
+  })
+}
+
+async function forget(address: string, options: { yes?: boolean; json?: boolean }): Promise<void> {
+  if (!options.yes)
+    throw new CommandFailed(`this erases ${address} from every table and from Temporal, and lifts its suppression; say --yes`, 2)
+  await withClient(async (client) => {
+    const { cancelled, histories, historiesLeft, tables } = await client.forget(address)
+    if (options.json) return json({ address, cancelled, histories, historiesLeft, tables })
+    line(`${address} is forgotten: ${cancelled} open ${cancelled === 1 ? 'retry was' : 'retries were'} stopped`)
+    const rows = Object.entries(tables).map(([name, n]) => [`  ${name}`, String(n)])
+    if (rows.length > 0) table(rows)
+    line(`  Temporal: ${histories} ${histories === 1 ? 'history was' : 'histories were'} deleted`)
+    if (historiesLeft !== null)
+      line(`  other histories stay until the namespace's retention time is over, and hold the address: ${historiesLeft}`)
+    line('  copies elsewhere (logs, backups, what was mailed) are not reached from here')
+  })
+}

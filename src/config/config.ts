@@ -1,0 +1,324 @@
+/** Every setting, from the environment (and `.env`), checked once at start: all faults at once, each in one line. */
+import { readFileSync } from 'node:fs'
+import type { WorkerDeploymentVersion } from '@temporalio/common'
+import { parse as parseDotenv } from 'dotenv'
+import { z } from 'zod'
+import { DEFAULT_RETRY_STATUSES, DEFAULT_SCHEDULE, parseDuration, parseRetryStatuses, parseSchedule } from '../bounce/index.js'
+import type { DkimKey, Paths, ReturnPaths, SmtpTimeouts } from '../delivery/index.js'
+import type { Provider, ProviderApi, ProviderSecrets } from '../providers/index.js'
+import { databaseKind } from '../store/index.js'
+import { ENCRYPTION_SETTINGS, type EncryptionSettings, encryptionSettings } from './encryption.js'
+import { EVENT_SETTINGS, type EventSettings, eventSettings } from './events.js'
+import { MAILBOX_SETTINGS, type MailboxSettings, mailboxSettings } from './imap.js'
+import { BOUNCE_SETTINGS, type IntakeSettings, intakeSettings, returnPaths } from './intake.js'
+import { DAY, duration, HOUR, integer, isLoopback, names, parsed, SECOND } from './parsers.js'
+import { PRESET_RATES, PROVIDER_SETTINGS, providerSecrets, unlistBy } from './providers.js'
+import type { Setting, Values as ValuesOf } from './setting.js'
+import { backupPaths, DKIM_SETTINGS, dkimKey, PATH_SETTINGS, relayPath, SMTP_SETTINGS, smtpTimeouts } from './smtp.js'
+import {
+  DELIVERY_SETTINGS,
+  type DirectSettings,
+  directSettings,
+  type PolitenessSettings,
+  politenessSettings,
+  TURN_SETTINGS,
+} from './throttle.js'
+
+const versionPart = parsed((text) => {
+  // Temporal joins the two by a dot or a colon
+  if (!/^[A-Za-z0-9_./-]{0,200}$/.test(text)) throw new Error('it must be letters, digits, ., _, / and -')
+  return text
+})
+
+/** The settings, in the order of docs/settings.md. */
+export const SETTINGS = {
+  DATABASE_URL: {
+    default: 'file:softbounce.db',
+    doc: 'Where suppressions, attempts and kept messages live: `file:PATH` (SQLite) or `postgres://user:password@host/name`.',
+    schema: parsed((text) => {
+      if (databaseKind(text) === null) throw new Error('it must be file:PATH (SQLite) or postgres://… (PostgreSQL)')
+      return text
+    }),
+    secret: true,
+  },
+  ...PATH_SETTINGS,
+  ...DELIVERY_SETTINGS,
+  OWN_SYSTEMS: {
+    default: '',
+    doc: 'Hosts that are ours (`*.example.com` for all below a domain; addresses and networks such as `10.0.0.0/8` for the steps of a trusted intake): a bounce that names one of them as remote MTA blames no destination.',
+    schema: names,
+  },
+  RETRY_SCHEDULE: {
+    default: DEFAULT_SCHEDULE.join(', '),
+    doc: 'The delays: the first counts from the bounce, each other from the retry before. `4h*2` stands for the same delay twice; at most 20, each from 1 s to 30 d.',
+    schema: parsed((text) => parseSchedule(text)),
+  },
+  RETRY_STATUSES: {
+    default: DEFAULT_RETRY_STATUSES,
+    doc: 'Which statuses are retried, such as `4.3.2,4.4.*`. Replies that mean 4.3.2 without saying it (421, 453, known texts) count as 4.3.2.',
+    schema: parsed(parseRetryStatuses),
+  },
+  ...TURN_SETTINGS,
+  CONFIRM_WITHIN: {
+    default: '5d',
+    doc: 'How long a message that a relay took may still come back: the relay’s queue lifetime. Silence until then ends as delivered, unconfirmed.',
+    schema: duration(SECOND, 60 * DAY),
+  },
+  SUPPRESSION_STEPS: {
+    default: '1d, 3d, 7d, 30d',
+    doc: 'How long an address is suppressed for unavailability: the first time, and each time that a new outage follows within 90 days.',
+    schema: parsed((text) => text.split(',').map((step) => parseDuration(step))),
+  },
+  KEEP_MESSAGES_FOR: {
+    default: '10d',
+    doc: 'How long a message is kept after it was last used. One that a retry still needs is never deleted.',
+    schema: duration(HOUR, 3650 * DAY),
+  },
+  ...DKIM_SETTINGS,
+  ...BOUNCE_SETTINGS,
+  ...MAILBOX_SETTINGS,
+  ...PROVIDER_SETTINGS,
+  ...EVENT_SETTINGS,
+  ...ENCRYPTION_SETTINGS,
+  ...SMTP_SETTINGS,
+  MAX_CONCURRENT_SENDS: { default: '100', doc: 'Most SMTP transactions that one worker has open at once.', schema: integer(1, 10_000) },
+  SHUTDOWN_GRACE: {
+    default: '25s',
+    doc: 'How long a worker that is told to stop lets transactions under way finish; those still open then are stopped where that is safe, and taken up by another worker.',
+    schema: duration(0, HOUR),
+  },
+  TEMPORAL_DEPLOYMENT_NAME: {
+    default: '',
+    doc: 'Turns Temporal’s worker versioning on: the name of the worker deployment; `TEMPORAL_WORKER_BUILD_ID` belongs to it. Both are set by Temporal’s worker controller for Kubernetes ([upgrading](operations.md#upgrading)).',
+    schema: versionPart,
+  },
+  TEMPORAL_WORKER_BUILD_ID: {
+    default: '',
+    doc: 'The build of this worker within its deployment, such as `0.5.0`. A worker gets work when its build is the deployment’s current one, or ramping.',
+    schema: versionPart,
+  },
+  HTTP_PORT: {
+    default: '',
+    doc: 'Port of the pages `/healthz`, `/metrics` and `/metrics/temporal` (those of Temporal’s SDK) of a worker, or of the intake, which takes `/notifications/PROVIDER` there too; none when left out. A worker and an intake on one machine need one each.',
+    schema: parsed((text) => {
+      if (text === '') return null
+      const port = Number(text)
+      if (!/^\d{1,5}$/.test(text) || port > 65_535) throw new Error('it must be a port number')
+      return port
+    }),
+  },
+  HTTP_HOST: {
+    default: '127.0.0.1',
+    doc: 'Address that these pages are served on. Beyond this machine only with `HTTP_TOKEN`.',
+    schema: z.string().min(1),
+  },
+  HTTP_TOKEN: {
+    default: '',
+    doc: 'What `/metrics` and `/metrics/temporal` want as `Authorization: Bearer TOKEN` (Prometheus: `authorization`). `/healthz` says only whether it works, and notifications prove themselves.',
+    schema: parsed((text) => {
+      if (text !== '' && !/^[A-Za-z0-9_-]{16,200}$/.test(text))
+        throw new Error('it must be at least 16 letters, digits, - and _ (openssl rand -hex 24)')
+      return text === '' ? null : text
+    }),
+    secret: true,
+  },
+  LOG_LEVEL: {
+    default: 'info',
+    doc: '`debug`, `info`, `warn` or `error`.',
+    schema: z.enum(['debug', 'info', 'warn', 'error'], { error: 'it must be debug, info, warn or error' }),
+  },
+} as const satisfies Record<string, Setting>
+
+export type SettingName = keyof typeof SETTINGS
+
+type Values = ValuesOf<typeof SETTINGS>
+
+/** The settings as the program uses them. */
+export interface Settings {
+  readonly databaseUrl: string
+  readonly paths: Paths
+  /** The second way of messages that ask for it. */
+  readonly backup: Paths
+  /** Null: what has no route goes by the relay. */
+  readonly direct: DirectSettings | null
+  readonly politeness: PolitenessSettings
+  readonly ownSystems: readonly string[]
+  readonly scheduleMs: readonly number[]
+  readonly retryStatuses: Values['RETRY_STATUSES']
+  readonly confirmWithinMs: number
+  readonly suppressionStepsMs: readonly number[]
+  readonly keepMessagesForMs: number
+  /** Signs what goes by a route, where the author's domain is this one. */
+  readonly dkim: DkimKey | null
+  /** Null where no key is set: then nothing is signed, and no return path is believed. */
+  readonly returnPaths: ReturnPaths | null
+  readonly intake: IntakeSettings
+  readonly mailbox: MailboxSettings | null
+  /** The provider that the relay is; null where it is none of those that are known. */
+  readonly relayPreset: Provider | null
+  /** Those whose notifications are taken. */
+  readonly providers: ProviderSecrets
+  /** By which API addresses are taken off the provider's list; null where that is off. */
+  readonly unlistBy: ProviderApi | null
+  readonly events: EventSettings
+  readonly encryption: EncryptionSettings
+  readonly ehloName: string
+  readonly timeouts: SmtpTimeouts
+  readonly maxConcurrentSends: number
+  readonly shutdownGraceMs: number
+  /** The worker's deployment version; null: its work is not versioned. */
+  readonly deploymentVersion: WorkerDeploymentVersion | null
+  readonly httpPort: number | null
+  readonly httpHost: string
+  /** What the metrics are asked for with; null on this machine alone. */
+  readonly httpToken: string | null
+  readonly logLevel: Values['LOG_LEVEL']
+}
+
+/** Settings that are wrong: every fault, one a line. */
+export class WrongSettings extends Error {
+  override name = 'WrongSettings'
+  constructor(readonly faults: readonly string[]) {
+    super(faults.join('\n'))
+  }
+}
+
+/** Where a setting's value came from. */
+export type Source = 'environment' | '.env' | 'default'
+
+/** A setting as `softbounce config` shows it; secrets are masked. */
+export interface ShownSetting {
+  readonly name: SettingName
+  readonly value: string
+  readonly source: Source
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** The values of `.env` in the working directory; none where it is not there. */
+export function readDotenv(path = '.env'): Environment {
+  try {
+    return parseDotenv(readFileSync(path))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {}
+    throw new WrongSettings([`${path} could not be read: ${(error as Error).message}`])
+  }
+}
+
+/** The environment for Temporal's own settings: what `.env` says of them holds where the environment says nothing. */
+export function temporalEnvironment(environment: Environment = process.env, dotenv: Environment = readDotenv()): Record<string, string> {
+  const all = { ...Object.fromEntries(Object.entries(dotenv).filter(([name]) => name.startsWith('TEMPORAL_'))), ...environment }
+  return Object.fromEntries(Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== undefined))
+}
+
+function lookUp(name: SettingName, environment: Environment, dotenv: Environment): { text: string; source: Source } {
+  const set = environment[name]
+  if (set !== undefined && set !== '') return { text: set, source: 'environment' }
+  // set to nothing: whatever .env says is taken back
+  if (set === '') return { text: SETTINGS[name].default, source: 'default' }
+  const file = dotenv[name]
+  if (file !== undefined && file !== '') return { text: file, source: '.env' }
+  return { text: SETTINGS[name].default, source: 'default' }
+}
+
+/** A secret as it may be shown: of a URL its kind and host, of anything else nothing. */
+function mask(text: string): string {
+  if (text === '' || /^file:/.test(text)) return text
+  if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(text) || !URL.canParse(text)) return '***'
+  const { protocol, username, host, pathname, search } = new URL(text)
+  const user = username === '' ? '' : `${username}:***@`
+  // a path or a query may hold a token
+  const database = /^postgres(ql)?:$/.test(protocol) ? pathname : pathname.length > 1 ? '/***' : ''
+  return `${protocol}//${user}${host}${database}${search === '' ? '' : '?***'}`
+}
+
+/** Every setting, its value and where it came from. */
+export function showSettings(environment: Environment = process.env, dotenv: Environment = readDotenv()): ShownSetting[] {
+  return (Object.keys(SETTINGS) as SettingName[]).map((name) => {
+    const { text, source } = lookUp(name, environment, dotenv)
+    return { name, value: 'secret' in SETTINGS[name] ? mask(text) : text, source }
+  })
+}
+
+/**
+ * Reads and checks the settings.
+ * @throws WrongSettings with every fault.
+ */
+export function readSettings(environment: Environment = process.env, dotenv: Environment = readDotenv()): Settings {
+  const faults: string[] = []
+  const values: Record<string, unknown> = {}
+  for (const name of Object.keys(SETTINGS) as SettingName[]) {
+    const { text, source } = lookUp(name, environment, dotenv)
+    const result = (SETTINGS[name].schema as z.ZodType).safeParse(text)
+    if (result.success) values[name] = result.data
+    else {
+      const shown = 'secret' in SETTINGS[name] ? mask(text) : text
+      for (const issue of result.error.issues) faults.push(`${name}="${shown}" (${source}): ${issue.message}`)
+    }
+  }
+  if (faults.length > 0) throw new WrongSettings(faults)
+  const v = values as Values
+  const relay = relayPath(v, faults)
+  const backup = backupPaths(v)
+  const dkim = dkimKey(v, faults)
+  const events = eventSettings(v, faults)
+  const encryption = encryptionSettings(v, faults)
+  if (v.HTTP_PORT !== null && v.HTTP_TOKEN === null && !isLoopback(v.HTTP_HOST))
+    faults.push(`HTTP_HOST=${v.HTTP_HOST}: others can reach this address, so that HTTP_TOKEN must be set`)
+  const deploymentVersion = deploymentVersionOf(v, faults)
+  const mailbox = mailboxSettings(v, faults)
+  const unlisting = unlistBy(v, faults)
+  const politeness = politenessSettings(v, v.RELAY_PRESET === null ? undefined : PRESET_RATES[v.RELAY_PRESET], faults)
+  const direct = directSettings(v, faults)
+  if (direct !== null && relay !== null)
+    faults.push('DELIVERY=direct: RELAY_URL is set too; leave one of them out (ROUTES may name single destinations)')
+  if (faults.length > 0) throw new WrongSettings(faults)
+  return {
+    databaseUrl: v.DATABASE_URL,
+    paths: { routes: v.ROUTES, relay },
+    backup,
+    direct,
+    politeness,
+    ownSystems: v.OWN_SYSTEMS,
+    scheduleMs: v.RETRY_SCHEDULE,
+    retryStatuses: v.RETRY_STATUSES,
+    confirmWithinMs: v.CONFIRM_WITHIN,
+    suppressionStepsMs: v.SUPPRESSION_STEPS,
+    keepMessagesForMs: v.KEEP_MESSAGES_FOR,
+    dkim,
+    returnPaths: returnPaths(v, v.RETRY_SCHEDULE, v.CONFIRM_WITHIN),
+    intake: intakeSettings(v),
+    mailbox,
+    relayPreset: v.RELAY_PRESET,
+    providers: providerSecrets(v),
+    unlistBy: unlisting,
+    events,
+    encryption,
+    ehloName: v.EHLO_NAME,
+    timeouts: smtpTimeouts(v),
+    maxConcurrentSends: v.MAX_CONCURRENT_SENDS,
+    shutdownGraceMs: v.SHUTDOWN_GRACE,
+    deploymentVersion,
+    httpPort: v.HTTP_PORT,
+    httpHost: v.HTTP_HOST,
+    httpToken: v.HTTP_TOKEN,
+    logLevel: v.LOG_LEVEL,
+  }
+}
+
+function deploymentVersionOf(
+  { TEMPORAL_DEPLOYMENT_NAME: deploymentName, TEMPORAL_WORKER_BUILD_ID: buildId }: Values,
+  faults: string[],
+): WorkerDeploymentVersion | null {
+  if (deploymentName !== '' && buildId !== '') return { deploymentName, buildId }
+  if (deploymentName !== buildId) faults.push('TEMPORAL_DEPLOYMENT_NAME and TEMPORAL_WORKER_BUILD_ID belong together: set both, or neither')
+  return null
+}
+
+/** What a worker cannot do without: a way to send. */
+export function requirePath({ paths, direct }: Settings): void {
+  if (paths.relay === null && paths.routes.length === 0 && direct === null)
+    throw new WrongSettings([
+      'RELAY_URL: neither RELAY_URL nor ROUTES nor DELIVERY=direct is set, so that nothing can be sent; set RELAY_URL=smtp://your-relay:25',
+    ])
+}

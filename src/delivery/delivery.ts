@@ -1,0 +1,184 @@
+/**
+ * Meets a receiving system, or a relay, for one message: takes the turn, holds the lease for as long as the connection is there, walks the
+ * hosts, and learns from what was said.
+ */
+import type { Context } from '@temporalio/activity'
+import {
+  askTurn,
+  forgetTurn,
+  IDLE_MS,
+  LEASE_MS,
+  type Learnt,
+  learnFromAnswer,
+  relayOf,
+  releaseLease,
+  renewLease,
+  type TurnSubject,
+  takeOurTurn,
+} from '../throttle/index.js'
+import type { Dependencies } from './context.js'
+import type { Path } from './next-hop.js'
+import { judgeDialogue, type SendOutcome } from './outcome.js'
+import { type OpenWay, peerOf } from './routing.js'
+import type { HeldSession, Sessions } from './smtp/connection-pool.js'
+import type { Conversed, Transaction } from './smtp/transaction.js'
+import { asksForNext, deliver } from './smtp/try-hosts.js'
+
+/** What was said, and by whose system; how long it took. */
+export interface Met {
+  readonly outcome: SendOutcome
+  readonly path: Path
+  readonly system: string
+  readonly tookMs: number
+}
+
+/** A connection's lease is renewed with every so many heartbeats: well before it runs out. */
+const RENEW_EVERY_BEATS = 2
+/** What is kept of a reply. */
+export const MAX_REPLY = 2000
+
+export class Meeting {
+  readonly #way: OpenWay
+  readonly #subject: TurnSubject
+  readonly #dependencies: Dependencies
+  readonly #sessions: Sessions
+  readonly #context: Context
+  /** By which our connection is counted. */
+  readonly leaseId: string
+  #open: HeldSession | null
+  #beats = 0
+  #countedAt = Date.now()
+  #ended = false
+
+  /** How often the turn was asked for. */
+  readonly lookUps: number
+
+  private constructor(
+    way: OpenWay,
+    subject: TurnSubject,
+    dependencies: Dependencies,
+    sessions: Sessions,
+    context: Context,
+    turn: { leaseId: string; open: HeldSession | null; lookUps: number },
+  ) {
+    this.#way = way
+    this.#subject = subject
+    this.#dependencies = dependencies
+    this.#sessions = sessions
+    this.#context = context
+    this.leaseId = turn.leaseId
+    this.#open = turn.open
+    this.lookUps = turn.lookUps
+  }
+
+  /**
+   * Takes the turn.
+   * @throws ApplicationFailure of type Waiting where it is not ours yet: when to ask again, and why.
+   */
+  static async begin(
+    way: OpenWay,
+    subject: TurnSubject,
+    context: Context,
+    dependencies: Dependencies,
+    sessions: Sessions,
+  ): Promise<Meeting> {
+    const free = (leaseId: string) => freeLease(dependencies, leaseId)
+    const turn = await takeOurTurn(subject, way, sessions, context, dependencies, free)
+    return new Meeting(way, subject, dependencies, sessions, context, turn)
+  }
+
+  /** With each heartbeat of the activity. */
+  beat(): void {
+    this.#beats += 1
+    if (!this.#ended && this.#beats % RENEW_EVERY_BEATS === 0) this.isCounted().catch(() => {})
+  }
+
+  /** Our connection is still counted: its lease has not run out while this worker stood still. Then nothing more may be sent on it. */
+  isCounted(): Promise<boolean> {
+    const at = Date.now()
+    return renewLease(this.#dependencies.database, this.leaseId).then(
+      (counted) => {
+        if (counted) this.#countedAt = at
+        return counted
+      },
+      () => false,
+    )
+  }
+
+  /** Sends, over the open session or to one host after another. Hosts of another system are met by that one's turn, where it can be had at once. */
+  async deliver(mail: Omit<Transaction, 'path'>): Promise<Met> {
+    const open = this.#open
+    this.#open = null
+    let began = Date.now()
+    let { system } = this.#way
+    let met: Conversed & { readonly path: Path } = await deliver(this.#way.paths, mail, open, () => this.isCounted())
+    if (met.stale) {
+      // a new connection is another start
+      if (met.dialogue.kind === 'reply') this.#sessions.endedAfter(peerOf(this.#way), open?.session.sent ?? 1)
+      await this.#takeAgain()
+      began = Date.now()
+      met = await deliver(this.#way.paths, mail, null, () => this.isCounted())
+    }
+    for (const next of this.#way.beyond) {
+      if (!asksForNext(met.dialogue) || !(await this.#takeOver(next))) break
+      const outcome = judgeDialogue(met.dialogue, met.path)
+      if (outcome.kind !== 'unreachable') await this.learn({ outcome, path: met.path, system, tookMs: Date.now() - began })
+      began = Date.now()
+      met = await deliver(next.paths, mail, null, () => this.isCounted())
+      system = next.system
+    }
+    const { dialogue, session, path } = met
+    if (session !== null) this.#open = { path, session, leaseId: this.leaseId, idleUntil: Date.now() + IDLE_MS }
+    return { outcome: judgeDialogue(dialogue, path), path, system, tookMs: Date.now() - began }
+  }
+
+  /** What the answer teaches of the system; a relay's teaches nothing. Null where nothing was written. */
+  async learn({ outcome, path, system, tookMs }: Met): Promise<Learnt | null> {
+    if (path.kind === 'relay' || relayOf(system) !== null || !('status' in outcome)) return null
+    const { status, reply, stage, mailServer, kind } = outcome
+    const outcomeOf = kind === 'accepted' || kind === 'rejected' ? kind : 'deferred'
+    const answer = { outcome: outcomeOf, status, reply: reply.slice(0, MAX_REPLY), stage, mailServer } as const
+    return learnFromAnswer({ system, answer, tookMs }, this.#dependencies)
+  }
+
+  /** The session stays open for a moment, for the next message; unless others wait for its connection, or it has had its share. */
+  async keepOpen(system: string, wanted: boolean): Promise<void> {
+    const open = this.#open
+    if (open === null || wanted || system !== this.#way.system) return
+    const peer = peerOf(this.#way)
+    if (open.session.sent >= Math.min(this.#way.messagesPerConnection, this.#sessions.mostIn(peer))) return
+    // it lies idle for less than its lease lasts; whoever takes it over asks whether that holds
+    if (Date.now() - this.#countedAt > LEASE_MS / 2 && !(await this.isCounted())) return
+    this.#open = null
+    this.#ended = true
+    this.#sessions.keep(peer, open, (leaseId) => freeLease(this.#dependencies, leaseId))
+  }
+
+  /** Closes what is open. The lease counts for as long as the connection is there. */
+  end(): void {
+    if (this.#ended) return
+    this.#ended = true
+    const closed = this.#open?.session.end() ?? Promise.resolve()
+    closed.then(() => freeLease(this.#dependencies, this.leaseId))
+  }
+
+  async #takeAgain(): Promise<void> {
+    const free = (leaseId: string) => freeLease(this.#dependencies, leaseId)
+    await takeOurTurn(this.#subject, this.#way, this.#sessions, this.#context, this.#dependencies, free, this.leaseId)
+  }
+
+  /** A turn at one more system, under the lease that is held already; false where it cannot be had at once. */
+  async #takeOver({ turn }: OpenWay['beyond'][number]): Promise<boolean> {
+    const { database, settings } = this.#dependencies
+    const asker = { ...this.#subject, leaseId: this.leaseId, hasConnection: false }
+    const taken = await askTurn(database, asker, [turn], settings.politeness).catch(() => null)
+    if (taken?.kind === 'taken') return true
+    await forgetTurn(database.db, this.#subject).catch(() => {})
+    return false
+  }
+}
+
+/** It runs out by itself where this cannot be written. */
+function freeLease({ database }: Dependencies, leaseId: string): void {
+  releaseLease(database, leaseId).catch(() => {})
+}

@@ -1,0 +1,42 @@
+/**
+ * The receiving system: one name for all hosts of one provider. By the group that the settings put its mail host in, else by that host's
+ * registrable domain; where no host is known, by the recipient's domain.
+ */
+import { getDomain } from 'tldts'
+import { foldDomain, parseAddress } from '../bounce/index.js'
+import { groupOf, type SystemGroup } from '../throttle/index.js'
+import { isWithin } from './own-hosts.js'
+
+/** The host is a host's name, and not to be found in something else. */
+const AS_IT_IS = { extractHostname: false } as const
+
+/** The system that a mail host belongs to. */
+export function systemOf(host: string, groups: readonly SystemGroup[]): string {
+  return groupOf(host, groups) ?? getDomain(host, AS_IT_IS) ?? host
+}
+
+/** The host that a notification names as remote MTA (`dns; mx1.mail.example.org`, `mx.example.org (192.0.2.1)`); null where it is one of ours. */
+function remoteHost(remoteMta: string | undefined, ownSystems: readonly string[]): string | null {
+  const name = /^\s*(?:(?:dns|smtp)\s*;)?\s*([^\s;()[\],]+)/i.exec(remoteMta ?? '')?.[1] ?? ''
+  const host = foldDomain(name)
+  return host === null || isWithin(host, ownSystems) ? null : host
+}
+
+/**
+ * @param mailHost the host that mail for the recipient goes to, where it was looked up.
+ * @param remoteMta the host that gave the reply, as a notification names it.
+ * @param ownSystems hosts that are ours; they blame nobody.
+ */
+export function deriveDestination(
+  recipient: string,
+  remoteMta: string | undefined,
+  ownSystems: readonly string[],
+  groups: readonly SystemGroup[] = [],
+  mailHost: string | null = null,
+): string {
+  const { domain } = parseAddress(recipient)
+  if (mailHost !== null) return systemOf(mailHost, groups)
+  const host = remoteHost(remoteMta, ownSystems)
+  const known = host === null ? null : (groupOf(host, groups) ?? getDomain(host, AS_IT_IS))
+  return known ?? groupOf(domain, groups) ?? domain
+}

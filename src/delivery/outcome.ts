@@ -1,0 +1,122 @@
+/** What a dialogue means for the retry: the one place where a reply becomes an outcome (docs/protocol.md has the table). */
+import { isLasting, parseReply, refusesRecipient, type Stage, statusOfReply } from '../bounce/index.js'
+import type { MailHosts } from './mx.js'
+import type { Path } from './next-hop.js'
+import type { Dialogue } from './smtp/client.js'
+
+/**
+ * - `accepted`, `deferred`, `rejected`: the answer to this retry. `lasting`: the rejection is about the recipient, for good.
+ * - `ambiguous`: the connection was lost after the final dot; the message may have arrived (RFC 1047).
+ * - `unreachable`: nobody answered; whether that is the other side's trouble or ours, the dialogue cannot tell.
+ * - `our trouble`: the receiving system was not met; uses up no retry.
+ * - `stopped`: we stopped it.
+ */
+export type SendOutcome =
+  | ({ readonly kind: 'accepted' | 'deferred' } & Answered)
+  | ({ readonly kind: 'ambiguous' } & Answered)
+  | ({ readonly kind: 'unreachable' } & Answered)
+  | ({ readonly kind: 'rejected'; readonly lasting: boolean } & Answered)
+  | { readonly kind: 'our trouble'; readonly text: string }
+  | { readonly kind: 'stopped' }
+
+/** What was answered, by whom, and where in the dialogue. */
+export interface Answered {
+  readonly status: string
+  /** The reply, unchanged, or what happened instead. */
+  readonly reply: string
+  readonly stage: Stage
+  readonly mailServer: string
+}
+
+/** Judges a look-up that names no host to ask. `domain` stands where else the mail server does. */
+export function judgeLookUp(found: Exclude<MailHosts, { kind: 'hosts' }>, domain: string): SendOutcome {
+  const answer = { reply: found.text, stage: 'MX', mailServer: domain } as const
+  switch (found.kind) {
+    case 'null mx':
+      return { kind: 'rejected', lasting: true, status: '5.1.10', ...answer }
+    case 'no domain':
+      return { kind: 'rejected', lasting: false, status: '5.1.2', ...answer }
+    case 'unroutable':
+      return { kind: 'deferred', status: '4.4.4', ...answer }
+    case 'unresolved':
+      return { kind: 'unreachable', status: '4.4.3', ...answer }
+    case 'local':
+      return { kind: 'our trouble', text: found.text }
+  }
+}
+
+/** Judges what happened; `path` says whose answers these are. */
+export function judgeDialogue(dialogue: Dialogue, path: Pick<Path, 'kind'>): SendOutcome {
+  const { mailServer } = dialogue
+  switch (dialogue.kind) {
+    case 'stopped':
+      return { kind: 'stopped' }
+    case 'local':
+      return { kind: 'our trouble', text: dialogue.text }
+    case 'policy':
+      // no relay of ours, and no receiving system, is sent to in clear instead; RFC 8461 section 5: the message waits
+      return isSystems(path, dialogue.at)
+        ? { kind: 'deferred', status: '4.7.5', reply: dialogue.text, stage: dialogue.at, mailServer }
+        : { kind: 'our trouble', text: dialogue.text }
+    case 'unsupported':
+      return { kind: 'rejected', lasting: false, status: dialogue.status, reply: dialogue.text, stage: 'EHLO', mailServer }
+    case 'reply':
+      return isSystems(path, dialogue.at) ? judgeSystemReply(dialogue) : judgeRelayReply(dialogue)
+    case 'lost':
+      if (dialogue.afterFinalDot) return { kind: 'ambiguous', status: '4.4.2', reply: dialogue.text, stage: 'final dot', mailServer }
+      return isSystems(path, dialogue.at)
+        ? { kind: 'deferred', status: '4.4.2', reply: dialogue.text, stage: dialogue.at, mailServer }
+        : { kind: 'our trouble', text: `the relay ${dialogue.text}` }
+    case 'refused':
+      return isSystems(path, 'connect')
+        ? { kind: 'deferred', status: '4.4.1', reply: dialogue.text, stage: 'connect', mailServer }
+        : { kind: 'our trouble', text: `the relay ${dialogue.text}` }
+    case 'unreachable':
+      return isSystems(path, 'connect')
+        ? { kind: 'unreachable', status: '4.4.1', reply: dialogue.text, stage: 'connect', mailServer }
+        : { kind: 'our trouble', text: `the relay ${dialogue.text}` }
+  }
+}
+
+/** Whether what happens at this step is the receiving system's doing. A login is always between us and a relay of ours. */
+function isSystems({ kind }: Pick<Path, 'kind'>, at: Stage): boolean {
+  if (at === 'AUTH' || kind === 'relay') return false
+  return kind === 'system' || at === 'MAIL' || at === 'RCPT' || at === 'DATA' || at === 'final dot'
+}
+
+type Replied = Extract<Dialogue, { kind: 'reply' }>
+
+function judgeSystemReply({ at, reply, mailServer }: Replied): SendOutcome {
+  const answer = { status: statusOfReply(reply) ?? '4.5.0', reply: reply.text, stage: at, mailServer }
+  if (at === 'final dot' && reply.code >= 200 && reply.code < 300) return { kind: 'accepted', ...answer }
+  if (reply.code >= 500) return { kind: 'rejected', lasting: isLastingRejection(answer), ...answer }
+  // 4xx, and whatever is no reply that this step allows
+  return { kind: 'deferred', ...answer, status: answer.status.startsWith('4') ? answer.status : '4.5.0' }
+}
+
+/**
+ * True where a rejection says that this recipient will never take mail: at RCPT, by its code, or by its text where a bare 550, 551 or 553 was
+ * said; or by a null MX (RFC 7505).
+ */
+export function isLastingRejection(answer: { stage: Stage; status: string; reply: string }): boolean {
+  if (answer.stage === 'MX') return answer.status === '5.1.10'
+  if (answer.stage !== 'RCPT') return false
+  const reply = parseReply(answer.reply)
+  return reply.status === null ? refusesRecipient(reply) : isLasting(answer.status)
+}
+
+/** A relay's own trouble (overload, login, relaying denied) says nothing of the receiving system, and must not use up a retry. */
+function judgeRelayReply(dialogue: Replied): SendOutcome {
+  const { at, reply, mailServer } = dialogue
+  if (at === 'final dot' && reply.code >= 200 && reply.code < 300) return judgeSystemReply(dialogue)
+  const denied = at === 'RCPT' && (reply.status?.startsWith('5.7.') === true || deniesRelaying(reply))
+  const later = at === 'RCPT' || at === 'DATA' || at === 'final dot'
+  if (reply.code < 500 || !later || denied || reply.code === 530)
+    return { kind: 'our trouble', text: `the relay ${mailServer} said at ${at}: ${reply.text}` }
+  return judgeSystemReply(dialogue)
+}
+
+/** A bare reply whose text denies relaying; "user unknown in relay recipient table" does not. */
+function deniesRelaying(reply: Replied['reply']): boolean {
+  return reply.status === null && /\brelay(?:ing)?\b.{0,20}\b(?:denied|prohibited|not (?:permitted|allowed))/i.test(reply.text)
+}

@@ -1,0 +1,106 @@
+/** What goes over the wire for one retry: its return path, its DKIM signature, and the name under which a provider knows it. */
+
+import type { SendOrder } from '../activities/send-message.js'
+import { addressKey, envelopeAddress, isRetry, parseAddress, type ReturnPathToken, sendOfAttempt } from '../bounce/index.js'
+import { type Provider, providerIdIn, withToken } from '../providers/index.js'
+import { findSent, noteProviderId, noteSent } from '../store/index.js'
+import type { Dependencies } from './context.js'
+import { isAuthoredBy, signaturesExpireAt } from './dkim-expiry.js'
+import { type DkimKey, signMessage } from './dkim-signer.js'
+import type { Path } from './next-hop.js'
+import { dayOf, sentId, signReturnPath, signToken } from './return-path.js'
+
+export class Outgoing {
+  readonly #order: SendOrder
+  readonly #message: Buffer
+  readonly #dependencies: Dependencies
+  readonly #token: ReturnPathToken | null
+  /** Whose presets the relay has. */
+  readonly #provider: Provider | null
+  /** What it is signed with anew, where mail goes directly. */
+  readonly #dkim: DkimKey | null
+
+  private constructor(order: SendOrder, message: Buffer, kind: Path['kind'], dependencies: Dependencies, token: ReturnPathToken | null) {
+    const { relayPreset, dkim } = dependencies.settings
+    this.#order = order
+    this.#message = message
+    this.#dependencies = dependencies
+    this.#token = token
+    this.#provider = kind === 'relay' && isRetry(order) ? relayPreset : null
+    this.#dkim = kind === 'system' && dkim !== null && isAuthoredBy(message, dkim.domain) ? dkim : null
+  }
+
+  /** @param database how a step with the database is done: its failures are trouble of our own. */
+  static async of(
+    order: SendOrder,
+    message: Buffer,
+    kind: Path['kind'],
+    dependencies: Dependencies,
+    database: <T>(step: () => Promise<T>) => Promise<T>,
+  ): Promise<Outgoing> {
+    return new Outgoing(order, message, kind, dependencies, await database(() => tokenFor(order, kind, dependencies)))
+  }
+
+  /** The envelope sender. */
+  get sender(): string {
+    const { returnPaths } = this.#dependencies.settings
+    const { sender } = this.#order
+    if (this.#token === null || returnPaths === null) return envelopeAddress(parseAddress(sender))
+    return signReturnPath(returnPaths, this.#token, sender)
+  }
+
+  /** Signed, or with the token where the provider gives it back. */
+  async content(): Promise<Buffer> {
+    const { returnPaths } = this.#dependencies.settings
+    if (this.#dkim !== null) return signMessage(this.#message, this.#dkim)
+    if (this.#provider === null || this.#token === null || returnPaths === null) return this.#message
+    return withToken(this.#provider, this.#message, signToken(returnPaths, this.#token))
+  }
+
+  /** Says so where the message's own signatures have run out and it is not signed anew: it would arrive unsigned. */
+  signaturesRanOut(now: Date): string | null {
+    const until = this.#dkim === null ? signaturesExpireAt(this.#message, this.#order.sender) : null
+    return until === null || now <= until ? null : `its DKIM signatures ran out at ${until.toISOString()}`
+  }
+
+  /** Keeps the name that the provider gave it: without it, the token and the return path must do. */
+  async noteName(reply: string): Promise<void> {
+    if (this.#provider === null) return
+    const name = providerIdIn(this.#provider, reply)
+    if (name === null) return
+    const { messageId, recipient } = this.#order
+    const { database, now } = this.#dependencies
+    const as = { sentId: sentId(messageId, recipient), send: sendOfAttempt(this.#order) }
+    await noteProviderId(database.db, this.#provider, name, as, now())
+  }
+}
+
+/**
+ * Through a relay each retry has a return path of its own, so that its bounce names it; elsewhere every retry has that of the message itself
+ * (greylisting knows sender, recipient and host). Null where none is signed.
+ */
+async function tokenFor(order: SendOrder, kind: Path['kind'], dependencies: Dependencies): Promise<ReturnPathToken | null> {
+  const { messageId, recipient, sender, messageKey } = order
+  const { returnPaths } = dependencies.settings
+  if (returnPaths === null) return null
+  const { db } = dependencies.database
+  const id = sentId(messageId, recipient)
+  const now = dependencies.now()
+  // what the return path stands for must be known before it is used, also where the retries began before there was a key
+  const known = await findSent(db, id)
+  const row = {
+    id,
+    messageId,
+    recipient: addressKey(recipient),
+    envelopeRecipient: recipient,
+    sender,
+    messageKey,
+    sentAt: now,
+    options: null,
+  }
+  if (known === null) await noteSent(db, row)
+  const [day, today] = [dayOf(known?.sentAt ?? now), dayOf(now)]
+  if (kind === 'relay') return { id, day: today, send: sendOfAttempt(order) }
+  // one that would run out before its bounce could come is made anew
+  return { id, day: today - day > returnPaths.validDays / 2 ? today : day, send: 0 }
+}

@@ -1,0 +1,54 @@
+/** Writes the answer of a retry and what follows from it, in one transaction. */
+import { ApplicationFailure } from '@temporalio/common'
+import { isRetry } from '../bounce/index.js'
+import { type Answer, type AnsweredRow, type AttemptSubject, recordAnswer, recordEnd, touchMessage } from '../store/index.js'
+import { liftSuppression } from '../suppression/index.js'
+import { describe, ourTrouble, tryAgain } from '../temporal/index.js'
+import type { Dependencies } from './context.js'
+import { isLastingRejection } from './outcome.js'
+
+const TRIES = 5
+const FIRST_PAUSE_MS = 400
+
+interface Sent extends AttemptSubject {
+  readonly messageKey: string
+  /** Written only while this claim holds; null: in any case. */
+  readonly claim: string | null
+}
+
+/**
+ * A delivery lifts a temporary suppression, and ends it; so does a rejection that suppresses nobody. Tries for a while, since a lost answer
+ * would mean a second send.
+ * @returns the answer that stands: an earlier one where there was one.
+ */
+export async function recordSend(dependencies: Dependencies, sent: Sent, answer: Answer, attempt: number): Promise<AnsweredRow> {
+  const { database, now } = dependencies
+  const { recipient, workflowId, messageId, firstRunId } = sent
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await database.db.transaction().execute(async (tx) => {
+        const row = await recordAnswer(tx, sent, answer, sent.claim)
+        if (row === null) throw tryAgain('Waiting', 'another worker has taken this retry over', 1000)
+        const delivered = row.outcome === 'accepted' && !row.relayed
+        const refused = row.outcome === 'rejected' && isRetry(row) && !isLastingRejection(row)
+        await touchMessage(tx, sent.messageKey, answer.at)
+        if (delivered) await liftSuppression(tx, recipient, workflowId, now(), 'temporary')
+        // the send by the backup relay ends nothing: its parent does
+        if ((delivered && isRetry(row)) || refused)
+          await recordEnd(tx, {
+            ...{ messageId, recipient, workflowId, firstRunId },
+            outcome: delivered ? 'delivered' : 'rejected',
+            confirmed: delivered,
+            suppressedUntil: null,
+            endedAt: row.at,
+          })
+        return row
+      })
+    } catch (error) {
+      if (error instanceof ApplicationFailure) throw error
+      if (tries >= TRIES)
+        throw ourTrouble(`the answer "${answer.reply.slice(0, 200)}" could not be written to the database yet: ${describe(error)}`, attempt)
+      await new Promise((resolve) => setTimeout(resolve, FIRST_PAUSE_MS * 2 ** (tries - 1)))
+    }
+  }
+}

@@ -1,0 +1,344 @@
+/**
+ * One SMTP session with one host, over nodemailer's connection: several transactions, one recipient each. It says what happened in each
+ * dialogue and where; what that means is judged in outcome.ts. Nodemailer names no step for many of its errors, so steps.ts follows them.
+ */
+import { Readable } from 'node:stream'
+import type { DetailedPeerCertificate, TLSSocket } from 'node:tls'
+import SMTPConnection from 'nodemailer/lib/smtp-connection'
+import { isInternational, parseReply, type SmtpReply, type Stage } from '../../bounce/index.js'
+import { nameOf, type Path } from '../next-hop.js'
+import { Steps } from './protocol-tracker.js'
+import type { SmtpTimeouts } from './timeouts.js'
+
+/** What one transaction sends. */
+export interface Mail {
+  /** Envelope sender and recipient: domains in A-labels. */
+  readonly sender: string
+  readonly recipient: string
+  /** The message in canonical form (canonical-message.ts). */
+  readonly content: Buffer
+  /** Ask for notifications where the server offers DSN (RFC 3461), with this envelope identifier. */
+  readonly envid?: string
+  /** Asked when the server waits for the content; false stops the transaction before anything is sent. */
+  readonly beforeContent: () => Promise<boolean>
+  /** Stops the transaction, unless the final dot is out: then the reply is awaited. */
+  readonly signal?: AbortSignal
+}
+
+/** With whom, and how. */
+export interface SessionOptions {
+  readonly path: Path
+  /** Name in EHLO. */
+  readonly ehloName: string
+  readonly timeouts: SmtpTimeouts
+}
+
+/** What happened. `at` is the step that was waited for; `mailServer` who was asked. */
+export type Dialogue = { readonly mailServer: string } & (
+  | { readonly kind: 'reply'; readonly at: Stage; readonly reply: SmtpReply }
+  /** Closed, broken, or silent beyond the step's time. */
+  | { readonly kind: 'lost'; readonly at: Stage; readonly afterFinalDot: boolean; readonly text: string }
+  /** Nobody answered the connection in time, or a router said that the host is out of reach. */
+  | { readonly kind: 'unreachable'; readonly text: string }
+  /** The host refused the connection. */
+  | { readonly kind: 'refused'; readonly text: string }
+  /** No way out on our own side: name resolution, route, sockets. */
+  | { readonly kind: 'local'; readonly text: string }
+  /** TLS that must be verified could not be: by the relay's setting, or the receiving system's policy (RFC 8461, RFC 7672). */
+  | { readonly kind: 'policy'; readonly at: Stage; readonly text: string }
+  /** The server lacks what this message needs. */
+  | { readonly kind: 'unsupported'; readonly status: string; readonly text: string }
+  /** Stopped by us, before the final dot. */
+  | { readonly kind: 'stopped' }
+)
+
+export const BLOCK_BYTES = 64 * 1024
+const QUIT_MS = 2000
+/** However impatient a server is, it waits for so long after 354 (RFC 5321 section 4.5.3.2.5 asks for minutes). */
+const PATIENCE_MS = 2000
+/** How far nodemailer's own timers lie beyond ours. */
+const BEYOND_MS = 60_000
+/** Errors of connecting that the other side, or the way to it, causes. */
+const UNREACHABLE = new Set(['EHOSTUNREACH', 'EHOSTDOWN', 'ETIMEDOUT'])
+const BROKEN = new Set(['ECONNRESET', 'EPIPE', 'ECONNABORTED'])
+
+interface SmtpError extends Error {
+  code?: string
+  originalCode?: string
+  response?: string
+}
+
+/** Runs transactions one after another. None of them rejects: whatever happens is a Dialogue. */
+export class Session {
+  readonly #path: Path
+  readonly #connection: SMTPConnection
+  readonly #steps: Steps
+  readonly #mailServer: string
+  #mail: Mail = NONE
+  #eightBit = false
+  #sent = 0
+  #stopped = false
+  /** Since when the server waits for the content, and we for leave to send it, ms; null where we do not. */
+  #askingSince: number | null = null
+  #fail: (error: SmtpError) => void = () => {}
+
+  /** It can take another transaction. */
+  isOpen = false
+  /** TLS that was begun did not come about. */
+  tlsFailed = false
+  /** The last transaction found that the server had left an open session. */
+  wasStale = false
+
+  /** @param how `plain`: without TLS, whatever is offered. */
+  constructor({ path, ehloName, timeouts }: SessionOptions, how: { readonly plain: boolean } = { plain: path.tls === 'off' }) {
+    this.#path = path
+    this.#mailServer = nameOf(path)
+    this.#steps = new Steps(timeouts, (ms) => {
+      this.#fail(Object.assign(new Error(`nothing came within ${ms / 1000} s`), { code: 'ETIMEDOUT' }))
+    })
+    const verified = path.tls === 'verify' || path.tls === 'implicit'
+    this.#connection = new SMTPConnection({
+      host: path.host,
+      port: path.port,
+      name: ehloName,
+      secure: path.tls === 'implicit',
+      requireTLS: mustBeVerified(path),
+      opportunisticTLS: path.tls === 'opportunistic',
+      ignoreTLS: how.plain,
+      tls: { rejectUnauthorized: verified, ...(path.ca === undefined ? {} : { ca: path.ca }) },
+      ...(path.servername === undefined ? {} : { servername: path.servername }),
+      ...(path.localAddress === undefined ? {} : { localAddress: path.localAddress }),
+      // each step has its own timer; nodemailer's are set beyond them
+      connectionTimeout: timeouts.connectMs + timeouts.bannerMs + timeouts.greetingMs + BEYOND_MS,
+      greetingTimeout: timeouts.bannerMs + timeouts.greetingMs + BEYOND_MS,
+      socketTimeout: Math.max(...Object.values(timeouts)) + BEYOND_MS,
+      // a resolver that is silent is told from a host that is
+      dnsTimeout: Math.ceil(timeouts.connectMs / 2),
+      transactionLog: true,
+      logger: this.#steps.logger,
+    })
+  }
+
+  /** How many messages it has taken. */
+  get sent(): number {
+    return this.#sent
+  }
+
+  /** One transaction. Opens the session where that was not done. */
+  async send(mail: Mail): Promise<Dialogue> {
+    const { signal } = mail
+    this.#mail = mail
+    this.#eightBit = mail.content.some((byte) => byte > 127)
+    this.wasStale = false
+    const isFirst = !this.isOpen
+    this.isOpen = false
+    if (!isFirst) this.#steps.again()
+    const stop = () => {
+      if (this.#steps.finalDotSent) return
+      this.#stopped = true
+      this.#fail(new Error('stopped'))
+    }
+    signal?.addEventListener('abort', stop, { once: true })
+    try {
+      if (signal?.aborted) {
+        this.close()
+        return { kind: 'stopped', mailServer: this.#mailServer }
+      }
+      await this.#converse(isFirst)
+      const dialogue = this.#answered()
+      this.isOpen = dialogue.kind === 'reply'
+      if (this.isOpen) this.#sent += 1
+      else this.close()
+      return dialogue
+    } catch (error) {
+      this.close()
+      const failure = error as SmtpError
+      this.tlsFailed = isFirst && !this.#stopped && (failure.code === 'ETLS' || this.#steps.current === 'STARTTLS')
+      const dialogue = this.#failed(failure)
+      this.wasStale = !isFirst && wasLeft(dialogue, this.#steps.last === undefined)
+      return dialogue
+    } finally {
+      this.#steps.stop()
+      this.#fail = () => {
+        this.isOpen = false
+      }
+      signal?.removeEventListener('abort', stop)
+    }
+  }
+
+  /** Says QUIT, and closes when that is answered, or after a moment. Resolves when the connection is gone. */
+  end(): Promise<void> {
+    this.isOpen = false
+    const socket = this.#socket
+    if (socket === null || socket.destroyed) return Promise.resolve()
+    return new Promise((resolve) => {
+      const late = setTimeout(() => this.close(), QUIT_MS)
+      socket.once('close', () => {
+        clearTimeout(late)
+        resolve()
+      })
+      this.#connection.quit()
+    })
+  }
+
+  /** Closes at once. */
+  close(): void {
+    this.isOpen = false
+    const socket = this.#socket
+    this.#connection.close()
+    socket?.destroy()
+  }
+
+  get #socket(): TLSSocket | null {
+    return (this.#connection as unknown as { _socket: TLSSocket | false | null })._socket || null
+  }
+
+  /** The dialogue itself; rejects with nodemailer's error, or that of a step's timer. */
+  #converse(isFirst: boolean): Promise<void> {
+    const { credentials } = this.#path
+    return new Promise((resolve, reject) => {
+      this.#fail = reject
+      if (!isFirst) {
+        this.#send(resolve, reject)
+        return
+      }
+      const connection = this.#connection
+      connection.on('error', (error) => this.#fail(error as SmtpError))
+      // where the server went away with a reply (421), that error comes right behind the end
+      connection.on('end', () => setImmediate(() => this.#fail(new Error('the connection was closed'))))
+      this.#steps.start()
+      connection.connect((error) => {
+        const untrusted = error ? null : this.#untrustedPeer()
+        if (error) reject(error)
+        else if (untrusted !== null) reject(Object.assign(new Error(untrusted), { code: 'ETLS' }))
+        else if (credentials === undefined) this.#send(resolve, reject)
+        else connection.login({ ...credentials }, (failed) => (failed ? reject(failed) : this.#send(resolve, reject)))
+      })
+    })
+  }
+
+  /** What is wrong with the certificate that was shown, where it is checked here (DANE); else null. */
+  #untrustedPeer(): string | null {
+    const { checkPeer } = this.#path
+    if (checkPeer === undefined) return null
+    return checkPeer((this.#socket?.getPeerCertificate?.(true) ?? {}) as DetailedPeerCertificate)
+  }
+
+  #send(resolve: () => void, reject: (error: Error) => void): void {
+    const { sender, recipient, content, envid } = this.#mail
+    const lacking = this.#lacking()
+    if (lacking !== null) {
+      reject(lacking)
+      return
+    }
+    const notify = {
+      ret: 'HDRS',
+      envid: envid ?? null,
+      notify: ['SUCCESS', 'FAILURE', 'DELAY'],
+      ...(isInternational(recipient) ? {} : { orcpt: `rfc822;${recipient}` }),
+    }
+    this.#connection.send(
+      { from: sender, to: [recipient], size: content.length, use8BitMime: this.#eightBit, ...(envid === undefined ? {} : { dsn: notify }) },
+      Readable.from(this.#content(), { highWaterMark: 1 }),
+      (error) => (error ? reject(error) : resolve()),
+    )
+  }
+
+  async *#content(): AsyncGenerator<Buffer> {
+    const { content, beforeContent } = this.#mail
+    // however long we take to answer this ourselves, the server is not to blame for it
+    this.#steps.stop()
+    this.#askingSince = Date.now()
+    if (!(await beforeContent()) || this.#stopped) {
+      this.#stopped = true
+      throw new Error('stopped')
+    }
+    this.#askingSince = null
+    for (let at = 0; at < content.length; at += BLOCK_BYTES) {
+      this.#steps.block()
+      yield content.subarray(at, at + BLOCK_BYTES)
+    }
+  }
+
+  /** What this message needs and the server does not offer, as an error that carries the status. */
+  #lacking(): (SmtpError & { status: string }) | null {
+    const { sender, recipient, content } = this.#mail
+    const offers = (keyword: string) => new RegExp(`^250[ -]${keyword}(?:[ =]|$)`, 'im').test(this.#steps.ehlo)
+    const lack = (status: string, text: string) => Object.assign(new Error(text), { status })
+    if ((isInternational(sender) || isInternational(recipient)) && !offers('SMTPUTF8'))
+      return lack('5.6.7', `${this.#mailServer} does not offer SMTPUTF8, which these addresses need (RFC 6531)`)
+    if (this.#eightBit && !offers('8BITMIME'))
+      return lack('5.6.3', `${this.#mailServer} does not offer 8BITMIME, which this message needs (RFC 6152)`)
+    const limit = Number(/^250[ -]SIZE[ \t]+(\d{1,15})/im.exec(this.#steps.ehlo)?.[1] ?? 0)
+    if (limit > 0 && content.length > limit)
+      return lack('5.3.4', `${this.#mailServer} takes messages of up to ${limit} bytes; this one has ${content.length} (RFC 1870)`)
+    return null
+  }
+
+  #answered(): Dialogue {
+    const { last, finalDotSent } = this.#steps
+    // a 2xx before the final dot was out answers nothing that was asked
+    if (last?.at !== 'final dot' || !finalDotSent)
+      return { kind: 'lost', at: 'DATA', afterFinalDot: false, text: 'the server answered out of turn', mailServer: this.#mailServer }
+    return { kind: 'reply', at: 'final dot', reply: last.reply, mailServer: this.#mailServer }
+  }
+
+  #failed(error: SmtpError & { status?: string }): Dialogue {
+    const mailServer = this.#mailServer
+    const at = this.#steps.current
+    // a server that lost its patience with us is not to blame; one that closed at once, or refused, has answered
+    const weWereSlow = this.#askingSince !== null && Date.now() - this.#askingSince > PATIENCE_MS
+    if (this.#stopped || weWereSlow) return { kind: 'stopped', mailServer }
+    if (error.status !== undefined) return { kind: 'unsupported', status: error.status, text: error.message, mailServer }
+    if (at === 'STARTTLS' && mustBeVerified(this.#path)) return this.#policy(at, error.message)
+    if (typeof error.response === 'string') {
+      const reply = parseReply(error.response)
+      if (reply.code >= 400) return { kind: 'reply', at: this.#steps.stepOf(error.response), reply, mailServer }
+    }
+    const detail = error.message.replace(/\s+/g, ' ').slice(0, 300)
+    if (this.#steps.finalDotSent)
+      return {
+        kind: 'lost',
+        at: 'final dot',
+        afterFinalDot: true,
+        text: `${mailServer}: connection lost after the final dot (${detail})`,
+        mailServer,
+      }
+    const code = error.originalCode ?? error.code ?? ''
+    if (this.#steps.heldUp)
+      return { kind: 'local', text: `this worker stood still while ${mailServer} was waited for at ${at}`, mailServer }
+    if (at === 'connect') return this.#notConnected(code, detail)
+    if (this.#path.tls !== 'opportunistic' && (error.code === 'ETLS' || /certificate|self.signed|CERT_|altname/i.test(`${code} ${detail}`)))
+      return this.#policy(at, error.message)
+    const how = code === 'ETIMEDOUT' ? 'no answer in time' : 'connection lost'
+    return { kind: 'lost', at, afterFinalDot: false, text: `${mailServer}: ${how} at ${at} (${detail})`, mailServer }
+  }
+
+  #policy(at: Stage, text: string): Dialogue {
+    const detail = text.replace(/\s+/g, ' ').slice(0, 300)
+    return {
+      kind: 'policy',
+      at,
+      text: `TLS with ${this.#mailServer} could not be verified or set up: ${detail}`,
+      mailServer: this.#mailServer,
+    }
+  }
+
+  #notConnected(code: string, detail: string): Dialogue {
+    const mailServer = this.#mailServer
+    if (code === 'ECONNREFUSED') return { kind: 'refused', text: `${mailServer} refused the connection`, mailServer }
+    if (UNREACHABLE.has(code)) return { kind: 'unreachable', text: `${mailServer} did not answer (${detail})`, mailServer }
+    if (BROKEN.has(code))
+      return { kind: 'lost', at: 'connect', afterFinalDot: false, text: `${mailServer} closed the connection (${detail})`, mailServer }
+    return { kind: 'local', text: `${mailServer} cannot be reached from here: ${detail}`, mailServer }
+  }
+}
+
+const NONE: Mail = { sender: '', recipient: '', content: Buffer.alloc(0), beforeContent: async () => false }
+
+/** True where nothing is said without TLS that was verified. */
+const mustBeVerified = ({ tls }: Path): boolean => tls === 'verify' || tls === 'dane'
+
+/** The first command of a later transaction found nobody, or a server that closes an idle session (421, RFC 5321 3.8). */
+const wasLeft = (dialogue: Dialogue, nothingWasSaid: boolean): boolean =>
+  dialogue.kind === 'reply' ? dialogue.at === 'MAIL' && dialogue.reply.code === 421 : dialogue.kind === 'lost' && nothingWasSaid

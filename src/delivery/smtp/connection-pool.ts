@@ -1,0 +1,100 @@
+/**
+ * Sessions that are open and idle for a moment: the next message for the same hosts takes one over, in place of connecting anew. Each is held
+ * under the lease that it was opened with, and given up together with it.
+ */
+import type { Path } from '../next-hop.js'
+import type { Session } from './client.js'
+
+/** A session, to whom, and the lease that it is counted by. */
+export interface HeldSession {
+  readonly path: Path
+  readonly session: Session
+  readonly leaseId: string
+  /** It is given up then, whoever looks at it meanwhile; ms. */
+  readonly idleUntil: number
+}
+
+interface Idle extends HeldSession {
+  readonly system: string
+  readonly timer: NodeJS.Timeout
+}
+
+const MOST_SYSTEMS = 1000
+/** It may have been closing down just then. */
+const BELIEVED_MS = 10 * 60_000
+
+export class Sessions {
+  readonly #idle: Idle[] = []
+  /** Systems that ended a session, and after how many messages. */
+  readonly #most = new Map<string, { readonly messages: number; readonly until: number }>()
+
+  /** An idle session of the system to one of these paths, the first ones before the others; it is the caller's from now on. */
+  take(system: string, paths: readonly Path[]): HeldSession | null {
+    for (const path of paths) {
+      const at = this.#idle.findIndex((idle) => idle.system === system && idle.session.isOpen && isSameWay(idle.path, path))
+      if (at < 0) continue
+      const [{ session, leaseId, idleUntil, timer }] = this.#idle.splice(at, 1) as [Idle]
+      clearTimeout(timer)
+      return { path, session, leaseId, idleUntil }
+    }
+    return null
+  }
+
+  /** How many messages a session with the system takes, as far as it has shown. */
+  mostIn(system: string): number {
+    const known = this.#most.get(system)
+    return known === undefined || known.until < Date.now() ? Number.POSITIVE_INFINITY : known.messages
+  }
+
+  /** The system has ended a session after so many messages. */
+  endedAfter(system: string, messages: number): void {
+    this.#most.delete(system)
+    this.#most.set(system, { messages: Math.max(1, messages), until: Date.now() + BELIEVED_MS })
+    if (this.#most.size > MOST_SYSTEMS) this.#most.delete(this.#most.keys().next().value as string)
+  }
+
+  /**
+   * Keeps a session for the next message, until its time.
+   * @param onEnd told when nobody has taken it, and it is closed.
+   */
+  keep(system: string, held: HeldSession, onEnd: (leaseId: string) => void): void {
+    const idle: Idle = {
+      ...held,
+      system,
+      timer: setTimeout(
+        () => {
+          const at = this.#idle.indexOf(idle)
+          if (at < 0) return
+          this.#idle.splice(at, 1)
+          held.session.end().then(() => onEnd(held.leaseId))
+        },
+        Math.max(0, held.idleUntil - Date.now()),
+      ),
+    }
+    this.#idle.push(idle)
+  }
+
+  /** Ends all that are idle. @returns their leases. */
+  end(): Promise<string[]> {
+    return Promise.all(
+      this.#idle.splice(0).map(async ({ session, leaseId, timer }) => {
+        clearTimeout(timer)
+        await session.end()
+        return leaseId
+      }),
+    )
+  }
+}
+
+/** True where a session by the one path is as good as one by the other. */
+function isSameWay(a: Path, b: Path): boolean {
+  return (
+    a.kind === b.kind &&
+    a.host === b.host &&
+    a.port === b.port &&
+    a.tls === b.tls &&
+    a.servername === b.servername &&
+    a.localAddress === b.localAddress &&
+    a.credentials?.user === b.credentials?.user
+  )
+}

@@ -1,0 +1,90 @@
+/**
+ * One attempt: over the relay or a route to one host; or directly, to the hosts of the recipient's domain one after another, on no connection
+ * or a refusal up to MAIL, and never once a recipient was named (RFC 5321 section 5.1).
+ */
+import type { Stage } from '../../bounce/index.js'
+import { isAllowed, type StsPolicy } from '../mta-sts.js'
+import type { MailHost } from '../mx.js'
+import type { Path } from '../next-hop.js'
+import type { Dialogue, Session } from './client.js'
+import { type Conversed, converse, type Transaction } from './transaction.js'
+
+/** How hosts are met directly. */
+export interface DirectOptions {
+  readonly port: number
+  /** Our own addresses to connect from: at most one of each family. */
+  readonly sourceAddresses: readonly string[]
+}
+
+/** The path to one address of a domain's host. */
+export function pathTo(host: MailHost, policy: StsPolicy | null, { port, sourceAddresses }: DirectOptions): Path {
+  const localAddress = sourceAddresses.find((address) => address.includes(':') === host.address.includes(':'))
+  const tls = policy?.mode === 'enforce' ? 'verify' : host.checkPeer === undefined ? 'opportunistic' : 'dane'
+  return {
+    kind: 'system',
+    host: host.address,
+    port,
+    tls,
+    ...(host.name === host.address ? {} : { servername: host.name }),
+    ...(localAddress === undefined ? {} : { localAddress }),
+    ...(host.checkPeer === undefined ? {} : { checkPeer: host.checkPeer }),
+  }
+}
+
+/** The hosts that may be met; where a policy is enforced, those that it names (RFC 8461 section 5). */
+export function allowedHosts(hosts: readonly MailHost[], policy: StsPolicy | null): readonly MailHost[] {
+  return policy?.mode === 'enforce' ? hosts.filter(({ name }) => isAllowed(name, policy)) : hosts
+}
+
+/** Addresses that one attempt walks (Postfix: smtp_mx_address_limit). */
+const MOST_HOSTS = 5
+
+/**
+ * Those that one attempt walks: no more than five, of those that one of our own addresses can connect to, where some are set (mail must not
+ * leave by an address that nobody has set).
+ */
+export function reachableHosts(hosts: readonly MailHost[], sourceAddresses: readonly string[]): readonly MailHost[] {
+  const isReachable = ({ address }: MailHost) => sourceAddresses.some((ours) => ours.includes(':') === address.includes(':'))
+  return (sourceAddresses.length === 0 ? hosts : hosts.filter(isReachable)).slice(0, MOST_HOSTS)
+}
+
+/**
+ * Walks the paths. Never rejects: whatever happens is a Dialogue, the most telling one of those that there were.
+ * @param mayGoOn asked before another host is met: whether our connection is still counted.
+ */
+export async function deliver(
+  paths: readonly Path[],
+  transaction: Omit<Transaction, 'path'>,
+  open: { readonly path: Path; readonly session: Session } | null = null,
+  mayGoOn: () => Promise<boolean> = async () => true,
+): Promise<Conversed & { readonly path: Path }> {
+  const order = open === null ? paths : [open.path, ...paths.filter((path) => path !== open.path)]
+  let best: (Conversed & { readonly path: Path }) | null = null
+  for (const path of order) {
+    const met = { ...(await converse({ ...transaction, path }, path === open?.path ? open.session : null)), path }
+    const { dialogue, session } = met
+    if (met.stale || !asksForNext(dialogue)) return met
+    await session?.end()
+    if (best === null || weight(dialogue) > weight(best.dialogue)) best = { ...met, session: null }
+    if (!(await mayGoOn())) break
+  }
+  return best as Conversed & { readonly path: Path }
+}
+
+const BEFORE_THE_RECIPIENT: readonly Stage[] = ['connect', 'banner', 'EHLO', 'STARTTLS', 'MAIL']
+
+/** True where the next host may take what this one did not. */
+export function asksForNext(dialogue: Dialogue): boolean {
+  if (dialogue.kind === 'lost') return BEFORE_THE_RECIPIENT.includes(dialogue.at)
+  if (dialogue.kind !== 'reply')
+    return dialogue.kind === 'refused' || dialogue.kind === 'unreachable' || dialogue.kind === 'policy' || dialogue.kind === 'local'
+  if (dialogue.reply.code < 500) return dialogue.reply.code >= 400 && BEFORE_THE_RECIPIENT.includes(dialogue.at)
+  // "no mail service here" is said of the host, not of the domain (RFC 7504)
+  return dialogue.at === 'banner' || dialogue.at === 'EHLO'
+}
+
+/** Of several refusals the one that says most of the receiving system, and nothing for good where another may pass. */
+function weight(dialogue: Dialogue): number {
+  if (dialogue.kind === 'reply') return dialogue.reply.code < 500 ? 6 : 2
+  return { lost: 5, refused: 4, policy: 3, unreachable: 2.5, local: 1 }[dialogue.kind as string] ?? 0
+}

@@ -1,0 +1,66 @@
+/**
+ * Notices with a paragraph for each recipient that begins with its address: qmail and what grew out of it (Yahoo, Yandex), Postfix where
+ * the report is missing, OpenSMTPD, GMX, Courier. They differ in words alone.
+ */
+import type { Mail } from '../mail.js'
+import { ADDRESS, type Found, joined, noticeOf, notificationFrom } from '../notice.js'
+import type { Notification } from '../report.js'
+
+/** What one of them says above its paragraphs, in lower case. */
+const OPENINGS = [
+  // qmail
+  'this is the qmail-send program',
+  "wasn't able to deliver your message",
+  // Postfix
+  'this is the postfix program',
+  'this is the mail system at host',
+  'could not be delivered',
+  // Yahoo
+  'we were unable to deliver your message',
+  'unable to deliver message to the following address',
+  // OpenSMTPD
+  'an error has occurred while attempting to deliver a message',
+  'following list of recipients',
+  'a message is delayed',
+  // GMX, MXLogic, and Exim's phrase in others
+  'could not be delivered to one or more',
+  'this is a permanent error',
+  // Courier
+  'your message could not be delivered',
+  'undeliverable',
+]
+
+/** `<ann@example.org>:` with the reason behind it or below; or the address alone on its line. */
+const BRACKETED = new RegExp(`^\\s{0,3}<(${ADDRESS})>(?:\\s{0,2}\\([^)]{0,200}\\))?(?:\\s{0,2}:\\s{0,4}(.*)|\\s{0,4})$`)
+/** `ann@example.org: 550 …`, as OpenSMTPD writes it. */
+const BARE = new RegExp(`^(${ADDRESS}): (.*)$`)
+
+/** Lines that only announce the reason. */
+const LABEL = /^\s*(?:reason|error|the reason was|for the following reason)\s*:\s*$/i
+
+/** Reads a notice with a paragraph for each recipient; null where it is none. */
+export function readAddressedParagraphs(mail: Mail): Notification | null {
+  const notice = noticeOf(mail)
+  if (!OPENINGS.some((words) => notice.lower.includes(words))) return null
+  const found: Found[] = []
+  for (const [i, line] of notice.lines.entries()) {
+    const match = BRACKETED.exec(line) ?? BARE.exec(line)
+    if (match === null || found.some((f) => f.recipient === match[1])) continue
+    const reason = joined([match[2] ?? '', ...paragraphBelow(notice.lines, i + 1, (match[2] ?? '').trim() !== '')])
+    found.push({ recipient: match[1] as string, reason })
+    if (found.length === 1000) break
+  }
+  return notificationFrom(mail, notice, found)
+}
+
+/** The lines up to the next empty one, or the next recipient; where none stand right below, those behind the empty line. */
+function paragraphBelow(lines: readonly string[], from: number, begun: boolean): string[] {
+  const paragraph: string[] = []
+  for (const line of lines.slice(from, from + 60)) {
+    if (BRACKETED.test(line) || BARE.test(line)) break
+    if (line.trim() === '') {
+      if (begun || paragraph.length > 0) break
+    } else if (!LABEL.test(line)) paragraph.push(line)
+  }
+  return paragraph
+}

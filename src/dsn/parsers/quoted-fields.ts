@@ -1,0 +1,20 @@
+/** The fields of a report in a text part: reports whose MIME parts were lost or never made, and bounces that somebody forwarded. */
+import type { Mail } from '../mail.js'
+import { noticeOf } from '../notice.js'
+import type { Notification } from '../report.js'
+import { groupsOf, notificationOf } from '../report-fields.js'
+
+/** Reads `Final-Recipient` and the fields around it in the text; null where there is none. */
+export function readQuotedFields(mail: Mail): Notification | null {
+  const text = mail.parts
+    .filter((p) => p.type.startsWith('text/'))
+    .map((p) => p.text())
+    .find((t) => /^[> \t]{0,10}(?:final|original)-recipient:/im.test(t))
+  if (text === undefined) return null
+  const plain = text
+    .split(/\r?\n/)
+    .map((line) => line.replace(/^(?:>[> ]{0,8})/, ''))
+    .join('\n')
+  const notification = notificationOf(mail, groupsOf(plain), noticeOf(mail).original)
+  return notification.recipients.length === 0 ? null : notification
+}

@@ -1,0 +1,29 @@
+/** Automatic answers (RFC 3834): vacation notices and the like. Whoever wrote them has the message: nothing is to be done. */
+import type { Mail } from '../mail.js'
+import type { Notification } from '../report.js'
+import { timeOf } from '../report-fields.js'
+
+/** Fields that only automatic answers have, beside `Auto-Submitted: auto-replied`. */
+const MARKS = ['x-autoreply', 'x-autorespond', 'x-autoresponder', 'x-auto-reply-from', 'x-ms-exchange-inbox-rules-loop', 'x-vacation']
+
+/** Who writes bounces: these also carry `Auto-Submitted: auto-replied` (RFC 3834 3.1.7). */
+const DAEMON = /mailer-daemon|postmaster|mail.{0,3}delivery|double-bounce/i
+
+/** What the subjects of automatic answers begin with. */
+const SUBJECT =
+  /^\s*(?:automatic reply|auto(?:matic)?[ -]?(?:reply|response)|out of (?:the )?office|abwesenheit|automatische antwort|r[ée]ponse automatique|vacation)/i
+
+/** Recognises an automatic answer; null where it is none, or a bounce. */
+export function readRfc3834(mail: Mail): Notification | null {
+  const { fields } = mail
+  if (mail.parts.some((p) => p.type.startsWith('message/'))) return null
+  const submitted = fields.first('auto-submitted')?.toLowerCase() ?? ''
+  const marked =
+    submitted.startsWith('auto-replied') ||
+    MARKS.some((name) => fields.first(name) !== undefined) ||
+    /^\s*auto[-_]?reply/i.test(fields.first('precedence') ?? '') ||
+    SUBJECT.test(fields.first('subject') ?? '')
+  if (!marked || DAEMON.test(fields.first('from') ?? '') || fields.first('x-failed-recipients') !== undefined) return null
+  const date = timeOf(fields.first('date'))
+  return { kind: 'automatic answer', recipients: [], returned: 'none', ...(date === undefined ? {} : { date }) }
+}

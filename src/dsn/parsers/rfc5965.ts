@@ -1,0 +1,46 @@
+/** Complaints (RFC 5965, the Abuse Reporting Format), and the two forms beside it: Hotmail's junk mail report and Apple's unsubscription. */
+import { headOf, type Mail } from '../mail.js'
+import { addressesIn, embeddedOriginal } from '../original.js'
+import type { Notification, ReportedRecipient } from '../report.js'
+import { addressOf, groupsOf, timeOf, typed } from '../report-fields.js'
+
+/** Reads a feedback report; null where it is none. Its type stands as the diagnostic. */
+export function readRfc5965(mail: Mail): Notification | null {
+  const report = mail.parts.find((p) => p.type === 'message/feedback-report')
+  const junkMailReport =
+    /^complaint about message from /i.test(mail.fields.first('subject') ?? '') && mail.parts.some((p) => p.type === 'message/rfc822')
+  const unsubscribes = mail.fields.first('x-apple-unsubscribe')?.toLowerCase() === 'true'
+  if (report === undefined && !junkMailReport && !unsubscribes) return null
+  const fields = report === undefined ? undefined : groupsOf(report.text())[0]
+  const { to, ...original } = embeddedOriginal(mail)
+  const embedded = mail.parts.find((p) => p.type === 'message/rfc822' || p.type === 'text/rfc822-headers')
+  const head = embedded === undefined ? undefined : headOf(embedded.content)
+  const recipients = unsubscribes
+    ? addressesIn(mail.fields.first('from') ?? '').slice(0, 1)
+    : [addressOf(fields?.get('original-rcpt-to')), ...addressesIn(head?.first('x-hmxmroriginalrecipient') ?? ''), ...to]
+        .filter((a) => a !== undefined)
+        .slice(0, 1)
+  const feedbackType = fields?.get('feedback-type')?.toLowerCase().trim() ?? (unsubscribes ? 'unsubscribe' : 'complaint')
+  const remoteMta = typed(fields?.get('source-ip')) ?? typed(fields?.get('reported-domain'))
+  const reportingMta = typed(fields?.get('reporting-mta'))
+  const arrivalDate = timeOf(fields?.get('arrival-date') ?? fields?.get('received-date'))
+  const date = timeOf(mail.fields.first('date'))
+  const sender = addressOf(fields?.get('original-mail-from')) ?? original.sender
+  return {
+    kind: 'complaint',
+    feedbackType,
+    recipients: recipients.map(
+      (recipient): ReportedRecipient => ({
+        recipient,
+        action: 'failed',
+        diagnostic: feedbackType,
+        ...(remoteMta === undefined ? {} : { remoteMta }),
+      }),
+    ),
+    ...original,
+    ...(sender === undefined ? {} : { sender }),
+    ...(reportingMta === undefined ? {} : { reportingMta }),
+    ...(arrivalDate === undefined ? {} : { arrivalDate }),
+    ...(date === undefined ? {} : { date }),
+  }
+}

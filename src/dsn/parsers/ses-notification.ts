@@ -1,0 +1,62 @@
+/**
+ * Amazon SES's notifications as Amazon SNS mails them: JSON in a text part.
+ * https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html
+ */
+import type { Mail } from '../mail.js'
+import { bare } from '../original.js'
+import type { Notification, ReportedRecipient } from '../report.js'
+import { timeOf } from '../report-fields.js'
+import { readStatus } from '../status.js'
+
+type Fields = Readonly<Record<string, unknown>>
+
+/** Reads the JSON of a bounce or complaint; null where it is none. */
+export function readSesNotification(mail: Mail): Notification | null {
+  const text = mail.parts.find((p) => p.type === 'text/plain')?.text() ?? ''
+  if (!text.trimStart().startsWith('{')) return null
+  const outer = parsed(text)
+  const message = typeof outer?.Message === 'string' ? parsed(outer.Message) : outer
+  const type = message?.notificationType
+  if (message == null || (type !== 'Bounce' && type !== 'Complaint')) return null
+  const about = fieldsOf(message[type.toLowerCase()])
+  const original = fieldsOf(message.mail)
+  const recipients = type === 'Bounce' ? about.bouncedRecipients : about.complainedRecipients
+  const date = timeOf(string(about.timestamp))
+  const sender = string(original.source)
+  const messageId = bare(string(fieldsOf(original.commonHeaders).messageId))
+  const reportingMta = string(about.reportingMTA)?.replace(/^\s*\w{1,10}\s*;\s*/, '')
+  return {
+    kind: type === 'Bounce' ? 'bounce' : 'complaint',
+    recipients: (Array.isArray(recipients) ? recipients.slice(0, 1000) : [])
+      .map(fieldsOf)
+      .map((r) => recipientOf(r, string(about.complaintFeedbackType)))
+      .filter((r) => r !== null),
+    returned: 'none',
+    ...(messageId === undefined ? {} : { messageId }),
+    ...(sender === undefined ? {} : { sender }),
+    ...(date === undefined ? {} : { date }),
+    ...(reportingMta === undefined ? {} : { reportingMta }),
+  }
+}
+
+function recipientOf(fields: Fields, feedbackType: string | undefined): ReportedRecipient | null {
+  const recipient = string(fields.emailAddress)
+  if (recipient === undefined || !recipient.includes('@')) return null
+  const diagnostic = (string(fields.diagnosticCode) ?? feedbackType)?.replace(/^\s*smtp\s*;\s*/i, '')
+  const status = feedbackType === undefined ? readStatus(string(fields.status), diagnostic) : {}
+  return { recipient, action: 'failed', ...status, ...(diagnostic === undefined ? {} : { diagnostic }) }
+}
+
+/** The first JSON object of a text, whatever stands behind it. */
+function parsed(text: string): Fields | null {
+  const end = text.lastIndexOf('}')
+  try {
+    // the line breaks that mailing it put into its strings
+    return fieldsOf(JSON.parse(text.slice(0, end + 1).replace(/\r?\n\s?/g, '')))
+  } catch {
+    return null
+  }
+}
+
+const fieldsOf = (value: unknown): Fields => (typeof value === 'object' && value !== null ? (value as Fields) : {})
+const string = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined)

@@ -1,0 +1,113 @@
+/**
+ * Notices with the SMTP dialogue in them: Sendmail (also before version 8), activehunter, ezweb, InterScan, Postfix's note to its
+ * postmaster. They differ in how they mark who said what.
+ */
+import type { Mail } from '../mail.js'
+import { ADDRESS, type Found, joined, noticeOf, notificationFrom } from '../notice.js'
+import type { Notification } from '../report.js'
+
+/** What one of them says, in lower case. */
+const OPENINGS = [
+  'transcript of session follows',
+  'the following addresses had permanent fatal errors',
+  'the following addresses had transient',
+  'each of the following recipients was rejected by a remote',
+  'sent <<<',
+  'delivery errors',
+]
+
+/** What we said, and what the other side answered. */
+const SAID = /^\s{0,8}(?:>>>|sent <<<|in:)\s{1,4}(.*)$/i
+const HEARD = /^\s{0,8}(?:<<<|received >>>|out:)\s{1,4}(.*)$/i
+const RCPT = new RegExp(`^rcpt to:\\s{0,3}<(${ADDRESS})>`, 'i')
+/** `550 <ann@example.org>... User unknown`, the summary for one recipient. */
+const SUMMARY = new RegExp(`^[45]\\d\\d[ -](?:[45]\\.\\d{1,3}\\.\\d{1,3} )?<?(${ADDRESS})>?$`)
+const DOTS = '...'
+/** A recipient in the list above the transcript, perhaps with `(reason: …)` below. */
+const LISTED = new RegExp(`^\\s{0,8}(?:>>> )?(?:Recipient: )?(?:<(${ADDRESS})>|(${ADDRESS})(?: <${ADDRESS}>)?)\\s{0,4}$`)
+const REASON = /^\s{1,8}\(reason: (.*)$/
+const REPLY = /^[45]\d\d[ -]/
+
+/** Reads a notice with a transcript; null where it is none. */
+export function readTranscript(mail: Mail): Notification | null {
+  const notice = noticeOf(mail)
+  if (!OPENINGS.some((words) => notice.lower.includes(words))) return null
+  return notificationFrom(mail, notice, new Transcript(notice.lines).found(notice.original.to))
+}
+
+class Transcript {
+  /** Recipient in lower case -> what was found of it. */
+  readonly #found = new Map<string, { recipient: string; reason: string; host?: string }>()
+  /** The recipient that is spoken of, and the host that is spoken to. */
+  #current = ''
+  #host = ''
+  /** The last answer of that host, and the last one at all that names nobody. */
+  #heard = ''
+  #unnamed = ''
+
+  constructor(lines: readonly string[]) {
+    for (const line of lines) this.#read(line)
+  }
+
+  found(to: readonly string[]): Found[] {
+    const unnamed = this.#heard === '' ? this.#unnamed : this.#heard
+    // a transcript that names nobody is about the one whom the message was for
+    if (this.#found.size === 0 && to.length === 1 && unnamed !== '') this.#add(to[0] as string, '')
+    return [...this.#found.values()].map(({ recipient, reason, host }) => ({
+      recipient,
+      reason: reason === '' ? unnamed : reason,
+      ...(host === undefined || host === '' ? {} : { remoteMta: host }),
+    }))
+  }
+
+  #read(line: string): void {
+    const host = /^\W{0,4}while talking to ([a-z0-9.-]{1,253}[a-z0-9])/i.exec(line)?.[1]
+    if (host !== undefined) {
+      this.#host = host
+      this.#heard = ''
+      return
+    }
+    const said = SAID.exec(line)?.[1]
+    if (said !== undefined) {
+      const rcpt = RCPT.exec(said)?.[1]
+      if (rcpt !== undefined) this.#current = this.#add(rcpt, '')
+      else if (!LISTED.test(line)) return
+    }
+    const heard = HEARD.exec(line)?.[1]
+    if (heard !== undefined) {
+      if (!REPLY.test(heard)) return
+      this.#heard = heard
+      this.#explain(heard)
+      return
+    }
+    const dots = line.indexOf(DOTS)
+    const summary = dots < 0 ? null : SUMMARY.exec(line.slice(0, dots).trim())
+    if (summary !== null) {
+      const key = this.#add(summary[1] as string, '')
+      const entry = this.#found.get(key)
+      if (entry !== undefined && entry.reason === '') entry.reason = this.#heard === '' ? line.trim() : this.#heard
+      this.#heard = ''
+      return
+    }
+    const reason = REASON.exec(line)?.[1]?.trimEnd()
+    if (reason !== undefined) {
+      this.#explain(reason.endsWith(')') ? reason.slice(0, -1) : reason)
+      return
+    }
+    const listed = LISTED.exec(line)
+    if (listed !== null) this.#current = this.#add((listed[1] ?? listed[2]) as string, '')
+    else if (REPLY.test(line) && this.#unnamed === '') this.#unnamed = joined([line])
+  }
+
+  #add(recipient: string, reason: string): string {
+    const key = recipient.toLowerCase()
+    if (!this.#found.has(key) && this.#found.size < 1000)
+      this.#found.set(key, { recipient, reason, ...(this.#host === '' ? {} : { host: this.#host }) })
+    return key
+  }
+
+  #explain(reason: string): void {
+    const entry = this.#found.get(this.#current)
+    if (entry !== undefined && entry.reason === '') entry.reason = reason
+  }
+}

@@ -1,0 +1,226 @@
+/** Does what a believed report asks for, wherever it came from, and writes it down: the one place where intakes decide. */
+import { addressKey, type Bounce, judgeBounce, messageIdKey, type RetryStatuses, type Send, withoutControls } from '../bounce/index.js'
+import { type RetryOptions, type RetryRef, type SoftbounceClient, UnretryableBounce } from '../client/index.js'
+import { canonicalMessage, UnsendableMessage } from '../delivery/index.js'
+import type { Notification, ReportedRecipient } from '../dsn/index.js'
+import type { Metrics } from '../report/metrics.js'
+import {
+  type BounceDone,
+  type Database,
+  findEnd,
+  hasMessage,
+  recordBounces,
+  type Sent,
+  sendAnsweredAt,
+  type TakenBounce,
+  wasTaken,
+} from '../store/index.js'
+import { findSuppression, suppressLastingly } from '../suppression/index.js'
+import type { BeliefSettings, Record } from './authenticate.js'
+import { NO_COMPLAINTS } from './feedback-loop.js'
+import { complaintEvent, eventOf, meant, passing, repliedWith, type Told } from './report-status.js'
+
+/** What was done about a bounce, and why. */
+export type Taken = Pick<TakenBounce, 'recipient' | 'messageId' | 'done' | 'why' | 'workflowId'>
+
+export interface IntakeDependencies {
+  readonly client: SoftbounceClient
+  readonly database: Database
+  readonly settings: BeliefSettings & { readonly retryStatuses: RetryStatuses }
+  readonly now: () => Date
+  readonly metrics?: Metrics
+}
+
+/** Who a believed bounce is about, and which send of it. */
+export interface Subject extends Told {
+  readonly sender: string
+  /** The message to send again: a key of the store, or the embedded original; null where it is not there. */
+  readonly message: { readonly key: string } | { readonly content: Buffer } | null
+  readonly token: string | null
+  readonly sentAt: Date | null
+  readonly options: RetryOptions
+}
+
+/** Done, and why; for the row of the table. */
+export interface Done {
+  readonly done: BounceDone
+  readonly why: string
+  readonly workflowId?: string
+  readonly event?: string | null
+}
+
+/** Nothing that is told reaches further than this from its send. */
+const LONGEST_MS = 30 * 24 * 60 * 60 * 1000
+
+/** How it came, for the row of the table. */
+export interface About {
+  /** Whom and what the return path stands for: that is named, whatever the report says. */
+  readonly sent?: Sent
+  readonly at: Date
+  readonly source: string
+  readonly cameTo: string | null
+}
+
+export class Acting {
+  readonly #dependencies: IntakeDependencies
+
+  constructor(dependencies: IntakeDependencies) {
+    this.#dependencies = dependencies
+  }
+
+  /** Does what a believed report of one recipient asks for. */
+  async act(subject: Subject, { reported, isItself }: Record, notification: Notification): Promise<Done> {
+    const { client, database, settings, now } = this.#dependencies
+    // what the second way refuses for good, the first may still take
+    const status = subject.send === 'backup' ? passing(meant(reported, isItself)) : meant(reported, isItself)
+    const { send } = subject
+    const isOriginal = send === null || send === 0
+    const at = isOriginal ? subject.sentAt : await sendAnsweredAt(database.db, subject.messageId, addressKey(subject.recipient), send)
+    const bounce = this.#bounceOf(subject, reported, notification, status, at ?? subject.sentAt)
+    const event = eventOf(subject, reported.action, status, at, bounce.willRetryUntil)
+    const ref = { recipient: subject.recipient, messageId: subject.messageId }
+    const workflowId = await client.openWorkflowId(ref.recipient, ref.messageId)
+    if (event !== null && (await wasTaken(database.db, event)))
+      return { done: 'nothing to do', why: 'it was told before, and acted on then', workflowId }
+    const told = async (why: string): Promise<Done> => {
+      const refused = await this.#tell(ref, bounce)
+      return refused === null ? { done: 'retry told', why, workflowId, event } : { done: 'nothing to do', why: `${why}; ${refused}` }
+    }
+    if (reported.action !== 'failed') return told(`it was ${reported.action}`)
+    const judged = judgeBounce({ status, token: subject.token ?? undefined }, settings.retryStatuses)
+    if (judged.verdict === 'suppress') {
+      const cause = {
+        status: judged.status,
+        reply: reported.diagnostic === undefined ? null : withoutControls(reported.diagnostic),
+        by: workflowId,
+        destination: null,
+      }
+      await database.db.transaction().execute((tx) => suppressLastingly(tx, addressKey(subject.recipient), 'rejected', cause, now()))
+      await this.#tell(ref, bounce)
+      return { done: 'suppressed', why: judged.reason, workflowId, event }
+    }
+    if (judged.verdict !== 'retry') return told(judged.reason)
+    return this.#retry(subject, bounce, workflowId, judged.reason, event)
+  }
+
+  /** Tells it to the retries that are open. @returns null, or why they were not told. */
+  async #tell(ref: RetryRef, bounce: Bounce): Promise<string | null> {
+    try {
+      return (await this.#dependencies.client.tell(ref, bounce)) ? null : 'no retry of it is open'
+    } catch (error) {
+      // as it is it would be refused whenever it came, and hold up what comes behind it
+      if (error instanceof UnretryableBounce) return error.message
+      throw error
+    }
+  }
+
+  async #retry(subject: Subject, bounce: Bounce, workflowId: string, why: string, event: string | null): Promise<Done> {
+    const { client, database, now } = this.#dependencies
+    const open = await client.isOpen({ workflowId })
+    const { messageId, recipient, sender, message } = subject
+    const listed = open ? null : await findSuppression(database.db, addressKey(recipient), now())
+    if (listed !== null && listed.until === null)
+      return { done: 'nothing to do', why: `${why}; the recipient is suppressed for good (${listed.reason})`, workflowId }
+    const end = open ? null : await findEnd(database.db, messageIdKey(messageId), addressKey(recipient))
+    if (end !== null && (end.confirmed || end.outcome === 'cancelled' || end.outcome === 'rejected' || end.outcome === 'expired'))
+      return {
+        done: 'nothing to do',
+        why: `${why}; its retries ended before, as ${end.outcome}, and a bounce does not start them again`,
+        workflowId,
+      }
+    if (message === null || ('key' in message && !(await hasMessage(database.db, message.key)))) {
+      if (open && (await this.#tell({ workflowId }, bounce)) === null) return { done: 'retry told', why, workflowId, event }
+      return { done: 'nothing to do', why: `${why}; the original is no longer kept, and did not come back whole` }
+    }
+    const of = { messageId, recipient, sender, ...bounce }
+    try {
+      if ('key' in message) await client.retryStored(message.key, of, subject.options)
+      else await client.retry(canonicalMessage(message.content), of, subject.options)
+    } catch (error) {
+      // it would be refused again, however often it came
+      if (error instanceof UnsendableMessage || error instanceof UnretryableBounce)
+        return { done: 'nothing to do', why: `${why}; ${error.message}` }
+      throw error
+    }
+    return { done: open ? 'retry told' : 'retry started', why, workflowId, event }
+  }
+
+  /** The bounce as the workflow gets it, its time within bounds: not before the send that it is about, and not in the future. */
+  #bounceOf(subject: Subject, reported: ReportedRecipient, notification: Notification, status: string, sentAt: Date | null): Bounce {
+    const { now } = this.#dependencies
+    const latest = now().getTime()
+    const earliest = sentAt?.getTime() ?? latest - LONGEST_MS
+    const reply = repliedWith(reported, status)
+    const said = (reported.lastAttemptAt ?? notification.date ?? now()).getTime()
+    const at = Math.min(Math.max(said, earliest), latest)
+    const until = reported.willRetryUntil?.getTime()
+    return {
+      status,
+      bouncedAt: new Date(at).toISOString(),
+      action: reported.action,
+      ...(reply === undefined ? {} : { diagnostic: withoutControls(reply).slice(0, 2000) }),
+      ...(reported.remoteMta === undefined ? {} : { remoteMta: withoutControls(reported.remoteMta).slice(0, 255) }),
+      ...(subject.token === null ? {} : { token: subject.token }),
+      ...(until === undefined || until < latest ? {} : { willRetryUntil: new Date(Math.min(until, earliest + LONGEST_MS)).toISOString() }),
+    }
+  }
+
+  /** Whoever complains gets no more mail, also none that is on its way. */
+  async complain({ recipient, messageId }: Subject, feedbackType: string | undefined): Promise<Done> {
+    const { client, database, now } = this.#dependencies
+    if (feedbackType !== undefined && NO_COMPLAINTS.includes(feedbackType))
+      return { done: 'nothing to do', why: `a report of ${feedbackType} is no complaint` }
+    const workflowId = client.workflowId(recipient, messageId)
+    const event = complaintEvent(messageId, recipient)
+    if (await wasTaken(database.db, event)) return { done: 'nothing to do', why: 'it was told before, and acted on then', workflowId }
+    const cause = { status: null, reply: 'complaint', by: workflowId, destination: null }
+    await database.db.transaction().execute((tx) => suppressLastingly(tx, addressKey(recipient), 'complaint', cause, now()))
+    const cancelled = await client.cancelAll(recipient)
+    return {
+      done: 'suppressed',
+      why: cancelled === 0 ? 'a complaint' : `a complaint; ${cancelled} open ${cancelled === 1 ? 'retry' : 'retries'} cancelled`,
+      workflowId,
+      event,
+    }
+  }
+
+  /** Writes down what was done about each recipient. */
+  async record(
+    { sent, ...came }: About,
+    notification: Notification | null,
+    done: readonly (readonly [ReportedRecipient | null, Done])[],
+  ): Promise<Taken[]> {
+    const rows = done.map(
+      ([reported, one]): TakenBounce => ({
+        ...came,
+        reportingMta: notification?.reportingMta ?? null,
+        messageId: sent?.messageId ?? notification?.messageId ?? null,
+        recipient: sent?.recipient ?? (reported === null ? null : (reported.originalRecipient ?? reported.recipient)),
+        kind: notification?.kind ?? null,
+        action: reported?.action ?? null,
+        status: reported?.status ?? null,
+        diagnostic: reported?.diagnostic ?? null,
+        done: one.done,
+        why: one.why,
+        workflowId: one.workflowId ?? null,
+        event: one.event ?? null,
+      }),
+    )
+    await recordBounces(this.#dependencies.database.db, rows)
+    return rows
+  }
+}
+
+/** What is known of a message that we sent. */
+export function subjectOf(sent: Sent, token: { readonly send: Send; readonly text: string | null } | null): Subject {
+  return {
+    messageId: sent.messageId,
+    recipient: sent.envelopeRecipient,
+    sender: sent.sender,
+    message: { key: sent.messageKey },
+    send: token?.send ?? null,
+    token: token?.text ?? null,
+    sentAt: sent.sentAt,
+    options: sent.options === null ? {} : (JSON.parse(sent.options) as RetryOptions),
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * Takes a provider's notification in. Its signature has shown that it is the provider's, and whoever sends by our account there is us: so it
+ * is believed as the word of our own mail system, and acted on in the same place as every other bounce.
+ */
+import { addressKey, messageIdKey } from '../bounce/index.js'
+import { sentId, verifyToken } from '../delivery/index.js'
+import type { Notification, ReportedRecipient } from '../dsn/index.js'
+import { PROVIDER_NAMES, type Provider, type ProviderEvent, readNotificationOf, UnreadableNotification } from '../providers/index.js'
+import { answeredAttempts, findProviderId, findSent, keepUnread } from '../store/index.js'
+import { Acting, type Done, type IntakeDependencies, type Subject, subjectOf, type Taken } from './apply.js'
+import { provenReturnPath, recordFor } from './authenticate.js'
+
+export class EventIntake {
+  readonly #dependencies: IntakeDependencies
+  readonly #acting: Acting
+
+  constructor(dependencies: IntakeDependencies) {
+    this.#dependencies = dependencies
+    this.#acting = new Acting(dependencies)
+  }
+
+  /**
+   * Takes one notification in, as it was kept. When it returns, what was to be done is done, and written down; an event that tells of nothing
+   * but mail on its usual way is not.
+   * @param digest SHA-256 of the content, hex: the name under which it stays where nobody can read it.
+   * @throws Error where Temporal or the database is away: it must come again.
+   */
+  async take(provider: Provider, content: string, digest: string): Promise<Taken[]> {
+    let events: readonly ProviderEvent[]
+    try {
+      events = readNotificationOf(provider, content)
+    } catch (error) {
+      if (!(error instanceof UnreadableNotification)) throw error
+      return this.#unread(provider, content, digest, error.message)
+    }
+    const taken: Taken[] = []
+    for (const event of events) taken.push(...(await this.#takeOne(provider, event)))
+    return taken
+  }
+
+  async #takeOne(provider: Provider, event: ProviderEvent): Promise<Taken[]> {
+    const { recipient, reported, complaint, why } = event
+    if (recipient === null) return []
+    const notification = notificationOf(provider, event)
+    const about = { at: this.#dependencies.now(), source: provider, cameTo: null }
+    const found = await this.#subjectOf(provider, event)
+    if ('refused' in found)
+      return this.#acting.record(about, notification, [
+        [reported ?? notification.recipients[0] ?? null, { done: 'nothing to do', why: found.refused }],
+      ])
+    const { subject, sent } = found
+    const came = sent === null ? about : { ...about, sent }
+    if (complaint !== undefined)
+      return this.#acting.record(came, notification, [
+        [notification.recipients[0] ?? null, await this.#acting.complain(subject, complaint)],
+      ])
+    if (reported === undefined) return []
+    if (reported.action !== 'failed' && !(await this.#wasRetried(subject))) return []
+    const record = sent === null ? { reported, isItself: true } : recordFor(sent, notification, true)
+    if ('refused' in record) return this.#acting.record(came, notification, [[reported, { done: 'not believed', why: record.refused }]])
+    const done = await this.#acting.act(subject, record, notification)
+    if (reported.action !== 'failed' && done.done === 'nothing to do') return []
+    return this.#acting.record(came, notification, [[record.reported, explained(done, why)]])
+  }
+
+  /** By what came back of it: the token, the return path, the provider's own name, or Message-ID and recipient. */
+  async #subjectOf(
+    provider: Provider,
+    event: ProviderEvent,
+  ): Promise<{ readonly subject: Subject; readonly sent: Parameters<typeof subjectOf>[0] | null } | { readonly refused: string }> {
+    const { database, settings, now } = this.#dependencies
+    const { db } = database
+    const recipient = event.recipient as string
+    const { returnPaths } = settings
+    const given = event.token === undefined || returnPaths === null ? null : verifyToken(returnPaths, event.token, now())
+    const token = given === null || 'refused' in given ? null : given
+    const byToken = token === null ? null : await findSent(db, token.id)
+    if (token !== null && byToken !== null) return { subject: subjectOf(byToken, token), sent: byToken }
+    const proven = event.returnPath === undefined ? null : await provenReturnPath(settings, database, [event.returnPath], now())
+    if (proven !== null && !('refused' in proven)) return { subject: subjectOf(proven.sent, proven.token), sent: proven.sent }
+    const as = event.providerId === undefined ? null : await findProviderId(db, provider, event.providerId)
+    const byName = as === null ? null : await findSent(db, as.sentId)
+    if (as !== null && byName !== null) return { subject: subjectOf(byName, { send: as.send, text: null }), sent: byName }
+    const messageId = event.messageId ?? (event.providerId === undefined ? undefined : `${event.providerId}@${provider}`)
+    if (messageId === undefined) return { refused: 'it does not name the message that it is about' }
+    try {
+      const sent = await findSent(db, sentId(messageId, recipient))
+      if (sent !== null) return { subject: subjectOf(sent, null), sent }
+      return { subject: { ...UNKNOWN, messageId: messageIdKey(messageId), recipient, sender: event.returnPath ?? '' }, sent: null }
+    } catch (error) {
+      return { refused: (error as Error).message }
+    }
+  }
+
+  /** Whether there is a retry that could be told; a message's first way says nothing that changes something. */
+  async #wasRetried({ messageId, recipient }: Subject): Promise<boolean> {
+    return (await answeredAttempts(this.#dependencies.database.db, messageIdKey(messageId), addressKey(recipient))).length > 0
+  }
+
+  async #unread(provider: Provider, content: string, digest: string, why: string): Promise<Taken[]> {
+    const came = { at: this.#dependencies.now(), source: provider, cameTo: null }
+    const kept = await keepUnread(this.#dependencies.database.db, { ...came, digest, content: Buffer.from(content), why })
+    const where = kept ? `kept as ${digest}` : 'not kept, since too many are kept already'
+    return this.#acting.record(came, null, [
+      [null, { done: 'unread', why: `a notification of ${PROVIDER_NAMES[provider]}: ${why}; ${where}` }],
+    ])
+  }
+}
+
+/** A message that was not sent with softbounce: nothing of it is kept. */
+const UNKNOWN = { message: null, send: null, token: null, sentAt: null, options: {} } as const
+
+const explained = (done: Done, why: string | undefined): Done => (why === undefined ? done : { ...done, why: `${why}; ${done.why}` })
+
+function notificationOf(provider: Provider, { reported, recipient, complaint, at, messageId }: ProviderEvent): Notification {
+  const recipients: ReportedRecipient[] = reported !== undefined ? [reported] : [{ recipient: recipient as string, action: 'failed' }]
+  return {
+    kind: complaint === undefined ? 'bounce' : 'complaint',
+    ...(complaint === undefined ? {} : { feedbackType: complaint }),
+    recipients,
+    reportingMta: PROVIDER_NAMES[provider],
+    returned: 'none',
+    ...(at === undefined ? {} : { date: at }),
+    ...(messageId === undefined ? {} : { messageId }),
+  }
+}

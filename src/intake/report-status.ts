@@ -1,0 +1,71 @@
+/** What a believed report means for a send: the status that is acted on, and which event it tells of. */
+import { createHash } from 'node:crypto'
+import { isLasting, type Send, speaksOfOtherThings } from '../bounce/index.js'
+import { sentId } from '../delivery/index.js'
+import type { ReportedRecipient } from '../dsn/index.js'
+
+/**
+ * The status that is acted on. Time that ran out is trouble that passes, also where a system gave up with a 5 (RFC 3463 X.4.7). That the
+ * recipient is gone counts only where the report speaks of that very address, and of nothing else beside; what says nothing is no refusal.
+ */
+export function meant(reported: ReportedRecipient, isItself: boolean): string {
+  const { status, statusFrom, diagnostic = '' } = reported
+  if (status === undefined) return reported.action === 'failed' ? '4.0.0' : '2.0.0'
+  // words that nobody knows say only that it failed
+  if (status === '5.0.0' && statusFrom === 'text') return '4.0.0'
+  if (status === '5.4.7' || (statusFrom === 'text' && /^5\.4\.[134]$/.test(status))) return `4${status.slice(1)}`
+  if (!isLasting(status)) return status
+  // the reply's own code, at its start, is the receiving system's verdict; one that stands further on may be quoted from elsewhere
+  const own = new RegExp(`^\\d{3}[ -]${status.replaceAll('.', '\\.')}\\b`).test(diagnostic) && status !== '5.2.1'
+  return isItself && (own || !speaksOfOtherThings(diagnostic)) ? status : '5.0.0'
+}
+
+/** The same as trouble that passes. */
+export const passing = (status: string): string => (status.startsWith('5') ? `4${status.slice(1)}` : status)
+
+/**
+ * The reply as the workflow gets it. It reads the reply's own code where the status says no more than its class, so a code that does not count
+ * may not stand at its start.
+ */
+export function repliedWith({ status, diagnostic }: ReportedRecipient, actedOn: string): string | undefined {
+  if (diagnostic === undefined || status === undefined || !isLasting(status) || isLasting(actedOn)) return diagnostic
+  return `(not for certain of this address) ${diagnostic}`
+}
+
+/** The event that a complaint tells of: one for each message and recipient. */
+export const complaintEvent = (messageId: string, recipient: string): string =>
+  createHash('sha256')
+    .update([sentId(messageId, recipient), 'complaint'].join('\0'))
+    .digest('hex')
+
+/** Which send of what it is about. */
+export interface Told {
+  readonly messageId: string
+  readonly recipient: string
+  /** Null if nothing says so. */
+  readonly send: Send | null
+}
+
+/**
+ * Which event a report tells of: a send fails once, is delivered once; a delay may be told with a later
+ * day, which is within bounds. Null where nothing tells which send
+ * it was. `at` is when that send was: a retry's number comes again where somebody starts it again by hand.
+ */
+export function eventOf(
+  subject: Told,
+  action: ReportedRecipient['action'],
+  status: string,
+  at: Date | null,
+  willRetryUntil: string | undefined,
+): string | null {
+  if (subject.send === null) return null
+  const what =
+    action === 'failed'
+      ? `failed ${status.charAt(0)}`
+      : action === 'delayed'
+        ? `delayed ${willRetryUntil?.slice(0, 10) ?? ''}`
+        : 'delivered'
+  return createHash('sha256')
+    .update([sentId(subject.messageId, subject.recipient), subject.send, at?.getTime(), what].join('\0'))
+    .digest('hex')
+}

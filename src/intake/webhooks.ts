@@ -1,0 +1,183 @@
+/**
+ * The intake as an HTTP endpoint for providers' notifications: POST /notifications/PROVIDER. 2xx means that it is kept, durably; it is
+ * worked on afterwards, again and again until that succeeds. A wrong signature is 401, whatever is down here 503: the provider sends it again.
+ */
+import { createHash } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Logger } from '../logger.js'
+import {
+  NotAuthentic,
+  PROVIDERS,
+  type Provider,
+  type ProviderSecrets,
+  SnsSignatures,
+  UnreadableNotification,
+  type Verified,
+  verifyRequest,
+} from '../providers/index.js'
+import type { Metrics } from '../report/metrics.js'
+import { type Database, keepNotifications, nextNotification, notificationDone, notificationLater } from '../store/index.js'
+import { causeOf, logTaken } from './lmtp.js'
+import type { EventIntake } from './receive-event.js'
+
+/** SendGrid sends the largest: batches of up to 768 KiB. */
+const MAX_BODY = 1024 * 1024
+const BODY_WITHIN_MS = 20_000
+/** Who works on one and says nothing for so long has died. */
+const HOLD_MS = 60_000
+const LOOK_EVERY_MS = 5_000
+const FIRST_PAUSE_MS = 1_000
+const LONGEST_PAUSE_MS = 10 * 60_000
+
+export interface NotificationOptions {
+  readonly secrets: ProviderSecrets
+  readonly metrics?: Metrics
+  /** How SNS's certificate is fetched; by default from Amazon. */
+  readonly sns?: SnsSignatures
+  readonly now?: () => Date
+}
+
+/** The answer to a request: what is sent back, and how it is counted. */
+interface Answer {
+  readonly status: number
+  readonly text: string
+  readonly result: 'kept' | 'repeated' | 'refused' | 'unreadable' | 'failed'
+}
+
+export class Notifications {
+  readonly #intake: EventIntake
+  readonly #database: Database
+  readonly #options: NotificationOptions
+  readonly #logger: Logger
+  readonly #sns: SnsSignatures
+  readonly #stopping = new AbortController()
+  #came: () => void = () => {}
+  #working: Promise<void>
+
+  constructor(intake: EventIntake, database: Database, options: NotificationOptions, logger: Logger) {
+    this.#intake = intake
+    this.#database = database
+    this.#options = options
+    this.#logger = logger
+    this.#sns = options.sns ?? new SnsSignatures()
+    for (const provider of PROVIDERS) if (options.secrets[provider] !== undefined) options.metrics?.mailsComeFrom(provider)
+    this.#working = this.#work()
+  }
+
+  /** Lets the one under way finish; the others stay kept. */
+  async close(): Promise<void> {
+    this.#stopping.abort()
+    this.#came()
+    await this.#working
+  }
+
+  /** Answers a request for one of its pages. @returns false where the path is none of them. */
+  answer(request: IncomingMessage, response: ServerResponse): boolean {
+    const [, name] = /^\/notifications\/([a-z]+)$/.exec((request.url ?? '').split('?')[0] as string) ?? []
+    const provider = PROVIDERS.find((one) => one === name)
+    if (provider === undefined || this.#options.secrets[provider] === undefined) return false
+    void this.#answer(provider, request).then(({ status, text, result }) => {
+      this.#options.metrics?.notificationCame(provider, result)
+      if (!request.complete) response.setHeader('connection', 'close')
+      response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${text}\n`)
+    })
+    return true
+  }
+
+  async #answer(provider: Provider, request: IncomingMessage): Promise<Answer> {
+    if (request.method !== 'POST') return { status: 405, text: 'it must be a POST', result: 'refused' }
+    const body = await read(request)
+    if ('status' in body) return body
+    const now = this.#options.now?.() ?? new Date()
+    try {
+      const verified = await verifyRequest(provider, { headers: request.headers, body }, this.#options.secrets, this.#sns, now)
+      if (verified === null) return { status: 404, text: 'not found', result: 'refused' }
+      return await this.#take(provider, verified, now)
+    } catch (error) {
+      const { message } = error as Error
+      if (error instanceof NotAuthentic) {
+        this.#logger.warn({ provider, from: request.socket.remoteAddress, why: message }, 'a notification was refused')
+        return { status: 401, text: message, result: 'refused' }
+      }
+      if (error instanceof UnreadableNotification) {
+        this.#logger.warn({ provider, why: message }, 'a notification could not be read; it stays with the provider')
+        return { status: 400, text: message, result: 'unreadable' }
+      }
+      this.#logger.warn({ provider, error: causeOf(error) }, 'a notification could not be kept; the provider sends it again')
+      return { status: 503, text: 'it cannot be kept now; send it again', result: 'failed' }
+    }
+  }
+
+  async #take(provider: Provider, verified: Verified, now: Date): Promise<Answer> {
+    if (verified.kind === 'question') {
+      await verified.confirm()
+      this.#logger.info({ provider }, 'a subscription was confirmed, or ended')
+      return { status: 200, text: 'done', result: 'kept' }
+    }
+    const { fresh, others } = await keepNotifications(this.#database, provider, verified.kept, digestOf, now)
+    if (others.length > 0 && verified.goodOnce)
+      throw new NotAuthentic(`it comes under the identifier of another notification (${others[0]}): a replay`)
+    this.#came()
+    return { status: 200, text: 'kept', result: fresh > 0 ? 'kept' : 'repeated' }
+  }
+
+  async #work(): Promise<void> {
+    while (!this.#stopping.signal.aborted) {
+      const came = new Promise<void>((resolve) => {
+        this.#came = resolve
+      })
+      try {
+        while (!this.#stopping.signal.aborted && (await this.#workOnNext())) {}
+      } catch (error) {
+        this.#logger.warn({ error: causeOf(error) }, 'kept notifications cannot be looked at now')
+      }
+      const looked = new AbortController()
+      await Promise.race([came, sleep(LOOK_EVERY_MS, undefined, { signal: looked.signal }).catch(() => {})])
+      looked.abort()
+    }
+  }
+
+  async #workOnNext(): Promise<boolean> {
+    const due = await nextNotification(this.#database, HOLD_MS)
+    if (due === null) return false
+    const provider = due.provider as Provider
+    const { metrics, now = () => new Date() } = this.#options
+    try {
+      const taken = await this.#intake.take(provider, due.content, digestOf(due.content))
+      await notificationDone(this.#database.db, due, now())
+      metrics?.mailCame(provider, 'taken')
+      if (taken.length > 0) logTaken(this.#logger, taken, provider)
+    } catch (error) {
+      metrics?.mailCame(provider, 'failed')
+      const againInMs = Math.min(FIRST_PAUSE_MS * 2 ** Math.min(due.tries - 1, 20), LONGEST_PAUSE_MS)
+      this.#logger.warn(
+        { provider, notification: due.id, error: causeOf(error), againInMs },
+        'a notification cannot be dealt with now; it is kept, and tried again',
+      )
+      await notificationLater(this.#database, due, againInMs)
+    }
+    return true
+  }
+}
+
+const digestOf = (content: string) => createHash('sha256').update(content).digest('hex')
+
+/** The body, within bounds of size and time. */
+async function read(request: IncomingMessage): Promise<Buffer | Answer> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  const timer = setTimeout(() => request.destroy(), BODY_WITHIN_MS)
+  try {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      bytes += chunk.length
+      if (bytes > MAX_BODY) return { status: 413, text: `more than ${MAX_BODY} bytes`, result: 'refused' }
+      chunks.push(chunk)
+    }
+    return Buffer.concat(chunks)
+  } catch {
+    return { status: 400, text: 'the body did not come', result: 'unreadable' }
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,154 @@
+/** How things stand, as the database tells: looked at once for all gauges of a scrape, and no more often than every few seconds. */
+import { type RawBuilder, sql } from 'kysely'
+import type { Database, SuppressionChange, SuppressionReason } from '../store/index.js'
+import { STILL_WAITS_MS } from '../throttle/index.js'
+
+const LOOK_EVERY_MS = 5000
+export const MOST_DESTINATIONS = 200
+const MONTH_MS = 30 * 24 * 3_600_000
+/** What was begun longer ago and has no end was terminated. */
+const OPEN_FOR_MS = 60 * 24 * 3_600_000
+
+export interface Stand {
+  /** The largest first; the rest together as `other`. */
+  readonly open: ReadonlyMap<string, number>
+  readonly waitingForTurn: number
+  readonly oldestDueMs: number
+  /** Systems that refuse, those that are down among them. */
+  readonly failing: number
+  readonly down: number
+  /** For how long, ms; those that most messages wait for. */
+  readonly longestDown: ReadonlyMap<string, number>
+  readonly suppressed: ReadonlyMap<SuppressionReason, number>
+}
+
+export class Standing {
+  readonly #database: Database
+  readonly #now: () => Date
+  #looked: { readonly at: number; readonly stand: Promise<Stand> } | null = null
+  /** The last ID of each table that was looked at. */
+  readonly #seen = new Map<string, number>()
+
+  constructor(database: Database, now: () => Date) {
+    this.#database = database
+    this.#now = now
+  }
+
+  look(): Promise<Stand> {
+    const at = Date.now()
+    if (this.#looked === null || at - this.#looked.at > LOOK_EVERY_MS) this.#looked = { at, stand: this.#look() }
+    return this.#looked.stand
+  }
+
+  async #look(): Promise<Stand> {
+    const { db } = this.#database
+    const now = this.#now().getTime()
+    const open = await db
+      .selectFrom('started')
+      .select(['destination', sql<number>`count(*)`.as('n')])
+      .where('ended_at', 'is', null)
+      .where('started_at', '>', now - OPEN_FOR_MS)
+      .groupBy('destination')
+      .orderBy('n', 'desc')
+      .execute()
+    const byName = new Map(open.slice(0, MOST_DESTINATIONS).map(({ destination, n }) => [destination, Number(n)]))
+    const rest = open.slice(MOST_DESTINATIONS).reduce((sum, { n }) => sum + Number(n), 0)
+    if (rest > 0) byName.set('other', rest)
+    const turns = await db
+      .selectFrom('turns')
+      .select([sql<number>`count(*)`.as('n'), sql<number | null>`min(asked_at)`.as('oldest')])
+      .where('seen_at', '>', now - STILL_WAITS_MS)
+      .executeTakeFirstOrThrow()
+    const unanswered = await db
+      .selectFrom('attempts')
+      .innerJoin('started', 'started.first_run_id', 'attempts.first_run_id')
+      .select(sql<number | null>`min(attempts.begun_at)`.as('oldest'))
+      .where('attempts.outcome', 'is', null)
+      .where('attempts.via', 'is', null)
+      .where('attempts.begun_at', '>', now - OPEN_FOR_MS)
+      .where('started.ended_at', 'is', null)
+      .executeTakeFirstOrThrow()
+    const oldest = Math.min(...[turns.oldest, unanswered.oldest].map((at) => (at === null ? now : Number(at))))
+    const outages = await db
+      .selectFrom('outages')
+      .select(['destination', 'began_at', 'down_at'])
+      .where('ended_at', 'is', null)
+      .orderBy('began_at')
+      .execute()
+    const suppressed = await db
+      .selectFrom('suppressions')
+      .select(['reason', sql<number>`count(*)`.as('n')])
+      .where('lifted_at', 'is', null)
+      .where((eb) => eb.or([eb('until', 'is', null), eb('until', '>', now)]))
+      .groupBy('reason')
+      .execute()
+    const down = outages.filter(({ down_at }) => down_at !== null)
+    const waits = new Map(open.map(({ destination, n }) => [destination, Number(n)]))
+    return {
+      open: byName,
+      waitingForTurn: Number(turns.n),
+      oldestDueMs: Math.max(0, now - oldest),
+      failing: outages.length,
+      down: down.length,
+      longestDown: new Map(
+        down
+          .sort((a, b) => (waits.get(b.destination) ?? 0) - (waits.get(a.destination) ?? 0))
+          .slice(0, MOST_DESTINATIONS)
+          .map(({ destination, began_at }) => [destination, now - began_at]),
+      ),
+      suppressed: new Map(suppressed.map(({ reason, n }) => [reason, Number(n)])),
+    }
+  }
+
+  /** The systems that said 4.3.2 most within a month. */
+  async saidNotNowMost(limit: number): Promise<readonly string[]> {
+    const rows = await this.#database.db
+      .selectFrom('attempts')
+      .select(['destination', sql<number>`count(*)`.as('n')])
+      .where('at', '>', this.#now().getTime() - MONTH_MS)
+      .where('status', '=', '4.3.2')
+      .where('via', 'is', null)
+      .groupBy('destination')
+      .orderBy('n', 'desc')
+      .limit(limit)
+      .execute()
+    return rows.map(({ destination }) => destination)
+  }
+
+  /** Those that came in since the last look; none at the first. */
+  async newBounces(): Promise<readonly { readonly status: string | null; readonly done: string; readonly n: number }[]> {
+    const fresh = await this.#fresh('bounces')
+    if (fresh === null) return []
+    const rows = await this.#database.db
+      .selectFrom('bounces')
+      .select(['status', 'done', sql<number>`count(*)`.as('n')])
+      .where(fresh)
+      .groupBy(['status', 'done'])
+      .execute()
+    return rows.map((row) => ({ ...row, n: Number(row.n) }))
+  }
+
+  /** The same of the suppression list. */
+  async newSuppressions(): Promise<
+    readonly { readonly reason: SuppressionReason; readonly change: SuppressionChange; readonly n: number }[]
+  > {
+    const fresh = await this.#fresh('suppression_history')
+    if (fresh === null) return []
+    const rows = await this.#database.db
+      .selectFrom('suppression_history')
+      .select(['reason', 'change', sql<number>`count(*)`.as('n')])
+      .where(fresh)
+      .groupBy(['reason', 'change'])
+      .execute()
+    return rows.map((row) => ({ ...row, n: Number(row.n) }))
+  }
+
+  /** The rows of a table that were written since the last look; null where there are none, and at the first. */
+  async #fresh(table: 'bounces' | 'suppression_history'): Promise<RawBuilder<boolean> | null> {
+    const { last } = await this.#database.db.selectFrom(table).select(sql<number | null>`max(id)`.as('last')).executeTakeFirstOrThrow()
+    const from = this.#seen.get(table)
+    const to = Math.max(Number(last ?? 0), from ?? 0)
+    this.#seen.set(table, to)
+    return from === undefined || to === from ? null : sql<boolean>`id > ${from} and id <= ${to}`
+  }
+}

@@ -1,0 +1,166 @@
+/**
+ * What Prometheus is told. Counters are of this process; gauges, and the counters named "of all processes", are read from the database at
+ * each scrape, so that every worker says the same: take their maximum over workers, not their sum. No label holds an address.
+ */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { type AttemptOutcome, isRetry, type Via } from '../bounce/index.js'
+import type { Database } from '../store/index.js'
+import { MOST_DESTINATIONS, Standing } from './database-gauges.js'
+import { Bounded } from './label-limiter.js'
+
+const MOST_STATUSES = 100
+
+/** The counters that activities and the intake keep. */
+export class Metrics {
+  readonly registry = new Registry()
+  readonly #destinations = new Bounded(MOST_DESTINATIONS)
+  readonly #retries = this.#counter('softbounce_retries_total', 'Retries that were answered, by number and outcome', ['retry', 'outcome'])
+  readonly #notNow = this.#counter('softbounce_not_now_total', 'Retries refused with 4.3.2, by receiving system', ['destination'])
+  readonly #turns = this.#counter('softbounce_turns_total', 'Turns that were taken, and times that one was waited for, by why', ['result'])
+  readonly #waits = new Histogram({
+    name: 'softbounce_turn_wait_seconds',
+    help: 'From the first asking for a turn to the turn',
+    buckets: [0.1, 1, 10, 60, 300, 900, 3600, 4 * 3600, 24 * 3600],
+    registers: [this.registry],
+  })
+  readonly #mails = this.#counter('softbounce_intake_mails_total', 'Mails that came to the intake: taken, or left with the mail system', [
+    'source',
+    'result',
+  ])
+  readonly #notifications = this.#counter('softbounce_notifications_total', 'Notifications of providers that came, by what was answered', [
+    'provider',
+    'result',
+  ])
+  readonly #events = this.#counter('softbounce_events_total', 'Events told to the alternative channel, by type and result', [
+    'type',
+    'result',
+  ])
+
+  constructor() {
+    collectDefaultMetrics({ register: this.registry })
+    for (const source of ['lmtp', 'maildir', 'imap']) this.mailsComeFrom(source)
+  }
+
+  #counter<Label extends string>(name: string, help: string, labelNames: Label[]): Counter<Label> {
+    return new Counter({ name, help, labelNames, registers: [this.registry] })
+  }
+
+  /** A retry, or the send by the backup relay, was answered. */
+  attemptAnswered(attempt: Via, outcome: AttemptOutcome, status: string, destination: string): void {
+    const { retry } = attempt
+    this.#retries.inc({ retry: !isRetry(attempt) ? 'backup' : retry > 20 ? 'more' : String(retry), outcome })
+    if (status === '4.3.2' && isRetry(attempt)) this.#notNow.inc({ destination: this.#destinations.name(destination) })
+  }
+
+  turnTaken(waitedMs: number): void {
+    this.#turns.inc({ result: 'taken' })
+    this.#waits.observe(waitedMs / 1000)
+  }
+
+  turnWaited(why: string): void {
+    this.#turns.inc({ result: why })
+  }
+
+  /** An increase is seen only from a value before it. */
+  mailsComeFrom(source: string): void {
+    for (const result of ['taken', 'failed']) this.#mails.inc({ source, result }, 0)
+  }
+
+  mailCame(source: string, result: 'taken' | 'failed'): void {
+    this.#mails.inc({ source, result })
+  }
+
+  notificationCame(provider: string, result: 'kept' | 'repeated' | 'refused' | 'unreadable' | 'failed'): void {
+    this.#notifications.inc({ provider, result })
+  }
+
+  eventTold(type: string, result: 'told' | 'failed'): void {
+    this.#events.inc({ type, result })
+  }
+
+  /** Adds what the database tells. */
+  watch(database: Database, now: () => Date = () => new Date()): void {
+    const standing = new Standing(database, now)
+    // those that said it most get the names; whoever comes new, what is left of them
+    standing
+      .saidNotNowMost(MOST_DESTINATIONS)
+      .then((names) => {
+        for (const name of names) this.#destinations.name(name)
+      })
+      .catch(() => {})
+    new Gauge({
+      ...{ name: 'softbounce_database_up', help: '1 where the database answers', registers: [this.registry] },
+      async collect(this: Gauge) {
+        this.set(
+          await standing.look().then(
+            () => 1,
+            () => 0,
+          ),
+        )
+      },
+    })
+    // what this process counts is told all the same
+    const told = (collect: () => Promise<void>) => collect().catch(() => {})
+    const gauge = <Label extends string>(
+      name: string,
+      help: string,
+      labelNames: Label[],
+      collect: (gauge: Gauge<Label>) => Promise<void>,
+    ) =>
+      new Gauge({
+        ...{ name, help, labelNames, registers: [this.registry] },
+        async collect(this: Gauge<Label>) {
+          this.reset()
+          await told(() => collect(this))
+        },
+      })
+    gauge('softbounce_open_messages', 'Messages whose retries go on, by receiving system', ['destination'], async (g) => {
+      for (const [destination, n] of (await standing.look()).open) g.set({ destination }, n)
+    })
+    gauge('softbounce_waiting_for_turn', 'Messages whose retry is due and waits for its turn', [], async (g) => {
+      g.set((await standing.look()).waitingForTurn)
+    })
+    gauge('softbounce_oldest_due_retry_seconds', 'For how long the retry that is due longest has waited', [], async (g) => {
+      g.set((await standing.look()).oldestDueMs / 1000)
+    })
+    gauge('softbounce_outages', 'Receiving systems that refuse (failing), and those that count as down', ['state'], async (g) => {
+      const { failing, down } = await standing.look()
+      g.set({ state: 'failing' }, failing - down)
+      g.set({ state: 'down' }, down)
+    })
+    gauge('softbounce_destination_down_seconds', 'For how long a receiving system has been down', ['destination'], async (g) => {
+      for (const [destination, ms] of (await standing.look()).longestDown) g.set({ destination }, ms / 1000)
+    })
+    gauge('softbounce_suppressed_addresses', 'Addresses that are suppressed now, by reason', ['reason'], async (g) => {
+      for (const [reason, n] of (await standing.look()).suppressed) g.set({ reason }, n)
+    })
+    const statuses = new Bounded(MOST_STATUSES)
+    const bounces = new Counter({
+      name: 'softbounce_bounces_total',
+      help: 'Bounces that came in since this process began, of all processes, by status and what was done',
+      labelNames: ['status', 'done'],
+      registers: [this.registry],
+      async collect(this: Counter<'status' | 'done'>) {
+        await told(async () => {
+          for (const { status, done, n } of await standing.newBounces())
+            this.inc(
+              { status: status === null ? 'none' : statuses.name(/^[245]\.\d{1,3}\.\d{1,3}$/.test(status) ? status : 'other'), done },
+              n,
+            )
+        })
+      },
+    })
+    bounces.inc({ status: 'none', done: 'unread' }, 0)
+    new Counter({
+      name: 'softbounce_suppressions_total',
+      help: 'Changes of the suppression list since this process began, of all processes, by reason',
+      labelNames: ['reason', 'change'],
+      registers: [this.registry],
+      async collect(this: Counter<'reason' | 'change'>) {
+        await told(async () => {
+          for (const { reason, change, n } of await standing.newSuppressions()) this.inc({ reason, change }, n)
+        })
+      },
+    })
+  }
+}

@@ -1,0 +1,329 @@
+/**
+ * The suppression list. For unavailability an address is taken off for a while, in growing steps, and comes back by itself; a proven
+ * delivery lifts it at once. Only a rejection of the recipient, a complaint, or a person's hand lasts. Every change is kept as history.
+ */
+import { type Kysely, type Selectable, sql } from 'kysely'
+import type { SuppressionChange, SuppressionReason, SuppressionsTable, Tables } from '../store/index.js'
+import { type Database, given, oneAtATime } from '../store/index.js'
+
+/** An entry as it stands. */
+export interface Suppression {
+  /** Folded for comparing. */
+  readonly address: string
+  readonly reason: SuppressionReason
+  readonly status: string | null
+  readonly reply: string | null
+  readonly causedBy: string
+  readonly destination: string | null
+  readonly step: number
+  readonly since: Date
+  /** Null: it lasts until it is lifted. */
+  readonly until: Date | null
+}
+
+/** What took the address off. */
+export interface Cause {
+  readonly status: string | null
+  readonly reply: string | null
+  /** A workflow ID, or who did it by hand. */
+  readonly by: string
+  readonly destination: string | null
+}
+
+/** A repeat within this time after the last suppression ended goes one step further. */
+const REPEAT_WITHIN_MS = 90 * 24 * 60 * 60 * 1000
+
+/**
+ * Suppresses for unavailability. The step grows only for an outage that began after the last suppression ended, within 90 days; an
+ * outage that was already known extends the entry at its step. A lasting entry stays as it is.
+ * @param outageFrom when the outage was first seen: the bounce that started the retries.
+ * @param stepsMs the steps, such as 1 d, 3 d, 7 d, 30 d.
+ * @returns until when; null where a lasting entry stands.
+ */
+export async function suppressForUnavailability(
+  tx: Kysely<Tables>,
+  address: string,
+  cause: Cause,
+  outageFrom: Date,
+  stepsMs: readonly number[],
+  now: Date,
+): Promise<Date | null> {
+  await oneAtATime(tx, address)
+  const last = await tx.selectFrom('suppressions').selectAll().where('address', '=', address).executeTakeFirst()
+  // what was not caused by unavailability stands, whatever is unavailable meanwhile
+  if (last !== undefined && isActive(last, now) && last.reason !== 'unavailable') return last.until === null ? null : new Date(last.until)
+  const step = nextStep(last, outageFrom, stepsMs.length)
+  const active = last !== undefined && isActive(last, now)
+  const until = Math.max(now.getTime() + (stepsMs[step] as number), active ? (last.until ?? 0) : 0)
+  await write(tx, address, active ? 'extended' : 'suppressed', {
+    reason: 'unavailable',
+    cause,
+    step,
+    since: active ? last.since : now.getTime(),
+    until,
+    now,
+  })
+  return new Date(until)
+}
+
+/** Which step an outage takes an address to; pure, so that it can be tested by itself. */
+export function nextStep(
+  last: Pick<Selectable<SuppressionsTable>, 'until' | 'lifted_at' | 'step' | 'reason'> | undefined,
+  outageFrom: Date,
+  steps: number,
+): number {
+  // lifted by a delivery, or by hand: the steps begin anew
+  if (last === undefined || last.reason !== 'unavailable' || last.until === null || last.lifted_at !== null) return 0
+  const began = outageFrom.getTime()
+  if (began <= last.until) return Math.min(last.step, steps - 1)
+  return began - last.until <= REPEAT_WITHIN_MS ? Math.min(last.step + 1, steps - 1) : 0
+}
+
+/** Suppresses until it is lifted by hand (or until `until`), in place of a temporary entry. An entry that lasts already stands. */
+export async function suppressLastingly(
+  tx: Kysely<Tables>,
+  address: string,
+  reason: Exclude<SuppressionReason, 'unavailable'>,
+  cause: Cause,
+  now: Date,
+  until: Date | null = null,
+): Promise<void> {
+  await oneAtATime(tx, address)
+  const last = await tx.selectFrom('suppressions').selectAll().where('address', '=', address).executeTakeFirst()
+  // a lasting entry is not made to lapse, and a complaint stays one, unless somebody lifts it first
+  if (last !== undefined && last.until === null && last.lifted_at === null && (until !== null || last.reason === 'complaint')) return
+  await write(tx, address, 'suppressed', { reason, cause, step: 0, since: now.getTime(), until: until?.getTime() ?? null, now })
+}
+
+interface Written {
+  readonly reason: SuppressionReason
+  readonly cause: Cause
+  readonly step: number
+  readonly since: number
+  readonly until: number | null
+  readonly now: Date
+}
+
+async function write(tx: Kysely<Tables>, address: string, change: SuppressionChange, entry: Written): Promise<void> {
+  const row = {
+    reason: entry.reason,
+    status: entry.cause.status,
+    reply: entry.cause.reply,
+    caused_by: entry.cause.by,
+    destination: entry.cause.destination,
+    step: entry.step,
+    since: entry.since,
+    until: entry.until,
+    lifted_at: null,
+    unlisted_at: null,
+  }
+  await tx
+    .insertInto('suppressions')
+    .values({ address, ...row })
+    .onConflict((conflict) => conflict.column('address').doUpdateSet(row))
+    .execute()
+  await note(tx, address, change, row, entry.cause.by, entry.now)
+}
+
+async function note(
+  tx: Kysely<Tables>,
+  address: string,
+  change: SuppressionChange,
+  row: Pick<SuppressionsTable, 'reason' | 'until' | 'status' | 'reply'>,
+  by: string,
+  now: Date,
+): Promise<void> {
+  await tx
+    .insertInto('suppression_history')
+    .values({ address, at: now.getTime(), change, reason: row.reason, until: row.until, status: row.status, reply: row.reply, by })
+    .execute()
+}
+
+/**
+ * Lifts an entry.
+ * @param which `temporary`: only one for unavailability (a delivery proves nothing about a complaint), and its steps begin anew.
+ * @returns true where an active entry was lifted.
+ */
+export async function liftSuppression(
+  tx: Kysely<Tables>,
+  address: string,
+  by: string,
+  now: Date,
+  which: 'temporary' | 'any' = 'any',
+): Promise<boolean> {
+  // most have none: asked without a lock, which a send would pay for
+  const any = await tx.selectFrom('suppressions').select('lifted_at').where('address', '=', address).executeTakeFirst()
+  if (any === undefined || any.lifted_at !== null) return false
+  await oneAtATime(tx, address)
+  const row = await tx.selectFrom('suppressions').selectAll().where('address', '=', address).executeTakeFirst()
+  if (row === undefined || row.lifted_at !== null) return false
+  if (which === 'temporary' && row.reason !== 'unavailable') return false
+  await tx.updateTable('suppressions').set({ lifted_at: now.getTime() }).where('address', '=', address).execute()
+  if (!isActive(row, now)) return false
+  await note(tx, address, 'lifted', row, by, now)
+  return true
+}
+
+/** Statuses that speak of a system or the network, not of a mailbox (RFC 3463 sections 3.4 and 3.5), for `like`. */
+const OF_A_SYSTEM = ['_.3.%', '_.4.%'] as const
+const RESTORE_AT_ONCE = 500
+
+/**
+ * The destination takes mail again: suppressions that its unavailability caused lapse within the time given, spread out. Those that a
+ * mailbox's own trouble caused stay.
+ * @returns how many.
+ */
+export async function restoreSuppressed(
+  db: Kysely<Tables>,
+  destination: string,
+  by: string,
+  now: Date,
+  withinMs: number,
+  random: () => number = Math.random,
+): Promise<number> {
+  let restored = 0
+  for (let after = ''; ; ) {
+    const rows = await db.transaction().execute(async (tx) => {
+      const page = await tx
+        .selectFrom('suppressions')
+        .selectAll()
+        .where('destination', '=', destination)
+        .where('reason', '=', 'unavailable')
+        .where('lifted_at', 'is', null)
+        .where('until', '>', now.getTime() + withinMs)
+        .where((eb) => eb.or(OF_A_SYSTEM.map((pattern) => eb('status', 'like', pattern))))
+        .where('address', '>', after)
+        .orderBy('address')
+        .limit(RESTORE_AT_ONCE)
+        .execute()
+      for (const row of page) {
+        const until = now.getTime() + Math.ceil(random() * withinMs)
+        const done = await tx
+          .updateTable('suppressions')
+          .set({ until })
+          .where('address', '=', row.address)
+          // unless something else has come between
+          .where('until', '=', row.until)
+          .where('lifted_at', 'is', null)
+          .executeTakeFirst()
+        if (Number(done.numUpdatedRows) === 0) continue
+        restored += 1
+        await note(tx, row.address, 'restored', { ...row, until }, by, now)
+      }
+      return page
+    })
+    if (rows.length < RESTORE_AT_ONCE) return restored
+    after = rows.at(-1)?.address as string
+  }
+}
+
+/** Entries for unavailability that have ended since then and that the provider has not been told of, the first first. */
+export async function endedSuppressions(
+  db: Kysely<Tables>,
+  since: Date,
+  now: Date,
+  most: number,
+): Promise<{ readonly address: string; readonly since: Date }[]> {
+  const rows = await db
+    .selectFrom('suppressions')
+    .select(['address', 'since'])
+    .where('reason', '=', 'unavailable')
+    .where('unlisted_at', 'is', null)
+    .where((eb) =>
+      eb.or([
+        eb.and([eb('lifted_at', 'is', null), eb('until', '<=', now.getTime()), eb('until', '>', since.getTime())]),
+        eb('lifted_at', '>', since.getTime()),
+      ]),
+    )
+    .orderBy('until')
+    .limit(most)
+    .execute()
+  return rows.map((row) => ({ address: row.address, since: new Date(row.since) }))
+}
+
+/** The provider holds it no more, unless it has been suppressed anew meanwhile. */
+export async function noteUnlisted(db: Kysely<Tables>, address: string, since: Date, now: Date): Promise<void> {
+  await db
+    .updateTable('suppressions')
+    .set({ unlisted_at: now.getTime() })
+    .where('address', '=', address)
+    .where('since', '=', since.getTime())
+    .execute()
+}
+
+const isActive = (row: Pick<SuppressionsTable, 'until' | 'lifted_at'>, now: Date) =>
+  row.lifted_at === null && (row.until === null || row.until > now.getTime())
+
+/** The active entry of an address, or null: one look-up by primary key. */
+export async function findSuppression(db: Kysely<Tables>, address: string, now: Date): Promise<Suppression | null> {
+  const row = await db.selectFrom('suppressions').selectAll().where('address', '=', address).executeTakeFirst()
+  return row === undefined || !isActive(row, now) ? null : toSuppression(row)
+}
+
+/** The active entries among many addresses (folded), in one look-up. */
+export async function activeSuppressions({ db, kind }: Database, keys: readonly string[], now: Date): Promise<Suppression[]> {
+  const rows = await db
+    .selectFrom('suppressions')
+    .selectAll()
+    .where('address', 'in', sql<string>`(select value from ${given(kind, keys)})`)
+    .execute()
+  return rows.filter((row) => isActive(row, now)).map(toSuppression)
+}
+
+/** The active entries in the order of their addresses, page by page: constant memory for any number. */
+export async function* listSuppressions(db: Kysely<Tables>, now: Date, pageSize = 1000): AsyncGenerator<Suppression> {
+  let after = ''
+  for (;;) {
+    const rows = await db
+      .selectFrom('suppressions')
+      .selectAll()
+      .where('address', '>', after)
+      .where('lifted_at', 'is', null)
+      .where((eb) => eb.or([eb('until', 'is', null), eb('until', '>', now.getTime())]))
+      .orderBy('address')
+      .limit(pageSize)
+      .execute()
+    for (const row of rows) yield toSuppression(row)
+    if (rows.length < pageSize) return
+    after = rows.at(-1)?.address as string
+  }
+}
+
+/** One change of an entry. */
+export interface SuppressionEvent {
+  readonly at: Date
+  readonly change: SuppressionChange
+  readonly reason: SuppressionReason
+  readonly until: Date | null
+  readonly status: string | null
+  readonly reply: string | null
+  readonly by: string
+}
+
+/** What happened to an address, oldest first. */
+export async function suppressionHistory(db: Kysely<Tables>, address: string): Promise<SuppressionEvent[]> {
+  const rows = await db.selectFrom('suppression_history').selectAll().where('address', '=', address).orderBy('id').execute()
+  return rows.map((row) => ({
+    at: new Date(row.at),
+    change: row.change,
+    reason: row.reason,
+    until: row.until === null ? null : new Date(row.until),
+    status: row.status,
+    reply: row.reply,
+    by: row.by,
+  }))
+}
+
+function toSuppression(row: Selectable<SuppressionsTable>): Suppression {
+  return {
+    address: row.address,
+    reason: row.reason,
+    status: row.status,
+    reply: row.reply,
+    causedBy: row.caused_by,
+    destination: row.destination,
+    step: row.step,
+    since: new Date(row.since),
+    until: row.until === null ? null : new Date(row.until),
+  }
+}

@@ -1,0 +1,114 @@
+/** What the namespace must know: the search attributes, and the schedules. Registered by the worker where it may. */
+import { Client, ScheduleAlreadyRunning, ScheduleOverlapPolicy } from '@temporalio/client'
+import type { NativeConnection } from '@temporalio/worker'
+import type { Log } from '../delivery/index.js'
+
+/** Names of the public contract; all are Keyword. */
+export const SEARCH_ATTRIBUTES = ['BounceRecipient', 'BounceDestination', 'BounceStatus', 'BounceOutcome'] as const
+
+const KEYWORD = 2 // temporal.api.enums.v1.IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+const UNIMPLEMENTED = 12
+const LOOK_AGAIN_MS = 60_000
+
+/** Knows whether the server has the search attributes; looks again now and then while it has not. */
+export class SearchAttributes {
+  readonly #connection: NativeConnection
+  readonly #namespace: string
+  readonly #log: Log
+  #known = false
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(connection: NativeConnection, namespace: string, log: Log) {
+    this.#connection = connection
+    this.#namespace = namespace
+    this.#log = log
+  }
+
+  get known(): boolean {
+    return this.#known
+  }
+
+  /** Registers what is missing, where this connection may; where it may not, says which command does it, and goes on without. */
+  async register(): Promise<void> {
+    try {
+      if (await this.#look(true)) return
+    } catch (error) {
+      if ((error as { code?: number }).code === UNIMPLEMENTED) return // a test server: none are set
+      const names = SEARCH_ATTRIBUTES.map((name) => `--name ${name} --type Keyword`).join(' ')
+      this.#log.warn(
+        { error: (error as Error).message },
+        `the search attributes could not be registered; workflows run without them until somebody does: temporal operator search-attribute create ${names} (Temporal Cloud: tcld namespace search-attributes add)`,
+      )
+    }
+    this.#timer = setInterval(() => {
+      this.#look(false).then(
+        (known) => known && clearInterval(this.#timer),
+        () => {},
+      )
+    }, LOOK_AGAIN_MS).unref()
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+  }
+
+  async #look(register: boolean): Promise<boolean> {
+    const { operatorService } = this.#connection
+    const { customAttributes } = await operatorService.listSearchAttributes({ namespace: this.#namespace })
+    const missing = SEARCH_ATTRIBUTES.filter((name) => customAttributes?.[name] === undefined)
+    const wrong = SEARCH_ATTRIBUTES.filter((name) => customAttributes?.[name] !== undefined && customAttributes[name] !== KEYWORD)
+    // the server answers a registration under another type with "fine", and then fails every task that sets it
+    if (wrong.length > 0) {
+      if (register)
+        this.#log.warn(
+          { wrong },
+          'search attributes of these names exist under another type than Keyword; workflows run without them until that is mended',
+        )
+      return false
+    }
+    if (missing.length > 0) {
+      if (!register) return false
+      await operatorService.addSearchAttributes({
+        namespace: this.#namespace,
+        searchAttributes: Object.fromEntries(missing.map((name) => [name, KEYWORD])),
+      })
+      this.#log.info({ registered: missing }, 'search attributes were registered')
+    }
+    this.#known = true
+    return true
+  }
+}
+
+/** What runs by a schedule: its workflow, how often, and what is missed where the schedule cannot be created. */
+const SCHEDULES = {
+  purge: { id: 'softbounce-purge', workflowType: 'purgeKeptMessages', every: '1d', missed: 'kept messages are not purged' },
+  unlist: {
+    id: 'softbounce-unlist',
+    workflowType: 'unlistLapsed',
+    every: '15m',
+    missed: "addresses whose suppression has ended stay on the provider's list",
+  },
+} as const
+
+/** Makes sure that the schedules are there. A namespace that has none goes without, and is told. */
+export async function ensureSchedules(
+  connection: NativeConnection,
+  namespace: string,
+  taskQueue: string,
+  needed: { readonly unlist: boolean },
+  log: Log,
+): Promise<void> {
+  const client = new Client({ connection, namespace })
+  for (const { id, workflowType, every, missed } of needed.unlist ? [SCHEDULES.purge, SCHEDULES.unlist] : [SCHEDULES.purge])
+    try {
+      await client.schedule.create({
+        scheduleId: id,
+        spec: { intervals: [{ every }] },
+        policies: { overlap: ScheduleOverlapPolicy.SKIP },
+        action: { type: 'startWorkflow', workflowType, workflowId: id, taskQueue, args: [] },
+      })
+    } catch (error) {
+      if (error instanceof ScheduleAlreadyRunning) continue
+      log.warn({ error: (error as Error).message }, `the schedule ${id} could not be created: ${missed} until a worker may create it`)
+    }
+}

@@ -1,0 +1,135 @@
+/**
+ * Takes the turn of a send: at once, or after a moment in place; else the engine waits, which costs no worker slot and no event, and shows
+ * why and until when.
+ */
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { CancelledFailure, type Context } from '@temporalio/activity'
+import { formatDuration } from '../bounce/index.js'
+import type { Dependencies, HeldSession, Sessions } from '../delivery/index.js'
+import { peerOf, type Way } from '../delivery/index.js'
+import { tryAgain, withDatabase } from '../temporal/index.js'
+import { askTurn, type Turn } from './acquire.js'
+import { pausedNow } from './destinations.js'
+import { formatRate, limitsByHand, limitsSet, relayOf } from './limits.js'
+import { PATIENCE_MS, rateOf } from './rate-limiter.js'
+
+/** A turn that is ours: the lease that our connection is counted by, and a session where one was open. */
+export interface OurTurn {
+  readonly leaseId: string
+  readonly open: HeldSession | null
+  readonly lookUps: number
+}
+
+/** Whose turn is taken: first run ID and retry; and until when it is of use, ms. */
+export interface TurnSubject {
+  readonly firstRunId: string
+  readonly retry: number
+  readonly workflowId: string
+  readonly deliverByMs?: number
+}
+
+type OpenWay = Extract<Way, { kind: 'way' }>
+type Waiting = Extract<Turn, { kind: 'wait' }>
+
+/** A session stays open for this long for the next message. */
+export const IDLE_MS = 1000
+const PAUSED_LOOK_MS = 10 * 60_000
+/** Longer than this altogether is not waited in place. */
+const MOST_IN_PLACE_MS = 2 * PATIENCE_MS
+
+/**
+ * Ends as `tryAgain` where the turn is not ours yet.
+ * @param held the lease that is ours already, without a connection: a new one is wanted.
+ */
+export async function takeOurTurn(
+  subject: TurnSubject,
+  way: OpenWay,
+  sessions: Sessions,
+  context: Context,
+  dependencies: Dependencies,
+  onIdleEnd: (leaseId: string) => void,
+  held?: string,
+): Promise<OurTurn> {
+  const { database, settings, now, metrics } = dependencies
+  const leaseId = held ?? randomUUID()
+  const peer = peerOf(way)
+  for (let waitedMs = 0; ; ) {
+    const open = held === undefined ? sessions.take(peer, way.paths) : null
+    let turn: Turn
+    try {
+      turn = await withDatabase(context.info.attempt, () =>
+        askTurn(database, { ...subject, leaseId: open?.leaseId ?? leaseId, hasConnection: open !== null }, way.turns, settings.politeness),
+      )
+    } catch (error) {
+      if (open !== null) sessions.keep(peer, open, onIdleEnd)
+      throw error
+    }
+    if (turn.kind === 'taken') {
+      metrics?.turnTaken(turn.waitedMs)
+      return { leaseId: open?.leaseId ?? leaseId, open, lookUps: turn.lookUps }
+    }
+    metrics?.turnWaited(turn.why)
+    if (open !== null) sessions.keep(peer, open, onIdleEnd)
+    waitedMs += turn.askAgainMs
+    if (turn.askAgainMs > PATIENCE_MS || waitedMs > MOST_IN_PLACE_MS) {
+      // one that is of no use any more ends in time
+      const usefulMs = subject.deliverByMs === undefined ? Number.POSITIVE_INFINITY : Math.max(1, subject.deliverByMs - now().getTime() + 1)
+      throw tryAgain('Waiting', waitingText(turn, dependencies), Math.min(turn.askAgainMs, usefulMs))
+    }
+    await sleep(turn.askAgainMs, undefined, { signal: context.cancellationSignal }).catch(() => {
+      if (context.cancellationDetails?.cancelRequested) throw new CancelledFailure('cancelled while it waited for its turn')
+      throw tryAgain('Waiting', 'the worker was stopped while the message waited for its turn', 1)
+    })
+  }
+}
+
+const clock = (at: Date | number): string => new Date(at).toISOString().slice(11, 19)
+/** With the day where that is not today's. */
+const moment = (at: Date | number, now: number): string => {
+  const iso = new Date(at).toISOString()
+  return iso.slice(0, 10) === new Date(now).toISOString().slice(0, 10) ? `${clock(at)} UTC` : `${iso.slice(0, 10)} ${clock(at)} UTC`
+}
+
+/**
+ * Ends as `tryAgain` where retries for the destination, or all, are paused: what is decided without a turn waits for that too.
+ */
+export async function waitWhilePaused(destination: string, context: Context, dependencies: Dependencies): Promise<void> {
+  const paused = await withDatabase(context.info.attempt, () => pausedNow(dependencies.database.db, destination))
+  if (paused === null) return
+  const what = paused.name === destination ? destination : 'everything'
+  throw tryAgain(
+    'Waiting',
+    `retries for ${what} are paused since ${paused.since.toISOString()} by ${paused.by}; none is used up`,
+    PAUSED_LOOK_MS,
+  )
+}
+
+/** Why it waits and until when, as a person reads it in the Web UI. */
+function waitingText(turn: Waiting, { settings, now }: Dependencies): string {
+  const { state, why, goesAt } = turn
+  const { politeness } = settings
+  const at = now().getTime()
+  const relay = relayOf(turn.name)
+  const name = relay === null ? turn.name : `the relay ${relay}`
+  const said = state.said === null ? '' : ` (it said: ${state.said.reply.replace(/\s+/g, ' ').slice(0, 200)})`
+  const goes = goesAt === null ? '' : `this message goes at ${moment(goesAt, at)} at the latest`
+  switch (why) {
+    case 'paused':
+      return `retries for ${name} are paused since ${moment(state.pausedSince as number, at)} by ${state.pausedBy ?? 'somebody'}; none is used up; looked at again at ${moment(at + turn.askAgainMs, at)} at the latest`
+    case 'down': {
+      const every = politeness.askEveryMs
+      const next = state.askAt - Math.max(0, Math.floor((state.askAt - at) / every)) * every
+      return `${name} is down since ${moment(state.downSince as number, at)}${said}; its next question is at ${moment(Math.max(next, at), at)}; ${goes}`
+    }
+    case 'asked to wait':
+      return `${name} asked for time until ${moment(state.notBefore, at)}${said}; ${goes}`
+    case 'connections':
+      return `every connection that ${name} is met over is taken; ${goes}`
+    case 'pace': {
+      const limits = limitsByHand(limitsSet(politeness, turn.name), state.limited)
+      const ahead = goesAt === null ? 0 : goesAt.getTime() - at
+      return `${name} is met at ${formatRate(rateOf(state, limits))}, and others come before; ${goes} (in ${formatDuration(ahead)})`
+    }
+  }
+}

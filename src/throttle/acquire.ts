@@ -1,0 +1,277 @@
+/**
+ * Turns: who may meet a receiving system now. The state stands in one row for each system; a turn is taken, or a moment reserved, in one
+ * transaction that holds that row (PostgreSQL: `for update`; SQLite: the write lock), and by the database's clock. So any number of workers
+ * share a limit exactly, whatever their clocks say. What is decided is pure (src/politeness).
+ */
+import type { Kysely, Selectable } from 'kysely'
+import type { DestinationsTable, Tables } from '../store/index.js'
+import { clockOf, type Database, timeOf, withoutWaiting } from '../store/index.js'
+import { LEASE_MS, leasesOf } from './connection-leases.js'
+import { columnsOf, EVERYTHING, type KnownSystem, known, stateOf, writeStates } from './destination-row.js'
+import { type Lesson, learn, type SystemAnswer } from './feedback.js'
+import { type Limits, limitsByHand, type TurnSettings } from './limits.js'
+import { noteOutage } from './outages.js'
+import { type Decision, newState, type Reservation, type SystemState, takeTurn, type WaitReason } from './rate-limiter.js'
+import { MOST_AT_A_LOOK, wakeNext } from './wakeups.js'
+
+/** Whose turn is needed: the receiving system's, and where it goes through one, the relay's. */
+export interface TurnOf {
+  readonly name: string
+  /** As the settings say; what a person has set by hand is added here. */
+  readonly limits: Limits
+  /** False: it is met over a relay, whose connections count instead. */
+  readonly needsConnection: boolean
+  /** A relay's rate is fixed: it is not learnt. */
+  readonly fixed: boolean
+}
+
+export interface Asker {
+  readonly firstRunId: string
+  readonly retry: number
+  /** Whom to wake. */
+  readonly workflowId: string
+  /** The lease that it will hold; or holds already, with an open connection. */
+  readonly leaseId: string
+  readonly hasConnection: boolean
+}
+
+/** A turn was taken (`lookUps`: how often it was asked for, this time included; `waitedMs`: since the first time), or when to ask again and why. */
+export type Turn =
+  | { readonly kind: 'taken'; readonly lookUps: number; readonly waitedMs: number }
+  | {
+      readonly kind: 'wait'
+      readonly name: string
+      readonly why: WaitReason
+      /** How long until it is to be asked again. */
+      readonly askAgainMs: number
+      /** When it goes, as far as is known now; by the database's clock. */
+      readonly goesAt: Date | null
+      readonly state: KnownSystem
+    }
+
+/** An asker is waiting for a connection, where one found none within this. */
+const WANTED_WITHIN_MS = 2_000
+const RESTORE_AGAIN_MS = 60_000
+
+/** Takes the turn of all of them, or reserves a moment at the first that is not free. */
+export async function askTurn(
+  database: Database,
+  asker: Asker,
+  wanted: readonly TurnOf[],
+  settings: TurnSettings,
+  random: () => number = Math.random,
+): Promise<Turn> {
+  return withoutWaiting(database, async (tx) => {
+    const { rows, everything, now } = await hold(tx, database, wanted)
+    const reservation = await tx
+      .selectFrom('turns')
+      .selectAll()
+      .where('first_run_id', '=', asker.firstRunId)
+      .where('retry', '=', asker.retry)
+      .executeTakeFirst()
+    const lookUps = (reservation?.look_ups ?? 0) + 1
+    const at = wanted.findIndex(({ name }) => name === reservation?.name)
+    const taken: { name: string; state: SystemState }[] = []
+    for (const [index, { name, limits, needsConnection, fixed }] of wanted.entries()) {
+      const row = rows.get(name) as Selectable<DestinationsTable>
+      const learnt = stateOf(row, everything)
+      const state = fixed ? { ...learnt, connections: limits.connections } : learnt
+      const leases = needsConnection ? await leasesOf(tx, name, now) : []
+      const others = leases.filter(({ id }) => id !== asker.leaseId)
+      const decision: Decision = takeTurn(
+        state,
+        {
+          mine: reservation === undefined || at < index ? null : reservationOf(reservation, at === index ? undefined : { now, state }),
+          held: others.length,
+          heldForMs: others.length === 0 ? 0 : now - Math.min(...others.map(({ since }) => since)),
+          hasConnection: !needsConnection || (asker.hasConnection && others.length < leases.length),
+          now,
+          random: random(),
+        },
+        limitsWith(limits, row),
+        settings,
+      )
+      if (decision.kind === 'go') {
+        taken.push({ name, state: decision.state })
+        continue
+      }
+      await writeStates(tx, [{ name, state: decision.state }])
+      await writeReservation(tx, asker, name, decision.mine, now, lookUps)
+      const { why, slotAt, askAgainAt } = decision
+      return {
+        kind: 'wait',
+        name,
+        why,
+        askAgainMs: Math.max(0, askAgainAt - now),
+        goesAt: slotAt === null ? null : new Date(slotAt),
+        state: known(row, decision.state, everything),
+      }
+    }
+    await writeStates(tx, taken)
+    if (reservation !== undefined) await forgetTurn(tx, asker)
+    for (const { name } of wanted.filter(({ needsConnection }) => needsConnection)) {
+      const until = Math.ceil(now + LEASE_MS)
+      await tx
+        .insertInto('leases')
+        .values({ id: asker.leaseId, name, since: Math.round(now), until })
+        .onConflict((conflict) => conflict.columns(['id', 'name']).doUpdateSet({ until }))
+        .execute()
+    }
+    return { kind: 'taken', lookUps, waitedMs: reservation === undefined ? 0 : Math.max(0, now - reservation.asked_at) }
+  })
+}
+
+/** The message needs no turn any more. */
+export async function forgetTurn(db: Kysely<Tables>, { firstRunId, retry }: Pick<Asker, 'firstRunId' | 'retry'>): Promise<void> {
+  await db.deleteFrom('turns').where('first_run_id', '=', firstRunId).where('retry', '=', retry).execute()
+}
+
+/** What came of a turn, for a system that learns. */
+export interface Met {
+  readonly name: string
+  readonly limits: Limits
+  readonly lesson: Lesson
+  readonly answer: SystemAnswer & { readonly mailServer: string | null }
+  /** How long the message took; null where that is not known. */
+  readonly tookMs: number | null
+}
+
+/** What has changed by an answer. */
+export interface Learnt {
+  /** It went down by this answer; or takes messages again, that were refused (since when). */
+  readonly change: 'down' | 'up' | null
+  /** It takes messages again, and what follows from that has not been done: the suppressions that it caused are to lapse. */
+  readonly restore: boolean
+  /** It was down, until this answer. */
+  readonly wasDown: boolean
+  readonly failingSince: Date | null
+  readonly wanted: boolean
+  /** Workflows that wait for their turn, and may come now. */
+  readonly wake: readonly string[]
+}
+
+/** Writes what an answer teaches. */
+export async function learnFrom(database: Database, met: Met, settings: TurnSettings): Promise<Learnt> {
+  return withoutWaiting(database, async (tx) => {
+    const { rows, everything, now } = await hold(tx, database, [met])
+    const row = rows.get(met.name) as Selectable<DestinationsTable>
+    const before = stateOf(row)
+    const limits = limitsWith(met.limits, row)
+    const after = learn(before, met.lesson, met.tookMs, limits, settings, now)
+    const { answer } = met
+    const up = before.failingSince !== null && after.failingSince === null
+    // one whose worker died over it is taken up by a later acceptance
+    const left = row.restore_due !== null && row.restore_due < now - RESTORE_AGAIN_MS && met.lesson.kind === 'accepted'
+    const said =
+      met.lesson.kind === 'nothing'
+        ? {}
+        : {
+            said_at: Math.round(now),
+            said_outcome: answer.outcome,
+            said_status: answer.status,
+            said_reply: answer.reply,
+            said_by: answer.mailServer,
+          }
+    await tx
+      .updateTable('destinations')
+      .set({ ...columnsOf(after), ...said, ...(up ? { restore_due: Math.round(now) } : {}) })
+      .where('name', '=', met.name)
+      .execute()
+    await noteOutage(tx, met.name, before, after, answer, now)
+    const standing = { ...after, pausedSince: stateOf(row, everything).pausedSince }
+    const wake = met.lesson.kind === 'accepted' ? await wakeNext(tx, met.name, standing, limits, now) : []
+    return {
+      change: before.downSince === null && after.downSince !== null ? 'down' : up ? 'up' : null,
+      restore: up || left,
+      wasDown: before.downSince !== null && after.downSince === null,
+      failingSince: before.failingSince === null ? null : new Date(before.failingSince),
+      wanted: before.wantedAt > now - WANTED_WITHIN_MS,
+      wake,
+    }
+  })
+}
+
+/** The workflows that wait for this system's turn and may come now, whoever else has come or not. */
+export function wakeWaitingFor(database: Database, name: string, limits: Limits): Promise<string[]> {
+  return withoutWaiting(database, async (tx) => {
+    const { rows, everything, now } = await hold(tx, database, [{ name, limits }])
+    const row = rows.get(name) as Selectable<DestinationsTable>
+    return wakeNext(tx, name, stateOf(row, everything), limitsWith(limits, row), now, MOST_AT_A_LOOK)
+  })
+}
+
+/** The suppressions that it caused have been made to lapse. */
+export async function noteRestored(db: Kysely<Tables>, name: string): Promise<void> {
+  await db.updateTable('destinations').set({ restore_due: null }).where('name', '=', name).execute()
+}
+
+/** Holds the systems' rows until the transaction ends; makes those that are new. */
+async function hold(tx: Kysely<Tables>, database: Database, wanted: readonly Pick<TurnOf, 'name' | 'limits'>[]) {
+  // always in the order of their names: two that hold two each never wait for each other
+  const names = wanted.map(({ name }) => name).sort()
+  const read = () =>
+    tx
+      .selectFrom('destinations')
+      .selectAll()
+      .where('name', 'in', names)
+      .orderBy('name')
+      .$if(database.kind === 'postgres', (query) => query.forUpdate())
+      .execute()
+  let found = await read()
+  if (found.length < names.length) {
+    const now = await timeOf(database, tx)
+    const fresh = new Map(wanted.map(({ name, limits }) => [name, limits]))
+    const values = names.map((name) => ({ name, ...columnsOf(newState(fresh.get(name) as Limits, now)) }))
+    await tx
+      .insertInto('destinations')
+      .values(values)
+      .onConflict((conflict) => conflict.doNothing())
+      .execute()
+    found = await read()
+  }
+  // asked after the rows are held: whoever waited for them must not go by a clock from before
+  const { now, ...everything } = await tx
+    .selectNoFrom((eb) => {
+      const row = eb.selectFrom('destinations').where('name', '=', EVERYTHING)
+      return [clockOf(database).as('now'), row.select('paused_since').as('paused_since'), row.select('paused_by').as('paused_by')]
+    })
+    .executeTakeFirstOrThrow()
+  return { rows: new Map(found.map((row) => [row.name, row])), everything, now: Number(now) }
+}
+
+const limitsWith = (limits: Limits, row: Pick<DestinationsTable, 'limited_rate' | 'limited_connections'>): Limits =>
+  limitsByHand(limits, { rate: row.limited_rate, connections: row.limited_connections })
+
+/** With `passed`: it waits elsewhere by now, and has had its moment here. */
+function reservationOf(
+  row: { asked_at: number; slot_at: number; allotted: number; epoch: number },
+  passed?: { readonly now: number; readonly state: SystemState },
+): Reservation {
+  if (passed !== undefined) return { askedAt: row.asked_at, slotAt: passed.now, allotted: false, epoch: passed.state.epoch }
+  return { askedAt: row.asked_at, slotAt: row.slot_at, allotted: row.allotted === 1, epoch: row.epoch }
+}
+
+async function writeReservation(
+  tx: Kysely<Tables>,
+  { firstRunId, retry, workflowId }: Asker,
+  name: string,
+  mine: Reservation,
+  now: number,
+  lookUps: number,
+): Promise<void> {
+  const row = {
+    name,
+    workflow_id: workflowId,
+    asked_at: Math.round(mine.askedAt),
+    slot_at: mine.slotAt,
+    allotted: mine.allotted ? 1 : 0,
+    epoch: mine.epoch,
+    seen_at: Math.round(now),
+    look_ups: lookUps,
+  }
+  await tx
+    .insertInto('turns')
+    .values({ first_run_id: firstRunId, retry, ...row })
+    .onConflict((conflict) => conflict.columns(['first_run_id', 'retry']).doUpdateSet(row))
+    .execute()
+}

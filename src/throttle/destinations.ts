@@ -1,0 +1,255 @@
+/** Receiving systems as a person looks at them and steers them: what is known of each, pauses, limits, releases, and their suppressions. */
+import { type Kysely, sql } from 'kysely'
+import type { Tables } from '../store/index.js'
+import { type Database, timeOf } from '../store/index.js'
+import { columnsOf, EVERYTHING, type KnownSystem, known } from './destination-row.js'
+import type { Limits } from './limits.js'
+import { intervalOf, newState } from './rate-limiter.js'
+
+/** A message that asked within this still waits for its turn. */
+export const STILL_WAITS_MS = 20 * 60_000
+
+/** A receiving system, and how many messages wait for their turn at it, over how many connections it is met now. */
+export interface Standing extends KnownSystem {
+  readonly waitingForTurn: number
+  readonly connectionsNow: number
+}
+
+/** Since when everything is paused, and by whom; null where it is not. */
+export function pausedAltogether(db: Kysely<Tables>): Promise<{ since: Date; by: string } | null> {
+  return pausedNow(db, EVERYTHING)
+}
+
+/** The pause that holds retries for a destination: its own, or that of everything; null where there is none. */
+export async function pausedNow(db: Kysely<Tables>, destination: string): Promise<{ name: string; since: Date; by: string } | null> {
+  const row = await db
+    .selectFrom('destinations')
+    .select(['name', 'paused_since', 'paused_by'])
+    .where('name', 'in', [EVERYTHING, destination])
+    .where('paused_since', 'is not', null)
+    .limit(1)
+    .executeTakeFirst()
+  return row?.paused_since == null ? null : { name: row.name, since: new Date(row.paused_since), by: row.paused_by ?? 'somebody' }
+}
+
+/** What is known of the receiving systems, those that are down or paused first; of one, where it is named. */
+export async function destinations(database: Database, limit: number, name?: string): Promise<Standing[]> {
+  const { db } = database
+  const now = await timeOf(database)
+  const rows = await db
+    .selectFrom('destinations')
+    .selectAll('destinations')
+    .select((eb) => [
+      eb
+        .selectFrom('turns')
+        .select(sql<number>`count(*)`.as('n'))
+        .whereRef('turns.name', '=', 'destinations.name')
+        .where('seen_at', '>', Math.round(now - STILL_WAITS_MS))
+        .as('waiting'),
+      eb
+        .selectFrom('leases')
+        .select(sql<number>`count(*)`.as('n'))
+        .whereRef('leases.name', '=', 'destinations.name')
+        .where('until', '>', Math.round(now))
+        .as('held'),
+    ])
+    .where('name', '!=', EVERYTHING)
+    .$if(name !== undefined, (query) => query.where('name', '=', name as string))
+    .orderBy(
+      sql`case when down_since is not null then 0 when paused_since is not null then 1 when failing_since is not null then 2 else 3 end`,
+    )
+    .orderBy('name')
+    .limit(limit)
+    .execute()
+  return rows.map(({ waiting, held, ...row }) => ({
+    ...known(row),
+    waitingForTurn: Number(waiting),
+    connectionsNow: Number(held),
+  }))
+}
+
+/** What a person may change of a system; its row is made where it has none yet. */
+interface ByHand {
+  readonly paused_since?: number | null
+  readonly paused_by?: string | null
+  readonly limited_rate?: number | null
+  readonly limited_connections?: number | null
+  readonly limited_by?: string | null
+}
+
+const UNKNOWN: Limits = { lowestRate: 1, highestRate: 1, connections: 1, messagesPerConnection: 1 }
+
+async function change(database: Database, name: string, byHand: ByHand, now: number): Promise<void> {
+  await database.db
+    .insertInto('destinations')
+    .values({ name, ...columnsOf({ ...newState(UNKNOWN, now), rate: 0 }), ...byHand })
+    .onConflict((conflict) => conflict.column('name').doUpdateSet(byHand))
+    .execute()
+}
+
+/** Holds every retry for the system (or for all, where it is left out), using none up. */
+export async function pause(database: Database, by: string, name: string = EVERYTHING): Promise<void> {
+  const now = await timeOf(database)
+  await change(database, name, { paused_since: Math.round(now), paused_by: by }, now)
+}
+
+/** Lets them go again, through turns. False where it was not paused. */
+export async function resume(database: Database, name: string = EVERYTHING): Promise<boolean> {
+  const done = await database.db
+    .updateTable('destinations')
+    .set({ paused_since: null, paused_by: null })
+    .where('name', '=', name)
+    .where('paused_since', 'is not', null)
+    .executeTakeFirst()
+  return Number(done.numUpdatedRows) > 0
+}
+
+/** Sets limits by hand, over those of the settings; null takes one back. */
+export async function limitDestination(
+  database: Database,
+  name: string,
+  by: string,
+  limits: { readonly rate?: number | null; readonly connections?: number | null },
+): Promise<void> {
+  const row = await database.db.selectFrom('destinations').selectAll().where('name', '=', name).executeTakeFirst()
+  const rate = limits.rate === undefined ? (row?.limited_rate ?? null) : limits.rate
+  const connections = limits.connections === undefined ? (row?.limited_connections ?? null) : limits.connections
+  const limitedBy = rate === null && connections === null ? null : by
+  const byHand = { limited_rate: rate, limited_connections: connections, limited_by: limitedBy }
+  const now = await timeOf(database)
+  await change(database, name, byHand, now)
+  // moments that were given out by the limits before are void; the next start is no further away than one at the rate of now
+  const next = now + intervalOf(rate ?? (row?.rate || 1))
+  await database.db
+    .updateTable('destinations')
+    .set((eb) => ({
+      epoch: eb('epoch', '+', 1),
+      frontier: now,
+      late_frontier: now,
+      next_at: eb.case().when('next_at', '>', next).then(next).else(eb.ref('next_at')).end(),
+    }))
+    .where('name', '=', name)
+    .execute()
+}
+
+/** A release of a destination's waiting retries: those go whose last attempt lies before it began. */
+export interface Release {
+  readonly destination: string
+  readonly beganAt: Date
+  readonly withinMs: number
+  readonly by: string
+  /** How many were told. */
+  readonly told: number
+  readonly endedAt: Date | null
+}
+
+/**
+ * Begins a release, or goes on with one that has not ended and is no older than that: a second one would send again what this one has sent.
+ */
+export async function beginRelease(
+  db: Kysely<Tables>,
+  destination: string,
+  withinMs: number,
+  by: string,
+  now: Date,
+  goesOnWithinMs: number,
+): Promise<Release> {
+  const row = { began_at: now.getTime(), within_ms: withinMs, by, told: 0, ended_at: null }
+  await db
+    .insertInto('releases')
+    .values({ destination, ...row })
+    .onConflict((conflict) =>
+      conflict
+        .column('destination')
+        .doUpdateSet(row)
+        .where((eb) => eb.or([eb('releases.ended_at', 'is not', null), eb('releases.began_at', '<', now.getTime() - goesOnWithinMs)])),
+    )
+    .execute()
+  return (await findRelease(db, destination)) as Release
+}
+
+export async function findRelease(db: Kysely<Tables>, destination: string): Promise<Release | null> {
+  const row = await db.selectFrom('releases').selectAll().where('destination', '=', destination).executeTakeFirst()
+  if (row === undefined) return null
+  return {
+    destination,
+    beganAt: new Date(row.began_at),
+    withinMs: row.within_ms,
+    by: row.by,
+    told: row.told,
+    endedAt: row.ended_at === null ? null : new Date(row.ended_at),
+  }
+}
+
+/** So many more were told; or it has ended. */
+export async function noteRelease(db: Kysely<Tables>, destination: string, told: number, endedAt: Date | null = null): Promise<void> {
+  await db
+    .updateTable('releases')
+    .set((eb) => ({ told: eb('told', '+', told), ended_at: endedAt?.getTime() ?? null }))
+    .where('destination', '=', destination)
+    .execute()
+}
+
+/** The retries that were answered last, by workflow; those without one are left out. */
+export async function lastRetries(
+  db: Kysely<Tables>,
+  workflowIds: readonly string[],
+): Promise<ReadonlyMap<string, { readonly retry: number; readonly at: Date }>> {
+  if (workflowIds.length === 0) return new Map()
+  const rows = await db
+    .selectFrom('attempts')
+    .select(['workflow_id', sql<number>`max(retry)`.as('retry'), sql<number>`max(coalesce(reported_at, at))`.as('at')])
+    .where('workflow_id', 'in', workflowIds)
+    .where('outcome', 'is not', null)
+    .groupBy('workflow_id')
+    .execute()
+  return new Map(rows.map((row) => [row.workflow_id, { retry: Number(row.retry), at: new Date(Number(row.at)) }]))
+}
+
+const DAY_MS = 24 * 60 * 60_000
+/** An outage of a system that nobody has met for so long has ended, or nobody wants to know. */
+const UNMET_MS = 14 * DAY_MS
+/** What was learnt of a system that nobody has met for so long is worth no more than a new beginning. */
+const FORGET_AFTER_MS = 90 * DAY_MS
+
+/** Deletes what nobody needs any more: places of messages that never came back, leases and policies that ran out, systems not met for long. */
+export async function purgeDestinations(database: Database): Promise<void> {
+  const { db } = database
+  const now = Math.round(await timeOf(database))
+  await db
+    .deleteFrom('turns')
+    .where('seen_at', '<', now - DAY_MS)
+    .execute()
+  await db
+    .deleteFrom('leases')
+    .where('until', '<', now - DAY_MS)
+    .execute()
+  await db.deleteFrom('mta_sts_policies').where('expires_at', '<', now).execute()
+  await db
+    .deleteFrom('releases')
+    .where('ended_at', '<', now - FORGET_AFTER_MS)
+    .execute()
+  // nobody has asked for long: when it came back is not known
+  await db
+    .updateTable('outages')
+    .set((eb) => ({
+      ended_at: eb.fn.coalesce(
+        eb.selectFrom('destinations').select('said_at').whereRef('destinations.name', '=', 'outages.destination'),
+        'outages.began_at',
+      ),
+    }))
+    .where('ended_at', 'is', null)
+    .where('destination', 'not in', (eb) =>
+      eb
+        .selectFrom('destinations')
+        .select('name')
+        .where('next_at', '>=', now - UNMET_MS),
+    )
+    .execute()
+  await db
+    .deleteFrom('destinations')
+    .where('next_at', '<', now - FORGET_AFTER_MS)
+    .where('paused_since', 'is', null)
+    .where('limited_by', 'is', null)
+    .execute()
+}

@@ -1,0 +1,138 @@
+/**
+ * What the answers of a receiving system teach: additive increase, multiplicative decrease (as TCP does, and Postfix's concurrency
+ * scheduler), down after some failures in a row. What it says about one recipient teaches nothing about the system.
+ */
+import { parseReply, type Stage } from '../bounce/index.js'
+import type { Limits, TurnSettings } from './limits.js'
+import { connectionsOf, intervalOf, rateOf, type SystemState } from './rate-limiter.js'
+
+/** What one answer says of the system: it takes messages; it cannot keep up, or is not there; or nothing. */
+export type Lesson =
+  | { readonly kind: 'accepted' }
+  | {
+      readonly kind: 'failing'
+      /** Fewer connections, a lower rate: both, unless it says which. */
+      readonly slower: 'rate' | 'connections' | 'both'
+      /** It asked for so much time, within bounds; ms. */
+      readonly waitMs: number
+    }
+  | { readonly kind: 'nothing' }
+
+/** An answer as the attempt log has it. */
+export interface SystemAnswer {
+  readonly outcome: 'accepted' | 'deferred' | 'rejected'
+  readonly status: string
+  readonly reply: string
+  readonly stage: Stage
+}
+
+const SECOND_MS = 1000
+/** A system is believed when it asks for time, but not for more than a message may wait for it anyway. */
+const LONGEST_ASKED_WAIT_MS = 15 * 60 * SECOND_MS
+const UNIT_MS: Record<string, number> = { s: SECOND_MS, m: 60 * SECOND_MS, h: 3600 * SECOND_MS }
+/** `try again in 300 seconds`, `retry after 5 minutes`, `wait 10 min`. */
+const ASKED_WAIT =
+  /\b(?:(?:try|retry|come back)(?: again)?|wait)\s+(?:(?:in|after|for|at least|another)\s+){0,2}(\d{1,6})\s*(s|sec|secs|seconds?|m|min|mins|minutes?|h|hours?)\b/i
+const TOO_MANY_CONNECTIONS =
+  /too many (?:concurrent |simultaneous |open |smtp )*(?:connections|sessions)|(?:concurrent|simultaneous)[a-z ]{0,20}(?:connections|sessions)|connection (?:limit|count)/i
+const TOO_FAST =
+  /rate.?limit|rate exceeded|too (?:fast|quickly|frequent|many (?:messages|mails|emails|requests))|throttl|slow down|unusual rate|\bexceed\w*\b[a-z ]{0,30}\brate\b/i
+/** Statuses of the system, not of a mailbox or a message (RFC 3463): X.3.1 and X.3.2, and the network's. */
+const SYSTEM_STATUS = /^4\.(?:3\.[0125]|4\.[0-2])$/
+/** A connection that was refused, lost, or not answered. */
+const NOT_MET = ['4.4.1', '4.4.2']
+/** Replies that say "not now" whatever their enhanced code (RFC 5321 3.8 and 4.2.2; IANA ties 453 to X.3.2). */
+const SYSTEM_CODES = [421, 453]
+
+/** What an answer teaches. */
+export function lessonOf({ outcome, status, reply, stage }: SystemAnswer): Lesson {
+  if (outcome === 'accepted') return { kind: 'accepted' }
+  if (outcome === 'rejected') return { kind: 'nothing' }
+  const { code } = parseReply(reply)
+  // from RCPT on a text may speak of one mailbox: "receiving mail too quickly", "too many messages"
+  const ofMailbox = /^4\.[12]\./.test(status)
+  const connections = !ofMailbox && TOO_MANY_CONNECTIONS.test(reply)
+  const rate = !ofMailbox && TOO_FAST.test(reply)
+  // before a recipient is named, every "not now" speaks of the system, or of us
+  const general = stage === 'connect' || stage === 'banner' || stage === 'EHLO' || stage === 'STARTTLS' || stage === 'MAIL'
+  const system =
+    SYSTEM_CODES.includes(code) || status === '4.3.2' || (code === 0 && NOT_MET.includes(status)) || (general && SYSTEM_STATUS.test(status))
+  if (!system && !connections && !rate) return { kind: 'nothing' }
+  return {
+    kind: 'failing',
+    slower: connections && !rate ? 'connections' : rate && !connections ? 'rate' : 'both',
+    waitMs: askedWait(reply),
+  }
+}
+
+function askedWait(reply: string): number {
+  const match = ASKED_WAIT.exec(reply)
+  if (match === null) return 0
+  const ms = Number(match[1]) * (UNIT_MS[(match[2] as string).charAt(0).toLowerCase()] as number)
+  return Math.min(ms, LONGEST_ASKED_WAIT_MS)
+}
+
+/** An increase is this share of the lowest rate: twenty successes from the lowest rate to three times as much. */
+const INCREASE = 0.1
+const AVERAGE_OVER = 5
+
+/**
+ * The state after an answer.
+ * @param tookMs how long the message took, from connecting to its answer; null where that is not known (a relay's report).
+ */
+export function learn(
+  state: SystemState,
+  lesson: Lesson,
+  tookMs: number | null,
+  limits: Limits,
+  settings: Pick<TurnSettings, 'downAfter' | 'askEveryMs'>,
+  now: number,
+): SystemState {
+  const timed =
+    tookMs === null
+      ? state
+      : { ...state, serviceMs: state.serviceMs === 0 ? tookMs : state.serviceMs + (tookMs - state.serviceMs) / AVERAGE_OVER }
+  if (lesson.kind === 'nothing') return timed
+  if (lesson.kind === 'accepted') return accepted(timed, limits, now)
+  const failing = {
+    ...timed,
+    failures: state.failures + 1,
+    failingSince: state.failingSince ?? now,
+    notBefore: Math.max(state.notBefore, now + lesson.waitMs),
+  }
+  if (state.downSince !== null) return failing
+  if (failing.failures >= settings.downAfter)
+    return {
+      ...failing,
+      rate: limits.lowestRate,
+      connections: 1,
+      downSince: failing.failingSince,
+      nextAt: Math.max(failing.nextAt, now + intervalOf(limits.lowestRate)),
+      askAt: now + settings.askEveryMs,
+      frontier: now,
+      epoch: state.epoch + 1,
+    }
+  const rate = lesson.slower === 'connections' ? rateOf(state, limits) : Math.max(limits.lowestRate, rateOf(state, limits) / 2)
+  const connections = lesson.slower === 'rate' ? connectionsOf(state, limits) : Math.max(1, connectionsOf(state, limits) / 2)
+  const slower = paced({ ...failing, rate, connections }, state, limits, now)
+  // moments that were given out at the higher rate are void
+  return rate < rateOf(state, limits) ? { ...slower, frontier: now, lateFrontier: now, epoch: state.epoch + 1 } : slower
+}
+
+function accepted(state: SystemState, limits: Limits, now: number): SystemState {
+  // the time that it asked for stands: what is accepted now may have been begun before
+  const up = { ...state, failures: 0, failingSince: null, downSince: null }
+  if (state.downSince !== null) return { ...up, rate: limits.lowestRate, connections: 1, frontier: now, epoch: state.epoch + 1 }
+  const rate = Math.min(limits.highestRate, rateOf(state, limits) + limits.lowestRate * INCREASE)
+  const connections = Math.min(limits.connections, Math.max(1, state.connections) + 1 / Math.max(1, state.connections))
+  return paced({ ...up, rate, connections }, state, limits, now)
+}
+
+/** As many moments stay reserved as were: at the new rate they reach less far, or further. */
+function paced(state: SystemState, before: SystemState, limits: Limits, now: number): SystemState {
+  const ahead = Math.max(0, before.frontier - now)
+  const [rateBefore, rate] = [rateOf(before, limits), rateOf(state, limits)]
+  // what follows the last start keeps its distance at a lower rate
+  const nextAt = state.nextAt + Math.max(0, intervalOf(rate) - intervalOf(rateBefore))
+  return { ...state, nextAt, frontier: now + (ahead * rateBefore) / rate }
+}

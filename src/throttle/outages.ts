@@ -1,0 +1,100 @@
+/** Outages of receiving systems, each a row of its own: from the first refusal, whoever met it, to the first acceptance. */
+import type { Kysely } from 'kysely'
+import type { Database, Tables } from '../store/index.js'
+import type { SystemAnswer } from './feedback.js'
+import type { SystemState } from './rate-limiter.js'
+
+/** Writes what an answer changes of it; in the transaction that holds the system's row. */
+export async function noteOutage(
+  tx: Kysely<Tables>,
+  name: string,
+  before: SystemState,
+  after: SystemState,
+  answer: SystemAnswer & { readonly mailServer: string | null },
+  now: number,
+): Promise<void> {
+  if (before.failingSince === null && after.failingSince === null) return
+  const downAt = after.downSince === null ? null : Math.round(now)
+  if (after.failingSince === null) {
+    await tx
+      .updateTable('outages')
+      .set({ ended_at: Math.round(now) })
+      .where('destination', '=', name)
+      .where('ended_at', 'is', null)
+      .execute()
+    return
+  }
+  if (after.failures === before.failures) return
+  const { status, reply, mailServer } = answer
+  await tx
+    .insertInto('outages')
+    .values({
+      destination: name,
+      began_at: Math.round(after.failingSince),
+      down_at: downAt,
+      refusals: after.failures,
+      ...{ status, reply, mail_server: mailServer },
+    })
+    .onConflict((conflict) =>
+      conflict.columns(['destination', 'began_at']).doUpdateSet((eb) => ({
+        refusals: after.failures,
+        down_at: eb.fn.coalesce('outages.down_at', eb.val(downAt)),
+      })),
+    )
+    .execute()
+}
+
+/** A change of an outage that nobody has been told of. */
+export interface UntoldOutage {
+  readonly destination: string
+  readonly change: 'down' | 'up'
+  readonly beganAt: Date
+  /** When it changed. */
+  readonly at: Date
+  /** What the system said. */
+  readonly status: string
+  readonly reply: string
+}
+
+/** Those that changed since then, of one system or all; each change of one after the other. */
+export async function untoldOutages({ db }: Database, since: Date, name?: string): Promise<UntoldOutage[]> {
+  const rows = await db
+    .selectFrom('outages')
+    .innerJoin('destinations', 'destinations.name', 'outages.destination')
+    .select(['destination', 'began_at', 'down_at', 'ended_at', 'told', 'said_status', 'said_reply', 'outages.status', 'outages.reply'])
+    .where((eb) =>
+      eb.or([
+        eb.and([eb('told', 'is', null), eb('down_at', '>', since.getTime())]),
+        eb.and([eb('told', '=', 'down'), eb('ended_at', '>', since.getTime())]),
+      ]),
+    )
+    .$if(name !== undefined, (query) => query.where('destination', '=', name as string))
+    .orderBy('down_at')
+    .execute()
+  return rows.flatMap((row) => {
+    const of = (change: 'down' | 'up', at: number | null): UntoldOutage[] =>
+      at === null
+        ? []
+        : [
+            {
+              ...{ destination: row.destination, change, beganAt: new Date(row.began_at), at: new Date(at) },
+              // of what began it its first refusal tells; of what ended it, what was said last
+              ...(change === 'down'
+                ? { status: row.status, reply: row.reply }
+                : { status: row.said_status ?? '', reply: row.said_reply ?? '' }),
+            },
+          ]
+    return [...(row.told === null ? of('down', row.down_at) : []), ...of('up', row.ended_at)]
+  })
+}
+
+/** It was told, or nobody wants to know. */
+export async function noteTold({ db }: Database, { destination, beganAt, change }: UntoldOutage): Promise<void> {
+  await db
+    .updateTable('outages')
+    .set({ told: change })
+    .where('destination', '=', destination)
+    .where('began_at', '=', beganAt.getTime())
+    .$if(change === 'down', (query) => query.where('told', 'is', null))
+    .execute()
+}

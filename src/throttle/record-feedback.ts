@@ -1,0 +1,82 @@
+/**
+ * What an answer teaches of its receiving system, and what follows where that takes messages again: suppressions that it caused lapse early,
+ * and by setting the retries that wait for it are released.
+ */
+import { Context } from '@temporalio/activity'
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client'
+import type { Dependencies } from '../delivery/index.js'
+import { restoreSuppressed } from '../suppression/index.js'
+import { describe } from '../temporal/index.js'
+import { type Learnt, learnFrom, noteRestored } from './acquire.js'
+import { findRelease } from './destinations.js'
+import { lessonOf, type SystemAnswer } from './feedback.js'
+import { limitsSet } from './limits.js'
+import { tellOutages } from './publish-outage.js'
+import { wakeWaiting } from './wake-waiting.js'
+
+const RELEASES_APART_MS = 60 * 60_000
+
+/** Who answered, what, and how long that took; null where it is not known. */
+export interface Answering {
+  readonly system: string
+  readonly answer: SystemAnswer & { readonly mailServer: string | null }
+  readonly tookMs: number | null
+}
+
+/** Never rejects: what is not learnt now is learnt by the next answer. Null where it could not be written. */
+export async function learnFromAnswer({ system, answer, tookMs }: Answering, dependencies: Dependencies): Promise<Learnt | null> {
+  const { database, settings, log } = dependencies
+  const { politeness } = settings
+  try {
+    const learnt = await learnFrom(
+      database,
+      { name: system, limits: limitsSet(politeness, system), lesson: lessonOf(answer), answer, tookMs },
+      politeness,
+    )
+    if (learnt.change === 'down')
+      log.warn(
+        { destination: system, status: answer.status, reply: answer.reply, since: learnt.failingSince },
+        'a receiving system is down',
+      )
+    const { client, info } = Context.current()
+    await wakeWaiting(client, learnt.wake, database)
+    if (learnt.change === 'down' || learnt.wasDown)
+      await tellOutages(client, info.taskQueue, dependencies, system).catch((error: Error) =>
+        log.warn({ destination: system, error: describe(error) }, 'an event could not be told yet; that is tried again'),
+      )
+    if (learnt.restore) await takesMailAgain(system, learnt, dependencies)
+    return learnt
+  } catch (error) {
+    log.warn({ destination: system, error: describe(error) }, 'what a receiving system answered could not be written down')
+    return null
+  }
+}
+
+async function takesMailAgain(system: string, learnt: Learnt, dependencies: Dependencies): Promise<void> {
+  const { database, settings, log, now } = dependencies
+  const { restoreWithinMs, releaseOnRecovery, releaseWithinMs } = settings.politeness
+  const by = `${system} takes mail again`
+  const restored = await restoreSuppressed(database.db, system, by, now(), restoreWithinMs)
+  log.info(
+    { destination: system, failingSince: learnt.failingSince, restored },
+    'a receiving system takes mail again; the suppressions that it caused lapse early',
+  )
+  const { client, info } = Context.current()
+  await noteRestored(database.db, system)
+  // a single failure is no outage
+  if (!releaseOnRecovery || !learnt.wasDown) return
+  const last = await findRelease(database.db, system)
+  // one that comes and goes would use up a retry of every message each time
+  if (last !== null && now().getTime() - last.beganAt.getTime() < RELEASES_APART_MS) return
+  await client.workflow
+    .start('releaseDestination', {
+      taskQueue: info.taskQueue,
+      workflowId: `release/${system}`,
+      args: [{ destination: system, withinMs: releaseWithinMs, by }],
+      staticSummary: `release the retries that wait for ${system}`,
+    })
+    .catch((error: Error) => {
+      if (error instanceof WorkflowExecutionAlreadyStartedError) return
+      log.warn({ destination: system, error: error.message }, 'the release of its waiting retries could not be started')
+    })
+}

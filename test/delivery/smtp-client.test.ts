@@ -1,0 +1,123 @@
+import { afterEach, expect, test } from 'vitest'
+import { converse, type Path, Session, Sessions, type Transaction } from '../../src/delivery/index.js'
+import { polite, startReceivingSystem, startScript } from '../support/receiving-system.js'
+import { QUICK } from '../support/skipping-time.js'
+
+const closers: (() => Promise<void> | void)[] = []
+afterEach(async () => {
+  for (const close of closers.splice(0)) await close()
+})
+const path = (port: number): Path => ({ kind: 'system', host: '127.0.0.1', port, tls: 'opportunistic' })
+const mail = (port: number, to: string, more: Partial<Transaction> = {}): Transaction => ({
+  ...{ path: path(port), ehloName: 'softbounce.example.com', timeouts: QUICK, sender: 'bounces@example.com', recipient: to },
+  content: Buffer.from(`From: a@example.com\r\nMessage-ID: <m@example.com>\r\n\r\nhello ${to}\r\n`),
+  beforeContent: async () => true,
+  ...more,
+})
+const nap = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+
+test('several messages go over one session, one recipient each', async () => {
+  const system = await startReceivingSystem()
+  closers.push(system.close)
+  let session: Session | null = null
+  for (const to of ['a@example.org', 'b@example.org', 'c@example.org']) {
+    const sent = await converse(mail(system.port, to), session)
+    expect(sent.dialogue).toMatchObject({ kind: 'reply', at: 'final dot', reply: { code: 250 } })
+    session = sent.session
+    expect(session?.isOpen).toBe(true)
+  }
+  expect(session?.sent).toBe(3)
+  await session?.end()
+  expect(system.connections).toHaveLength(1)
+  expect(system.taken.map(({ to, content }) => [to, content.toString().slice(-15)])).toEqual([
+    [['a@example.org'], 'a@example.org\r\n'],
+    [['b@example.org'], 'b@example.org\r\n'],
+    [['c@example.org'], 'c@example.org\r\n'],
+  ])
+})
+
+test('a refusal belongs to its own message, and ends the session', async () => {
+  const system = await startReceivingSystem({ rcpt: ({ address }) => (address?.startsWith('full') ? '452 4.2.2 mailbox full' : undefined) })
+  closers.push(system.close)
+  const first = await converse(mail(system.port, 'a@example.org'))
+  const second = await converse(mail(system.port, 'full@example.org'), first.session)
+  expect(second).toMatchObject({ dialogue: { kind: 'reply', at: 'RCPT', reply: { status: '4.2.2' } }, session: null })
+  expect(system.connections).toHaveLength(1)
+})
+
+for (const [how, leave] of [
+  ['closed', null],
+  ['closed with 421', '421 4.4.2 idle for too long\r\n'],
+] as const)
+  test(`a session that its server has ${how} meanwhile says nothing about the next message, and no new one is opened without being asked for`, async () => {
+    const script = await startScript((line, socket, connection) => {
+      if (connection > 1 || !line.startsWith('MAIL') || !line.includes('second')) return polite(line)
+      if (leave === null) return null
+      socket.end(leave)
+      return undefined
+    })
+    closers.push(script.close)
+    const first = await converse(mail(script.port, 'a@example.org'))
+    const second = await converse(mail(script.port, 'b@example.org', { sender: 'second@example.com' }), first.session)
+    expect(second).toMatchObject({ stale: true, session: null, dialogue: { at: 'MAIL' } })
+    expect(script.connections).toBe(1)
+  })
+
+test('one that is lost behind the final dot of a later message is lost there, and not asked anew', async () => {
+  let dots = 0
+  const script = await startScript((line) => {
+    if (line === '.') dots += 1
+    return line === '.' && dots === 2 ? null : polite(line)
+  })
+  closers.push(script.close)
+  const first = await converse(mail(script.port, 'a@example.org'))
+  const second = await converse(mail(script.port, 'b@example.org'), first.session)
+  expect(second).toMatchObject({ dialogue: { kind: 'lost', at: 'final dot', afterFinalDot: true }, session: null })
+  expect(script.connections).toBe(1)
+})
+
+test('an idle session is for its own system and way, once; nobody’s after its time', async () => {
+  const system = await startReceivingSystem()
+  closers.push(system.close)
+  const sessions = new Sessions()
+  const ended: string[] = []
+  const { session } = await converse(mail(system.port, 'a@example.org'))
+  if (session === null) throw new Error('it must be open')
+  const held = (forMs: number) => ({ path: path(system.port), session, leaseId: 'l1', idleUntil: Date.now() + forMs })
+  sessions.keep('example.org', held(100), (id) => ended.push(id))
+  expect(sessions.take('example.net', [path(system.port)])).toBeNull()
+  expect(sessions.take('example.org', [{ ...path(system.port), tls: 'verify' }])).toBeNull()
+  expect(sessions.take('example.org', [path(1), path(system.port)])).toMatchObject({ leaseId: 'l1', session })
+  expect(sessions.take('example.org', [path(system.port)])).toBeNull()
+  await nap(150)
+  expect(ended).toEqual([])
+  sessions.keep('example.org', held(50), (id) => ended.push(id))
+  await nap(150)
+  expect(ended).toEqual(['l1'])
+  expect(session.isOpen).toBe(false)
+  expect(await sessions.end()).toEqual([])
+})
+
+test('after how many messages a system ends a session is remembered for the last thousand systems', () => {
+  const sessions = new Sessions()
+  expect(sessions.mostIn('one.example')).toBe(Number.POSITIVE_INFINITY)
+  sessions.endedAfter('one.example', 3)
+  sessions.endedAfter('none.example', 0)
+  expect([sessions.mostIn('one.example'), sessions.mostIn('none.example')]).toEqual([3, 1])
+  for (let n = 0; n < 999; n += 1) sessions.endedAfter(`${n}.example`, 5)
+  expect([sessions.mostIn('one.example'), sessions.mostIn('none.example'), sessions.mostIn('998.example')]).toEqual([
+    Number.POSITIVE_INFINITY,
+    1,
+    5,
+  ])
+})
+
+test('a session that must be verified is not used in clear', async () => {
+  const script = await startScript((line) => (line.startsWith('STARTTLS') ? '454 4.7.0 TLS is not to be had\r\n' : polite(line)))
+  closers.push(script.close)
+  const strict = new Session(
+    mail(script.port, 'a@example.org', { path: { ...path(script.port), tls: 'verify', servername: 'mx.example.org' } }),
+  )
+  expect(await strict.send(mail(script.port, 'a@example.org'))).toMatchObject({ kind: 'policy' })
+  expect(script.heard.some((line) => line.startsWith('MAIL'))).toBe(false)
+})

@@ -1,0 +1,704 @@
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { DEFAULT_RETRY_STATUSES, effectiveStatus, parseRetryStatuses } from '../../src/bounce/index.js'
+import { UnretryableBounce } from '../../src/client/index.js'
+import { canonicalMessage, dayOf, type ReturnPaths, sentId, signReturnPath } from '../../src/delivery/index.js'
+import { Intake } from '../../src/intake/index.js'
+import { listBounces, noteSent, recordEnd, storeSent, type TakenBounce } from '../../src/store/index.js'
+import { findSuppression } from '../../src/suppression/index.js'
+import { complaint, qmailNotice, type Report, report } from '../support/bounce-mails.js'
+import { type RealWorld, startRealWorld } from '../support/real-time.js'
+import { DAY, eventually, HOUR, MESSAGE } from '../support/skipping-time.js'
+
+const returnPaths: ReturnPaths = { template: 'bounce+{token}@{domain}', keys: [Buffer.alloc(32, 7)], validDays: 28 }
+const OWN = ['mail.example.com', '*.inside.example.com', '192.0.2.10', '198.51.100.64/26']
+const CONTENT = canonicalMessage(Buffer.from(MESSAGE))
+let world: RealWorld
+let intake: Intake
+let trusted: Intake
+beforeAll(async () => {
+  world = await startRealWorld({})
+  const settings = { returnPaths, ownSystems: OWN, retryStatuses: parseRetryStatuses(DEFAULT_RETRY_STATUSES) }
+  const more = { client: world.client, database: world.database, now: () => new Date() }
+  intake = new Intake({ ...more, settings: { ...settings, isTrusted: false } })
+  trusted = new Intake({ ...more, settings: { ...settings, isTrusted: true } })
+})
+afterAll(() => world.close())
+
+interface Sent {
+  readonly messageId: string
+  readonly recipient: string
+  readonly returnPath: string
+  readonly workflowId: string
+}
+let n = 0
+/** A message that was sent to somebody, some hours ago. */
+async function sent(options: object | null = null, hoursAgo = 3): Promise<Sent> {
+  n += 1
+  const messageId = `m${n}@example.com`
+  const recipient = `p${n}@example.org`
+  const at = new Date(Date.now() - hoursAgo * HOUR)
+  const id = sentId(messageId, recipient)
+  const row = {
+    id,
+    messageId,
+    recipient,
+    envelopeRecipient: recipient,
+    sender: 'shop@example.com',
+    options: options === null ? null : JSON.stringify(options),
+  }
+  await storeSent(world.database, CONTENT, [row], at)
+  return {
+    messageId,
+    recipient,
+    returnPath: signReturnPath(returnPaths, { id, day: dayOf(at), send: 0 }, 'shop@example.com'),
+    workflowId: world.client.workflowId(recipient, messageId),
+  }
+}
+const take = (mail: Buffer, to: string, by = intake) => by.take(mail, { recipients: [to], sender: '' }, 'lmtp')
+const suppressed = (address: string) => findSuppression(world.database.db, address, new Date())
+const events = async (workflowId: string) => (await world.temporal.workflow.getHandle(workflowId).fetchHistory()).events ?? []
+const signals = async (workflowId: string) =>
+  (await events(workflowId)).flatMap((e) => {
+    const { signalName, input } = e.workflowExecutionSignaledEventAttributes ?? {}
+    return signalName == null ? [] : [JSON.parse(Buffer.from(input?.payloads?.[0]?.data ?? []).toString())]
+  })
+async function noted(limit = 1): Promise<TakenBounce[]> {
+  const found: TakenBounce[] = []
+  for await (const bounce of listBounces(world.database.db, null, limit)) found.push(bounce)
+  return found
+}
+
+describe('a bounce to a return path of ours', () => {
+  test('starts the retries of the stored message, whoever the report names and whatever it says of the message', async () => {
+    const one = await sent({ urgent: true, schedule: ['2h'] })
+    const at = new Date(Date.now() - HOUR).toUTCString()
+    const mail = report(
+      { recipient: one.recipient, lastAttempt: at },
+      { original: 'Content-Type: message/rfc822\r\n\r\nMessage-ID: <other@example.com>\r\n\r\nOther' },
+    )
+    expect(await take(mail, one.returnPath)).toMatchObject([
+      { done: 'retry started', workflowId: one.workflowId, recipient: one.recipient },
+    ])
+    const [started] = await events(one.workflowId)
+    const input = JSON.parse(Buffer.from(started?.workflowExecutionStartedEventAttributes?.input?.payloads?.[0]?.data ?? []).toString())
+    expect(input).toMatchObject({
+      messageId: one.messageId,
+      sender: 'shop@example.com',
+      recipient: one.recipient,
+      urgent: true,
+      schedule: ['2h'],
+    })
+    expect(input.message.stored).toMatch(/^sha256-/)
+    expect(input.bounce).toMatchObject({ status: '4.3.2', bouncedAt: new Date(at).toISOString(), remoteMta: 'mx.example.org' })
+    expect(await noted()).toMatchObject([
+      { done: 'retry started', cameTo: one.returnPath, status: '4.3.2', source: 'lmtp', reportingMta: 'mail.example.net' },
+    ])
+  })
+
+  test('acts once, however often it comes', async () => {
+    const one = await sent()
+    const mail = report({ recipient: one.recipient })
+    expect((await take(mail, one.returnPath))[0]?.done).toBe('retry started')
+    for (const again of [
+      mail,
+      report({ recipient: one.recipient, diagnostic: '421 4.3.2 still' }),
+      qmailNotice(one.recipient, '421 4.3.2 no'),
+    ])
+      expect(await take(again, one.returnPath.toUpperCase())).toMatchObject([
+        { done: 'nothing to do', why: 'it was told before, and acted on then' },
+      ])
+    expect(await signals(one.workflowId)).toHaveLength(1)
+  })
+
+  test('however large a name it gives for its host, and whatever stands in that', async () => {
+    const one = await sent()
+    const mail = report({ recipient: one.recipient, remoteMta: `mx.example.org ${'\u0001'.repeat(400_000)}` })
+    expect(await take(mail, one.returnPath)).toMatchObject([{ done: 'retry started' }])
+    expect((await signals(one.workflowId))[0].remoteMta).toMatch(/^mx\.example\.org .{0,240}$/)
+  })
+
+  test('delays of one send are told for as many days as a system may try, and no more', async () => {
+    const one = await sent()
+    await take(report({ recipient: one.recipient }), one.returnPath)
+    const told: string[] = []
+    for (let days = -50; days < 400; days += 10) {
+      const willRetryUntil = new Date(Date.now() + days * 24 * HOUR).toUTCString()
+      const delayed = report({ recipient: one.recipient, action: 'delayed', status: '4.4.1', willRetryUntil })
+      told.push((await take(delayed, one.returnPath))[0]?.done ?? '')
+    }
+    // what has passed, in 10 and 20 days, and the last day that counts
+    expect(told.filter((done) => done === 'retry told')).toHaveLength(4)
+  })
+
+  test('that Temporal refuses as too large holds up nobody', async () => {
+    const one = await sent()
+    await take(report({ recipient: one.recipient }), one.returnPath)
+    const huge = { status: '4.3.2', bouncedAt: new Date().toISOString(), diagnostic: 'x'.repeat(5_000_000) }
+    await expect(world.client.tell({ workflowId: one.workflowId }, huge)).rejects.toThrow(UnretryableBounce)
+  })
+
+  test('of a permanent rejection suppresses for good, and tells what is open', async () => {
+    const one = await sent()
+    await take(report({ recipient: one.recipient }), one.returnPath)
+    expect(await take(qmailNotice(one.recipient, '550 5.1.1 no such user'), one.returnPath)).toMatchObject([{ done: 'suppressed' }])
+    expect(await suppressed(one.recipient)).toMatchObject({ reason: 'rejected', status: '5.1.1', until: null })
+    expect((await signals(one.workflowId)).map((s) => s.status)).toEqual(['4.3.2', '5.1.1'])
+  })
+
+  test.each([
+    ['delayed', { action: 'delayed', status: '4.4.1' }, 'it was delayed; no retry of it is open'],
+    ['delivered', { action: 'delivered', status: '2.0.0', diagnostic: '250 Ok' }, 'it was delivered; no retry of it is open'],
+    ['refused for another reason', { status: '5.7.1', diagnostic: '550 5.7.1 spam' }, 'no retry of it is open'],
+    ['transient, and not retried', { status: '4.2.2', diagnostic: '452 4.2.2 full' }, 'not among the statuses that are retried'],
+  ])('%s starts nothing', async (_, about, why) => {
+    const one = await sent()
+    expect(await take(report({ recipient: one.recipient, ...about } as Report), one.returnPath)).toMatchObject([
+      { done: 'nothing to do', why: expect.stringContaining(why) },
+    ])
+    expect(await world.client.isOpen({ workflowId: one.workflowId })).toBe(false)
+    expect(await suppressed(one.recipient)).toBeNull()
+  })
+
+  test('names the retry that came back, and that retry alone', async () => {
+    const one = await sent()
+    await take(report({ recipient: one.recipient }), one.returnPath)
+    const ofRetry = (send: number) =>
+      signReturnPath(returnPaths, { id: sentId(one.messageId, one.recipient), day: dayOf(new Date()), send }, 'shop@example.com')
+    // a relay that gave up after days says 5.4.7: the trouble itself was one that passes
+    expect(await take(report({ recipient: one.recipient, status: '5.4.7', diagnostic: '' }), ofRetry(1))).toMatchObject([
+      { done: 'retry told' },
+    ])
+    expect(await take(report({ recipient: one.recipient }), ofRetry(1))).toMatchObject([{ done: 'nothing to do' }])
+    expect(
+      await take(report({ recipient: one.recipient, action: 'relayed', status: '2.0.0', diagnostic: '250 ok' }), ofRetry(2)),
+    ).toMatchObject([{ done: 'retry told' }])
+    const told = await signals(one.workflowId)
+    expect(told.map((s) => [s.action, s.status])).toEqual([
+      ['failed', '4.3.2'],
+      ['failed', '4.4.7'],
+      ['relayed', '2.0.0'],
+    ])
+    expect(new Set(told.map((s) => s.token)).size).toBe(3)
+  })
+
+  test('its times are bounded: nothing from the future, nothing from before the message was sent', async () => {
+    for (const [lastAttempt, least, most] of [
+      [new Date(Date.now() + 40 * DAY), -HOUR / 60, 0],
+      [new Date(0), -3 * HOUR - 1000, -3 * HOUR + HOUR / 60],
+    ] as const) {
+      const one = await sent()
+      await take(report({ recipient: one.recipient, lastAttempt: lastAttempt.toUTCString() }), one.returnPath)
+      const [told] = await signals(one.workflowId)
+      const age = Date.parse(told.bouncedAt) - Date.now()
+      expect(age).toBeGreaterThanOrEqual(least)
+      expect(age).toBeLessThanOrEqual(most)
+    }
+  })
+
+  test('a forwarder whose target failed: the recipient and its system stay', async () => {
+    const one = await sent()
+    await take(report({ recipient: 'target@elsewhere.example', remoteMta: 'mx.elsewhere.example' }), one.returnPath)
+    const [told] = await signals(one.workflowId)
+    expect(told.remoteMta).toBeUndefined()
+    expect(await world.client.isOpen({ workflowId: one.workflowId })).toBe(true)
+  })
+
+  test('a report of several others is not believed', async () => {
+    const one = await sent()
+    const mail = report({ recipient: 'x@elsewhere.example' }, { more: [{ recipient: 'y@elsewhere.example' }] })
+    expect(await take(mail, one.returnPath)).toMatchObject([{ done: 'not believed' }])
+    expect(await world.client.isOpen({ workflowId: one.workflowId })).toBe(false)
+  })
+
+  test('an automatic answer does nothing; what nobody can read is kept, listed and shown', async () => {
+    const one = await sent()
+    const vacation = Buffer.from(
+      'From: Ann <ann@example.org>\r\nAuto-Submitted: auto-replied\r\nSubject: Out of office\r\n\r\nBack on Monday.',
+    )
+    expect(await take(vacation, one.returnPath)).toMatchObject([
+      { done: 'nothing to do', why: expect.stringContaining('automatic answer') },
+    ])
+    const letter = Buffer.from('From: Ann <ann@example.org>\r\nSubject: hello\r\n\r\nHow are you?')
+    const [kept] = await take(letter, one.returnPath)
+    expect(kept).toMatchObject({ done: 'unread' })
+    const digest = /kept as ([0-9a-f]{64})/.exec(kept?.why ?? '')?.[1] as string
+    expect((await world.cli('bounces', '--show', digest)).stdout).toBe(letter.toString())
+    const listed = await world.cli('bounces', '--unread', '--json')
+    expect(JSON.parse(listed.stdout.split('\n')[0] as string)).toMatchObject({ done: 'unread', cameTo: one.returnPath })
+  })
+
+  test.each<[string, Partial<Report>]>([
+    ['of a member of its alias', { recipient: 'exmember@elsewhere.example', status: '5.1.1', diagnostic: '550 5.1.1 no such user' }],
+    [
+      'that quotes a callout for our own address',
+      {
+        status: '5.0.0',
+        diagnostic:
+          '550-Verification failed for <bounce+x@example.com> 550-Response: 550 5.1.1 <bounce+x@example.com>: User unknown 550 Sender verify failed',
+      },
+    ],
+    ['that speaks of our reverse DNS', { status: '', diagnostic: '550 rejected: PTR for your IP address not found' }],
+    ['that speaks of too many others', { status: '', diagnostic: '550 Too many invalid recipients' }],
+    [
+      'that speaks of a rate',
+      {
+        status: '5.2.1',
+        diagnostic: '550 5.2.1 The user you are trying to contact is receiving mail at a rate that prevents additional messages',
+      },
+    ],
+    ['that says nothing at all', { status: '', diagnostic: '' }],
+  ])('a report %s suppresses nobody', async (_, about) => {
+    const one = await sent()
+    await take(report({ recipient: one.recipient }), one.returnPath)
+    const [taken] = await take(report({ recipient: one.recipient, originalRecipient: one.recipient, ...about }), one.returnPath)
+    expect(taken?.done).not.toBe('suppressed')
+    expect(await suppressed(one.recipient)).toBeNull()
+    // as the workflow reads it, too
+    for (const told of await signals(one.workflowId))
+      expect(['4.3.2', '5.0.0', '4.0.0']).toContain(effectiveStatus(told.status, told.diagnostic))
+  })
+
+  test('a report about somebody else that is only attached says nothing', async () => {
+    const one = await sent()
+    const inner = report({ recipient: 'someone.else@third.example', status: '5.1.1', diagnostic: '550 5.1.1 no' }).toString()
+    const answer = Buffer.from(
+      `From: Ann <ann@example.org>\r\nSubject: look\r\nContent-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: text/plain\r\n\r\nLook.\r\n--o\r\nContent-Type: message/rfc822\r\n\r\n${inner}\r\n--o--\r\n`,
+    )
+    expect(await take(answer, one.returnPath)).toMatchObject([{ done: 'unread' }])
+    expect(await suppressed(one.recipient)).toBeNull()
+  })
+
+  test('a stranger’s word about the host routes no mail', async () => {
+    const one = await sent()
+    await take(report({ recipient: one.recipient, remoteMta: 'mx.partner.com' }), one.returnPath)
+    expect((await signals(one.workflowId))[0].remoteMta).toBeUndefined()
+  })
+
+  test('a retry that has the number of one before, started again by hand, comes back too', async () => {
+    const one = await sent()
+    await take(report({ recipient: one.recipient }), one.returnPath)
+    const path = signReturnPath(
+      returnPaths,
+      { id: sentId(one.messageId, one.recipient), day: dayOf(new Date()), send: 1 },
+      'shop@example.com',
+    )
+    for (const [run, at] of [
+      ['first', Date.now() - 2 * HOUR],
+      ['again', Date.now() - HOUR],
+    ] as const) {
+      const row = {
+        first_run_id: `${run}-${n}`,
+        retry: 1,
+        workflow_id: one.workflowId,
+        message_id: one.messageId,
+        recipient: one.recipient,
+        destination: 'example.org',
+      }
+      await world.database.db
+        .insertInto('attempts')
+        .values({ ...row, sends: 1, at, outcome: 'accepted', maybe_delivered: 0, relayed: 1 })
+        .execute()
+      expect((await take(report({ recipient: one.recipient }), path))[0]?.done, run).toBe('retry told')
+      expect((await take(report({ recipient: one.recipient }), path))[0]?.done, run).toBe('nothing to do')
+    }
+  })
+
+  test('what ended for good, or is suppressed for good, is not said to be started', async () => {
+    const one = await sent()
+    const key = {
+      messageId: one.messageId,
+      recipient: one.recipient,
+      workflowId: one.workflowId,
+      firstRunId: 'x',
+      suppressedUntil: null,
+      endedAt: new Date(),
+    }
+    for (const [outcome, confirmed] of [
+      ['cancelled', false],
+      ['delivered', true],
+    ] as const) {
+      await recordEnd(world.database.db, { ...key, outcome, confirmed })
+      expect(await take(report({ recipient: one.recipient }), one.returnPath)).toMatchObject([
+        { done: 'nothing to do', why: expect.stringContaining(`ended before, as ${outcome}`) },
+      ])
+    }
+    await recordEnd(world.database.db, { ...key, outcome: 'delivered', confirmed: false })
+    expect(await take(report({ recipient: one.recipient }), one.returnPath)).toMatchObject([{ done: 'retry started' }])
+    const gone = await sent()
+    await take(report({ recipient: gone.recipient, status: '5.1.1', diagnostic: '550 5.1.1 no' }), gone.returnPath)
+    expect(await take(report({ recipient: gone.recipient }), gone.returnPath)).toMatchObject([
+      { done: 'nothing to do', why: expect.stringContaining('suppressed for good') },
+    ])
+  })
+
+  test('whom and what it is about is named by the return path, whatever the report says', async () => {
+    const one = await sent()
+    await take(
+      report(
+        { recipient: 'victim@example.net' },
+        { original: 'Content-Type: message/rfc822\r\n\r\nMessage-ID: <other@example.com>\r\n\r\nx' },
+      ),
+      one.returnPath,
+    )
+    expect(await noted()).toMatchObject([{ recipient: one.recipient, messageId: one.messageId }])
+  })
+
+  test('what nobody can read is kept within bounds', async () => {
+    const one = await sent()
+    for (let i = 0; i < 12; i += 1) await take(Buffer.from(`From: a@example.org\r\nSubject: ${i}\r\n\r\nx`), one.returnPath)
+    const kept = await world.database.db.selectFrom('unread_mails').select('digest').where('came_to', '=', one.returnPath).execute()
+    expect(kept).toHaveLength(10)
+    // the same return path, spelled in other ways
+    const [local = '', domain = ''] = one.returnPath.split('@')
+    for (const other of [`${local.toUpperCase()}@${domain}`, `${local}@x7.${domain}`])
+      await take(Buffer.from(`From: a@example.org\r\nSubject: ${other}\r\n\r\nx`), other)
+    const all = await world.database.db.selectFrom('unread_mails').select('came_to').execute()
+    expect(all.filter(({ came_to }) => came_to?.toLowerCase().startsWith(local.toLowerCase()))).toHaveLength(10)
+    expect((await noted())[0]).toMatchObject({ done: 'unread', why: expect.stringContaining('not kept') })
+  })
+
+  test('a database that fails for a moment is no answer', async () => {
+    const one = await sent()
+    const failing = {
+      ...world.database,
+      db: world.database.db.withPlugin({
+        transformQuery: () => {
+          throw new Error('connection terminated')
+        },
+        transformResult: async ({ result }) => result,
+      }),
+    }
+    const broken = new Intake({
+      client: world.client,
+      database: failing,
+      settings: { returnPaths, ownSystems: OWN, isTrusted: true, retryStatuses: parseRetryStatuses(DEFAULT_RETRY_STATUSES) },
+      now: () => new Date(),
+    })
+    await expect(take(report({ recipient: one.recipient }), one.returnPath, broken)).rejects.toThrow('connection terminated')
+    expect((await take(report({ recipient: one.recipient }), one.returnPath))[0]?.done).toBe('retry started')
+  })
+
+  test('where the original is no longer kept, that is said', async () => {
+    const one = await sent()
+    await world.database.db.updateTable('sent').set({ message_key: 'sha256-gone' }).where('recipient', '=', one.recipient).execute()
+    expect(await take(report({ recipient: one.recipient }), one.returnPath)).toMatchObject([
+      { done: 'nothing to do', why: expect.stringContaining('no longer kept') },
+    ])
+  })
+})
+
+describe('a complaint', () => {
+  test('suppresses for good and cancels what is open for that recipient, by the return path of the mail that it is about', async () => {
+    const one = await sent()
+    await take(report({ recipient: one.recipient }), one.returnPath)
+    // the list of open retries is a moment behind
+    await eventually(async () => {
+      for await (const open of world.client.list(one.recipient)) return open
+      return null
+    })
+    expect(await take(complaint(one.returnPath), 'fbl@example.com')).toMatchObject([
+      { done: 'suppressed', why: 'a complaint; 1 open retry cancelled' },
+    ])
+    expect(await suppressed(one.recipient)).toMatchObject({ reason: 'complaint', until: null })
+    expect((await events(one.workflowId)).some((e) => e.workflowExecutionCancelRequestedEventAttributes != null)).toBe(true)
+  })
+
+  test('without a return path of ours it is not believed; a report of a failed authentication is none', async () => {
+    const one = await sent()
+    expect(await take(complaint('shop@example.com'), 'fbl@example.com')).toMatchObject([{ done: 'not believed' }])
+    for (const type of ['auth-failure', 'not-spam'])
+      for (const to of ['fbl@example.com', one.returnPath])
+        expect(await take(complaint(one.returnPath, type), to)).toMatchObject([{ done: 'nothing to do' }])
+    expect(await suppressed(one.recipient)).toBeNull()
+  })
+})
+
+describe('at a trusted intake', () => {
+  const INSIDE = 'Received: from shop.example.com (localhost [127.0.0.1]) by mail.example.com (Postfix) with ESMTP id 1'
+  const ownNotice = (recipient: string, messageId: string, around = {}, received = INSIDE) =>
+    report(
+      { recipient },
+      {
+        reportingMta: 'mail.example.com',
+        postfix: true,
+        top: ['Received: by mail.example.com (Postfix)', '\tid 18987984102; Wed, 25 Nov 2026 08:00:00 +0000 (UTC)'],
+        original: `Content-Type: message/rfc822\r\n\r\nReturn-Path: <bounces@example.com>\r\n${received}\r\nMessage-ID: <${messageId}>\r\nSubject: x\r\n\r\nHello`,
+        ...around,
+      },
+    )
+
+  test('a notification that our own mail system made is believed, and its whole original is sent again', async () => {
+    const [taken] = await take(ownNotice('ann@example.net', 'own1@example.com'), 'bounces@example.com', trusted)
+    expect(taken).toMatchObject({ done: 'retry started', workflowId: 'bounce/ann@example.net/own1@example.com' })
+  })
+
+  test('a step within our own systems is inside', async () => {
+    const top = [
+      'Received: from mx1.inside.example.com (mx1.inside.example.com [198.51.100.77]) by mail.example.com',
+      'Received: from anything (unknown [192.0.2.10]) by mx1.inside.example.com',
+      'Received: from localhost (localhost [127.0.0.1]) by mx1.inside.example.com',
+      'Received: from ex1.inside.example.com (198.51.100.80) by mx1.inside.example.com with Microsoft SMTP Server',
+      'Received: from vm ([127.0.0.1]) by mx1.inside.example.com with LMTP',
+      'Received: from [192.0.2.10] (helo=anything) by mx1.inside.example.com with esmtp (Exim 4.96)',
+      'Received: from Debian-exim by mx1.inside.example.com with local (Exim 4.96)',
+      'Received: from localhost (localhost) by mx1.inside.example.com (8.17.1.9/8.17.1.9) id 6AP3SWH1011022',
+    ]
+    expect(await take(ownNotice('bob@example.net', 'own2@example.com', { top }), 'bounces@example.com', trusted)).toMatchObject([
+      { done: 'retry started' },
+    ])
+  })
+
+  test.each([
+    ['another system made it', { reportingMta: 'mail.example.net' }, 'not among OWN_SYSTEMS'],
+    ['it came from outside', { top: ['Received: from mail.example.com (evil.example [203.0.113.9]) by mail.example.com'] }, 'from outside'],
+    ['only its greeting is ours', { top: ['Received: from mail.example.com by mail.example.com'] }, 'from outside'],
+    [
+      'its greeting is an address of ours (Exim)',
+      { top: ['Received: from [203.0.113.9] (helo=[127.0.0.1]) by mail.example.com with esmtp'] },
+      'from outside',
+    ],
+    [
+      'its greeting is an address of ours (qmail)',
+      { top: ['Received: from unknown (HELO [127.0.0.1]) (203.0.113.9) by mail.example.com with SMTP'] },
+      'from outside',
+    ],
+    [
+      'its ident is an address of ours (Sendmail)',
+      { top: ['Received: from x (ident[127.0.0.1]@evil [203.0.113.9]) by mail.example.com'] },
+      'from outside',
+    ],
+    ['its reverse DNS says our name', { top: ['Received: from x (mail.example.com [203.0.113.9]) by mail.example.com'] }, 'from outside'],
+    ['nothing shows where it came from', { top: [] }, 'no Received field'],
+    ['its address is unknown', { top: ['Received: from mail.example.com (unknown [203.0.113.9]) by mail.example.com'] }, 'from outside'],
+  ])('%s: not believed', async (_, around, why) => {
+    const [taken] = await take(ownNotice('eve@example.net', 'own3@example.com', around), 'bounces@example.com', trusted)
+    expect(taken).toMatchObject({ done: 'not believed', why: expect.stringContaining(why) })
+    expect(await world.client.isOpen({ recipient: 'eve@example.net', messageId: 'own3@example.com' })).toBe(false)
+  })
+
+  test.each<[string, string, string]>([
+    [
+      'from outside, with our address as its sender',
+      'Received: from x (evil.example [203.0.113.9]) by mail.example.com with ESMTP id 1',
+      'the original came from outside',
+    ],
+    [
+      'from outside, behind a step of our own',
+      `${'Received: from localhost (localhost [127.0.0.1]) by mail.example.com with ESMTP id 2'}\r\nReceived: from mail.example.com (evil.example [203.0.113.9]) by mail.example.com with ESMTPS id 1`,
+      'the original came from outside',
+    ],
+    ['of which nothing shows where it came from', 'X-Nothing: here', 'no Received field'],
+    ...[
+      'from x (evil.example [203.0.113.9]) by mail.example.com with ESMTP id 1 for <"a with esmtpa b"@example.com>',
+      'from x (evil.example [203.0.113.9]) (using TLSv1.3 (Client CN "x with esmtpsa y")) by mail.example.com (Postfix) with ESMTPS id 1',
+      'from x by y with esmtpsa ( (evil.example [203.0.113.9]) by mail.example.com (Postfix) with ESMTP id 1',
+      'from x by y with esmtpsa (evil.example [203.0.113.9]) by mail.example.com (Postfix) with ESMTP id 1',
+    ].map((line): [string, string, string] => [
+      'whose sender writes that it logged in',
+      `Received: ${line}`,
+      'the original came from outside',
+    ]),
+  ])('a report on a message %s: not believed', async (_, received, why) => {
+    const [taken] = await take(ownNotice('eve@example.net', 'own5@example.com', {}, received), 'bounces@example.com', trusted)
+    expect(taken).toMatchObject({ done: 'not believed', why: expect.stringContaining(why) })
+    expect(await world.client.isOpen({ recipient: 'eve@example.net', messageId: 'own5@example.com' })).toBe(false)
+  })
+
+  test('a message that somebody logged in to submit is ours', async () => {
+    const received =
+      'Received: from laptop (dsl.example [203.0.113.5]) by mail.example.com (Postfix) with ESMTPSA id 1\r\nReceived: from anywhere (x [198.51.100.1]) by laptop'
+    expect(await take(ownNotice('bob@example.net', 'own6@example.com', {}, received), 'bounces@example.com', trusted)).toMatchObject([
+      { done: 'retry started' },
+    ])
+  })
+
+  test('what has an envelope sender is no notification', async () => {
+    const [taken] = await trusted.take(
+      ownNotice('eve@example.net', 'own3@example.com'),
+      { recipients: ['bounces@example.com'], sender: 'eve@evil.example' },
+      'lmtp',
+    )
+    expect(taken).toMatchObject({ done: 'not believed', why: expect.stringContaining('null sender') })
+  })
+
+  test('somebody who was not a recipient of a message that we sent is not believed', async () => {
+    const one = await sent()
+    expect(await take(ownNotice('stranger@example.net', one.messageId), 'bounces@example.com', trusted)).toMatchObject([
+      { done: 'not believed', why: expect.stringContaining('was not a recipient') },
+    ])
+    expect(await take(ownNotice(one.recipient, one.messageId), 'bounces@example.com', trusted)).toMatchObject([{ done: 'retry started' }])
+  })
+
+  test('every recipient of a message that was not tracked, whatever was retried before', async () => {
+    await noteSent(world.database.db, {
+      id: sentId('own7@example.com', 'h1@example.net'),
+      messageId: 'own7@example.com',
+      recipient: 'h1@example.net',
+      envelopeRecipient: 'h1@example.net',
+      sender: 'a@example.com',
+      messageKey: 'k',
+      sentAt: new Date(),
+      options: null,
+    })
+    expect(await take(ownNotice('h2@example.net', 'own7@example.com'), 'bounces@example.com', trusted)).toMatchObject([
+      { done: 'retry started' },
+    ])
+  })
+
+  test('an original that cannot be sent is said, and does not come again for ever', async () => {
+    const [taken] = await take(
+      ownNotice('bob@example.net', 'own8@example.com', {}, `${INSIDE}\r\nX-Nul: \0`),
+      'bounces@example.com',
+      trusted,
+    )
+    expect(taken).toMatchObject({ done: 'nothing to do', why: expect.stringContaining('NUL') })
+  })
+
+  test('an intake that is not trusted does not even read it', async () => {
+    expect(await take(ownNotice('eve@example.net', 'own4@example.com'), 'bounces@example.com')).toMatchObject([{ done: 'not believed' }])
+  })
+})
+
+/** Waits until the count of workflows, which is a moment behind, stands still. */
+async function settled(): Promise<void> {
+  let last = -1
+  await eventually(async () => {
+    const { workflows } = await touched([])
+    const same = workflows === last
+    last = workflows
+    if (!same) await new Promise((resolve) => setTimeout(resolve, 300))
+    return same
+  })
+}
+
+/** How many retries exist, and how many signals they got. */
+async function touched(of: readonly Sent[]) {
+  const counts = await Promise.all(of.map(async ({ workflowId }) => (await signals(workflowId)).length))
+  const { count } = await world.temporal.workflow.count("WorkflowType = 'retryBouncedMessage'")
+  return { counts, workflows: count, suppressions: (await world.database.db.selectFrom('suppressions').select('address').execute()).length }
+}
+
+/** All of them in CI; a fifth of them elsewhere. */
+const inCi = process.env.CI === 'true'
+const FORGED = inCi ? 5000 : 1000
+const GENUINE = inCi ? 1000 : 200
+
+test(`${FORGED} forged, changed and replayed bounces: none starts, hurries or ends a retry, none suppresses`, {
+  timeout: 120_000,
+}, async () => {
+  const open = await Promise.all(Array.from({ length: 5 }, () => sent()))
+  const idle = await Promise.all(Array.from({ length: 5 }, () => sent()))
+  const genuine = open.map((one) => report({ recipient: one.recipient }))
+  for (const [i, one] of open.entries()) await take(genuine[i] as Buffer, one.returnPath)
+  await settled()
+  const before = await touched(open)
+  const foreign: ReturnPaths = { ...returnPaths, keys: [Buffer.alloc(32, 8)] }
+  const ageless = { ...returnPaths, validDays: 10_000 }
+  const mails = (one: Sent) =>
+    fc.oneof(
+      fc.constantFrom(
+        report({ recipient: one.recipient }),
+        report({ recipient: one.recipient, status: '5.1.1', diagnostic: '550 5.1.1 no such user' }),
+      ),
+      fc.constant(qmailNotice(one.recipient, '550 5.1.1 no such user')),
+      fc.constantFrom(complaint(one.returnPath.replace('+', '-')), complaint(`${one.recipient}`), complaint(one.messageId)),
+      fc.constant(
+        report(
+          { recipient: one.recipient },
+          {
+            reportingMta: 'mail.example.com',
+            postfix: true,
+            top: ['Received: from x (evil.example [203.0.113.9]) by mail.example.com'],
+            original: `Content-Type: message/rfc822\r\n\r\nMessage-ID: <${one.messageId}>\r\n\r\nx`,
+          },
+        ),
+      ),
+      fc.uint8Array({ maxLength: 400 }).map((bytes) => Buffer.concat([report({ recipient: one.recipient }).subarray(0, 300), bytes])),
+    )
+  const addresses = (one: Sent) => {
+    const id = sentId(one.messageId, one.recipient)
+    const today = dayOf(new Date())
+    return fc.oneof(
+      fc.constantFrom(one.recipient, 'bounces@example.com', 'bounce+@example.com', 'shop@example.com', ''),
+      // one character changed
+      fc.tuple(fc.nat({ max: 38 }), fc.constantFrom(...'abcdefghijklmnopqrstuvwxyz234567')).map(([at, c]) => {
+        const i = 7 + at
+        const path = one.returnPath
+        return path.slice(0, i) + (path[i] === c ? (c === 'a' ? 'b' : 'a') : c) + path.slice(i + 1)
+      }),
+      fc
+        .uint8Array({ minLength: 24, maxLength: 24 })
+        .map((bytes) => signReturnPath(returnPaths, { id, day: today, send: 0 }, 'a@example.com').replace(/\+[^@]+/, `+${base32(bytes)}`)),
+      fc.nat({ max: 300 }).map((send) => signReturnPath(foreign, { id, day: today, send }, 'a@example.com')),
+      fc.integer({ min: 29, max: 5000 }).map((age) => signReturnPath(ageless, { id, day: today - age, send: 0 }, 'a@example.com')),
+      // our key, and nothing that was sent
+      fc
+        .uint8Array({ minLength: 10, maxLength: 10 })
+        .map((bytes) => signReturnPath(returnPaths, { id: Buffer.from(bytes).toString('hex'), day: today, send: 0 }, 'a@example.com')),
+    )
+  }
+  const forged = fc
+    .constantFrom(...open, ...idle)
+    .chain((one) => fc.record({ mail: mails(one), to: addresses(one), by: fc.constantFrom(intake, trusted) }))
+  const replayed = fc
+    .nat({ max: open.length - 1 })
+    .chain((i) =>
+      fc
+        .constantFrom(
+          genuine[i] as Buffer,
+          report({ recipient: (open[i] as Sent).recipient, diagnostic: '451 4.3.2 again' }),
+          report({ recipient: (open[i] as Sent).recipient, lastAttempt: new Date(0).toUTCString() }),
+        )
+        .map((mail) => ({ mail, to: (open[i] as Sent).returnPath, by: intake })),
+    )
+  const attacks = fc.sample(fc.oneof({ arbitrary: forged, weight: 9 }, { arbitrary: replayed, weight: 1 }), {
+    numRuns: 5000,
+    seed: 20261125,
+  })
+  const done = new Map<string, number>()
+  for (let i = 0; i < attacks.length; i += 20)
+    for (const taken of await Promise.all(attacks.slice(i, i + 20).map(({ mail, to, by }) => take(mail, to, by))))
+      for (const one of taken) done.set(one.done, (done.get(one.done) ?? 0) + 1)
+  expect([...done.keys()].sort()).toEqual(['not believed', 'nothing to do'])
+  expect(done.get('not believed')).toBeGreaterThan(FORGED * 0.8)
+  expect(await touched(open)).toEqual(before)
+  for (const one of [...open, ...idle]) expect(await suppressed(one.recipient)).toBeNull()
+  for (const one of idle) expect(await world.client.isOpen({ workflowId: one.workflowId })).toBe(false)
+})
+
+test(`${GENUINE} genuine bounces: every one acts`, { timeout: 120_000 }, async () => {
+  const kinds = ['start', 'start', 'notice', 'gone', 'complaint'] as const
+  const done = new Map<string, number>()
+  for (let i = 0; i < GENUINE; i += 20) {
+    const batch = await Promise.all(
+      Array.from({ length: 20 }, async (_, j) => ({ one: await sent(), kind: kinds[(i + j) % kinds.length] as (typeof kinds)[number] })),
+    )
+    const taken = await Promise.all(
+      batch.map(({ one, kind }) => {
+        if (kind === 'start') return take(report({ recipient: one.recipient, status: i % 2 === 0 ? '5.0.0' : '4.3.2' }), one.returnPath)
+        if (kind === 'notice') return take(qmailNotice(one.recipient, '421 4.3.2 System not accepting network messages'), one.returnPath)
+        if (kind === 'gone')
+          return take(report({ recipient: one.recipient, status: '5.1.1', diagnostic: '550 5.1.1 unknown' }), one.returnPath)
+        return take(complaint(one.returnPath), 'fbl@example.com')
+      }),
+    )
+    for (const [j, { one, kind }] of batch.entries()) {
+      const what = taken[j]?.[0]?.done as string
+      done.set(`${kind}: ${what}`, (done.get(`${kind}: ${what}`) ?? 0) + 1)
+      if (kind === 'gone' || kind === 'complaint') expect(await suppressed(one.recipient)).not.toBeNull()
+      else expect(await world.client.isOpen({ workflowId: one.workflowId })).toBe(true)
+    }
+  }
+  expect(Object.fromEntries(done)).toEqual({
+    'start: retry started': GENUINE * 0.4,
+    'notice: retry started': GENUINE * 0.2,
+    'gone: suppressed': GENUINE * 0.2,
+    'complaint: suppressed': GENUINE * 0.2,
+  })
+})
+
+const base32 = (bytes: Uint8Array): string => {
+  const alphabet = 'abcdefghijklmnopqrstuvwxyz234567'
+  return Array.from({ length: 39 }, (_, i) => alphabet[(bytes[i % bytes.length] as number) & 31]).join('')
+}

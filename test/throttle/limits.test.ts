@@ -1,0 +1,58 @@
+import { describe, expect, test } from 'vitest'
+import { formatRate, groupOf, limitsOf, parseLimits, parseRate, parseSystemGroups } from '../../src/throttle/index.js'
+
+const GENERAL = { lowestRate: 1, highestRate: 20, connections: 5, messagesPerConnection: 20 }
+
+test('a rate is read as a person writes it', () => {
+  expect(parseRate('2/s')).toBe(2)
+  expect(parseRate(' 30 / min ')).toBe(0.5)
+  expect(parseRate('90/h')).toBe(0.025)
+  for (const wrong of ['', '2', '2/d', '0/s', '-1/s', '1e9/s', '20000/s', 'fast'])
+    expect(() => parseRate(wrong), wrong).toThrow(/is not a rate/)
+})
+
+test('and written so', () => {
+  expect([2, 0.5, 0.025, 1 / 60, 1.57171].map(formatRate)).toEqual(['2/s', '30/min', '90/h', '1/min', '1.6/s'])
+})
+
+describe('LIMITS', () => {
+  test('says of single systems what it names, and leaves the rest', () => {
+    const limits = parseLimits('Example.org: rate 2/s, connections 2; google: lowest rate 30/min, messages per connection 50')
+    expect(limitsOf(GENERAL, limits.get('example.org'))).toEqual({ ...GENERAL, highestRate: 2, connections: 2 })
+    expect(limitsOf(GENERAL, limits.get('google'))).toEqual({ ...GENERAL, lowestRate: 0.5, messagesPerConnection: 50 })
+    expect(limitsOf(GENERAL, limits.get('other'))).toEqual(GENERAL)
+  })
+
+  test('a rate below the lowest is the lowest too', () => {
+    expect(limitsOf(GENERAL, { highestRate: 0.1 })).toMatchObject({ lowestRate: 0.1, highestRate: 0.1 })
+    expect(limitsOf(GENERAL, { highestRate: 0.1, connections: 1 })).toMatchObject({ lowestRate: 0.1, highestRate: 0.1, connections: 1 })
+  })
+
+  test('what is wrong is named', () => {
+    expect(() => parseLimits('example.org rate 2/s')).toThrow(/"example.org rate 2\/s" is not a limit/)
+    expect(() => parseLimits('example.org: speed 2/s')).toThrow(/"speed 2\/s" \(of example.org\) is none of: rate N/)
+    expect(() => parseLimits('example.org: rate fast')).toThrow(/"rate fast" \(of example.org\)/)
+    expect(() => parseLimits('example.org: connections 0')).toThrow(/whole number from 1/)
+    expect(() => parseLimits('a: rate 1/s; a: rate 2/s')).toThrow(/stands there twice/)
+  })
+})
+
+describe('DESTINATIONS', () => {
+  const groups = parseSystemGroups('google=*.google.com,*.googlemail.com; Microsoft = *.outlook.com, mx.example')
+
+  test('hosts of a group are one system, whatever their domain', () => {
+    expect(groupOf('aspmx.l.google.com', groups)).toBe('google')
+    expect(groupOf('gmr-smtp-in.l.googlemail.com.', groups)).toBe('google')
+    expect(groupOf('google.com', groups)).toBe('google')
+    expect(groupOf('example-org.mail.protection.OUTLOOK.com', groups)).toBe('microsoft')
+    expect(groupOf('mx.example', groups)).toBe('microsoft')
+    expect(groupOf('notgoogle.com', groups)).toBeNull()
+    expect(groupOf('mx2.example', groups)).toBeNull()
+  })
+
+  test('what is wrong is named', () => {
+    for (const wrong of ['google', 'google=', '=*.google.com', 'google=*.google.com=x', 'go ogle=a.example', 'g=*', 'g=a..,@'])
+      expect(() => parseSystemGroups(wrong), wrong).toThrow(/is not a group of mail hosts/)
+    expect(() => parseSystemGroups('a=b.example; a=c.example')).toThrow(/twice/)
+  })
+})

@@ -1,0 +1,165 @@
+/** What several processes share beside the attempt log: mailboxes, policies, releases, notifications that wait. */
+import { randomUUID } from 'node:crypto'
+import { describe, expect, test } from 'vitest'
+import {
+  claimAttempt,
+  type Database,
+  findPolicy,
+  holdMailbox,
+  keepNotifications,
+  keepPolicy,
+  leaveMailbox,
+  nextNotification,
+  noteMailbox,
+  recordAnswer,
+  recordReport,
+} from '../../src/store/index.js'
+import {
+  beginRelease,
+  destinations,
+  findRelease,
+  lastRetries,
+  limitDestination,
+  noteRelease,
+  pause,
+  pausedNow,
+  resume,
+} from '../../src/throttle/index.js'
+import { onBothDatabases } from '../support/both-databases.js'
+
+const START = 1_800_000_000_000
+const MINUTE = 60_000
+const at = (ms: number) => new Date(START + ms)
+const system = () => `${randomUUID().slice(0, 8)}.example`
+/** The database with a clock that the test moves. */
+function atTime(database: Database) {
+  const time = { ms: START }
+  return { time, database: { ...database, clock: () => new Date(time.ms) } as Database }
+}
+
+onBothDatabases('processes that share a database', (opened) => {
+  describe('a mailbox', () => {
+    test('is read by one process at a time, the next goes on where the last one was', async () => {
+      const { database, time } = atTime(opened.database)
+      const name = randomUUID()
+      expect(await holdMailbox(database, name, 'a', MINUTE)).toEqual({ uidValidity: null, lastUid: 0, markedUid: 0, unreadable: [] })
+      expect(await holdMailbox(database, name, 'b', MINUTE)).toBeNull()
+      const place = { uidValidity: '7', lastUid: 12, markedUid: 10, unreadable: [4, 11] }
+      expect(await noteMailbox(database, name, 'a', place)).toBe(true)
+      expect(await holdMailbox(database, name, 'a', MINUTE)).toEqual(place)
+      // it has said nothing for longer than it asked for
+      time.ms += MINUTE + 1
+      expect(await holdMailbox(database, name, 'b', MINUTE)).toEqual(place)
+      expect(await noteMailbox(database, name, 'a', { ...place, lastUid: 99 })).toBe(false)
+      expect(await holdMailbox(database, name, 'a', MINUTE)).toBeNull()
+      await leaveMailbox(database, name, 'a')
+      expect(await holdMailbox(database, name, 'a', MINUTE)).toBeNull()
+      await leaveMailbox(database, name, 'b')
+      expect(await holdMailbox(database, name, 'a', MINUTE)).toEqual(place)
+    })
+  })
+
+  describe('a policy', () => {
+    test('is kept by domain, the last one alone', async () => {
+      const { db } = opened.database
+      const domain = system()
+      expect(await findPolicy(db, domain)).toBeNull()
+      const policy = { id: '1', mode: 'enforce' as const, mx: ['mx1.example', '*.mx.example'], fetchedAt: at(0), expiresAt: at(MINUTE) }
+      await keepPolicy(db, domain, policy)
+      expect(await findPolicy(db, domain)).toEqual(policy)
+      const next = { ...policy, id: '2', mode: 'none' as const, mx: [], expiresAt: at(2 * MINUTE) }
+      await keepPolicy(db, domain, next)
+      expect(await findPolicy(db, domain)).toEqual(next)
+    })
+  })
+
+  describe('a release', () => {
+    test('is found as it stands', async () => {
+      const { db } = opened.database
+      const name = system()
+      expect(await findRelease(db, name)).toBeNull()
+      await beginRelease(db, name, 1000, 'ann', at(0), MINUTE)
+      await noteRelease(db, name, 2)
+      expect(await findRelease(db, name)).toEqual({
+        ...{ destination: name, beganAt: at(0), withinMs: 1000, by: 'ann', told: 2, endedAt: null },
+      })
+      await noteRelease(db, name, 1, at(500))
+      expect(await findRelease(db, name)).toMatchObject({ told: 3, endedAt: at(500) })
+    })
+
+    test('knows the last retry of each workflow that was answered, and when, by what a notification said of it too', async () => {
+      const { database } = opened
+      const [one, two, none] = [randomUUID(), randomUUID(), randomUUID()]
+      const subject = (workflowId: string, retry: number) => ({
+        ...{ firstRunId: workflowId, retry, workflowId, messageId: 'm', recipient: 'ann@example.org', destination: 'example.org' },
+      })
+      const answer = (ms: number) => ({
+        ...{ at: at(ms), outcome: 'deferred' as const, status: '4.3.2', reply: 'no', stage: 'banner' as const, mailServer: 'mx' },
+        ...{ maybeDelivered: false, relayed: false },
+      })
+      for (const [workflowId, retry, ms] of [
+        [one, 1, 10],
+        [one, 2, 20],
+        [two, 1, 30],
+      ] as const) {
+        await claimAttempt(database, subject(workflowId, retry), 'a', at(0), at(MINUTE))
+        await recordAnswer(database.db, subject(workflowId, retry), answer(ms))
+      }
+      await claimAttempt(database, subject(one, 3), 'a', at(0), at(MINUTE))
+      await recordReport(database.db, subject(two, 1), { at: at(50), status: '4.4.7', reply: null })
+      expect(await lastRetries(database.db, [one, two, none])).toEqual(
+        new Map([
+          [one, { retry: 2, at: at(20) }],
+          [two, { retry: 1, at: at(50) }],
+        ]),
+      )
+      expect(await lastRetries(database.db, [])).toEqual(new Map())
+    })
+  })
+
+  describe('limits and pauses by hand', () => {
+    const limited = async (database: Database, name: string) => (await destinations(database, 1, name))[0]?.limited
+    test('are changed one by one, and taken back', async () => {
+      const { database } = atTime(opened.database)
+      const name = system()
+      await limitDestination(database, name, 'ann', { connections: 3 })
+      expect(await limited(database, name)).toMatchObject({ rate: null, connections: 3, by: 'ann' })
+      await limitDestination(database, name, 'bob', { rate: 2 })
+      expect(await limited(database, name)).toMatchObject({ rate: 2, connections: 3, by: 'bob' })
+      await limitDestination(database, name, 'bob', { connections: null })
+      expect(await limited(database, name)).toMatchObject({ rate: 2, connections: null, by: 'bob' })
+      await limitDestination(database, name, 'bob', { rate: null })
+      expect(await limited(database, name)).toBeNull()
+    })
+
+    test('a destination is held by its own pause, or by that of everything', async () => {
+      const { database } = atTime(opened.database)
+      const [name, other] = [system(), system()]
+      expect(await pausedNow(database.db, name)).toBeNull()
+      await pause(database, 'ann', name)
+      expect(await pausedNow(database.db, name)).toEqual({ name, since: at(0), by: 'ann' })
+      expect(await pausedNow(database.db, other)).toBeNull()
+      await pause(database, 'bob')
+      expect(await pausedNow(database.db, other)).toEqual({ name: '*', since: at(0), by: 'bob' })
+      await resume(database)
+      await resume(database, name)
+      expect(await pausedNow(database.db, name)).toBeNull()
+    })
+  })
+
+  describe('notifications that wait', () => {
+    test('are taken by one of many that look at the same moment, each once', async () => {
+      const { database } = opened
+      const ids = Array.from({ length: 12 }, () => randomUUID())
+      const notifications = ids.map((id) => ({ id, content: '{}' }))
+      expect(await keepNotifications(database, 'ses', notifications, (content) => content, new Date())).toEqual({ fresh: 12, others: [] })
+      const takers = Array.from({ length: 6 }, async () => {
+        const mine: string[] = []
+        for (let next = await nextNotification(database, MINUTE); next !== null; next = await nextNotification(database, MINUTE))
+          mine.push(next.id)
+        return mine
+      })
+      expect((await Promise.all(takers)).flat().sort()).toEqual(ids.sort())
+    })
+  })
+})
