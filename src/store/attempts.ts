@@ -325,7 +325,7 @@ export function toAttempt(row: AnsweredRow): Attempt {
     at: row.at.toISOString(),
     outcome: reported === null ? row.outcome : (REPORTED[reported.status.charAt(0)] ?? 'deferred'),
     status: reported?.status ?? row.status,
-    reply: reported === null ? row.reply : (reported.reply ?? `a notification said ${reported.status}`),
+    reply: reported === null ? row.reply : (reported.reply ?? `a report said ${reported.status}`),
     ...(row.mailServer === null ? {} : { mailServer: row.mailServer }),
     ...(row.maybeDelivered ? { maybeDelivered: true } : {}),
   }

@@ -92,7 +92,7 @@ async function seed({ db }: Database) {
       .insertInto('attempts')
       .values({
         ...base,
-        ...{ first_run_id, workflow_id: first_run_id, retry: 0, destination: 'relay:backup.example', begun_at: at(1), at: at(1) },
+        ...{ first_run_id, workflow_id: first_run_id, retry: 1, via: 'backup-relay', destination: 'relay:backup.example', begun_at: at(1), at: at(1) },
         ...{ outcome, status: outcome === 'accepted' ? '2.0.0' : '4.3.2', reply: '', stage: 'RCPT' },
       })
       .execute()
