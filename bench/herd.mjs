@@ -35,7 +35,7 @@ const CLI = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
 
 async function startWorker(env) {
   const child = spawn(process.execPath, [CLI, 'worker'], { env, stdio: ['ignore', 'pipe', 'inherit'] })
-  const worker = { lookUps: [], log: '', stop: () => child.kill('SIGTERM') }
+  const worker = { polls: [], log: '', stop: () => child.kill('SIGTERM') }
   let rest = ''
   await new Promise((resolve, reject) => {
     child.once('exit', (code) => reject(new Error(`a worker ended with ${code}`)))
@@ -46,8 +46,8 @@ async function startWorker(env) {
       for (const line of lines) {
         if (line.includes('the worker is ready')) resolve()
         if (!line.includes('a retry was answered')) continue
-        const { destination, lookUps } = JSON.parse(line)
-        worker.lookUps.push({ destination, lookUps })
+        const { destination, polls } = JSON.parse(line)
+        worker.polls.push({ destination, polls })
       }
     })
   })
@@ -143,7 +143,7 @@ async function run(kind, herdSize) {
     othersSink,
     herdSize,
     destinations,
-    lookUps: workers.flatMap((worker) => worker.lookUps),
+    polls: workers.flatMap((worker) => worker.polls),
   }
 }
 
@@ -180,7 +180,7 @@ export async function herd() {
     const lastTaken = Math.max(...herdSink.taken.map(({ at }) => at))
     const [quiet, busy] = [median(delays(alone)), median(delays(result))]
     const late = (run) => median(delays(run).map((ms) => ms - FIRST_DELAY_MS))
-    const herdLookUps = result.lookUps.filter(({ destination }) => destination === 'herd.example').map(({ lookUps }) => lookUps)
+    const herdLookUps = result.polls.filter(({ destination }) => destination === 'herd.example').map(({ polls }) => polls)
     rows.push({
       database: kind,
       herd: HERD,

@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { readNotification } from '../dist/dsn/index.js'
+import { parseReport } from '../dist/dsn/index.js'
 import { takeApart } from '../dist/dsn/mail.js'
 import { memoryOf } from './support/memory.mjs'
 
@@ -50,7 +50,7 @@ export async function reading() {
   const mails = paths.map((path) => readFileSync(path))
   const apart = await rate(mails, takeApart)
   const theirs = sisimai()
-  const ours = await rate(mails, readNotification)
+  const ours = await rate(mails, parseReport)
   const row = ({ perSecond, mib }, beside) => ({
     'mails/s': Math.round(perSecond),
     softbounce: beside === null ? '' : `${(ours.perSecond / beside.perSecond).toFixed(2)} times`,

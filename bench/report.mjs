@@ -34,11 +34,11 @@ async function fill({ db, kind }, from) {
       case when ${down} then 'deferred' when n.i % 50 = 0 then 'rejected' else 'accepted' end,
       case when ${down} then '4.3.2' when n.i % 50 = 0 then '5.1.1' else '2.0.0' end, '-', 'banner', 'mx' || n.i % 3 || '.system' || (${destination}) || '.example'
     from ${numbers}`.execute(db)
-  await sql`insert into started (first_run_id, workflow_id, destination, status, message_key, bounced_at, started_at)
+  await sql`insert into runs (first_run_id, workflow_id, destination, status, message_key, bounced_at, started_at)
     select first_run_id, workflow_id, destination, '4.3.2', 'key', at - 3600000 * (1 + retry * retry), at - 3600000 * (1 + retry * retry) from attempts`.execute(
     db,
   )
-  await sql`insert into ends (message_id, recipient, workflow_id, first_run_id, outcome, confirmed, ended_at)
+  await sql`insert into outcomes (message_id, recipient, workflow_id, first_run_id, outcome, confirmed, ended_at)
     select message_id, recipient, workflow_id, first_run_id, case outcome when 'accepted' then 'delivered' when 'rejected' then 'rejected' else 'suppressed' end,
       case outcome when 'accepted' then 1 else 0 end, at from attempts`.execute(db)
   await sql`insert into outages (destination, began_at, down_at, ended_at, refusals, status, reply)

@@ -22,7 +22,7 @@ async function run(kind, url) {
   const database = openDatabase(url)
   await migrateToLatest(database.db, database.kind)
   const sink = await startSink({ slowMs: SLOW_MS })
-  const limits = { lowestRate: RATE, highestRate: RATE, connections: CONNECTIONS, messagesPerConnection: 1 }
+  const limits = { minMessageRate: RATE, maxMessageRate: RATE, connections: CONNECTIONS, maxDeliveriesPerConnection: 1 }
   const order = JSON.stringify({ url, port: sink.port, at: EACH, forMs: SECONDS * 1000, limits, name: 'example.org' })
   const counts = await Promise.all(
     Array.from({ length: PROCESSES }, () => {
@@ -49,7 +49,7 @@ async function run(kind, url) {
     'of the setting': (sink.taken.length / (RATE * SECONDS)).toFixed(2),
     ...Object.fromEntries(WINDOWS_MS.map((ms) => [`most in ${ms / 1000} s (${(RATE * ms) / 1000})`, mostIn(sink.mails, ms)])),
     [`most connections (${CONNECTIONS})`]: sink.mostOpen,
-    'look-ups each': (sum('lookUps') / sum('sent')).toFixed(1),
+    'look-ups each': (sum('polls') / sum('sent')).toFixed(1),
     errors: sum('errors'),
   }
 }

@@ -8,29 +8,29 @@ const src = fileURLToPath(new URL('../src', import.meta.url))
 /** May import; `type:` where only types may be imported. */
 const MAY = {
   bounce: [],
-  politeness: ['bounce'],
+  throttle: ['bounce'],
   dsn: ['bounce'],
   smtp: ['bounce'],
   providers: ['bounce', 'dsn'],
-  store: ['bounce', 'politeness'],
+  store: ['bounce', 'throttle'],
   figures: ['bounce', 'store'],
   report: ['bounce', 'figures'],
   metrics: ['bounce', 'store'],
-  settings: ['bounce', 'politeness', 'providers', 'smtp'],
+  settings: ['bounce', 'throttle', 'providers', 'smtp'],
   encryption: ['bounce', 'type:settings', 'workflows'],
-  'config.ts': ['bounce', 'politeness', 'type:providers', 'smtp', 'store', 'settings'],
-  activities: ['dsn', 'providers', 'smtp', 'store', 'politeness', 'bounce', 'encryption', 'type:config.ts', 'type:metrics'],
+  'config.ts': ['bounce', 'throttle', 'type:providers', 'smtp', 'store', 'settings'],
+  activities: ['dsn', 'providers', 'smtp', 'store', 'throttle', 'bounce', 'encryption', 'type:config.ts', 'type:metrics'],
   workflows: ['bounce', 'type:activities'],
   'logger.ts': [],
   'tracing.ts': [],
   'namespace.ts': ['type:activities'],
   'worker.ts': ['activities', 'encryption', 'config.ts', 'logger.ts', 'metrics', 'namespace.ts', 'smtp', 'store', 'tracing.ts'],
   'plugin.ts': ['activities', 'encryption', 'smtp', 'config.ts', 'logger.ts', 'namespace.ts', 'store', 'worker.ts'],
-  client: ['bounce', 'encryption', 'politeness', 'providers', 'smtp', 'store', 'dsn', 'config.ts', 'type:workflows', 'tracing.ts'],
+  client: ['bounce', 'encryption', 'throttle', 'providers', 'smtp', 'store', 'dsn', 'config.ts', 'type:workflows', 'tracing.ts'],
   intake: ['type:settings', 'client', 'dsn', 'providers', 'smtp', 'store', 'bounce', 'config.ts', 'logger.ts', 'type:metrics'],
   cli: [
     'client',
-    'politeness',
+    'throttle',
     'intake',
     'logger.ts',
     'bounce',
@@ -68,7 +68,7 @@ for (const entry of readdirSync(src, { recursive: true, withFileTypes: true })) 
   for (const [, clause, specifier] of [...text.matchAll(STATEMENT), ...text.matchAll(DYNAMIC)]) {
     const where = `src/${relative(src, file)}: ${specifier}`
     if (!specifier.startsWith('.')) {
-      if (from === 'bounce' || from === 'politeness') faults.push(`${where} (src/${from} is pure)`)
+      if (from === 'bounce' || from === 'throttle') faults.push(`${where} (src/${from} is pure)`)
       if (from === 'workflows' && !WORKFLOW_PACKAGES.includes(specifier)) faults.push(`${where} (not in the workflows' sandbox)`)
       continue
     }

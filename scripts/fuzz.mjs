@@ -1,7 +1,7 @@
 // Reads hostile mails and fails where the reader does: an exception, an answer that is none, or more than a second for one mail.
 //   npm run fuzz -- [--runs 10000] [--seed N] [--large]
 
-import { readNotification, UnreadableMail } from '../dist/dsn/index.js'
+import { parseReport, UnreadableMail } from '../dist/dsn/index.js'
 import { problemOf } from '../test/fuzz/check.mjs'
 import { hostileMail, LARGE, random } from '../test/fuzz/mails.mjs'
 import { takeHeapUsage } from '../test/fuzz/measure.mjs'
@@ -19,7 +19,7 @@ const r = random(seed)
 for (let run = 0; run < runs; run += 1) {
   const mail = hostileMail(r)
   const began = performance.now()
-  const problem = await problemOf(mail, readNotification, UnreadableMail)
+  const problem = await problemOf(mail, parseReport, UnreadableMail)
   const ms = performance.now() - began
   if (ms > worst.ms) worst = { ms, run }
   if (problem !== null || ms > 1000) {
@@ -34,7 +34,7 @@ console.log(`${runs} mails, seed ${seed}: ${failed} problems; the slowest took $
 if (process.argv.includes('--large')) {
   for (const [name, make] of Object.entries(LARGE)) {
     const mail = make()
-    const { ms, heapMb, value } = await takeHeapUsage(() => problemOf(mail, readNotification, UnreadableMail))
+    const { ms, heapMb, value } = await takeHeapUsage(() => problemOf(mail, parseReport, UnreadableMail))
     console.log(
       `${name.padEnd(44)} ${(mail.length / 1048576).toFixed(1).padStart(5)} MiB ${ms.toFixed(0).padStart(6)} ms ${heapMb.toFixed(0).padStart(5)} MiB${value === null ? '' : `  ${value}`}`,
     )

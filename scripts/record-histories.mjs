@@ -15,7 +15,7 @@ import { findProgram, startDevServer, TEMPORAL_CLI } from '../dist-dev/dev-serve
 const here = (path) => fileURLToPath(new URL(path, import.meta.url))
 const { version } = JSON.parse(readFileSync(here('../package.json'), 'utf8'))
 const NOT_NOW = '421 4.3.2 System not accepting network messages'
-const refusal = (reply) => Object.assign(new Error(reply.slice(4)), { responseCode: Number(reply.slice(0, 3)) })
+const nonRetryable = (reply) => Object.assign(new Error(reply.slice(4)), { responseCode: Number(reply.slice(0, 3)) })
 
 /** A server; `say` gives replies for the banner, RCPT and the message by the connection's number. */
 async function system(say) {
@@ -26,16 +26,16 @@ async function system(say) {
     onConnect: (_session, done) => {
       connections += 1
       const reply = say.banner?.(connections)
-      done(reply ? refusal(reply) : null)
+      done(reply ? nonRetryable(reply) : null)
     },
     onRcptTo: (_address, _session, done) => {
       const reply = say.rcpt?.(connections)
-      done(reply ? refusal(reply) : null)
+      done(reply ? nonRetryable(reply) : null)
     },
     onData: (stream, _session, done) => {
       stream.on('end', () => {
         const reply = say.message?.(connections)
-        done(reply ? refusal(reply) : null, '2.0.0 Ok')
+        done(reply ? nonRetryable(reply) : null, '2.0.0 Ok')
       })
       stream.resume()
     },

@@ -6,13 +6,13 @@ import { SimplePlugin } from '@temporalio/plugin'
 import type { NativeConnection } from '@temporalio/worker'
 import { type Activities, createActivities } from './activities/index.js'
 import { readSettings, requirePath, type Settings } from './config/index.js'
-import type { Dependencies } from './delivery/index.js'
-import { Sessions } from './delivery/index.js'
+import type { ActivityContext } from './delivery/index.js'
+import { ConnectionPool } from './delivery/index.js'
 import { clientDataConverter, workerDataConverter } from './encryption/index.js'
 import { createLogger } from './logger.js'
 import { migrateToLatest, openDatabase } from './store/index.js'
 import { ensureSchedules, SearchAttributes } from './temporal/index.js'
-import { keepWaking } from './throttle/index.js'
+import { startWakeupLoop } from './throttle/index.js'
 import { endSessions, TASK_QUEUE } from './worker.js'
 
 export interface PluginOptions {
@@ -23,7 +23,7 @@ export interface PluginOptions {
   readonly namespace?: string
   /** The worker's own data converter, where it has one: what softbounce itself starts goes by it too. */
   readonly dataConverter?: DataConverter
-  readonly log?: Dependencies['log']
+  readonly log?: ActivityContext['log']
 }
 
 /** One of the two: payloads of one could not be read by the other. */
@@ -48,7 +48,7 @@ export async function softbouncePlugin(options: PluginOptions): Promise<SimplePl
   const attributes = new SearchAttributes(options.connection, namespace, log)
   await attributes.register()
   await ensureSchedules(options.connection, namespace, TASK_QUEUE, { unlist: settings.unlistBy !== null }, log)
-  const sessions = new Sessions()
+  const sessions = new ConnectionPool()
   const { keys } = settings.encryption
   if (keys.length > 0) ours(options.dataConverter, null)
   const activities: Activities = createActivities({
@@ -68,7 +68,7 @@ export async function softbouncePlugin(options: PluginOptions): Promise<SimplePl
         ...{ connection: options.connection, namespace },
         dataConverter: options.dataConverter ?? clientDataConverter(keys),
       })
-      const stopWaking = keepWaking(client, TASK_QUEUE, { settings, database, log })
+      const stopWaking = startWakeupLoop(client, TASK_QUEUE, { settings, database, log })
       try {
         await next()
       } finally {

@@ -11,14 +11,14 @@ import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { makeTelemetryFilterString, NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker'
 import { createActivities } from './activities/index.js'
 import { readSettings, requirePath, type Settings, temporalEnvironment } from './config/index.js'
-import { Sessions } from './delivery/index.js'
+import { ConnectionPool } from './delivery/index.js'
 import { clientDataConverter, workerDataConverter } from './encryption/index.js'
 import { createLogger, ThroughPino } from './logger.js'
 import { serveHttp } from './report/http.js'
 import { Metrics } from './report/metrics.js'
 import { type Database, migrateToLatest, openDatabase } from './store/index.js'
 import { ensureSchedules, SearchAttributes, startTracing, type Tracing } from './temporal/index.js'
-import { keepWaking, releaseLease } from './throttle/index.js'
+import { releaseLease, startWakeupLoop } from './throttle/index.js'
 
 /** The task queue of the public contract. */
 export const TASK_QUEUE = 'softbounce'
@@ -71,7 +71,7 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
     },
   })
   const database = openDatabase(settings.databaseUrl, (error) => logger.warn({ error: error.message }, 'a database connection broke'))
-  const sessions = new Sessions()
+  const sessions = new ConnectionPool()
   // without a page nobody is told
   const metrics = settings.httpPort === null ? undefined : new Metrics()
   let connection: NativeConnection | undefined
@@ -112,7 +112,7 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
         searchAttributesKnown: () => (attributes as SearchAttributes).known,
       }),
     })
-    stopWaking = keepWaking(
+    stopWaking = startWakeupLoop(
       new Client({ connection, namespace, dataConverter: clientDataConverter(settings.encryption.keys) }),
       TASK_QUEUE,
       { settings, database, log: logger },
@@ -136,7 +136,7 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
 }
 
 /** Ends the sessions that wait for the next message, and gives their connections back. */
-export async function endSessions(sessions: Sessions, database: Database): Promise<void> {
+export async function endSessions(sessions: ConnectionPool, database: Database): Promise<void> {
   // they run out by themselves where that cannot be written
   for (const leaseId of await sessions.end()) await releaseLease(database, leaseId).catch(() => {})
 }

@@ -4,7 +4,7 @@ import { MockActivityEnvironment } from '@temporalio/testing'
 import { createTransport } from 'nodemailer'
 import { createActivities } from '../../dist/activities/index.js'
 import { readSettings } from '../../dist/config/config.js'
-import { Sessions } from '../../dist/delivery/index.js'
+import { ConnectionPool } from '../../dist/delivery/index.js'
 import { migrateToLatest, openDatabase, storeMessage } from '../../dist/store/index.js'
 
 const { url, port, messages, connections } = JSON.parse(process.argv[2])
@@ -27,7 +27,7 @@ async function byActivity() {
   await migrateToLatest(database.db, database.kind)
   const keys = []
   for (let i = 0; i < messages; i += 1) keys.push(await storeMessage(database.db, content(i), new Date()))
-  const sessions = new Sessions()
+  const sessions = new ConnectionPool()
   const settings = readSettings(
     {
       ...{ RELAY_URL: `smtp://127.0.0.1:${port}`, RELAY_TLS: 'off', RELAY_CONNECTIONS: String(connections) },

@@ -1,10 +1,10 @@
 // A receiving system that counts: when each message was begun (MAIL) and taken, how many connections were open. What it says can be changed.
 import { SMTPServer } from 'smtp-server'
 
-const refusal = (text) => Object.assign(new Error(text.slice(4)), { responseCode: Number(text.slice(0, 3)) })
+const nonRetryable = (text) => Object.assign(new Error(text.slice(4)), { responseCode: Number(text.slice(0, 3)) })
 
 /**
- * @param {{ banner?: () => string | undefined, rcpt?: (address: string, client: string) => string | undefined, slowMs?: number }} how the refusal of its
+ * @param {{ banner?: () => string | undefined, rcpt?: (address: string, client: string) => string | undefined, slowMs?: number }} how the nonRetryable of its
  * banner and of a recipient (told who says EHLO), and how long it takes over each message.
  */
 export async function startSink(how = {}) {
@@ -18,7 +18,7 @@ export async function startSink(how = {}) {
       sink.open += 1
       sink.mostOpen = Math.max(sink.mostOpen, sink.open)
       const text = sink.how.banner?.()
-      done(text === undefined ? null : refusal(text))
+      done(text === undefined ? null : nonRetryable(text))
     },
     onClose: () => {
       sink.open -= 1
@@ -29,7 +29,7 @@ export async function startSink(how = {}) {
     },
     onRcptTo: ({ address }, session, done) => {
       const text = sink.how.rcpt?.(address, session.hostNameAppearsAs)
-      done(text === undefined ? null : refusal(text))
+      done(text === undefined ? null : nonRetryable(text))
     },
     onData: (stream, session, done) => {
       stream.resume()

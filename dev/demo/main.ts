@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { Client, Connection } from '@temporalio/client'
 import type { RetryResult } from '../../dist/bounce/retry-result.js'
 import { SoftbounceClient, type StartedRetry } from '../../dist/client/index.js'
-import { readNotification } from '../../dist/dsn/index.js'
+import { parseReport } from '../../dist/dsn/index.js'
 import { openDatabase } from '../../dist/store/index.js'
 import { listSuppressions } from '../../dist/suppression/index.js'
 import { type DevServer, startDevServer } from '../dev-server/index.js'
@@ -150,7 +150,7 @@ async function startWorker(folder: string, temporal: DevServer, databaseUrl: str
 async function bounceAll(client: SoftbounceClient): Promise<Followed[]> {
   const followed: Followed[] = []
   for (const expected of CASES) {
-    const notification = await readNotification(readFileSync(here(`../../examples/${expected.file}`)))
+    const notification = await parseReport(readFileSync(here(`../../examples/${expected.file}`)))
     const reported = notification?.recipients[0]
     if (notification?.original === undefined || notification.sender === undefined || reported?.status === undefined)
       throw new Error(`examples/${expected.file} cannot be read as a notification`)

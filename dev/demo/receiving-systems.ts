@@ -17,7 +17,7 @@ export const comesBack: Role = (connection) => (connection <= 2 ? { banner: NOT_
 export const staysDown: Role = () => ({ banner: NOT_NOW })
 export const movedAway: Role = (connection) => (connection === 1 ? { banner: NOT_NOW } : { rcpt: NO_SUCH_USER })
 
-const refusal = (reply: string) => Object.assign(new Error(reply.slice(4)), { responseCode: Number(reply.slice(0, 3)) })
+const nonRetryable = (reply: string) => Object.assign(new Error(reply.slice(4)), { responseCode: Number(reply.slice(0, 3)) })
 
 /** Starts a server that plays a role, on a free port. */
 export async function play(name: string, role: Role): Promise<PlayedSystem> {
@@ -31,11 +31,11 @@ export async function play(name: string, role: Role): Promise<PlayedSystem> {
     onConnect: (_session, done) => {
       connections += 1
       const { banner } = role(connections)
-      done(banner === undefined ? null : refusal(banner))
+      done(banner === undefined ? null : nonRetryable(banner))
     },
     onRcptTo: (_address, _session, done) => {
       const { rcpt } = role(connections)
-      done(rcpt === undefined ? null : refusal(rcpt))
+      done(rcpt === undefined ? null : nonRetryable(rcpt))
     },
     onData: (stream, _session, done) => {
       stream.on('end', () => {

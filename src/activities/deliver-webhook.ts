@@ -1,8 +1,8 @@
 /** Tells an event by a signed webhook (Standard Webhooks). */
 import { Webhook } from 'standardwebhooks'
 import type { EventType, SoftbounceEvent } from '../bounce/index.js'
-import type { Dependencies } from '../delivery/index.js'
-import { describe, ourTrouble, refusal } from '../temporal/index.js'
+import type { ActivityContext } from '../delivery/index.js'
+import { describe, localFailure, nonRetryable } from '../temporal/index.js'
 
 /** An event, and by which ways it is told. */
 export interface EventOrder {
@@ -15,18 +15,18 @@ export interface EventOrder {
 const ANSWER_WITHIN_MS = 10_000
 
 /** POSTs it; anything but a 2xx is tried again. The same `webhook-id` each time, so that the receiver acts once. */
-export async function tellEvent(event: SoftbounceEvent, attempt: number, dependencies: Dependencies): Promise<void> {
+export async function deliverWebhook(event: SoftbounceEvent, attempt: number, dependencies: ActivityContext): Promise<void> {
   const { settings, now, metrics, log } = dependencies
   // the setting was taken away meanwhile
-  if (settings.events.webhook === null) throw refusal('InvalidBouncedMessage', 'WEBHOOK_URL is not set')
+  if (settings.events.webhook === null) throw nonRetryable('InvalidBouncedMessage', 'WEBHOOK_URL is not set')
   const { url, secret } = settings.events.webhook
   const { id, type, timestamp, data } = event
   const body = JSON.stringify({ type, timestamp, data })
   const at = now()
   const failed = (text: string) => {
-    metrics?.eventTold(type, 'failed')
+    metrics?.eventPublished(type, 'failed')
     log.warn({ event: id, attempt }, text)
-    return ourTrouble(text, attempt)
+    return localFailure(text, attempt)
   }
   let response: Response
   try {
@@ -48,11 +48,11 @@ export async function tellEvent(event: SoftbounceEvent, attempt: number, depende
   }
   await response.body?.cancel()
   if (!response.ok) throw failed(`the webhook answered ${response.status}`)
-  metrics?.eventTold(type, 'told')
+  metrics?.eventPublished(type, 'told')
 }
 
 /** By which ways events are told here, and which. Null where none is. */
-export function channelsFor(types: readonly EventType[], { events }: Dependencies['settings']): Omit<EventOrder, 'event'> | null {
+export function channelsFor(types: readonly EventType[], { events }: ActivityContext['settings']): Omit<EventOrder, 'event'> | null {
   if (types.length === 0 || (events.webhook === null && events.taskQueue === null)) return null
   return { webhook: events.webhook !== null, ...(events.taskQueue === null ? {} : { taskQueue: events.taskQueue }) }
 }

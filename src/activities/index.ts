@@ -5,43 +5,43 @@
  */
 import { Context } from '@temporalio/activity'
 import type { SoftbounceEvent } from '../bounce/index.js'
-import type { Dependencies } from '../delivery/index.js'
-import { Sessions, Ways } from '../delivery/index.js'
-import { Names } from '../encryption/index.js'
-import { type EventOrder, tellEvent } from './deliver-webhook.js'
+import type { ActivityContext } from '../delivery/index.js'
+import { ConnectionPool, Router } from '../delivery/index.js'
+import { WorkflowIds } from '../encryption/index.js'
+import { deliverWebhook, type EventOrder } from './deliver-webhook.js'
 import { type Prepared, prepare, type RunInfo } from './prepare.js'
 import { type Purged, purgeMessages } from './purge-messages.js'
-import { type EndOrder, type Report, recordEnd, recordReport, type Subject } from './record-end.js'
+import { type AttemptReport, type EndOrder, type MessageRun, recordEnd, recordReport } from './record-end.js'
 import { type Released, type ReleaseOrder, releaseWaiting } from './release-destination.js'
-import { type UnlistedCounts, unlistLapsed } from './remove-at-provider.js'
+import { type RemovedCounts, removeAtProvider } from './remove-at-provider.js'
 import { type SendOrder, type SendResult, sendMessage } from './send-message.js'
 import { type Suppressed, type SuppressOrder, suppressAddress } from './suppress-address.js'
 import { type InStartEvent, isInStartEvent, startEventInput } from './workflow-input.js'
 
-export type { DeliverySettings, Dependencies, Log } from '../delivery/index.js'
-export { keepWaking } from '../throttle/index.js'
+export type { ActivityContext, DeliverySettings, Log } from '../delivery/index.js'
+export { startWakeupLoop } from '../throttle/index.js'
 export type {
+  AttemptReport,
   EndOrder,
   EventOrder,
   InStartEvent,
+  MessageRun,
   Prepared,
   Purged,
   Released,
   ReleaseOrder,
-  Report,
+  RemovedCounts,
   RunInfo,
   SendOrder,
   SendResult,
-  Subject,
   Suppressed,
   SuppressOrder,
-  UnlistedCounts,
 }
 
 /** The activities, with what they need of the world. */
-export function createActivities(dependencies: Dependencies) {
-  const { sessions = new Sessions(), settings } = dependencies
-  const means = { ways: new Ways(dependencies), names: new Names(settings.encryption.keys), sessions }
+export function createActivities(dependencies: ActivityContext) {
+  const { sessions = new ConnectionPool(), settings } = dependencies
+  const means = { ways: new Router(dependencies), names: new WorkflowIds(settings.encryption.idKey), sessions }
   const attempt = () => (Context.current().info.isLocal ? 0 : Context.current().info.attempt)
   return {
     /** Checks the input and prepares the retries. */
@@ -54,15 +54,15 @@ export function createActivities(dependencies: Dependencies) {
     /** Writes down how it ended. */
     recordEnd: (order: EndOrder): Promise<void> => recordEnd(order, attempt(), dependencies),
     /** Writes down what a notification told of a retry. */
-    recordReport: (order: Subject & { readonly report: Report }): Promise<void> => recordReport(order, attempt(), dependencies),
+    recordReport: (order: MessageRun & { readonly report: AttemptReport }): Promise<void> => recordReport(order, attempt(), dependencies),
     /** Tells an event by the webhook. */
-    tellEvent: (event: SoftbounceEvent): Promise<void> => tellEvent(event, attempt(), dependencies),
+    deliverWebhook: (event: SoftbounceEvent): Promise<void> => deliverWebhook(event, attempt(), dependencies),
     /** Lets the retries that wait for a destination go early. */
     releaseWaiting: (order: ReleaseOrder): Promise<Released> => releaseWaiting(order, Context.current(), dependencies),
     /** Deletes kept messages that nobody needs any more. */
     purgeMessages: (): Promise<Purged> => purgeMessages(Context.current(), dependencies),
     /** Takes addresses off the provider's list, where our suppression of them has ended. */
-    unlistLapsed: (): Promise<UnlistedCounts> => unlistLapsed(Context.current(), dependencies),
+    removeAtProvider: (): Promise<RemovedCounts> => removeAtProvider(Context.current(), dependencies),
   }
 }
 

@@ -1,6 +1,5 @@
 /** The first step: check the input, derive the destination, keep an inline message, count the retries so far. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Context } from '@temporalio/activity'
 import {
   addressKey,
   type BouncedMessage,
@@ -19,10 +18,10 @@ import {
   type Send,
   sendOf,
 } from '../bounce/index.js'
-import type { Dependencies, Ways } from '../delivery/index.js'
+import type { ActivityContext, Router } from '../delivery/index.js'
 import { canonicalMessage, deriveDestination, sentId, UnsendableMessage } from '../delivery/index.js'
 import { headOf } from '../dsn/index.js'
-import type { Names } from '../encryption/index.js'
+import type { WorkflowIds } from '../encryption/index.js'
 import {
   type AnsweredRow,
   answeredAttempts,
@@ -30,14 +29,11 @@ import {
   findEnd,
   holdMessage,
   loadMessage,
-  noteTerminated,
-  openOf,
   recordStart,
-  releaseHolds,
   storeMessage,
   toAttempt,
 } from '../store/index.js'
-import { isOpen, refusal, withDatabase } from '../temporal/index.js'
+import { nonRetryable, withDatabase } from '../temporal/index.js'
 import { channelsFor, type EventOrder } from './deliver-webhook.js'
 
 /** Which workflow asks, and what bounds it. */
@@ -64,7 +60,7 @@ export interface Prepared {
   readonly confirmWithinMs: number
   readonly searchAttributes: boolean
   /** What stands for the recipient in the search attribute, where payloads are encrypted. */
-  readonly hiddenRecipient?: string
+  readonly hashedRecipient?: string
   readonly deliverByMs?: number
   /** It goes by the backup relay once, before its first retry. */
   readonly backup?: true
@@ -85,29 +81,28 @@ export async function prepare(
   input: unknown,
   run: RunInfo,
   attempt: number,
-  dependencies: Dependencies,
-  { ways, names }: { readonly ways: Ways; readonly names: Names },
+  dependencies: ActivityContext,
+  { ways, names }: { readonly ways: Router; readonly names: WorkflowIds },
 ): Promise<Prepared> {
   const { settings } = dependencies
   const now = dependencies.now()
   const message = check(input)
-  const ids = names.workflowIds(message.recipient, message.messageId)
-  if (!ids.includes(run.workflowId))
-    throw refusal(
+  const workflowId = names.workflowId(message.recipient, message.messageId)
+  if (workflowId !== run.workflowId)
+    throw nonRetryable(
       'InvalidBouncedMessage',
-      `the workflow ID of this message and recipient is ${JSON.stringify(ids[0])}, not ${JSON.stringify(run.workflowId)}: under another one it could run twice`,
+      `the workflow ID of this message and recipient is ${JSON.stringify(workflowId)}, not ${JSON.stringify(run.workflowId)}: under another one it could run twice`,
     )
   const delaysMs = message.schedule === undefined ? settings.scheduleMs : parseSchedule(message.schedule)
   const bouncedAtMs = bounceTime(message, now)
   const verdict = judgeBounce(message.bounce, settings.retryStatuses)
   if (verdict.verdict === 'ignore')
-    throw refusal('InvalidBouncedMessage', `bounce.status: ${verdict.reason}. Set RETRY_STATUSES where it is to be retried.`)
+    throw nonRetryable('InvalidBouncedMessage', `bounce.status: ${verdict.reason}. Set RETRY_STATUSES where it is to be retried.`)
   const content = inlineContent(message)
   const { database } = dependencies
   return withDatabase(attempt, async () => {
     const recipient = addressKey(message.recipient)
-    const hiddenRecipient = names.hiddenRecipient(recipient)
-    await refuseTwin(await openOf(database.db, sentId(message.messageId, recipient)), run, dependencies)
+    const hashedRecipient = names.hashedRecipient(recipient)
     const logged = (await answeredAttempts(database.db, message.messageId, recipient)).filter((row) => row.firstRunId !== run.firstRunId)
     const end = message.retriesSoFar === undefined ? await findEnd(database.db, message.messageId, recipient) : null
     const ended = message.retriesSoFar === undefined ? endedBefore(end, run, logged, bouncedAtMs, sendOf(message.bounce)) : null
@@ -130,7 +125,7 @@ export async function prepare(
       retriesSoFar,
       confirmWithinMs: settings.confirmWithinMs,
       searchAttributes: dependencies.searchAttributesKnown(),
-      ...(hiddenRecipient === null ? {} : { hiddenRecipient }),
+      ...(hashedRecipient === null ? {} : { hashedRecipient }),
       ...(message.deliverBy === undefined ? {} : { deliverByMs: parseTime(message.deliverBy) as number }),
       ...(ended === null ? await eventsOf(message, content, dependencies, verdict.verdict === 'retry') : {}),
       ...(needsMessage && goesByBackup(message, logged, destination, dependencies, ways) ? { backup: true as const } : {}),
@@ -145,8 +140,8 @@ function goesByBackup(
   { urgent, messageId }: BouncedMessage,
   logged: readonly AnsweredRow[],
   destination: string,
-  { log }: Dependencies,
-  ways: Ways,
+  { log }: ActivityContext,
+  ways: Router,
 ): boolean {
   if (typeof urgent !== 'object' || !logged.every(isRetry)) return false
   if (ways.backupTo(destination) !== null) return true
@@ -161,7 +156,7 @@ function goesByBackup(
 async function eventsOf(
   message: BouncedMessage,
   inline: Buffer | null,
-  { settings, database }: Dependencies,
+  { settings, database }: ActivityContext,
   isRetried: boolean,
 ): Promise<Pick<Prepared, 'events'>> {
   const { types, urgent: rules } = settings.events
@@ -176,25 +171,16 @@ async function eventsOf(
   return channels === null ? {} : { events: { types: told, channels } }
 }
 
-/** With keys of the encryption, one message has several workflow IDs: whoever comes under another one must not run beside it. */
-async function refuseTwin(open: readonly string[], run: RunInfo, { database, now }: Dependencies): Promise<void> {
-  for (const id of open.filter((other) => other !== run.workflowId)) {
-    if (await isOpen(Context.current().client, id))
-      throw refusal('InvalidBouncedMessage', `the retries of this message for this recipient are open as ${id}: signal bouncedAgain to it`)
-    await noteTerminated(database.db, id, now())
-  }
-}
-
 function check(input: unknown): BouncedMessage {
   const checked = checkBouncedMessage(input)
-  if ('faults' in checked) throw refusal('InvalidBouncedMessage', checked.faults.join('; '))
+  if ('faults' in checked) throw nonRetryable('InvalidBouncedMessage', checked.faults.join('; '))
   return checked.value
 }
 
 function bounceTime(message: BouncedMessage, now: Date): number {
   const at = parseTime(message.bounce.bouncedAt) as number
   if (at > now.getTime() + MOST_AHEAD_MS)
-    throw refusal(
+    throw nonRetryable(
       'InvalidBouncedMessage',
       `bounce.bouncedAt (${message.bounce.bouncedAt}) is in the future; it is ${now.toISOString()} now`,
     )
@@ -208,7 +194,7 @@ function checkTimeouts(run: RunInfo, delaysMs: readonly number[]): void {
     ['run timeout', run.runTimeoutMs],
   ] as const) {
     if (ms !== undefined && ms > 0 && ms < neededMs)
-      throw refusal(
+      throw nonRetryable(
         'InvalidBouncedMessage',
         `the workflow was started with an ${name} of ${formatDuration(ms)}, and the schedule takes ${formatDuration(neededMs)}: start it without one`,
       )
@@ -220,14 +206,14 @@ function inlineContent(message: BouncedMessage): Buffer | null {
   if ('stored' in source) return null
   const bytes = 'raw' in source ? Buffer.from(source.raw, 'utf8') : Buffer.from(source.rawBase64, 'base64')
   if (bytes.length > MAX_INLINE_BYTES)
-    throw refusal(
+    throw nonRetryable(
       'MessageTooLarge',
       `the inline message has ${bytes.length} bytes; up to ${MAX_INLINE_BYTES} may stand in the argument: store a larger one first and pass its key as message.stored`,
     )
   try {
     return canonicalMessage(bytes)
   } catch (error) {
-    if (error instanceof UnsendableMessage) throw refusal('InvalidBouncedMessage', `message: ${error.message}`)
+    if (error instanceof UnsendableMessage) throw nonRetryable('InvalidBouncedMessage', `message: ${error.message}`)
     throw error
   }
 }
@@ -239,28 +225,20 @@ async function keep(
   run: RunInfo,
   now: Date,
   destination: string,
-  dependencies: Dependencies,
+  dependencies: ActivityContext,
 ): Promise<string> {
   const { db } = dependencies.database
   const key = content === null ? (message.message as { stored: string }).stored : await storeMessage(db, content, now)
   if (!(await holdMessage(db, { key, workflowId: run.workflowId, firstRunId: run.firstRunId }, now)))
-    throw refusal('MessageNotFound', `the message store has no message ${JSON.stringify(key)}: it was never stored there, or was purged`)
-  const { workflowId, firstRunId } = run
-  const bouncedAt = new Date(bounceTime(message, now))
-  const of = { workflowId, firstRunId, subject: sentId(message.messageId, message.recipient) }
-  const start = { ...of, destination, status: message.bounce.status, bouncedAt, startedAt: now, messageKey: key }
-  try {
-    // one that began meanwhile
-    for (
-      let others = await recordStart(dependencies.database, start);
-      others.length > 0;
-      others = await recordStart(dependencies.database, start)
+    throw nonRetryable(
+      'MessageNotFound',
+      `the message store has no message ${JSON.stringify(key)}: it was never stored there, or was purged`,
     )
-      await refuseTwin(others, run, dependencies)
-  } catch (error) {
-    await releaseHolds(db, firstRunId)
-    throw error
-  }
+  const { workflowId, firstRunId } = run
+  await recordStart(db, {
+    ...{ workflowId, firstRunId, sentId: sentId(message.messageId, message.recipient), destination, messageKey: key },
+    ...{ status: message.bounce.status, bouncedAt: new Date(bounceTime(message, now)), startedAt: now },
+  })
   return key
 }
 
@@ -291,7 +269,7 @@ function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: num
   const stays = end.outcome === 'cancelled' || end.outcome === 'rejected' || end.outcome === 'expired' || end.confirmed
   if (!stale && !stays) return null
   if (end.outcome === 'cancelled')
-    throw refusal(
+    throw nonRetryable(
       'InvalidBouncedMessage',
       `the retries of this message for this recipient were cancelled at ${end.endedAt.toISOString()}, and a bounce does not start them again; pass retriesSoFar (softbounce retry --again) to start them all the same`,
     )
@@ -315,13 +293,13 @@ function takenBefore(logged: readonly AnsweredRow[], bouncedAtMs: number, send: 
   return { outcome: 'delivered', confirmed: !last.relayed, retries: retriesOf(logged), attempts: logged.map(toAttempt) }
 }
 
-async function destinationOf({ recipient, bounce }: BouncedMessage, { settings }: Dependencies, ways: Ways): Promise<string> {
+async function destinationOf({ recipient, bounce }: BouncedMessage, { settings }: ActivityContext, ways: Router): Promise<string> {
   const mailHost = await Promise.race([ways.mailHost(recipient).catch(() => null), sleep(LOOK_UP_WITHIN_MS, null, { ref: false })])
-  return deriveDestination(recipient, bounce.remoteMta, ownSystems(settings), settings.politeness.groups, mailHost)
+  return deriveDestination(recipient, bounce.remoteMta, ownHosts(settings), settings.throttle.groups, mailHost)
 }
 
 /** Our own hosts: those that are set, and the relay itself. */
-function ownSystems(settings: Dependencies['settings']): readonly string[] {
+function ownHosts(settings: ActivityContext['settings']): readonly string[] {
   const { relay } = settings.paths
-  return relay === null ? settings.ownSystems : [...settings.ownSystems, relay.host.toLowerCase()]
+  return relay === null ? settings.ownHosts : [...settings.ownHosts, relay.host.toLowerCase()]
 }

@@ -1,16 +1,16 @@
 /** Deletes kept messages that nobody has used for a while, and that no open workflow needs. */
 import type { Context } from '@temporalio/activity'
-import type { Dependencies } from '../delivery/index.js'
+import type { ActivityContext } from '../delivery/index.js'
 import {
   purgeMessages as deleteUnused,
-  purgeBounces,
-  purgeNotifications,
+  purgeInbound,
   purgeProviderIds,
   purgeSent,
+  purgeWebhooks,
   releaseHolds,
   staleHolds,
 } from '../store/index.js'
-import { isOpen, withDatabase } from '../temporal/index.js'
+import { isRunning, withDatabase } from '../temporal/index.js'
 import { purgeDestinations } from '../throttle/index.js'
 
 const PAGE = 200
@@ -24,15 +24,15 @@ export interface Purged {
 }
 
 /** Lets go what ended without saying so (a workflow that was terminated, or timed out), then deletes what nothing holds. */
-export async function purgeMessages(context: Context, dependencies: Dependencies): Promise<Purged> {
+export async function purgeMessages(context: Context, dependencies: ActivityContext): Promise<Purged> {
   const { database, settings, now, log } = dependencies
-  const before = new Date(now().getTime() - settings.keepMessagesForMs)
+  const before = new Date(now().getTime() - settings.messageRetentionMs)
   return withDatabase(context.info.attempt, async () => {
     for (let after = ''; ; ) {
       const holds = await staleHolds(database.db, before, after, PAGE)
       for (const hold of holds) {
         context.heartbeat()
-        if (!(await isOpen(context.client, hold.workflowId, hold.firstRunId))) await releaseHolds(database.db, hold.firstRunId)
+        if (!(await isRunning(context.client, hold.workflowId, hold.firstRunId))) await releaseHolds(database.db, hold.firstRunId)
       }
       if (holds.length < PAGE) break
       after = holds.at(-1)?.firstRunId as string
@@ -40,12 +40,12 @@ export async function purgeMessages(context: Context, dependencies: Dependencies
     const purged = await deleteUnused(database.db, before)
     // a bounce may come for as long as a return path is good, and is told of for as long as messages are kept
     const validMs = (settings.returnPaths?.validDays ?? 0) * DAY_MS
-    const sentBefore = new Date(now().getTime() - Math.max(validMs, settings.keepMessagesForMs) - DAY_MS)
+    const sentBefore = new Date(now().getTime() - Math.max(validMs, settings.messageRetentionMs) - DAY_MS)
     await purgeSent(database.db, sentBefore)
     await purgeProviderIds(database.db, sentBefore)
     // for as long as a signature is good, whatever is kept of messages
-    await purgeNotifications(database.db, new Date(Math.min(before.getTime(), now().getTime() - SIGNATURES_ARE_GOOD_MS)))
-    await purgeBounces(database.db, before, sentBefore)
+    await purgeWebhooks(database.db, new Date(Math.min(before.getTime(), now().getTime() - SIGNATURES_ARE_GOOD_MS)))
+    await purgeInbound(database.db, before, sentBefore)
     await purgeDestinations(database)
     log.info({ purged, before: before.toISOString() }, 'kept messages were purged')
     return { purged }

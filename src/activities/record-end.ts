@@ -1,12 +1,12 @@
 /** Writes down how it ended, where no other activity does so with its own work; and what a notification told of a message that a relay had taken. */
 import { addressKey } from '../bounce/index.js'
-import type { Dependencies } from '../delivery/index.js'
-import { type EndsTable, recordEnd as writeEnd, recordReport as writeReport } from '../store/index.js'
+import type { ActivityContext } from '../delivery/index.js'
+import { type OutcomesTable, recordEnd as writeEnd, recordReport as writeReport } from '../store/index.js'
 import { liftSuppression } from '../suppression/index.js'
 import { withDatabase } from '../temporal/index.js'
 
 /** Which message for whom, in which workflow. */
-export interface Subject {
+export interface MessageRun {
   readonly messageId: string
   readonly recipient: string
   readonly workflowId: string
@@ -14,7 +14,7 @@ export interface Subject {
 }
 
 /** What a notification told of a retry. */
-export interface Report {
+export interface AttemptReport {
   /** Of the attempt's row, if it is not the workflow's own: that of the backup relay. */
   readonly firstRunId?: string
   readonly retry: number
@@ -23,15 +23,15 @@ export interface Report {
   readonly reply?: string
 }
 
-export interface EndOrder extends Subject {
-  readonly outcome: EndsTable['outcome']
+export interface EndOrder extends MessageRun {
+  readonly outcome: OutcomesTable['outcome']
   readonly confirmed: boolean
   /** The notification that ended it, if one did. */
-  readonly report?: Report
+  readonly report?: AttemptReport
 }
 
 /** Writes the end. A confirmed delivery lifts a temporary suppression in the same transaction. */
-export async function recordEnd(order: EndOrder, attempt: number, dependencies: Dependencies): Promise<void> {
+export async function recordEnd(order: EndOrder, attempt: number, dependencies: ActivityContext): Promise<void> {
   const { database, now } = dependencies
   const recipient = addressKey(order.recipient)
   await withDatabase(attempt, () =>
@@ -54,14 +54,14 @@ export async function recordEnd(order: EndOrder, attempt: number, dependencies: 
 
 /** Writes what a notification told: a retry that a relay had taken failed after all. */
 export async function recordReport(
-  order: Subject & { readonly report: Report },
+  order: MessageRun & { readonly report: AttemptReport },
   attempt: number,
-  dependencies: Dependencies,
+  dependencies: ActivityContext,
 ): Promise<void> {
   await withDatabase(attempt, () => report(dependencies.database.db, order, order.report))
 }
 
-function report(db: Dependencies['database']['db'], subject: Subject, told: Report): Promise<void> {
+function report(db: ActivityContext['database']['db'], subject: MessageRun, told: AttemptReport): Promise<void> {
   return writeReport(
     db,
     { firstRunId: told.firstRunId ?? subject.firstRunId, retry: told.retry },

@@ -1,14 +1,14 @@
 /**
- * Releases the retries that wait for a destination: each is told to go, spread over the time given; its turn it takes like any other. One
+ * Releases the retries that wait for a destination: each is released to go, spread over the time given; its turn it takes like any other. One
  * page of workflows is held at a time. Stopped half way and run again, it goes on with those that have not gone since it began.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CancelledFailure, type Context } from '@temporalio/activity'
 import { WorkflowNotFoundError } from '@temporalio/client'
 import { openRetriesOf } from '../bounce/index.js'
-import type { Dependencies } from '../delivery/index.js'
-import { describe, ourTrouble } from '../temporal/index.js'
-import { beginRelease, lastRetries, noteRelease } from '../throttle/index.js'
+import type { ActivityContext } from '../delivery/index.js'
+import { describe, localFailure } from '../temporal/index.js'
+import { beginRelease, lastRetries, recordRelease } from '../throttle/index.js'
 
 /** Which destination, over what time, and who asked for it. */
 export interface ReleaseOrder {
@@ -17,9 +17,9 @@ export interface ReleaseOrder {
   readonly by: string
 }
 
-/** How many retries were told to go. */
+/** How many retries were released to go. */
 export interface Released {
-  readonly told: number
+  readonly released: number
 }
 
 const PAGE = 100
@@ -31,15 +31,15 @@ const GOES_ON_WITHIN_MS = 24 * 60 * 60_000
 
 interface Heartbeat {
   readonly untilMs: number
-  readonly told: number
+  readonly released: number
 }
 
-export async function releaseWaiting(order: ReleaseOrder, context: Context, dependencies: Dependencies): Promise<Released> {
+export async function releaseWaiting(order: ReleaseOrder, context: Context, dependencies: ActivityContext): Promise<Released> {
   const { database, now, log } = dependencies
   const known = context.info.heartbeatDetails as Heartbeat | undefined
   const untilMs = known?.untilMs ?? now().getTime() + order.withinMs
-  let told = known?.told ?? 0
-  const heartbeat = () => context.heartbeat({ untilMs, told } satisfies Heartbeat)
+  let released = known?.released ?? 0
+  const heartbeat = () => context.heartbeat({ untilMs, released } satisfies Heartbeat)
   const beat = setInterval(heartbeat, HEARTBEAT_MS)
   heartbeat()
   try {
@@ -55,8 +55,8 @@ export async function releaseWaiting(order: ReleaseOrder, context: Context, depe
         left -= 1
         if (await retryNow(context, waiting, retry)) went += 1
       }
-      told += went
-      if (went > 0) await noteRelease(database.db, order.destination, went)
+      released += went
+      if (went > 0) await recordRelease(database.db, order.destination, went)
     }
     const page: Waiting[] = []
     for await (const { workflowId, runId } of context.client.workflow.list({ query, pageSize: PAGE })) {
@@ -64,12 +64,12 @@ export async function releaseWaiting(order: ReleaseOrder, context: Context, depe
       if (page.length === PAGE) await tell(page.splice(0))
     }
     await tell(page)
-    await noteRelease(database.db, order.destination, 0, now())
-    log.info({ destination: order.destination, told, by: order.by }, 'the retries that waited for a destination were released')
-    return { told }
+    await recordRelease(database.db, order.destination, 0, now())
+    log.info({ destination: order.destination, released, by: order.by }, 'the retries that waited for a destination were released')
+    return { released }
   } catch (error) {
-    if (context.cancellationDetails?.cancelRequested) throw new CancelledFailure(`stopped after ${told}`)
-    throw ourTrouble(`the release of ${order.destination} cannot go on now: ${describe(error)}`, context.info.attempt)
+    if (context.cancellationDetails?.cancelRequested) throw new CancelledFailure(`stopped after ${released}`)
+    throw localFailure(`the release of ${order.destination} cannot go on now: ${describe(error)}`, context.info.attempt)
   } finally {
     clearInterval(beat)
   }
@@ -81,7 +81,7 @@ interface Waiting {
 }
 
 /** The retry that each of them waits for; those that were sent since the release began are left out. */
-async function nextRetries(page: readonly Waiting[], beganAt: Date, { database }: Dependencies): Promise<[Waiting, number][]> {
+async function nextRetries(page: readonly Waiting[], beganAt: Date, { database }: ActivityContext): Promise<[Waiting, number][]> {
   const last = await lastRetries(
     database.db,
     page.map(({ workflowId }) => workflowId),

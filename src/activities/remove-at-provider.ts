@@ -3,13 +3,13 @@
  * is not held up there. Off unless it is set.
  */
 import type { Context } from '@temporalio/activity'
-import type { Dependencies } from '../delivery/index.js'
-import { UnlistFailed, unlist } from '../providers/index.js'
-import { endedSuppressions, noteUnlisted } from '../suppression/index.js'
-import { ourTrouble, withDatabase } from '../temporal/index.js'
+import type { ActivityContext } from '../delivery/index.js'
+import { RemovalFailed, unlist } from '../providers/index.js'
+import { endedSuppressions, markRemovedAtProvider } from '../suppression/index.js'
+import { localFailure, withDatabase } from '../temporal/index.js'
 
 /** How many addresses were looked at, and what came of it. No address stands here: it would stay in the history. */
-export interface UnlistedCounts {
+export interface RemovedCounts {
   readonly removed: number
   readonly notListed: number
   readonly kept: number
@@ -19,7 +19,7 @@ const PAGE = 100
 /** What ended longer ago is left to a person. */
 const WITHIN_MS = 7 * 24 * 60 * 60_000
 
-export async function unlistLapsed(context: Context, dependencies: Dependencies): Promise<UnlistedCounts> {
+export async function removeAtProvider(context: Context, dependencies: ActivityContext): Promise<RemovedCounts> {
   const { database, settings, now, log } = dependencies
   const { attempt } = context.info
   const counts = { removed: 0, notListed: 0, kept: 0 }
@@ -34,11 +34,11 @@ export async function unlistLapsed(context: Context, dependencies: Dependencies)
         const done = await unlist(api, address)
         counts[done === 'not listed' ? 'notListed' : done] += 1
       } catch (error) {
-        if (!(error instanceof UnlistFailed)) throw error
+        if (!(error instanceof RemovalFailed)) throw error
         log.warn({ provider: api.provider }, error.message)
-        throw ourTrouble(error.message, attempt)
+        throw localFailure(error.message, attempt)
       }
-      await withDatabase(attempt, () => noteUnlisted(database.db, address, of, now()))
+      await withDatabase(attempt, () => markRemovedAtProvider(database.db, address, of, now()))
     }
     if (ended.length < PAGE) break
   }

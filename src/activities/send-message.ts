@@ -5,33 +5,33 @@
 import { ApplicationFailure, CancelledFailure, type Context } from '@temporalio/activity'
 import { msToNumber } from '@temporalio/common/lib/time.js'
 import { type Attempt, addressKey, envelopeAddress, formatDuration, parseAddress } from '../bounce/index.js'
-import type { Dependencies, OpenWay, Ways } from '../delivery/index.js'
+import type { ActivityContext, Route, Router } from '../delivery/index.js'
 import {
   type Answered,
   AttemptClaim,
+  type ConnectionPool,
+  DeliveryAttempt,
   isLastingRejection,
   MAX_REPLY,
-  Meeting,
-  Outgoing,
+  OutgoingMessage,
   recordSend,
   type SendOutcome,
-  type Sessions,
 } from '../delivery/index.js'
 import {
   type Answer,
   type AnsweredRow,
   type AttemptKey,
   type Claim,
-  type GivenBack,
+  findAttempt,
   loadMessage,
-  lookAtAttempt,
   otherDestinationReached,
   otherDestinationSilent,
+  type ReleaseReason,
   toAttempt,
 } from '../store/index.js'
 import { findSuppression } from '../suppression/index.js'
-import { describe, ourTrouble, tryAgain, withDatabase } from '../temporal/index.js'
-import { forgetTurn, waitWhilePaused } from '../throttle/index.js'
+import { describe, localFailure, retryLater, withDatabase } from '../temporal/index.js'
+import { cancelReservation, waitWhilePaused } from '../throttle/index.js'
 
 /** What the workflow orders. */
 export interface SendOrder {
@@ -87,7 +87,12 @@ interface Heartbeat {
 }
 
 /** Sends, or finds out that it was sent. Ends as a failure only for trouble of our own, a claim of another, or a cancellation. */
-export async function sendMessage(order: SendOrder, context: Context, dependencies: Dependencies, means: Means): Promise<SendResult> {
+export async function sendMessage(
+  order: SendOrder,
+  context: Context,
+  dependencies: ActivityContext,
+  means: SendContext,
+): Promise<SendResult> {
   const sending = new Sending(order, context, dependencies, means)
   const beat = setInterval(() => sending.heartbeat(), HEARTBEAT_MS)
   try {
@@ -98,9 +103,9 @@ export async function sendMessage(order: SendOrder, context: Context, dependenci
 }
 
 /** What sends share: the ways that were looked up, the sessions that are open. */
-export interface Means {
-  readonly ways: Ways
-  readonly sessions: Sessions
+export interface SendContext {
+  readonly ways: Router
+  readonly sessions: ConnectionPool
 }
 
 type Claimed = Extract<Claim, { kind: 'claimed' }>
@@ -108,18 +113,18 @@ type Claimed = Extract<Claim, { kind: 'claimed' }>
 class Sending {
   readonly #order: SendOrder
   readonly #context: Context
-  readonly #dependencies: Dependencies
+  readonly #dependencies: ActivityContext
   readonly #recipient: string
   readonly #key: AttemptKey
   readonly #claim: AttemptClaim
   /** What each heartbeat carries: a later one without it would take it back. */
   #known: Heartbeat | undefined
-  readonly #means: Means
-  #meeting: Meeting | null = null
+  readonly #means: SendContext
+  #meeting: DeliveryAttempt | null = null
   /** Nobody answered, and that counts as the receiving system's answer. */
   #silenceCounted = false
 
-  constructor(order: SendOrder, context: Context, dependencies: Dependencies, means: Means) {
+  constructor(order: SendOrder, context: Context, dependencies: ActivityContext, means: SendContext) {
     this.#order = order
     this.#context = context
     this.#dependencies = dependencies
@@ -145,7 +150,7 @@ class Sending {
       const answer = { ...this.#known.answer, at: new Date(this.#known.answer.at) }
       return this.#answered(await this.#record(answer, null))
     }
-    const known = await this.#database(() => lookAtAttempt(this.#dependencies.database.db, this.#key, this.#now()))
+    const known = await this.#database(() => findAttempt(this.#dependencies.database.db, this.#key, this.#now()))
     if (known?.kind === 'answered') return this.#answered(known.row)
     if (known?.kind === 'held') throw this.#held(known.until)
     try {
@@ -158,7 +163,7 @@ class Sending {
   async #sendInTime(): Promise<SendResult> {
     const ended = this.#isLate() ? ({ kind: 'late' } as const) : await this.#endsBefore()
     if (ended !== null) {
-      await this.#database(() => forgetTurn(this.#dependencies.database.db, this.#key))
+      await this.#database(() => cancelReservation(this.#dependencies.database.db, this.#key))
       return ended
     }
     if (this.#isBackup) {
@@ -168,7 +173,7 @@ class Sending {
         throw this.#trouble(`no backup relay is set for ${this.#order.destination}: neither BACKUP_RELAY_URL nor a route in BACKUP_ROUTES`)
       return this.#takingTurn(way)
     }
-    const way = await this.#database(() => this.#means.ways.wayTo(this.#order.recipient, this.#order.destination))
+    const way = await this.#database(() => this.#means.ways.resolve(this.#order.recipient, this.#order.destination))
     if (way.kind === 'none') throw this.#trouble(way.text)
     if (way.kind === 'judged') {
       await waitWhilePaused(this.#order.destination, this.#context, this.#dependencies)
@@ -187,7 +192,7 @@ class Sending {
     const { untilMs } = this.#order
     if (untilMs === undefined || !(error instanceof ApplicationFailure) || error.nextRetryDelay == null) return error
     const leftMs = Math.max(1, untilMs - this.#now().getTime())
-    return msToNumber(error.nextRetryDelay) <= leftMs ? error : tryAgain('Waiting', error.message, leftMs)
+    return msToNumber(error.nextRetryDelay) <= leftMs ? error : retryLater('Waiting', error.message, leftMs)
   }
 
   /** What ends it without asking anybody: the recipient is suppressed for good, or the message of no use any more. */
@@ -202,10 +207,10 @@ class Sending {
     return expired === null ? null : { kind: 'expired', reason: expired }
   }
 
-  async #takingTurn(way: OpenWay): Promise<SendResult> {
+  async #takingTurn(way: Route): Promise<SendResult> {
     const { deliverByMs } = this.#order
     const subject = { ...this.#key, workflowId: this.#workflowId, ...(deliverByMs === undefined ? {} : { deliverByMs }) }
-    const meeting = await Meeting.begin(way, subject, this.#context, this.#dependencies, this.#means.sessions)
+    const meeting = await DeliveryAttempt.begin(way, subject, this.#context, this.#dependencies, this.#means.sessions)
     this.#meeting = meeting
     try {
       return await this.#withClaim(way.system, (claim) => this.#sendClaimed(claim, way, meeting))
@@ -230,25 +235,25 @@ class Sending {
   }
 
   #held(until: Date) {
-    return tryAgain(
+    return retryLater(
       'Waiting',
       `another worker holds this retry until ${until.toISOString()}; if it says nothing by then, the message is sent again`,
       until.getTime() - this.#now().getTime() + SECOND,
     )
   }
 
-  async #sendClaimed(claim: Claimed, way: OpenWay, meeting: Meeting): Promise<SendResult> {
+  async #sendClaimed(claim: Claimed, way: Route, meeting: DeliveryAttempt): Promise<SendResult> {
     const order = this.#order
     const { settings } = this.#dependencies
     const content = await this.#database(() => loadMessage(this.#dependencies.database.db, order.messageKey))
     // it was there when the retries began: a database that was restored from before that
     if (content === null)
-      throw ourTrouble(
+      throw localFailure(
         `the database has lost the message ${order.messageKey}: softbounce retry with its bounce, original included, gives it back`,
         this.#context.info.attempt,
       )
     const { kind } = way.paths[0]
-    const outgoing = await Outgoing.of(order, content, kind, this.#dependencies, (step) => this.#database(step))
+    const outgoing = await OutgoingMessage.of(order, content, kind, this.#dependencies, (step) => this.#database(step))
     const expired = outgoing.signaturesRanOut(this.#now())
     if (expired !== null) {
       await this.#giveBack({})
@@ -256,7 +261,7 @@ class Sending {
       return this.#isBackup ? { kind: 'late' } : { kind: 'expired', reason: expired }
     }
     const met = await meeting.deliver({
-      ehloName: settings.ehloName,
+      ehloDomain: settings.ehloDomain,
       timeouts: settings.timeouts,
       sender: outgoing.sender,
       recipient: envelopeAddress(parseAddress(order.recipient)),
@@ -268,14 +273,14 @@ class Sending {
     try {
       const result = await this.#conclude(met.outcome, kind === 'relay', claim)
       if (met.outcome.kind === 'accepted')
-        await outgoing.noteName(met.outcome.reply).catch((error) => {
+        await outgoing.recordProviderName(met.outcome.reply).catch((error) => {
           this.#dependencies.log.warn({ ...this.#about, error: describe(error) }, "the provider's name of the message could not be kept")
         })
       return result
     } finally {
       // whatever came of the answer, the system has given it; silence that blames nobody teaches nothing
       const silent = met.outcome.kind === 'unreachable' && !this.#silenceCounted
-      const learnt = silent ? null : await meeting.learn(met)
+      const learnt = silent ? null : await meeting.applyFeedback(met)
       await meeting.keepOpen(met.system, learnt?.wanted === true)
     }
   }
@@ -293,7 +298,7 @@ class Sending {
         await this.#giveBack({ notSent: true })
         if (this.#isLate()) return { kind: 'late' }
         if (this.#context.cancellationDetails?.cancelRequested) throw new CancelledFailure('cancelled before the message was sent')
-        throw tryAgain('Waiting', 'the worker was stopped before the message was sent, or the database could not be asked', SECOND)
+        throw retryLater('Waiting', 'the worker was stopped before the message was sent, or the database could not be asked', SECOND)
       case 'our trouble':
         await this.#giveBack({ notSent: true, silentSince: null })
         throw this.#trouble(outcome.text)
@@ -309,7 +314,7 @@ class Sending {
       case 'ambiguous':
         if (claim.lostAt === null) {
           await this.#giveBack({ lostAt: now })
-          throw tryAgain(
+          throw retryLater(
             'Waiting',
             `${outcome.reply}; the message may have arrived, and is sent once more in ${formatDuration(RESEND_AFTER_MS)} (RFC 1047)`,
             RESEND_AFTER_MS,
@@ -356,7 +361,7 @@ class Sending {
     // an acceptance counts whoever holds the claim by now; anything else only while it is ours
     const row = await this.#record(answer, answer.outcome === 'accepted' ? null : this.#claim.id)
     const { status, reply, stage, mailServer } = answer
-    const known = { outcome: answer.outcome, status, reply, stage, mailServer, lookUps: this.#meeting?.lookUps ?? 0 }
+    const known = { outcome: answer.outcome, status, reply, stage, mailServer, polls: this.#meeting?.polls ?? 0 }
     this.#dependencies.metrics?.attemptAnswered(this.#order, answer.outcome, status, this.#order.destination)
     this.#dependencies.log.info({ ...this.#about, ...known }, 'a retry was answered')
     return this.#answered(row)
@@ -392,7 +397,7 @@ class Sending {
     return AbortSignal.any([cancellationSignal, AbortSignal.timeout(Math.min(Math.max(0, untilMs - this.#now().getTime()), 2 ** 31 - 1))])
   }
 
-  #giveBack(known: GivenBack): Promise<void> {
+  #giveBack(known: ReleaseReason): Promise<void> {
     return this.#database(() => this.#claim.giveBack(known))
   }
 
@@ -402,7 +407,7 @@ class Sending {
 
   #trouble(text: string) {
     this.#dependencies.log.warn(this.#about, text)
-    return ourTrouble(text, this.#context.info.attempt)
+    return localFailure(text, this.#context.info.attempt)
   }
 
   get #isBackup(): boolean {

@@ -1,12 +1,12 @@
 /** Takes the address off the active list: for a while where its system was unavailable, for good where the recipient was rejected. */
 import { addressKey } from '../bounce/index.js'
-import type { Dependencies } from '../delivery/index.js'
-import { type EndsTable, recordEnd } from '../store/index.js'
+import type { ActivityContext } from '../delivery/index.js'
+import { type OutcomesTable, recordEnd } from '../store/index.js'
 import { suppressForUnavailability, suppressLastingly } from '../suppression/index.js'
 import { withDatabase } from '../temporal/index.js'
-import type { Subject } from './record-end.js'
+import type { MessageRun } from './record-end.js'
 
-export interface SuppressOrder extends Subject {
+export interface SuppressOrder extends MessageRun {
   readonly kind: 'unavailable' | 'rejected'
   readonly status: string
   readonly reply: string
@@ -21,7 +21,7 @@ export interface Suppressed {
 }
 
 /** Suppresses, and writes the end, in one transaction. */
-export async function suppressAddress(order: SuppressOrder, attempt: number, dependencies: Dependencies): Promise<Suppressed> {
+export async function suppressAddress(order: SuppressOrder, attempt: number, dependencies: ActivityContext): Promise<Suppressed> {
   const { database, settings } = dependencies
   const recipient = addressKey(order.recipient)
   const now = dependencies.now()
@@ -29,7 +29,7 @@ export async function suppressAddress(order: SuppressOrder, attempt: number, dep
   const suppressed = await withDatabase(attempt, () =>
     database.db.transaction().execute(async (tx) => {
       let until: Date | null = null
-      let outcome: EndsTable['outcome'] = 'rejected'
+      let outcome: OutcomesTable['outcome'] = 'rejected'
       if (order.kind === 'unavailable') {
         until = await suppressForUnavailability(tx, recipient, cause, new Date(order.outageFromMs), settings.suppressionStepsMs, now)
         outcome = 'suppressed'

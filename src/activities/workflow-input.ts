@@ -1,7 +1,7 @@
 /** The workflow's argument, from its first event: so that no later event has to carry the message. */
 import type { Context } from '@temporalio/activity'
 import { decodeArrayFromPayloads } from '@temporalio/common/lib/internal-non-workflow/index.js'
-import { describe, ourTrouble } from '../temporal/index.js'
+import { describe, localFailure } from '../temporal/index.js'
 
 /** Stands for the argument of `prepare` where the workflow's first event has it. */
 export interface InStartEvent {
@@ -25,6 +25,6 @@ export async function startEventInput(context: Context): Promise<unknown> {
     const [input] = await decodeArrayFromPayloads(client.options.loadedDataConverter, payloads ?? null)
     return input
   } catch (error) {
-    throw ourTrouble(`the workflow's first event could not be read: ${describe(error)}`, context.info.attempt)
+    throw localFailure(`the workflow's first event could not be read: ${describe(error)}`, context.info.attempt)
   }
 }

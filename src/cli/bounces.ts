@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander'
-import { type BounceDone, findUnread, listBounces } from '../store/index.js'
+import { type Disposition, findQuarantined, listBounces } from '../store/index.js'
 import { CommandFailed, json, table } from './output.js'
 import { withDatabase } from './with-database.js'
 
@@ -31,21 +31,28 @@ export function addBounces(program: Command): void {
     .action((options: Options) =>
       withDatabase(async (database) => {
         if (options.show !== undefined) {
-          const mail = await findUnread(database.db, options.show.toLowerCase())
+          const mail = await findQuarantined(database.db, options.show.toLowerCase())
           if (mail === null)
             throw new CommandFailed(`no single unread mail ${options.show} is kept; softbounce bounces --unread lists them`)
           process.stdout.write(mail)
           return
         }
-        const only: BounceDone[] = [
-          ...(options.notBelieved ? (['not believed'] as const) : []),
-          ...(options.unread ? (['unread'] as const) : []),
+        const only: Disposition[] = [
+          ...(options.notBelieved ? (['unauthenticated'] as const) : []),
+          ...(options.unread ? (['unreadable'] as const) : []),
         ]
         const rows: string[][] = []
         for await (const bounce of listBounces(database.db, only.length === 0 ? null : only, options.limit)) {
           const { event: _, ...shown } = bounce
           if (options.json) json(shown)
-          else rows.push([bounce.at.toISOString(), bounce.done, bounce.recipient ?? bounce.cameTo ?? '', bounce.status ?? '', bounce.why])
+          else
+            rows.push([
+              bounce.at.toISOString(),
+              bounce.disposition,
+              bounce.recipient ?? bounce.cameTo ?? '',
+              bounce.status ?? '',
+              bounce.why,
+            ])
         }
         table(rows)
       }),

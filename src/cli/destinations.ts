@@ -1,8 +1,8 @@
 import type { Command } from 'commander'
 import { formatDuration, parseDuration } from '../bounce/index.js'
-import type { DestinationStanding, SoftbounceClient } from '../client/index.js'
+import type { DestinationInfo, SoftbounceClient } from '../client/index.js'
 import { readSettings, type Settings } from '../config/index.js'
-import { connectionsOf, formatRate, limitsByHand, limitsSet, parseRate, rateOf, relayOf } from '../throttle/index.js'
+import { configuredLimits, connectionsOf, formatRate, parseRate, rateOf, relayOf, withManualLimits } from '../throttle/index.js'
 import { CommandFailed, json, line, table } from './output.js'
 import { limitOf, operator, withClient } from './with-client.js'
 
@@ -81,15 +81,15 @@ async function show(client: SoftbounceClient, name: string | undefined, limit: n
     for (const standing of all) json(standing)
     return
   }
-  const { politeness } = readSettings()
+  const { throttle } = readSettings()
   const head = ['destination', 'state', 'met at', 'connections', 'open retries', 'wait for a turn', 'said last']
   if (all.length === 0) line('no receiving system has been met yet')
-  else table([head, ...all.map((standing) => row(standing, politeness))])
+  else table([head, ...all.map((standing) => row(standing, throttle))])
   if (name === undefined && all.length >= limit) line(`(the first ${limit}; --limit shows more)`)
 }
 
-function row(standing: DestinationStanding, politeness: Settings['politeness']): string[] {
-  const limits = limitsByHand(limitsSet(politeness, standing.name), standing.limited)
+function row(standing: DestinationInfo, throttle: Settings['throttle']): string[] {
+  const limits = withManualLimits(configuredLimits(throttle, standing.name), standing.limited)
   const rate = rateOf(standing, limits)
   const most = relayOf(standing.name) !== null ? limits.connections : connectionsOf(standing, limits)
   const said = standing.said
@@ -104,7 +104,7 @@ function row(standing: DestinationStanding, politeness: Settings['politeness']):
   ]
 }
 
-function state({ pausedSince, pausedBy, downSince, failures, failingSince, said }: DestinationStanding): string {
+function state({ pausedSince, pausedBy, downSince, failures, failingSince, said }: DestinationInfo): string {
   if (pausedSince !== null) return `paused since ${iso(pausedSince)} by ${pausedBy ?? 'somebody'}`
   if (downSince !== null) return `down since ${iso(downSince)}`
   if (said === null) return 'nothing known'

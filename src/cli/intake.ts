@@ -17,7 +17,7 @@ export function addIntake(program: Command): void {
     .option('--lmtp <address>', 'listen there, such as 127.0.0.1:2003 or unix:/run/softbounce/lmtp.sock (default: INTAKE_LISTEN)')
     .option('--maildir <folder>', 'watch this Maildir')
     .option('--imap', 'read the mailbox of IMAP_URL, and wait for more')
-    .action((options: Ways) => run(options))
+    .action((options: Router) => run(options))
   program
     .command('take')
     .description('take one bounce in from standard input (for a pipe in an alias); exit status 75: try again')
@@ -30,13 +30,13 @@ export function addIntake(program: Command): void {
     .action((options: { recipient?: string; sender?: string; json?: boolean }) => take(options))
 }
 
-interface Ways {
+interface Router {
   readonly lmtp?: string
   readonly maildir?: string
   readonly imap?: boolean
 }
 
-async function run(options: Ways): Promise<void> {
+async function run(options: Router): Promise<void> {
   const settings = readSettings()
   // a Maildir or mailbox alone is only watched
   const byDefault = options.maildir === undefined && !options.imap ? settings.intake.listen : null
@@ -50,9 +50,9 @@ async function run(options: Ways): Promise<void> {
       "nothing says where bounces come in: set INTAKE_LISTEN or a provider's secret, or give --lmtp, --maildir or --imap",
       2,
     )
-  if (listen !== null || options.maildir !== undefined || options.imap) requireBelief(settings)
+  if (listen !== null || options.maildir !== undefined || options.imap) requireAuthentication(settings)
   const { createLogger } = await import('../logger.js')
-  const { EventIntake, Notifications, serveLmtp, watchMailbox, watchMaildir } = await import('../intake/index.js')
+  const { EventReceiver, WebhookReceiver, serveLmtp, watchImap, watchMaildir } = await import('../intake/index.js')
   const logger = createLogger(settings.logLevel)
   const { Metrics } = await import('../report/metrics.js')
   const metrics = settings.httpPort === null ? null : new Metrics()
@@ -65,10 +65,10 @@ async function run(options: Ways): Promise<void> {
     const { mailbox: at, intake: limits } = settings
     const mailbox =
       options.imap && at !== null
-        ? watchMailbox(intake, database, { ...at, maxBytes: limits.maxBytes, rememberedForMs: settings.keepMessagesForMs }, logger)
+        ? watchImap(intake, database, { ...at, maxBytes: limits.maxBytes, rememberedForMs: settings.messageRetentionMs }, logger)
         : null
     const more = { secrets: settings.providers, ...(metrics === null ? {} : { metrics }) }
-    const notifications = providers.length === 0 ? null : new Notifications(new EventIntake(dependencies), database, more, logger)
+    const notifications = providers.length === 0 ? null : new WebhookReceiver(new EventReceiver(dependencies), database, more, logger)
     const http = await servePages(settings, metrics, database, notifications, logger)
     logger.info(
       {
@@ -103,7 +103,7 @@ async function take(options: { recipient?: string; sender?: string; json?: boole
   let settings: Settings
   try {
     settings = readSettings()
-    requireBelief(settings)
+    requireAuthentication(settings)
   } catch (error) {
     return leave(EX_CONFIG, error)
   }
@@ -126,7 +126,13 @@ async function take(options: { recipient?: string; sender?: string; json?: boole
       const taken = await intake.take(mail, { recipients: to, sender: options.sender ?? process.env.SENDER ?? returnPathOf(mail) }, 'pipe')
       if (options.json)
         for (const one of taken)
-          json({ done: one.done, why: one.why, recipient: one.recipient, messageId: one.messageId, workflowId: one.workflowId })
+          json({
+            disposition: one.disposition,
+            why: one.why,
+            recipient: one.recipient,
+            messageId: one.messageId,
+            workflowId: one.workflowId,
+          })
       else line(`${summary(taken)}: ${taken.map((t) => t.why).join('; ')}`)
     })
   } catch (error) {
@@ -151,12 +157,12 @@ function recipients(options: { recipient?: string }, delivered: () => string[]):
 }
 
 /** Without either, no bounce could ever be believed. */
-function requireBelief(settings: Settings): void {
+function requireAuthentication(settings: Settings): void {
   if (settings.returnPaths === null && !settings.intake.isTrusted)
     throw new WrongSettings([
       'RETURN_PATH_KEYS: without a key no bounce can be believed; set it (openssl rand -base64 32), or INTAKE_IS_TRUSTED with OWN_SYSTEMS',
     ])
-  if (settings.intake.isTrusted && settings.ownSystems.length === 0)
+  if (settings.intake.isTrusted && settings.ownHosts.length === 0)
     throw new WrongSettings(['OWN_SYSTEMS: INTAKE_IS_TRUSTED believes what our own systems made, and none is named'])
 }
 
@@ -165,7 +171,7 @@ async function servePages(
   settings: Settings,
   metrics: Metrics | null,
   database: Database,
-  notifications: import('../intake/index.js').Notifications | null,
+  notifications: import('../intake/index.js').WebhookReceiver | null,
   logger: Logger,
 ): Promise<Server | null> {
   if (settings.httpPort === null || metrics === null) return null
@@ -187,23 +193,23 @@ async function servePages(
 async function withIntake(
   settings: Settings,
   metrics: Metrics | null,
-  work: (intake: import('../intake/index.js').Intake, database: Database, dependencies: IntakeDependencies) => Promise<void>,
+  work: (intake: import('../intake/index.js').MailReceiver, database: Database, dependencies: IntakeDependencies) => Promise<void>,
 ): Promise<void> {
   const { SoftbounceClient } = await import('../client/index.js')
   const { openDatabase } = await import('../store/index.js')
-  const { Intake } = await import('../intake/index.js')
+  const { MailReceiver } = await import('../intake/index.js')
   const database = openDatabase(settings.databaseUrl)
   try {
     const client = await SoftbounceClient.connect({ settings, database })
     try {
-      const { returnPaths, ownSystems, retryStatuses, intake } = settings
+      const { returnPaths, ownHosts, retryStatuses, intake } = settings
       const dependencies = {
         ...{ client, database },
-        settings: { returnPaths, ownSystems, retryStatuses, isTrusted: intake.isTrusted },
+        settings: { returnPaths, ownHosts, retryStatuses, isTrusted: intake.isTrusted },
         now: () => new Date(),
         ...(metrics === null ? {} : { metrics }),
       }
-      await work(new Intake(dependencies), database, dependencies)
+      await work(new MailReceiver(dependencies), database, dependencies)
     } finally {
       await client.close()
     }

@@ -10,7 +10,7 @@ import { addIntake } from './intake.js'
 import { addMigrate } from './migrate.js'
 import { failed } from './output.js'
 import { addRead } from './read.js'
-import { addPeople } from './recipients.js'
+import { addRecipients } from './recipients.js'
 import { addReport } from './report.js'
 import { addRetry } from './retry.js'
 import { addSteering } from './signals.js'
@@ -35,7 +35,7 @@ for (const add of [
   addDestinations,
   addBounces,
   addReport,
-  addPeople,
+  addRecipients,
   addSuppressions,
   addMigrate,
   addCodecServer,

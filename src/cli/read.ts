@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { type Notification, type ReportedRecipient, readNotification } from '../dsn/index.js'
+import { type ParsedReport, parseReport, type ReportedRecipient } from '../dsn/index.js'
 import { mailsOf, type NamedMail } from './mail-files.js'
 import { CommandFailed, json, line, printable } from './output.js'
 
@@ -16,7 +16,7 @@ export function addRead(program: Command): void {
         process.stderr.write(`softbounce: ${printable(`${where}: ${(error as Error).message}`)}\n`)
       }
       for (const path of paths) {
-        const report = new Report(options.json === true)
+        const report = new AttemptReport(options.json === true)
         try {
           for await (const { file, number, read } of ahead(mailsOf(path))) {
             const where = number === undefined ? file : `${file}#${number}`
@@ -43,9 +43,9 @@ const AT_ONCE = 32
 
 /** Reads ahead, and gives the answers in order. */
 async function* ahead(mails: AsyncIterable<NamedMail>) {
-  const waiting: (Omit<NamedMail, 'mail'> & { read: Promise<Notification | null> })[] = []
+  const waiting: (Omit<NamedMail, 'mail'> & { read: Promise<ParsedReport | null> })[] = []
   for await (const { mail, ...named } of mails) {
-    const read = readNotification(mail)
+    const read = parseReport(mail)
     // whoever waits for it hears of it
     read.catch(() => {})
     waiting.push({ ...named, read })
@@ -55,7 +55,7 @@ async function* ahead(mails: AsyncIterable<NamedMail>) {
 }
 
 /** Prints what was read: as text at once, as JSON one object for each file. */
-class Report {
+class AttemptReport {
   #file: string | null = null
   #bounces: object[] = []
   #error: string | null = null
@@ -74,7 +74,7 @@ class Report {
     this.#error = (error as Error).message
   }
 
-  add(notification: Notification | null, where: string, number: number | undefined): void {
+  add(notification: ParsedReport | null, where: string, number: number | undefined): void {
     if (this.asJson) {
       if (notification?.kind === 'automatic answer') this.#automatic = true
       const numbered = number === undefined ? {} : { mail: number }
@@ -96,7 +96,7 @@ class Report {
 }
 
 /** What a notification says of each recipient, with the fields of the whole beside it. */
-export function bouncesOf(notification: Notification): object[] {
+export function bouncesOf(notification: ParsedReport): object[] {
   const { recipients, kind, returned, original: _, ...whole } = notification
   return recipients.map(({ recipient, status, ...rest }) => ({
     recipient,
@@ -108,7 +108,7 @@ export function bouncesOf(notification: Notification): object[] {
   }))
 }
 
-function sentence({ kind, messageId }: Notification, bounce: ReportedRecipient): string {
+function sentence({ kind, messageId }: ParsedReport, bounce: ReportedRecipient): string {
   const what = kind === 'complaint' ? 'complaint' : `${bounce.action}${bounce.status === undefined ? '' : ` ${bounce.status}`}`
   const why = bounce.diagnostic === undefined ? '' : ` (${bounce.diagnostic.replace(/\s+/g, ' ').slice(0, 200)})`
   return `${bounce.recipient}: ${what}${why}${messageId === undefined ? '' : `, message ${messageId}`}`

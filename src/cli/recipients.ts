@@ -10,7 +10,7 @@ import { withClient } from './with-client.js'
 import { withDatabase } from './with-database.js'
 
 /** `list-check`, `history` and `forget`. */
-export function addPeople(program: Command): void {
+export function addRecipients(program: Command): void {
   program
     .command('list-check')
     .description('what is to be expected of each address of a list: suppressed, its system down, often unavailable, or ok')

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { effectiveStatus, judgeBounce, parseStatus } from '../bounce/index.js'
 import type { BounceOf, RetryOptions, SoftbounceClient } from '../client/index.js'
 import { readSettings, type Settings } from '../config/index.js'
-import { type Notification, type ReportedRecipient, readNotification } from '../dsn/index.js'
+import { type ParsedReport, parseReport, type ReportedRecipient } from '../dsn/index.js'
 import { CommandFailed, json, line, printable } from './output.js'
 
 interface Options {
@@ -85,7 +85,7 @@ function report(done: Done, options: Options): void {
 }
 
 async function retryFile(client: SoftbounceClient, settings: Settings, file: string, mail: Buffer, options: Options): Promise<Done[]> {
-  const notification: Notification = (await readNotification(mail)) ?? { kind: 'bounce', recipients: [], returned: 'none' }
+  const notification: ParsedReport = (await parseReport(mail)) ?? { kind: 'bounce', recipients: [], returned: 'none' }
   const done: Done[] = []
   for (const reported of recipients(notification, options)) {
     const { action } = reported
@@ -108,7 +108,7 @@ async function retryFile(client: SoftbounceClient, settings: Settings, file: str
 /** The recipient as the message had it. */
 const knownAs = (reported: ReportedRecipient): string => reported.originalRecipient ?? reported.recipient
 
-function recipients({ recipients: reported }: Notification, options: Options): ReportedRecipient[] {
+function recipients({ recipients: reported }: ParsedReport, options: Options): ReportedRecipient[] {
   if (options.recipient === undefined) {
     if (reported.length === 0)
       throw new Error(
@@ -124,7 +124,7 @@ function recipients({ recipients: reported }: Notification, options: Options): R
 }
 
 /** With the original that is given, that it holds, or that is kept. */
-async function start(client: SoftbounceClient, notification: Notification, reported: ReportedRecipient, options: Options): Promise<string> {
+async function start(client: SoftbounceClient, notification: ParsedReport, reported: ReportedRecipient, options: Options): Promise<string> {
   const more = retryOptions(options)
   const original = options.message === undefined ? notification.original : readFileSync(options.message)
   if (original !== undefined) return (await client.retry(original, bounceOf(notification, reported, options), more)).workflowId
@@ -136,7 +136,7 @@ async function start(client: SoftbounceClient, notification: Notification, repor
   return (await client.retryStored(kept.key, { ...bounce, messageId }, more)).workflowId
 }
 
-function bounceOf(notification: Notification, reported: ReportedRecipient, options: Options, sentBy: string | null = null): BounceOf {
+function bounceOf(notification: ParsedReport, reported: ReportedRecipient, options: Options, sentBy: string | null = null): BounceOf {
   const sender = options.sender ?? sentBy ?? notification.sender
   if (sender === undefined) throw new Error("it does not name the original's envelope sender; give --sender")
   const status = effectiveStatus(reported.status ?? options.status, reported.diagnostic)

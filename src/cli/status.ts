@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { addressKey, formatDuration, isRetry, nameOfAttempt } from '../bounce/index.js'
-import type { RetryStanding, SoftbounceClient } from '../client/index.js'
+import type { RetryDescription, SoftbounceClient } from '../client/index.js'
 import { CommandFailed, json, line, table } from './output.js'
 import { limitOf, withClient } from './with-client.js'
 
@@ -80,12 +80,12 @@ async function several(client: SoftbounceClient, recipient: string | undefined, 
 }
 
 /** Whether its workflow ID tells nobody whose it is. */
-const isHidden = ({ workflowId }: RetryStanding) => workflowId.startsWith('bounce/hmac-')
+const isHidden = ({ workflowId }: RetryDescription) => workflowId.startsWith('bounce/hmac-')
 
-const nameOf = (standing: RetryStanding) =>
+const nameOf = (standing: RetryDescription) =>
   isHidden(standing) ? (standing.summary ?? standing.workflowId) : standing.workflowId.replace(/^bounce\//, '')
 
-function sentence({ status, progress, result, trouble, failure }: RetryStanding): string {
+function sentence({ status, progress, result, trouble, failure }: RetryDescription): string {
   if (status === 'COMPLETED' && result === null)
     return 'completed; its result is encrypted under a key that is not among ENCRYPTION_KEYS here'
   if (result !== null) {

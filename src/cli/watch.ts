@@ -1,6 +1,6 @@
 /** `status --watch`: how things stand now, drawn anew every few seconds until Ctrl-C. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { DestinationStanding, RetryStanding, SoftbounceClient } from '../client/index.js'
+import type { DestinationInfo, RetryDescription, SoftbounceClient } from '../client/index.js'
 import { CommandFailed, printable } from './output.js'
 
 const EVERY_MS = 2000
@@ -9,7 +9,7 @@ const CLEAR = '\u001b[H\u001b[J'
 const [SHOW_OTHER, SHOW_FIRST] = ['\u001b[?1049h\u001b[?25l', '\u001b[?25h\u001b[?1049l']
 
 /** Whose message it is, and where it stands, in words. */
-export type Told = (standing: RetryStanding) => { readonly whose: string; readonly where: string }
+export type Told = (standing: RetryDescription) => { readonly whose: string; readonly where: string }
 
 /** @throws CommandFailed where there is no terminal. */
 export async function watch(client: SoftbounceClient, recipient: string | undefined, told: Told): Promise<void> {
@@ -77,7 +77,7 @@ async function screen(client: SoftbounceClient, recipient: string | undefined, t
     .join('\n')
 }
 
-function systemLine({ name, downSince, pausedSince, pausedBy, failures, waitingForTurn, said }: DestinationStanding): string {
+function systemLine({ name, downSince, pausedSince, pausedBy, failures, waitingForTurn, said }: DestinationInfo): string {
   const iso = (ms: number) => new Date(ms).toISOString().slice(0, 19)
   const state =
     pausedSince !== null

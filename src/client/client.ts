@@ -13,21 +13,20 @@ import {
 import { readSettings, type Settings, temporalEnvironment } from '../config/index.js'
 import { canonicalMessage, sentId } from '../delivery/index.js'
 import { headOf } from '../dsn/index.js'
-import { clientDataConverter, Names } from '../encryption/index.js'
+import { clientDataConverter, WorkflowIds } from '../encryption/index.js'
 import {
   type Database,
   keptFor,
   messageKey,
   migrateToLatest,
   openDatabase,
-  openOf,
   type SuppressionReason,
   storeMessage,
   workflowIdsOf,
 } from '../store/index.js'
 import { findSuppression, liftSuppression, type Suppression, suppressLastingly } from '../suppression/index.js'
 import { startTracing } from '../temporal/index.js'
-import { type RetryStanding, standingOf } from './describe.js'
+import { describeRetry, type RetryDescription } from './describe.js'
 import { Destinations } from './destinations.js'
 import { type Erased, eraseRecipient } from './erase.js'
 
@@ -88,10 +87,10 @@ const GRPC_RESOURCE_EXHAUSTED = 8
 export class SoftbounceClient {
   readonly #temporal: Client
   readonly #database: Database
-  readonly #names: Names
+  readonly #names: WorkflowIds
   readonly #close: () => Promise<void>
 
-  private constructor(temporal: Client, database: Database, names: Names, close: () => Promise<void>) {
+  private constructor(temporal: Client, database: Database, names: WorkflowIds, close: () => Promise<void>) {
     this.#temporal = temporal
     this.#database = database
     this.#names = names
@@ -104,7 +103,7 @@ export class SoftbounceClient {
    */
   static async connect(options: ClientOptions = {}): Promise<SoftbounceClient> {
     const settings = options.settings ?? readSettings()
-    const { keys } = settings.encryption
+    const { keys, idKey } = settings.encryption
     const dataConverter = clientDataConverter(keys)
     const database = options.database ?? openDatabase(settings.databaseUrl)
     const closers: (() => Promise<void>)[] = options.database === undefined ? [() => database.close()] : []
@@ -129,7 +128,7 @@ export class SoftbounceClient {
         const { namespace, identity, interceptors } = temporal.options
         temporal = new Client({ connection: temporal.connection, namespace, identity, interceptors, dataConverter })
       }
-      return new SoftbounceClient(temporal, database, new Names(keys), async () => {
+      return new SoftbounceClient(temporal, database, new WorkflowIds(idKey), async () => {
         for (const close of closers) await close()
       })
     } catch (error) {
@@ -151,14 +150,6 @@ export class SoftbounceClient {
   /** The workflow ID that the retries of a message for a recipient get. */
   workflowId(recipient: string, messageId: string): string {
     return this.#names.workflowId(recipient, messageId)
-  }
-
-  /** The one under which they are open, which differs where a key has been set or changed since; that of new ones where none are. */
-  async openWorkflowId(recipient: string, messageId: string): Promise<string> {
-    const workflowId = this.#names.workflowId(recipient, messageId)
-    for (const id of await openOf(this.#database.db, sentId(messageId, recipient)))
-      if (id !== workflowId && (await this.isOpen({ workflowId: id }))) return id
-    return workflowId
   }
 
   /**
@@ -197,7 +188,7 @@ export class SoftbounceClient {
 
   async #start(input: BouncedMessage): Promise<StartedRetry> {
     const { messageId, recipient, bounce: report } = input
-    const workflowId = await this.openWorkflowId(recipient, messageId)
+    const workflowId = this.workflowId(recipient, messageId)
     const handle = await unlessRefused(
       this.#temporal.workflow.signalWithStart(WORKFLOW_TYPE, {
         taskQueue: TASK_QUEUE,
@@ -213,17 +204,13 @@ export class SoftbounceClient {
   }
 
   /** Where the retries of a message for a recipient stand; null where there are none. */
-  async get(recipient: string, messageId: string): Promise<RetryStanding | null> {
-    for (const workflowId of this.#names.workflowIds(recipient, messageId)) {
-      const standing = await this.getById(workflowId)
-      if (standing !== null) return standing
-    }
-    return null
+  get(recipient: string, messageId: string): Promise<RetryDescription | null> {
+    return this.getById(this.workflowId(recipient, messageId))
   }
 
   /** The same by the workflow ID. */
-  getById(workflowId: string): Promise<RetryStanding | null> {
-    return standingOf(this.#temporal, workflowId)
+  getById(workflowId: string): Promise<RetryDescription | null> {
+    return describeRetry(this.#temporal, workflowId)
   }
 
   /** The retries that are open, newest first: all, or those of a recipient. */
@@ -231,10 +218,7 @@ export class SoftbounceClient {
     const query =
       recipient === undefined
         ? `WorkflowType = '${WORKFLOW_TYPE}' AND ExecutionStatus = 'Running'`
-        : `WorkflowType = '${WORKFLOW_TYPE}' AND (${this.#names
-            .prefixes(recipient)
-            .map((prefix) => `WorkflowId STARTS_WITH ${quoted(prefix)}`)
-            .join(' OR ')})`
+        : `WorkflowType = '${WORKFLOW_TYPE}' AND WorkflowId STARTS_WITH ${quoted(this.#names.prefix(recipient))}`
     for await (const execution of this.#temporal.workflow.list({ query }))
       yield { workflowId: execution.workflowId, runId: execution.runId, status: execution.status.name, startedAt: execution.startTime }
   }
@@ -242,7 +226,7 @@ export class SoftbounceClient {
   /** Tells a bounce to the retries that are open for its message and recipient; false where none are. Never starts any. */
   async tell(ref: RetryRef, bounce: Bounce): Promise<boolean> {
     try {
-      await unlessRefused((await this.#find(ref)).signal('bouncedAgain', bounce))
+      await unlessRefused(this.#find(ref).signal('bouncedAgain', bounce))
       return true
     } catch (error) {
       if (error instanceof WorkflowNotFoundError) return false
@@ -253,7 +237,7 @@ export class SoftbounceClient {
   /** True where retries of the message for the recipient are open. */
   async isOpen(ref: RetryRef): Promise<boolean> {
     try {
-      return (await (await this.#find(ref)).describe()).status.name === 'RUNNING'
+      return (await this.#find(ref).describe()).status.name === 'RUNNING'
     } catch (error) {
       if (error instanceof WorkflowNotFoundError) return false
       throw error
@@ -277,10 +261,10 @@ export class SoftbounceClient {
    */
   forget(address: string): Promise<Erased> {
     const key = addressKey(address)
-    return eraseRecipient(this.#temporal, this.#database, this.#everyOf(key), key, this.#names.prefixes(key))
+    return eraseRecipient(this.#temporal, this.#database, this.#everyOf(key), key, this.#names.prefix(key))
   }
 
-  /** Those of a recipient, also under keys that are not given here, where the tables know of them. */
+  /** Those of a recipient, also such whose ID does not begin with it. */
   async *#everyOf(key: string): AsyncGenerator<{ workflowId: string; runId: string; status: string }> {
     const seen = new Set<string>()
     for await (const execution of this.list(key)) {
@@ -295,17 +279,17 @@ export class SoftbounceClient {
 
   /** Sends the retry that waits now. With `retry`, only while that one waits. */
   async retryNow(ref: RetryRef, retry?: number): Promise<void> {
-    await (await this.#find(ref)).signal('retryNow', retry === undefined ? {} : { retry })
+    await this.#find(ref).signal('retryNow', retry === undefined ? {} : { retry })
   }
 
   /** Stops retrying, and suppresses the address now. */
   async giveUp(ref: RetryRef): Promise<void> {
-    await (await this.#find(ref)).signal('giveUp')
+    await this.#find(ref).signal('giveUp')
   }
 
   /** Stops retrying; nobody is suppressed. */
   async cancel(ref: RetryRef): Promise<void> {
-    await (await this.#find(ref)).cancel()
+    await this.#find(ref).cancel()
   }
 
   /** The active suppression of an address, or null. */
@@ -333,8 +317,8 @@ export class SoftbounceClient {
     return this.#database.db.transaction().execute((tx) => liftSuppression(tx, addressKey(address), by, new Date()))
   }
 
-  async #find(ref: RetryRef) {
-    const id = 'workflowId' in ref ? ref.workflowId : await this.openWorkflowId(ref.recipient, ref.messageId)
+  #find(ref: RetryRef) {
+    const id = 'workflowId' in ref ? ref.workflowId : this.workflowId(ref.recipient, ref.messageId)
     return this.#temporal.workflow.getHandle(id)
   }
 }

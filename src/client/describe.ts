@@ -8,7 +8,7 @@ import type { Progress } from '../workflows/retry-bounced-message.js'
 const QUERY_WITHIN_MS = 3000
 
 /** Where a retry stands. */
-export interface RetryStanding {
+export interface RetryDescription {
   readonly workflowId: string
   readonly runId: string
   /** Temporal's status of the last run: RUNNING, COMPLETED, FAILED, CANCELLED, TERMINATED … */
@@ -32,7 +32,7 @@ export interface RetryStanding {
 }
 
 /** By the workflow ID; null where there is none. */
-export async function standingOf(temporal: Client, workflowId: string): Promise<RetryStanding | null> {
+export async function describeRetry(temporal: Client, workflowId: string): Promise<RetryDescription | null> {
   const handle = temporal.workflow.getHandle(workflowId)
   try {
     const description = await handle.describe()

@@ -3,6 +3,7 @@ import { type Client, WorkflowIdConflictPolicy, WorkflowNotFoundError } from '@t
 import { openRetriesOf } from '../bounce/index.js'
 import type { Database } from '../store/index.js'
 import {
+  type DestinationOverview,
   destinations,
   findRelease,
   limitDestination,
@@ -11,11 +12,10 @@ import {
   type Release,
   relayOf,
   resume,
-  type Standing,
 } from '../throttle/index.js'
 
 /** A receiving system, and how many open retries there are for it; null where the server cannot say. */
-export interface DestinationStanding extends Standing {
+export interface DestinationInfo extends DestinationOverview {
   readonly openRetries: number | null
 }
 
@@ -42,16 +42,16 @@ export class Destinations {
   }
 
   /** Those that are down first, then paused ones, then those that fail; at most so many. */
-  async list(limit = 100): Promise<DestinationStanding[]> {
+  async list(limit = 100): Promise<DestinationInfo[]> {
     const found = await destinations(this.#database, limit)
-    const counted: DestinationStanding[] = []
+    const counted: DestinationInfo[] = []
     for (let from = 0; from < found.length; from += COUNT_AT_ONCE)
       counted.push(...(await Promise.all(found.slice(from, from + COUNT_AT_ONCE).map((one) => this.#counted(one)))))
     return counted
   }
 
   /** One of them; null where no message has met it yet. */
-  async get(name: string): Promise<DestinationStanding | null> {
+  async get(name: string): Promise<DestinationInfo | null> {
     const [found] = await destinations(this.#database, 1, name)
     return found === undefined ? null : this.#counted(found)
   }
@@ -120,7 +120,7 @@ export class Destinations {
     return findRelease(this.#database.db, destination)
   }
 
-  async #counted(standing: Standing): Promise<DestinationStanding> {
+  async #counted(standing: DestinationOverview): Promise<DestinationInfo> {
     if (relayOf(standing.name) !== null) return { ...standing, openRetries: null }
     const openRetries = await this.#temporal.workflow.count(openRetriesOf(standing.name)).then(
       ({ count }) => count,

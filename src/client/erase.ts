@@ -16,7 +16,7 @@ const WITHIN_MS = 30_000
 
 /**
  * @param executions those of the recipient, open and ended.
- * @param key the folded address. @param prefixes what the workflow IDs of the recipient begin with.
+ * @param key the folded address. @param prefix what the workflow IDs of the recipient begin with.
  * @throws Error where one that is open does not end in time.
  */
 export async function eraseRecipient(
@@ -24,7 +24,7 @@ export async function eraseRecipient(
   database: Database,
   executions: AsyncIterable<{ readonly workflowId: string; readonly runId: string; readonly status: string }>,
   key: string,
-  prefixes: readonly string[],
+  prefix: string,
 ): Promise<Erased> {
   const found: { workflowId: string; runId: string }[] = []
   let cancelled = 0
@@ -42,12 +42,11 @@ export async function eraseRecipient(
         throw new Error(`${workflowId} was told to stop, and has not ended (is a worker running?); nothing was erased: run it again`)
       })
   }
-  const { tables, runs } = await forget(database, key, prefixes)
-  // what was told of them holds the address too, and may be told still
+  const { tables, runs } = await forget(database, key, prefix)
+  // their child workflows hold the address too, and may still run
   const { namespace } = temporal.options
   for (const run of new Set([...runs, ...found.map(({ runId }) => runId)]))
-    for (const type of EVENT_TYPES.filter((one) => one.startsWith('bounce.'))) {
-      const workflowId = `event/${run}.${type}`
+    for (const workflowId of childrenOf(run)) {
       try {
         await temporal.workflow
           .getHandle(workflowId)
@@ -70,3 +69,9 @@ export async function eraseRecipient(
     }
   return { cancelled, histories, historiesLeft, tables }
 }
+
+/** Workflows that a run started: its events, and the send by the backup relay. */
+const childrenOf = (run: string): string[] => [
+  `backup/${run}`,
+  ...EVENT_TYPES.filter((type) => type.startsWith('bounce.')).map((type) => `event/${run}.${type}`),
+]

@@ -24,7 +24,7 @@ export {
   UnretryableBounce,
   WORKFLOW_TYPE,
 } from './client.js'
-export type { RetryStanding } from './describe.js'
-export { type DestinationStanding, Destinations, type ReleaseOptions } from './destinations.js'
+export type { RetryDescription } from './describe.js'
+export { type DestinationInfo, Destinations, type ReleaseOptions } from './destinations.js'
 export type { Erased } from './erase.js'
 export { SuppressedRecipients, type Tracked, type TrackedOptions, type TrackOptions, track } from './track.js'

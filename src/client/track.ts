@@ -10,7 +10,7 @@ import { readSettings, type Settings } from '../config/index.js'
 import { canonicalMessage, dayOf, sentId, signReturnPath, signToken } from '../delivery/index.js'
 import { headOf } from '../dsn/index.js'
 import { type Provider, providerIdIn, withToken } from '../providers/index.js'
-import { type Database, migrateToLatest, noteProviderId, openDatabase, storeSent } from '../store/index.js'
+import { type Database, migrateToLatest, openDatabase, recordProviderId, storeSent } from '../store/index.js'
 import { activeSuppressions, liftSuppression, type Suppression } from '../suppression/index.js'
 import type { RetryOptions } from './client.js'
 
@@ -204,16 +204,16 @@ class Tracking {
       }
     })
     const ended = await this.#sendAll(mail, envelopes)
-    for (const [i, one] of ended.entries()) await this.#noteName(database, envelopes[i]?.id as string, one)
+    for (const [i, one] of ended.entries()) await this.#recordProviderName(database, envelopes[i]?.id as string, one)
     return together(ended, sender)
   }
 
   /** The name that the provider gave it: best effort, since the message is on its way. */
-  async #noteName(database: Database, id: string, ended: Ended): Promise<void> {
+  async #recordProviderName(database: Database, id: string, ended: Ended): Promise<void> {
     const { provider } = this.#how
     const name = provider !== null && 'info' in ended ? providerIdIn(provider, String(ended.info.response ?? '')) : null
     if (provider === null || name === null) return
-    await noteProviderId(database.db, provider, name, { sentId: id, send: 0 }, new Date()).catch(() => {})
+    await recordProviderId(database.db, provider, name, { sentId: id, send: 0 }, new Date()).catch(() => {})
   }
 
   #untracked(mail: MailMessage): Promise<Info> {

@@ -4,12 +4,12 @@ import type { WorkerDeploymentVersion } from '@temporalio/common'
 import { parse as parseDotenv } from 'dotenv'
 import { z } from 'zod'
 import { DEFAULT_RETRY_STATUSES, DEFAULT_SCHEDULE, parseDuration, parseRetryStatuses, parseSchedule } from '../bounce/index.js'
-import type { DkimKey, Paths, ReturnPaths, SmtpTimeouts } from '../delivery/index.js'
+import type { DkimKey, NextHops, ReturnPaths, SmtpTimeouts } from '../delivery/index.js'
 import type { Provider, ProviderApi, ProviderSecrets } from '../providers/index.js'
 import { databaseKind } from '../store/index.js'
 import { ENCRYPTION_SETTINGS, type EncryptionSettings, encryptionSettings } from './encryption.js'
 import { EVENT_SETTINGS, type EventSettings, eventSettings } from './events.js'
-import { MAILBOX_SETTINGS, type MailboxSettings, mailboxSettings } from './imap.js'
+import { IMAP_SETTINGS, type ImapSettings, imapSettings } from './imap.js'
 import { BOUNCE_SETTINGS, type IntakeSettings, intakeSettings, returnPaths } from './intake.js'
 import { DAY, duration, HOUR, integer, isLoopback, names, parsed, SECOND } from './parsers.js'
 import { PRESET_RATES, PROVIDER_SETTINGS, providerSecrets, unlistBy } from './providers.js'
@@ -19,9 +19,9 @@ import {
   DELIVERY_SETTINGS,
   type DirectSettings,
   directSettings,
-  type PolitenessSettings,
-  politenessSettings,
-  TURN_SETTINGS,
+  THROTTLE_SETTINGS,
+  type ThrottleSettings,
+  throttleSettings,
 } from './throttle.js'
 
 const versionPart = parsed((text) => {
@@ -58,7 +58,7 @@ export const SETTINGS = {
     doc: 'Which statuses are retried, such as `4.3.2,4.4.*`. Replies that mean 4.3.2 without saying it (421, 453, known texts) count as 4.3.2.',
     schema: parsed(parseRetryStatuses),
   },
-  ...TURN_SETTINGS,
+  ...THROTTLE_SETTINGS,
   CONFIRM_WITHIN: {
     default: '5d',
     doc: 'How long a message that a relay took may still come back: the relay’s queue lifetime. Silence until then ends as delivered, unconfirmed.',
@@ -76,7 +76,7 @@ export const SETTINGS = {
   },
   ...DKIM_SETTINGS,
   ...BOUNCE_SETTINGS,
-  ...MAILBOX_SETTINGS,
+  ...IMAP_SETTINGS,
   ...PROVIDER_SETTINGS,
   ...EVENT_SETTINGS,
   ...ENCRYPTION_SETTINGS,
@@ -136,24 +136,24 @@ type Values = ValuesOf<typeof SETTINGS>
 /** The settings as the program uses them. */
 export interface Settings {
   readonly databaseUrl: string
-  readonly paths: Paths
+  readonly paths: NextHops
   /** The second way of messages that ask for it. */
-  readonly backup: Paths
+  readonly backup: NextHops
   /** Null: what has no route goes by the relay. */
   readonly direct: DirectSettings | null
-  readonly politeness: PolitenessSettings
-  readonly ownSystems: readonly string[]
+  readonly throttle: ThrottleSettings
+  readonly ownHosts: readonly string[]
   readonly scheduleMs: readonly number[]
   readonly retryStatuses: Values['RETRY_STATUSES']
   readonly confirmWithinMs: number
   readonly suppressionStepsMs: readonly number[]
-  readonly keepMessagesForMs: number
+  readonly messageRetentionMs: number
   /** Signs what goes by a route, where the author's domain is this one. */
   readonly dkim: DkimKey | null
   /** Null where no key is set: then nothing is signed, and no return path is believed. */
   readonly returnPaths: ReturnPaths | null
   readonly intake: IntakeSettings
-  readonly mailbox: MailboxSettings | null
+  readonly mailbox: ImapSettings | null
   /** The provider that the relay is; null where it is none of those that are known. */
   readonly relayPreset: Provider | null
   /** Those whose notifications are taken. */
@@ -162,7 +162,7 @@ export interface Settings {
   readonly unlistBy: ProviderApi | null
   readonly events: EventSettings
   readonly encryption: EncryptionSettings
-  readonly ehloName: string
+  readonly ehloDomain: string
   readonly timeouts: SmtpTimeouts
   readonly maxConcurrentSends: number
   readonly shutdownGraceMs: number
@@ -266,9 +266,9 @@ export function readSettings(environment: Environment = process.env, dotenv: Env
   if (v.HTTP_PORT !== null && v.HTTP_TOKEN === null && !isLoopback(v.HTTP_HOST))
     faults.push(`HTTP_HOST=${v.HTTP_HOST}: others can reach this address, so that HTTP_TOKEN must be set`)
   const deploymentVersion = deploymentVersionOf(v, faults)
-  const mailbox = mailboxSettings(v, faults)
+  const mailbox = imapSettings(v, faults)
   const unlisting = unlistBy(v, faults)
-  const politeness = politenessSettings(v, v.RELAY_PRESET === null ? undefined : PRESET_RATES[v.RELAY_PRESET], faults)
+  const throttle = throttleSettings(v, v.RELAY_PRESET === null ? undefined : PRESET_RATES[v.RELAY_PRESET], faults)
   const direct = directSettings(v, faults)
   if (direct !== null && relay !== null)
     faults.push('DELIVERY=direct: RELAY_URL is set too; leave one of them out (ROUTES may name single destinations)')
@@ -278,13 +278,13 @@ export function readSettings(environment: Environment = process.env, dotenv: Env
     paths: { routes: v.ROUTES, relay },
     backup,
     direct,
-    politeness,
-    ownSystems: v.OWN_SYSTEMS,
+    throttle,
+    ownHosts: v.OWN_SYSTEMS,
     scheduleMs: v.RETRY_SCHEDULE,
     retryStatuses: v.RETRY_STATUSES,
     confirmWithinMs: v.CONFIRM_WITHIN,
     suppressionStepsMs: v.SUPPRESSION_STEPS,
-    keepMessagesForMs: v.KEEP_MESSAGES_FOR,
+    messageRetentionMs: v.KEEP_MESSAGES_FOR,
     dkim,
     returnPaths: returnPaths(v, v.RETRY_SCHEDULE, v.CONFIRM_WITHIN),
     intake: intakeSettings(v),
@@ -294,7 +294,7 @@ export function readSettings(environment: Environment = process.env, dotenv: Env
     unlistBy: unlisting,
     events,
     encryption,
-    ehloName: v.EHLO_NAME,
+    ehloDomain: v.EHLO_NAME,
     timeouts: smtpTimeouts(v),
     maxConcurrentSends: v.MAX_CONCURRENT_SENDS,
     shutdownGraceMs: v.SHUTDOWN_GRACE,

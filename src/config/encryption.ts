@@ -27,8 +27,18 @@ function parseEncryptionKeys(text: string): readonly EncryptionKey[] {
 export const ENCRYPTION_SETTINGS = {
   ENCRYPTION_KEYS: {
     default: '',
-    doc: 'Keys that payloads in Temporal are encrypted with (AES-256-GCM), separated by commas: `NAME:KEY`, the key in base64 of 32 bytes. The first encrypts, and makes the workflow IDs; all of them decrypt. Worker, intake and commands need the same ones ([privacy](privacy.md)).',
+    doc: 'Keys that payloads in Temporal are encrypted with (AES-256-GCM), separated by commas: `NAME:KEY`, the key in base64 of 32 bytes. The first encrypts, all of them decrypt. Worker, intake and commands need the same ones ([privacy](privacy.md)).',
     schema: parsed(parseEncryptionKeys),
+    secret: true,
+  },
+  ENCRYPTION_ID_KEY: {
+    default: '',
+    doc: 'The key of the HMAC that stands for address and Message-ID in workflow IDs and search attributes, in base64 of 32 bytes. Needed with `ENCRYPTION_KEYS`; it never changes, so that one message has one workflow ID for ever.',
+    schema: parsed((text) => {
+      if (text === '') return null
+      if (!/^[A-Za-z0-9+/]{43}=$/.test(text)) throw new Error('it must be 32 bytes in base64: openssl rand -base64 32')
+      return Buffer.from(text, 'base64')
+    }),
     secret: true,
   },
   CODEC_LISTEN: {
@@ -62,6 +72,8 @@ export const ENCRYPTION_SETTINGS = {
 export interface EncryptionSettings {
   /** The first encrypts, all decrypt; empty where nothing is encrypted. */
   readonly keys: readonly EncryptionKey[]
+  /** Of the HMAC in workflow IDs; null if nothing is encrypted. */
+  readonly idKey: Buffer | null
   readonly codecServer: {
     readonly listen: Exclude<Listen, { path: string }>
     readonly origins: readonly string[]
@@ -73,8 +85,13 @@ export interface EncryptionSettings {
 export function encryptionSettings(v: Values<typeof ENCRYPTION_SETTINGS>, faults: string[]): EncryptionSettings {
   if (v.CODEC_TOKEN === '' && !isLoopback(v.CODEC_LISTEN.host))
     faults.push(`CODEC_LISTEN=${v.CODEC_LISTEN.host}: others can reach this address, so that CODEC_TOKEN must be set`)
+  if (v.ENCRYPTION_KEYS.length > 0 && v.ENCRYPTION_ID_KEY === null)
+    faults.push(
+      'ENCRYPTION_ID_KEY must be set with ENCRYPTION_KEYS: it makes the workflow IDs, and never changes (openssl rand -base64 32)',
+    )
   return {
     keys: v.ENCRYPTION_KEYS,
+    idKey: v.ENCRYPTION_KEYS.length > 0 ? v.ENCRYPTION_ID_KEY : null,
     codecServer: { listen: v.CODEC_LISTEN, origins: v.CODEC_ORIGINS, token: v.CODEC_TOKEN === '' ? null : v.CODEC_TOKEN },
   }
 }

@@ -4,7 +4,7 @@ import { isLoopback, parsed } from './parsers.js'
 import type { Values } from './setting.js'
 
 /** Where the mailbox is. */
-export interface MailboxAddress {
+export interface ImapAddress {
   readonly host: string
   readonly port: number
   /** `off` only on this machine itself. */
@@ -15,7 +15,7 @@ export interface MailboxAddress {
   readonly folder: string
 }
 
-function parseImapUrl(text: string): MailboxAddress {
+function parseImapUrl(text: string): ImapAddress {
   const url = URL.canParse(text) ? new URL(text) : null
   if (url === null || !/^imaps?:$/.test(url.protocol) || url.hostname === '' || url.username === '')
     throw new Error('it must be imaps://user:password@host/INBOX (with %40 for an @ in the user), or imap:// for STARTTLS')
@@ -32,7 +32,7 @@ function parseImapUrl(text: string): MailboxAddress {
   }
 }
 
-export const MAILBOX_SETTINGS = {
+export const IMAP_SETTINGS = {
   IMAP_URL: {
     default: '',
     doc: 'The mailbox that `softbounce intake --imap` reads: `imaps://user:password@host/INBOX`, or `imap://` for STARTTLS, which is insisted on except on this machine itself.',
@@ -65,7 +65,7 @@ export const MAILBOX_SETTINGS = {
   },
 } as const
 
-export interface MailboxSettings extends MailboxAddress {
+export interface ImapSettings extends ImapAddress {
   readonly tokenFile: string | null
   readonly ca: string | null
   /** Where handled mails go; null: they are marked as read. */
@@ -78,7 +78,7 @@ export const sameFolder = (one: string, other: string): boolean =>
   one === other || (one.toLowerCase() === 'inbox' && other.toLowerCase() === 'inbox')
 
 /** Null where none is set. Adds what is wrong to `faults`. */
-export function mailboxSettings(v: Values<typeof MAILBOX_SETTINGS>, faults: string[]): MailboxSettings | null {
+export function imapSettings(v: Values<typeof IMAP_SETTINGS>, faults: string[]): ImapSettings | null {
   if (v.IMAP_URL === null) return null
   if ((v.IMAP_URL.password === null) === (v.IMAP_TOKEN_FILE === null))
     faults.push('IMAP_URL: it needs a password, or IMAP_TOKEN_FILE, and not both')

@@ -1,4 +1,4 @@
 export { readSettings, requirePath, type Settings, showSettings, temporalEnvironment, WrongSettings } from './config.js'
 export type { EncryptionKey, EncryptionSettings } from './encryption.js'
-export type { MailboxSettings } from './imap.js'
+export type { ImapSettings } from './imap.js'
 export { parseListen } from './parsers.js'

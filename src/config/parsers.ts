@@ -1,7 +1,7 @@
 /** How single settings are read from their text: each a zod schema whose fault is a sentence. */
 import { z } from 'zod'
 import { formatDuration, parseDuration } from '../bounce/index.js'
-import type { Path } from '../delivery/index.js'
+import type { NextHop } from '../delivery/index.js'
 
 const fail = (ctx: z.RefinementCtx, error: unknown) => {
   ctx.addIssue({ code: 'custom', message: (error as Error).message })
@@ -83,7 +83,7 @@ export const DAY = 24 * HOUR
 export const smtpTimeout = duration(SECOND, HOUR)
 
 /** `smtp://user:password@host:587`. */
-export function parseRelayUrl(text: string): Omit<Path, 'kind' | 'tls' | 'ca'> & { readonly implicitTls: boolean } {
+export function parseRelayUrl(text: string): Omit<NextHop, 'kind' | 'tls' | 'ca'> & { readonly implicitTls: boolean } {
   const url = URL.canParse(text) ? new URL(text) : null
   if (url === null || !/^smtps?:$/.test(url.protocol) || url.hostname === '')
     throw new Error('it must be smtp://host:port or smtps://host:port, with user:password@ before the host where the relay wants a login')

@@ -1,6 +1,6 @@
 /** The settings of providers of mail: how they notify us, and what is sent by them. */
 import { z } from 'zod'
-import { PROVIDERS, type Provider, type ProviderApi, type ProviderSecrets, sendGridKey, UNLISTING } from '../providers/index.js'
+import { PROVIDERS, type Provider, type ProviderApi, type ProviderSecrets, REMOVAL_APIS, sendGridKey } from '../providers/index.js'
 import { flag, isLoopback, parsed } from './parsers.js'
 import type { Values } from './setting.js'
 
@@ -88,9 +88,9 @@ const API_URLS = { sendgrid: 'https://api.sendgrid.com', postmark: 'https://api.
 /** Null where it is off. Adds what is wrong to `faults`. */
 export function unlistBy(v: Values<typeof PROVIDER_SETTINGS>, faults: string[]): ProviderApi | null {
   if (!v.UNLIST_AT_PROVIDER) return null
-  const provider = UNLISTING.find((one) => one === v.RELAY_PRESET)
+  const provider = REMOVAL_APIS.find((one) => one === v.RELAY_PRESET)
   if (provider === undefined) {
-    faults.push(`UNLIST_AT_PROVIDER: RELAY_PRESET must be one of ${UNLISTING.join(', ')}`)
+    faults.push(`UNLIST_AT_PROVIDER: RELAY_PRESET must be one of ${REMOVAL_APIS.join(', ')}`)
     return null
   }
   const url = v.PROVIDER_API_URL ?? (provider === 'sendgrid' || provider === 'postmark' ? API_URLS[provider] : null)

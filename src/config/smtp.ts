@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { z } from 'zod'
-import { type DkimKey, type Path, type Paths, parseRoutes, type SmtpTimeouts } from '../delivery/index.js'
+import { type DkimKey, type NextHop, type NextHops, parseRoutes, type SmtpTimeouts } from '../delivery/index.js'
 import { flag, isLoopback, names, parsed, parseRelayUrl, smtpTimeout } from './parsers.js'
 import type { Values } from './setting.js'
 
@@ -99,7 +99,7 @@ export function smtpTimeouts(v: Values<typeof SMTP_SETTINGS>): SmtpTimeouts {
 }
 
 /** Adds what is wrong to `faults`. */
-export function relayPath(v: Values<typeof PATH_SETTINGS>, faults: string[]): Path | null {
+export function relayPath(v: Values<typeof PATH_SETTINGS>, faults: string[]): NextHop | null {
   const path = pathOf(v.RELAY_URL, v.RELAY_TLS, v.RELAY_CA_FILE, v.RELAY_IS_TRANSPARENT ? 'transparent' : 'relay')
   if (path?.credentials !== undefined && path.tls !== 'verify' && path.tls !== 'implicit' && !isLoopback(path.host))
     faults.push(
@@ -109,7 +109,7 @@ export function relayPath(v: Values<typeof PATH_SETTINGS>, faults: string[]): Pa
 }
 
 /** The second way of what is urgent. */
-export function backupPaths(v: Values<typeof PATH_SETTINGS>): Paths {
+export function backupPaths(v: Values<typeof PATH_SETTINGS>): NextHops {
   return { routes: v.BACKUP_ROUTES, relay: pathOf(v.BACKUP_RELAY_URL, '', v.BACKUP_RELAY_CA_FILE, 'relay') }
 }
 
@@ -117,8 +117,8 @@ function pathOf(
   url: ReturnType<typeof parseRelayUrl> | null,
   set: '' | 'verify' | 'opportunistic' | 'off',
   ca: string | null,
-  kind: Path['kind'],
-): Path | null {
+  kind: NextHop['kind'],
+): NextHop | null {
   if (url === null) return null
   const { implicitTls, ...relay } = url
   const asked = set === '' ? (relay.credentials === undefined ? 'opportunistic' : 'verify') : set

@@ -2,7 +2,7 @@
 import dns from 'node:dns'
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import { formatRate, type Limits, parseLimits, parseRate, parseSystemGroups, type TurnSettings } from '../throttle/index.js'
+import { type AdmissionSettings, formatRate, type Limits, parseDestinationGroups, parseLimits, parseRate } from '../throttle/index.js'
 import { duration, flag, HOUR, integer, names, parsed, SECOND } from './parsers.js'
 
 const MINUTE = 60 * SECOND
@@ -56,11 +56,11 @@ export const DELIVERY_SETTINGS = {
   },
 } as const
 
-export const TURN_SETTINGS = {
+export const THROTTLE_SETTINGS = {
   DESTINATIONS: {
     default: '',
     doc: 'Mail hosts that are one receiving system: `google=*.google.com,*.googlemail.com; microsoft=*.outlook.com`. Others are one by their registrable domain.',
-    schema: parsed(parseSystemGroups),
+    schema: parsed(parseDestinationGroups),
   },
   LOWEST_RATE: {
     default: '1/s',
@@ -128,15 +128,15 @@ export interface DirectSettings {
   readonly mtaSts: boolean
   readonly dane: boolean
   readonly dnsServers: readonly string[]
-  readonly sourceAddresses: readonly string[]
+  readonly bindAddresses: readonly string[]
   readonly port: number
-  readonly mayBeLocal: boolean
+  readonly allowPrivateMx: boolean
 }
 
 /** How turns are taken. */
-export interface PolitenessSettings extends TurnSettings {
-  readonly groups: ReturnType<typeof parseSystemGroups>
-  readonly ownLimits: ReturnType<typeof parseLimits>
+export interface ThrottleSettings extends AdmissionSettings {
+  readonly groups: ReturnType<typeof parseDestinationGroups>
+  readonly destinationLimits: ReturnType<typeof parseLimits>
   /** The relay's; its rate is not learnt. */
   readonly relay: Limits
   readonly releaseOnRecovery: boolean
@@ -153,39 +153,39 @@ export function directSettings(v: Read<typeof DELIVERY_SETTINGS>, faults: string
     mtaSts: v.MTA_STS,
     dane: v.DANE,
     dnsServers: v.DNS_SERVERS,
-    sourceAddresses: v.SOURCE_ADDRESSES,
+    bindAddresses: v.SOURCE_ADDRESSES,
     port: v.MX_PORT,
-    mayBeLocal: v.MX_MAY_BE_LOCAL,
+    allowPrivateMx: v.MX_MAY_BE_LOCAL,
   }
 }
 
-const DEFAULT_LOWEST_RATE = parseRate(TURN_SETTINGS.LOWEST_RATE.default)
+const DEFAULT_LOWEST_RATE = parseRate(THROTTLE_SETTINGS.LOWEST_RATE.default)
 /** As fast as nothing but turns allow. */
 const NO_RATE = 10_000
 
 /** @param presetRate of the provider that the relay is. */
-export function politenessSettings(v: Read<typeof TURN_SETTINGS>, presetRate: number | undefined, faults: string[]): PolitenessSettings {
+export function throttleSettings(v: Read<typeof THROTTLE_SETTINGS>, presetRate: number | undefined, faults: string[]): ThrottleSettings {
   // a highest rate below the default of the lowest says both
   if (v.LOWEST_RATE > v.HIGHEST_RATE && v.LOWEST_RATE !== DEFAULT_LOWEST_RATE)
     faults.push(`LOWEST_RATE=${formatRate(v.LOWEST_RATE)}: it is higher than HIGHEST_RATE=${formatRate(v.HIGHEST_RATE)}`)
   const relayRate = v.RELAY_RATE ?? presetRate ?? NO_RATE
   return {
     limits: {
-      lowestRate: Math.min(v.LOWEST_RATE, v.HIGHEST_RATE),
-      highestRate: v.HIGHEST_RATE,
+      minMessageRate: Math.min(v.LOWEST_RATE, v.HIGHEST_RATE),
+      maxMessageRate: v.HIGHEST_RATE,
       connections: v.HIGHEST_CONNECTIONS,
-      messagesPerConnection: v.MESSAGES_PER_CONNECTION,
+      maxDeliveriesPerConnection: v.MESSAGES_PER_CONNECTION,
     },
-    downAfter: v.DOWN_AFTER,
-    askEveryMs: v.ASK_WHILE_DOWN_EVERY,
-    longestWaitMs: v.LONGEST_WAIT,
+    failuresBeforeDown: v.DOWN_AFTER,
+    probeIntervalMs: v.ASK_WHILE_DOWN_EVERY,
+    maxQueueDelayMs: v.LONGEST_WAIT,
     groups: v.DESTINATIONS,
-    ownLimits: v.LIMITS,
+    destinationLimits: v.LIMITS,
     relay: {
-      lowestRate: relayRate,
-      highestRate: relayRate,
+      minMessageRate: relayRate,
+      maxMessageRate: relayRate,
       connections: v.RELAY_CONNECTIONS,
-      messagesPerConnection: v.MESSAGES_PER_CONNECTION,
+      maxDeliveriesPerConnection: v.MESSAGES_PER_CONNECTION,
     },
     releaseOnRecovery: v.RELEASE_ON_RECOVERY,
     releaseWithinMs: v.RELEASE_WITHIN,

@@ -1,8 +1,8 @@
 /** The claim of one send on its row of the attempt log: nobody else sends the same retry meanwhile. */
 import { randomUUID } from 'node:crypto'
-import { type AttemptSubject, beginSend, type Claim, claimAttempt, type GivenBack, releaseClaim, renewClaim } from '../store/index.js'
+import { type AttemptSubject, beginSend, type Claim, claimAttempt, type ReleaseReason, releaseClaim, renewClaim } from '../store/index.js'
 import { describe } from '../temporal/index.js'
-import type { Dependencies } from './context.js'
+import type { ActivityContext } from './context.js'
 import { BLOCK_BYTES } from './smtp/client.js'
 
 const SECOND = 1000
@@ -21,7 +21,7 @@ const BEGIN_WITHIN_MS = 10 * SECOND
 export class AttemptClaim {
   readonly #subject: Omit<AttemptSubject, 'destination'>
   readonly #about: object
-  readonly #dependencies: Dependencies
+  readonly #dependencies: ActivityContext
   readonly id = randomUUID()
   /** The content was begun under it: from there on the message may arrive. */
   begun = false
@@ -30,7 +30,7 @@ export class AttemptClaim {
   #renewing: NodeJS.Timeout | undefined
 
   /** @param about for log lines. */
-  constructor(subject: Omit<AttemptSubject, 'destination'>, about: object, dependencies: Dependencies) {
+  constructor(subject: Omit<AttemptSubject, 'destination'>, about: object, dependencies: ActivityContext) {
     this.#subject = subject
     this.#about = about
     this.#dependencies = dependencies
@@ -78,7 +78,7 @@ export class AttemptClaim {
   }
 
   /** @param known with `notSent`, a send that was begun is taken back. */
-  async giveBack(known: GivenBack): Promise<void> {
+  async giveBack(known: ReleaseReason): Promise<void> {
     const notSent = known.notSent === true && (await this.#asked)
     return releaseClaim(this.#dependencies.database.db, this.#subject, this.id, { ...known, notSent })
   }

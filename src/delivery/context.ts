@@ -2,7 +2,7 @@
 import type { Settings } from '../config/index.js'
 import type { Metrics } from '../report/metrics.js'
 import type { Database } from '../store/index.js'
-import type { Sessions } from './smtp/connection-pool.js'
+import type { ConnectionPool } from './smtp/connection-pool.js'
 
 /** Structured logging; pino's shape. Fields never hold a message's content. */
 export interface Log {
@@ -18,25 +18,25 @@ export type DeliverySettings = Pick<
   | 'unlistBy'
   | 'backup'
   | 'direct'
-  | 'politeness'
-  | 'ownSystems'
+  | 'throttle'
+  | 'ownHosts'
   | 'scheduleMs'
   | 'retryStatuses'
   | 'confirmWithinMs'
   | 'suppressionStepsMs'
-  | 'keepMessagesForMs'
+  | 'messageRetentionMs'
   | 'dkim'
   | 'returnPaths'
   | 'events'
   | 'encryption'
-  | 'ehloName'
+  | 'ehloDomain'
   | 'timeouts'
 >
 
-export interface Dependencies {
+export interface ActivityContext {
   readonly database: Database
   /** Where sessions wait for the next message; ended by whoever made it, before the database is closed. */
-  readonly sessions?: Sessions
+  readonly sessions?: ConnectionPool
   readonly settings: DeliverySettings
   readonly log: Log
   readonly metrics?: Metrics

@@ -18,7 +18,7 @@ export const usableRecords = (records: readonly TlsaRecord[]): TlsaRecord[] =>
   records.filter(({ certUsage, selector, match }) => (certUsage === 2 || certUsage === 3) && selector <= 1 && match <= 2)
 
 /** What is wrong with the certificate that a host has shown, or null. */
-export function checkByTlsa(shown: DetailedPeerCertificate, records: readonly TlsaRecord[], host: string, now: Date): string | null {
+export function checkDane(shown: DetailedPeerCertificate, records: readonly TlsaRecord[], host: string, now: Date): string | null {
   if (shown.raw === undefined) return 'it shows no certificate'
   const leaf = new X509Certificate(shown.raw)
   if (records.some((record) => record.certUsage === 3 && isNamed(leaf, record))) return null

@@ -4,30 +4,30 @@
  */
 import type { Context } from '@temporalio/activity'
 import {
-  askTurn,
-  forgetTurn,
+  acquire,
+  acquirePermit,
+  cancelReservation,
+  type FeedbackResult,
   IDLE_MS,
   LEASE_MS,
-  type Learnt,
-  learnFromAnswer,
+  type PermitSubject,
+  recordFeedback,
   relayOf,
   releaseLease,
   renewLease,
-  type TurnSubject,
-  takeOurTurn,
 } from '../throttle/index.js'
-import type { Dependencies } from './context.js'
-import type { Path } from './next-hop.js'
-import { judgeDialogue, type SendOutcome } from './outcome.js'
-import { type OpenWay, peerOf } from './routing.js'
-import type { HeldSession, Sessions } from './smtp/connection-pool.js'
-import type { Conversed, Transaction } from './smtp/transaction.js'
+import type { ActivityContext } from './context.js'
+import type { NextHop } from './next-hop.js'
+import { classifyResult, type SendOutcome } from './outcome.js'
+import { connectionKey, type Route } from './routing.js'
+import type { ConnectionPool, PooledConnection } from './smtp/connection-pool.js'
+import type { SmtpExchange, Transaction } from './smtp/transaction.js'
 import { asksForNext, deliver } from './smtp/try-hosts.js'
 
 /** What was said, and by whose system; how long it took. */
-export interface Met {
+export interface DeliveryOutcome {
   readonly outcome: SendOutcome
-  readonly path: Path
+  readonly path: NextHop
   readonly system: string
   readonly tookMs: number
 }
@@ -37,29 +37,29 @@ const RENEW_EVERY_BEATS = 2
 /** What is kept of a reply. */
 export const MAX_REPLY = 2000
 
-export class Meeting {
-  readonly #way: OpenWay
-  readonly #subject: TurnSubject
-  readonly #dependencies: Dependencies
-  readonly #sessions: Sessions
+export class DeliveryAttempt {
+  readonly #way: Route
+  readonly #subject: PermitSubject
+  readonly #dependencies: ActivityContext
+  readonly #sessions: ConnectionPool
   readonly #context: Context
   /** By which our connection is counted. */
   readonly leaseId: string
-  #open: HeldSession | null
+  #open: PooledConnection | null
   #beats = 0
   #countedAt = Date.now()
   #ended = false
 
   /** How often the turn was asked for. */
-  readonly lookUps: number
+  readonly polls: number
 
   private constructor(
-    way: OpenWay,
-    subject: TurnSubject,
-    dependencies: Dependencies,
-    sessions: Sessions,
+    way: Route,
+    subject: PermitSubject,
+    dependencies: ActivityContext,
+    sessions: ConnectionPool,
     context: Context,
-    turn: { leaseId: string; open: HeldSession | null; lookUps: number },
+    turn: { leaseId: string; open: PooledConnection | null; polls: number },
   ) {
     this.#way = way
     this.#subject = subject
@@ -68,7 +68,7 @@ export class Meeting {
     this.#context = context
     this.leaseId = turn.leaseId
     this.#open = turn.open
-    this.lookUps = turn.lookUps
+    this.polls = turn.polls
   }
 
   /**
@@ -76,15 +76,15 @@ export class Meeting {
    * @throws ApplicationFailure of type Waiting where it is not ours yet: when to ask again, and why.
    */
   static async begin(
-    way: OpenWay,
-    subject: TurnSubject,
+    way: Route,
+    subject: PermitSubject,
     context: Context,
-    dependencies: Dependencies,
-    sessions: Sessions,
-  ): Promise<Meeting> {
+    dependencies: ActivityContext,
+    sessions: ConnectionPool,
+  ): Promise<DeliveryAttempt> {
     const free = (leaseId: string) => freeLease(dependencies, leaseId)
-    const turn = await takeOurTurn(subject, way, sessions, context, dependencies, free)
-    return new Meeting(way, subject, dependencies, sessions, context, turn)
+    const turn = await acquirePermit(subject, way, sessions, context, dependencies, free)
+    return new DeliveryAttempt(way, subject, dependencies, sessions, context, turn)
   }
 
   /** With each heartbeat of the activity. */
@@ -106,47 +106,47 @@ export class Meeting {
   }
 
   /** Sends, over the open session or to one host after another. Hosts of another system are met by that one's turn, where it can be had at once. */
-  async deliver(mail: Omit<Transaction, 'path'>): Promise<Met> {
+  async deliver(mail: Omit<Transaction, 'path'>): Promise<DeliveryOutcome> {
     const open = this.#open
     this.#open = null
     let began = Date.now()
     let { system } = this.#way
-    let met: Conversed & { readonly path: Path } = await deliver(this.#way.paths, mail, open, () => this.isCounted())
+    let met: SmtpExchange & { readonly path: NextHop } = await deliver(this.#way.paths, mail, open, () => this.isCounted())
     if (met.stale) {
       // a new connection is another start
-      if (met.dialogue.kind === 'reply') this.#sessions.endedAfter(peerOf(this.#way), open?.session.sent ?? 1)
+      if (met.dialogue.kind === 'reply') this.#sessions.endedAfter(connectionKey(this.#way), open?.session.sent ?? 1)
       await this.#takeAgain()
       began = Date.now()
       met = await deliver(this.#way.paths, mail, null, () => this.isCounted())
     }
     for (const next of this.#way.beyond) {
       if (!asksForNext(met.dialogue) || !(await this.#takeOver(next))) break
-      const outcome = judgeDialogue(met.dialogue, met.path)
-      if (outcome.kind !== 'unreachable') await this.learn({ outcome, path: met.path, system, tookMs: Date.now() - began })
+      const outcome = classifyResult(met.dialogue, met.path)
+      if (outcome.kind !== 'unreachable') await this.applyFeedback({ outcome, path: met.path, system, tookMs: Date.now() - began })
       began = Date.now()
       met = await deliver(next.paths, mail, null, () => this.isCounted())
       system = next.system
     }
     const { dialogue, session, path } = met
     if (session !== null) this.#open = { path, session, leaseId: this.leaseId, idleUntil: Date.now() + IDLE_MS }
-    return { outcome: judgeDialogue(dialogue, path), path, system, tookMs: Date.now() - began }
+    return { outcome: classifyResult(dialogue, path), path, system, tookMs: Date.now() - began }
   }
 
   /** What the answer teaches of the system; a relay's teaches nothing. Null where nothing was written. */
-  async learn({ outcome, path, system, tookMs }: Met): Promise<Learnt | null> {
+  async applyFeedback({ outcome, path, system, tookMs }: DeliveryOutcome): Promise<FeedbackResult | null> {
     if (path.kind === 'relay' || relayOf(system) !== null || !('status' in outcome)) return null
     const { status, reply, stage, mailServer, kind } = outcome
     const outcomeOf = kind === 'accepted' || kind === 'rejected' ? kind : 'deferred'
     const answer = { outcome: outcomeOf, status, reply: reply.slice(0, MAX_REPLY), stage, mailServer } as const
-    return learnFromAnswer({ system, answer, tookMs }, this.#dependencies)
+    return recordFeedback({ system, answer, tookMs }, this.#dependencies)
   }
 
   /** The session stays open for a moment, for the next message; unless others wait for its connection, or it has had its share. */
   async keepOpen(system: string, wanted: boolean): Promise<void> {
     const open = this.#open
     if (open === null || wanted || system !== this.#way.system) return
-    const peer = peerOf(this.#way)
-    if (open.session.sent >= Math.min(this.#way.messagesPerConnection, this.#sessions.mostIn(peer))) return
+    const peer = connectionKey(this.#way)
+    if (open.session.sent >= Math.min(this.#way.maxDeliveriesPerConnection, this.#sessions.mostIn(peer))) return
     // it lies idle for less than its lease lasts; whoever takes it over asks whether that holds
     if (Date.now() - this.#countedAt > LEASE_MS / 2 && !(await this.isCounted())) return
     this.#open = null
@@ -164,21 +164,21 @@ export class Meeting {
 
   async #takeAgain(): Promise<void> {
     const free = (leaseId: string) => freeLease(this.#dependencies, leaseId)
-    await takeOurTurn(this.#subject, this.#way, this.#sessions, this.#context, this.#dependencies, free, this.leaseId)
+    await acquirePermit(this.#subject, this.#way, this.#sessions, this.#context, this.#dependencies, free, this.leaseId)
   }
 
   /** A turn at one more system, under the lease that is held already; false where it cannot be had at once. */
-  async #takeOver({ turn }: OpenWay['beyond'][number]): Promise<boolean> {
+  async #takeOver({ turn }: Route['beyond'][number]): Promise<boolean> {
     const { database, settings } = this.#dependencies
     const asker = { ...this.#subject, leaseId: this.leaseId, hasConnection: false }
-    const taken = await askTurn(database, asker, [turn], settings.politeness).catch(() => null)
+    const taken = await acquire(database, asker, [turn], settings.throttle).catch(() => null)
     if (taken?.kind === 'taken') return true
-    await forgetTurn(database.db, this.#subject).catch(() => {})
+    await cancelReservation(database.db, this.#subject).catch(() => {})
     return false
   }
 }
 
 /** It runs out by itself where this cannot be written. */
-function freeLease({ database }: Dependencies, leaseId: string): void {
+function freeLease({ database }: ActivityContext, leaseId: string): void {
   releaseLease(database, leaseId).catch(() => {})
 }

@@ -4,39 +4,39 @@
  */
 import { getDomain } from 'tldts'
 import { foldDomain, parseAddress } from '../bounce/index.js'
-import { groupOf, type SystemGroup } from '../throttle/index.js'
+import { type DestinationGroup, groupOf } from '../throttle/index.js'
 import { isWithin } from './own-hosts.js'
 
 /** The host is a host's name, and not to be found in something else. */
 const AS_IT_IS = { extractHostname: false } as const
 
 /** The system that a mail host belongs to. */
-export function systemOf(host: string, groups: readonly SystemGroup[]): string {
+export function destinationOfHost(host: string, groups: readonly DestinationGroup[]): string {
   return groupOf(host, groups) ?? getDomain(host, AS_IT_IS) ?? host
 }
 
 /** The host that a notification names as remote MTA (`dns; mx1.mail.example.org`, `mx.example.org (192.0.2.1)`); null where it is one of ours. */
-function remoteHost(remoteMta: string | undefined, ownSystems: readonly string[]): string | null {
+function remoteHost(remoteMta: string | undefined, ownHosts: readonly string[]): string | null {
   const name = /^\s*(?:(?:dns|smtp)\s*;)?\s*([^\s;()[\],]+)/i.exec(remoteMta ?? '')?.[1] ?? ''
   const host = foldDomain(name)
-  return host === null || isWithin(host, ownSystems) ? null : host
+  return host === null || isWithin(host, ownHosts) ? null : host
 }
 
 /**
  * @param mailHost the host that mail for the recipient goes to, where it was looked up.
  * @param remoteMta the host that gave the reply, as a notification names it.
- * @param ownSystems hosts that are ours; they blame nobody.
+ * @param ownHosts hosts that are ours; they blame nobody.
  */
 export function deriveDestination(
   recipient: string,
   remoteMta: string | undefined,
-  ownSystems: readonly string[],
-  groups: readonly SystemGroup[] = [],
+  ownHosts: readonly string[],
+  groups: readonly DestinationGroup[] = [],
   mailHost: string | null = null,
 ): string {
   const { domain } = parseAddress(recipient)
-  if (mailHost !== null) return systemOf(mailHost, groups)
-  const host = remoteHost(remoteMta, ownSystems)
+  if (mailHost !== null) return destinationOfHost(mailHost, groups)
+  const host = remoteHost(remoteMta, ownHosts)
   const known = host === null ? null : (groupOf(host, groups) ?? getDomain(host, AS_IT_IS))
   return known ?? groupOf(domain, groups) ?? domain
 }

@@ -33,14 +33,14 @@ const MOST_BYTES = 64 * 1024
 export class StsPolicies {
   readonly #resolve: Resolve
   readonly #store: PolicyStore
-  readonly #mayBeLocal: boolean
+  readonly #allowPrivateMx: boolean
   readonly #asked = new Map<string, { readonly at: number; readonly policy: Promise<StsPolicy | null> }>()
 
-  /** @param mayBeLocal a policy may be served from loopback and private addresses too. */
-  constructor(resolve: Resolve, store: PolicyStore, mayBeLocal: boolean) {
+  /** @param allowPrivateMx a policy may be served from loopback and private addresses too. */
+  constructor(resolve: Resolve, store: PolicyStore, allowPrivateMx: boolean) {
     this.#resolve = resolve
     this.#store = store
-    this.#mayBeLocal = mayBeLocal
+    this.#allowPrivateMx = allowPrivateMx
   }
 
   /** The policy that holds now; null where there is none, or it could not be had (section 5.1: then mail goes as if there were none). */
@@ -77,7 +77,7 @@ export class StsPolicies {
   /** Section 3.3: over verified TLS, from the host itself, without redirects. */
   async #fetch(host: string): Promise<string> {
     const addresses = (await this.#resolve(host, 'A').catch(() => this.#resolve(host, 'AAAA'))) as string[]
-    const address = addresses.find((one) => this.#mayBeLocal || isOutside(one))
+    const address = addresses.find((one) => this.#allowPrivateMx || isOutside(one))
     if (address === undefined) throw new Error(`${host} has no public address`)
     return new Promise((resolve, reject) => {
       const options = {

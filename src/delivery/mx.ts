@@ -8,7 +8,7 @@ import type { DetailedPeerCertificate } from 'node:tls'
 import ipaddr from 'ipaddr.js'
 import mxConnect from 'mx-connect'
 import { foldDomain } from '../bounce/index.js'
-import { checkByTlsa, type TlsaRecord, usableRecords } from './dane.js'
+import { checkDane, type TlsaRecord, usableRecords } from './dane.js'
 
 /** One address of one host. */
 export interface MailHost {
@@ -37,7 +37,7 @@ export interface MailHostOptions {
   readonly dnsServers: readonly string[]
   readonly port: number
   /** Hosts with loopback and private addresses are met too. */
-  readonly mayBeLocal: boolean
+  readonly allowPrivateMx: boolean
   readonly dane: boolean
 }
 
@@ -78,7 +78,7 @@ export async function mailHosts(domain: string, options: MailHostOptions, resolv
       if (list.length > 0 && named.length === 0) throw Object.assign(new Error('no MX record names a host'), { code: NO_HOST_NAMED })
       return named.sort((a, b) => a.priority - b.priority).slice(0, MOST_RECORDS)
     }
-    if ((type === 'A' || type === 'AAAA') && !options.mayBeLocal) {
+    if ((type === 'A' || type === 'AAAA') && !options.allowPrivateMx) {
       const outside = (records as string[]).filter(isOutside)
       if (outside.length < (records as string[]).length) asked.local = true
       return outside
@@ -90,7 +90,7 @@ export async function mailHosts(domain: string, options: MailHostOptions, resolv
       target: domain,
       port: options.port,
       dnsOptions: {
-        blockLocalAddresses: !options.mayBeLocal,
+        blockLocalAddresses: !options.allowPrivateMx,
         resolve: (name, type, callback) => {
           const [kind, tell] = typeof type === 'string' ? [type, callback] : ['A', type]
           lookUp(name, kind).then(
@@ -112,7 +112,7 @@ export async function mailHosts(domain: string, options: MailHostOptions, resolv
   })
   try {
     // an address that stands in place of a name was never looked up
-    const hosts = inOrder(await found, options.dane).filter(({ address }) => options.mayBeLocal || isOutside(address))
+    const hosts = inOrder(await found, options.dane).filter(({ address }) => options.allowPrivateMx || isOutside(address))
     return hosts.length > 0 ? { kind: 'hosts', hosts } : onlyInside(domain)
   } catch (error) {
     const failed = error as NodeJS.ErrnoException & { category?: string }
@@ -175,7 +175,7 @@ function inOrder(mx: readonly mxConnect.MxHost[], dane: boolean): MailHost[] {
 
 function peerCheck(records: readonly TlsaRecord[], name: string): NonNullable<MailHost['checkPeer']> {
   const usable = usableRecords(records)
-  return (certificate) => (usable.length === 0 ? null : checkByTlsa(certificate, usable, name, new Date()))
+  return (certificate) => (usable.length === 0 ? null : checkDane(certificate, usable, name, new Date()))
 }
 
 /** True for an address that is nobody's own network: public, also where it is written as an IPv6 form of an IPv4 address. */

@@ -9,7 +9,7 @@ import type { DetailedPeerCertificate } from 'node:tls'
 export type TlsMode = 'verify' | 'dane' | 'opportunistic' | 'off' | 'implicit'
 
 /** Where a message goes, and whose answers these are. */
-export interface Path {
+export interface NextHop {
   /**
    * `system`: answers are the receiving system's. `relay`: they are the relay's, and say nothing of the receiving system. `transparent`: a
    * relay that passes on the receiving system's replies from MAIL on; what comes before is its own.
@@ -30,13 +30,13 @@ export interface Path {
 }
 
 /** `host` or `host:port`, as a person reads it. */
-export function nameOf(path: Pick<Path, 'host' | 'port' | 'servername'>): string {
+export function nameOf(path: Pick<NextHop, 'host' | 'port' | 'servername'>): string {
   const host = path.servername ?? (isIP(path.host) === 6 ? `[${path.host}]` : path.host)
   return path.port === 25 ? host : `${host}:${path.port}`
 }
 
 /** A route: destinations it is for (`*` for all), and the host that takes their mail. */
-export interface Route {
+export interface StaticRoute {
   readonly destination: string
   readonly host: string
   readonly port: number
@@ -46,7 +46,7 @@ export interface Route {
  * Reads `example.org=127.0.0.1:2526, *=mx.example.net`; the port is 25 when left out, an IPv6 address stands in brackets.
  * @throws Error naming the entry that is wrong.
  */
-export function parseRoutes(text: string): Route[] {
+export function parseRoutes(text: string): StaticRoute[] {
   return text
     .split(',')
     .map((entry) => entry.trim())
@@ -60,13 +60,13 @@ export function parseRoutes(text: string): Route[] {
 }
 
 /** Where mail can go. */
-export interface Paths {
-  readonly routes: readonly Route[]
-  readonly relay: Path | null
+export interface NextHops {
+  readonly routes: readonly StaticRoute[]
+  readonly relay: NextHop | null
 }
 
 /** The path for a destination: its route, else the route `*`, else the relay; null where there is none. */
-export function pathFor(destination: string, { routes, relay }: Paths): Path | null {
+export function nextHopFor(destination: string, { routes, relay }: NextHops): NextHop | null {
   const route = routes.find((r) => r.destination === destination) ?? routes.find((r) => r.destination === '*')
   if (route !== undefined) return { kind: 'system', host: route.host, port: route.port, tls: 'opportunistic' }
   return relay

@@ -1,8 +1,8 @@
 /** What a dialogue means for the retry: the one place where a reply becomes an outcome (docs/protocol.md has the table). */
 import { isLasting, parseReply, refusesRecipient, type Stage, statusOfReply } from '../bounce/index.js'
 import type { MailHosts } from './mx.js'
-import type { Path } from './next-hop.js'
-import type { Dialogue } from './smtp/client.js'
+import type { NextHop } from './next-hop.js'
+import type { TransactionResult } from './smtp/client.js'
 
 /**
  * - `accepted`, `deferred`, `rejected`: the answer to this retry. `lasting`: the rejection is about the recipient, for good.
@@ -29,7 +29,7 @@ export interface Answered {
 }
 
 /** Judges a look-up that names no host to ask. `domain` stands where else the mail server does. */
-export function judgeLookUp(found: Exclude<MailHosts, { kind: 'hosts' }>, domain: string): SendOutcome {
+export function classifyLookup(found: Exclude<MailHosts, { kind: 'hosts' }>, domain: string): SendOutcome {
   const answer = { reply: found.text, stage: 'MX', mailServer: domain } as const
   switch (found.kind) {
     case 'null mx':
@@ -46,7 +46,7 @@ export function judgeLookUp(found: Exclude<MailHosts, { kind: 'hosts' }>, domain
 }
 
 /** Judges what happened; `path` says whose answers these are. */
-export function judgeDialogue(dialogue: Dialogue, path: Pick<Path, 'kind'>): SendOutcome {
+export function classifyResult(dialogue: TransactionResult, path: Pick<NextHop, 'kind'>): SendOutcome {
   const { mailServer } = dialogue
   switch (dialogue.kind) {
     case 'stopped':
@@ -79,12 +79,12 @@ export function judgeDialogue(dialogue: Dialogue, path: Pick<Path, 'kind'>): Sen
 }
 
 /** Whether what happens at this step is the receiving system's doing. A login is always between us and a relay of ours. */
-function isSystems({ kind }: Pick<Path, 'kind'>, at: Stage): boolean {
+function isSystems({ kind }: Pick<NextHop, 'kind'>, at: Stage): boolean {
   if (at === 'AUTH' || kind === 'relay') return false
   return kind === 'system' || at === 'MAIL' || at === 'RCPT' || at === 'DATA' || at === 'final dot'
 }
 
-type Replied = Extract<Dialogue, { kind: 'reply' }>
+type Replied = Extract<TransactionResult, { kind: 'reply' }>
 
 function judgeSystemReply({ at, reply, mailServer }: Replied): SendOutcome {
   const answer = { status: statusOfReply(reply) ?? '4.5.0', reply: reply.text, stage: at, mailServer }

@@ -3,24 +3,30 @@
 import type { SendOrder } from '../activities/send-message.js'
 import { addressKey, envelopeAddress, isRetry, parseAddress, type ReturnPathToken, sendOfAttempt } from '../bounce/index.js'
 import { type Provider, providerIdIn, withToken } from '../providers/index.js'
-import { findSent, noteProviderId, noteSent } from '../store/index.js'
-import type { Dependencies } from './context.js'
+import { findSent, recordProviderId, recordSent } from '../store/index.js'
+import type { ActivityContext } from './context.js'
 import { isAuthoredBy, signaturesExpireAt } from './dkim-expiry.js'
 import { type DkimKey, signMessage } from './dkim-signer.js'
-import type { Path } from './next-hop.js'
+import type { NextHop } from './next-hop.js'
 import { dayOf, sentId, signReturnPath, signToken } from './return-path.js'
 
-export class Outgoing {
+export class OutgoingMessage {
   readonly #order: SendOrder
   readonly #message: Buffer
-  readonly #dependencies: Dependencies
+  readonly #dependencies: ActivityContext
   readonly #token: ReturnPathToken | null
   /** Whose presets the relay has. */
   readonly #provider: Provider | null
   /** What it is signed with anew, where mail goes directly. */
   readonly #dkim: DkimKey | null
 
-  private constructor(order: SendOrder, message: Buffer, kind: Path['kind'], dependencies: Dependencies, token: ReturnPathToken | null) {
+  private constructor(
+    order: SendOrder,
+    message: Buffer,
+    kind: NextHop['kind'],
+    dependencies: ActivityContext,
+    token: ReturnPathToken | null,
+  ) {
     const { relayPreset, dkim } = dependencies.settings
     this.#order = order
     this.#message = message
@@ -34,11 +40,11 @@ export class Outgoing {
   static async of(
     order: SendOrder,
     message: Buffer,
-    kind: Path['kind'],
-    dependencies: Dependencies,
+    kind: NextHop['kind'],
+    dependencies: ActivityContext,
     database: <T>(step: () => Promise<T>) => Promise<T>,
-  ): Promise<Outgoing> {
-    return new Outgoing(order, message, kind, dependencies, await database(() => tokenFor(order, kind, dependencies)))
+  ): Promise<OutgoingMessage> {
+    return new OutgoingMessage(order, message, kind, dependencies, await database(() => tokenFor(order, kind, dependencies)))
   }
 
   /** The envelope sender. */
@@ -64,14 +70,14 @@ export class Outgoing {
   }
 
   /** Keeps the name that the provider gave it: without it, the token and the return path must do. */
-  async noteName(reply: string): Promise<void> {
+  async recordProviderName(reply: string): Promise<void> {
     if (this.#provider === null) return
     const name = providerIdIn(this.#provider, reply)
     if (name === null) return
     const { messageId, recipient } = this.#order
     const { database, now } = this.#dependencies
     const as = { sentId: sentId(messageId, recipient), send: sendOfAttempt(this.#order) }
-    await noteProviderId(database.db, this.#provider, name, as, now())
+    await recordProviderId(database.db, this.#provider, name, as, now())
   }
 }
 
@@ -79,7 +85,7 @@ export class Outgoing {
  * Through a relay each retry has a return path of its own, so that its bounce names it; elsewhere every retry has that of the message itself
  * (greylisting knows sender, recipient and host). Null where none is signed.
  */
-async function tokenFor(order: SendOrder, kind: Path['kind'], dependencies: Dependencies): Promise<ReturnPathToken | null> {
+async function tokenFor(order: SendOrder, kind: NextHop['kind'], dependencies: ActivityContext): Promise<ReturnPathToken | null> {
   const { messageId, recipient, sender, messageKey } = order
   const { returnPaths } = dependencies.settings
   if (returnPaths === null) return null
@@ -98,7 +104,7 @@ async function tokenFor(order: SendOrder, kind: Path['kind'], dependencies: Depe
     sentAt: now,
     options: null,
   }
-  if (known === null) await noteSent(db, row)
+  if (known === null) await recordSent(db, row)
   const [day, today] = [dayOf(known?.sentAt ?? now), dayOf(now)]
   if (kind === 'relay') return { id, day: today, send: sendOfAttempt(order) }
   // one that would run out before its bounce could come is made anew

@@ -1,10 +1,10 @@
 /** Writes the answer of a retry and what follows from it, in one transaction. */
 import { ApplicationFailure } from '@temporalio/common'
 import { isRetry } from '../bounce/index.js'
-import { type Answer, type AnsweredRow, type AttemptSubject, recordAnswer, recordEnd, touchMessage } from '../store/index.js'
+import { type Answer, type AnsweredRow, type AttemptSubject, keepMessage, recordAnswer, recordEnd } from '../store/index.js'
 import { liftSuppression } from '../suppression/index.js'
-import { describe, ourTrouble, tryAgain } from '../temporal/index.js'
-import type { Dependencies } from './context.js'
+import { describe, localFailure, retryLater } from '../temporal/index.js'
+import type { ActivityContext } from './context.js'
 import { isLastingRejection } from './outcome.js'
 
 const TRIES = 5
@@ -21,17 +21,17 @@ interface Sent extends AttemptSubject {
  * would mean a second send.
  * @returns the answer that stands: an earlier one where there was one.
  */
-export async function recordSend(dependencies: Dependencies, sent: Sent, answer: Answer, attempt: number): Promise<AnsweredRow> {
+export async function recordSend(dependencies: ActivityContext, sent: Sent, answer: Answer, attempt: number): Promise<AnsweredRow> {
   const { database, now } = dependencies
   const { recipient, workflowId, messageId, firstRunId } = sent
   for (let tries = 1; ; tries += 1) {
     try {
       return await database.db.transaction().execute(async (tx) => {
         const row = await recordAnswer(tx, sent, answer, sent.claim)
-        if (row === null) throw tryAgain('Waiting', 'another worker has taken this retry over', 1000)
+        if (row === null) throw retryLater('Waiting', 'another worker has taken this retry over', 1000)
         const delivered = row.outcome === 'accepted' && !row.relayed
         const refused = row.outcome === 'rejected' && isRetry(row) && !isLastingRejection(row)
-        await touchMessage(tx, sent.messageKey, answer.at)
+        await keepMessage(tx, sent.messageKey, answer.at)
         if (delivered) await liftSuppression(tx, recipient, workflowId, now(), 'temporary')
         // the send by the backup relay ends nothing: its parent does
         if ((delivered && isRetry(row)) || refused)
@@ -47,7 +47,10 @@ export async function recordSend(dependencies: Dependencies, sent: Sent, answer:
     } catch (error) {
       if (error instanceof ApplicationFailure) throw error
       if (tries >= TRIES)
-        throw ourTrouble(`the answer "${answer.reply.slice(0, 200)}" could not be written to the database yet: ${describe(error)}`, attempt)
+        throw localFailure(
+          `the answer "${answer.reply.slice(0, 200)}" could not be written to the database yet: ${describe(error)}`,
+          attempt,
+        )
       await new Promise((resolve) => setTimeout(resolve, FIRST_PAUSE_MS * 2 ** (tries - 1)))
     }
   }

@@ -1,37 +1,37 @@
 /** The way of a message: its route, the relay, or the mail hosts of its recipient's domain; and whose turns it takes. */
 import { parseAddress } from '../bounce/index.js'
 import { findPolicy, keepPolicy } from '../store/index.js'
-import type { TurnOf } from '../throttle/index.js'
-import { limitsSet, relayTurn } from '../throttle/index.js'
-import type { Dependencies } from './context.js'
-import { systemOf } from './destination.js'
+import type { LimiterKey } from '../throttle/index.js'
+import { configuredLimits, relayKey } from '../throttle/index.js'
+import type { ActivityContext } from './context.js'
+import { destinationOfHost } from './destination.js'
 import { StsPolicies, type StsPolicy } from './mta-sts.js'
 import { type MailHosts, mailHosts, type Resolve, resolverOf } from './mx.js'
-import { nameOf, type Path, pathFor } from './next-hop.js'
-import { judgeLookUp, type SendOutcome } from './outcome.js'
-import { allowedHosts, pathTo, reachableHosts } from './smtp/try-hosts.js'
+import { type NextHop, nameOf, nextHopFor } from './next-hop.js'
+import { classifyLookup, type SendOutcome } from './outcome.js'
+import { allowedHosts, nextHopTo, reachableHosts } from './smtp/try-hosts.js'
 
 /** The way, or what is known without asking anybody. */
-export type Way =
+export type Routing =
   | {
       readonly kind: 'way'
       /** In the order in which they are tried; all of one kind, and of one system. */
-      readonly paths: readonly [Path, ...Path[]]
+      readonly paths: readonly [NextHop, ...NextHop[]]
       /** Further mail hosts, of other systems: each has a turn of its own. */
-      readonly beyond: readonly { readonly system: string; readonly paths: readonly Path[]; readonly turn: TurnOf }[]
+      readonly beyond: readonly { readonly system: string; readonly paths: readonly NextHop[]; readonly turn: LimiterKey }[]
       /** The receiving system. */
       readonly system: string
       /** Whose turns are taken, the receiving system's first. */
-      readonly turns: readonly TurnOf[]
-      readonly messagesPerConnection: number
+      readonly turns: readonly LimiterKey[]
+      readonly maxDeliveriesPerConnection: number
     }
   | { readonly kind: 'judged'; readonly outcome: SendOutcome }
   | { readonly kind: 'none'; readonly text: string }
 
-export type OpenWay = Extract<Way, { kind: 'way' }>
+export type Route = Extract<Routing, { kind: 'way' }>
 
 /** Whose connections are used: the receiving system's, or where mail goes over a relay, that relay's, whatever system a message is for. */
-export const peerOf = (way: OpenWay): string => way.turns.find(({ needsConnection }) => needsConnection)?.name ?? way.system
+export const connectionKey = (way: Route): string => way.turns.find(({ needsConnection }) => needsConnection)?.name ?? way.system
 
 /** A look-up is good for this long; one that failed, for less. */
 const FRESH_MS = 60_000
@@ -39,31 +39,31 @@ const FRESH_MS = 60_000
 const FAILURE_FRESH_MS = 3_000
 const MOST_KEPT = 10_000
 
-interface Names {
+interface WorkflowIds {
   readonly resolve: Resolve
   readonly policies: StsPolicies
 }
 
-export class Ways {
-  readonly #dependencies: Dependencies
+export class Router {
+  readonly #dependencies: ActivityContext
   readonly #known = new Map<string, { readonly until: number; readonly found: Promise<MailHosts> }>()
-  #names: Names | undefined
+  #names: WorkflowIds | undefined
 
-  constructor(dependencies: Dependencies) {
+  constructor(dependencies: ActivityContext) {
     this.#dependencies = dependencies
   }
 
-  async wayTo(recipient: string, destination: string): Promise<Way> {
+  async resolve(recipient: string, destination: string): Promise<Routing> {
     const { settings } = this.#dependencies
-    const { politeness, direct } = settings
-    const path = pathFor(destination, settings.paths)
+    const { throttle, direct } = settings
+    const path = nextHopFor(destination, settings.paths)
     if (path !== null) {
-      const relay = path.kind === 'system' ? [] : [this.#relayTurn(path)]
+      const relay = path.kind === 'system' ? [] : [this.#relayKey(path)]
       const limits = this.#limits(destination)
       // a relay's answers teach nothing of the receiving system, so that its rate there is the highest; pauses and limits by hand hold
-      const own: TurnOf =
+      const own: LimiterKey =
         path.kind === 'relay'
-          ? { name: destination, limits: { ...limits, lowestRate: limits.highestRate }, needsConnection: false, fixed: true }
+          ? { name: destination, limits: { ...limits, minMessageRate: limits.maxMessageRate }, needsConnection: false, fixed: true }
           : { name: destination, limits, needsConnection: path.kind === 'system', fixed: false }
       return {
         kind: 'way',
@@ -71,14 +71,14 @@ export class Ways {
         beyond: [],
         system: destination,
         turns: [own, ...relay],
-        messagesPerConnection: path.kind === 'system' ? limits.messagesPerConnection : politeness.relay.messagesPerConnection,
+        maxDeliveriesPerConnection: path.kind === 'system' ? limits.maxDeliveriesPerConnection : throttle.relay.maxDeliveriesPerConnection,
       }
     }
     if (direct === null)
       return { kind: 'none', text: `no way to ${destination} is set: neither a route in ROUTES, nor RELAY_URL, nor DELIVERY=direct` }
     const { domain } = parseAddress(recipient)
     const found = await this.#mailHosts(domain)
-    if (found.kind !== 'hosts') return { kind: 'judged', outcome: judgeLookUp(found, domain) }
+    if (found.kind !== 'hosts') return { kind: 'judged', outcome: classifyLookup(found, domain) }
     const policy = direct.mtaSts ? await this.#nameServers().policies.policyOf(domain, this.#dependencies.now()) : null
     const allowed = allowedHosts(found.hosts, policy)
     if (allowed.length === 0) {
@@ -86,24 +86,24 @@ export class Ways {
       const reply = `none of the mail hosts of ${domain} (${names}) is one that its MTA-STS policy names`
       return { kind: 'judged', outcome: { kind: 'deferred', status: '4.7.5', reply, stage: 'MX', mailServer: domain } }
     }
-    const hosts = reachableHosts(allowed, direct.sourceAddresses)
+    const hosts = reachableHosts(allowed, direct.bindAddresses)
     if (hosts.length === 0) return { kind: 'none', text: `no mail host of ${domain} can be met from any of SOURCE_ADDRESSES` }
-    const groups: { system: string; paths: Path[] }[] = []
+    const groups: { system: string; paths: NextHop[] }[] = []
     for (const host of hosts) {
-      const system = systemOf(host.name, politeness.groups)
+      const system = destinationOfHost(host.name, throttle.groups)
       const group = groups.find((one) => one.system === system)
-      if (group === undefined) groups.push({ system, paths: [pathTo(host, policy, direct)] })
-      else group.paths.push(pathTo(host, policy, direct))
+      if (group === undefined) groups.push({ system, paths: [nextHopTo(host, policy, direct)] })
+      else group.paths.push(nextHopTo(host, policy, direct))
     }
     const [own, ...beyond] = groups as [(typeof groups)[number], ...typeof groups]
-    const turnOf = (system: string): TurnOf => ({ name: system, limits: this.#limits(system), needsConnection: true, fixed: false })
+    const turnOf = (system: string): LimiterKey => ({ name: system, limits: this.#limits(system), needsConnection: true, fixed: false })
     return {
       kind: 'way',
-      paths: own.paths as [Path, ...Path[]],
+      paths: own.paths as [NextHop, ...NextHop[]],
       beyond: beyond.map((group) => ({ ...group, turn: turnOf(group.system) })),
       system: own.system,
       turns: [turnOf(own.system)],
-      messagesPerConnection: this.#limits(own.system).messagesPerConnection,
+      maxDeliveriesPerConnection: this.#limits(own.system).maxDeliveriesPerConnection,
     }
   }
 
@@ -111,13 +111,13 @@ export class Ways {
    * The second way of a message that is urgent; null where none is set. Its answers are counted apart: the system that it is met as is that
    * way itself, so that a receiving system that is down holds nothing up here, and is taught nothing.
    */
-  backupTo(destination: string): OpenWay | null {
-    const { backup, politeness } = this.#dependencies.settings
-    const path = pathFor(destination, backup)
+  backupTo(destination: string): Route | null {
+    const { backup, throttle } = this.#dependencies.settings
+    const path = nextHopFor(destination, backup)
     if (path === null) return null
-    const { messagesPerConnection } = politeness.relay
-    const turn = this.#relayTurn(path)
-    return { kind: 'way', paths: [path], beyond: [], system: turn.name, turns: [turn], messagesPerConnection }
+    const { maxDeliveriesPerConnection } = throttle.relay
+    const turn = this.#relayKey(path)
+    return { kind: 'way', paths: [path], beyond: [], system: turn.name, turns: [turn], maxDeliveriesPerConnection }
   }
 
   /** The first mail host of a recipient, where mail goes directly and it can be looked up; else null. */
@@ -127,15 +127,15 @@ export class Ways {
     return found.kind === 'hosts' ? (found.hosts[0]?.name ?? null) : null
   }
 
-  #relayTurn(path: Path): TurnOf {
-    return { name: relayTurn(nameOf(path)), limits: this.#dependencies.settings.politeness.relay, needsConnection: true, fixed: true }
+  #relayKey(path: NextHop): LimiterKey {
+    return { name: relayKey(nameOf(path)), limits: this.#dependencies.settings.throttle.relay, needsConnection: true, fixed: true }
   }
 
   #limits(system: string) {
-    return limitsSet(this.#dependencies.settings.politeness, system)
+    return configuredLimits(this.#dependencies.settings.throttle, system)
   }
 
-  #nameServers(): Names {
+  #nameServers(): WorkflowIds {
     if (this.#names !== undefined) return this.#names
     const { settings, database } = this.#dependencies
     const resolve = resolverOf(settings.direct?.dnsServers ?? [])
@@ -143,7 +143,7 @@ export class Ways {
       find: (domain: string) => findPolicy(database.db, domain),
       keep: (domain: string, policy: StsPolicy) => keepPolicy(database.db, domain, policy),
     }
-    const policies = new StsPolicies(resolve, store, settings.direct?.mayBeLocal === true)
+    const policies = new StsPolicies(resolve, store, settings.direct?.allowPrivateMx === true)
     this.#names = { resolve, policies }
     return this.#names
   }

@@ -1,7 +1,7 @@
 /** A bounce in free text: the notice that a system wrote, and what it put behind it of the original. */
 import type { Mail } from './mail.js'
 import { embeddedOriginal, quotedOriginal, type Returned } from './original.js'
-import type { Action, Notification, ReportedRecipient } from './report.js'
+import type { Action, ParsedReport, ReportedRecipient } from './report.js'
 import { addressesOf, timeOf } from './report-fields.js'
 import { readStatus } from './status.js'
 
@@ -130,7 +130,7 @@ export interface Found {
 }
 
 /** The notification that a notice makes with the recipients that were found in it; null where there are none. */
-export function notificationFrom(mail: Mail, notice: Notice, found: readonly Found[]): Notification | null {
+export function notificationFrom(mail: Mail, notice: Notice, found: readonly Found[]): ParsedReport | null {
   // what was delivered is told in the same form
   const failed = found.filter(({ reason }) => !/\b250 2\.\d\.\d\b/.test(reason))
   if (failed.length === 0) return null

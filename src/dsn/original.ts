@@ -1,9 +1,9 @@
 /** What came back of the original: its Message-ID, its envelope sender, and whether it is whole. */
 import { Fields, headOf, type Mail, type Part } from './mail.js'
-import type { Notification } from './report.js'
+import type { ParsedReport } from './report.js'
 
 /** The fields of a notification that the returned original gives. */
-export type Returned = Pick<Notification, 'messageId' | 'sender' | 'returned' | 'original'> & {
+export type Returned = Pick<ParsedReport, 'messageId' | 'sender' | 'returned' | 'original'> & {
   /** The original's own recipients, as its To field names them. */
   readonly to: readonly string[]
 }

@@ -1,7 +1,7 @@
 /** The fields of a delivery report (RFC 3464 sections 2.2 and 2.3), wherever they stand. */
 import type { Mail } from './mail.js'
 import { bare, type Returned } from './original.js'
-import type { Action, Notification, ReportedRecipient } from './report.js'
+import type { Action, ParsedReport, ReportedRecipient } from './report.js'
 import { readStatus } from './status.js'
 
 export type Group = ReadonlyMap<string, string>
@@ -42,7 +42,7 @@ export function groupsOf(report: string): Group[] {
 }
 
 /** The notification that groups of fields make. */
-export function notificationOf(mail: Mail, groups: readonly Group[], original: Returned): Notification {
+export function notificationOf(mail: Mail, groups: readonly Group[], original: Returned): ParsedReport {
   const ofMessage = groups.find((g) => g.has('reporting-mta') || g.has('arrival-date') || g.has('original-envelope-id')) ?? groups[0]
   const { to, ...returned } = original
   // a report may name a mailbox file, or a route, in place of the recipient: then it is the only one that there was
@@ -68,7 +68,7 @@ export function notificationOf(mail: Mail, groups: readonly Group[], original: R
 }
 
 /** The original's fields where its part was not told apart from the report: its boundary is another. */
-function belowTheReport(groups: readonly Group[]): Pick<Notification, 'messageId' | 'sender'> {
+function belowTheReport(groups: readonly Group[]): Pick<ParsedReport, 'messageId' | 'sender'> {
   const group = groups.findLast((g) => g.has('message-id'))
   const messageId = bare(group?.get('message-id'))
   const sender = addressOf(group?.get('return-path'))

@@ -28,7 +28,7 @@ export interface ReportedRecipient {
 }
 
 /** A notification about one message. */
-export interface Notification {
+export interface ParsedReport {
   /** A complaint (RFC 5965) is never retried; an automatic answer (RFC 3834) tells of no delivery at all. */
   readonly kind: 'bounce' | 'complaint' | 'automatic answer'
   /** Of a complaint, in lower case: `abuse`, `fraud`, `virus`, `not-spam`, `auth-failure`, `unsubscribe` … */
@@ -51,4 +51,4 @@ export interface Notification {
 }
 
 /** Reads one format; null where the mail is not of that format. */
-export type Reader = (mail: Mail) => Notification | null
+export type Parser = (mail: Mail) => ParsedReport | null

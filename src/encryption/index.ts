@@ -1,3 +1,3 @@
 export { CannotDecrypt, EncryptionCodec } from './codec.js'
 export { clientDataConverter, FAILURE_CONVERTER, PAYLOAD_CONVERTER, workerDataConverter } from './data-converter.js'
-export { Names } from './workflow-ids.js'
+export { WorkflowIds } from './workflow-ids.js'

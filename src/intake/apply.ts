@@ -2,37 +2,37 @@
 import { addressKey, type Bounce, judgeBounce, messageIdKey, type RetryStatuses, type Send, withoutControls } from '../bounce/index.js'
 import { type RetryOptions, type RetryRef, type SoftbounceClient, UnretryableBounce } from '../client/index.js'
 import { canonicalMessage, UnsendableMessage } from '../delivery/index.js'
-import type { Notification, ReportedRecipient } from '../dsn/index.js'
+import type { ParsedReport, ReportedRecipient } from '../dsn/index.js'
 import type { Metrics } from '../report/metrics.js'
 import {
-  type BounceDone,
+  alreadyHandled,
   type Database,
+  type Disposition,
   findEnd,
   hasMessage,
-  recordBounces,
+  type InboundReport,
+  recordInbound,
   type Sent,
   sendAnsweredAt,
-  type TakenBounce,
-  wasTaken,
 } from '../store/index.js'
 import { findSuppression, suppressLastingly } from '../suppression/index.js'
-import type { BeliefSettings, Record } from './authenticate.js'
+import type { AuthenticationSettings, ReportMatch } from './authenticate.js'
 import { NO_COMPLAINTS } from './feedback-loop.js'
-import { complaintEvent, eventOf, meant, passing, repliedWith, type Told } from './report-status.js'
+import { complaintEvent, idempotencyKey, meant, passing, type ReportSubject, repliedWith } from './report-status.js'
 
 /** What was done about a bounce, and why. */
-export type Taken = Pick<TakenBounce, 'recipient' | 'messageId' | 'done' | 'why' | 'workflowId'>
+export type Taken = Pick<InboundReport, 'recipient' | 'messageId' | 'disposition' | 'why' | 'workflowId'>
 
 export interface IntakeDependencies {
   readonly client: SoftbounceClient
   readonly database: Database
-  readonly settings: BeliefSettings & { readonly retryStatuses: RetryStatuses }
+  readonly settings: AuthenticationSettings & { readonly retryStatuses: RetryStatuses }
   readonly now: () => Date
   readonly metrics?: Metrics
 }
 
 /** Who a believed bounce is about, and which send of it. */
-export interface Subject extends Told {
+export interface MessageRun extends ReportSubject {
   readonly sender: string
   /** The message to send again: a key of the store, or the embedded original; null where it is not there. */
   readonly message: { readonly key: string } | { readonly content: Buffer } | null
@@ -41,9 +41,9 @@ export interface Subject extends Told {
   readonly options: RetryOptions
 }
 
-/** Done, and why; for the row of the table. */
-export interface Done {
-  readonly done: BounceDone
+/** Handled, and why; for the row of the table. */
+export interface Handled {
+  readonly disposition: Disposition
   readonly why: string
   readonly workflowId?: string
   readonly event?: string | null
@@ -61,7 +61,7 @@ export interface About {
   readonly cameTo: string | null
 }
 
-export class Acting {
+export class ReportHandler {
   readonly #dependencies: IntakeDependencies
 
   constructor(dependencies: IntakeDependencies) {
@@ -69,7 +69,7 @@ export class Acting {
   }
 
   /** Does what a believed report of one recipient asks for. */
-  async act(subject: Subject, { reported, isItself }: Record, notification: Notification): Promise<Done> {
+  async act(subject: MessageRun, { reported, isItself }: ReportMatch, notification: ParsedReport): Promise<Handled> {
     const { client, database, settings, now } = this.#dependencies
     // what the second way refuses for good, the first may still take
     const status = subject.send === 'backup' ? passing(meant(reported, isItself)) : meant(reported, isItself)
@@ -77,14 +77,16 @@ export class Acting {
     const isOriginal = send === null || send === 0
     const at = isOriginal ? subject.sentAt : await sendAnsweredAt(database.db, subject.messageId, addressKey(subject.recipient), send)
     const bounce = this.#bounceOf(subject, reported, notification, status, at ?? subject.sentAt)
-    const event = eventOf(subject, reported.action, status, at, bounce.willRetryUntil)
+    const event = idempotencyKey(subject, reported.action, status, at, bounce.willRetryUntil)
     const ref = { recipient: subject.recipient, messageId: subject.messageId }
-    const workflowId = await client.openWorkflowId(ref.recipient, ref.messageId)
-    if (event !== null && (await wasTaken(database.db, event)))
-      return { done: 'nothing to do', why: 'it was told before, and acted on then', workflowId }
-    const told = async (why: string): Promise<Done> => {
+    const workflowId = client.workflowId(ref.recipient, ref.messageId)
+    if (event !== null && (await alreadyHandled(database.db, event)))
+      return { disposition: 'ignored', why: 'it was told before, and acted on then', workflowId }
+    const told = async (why: string): Promise<Handled> => {
       const refused = await this.#tell(ref, bounce)
-      return refused === null ? { done: 'retry told', why, workflowId, event } : { done: 'nothing to do', why: `${why}; ${refused}` }
+      return refused === null
+        ? { disposition: 'retry-updated', why, workflowId, event }
+        : { disposition: 'ignored', why: `${why}; ${refused}` }
     }
     if (reported.action !== 'failed') return told(`it was ${reported.action}`)
     const judged = judgeBounce({ status, token: subject.token ?? undefined }, settings.retryStatuses)
@@ -97,7 +99,7 @@ export class Acting {
       }
       await database.db.transaction().execute((tx) => suppressLastingly(tx, addressKey(subject.recipient), 'rejected', cause, now()))
       await this.#tell(ref, bounce)
-      return { done: 'suppressed', why: judged.reason, workflowId, event }
+      return { disposition: 'suppressed', why: judged.reason, workflowId, event }
     }
     if (judged.verdict !== 'retry') return told(judged.reason)
     return this.#retry(subject, bounce, workflowId, judged.reason, event)
@@ -114,23 +116,23 @@ export class Acting {
     }
   }
 
-  async #retry(subject: Subject, bounce: Bounce, workflowId: string, why: string, event: string | null): Promise<Done> {
+  async #retry(subject: MessageRun, bounce: Bounce, workflowId: string, why: string, event: string | null): Promise<Handled> {
     const { client, database, now } = this.#dependencies
     const open = await client.isOpen({ workflowId })
     const { messageId, recipient, sender, message } = subject
     const listed = open ? null : await findSuppression(database.db, addressKey(recipient), now())
     if (listed !== null && listed.until === null)
-      return { done: 'nothing to do', why: `${why}; the recipient is suppressed for good (${listed.reason})`, workflowId }
+      return { disposition: 'ignored', why: `${why}; the recipient is suppressed for good (${listed.reason})`, workflowId }
     const end = open ? null : await findEnd(database.db, messageIdKey(messageId), addressKey(recipient))
     if (end !== null && (end.confirmed || end.outcome === 'cancelled' || end.outcome === 'rejected' || end.outcome === 'expired'))
       return {
-        done: 'nothing to do',
+        disposition: 'ignored',
         why: `${why}; its retries ended before, as ${end.outcome}, and a bounce does not start them again`,
         workflowId,
       }
     if (message === null || ('key' in message && !(await hasMessage(database.db, message.key)))) {
-      if (open && (await this.#tell({ workflowId }, bounce)) === null) return { done: 'retry told', why, workflowId, event }
-      return { done: 'nothing to do', why: `${why}; the original is no longer kept, and did not come back whole` }
+      if (open && (await this.#tell({ workflowId }, bounce)) === null) return { disposition: 'retry-updated', why, workflowId, event }
+      return { disposition: 'ignored', why: `${why}; the original is no longer kept, and did not come back whole` }
     }
     const of = { messageId, recipient, sender, ...bounce }
     try {
@@ -139,14 +141,14 @@ export class Acting {
     } catch (error) {
       // it would be refused again, however often it came
       if (error instanceof UnsendableMessage || error instanceof UnretryableBounce)
-        return { done: 'nothing to do', why: `${why}; ${error.message}` }
+        return { disposition: 'ignored', why: `${why}; ${error.message}` }
       throw error
     }
-    return { done: open ? 'retry told' : 'retry started', why, workflowId, event }
+    return { disposition: open ? 'retry-updated' : 'retry-started', why, workflowId, event }
   }
 
   /** The bounce as the workflow gets it, its time within bounds: not before the send that it is about, and not in the future. */
-  #bounceOf(subject: Subject, reported: ReportedRecipient, notification: Notification, status: string, sentAt: Date | null): Bounce {
+  #bounceOf(subject: MessageRun, reported: ReportedRecipient, notification: ParsedReport, status: string, sentAt: Date | null): Bounce {
     const { now } = this.#dependencies
     const latest = now().getTime()
     const earliest = sentAt?.getTime() ?? latest - LONGEST_MS
@@ -166,18 +168,19 @@ export class Acting {
   }
 
   /** Whoever complains gets no more mail, also none that is on its way. */
-  async complain({ recipient, messageId }: Subject, feedbackType: string | undefined): Promise<Done> {
+  async complain({ recipient, messageId }: MessageRun, feedbackType: string | undefined): Promise<Handled> {
     const { client, database, now } = this.#dependencies
     if (feedbackType !== undefined && NO_COMPLAINTS.includes(feedbackType))
-      return { done: 'nothing to do', why: `a report of ${feedbackType} is no complaint` }
+      return { disposition: 'ignored', why: `a report of ${feedbackType} is no complaint` }
     const workflowId = client.workflowId(recipient, messageId)
     const event = complaintEvent(messageId, recipient)
-    if (await wasTaken(database.db, event)) return { done: 'nothing to do', why: 'it was told before, and acted on then', workflowId }
+    if (await alreadyHandled(database.db, event))
+      return { disposition: 'ignored', why: 'it was told before, and acted on then', workflowId }
     const cause = { status: null, reply: 'complaint', by: workflowId, destination: null }
     await database.db.transaction().execute((tx) => suppressLastingly(tx, addressKey(recipient), 'complaint', cause, now()))
     const cancelled = await client.cancelAll(recipient)
     return {
-      done: 'suppressed',
+      disposition: 'suppressed',
       why: cancelled === 0 ? 'a complaint' : `a complaint; ${cancelled} open ${cancelled === 1 ? 'retry' : 'retries'} cancelled`,
       workflowId,
       event,
@@ -187,11 +190,11 @@ export class Acting {
   /** Writes down what was done about each recipient. */
   async record(
     { sent, ...came }: About,
-    notification: Notification | null,
-    done: readonly (readonly [ReportedRecipient | null, Done])[],
+    notification: ParsedReport | null,
+    done: readonly (readonly [ReportedRecipient | null, Handled])[],
   ): Promise<Taken[]> {
     const rows = done.map(
-      ([reported, one]): TakenBounce => ({
+      ([reported, one]): InboundReport => ({
         ...came,
         reportingMta: notification?.reportingMta ?? null,
         messageId: sent?.messageId ?? notification?.messageId ?? null,
@@ -200,19 +203,19 @@ export class Acting {
         action: reported?.action ?? null,
         status: reported?.status ?? null,
         diagnostic: reported?.diagnostic ?? null,
-        done: one.done,
+        disposition: one.disposition,
         why: one.why,
         workflowId: one.workflowId ?? null,
         event: one.event ?? null,
       }),
     )
-    await recordBounces(this.#dependencies.database.db, rows)
+    await recordInbound(this.#dependencies.database.db, rows)
     return rows
   }
 }
 
 /** What is known of a message that we sent. */
-export function subjectOf(sent: Sent, token: { readonly send: Send; readonly text: string | null } | null): Subject {
+export function subjectOf(sent: Sent, token: { readonly send: Send; readonly text: string | null } | null): MessageRun {
   return {
     messageId: sent.messageId,
     recipient: sent.envelopeRecipient,

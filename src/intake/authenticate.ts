@@ -7,7 +7,7 @@ import { getDomain } from 'tldts'
 import { addressKey, foldDomain, messageIdKey } from '../bounce/index.js'
 import type { Settings } from '../config/index.js'
 import { isWithin, type VerifiedToken, verifyReturnPath } from '../delivery/index.js'
-import type { Notification, ReportedRecipient } from '../dsn/index.js'
+import type { ParsedReport, ReportedRecipient } from '../dsn/index.js'
 import { type Database, findSent, type Sent, wasSent } from '../store/index.js'
 
 /** How a mail came in. */
@@ -19,7 +19,7 @@ export interface Envelope {
 }
 
 /** The settings that believing needs. */
-export type BeliefSettings = Pick<Settings, 'returnPaths' | 'ownSystems'> & { readonly isTrusted: boolean }
+export type AuthenticationSettings = Pick<Settings, 'returnPaths' | 'ownHosts'> & { readonly isTrusted: boolean }
 
 /** A return path of ours, or why it is none. */
 export interface ProvenReturnPath {
@@ -30,7 +30,7 @@ export interface ProvenReturnPath {
 
 /** The return path among those that a mail came to that is ours; else the reason of the last one. */
 export async function provenReturnPath(
-  settings: BeliefSettings,
+  settings: AuthenticationSettings,
   database: Database,
   recipients: readonly string[],
   now: Date,
@@ -50,7 +50,7 @@ export async function provenReturnPath(
 }
 
 /** What a report says of the recipient that its return path names. */
-export interface Record {
+export interface ReportMatch {
   readonly reported: ReportedRecipient
   /** It speaks of that very address: not of a member of an alias or list, nor of where it was forwarded to. */
   readonly isItself: boolean
@@ -60,7 +60,7 @@ export interface Record {
  * What a believed report says of the recipient that its return path names; or why it says nothing of that one.
  * @param isOurs our own mail system made it: then it is believed which host it spoke to.
  */
-export function recordFor(sent: Sent, notification: Notification, isOurs: boolean): Record | { readonly refused: string } {
+export function recordFor(sent: Sent, notification: ParsedReport, isOurs: boolean): ReportMatch | { readonly refused: string } {
   const { recipients } = notification
   const itself = recipients.find((r) => sameAddress(r.recipient, sent.recipient))
   const named = itself ?? recipients.find((r) => sameAddress(r.originalRecipient, sent.recipient))
@@ -90,9 +90,9 @@ function sameAddress(given: string | undefined, key: string): boolean {
 }
 
 /** Why a report without a signed return path is not believed; null where our own mail system made it. */
-export function whyNotOurs(
-  settings: BeliefSettings,
-  notification: Notification,
+export function rejectUntrustedReport(
+  settings: AuthenticationSettings,
+  notification: ParsedReport,
   envelope: Envelope,
   received: readonly string[],
 ): string | null {
@@ -100,7 +100,7 @@ export function whyNotOurs(
   if (envelope.sender !== null && envelope.sender !== '')
     return 'its envelope sender is not the null sender, so it is no notification (RFC 3464 2)'
   const { reportingMta } = notification
-  if (reportingMta === undefined || !isWithin(reportingMta, settings.ownSystems))
+  if (reportingMta === undefined || !isWithin(reportingMta, settings.ownHosts))
     return `${reportingMta ?? 'a system without a name'} made it, which is not among OWN_SYSTEMS`
   if (received.length === 0) return 'it has no Received field, so that nothing shows where it came from'
   const outside = firstFromOutside(settings, received)
@@ -112,7 +112,7 @@ export function whyNotOurs(
  * of a mail to our own system gets its report delivered to us: then the original's Received fields, from the top, show a step from outside
  * that nobody logged in for (RFC 3848: an A in the protocol's name).
  */
-export function whyNotSentByUs(settings: BeliefSettings, received: readonly string[]): string | null {
+export function rejectUnsentMessage(settings: AuthenticationSettings, received: readonly string[]): string | null {
   if (received.length === 0) return 'nothing shows that the original was sent by us: it has no Received field'
   const outside = firstFromOutside(settings, received)
   if (outside === undefined || LOGGED_IN.test(protocolOf(outside))) return null
@@ -152,19 +152,19 @@ function bare(text: string): string {
 }
 
 /** Whether a mail went through our own systems alone, as its Received fields show; and through one at least. */
-export const cameFromInside = (settings: BeliefSettings, received: readonly string[]): boolean =>
+export const cameFromInside = (settings: AuthenticationSettings, received: readonly string[]): boolean =>
   settings.isTrusted && received.length > 0 && firstFromOutside(settings, received) === undefined
 
 /** The first of the Received fields, from the top, that shows a step from outside. */
-const firstFromOutside = ({ ownSystems }: BeliefSettings, received: readonly string[]): string | undefined =>
-  received.find((line) => !isFromInside(line, ownSystems))
+const firstFromOutside = ({ ownHosts }: AuthenticationSettings, received: readonly string[]): string | undefined =>
+  received.find((line) => !isFromInside(line, ownHosts))
 
 /**
  * Whether a Received field (RFC 5321 4.4) shows a step within our own systems: made on the machine itself, or handed over by an address that
  * is ours. Only the address counts, and only where the receiving system itself puts it: a name in front of it is what the other side called
  * itself, and one beside it may be anybody's reverse DNS.
  */
-function isFromInside(received: string, ownSystems: readonly string[]): boolean {
+function isFromInside(received: string, ownHosts: readonly string[]): boolean {
   // `by …`, `(Postfix, from userid 1000)`, `(qmail 1 invoked by uid 0)`
   if (!/^\s*\(?from\s/i.test(received)) return true
   // Exim's word for what was submitted on its own machine
@@ -172,7 +172,7 @@ function isFromInside(received: string, ownSystems: readonly string[]): boolean 
   // Sendmail's own mail
   if (/^\s*from localhost \(localhost\) by /i.test(received)) return true
   const address = handedOverBy(received)
-  return address !== null && (address === 'local' || /^127\./.test(address) || address === '::1' || isWithin(address, ownSystems))
+  return address !== null && (address === 'local' || /^127\./.test(address) || address === '::1' || isWithin(address, ownHosts))
 }
 
 /** The address of the other side, as Postfix, Sendmail, OpenSMTPD, Exim, Exchange and qmail write it; null where it stands nowhere for sure. */
@@ -196,7 +196,7 @@ function handedOverBy(received: string): string | null {
  * Why a report of our own mail system says nothing that is acted on; null where it does. A message that we sent had its own recipients: a
  * report of another one is none of ours.
  */
-export async function whyNotItsRecipient(
+export async function rejectOtherRecipient(
   database: Database,
   messageId: string,
   recipient: string,

@@ -1,8 +1,8 @@
 /** What a report shows of the mail that it is about. */
-import { type Mail, type Notification, originalFields } from '../dsn/index.js'
+import { type Mail, originalFields, type ParsedReport } from '../dsn/index.js'
 
 /** The return paths that a feedback report (RFC 5965) names: `Original-Mail-From`, and the `Return-Path` of the message it holds. */
-export function complaintReturnPaths(notification: Notification, mail: Mail): string[] {
+export function complaintReturnPaths(notification: ParsedReport, mail: Mail): string[] {
   const returnPath = originalFields(mail)
     .first('return-path')
     ?.replace(/^\s*<|>\s*$/g, '')

@@ -7,12 +7,12 @@ import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ImapFlow } from 'imapflow'
-import type { MailboxSettings } from '../config/index.js'
+import type { ImapSettings } from '../config/index.js'
 import type { Logger } from '../logger.js'
-import { type Database, holdMailbox, leaveMailbox, type MailboxPlace, noteMailbox } from '../store/index.js'
+import { advanceImapCursor, type Database, holdImapCursor, type ImapCursor, releaseImapCursor } from '../store/index.js'
 import { causeOf, logTaken } from './lmtp.js'
 import { deliveredTo, returnPathOf } from './maildir.js'
-import type { Intake } from './receive-mail.js'
+import type { MailReceiver } from './receive-mail.js'
 
 const FIRST_PAUSE_MS = 1000
 const LONGEST_PAUSE_MS = 5 * 60_000
@@ -26,12 +26,12 @@ const LOOK_EVERY_MS = 60_000
 const BATCH = 50
 const STOP_WITHIN_MS = 5000
 
-export interface MailboxWatch {
+export interface ImapWatch {
   /** Lets the mail under way finish, and leaves the mailbox to others. */
   close(): Promise<void>
 }
 
-export interface MailboxOptions extends MailboxSettings {
+export interface ImapOptions extends ImapSettings {
   readonly maxBytes: number
   /** How long it is known which bounces were acted on. */
   readonly rememberedForMs: number
@@ -39,8 +39,8 @@ export interface MailboxOptions extends MailboxSettings {
 }
 
 /** Never rejects: a server that is away, or refuses the login, is tried again and reported. */
-export function watchMailbox(intake: Intake, database: Database, options: MailboxOptions, logger: Logger): MailboxWatch {
-  const reader = new Reader(intake, database, options, logger)
+export function watchImap(intake: MailReceiver, database: Database, options: ImapOptions, logger: Logger): ImapWatch {
+  const reader = new Parser(intake, database, options, logger)
   const running = reader.run()
   return {
     close: async () => {
@@ -58,16 +58,16 @@ function reasonOf(error: unknown): string {
 }
 
 /** The place behind a mail that was dealt with, or is gone. */
-const passed = (place: MailboxPlace, uid: number, dealtWith: ReadonlyMap<number, boolean>): MailboxPlace => ({
+const passed = (place: ImapCursor, uid: number, dealtWith: ReadonlyMap<number, boolean>): ImapCursor => ({
   ...place,
   lastUid: uid,
   unreadable: dealtWith.get(uid) ? [...place.unreadable, uid] : place.unreadable,
 })
 
-class Reader {
-  readonly #intake: Intake
+class Parser {
+  readonly #intake: MailReceiver
   readonly #database: Database
-  readonly #options: MailboxOptions
+  readonly #options: ImapOptions
   readonly #logger: Logger
   /** As the logs and the table name it. */
   readonly #name: string
@@ -81,7 +81,7 @@ class Reader {
   /** Something was read since the last failure. */
   #gotOn = false
 
-  constructor(intake: Intake, database: Database, options: MailboxOptions, logger: Logger) {
+  constructor(intake: MailReceiver, database: Database, options: ImapOptions, logger: Logger) {
     this.#intake = intake
     this.#database = database
     this.#options = options
@@ -99,7 +99,7 @@ class Reader {
     while (!this.#stopping.signal.aborted) {
       const began = Date.now()
       try {
-        const place = await holdMailbox(this.#database, this.#name, this.#holder, HOLD_MS)
+        const place = await holdImapCursor(this.#database, this.#name, this.#holder, HOLD_MS)
         if (place === null) {
           if (!told) this.#logger.info({ mailbox: this.#name }, 'another process reads this mailbox; this one waits')
           told = true
@@ -121,14 +121,14 @@ class Reader {
         pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)
       }
     }
-    await leaveMailbox(this.#database, this.#name, this.#holder).catch(() => {})
+    await releaseImapCursor(this.#database, this.#name, this.#holder).catch(() => {})
   }
 
   #pause(ms: number): Promise<void> {
     return sleep(ms, undefined, { signal: this.#stopping.signal }).catch(() => {})
   }
 
-  async #session(held: MailboxPlace): Promise<void> {
+  async #session(held: ImapCursor): Promise<void> {
     const client = await this.#connect()
     this.#client = client
     let broken: Error | null = null
@@ -140,7 +140,7 @@ class Reader {
       this.#news = true
     })
     const hold = setInterval(() => {
-      holdMailbox(this.#database, this.#name, this.#holder, HOLD_MS).then(
+      holdImapCursor(this.#database, this.#name, this.#holder, HOLD_MS).then(
         (place) => place ?? client.close(),
         () => {},
       )
@@ -182,7 +182,7 @@ class Reader {
   }
 
   /** A changed UIDVALIDITY means that UIDs begin anew: everything is read again, and what was acted on is not acted on twice. */
-  async #placeIn(uidValidity: string, held: MailboxPlace): Promise<MailboxPlace> {
+  async #placeIn(uidValidity: string, held: ImapCursor): Promise<ImapCursor> {
     if (held.uidValidity === uidValidity) return held
     const lastUid = held.uidValidity === null ? 0 : await this.#beforeWhatIsRemembered()
     if (held.uidValidity !== null)
@@ -203,12 +203,13 @@ class Reader {
     return Math.max(0, ...(all || []).filter((uid) => uid < first))
   }
 
-  async #note(place: MailboxPlace): Promise<void> {
-    if (!(await noteMailbox(this.#database, this.#name, this.#holder, place))) throw new Error('another process reads this mailbox by now')
+  async #note(place: ImapCursor): Promise<void> {
+    if (!(await advanceImapCursor(this.#database, this.#name, this.#holder, place)))
+      throw new Error('another process reads this mailbox by now')
   }
 
   /** Deals with everything above the last UID. */
-  async #readNew(from: MailboxPlace): Promise<MailboxPlace> {
+  async #readNew(from: ImapCursor): Promise<ImapCursor> {
     let place = from
     for (;;) {
       this.#news = false
@@ -227,7 +228,7 @@ class Reader {
     }
   }
 
-  async #readBatch(uids: readonly number[], from: MailboxPlace): Promise<MailboxPlace> {
+  async #readBatch(uids: readonly number[], from: ImapCursor): Promise<ImapCursor> {
     const { maxBytes } = this.#options
     let place = from
     const left = [...uids]
@@ -269,11 +270,11 @@ class Reader {
     }
     const taken = await this.#intake.take(source, { recipients: deliveredTo(source), sender: returnPathOf(source) }, 'imap')
     logTaken(this.#logger, taken, 'imap')
-    return taken.some(({ done }) => done === 'unread')
+    return taken.some(({ disposition }) => disposition === 'unreadable')
   }
 
   /** Flags or moves what was dealt with. What a process that died has left is marked by the next. */
-  async #mark(place: MailboxPlace): Promise<MailboxPlace> {
+  async #mark(place: ImapCursor): Promise<ImapCursor> {
     if (place.markedUid >= place.lastUid) return place
     const { handledFolder, unreadableFolder } = this.#options
     const found = await this.#imap.search({ uid: `${place.markedUid + 1}:${place.lastUid}` }, { uid: true })
@@ -295,7 +296,7 @@ class Reader {
     const range = uids.join(',')
     let why = 'the server refused it'
     try {
-      // done or said to be there already; where neither is true, moving says why
+      // disposition or said to be there already; where neither is true, moving says why
       await client.mailboxCreate(folder).catch(() => {})
       if (client.capabilities.has('MOVE') || client.capabilities.has('UIDPLUS')) {
         if ((await client.messageMove(range, folder, { uid: true })) !== false) return
@@ -316,21 +317,21 @@ class Reader {
   async #somethingCame(): Promise<void> {
     if (this.#news) return
     const client = this.#imap
-    const done = new AbortController()
+    const disposition = new AbortController()
     const { lookEveryMs = LOOK_EVERY_MS } = this.#options
     const stopped = new Promise<void>((resolve) =>
-      this.#stopping.signal.addEventListener('abort', () => resolve(), { once: true, signal: done.signal }),
+      this.#stopping.signal.addEventListener('abort', () => resolve(), { once: true, signal: disposition.signal }),
     )
     try {
       client.idle().catch(() => {})
       await Promise.race([
-        once(client, 'exists', { signal: done.signal }),
-        once(client, 'close', { signal: done.signal }),
-        sleep(lookEveryMs, undefined, { signal: done.signal }),
+        once(client, 'exists', { signal: disposition.signal }),
+        once(client, 'close', { signal: disposition.signal }),
+        sleep(lookEveryMs, undefined, { signal: disposition.signal }),
         stopped,
       ])
     } finally {
-      done.abort()
+      disposition.abort()
     }
   }
 

@@ -3,9 +3,9 @@
  * (receive-event.ts) are acted on in one place (apply.ts); each entrance keeps what cannot be dealt with now where it was.
  */
 export type { IntakeDependencies } from './apply.js'
-export { watchMailbox } from './imap.js'
+export { watchImap } from './imap.js'
 export { serveLmtp, summary } from './lmtp.js'
 export { deliveredTo, returnPathOf, watchMaildir } from './maildir.js'
-export { EventIntake } from './receive-event.js'
-export { Intake } from './receive-mail.js'
-export { Notifications } from './webhooks.js'
+export { EventReceiver } from './receive-event.js'
+export { MailReceiver } from './receive-mail.js'
+export { WebhookReceiver } from './webhooks.js'

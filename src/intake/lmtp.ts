@@ -8,7 +8,7 @@ import { SMTPServer, type SMTPServerDataStream, type SMTPServerSession } from 's
 import type { Settings } from '../config/index.js'
 import type { Logger } from '../logger.js'
 import type { Taken } from './apply.js'
-import type { Intake } from './receive-mail.js'
+import type { MailReceiver } from './receive-mail.js'
 
 /** Time for a client to say its next word. */
 const IDLE_MS = 5 * 60 * 1000
@@ -33,10 +33,10 @@ type Replies = (error: Error | null, replies?: (string | Error)[]) => void
  * Listens for LMTP.
  * @throws Error where the address is in use, or cannot be listened on.
  */
-export async function serveLmtp(intake: Intake, settings: Settings['intake'], logger: Logger): Promise<LmtpServer> {
+export async function serveLmtp(intake: MailReceiver, settings: Settings['intake'], logger: Logger): Promise<LmtpServer> {
   const { listen, maxBytes, maxConnections } = settings
   if (listen === null) throw new Error('INTAKE_LISTEN is not set')
-  /** Sessions whose mail is being dealt with. */
+  /** ConnectionPool whose mail is being dealt with. */
   const busy = new Set<string>()
   let stopping = false
   const server = new SMTPServer({
@@ -94,7 +94,7 @@ export async function serveLmtp(intake: Intake, settings: Settings['intake'], lo
 }
 
 async function answer(
-  intake: Intake,
+  intake: MailReceiver,
   stream: SMTPServerDataStream,
   session: SMTPServerSession,
   maxBytes: number,
@@ -132,14 +132,14 @@ export function causeOf(error: unknown): string {
 
 const reply = (responseCode: number, text: string): Error => Object.assign(new Error(text), { responseCode })
 
-/** What was done, in a few words. */
-export const summary = (taken: readonly Taken[]): string => [...new Set(taken.map((t) => t.done))].join(', ') || 'nothing to do'
+/** What was disposition, in a few words. */
+export const summary = (taken: readonly Taken[]): string => [...new Set(taken.map((t) => t.disposition))].join(', ') || 'ignored'
 
 /** A line of the log for each recipient. */
 export function logTaken(logger: Logger, taken: readonly Taken[], source: string): void {
-  for (const { done, why, recipient, messageId, workflowId } of taken) {
-    const fields = { source, done, why, recipient, messageId, workflowId }
-    if (done === 'not believed' || done === 'unread') logger.warn(fields, 'a bounce came in')
+  for (const { disposition, why, recipient, messageId, workflowId } of taken) {
+    const fields = { source, disposition, why, recipient, messageId, workflowId }
+    if (disposition === 'unauthenticated' || disposition === 'unreadable') logger.warn(fields, 'a bounce came in')
     else logger.info(fields, 'a bounce came in')
   }
 }

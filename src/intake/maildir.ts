@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { type Fields, headOf } from '../dsn/index.js'
 import type { Logger } from '../logger.js'
 import { causeOf, logTaken } from './lmtp.js'
-import type { Intake } from './receive-mail.js'
+import type { MailReceiver } from './receive-mail.js'
 
 /** How often new/ is looked at where nothing is told of it. */
 const LOOK_EVERY_MS = 10_000
@@ -26,7 +26,7 @@ export interface MaildirWatch {
  * @throws Error where it has no new/ that can be read.
  */
 export async function watchMaildir(
-  intake: Intake,
+  intake: MailReceiver,
   path: string,
   maxBytes: number,
   logger: Logger,
@@ -58,7 +58,7 @@ export async function watchMaildir(
 }
 
 class Watch {
-  readonly #intake: Intake
+  readonly #intake: MailReceiver
   readonly #path: string
   readonly #maxBytes: number
   readonly #logger: Logger
@@ -68,7 +68,7 @@ class Watch {
   #again = false
   #stopped = false
 
-  constructor(intake: Intake, path: string, maxBytes: number, logger: Logger) {
+  constructor(intake: MailReceiver, path: string, maxBytes: number, logger: Logger) {
     this.#intake = intake
     this.#path = path
     this.#maxBytes = maxBytes

@@ -4,23 +4,23 @@
  */
 import { addressKey, messageIdKey } from '../bounce/index.js'
 import { sentId, verifyToken } from '../delivery/index.js'
-import type { Notification, ReportedRecipient } from '../dsn/index.js'
-import { PROVIDER_NAMES, type Provider, type ProviderEvent, readNotificationOf, UnreadableNotification } from '../providers/index.js'
-import { answeredAttempts, findProviderId, findSent, keepUnread } from '../store/index.js'
-import { Acting, type Done, type IntakeDependencies, type Subject, subjectOf, type Taken } from './apply.js'
+import type { ParsedReport, ReportedRecipient } from '../dsn/index.js'
+import { PROVIDER_NAMES, type Provider, type ProviderEvent, parseWebhook, UnreadableWebhook } from '../providers/index.js'
+import { answeredAttempts, findProviderId, findSent, quarantine } from '../store/index.js'
+import { type Handled, type IntakeDependencies, type MessageRun, ReportHandler, subjectOf, type Taken } from './apply.js'
 import { provenReturnPath, recordFor } from './authenticate.js'
 
-export class EventIntake {
+export class EventReceiver {
   readonly #dependencies: IntakeDependencies
-  readonly #acting: Acting
+  readonly #acting: ReportHandler
 
   constructor(dependencies: IntakeDependencies) {
     this.#dependencies = dependencies
-    this.#acting = new Acting(dependencies)
+    this.#acting = new ReportHandler(dependencies)
   }
 
   /**
-   * Takes one notification in, as it was kept. When it returns, what was to be done is done, and written down; an event that tells of nothing
+   * Takes one notification in, as it was kept. When it returns, what was to be done is disposition, and written down; an event that tells of nothing
    * but mail on its usual way is not.
    * @param digest SHA-256 of the content, hex: the name under which it stays where nobody can read it.
    * @throws Error where Temporal or the database is away: it must come again.
@@ -28,9 +28,9 @@ export class EventIntake {
   async take(provider: Provider, content: string, digest: string): Promise<Taken[]> {
     let events: readonly ProviderEvent[]
     try {
-      events = readNotificationOf(provider, content)
+      events = parseWebhook(provider, content)
     } catch (error) {
-      if (!(error instanceof UnreadableNotification)) throw error
+      if (!(error instanceof UnreadableWebhook)) throw error
       return this.#unread(provider, content, digest, error.message)
     }
     const taken: Taken[] = []
@@ -46,7 +46,7 @@ export class EventIntake {
     const found = await this.#subjectOf(provider, event)
     if ('refused' in found)
       return this.#acting.record(about, notification, [
-        [reported ?? notification.recipients[0] ?? null, { done: 'nothing to do', why: found.refused }],
+        [reported ?? notification.recipients[0] ?? null, { disposition: 'ignored', why: found.refused }],
       ])
     const { subject, sent } = found
     const came = sent === null ? about : { ...about, sent }
@@ -57,9 +57,10 @@ export class EventIntake {
     if (reported === undefined) return []
     if (reported.action !== 'failed' && !(await this.#wasRetried(subject))) return []
     const record = sent === null ? { reported, isItself: true } : recordFor(sent, notification, true)
-    if ('refused' in record) return this.#acting.record(came, notification, [[reported, { done: 'not believed', why: record.refused }]])
+    if ('refused' in record)
+      return this.#acting.record(came, notification, [[reported, { disposition: 'unauthenticated', why: record.refused }]])
     const done = await this.#acting.act(subject, record, notification)
-    if (reported.action !== 'failed' && done.done === 'nothing to do') return []
+    if (reported.action !== 'failed' && done.disposition === 'ignored') return []
     return this.#acting.record(came, notification, [[record.reported, explained(done, why)]])
   }
 
@@ -67,7 +68,7 @@ export class EventIntake {
   async #subjectOf(
     provider: Provider,
     event: ProviderEvent,
-  ): Promise<{ readonly subject: Subject; readonly sent: Parameters<typeof subjectOf>[0] | null } | { readonly refused: string }> {
+  ): Promise<{ readonly subject: MessageRun; readonly sent: Parameters<typeof subjectOf>[0] | null } | { readonly refused: string }> {
     const { database, settings, now } = this.#dependencies
     const { db } = database
     const recipient = event.recipient as string
@@ -93,16 +94,16 @@ export class EventIntake {
   }
 
   /** Whether there is a retry that could be told; a message's first way says nothing that changes something. */
-  async #wasRetried({ messageId, recipient }: Subject): Promise<boolean> {
+  async #wasRetried({ messageId, recipient }: MessageRun): Promise<boolean> {
     return (await answeredAttempts(this.#dependencies.database.db, messageIdKey(messageId), addressKey(recipient))).length > 0
   }
 
   async #unread(provider: Provider, content: string, digest: string, why: string): Promise<Taken[]> {
     const came = { at: this.#dependencies.now(), source: provider, cameTo: null }
-    const kept = await keepUnread(this.#dependencies.database.db, { ...came, digest, content: Buffer.from(content), why })
+    const kept = await quarantine(this.#dependencies.database.db, { ...came, digest, content: Buffer.from(content), why })
     const where = kept ? `kept as ${digest}` : 'not kept, since too many are kept already'
     return this.#acting.record(came, null, [
-      [null, { done: 'unread', why: `a notification of ${PROVIDER_NAMES[provider]}: ${why}; ${where}` }],
+      [null, { disposition: 'unreadable', why: `a notification of ${PROVIDER_NAMES[provider]}: ${why}; ${where}` }],
     ])
   }
 }
@@ -110,9 +111,9 @@ export class EventIntake {
 /** A message that was not sent with softbounce: nothing of it is kept. */
 const UNKNOWN = { message: null, send: null, token: null, sentAt: null, options: {} } as const
 
-const explained = (done: Done, why: string | undefined): Done => (why === undefined ? done : { ...done, why: `${why}; ${done.why}` })
+const explained = (done: Handled, why: string | undefined): Handled => (why === undefined ? done : { ...done, why: `${why}; ${done.why}` })
 
-function notificationOf(provider: Provider, { reported, recipient, complaint, at, messageId }: ProviderEvent): Notification {
+function notificationOf(provider: Provider, { reported, recipient, complaint, at, messageId }: ProviderEvent): ParsedReport {
   const recipients: ReportedRecipient[] = reported !== undefined ? [reported] : [{ recipient: recipient as string, action: 'failed' }]
   return {
     kind: complaint === undefined ? 'bounce' : 'complaint',

@@ -1,44 +1,44 @@
 /**
- * Takes a bounce in: believed or not, read, judged, done, written down. Every mail ends as a retry started, a retry told, a suppression,
+ * Takes a bounce in: believed or not, read, judged, disposition, written down. Every mail ends as a retry started, a retry told, a suppression,
  * nothing to do, not believed, or kept unread; each with its reason. Whatever comes twice acts once.
  */
 import { createHash } from 'node:crypto'
 import { sentId } from '../delivery/index.js'
 import {
   type Mail,
-  type Notification,
   originalFields,
+  type ParsedReport,
+  parseOwnReport,
   type ReportedRecipient,
-  readItself,
   takeApart,
   UnreadableMail,
 } from '../dsn/index.js'
-import { findSent, keepUnread } from '../store/index.js'
-import { type About, Acting, type Done, type IntakeDependencies, subjectOf, type Taken } from './apply.js'
+import { findSent, quarantine } from '../store/index.js'
+import { type About, type Handled, type IntakeDependencies, ReportHandler, subjectOf, type Taken } from './apply.js'
 import {
   cameFromInside,
   type Envelope,
   type ProvenReturnPath,
   provenReturnPath,
   recordFor,
-  whyNotItsRecipient,
-  whyNotOurs,
-  whyNotSentByUs,
+  rejectOtherRecipient,
+  rejectUnsentMessage,
+  rejectUntrustedReport,
 } from './authenticate.js'
 import { complaintReturnPaths, mayBeComplaint } from './feedback-loop.js'
 
-export class Intake {
+export class MailReceiver {
   readonly #dependencies: IntakeDependencies
-  readonly #acting: Acting
+  readonly #acting: ReportHandler
   readonly #takenApart = new WeakMap<Uint8Array, Promise<Mail>>()
 
   constructor(dependencies: IntakeDependencies) {
     this.#dependencies = dependencies
-    this.#acting = new Acting(dependencies)
+    this.#acting = new ReportHandler(dependencies)
   }
 
   /**
-   * Takes one mail in. When it returns, what was to be done is done, and written down.
+   * Takes one mail in. When it returns, what was to be done is disposition, and written down.
    * @param source where it came in: `lmtp`, `pipe`, `maildir` or `imap`.
    * @throws Error where Temporal or the database is away: the mail must stay where it was, and come again.
    */
@@ -64,12 +64,12 @@ export class Intake {
     }
     // what comes to no return path of ours, at an intake that anybody reaches, is not even read
     if ('refused' in proven && !settings.isTrusted && !mayBeComplaint(mail))
-      return this.#acting.record(about, null, [[null, { done: 'not believed', why: proven.refused }]])
+      return this.#acting.record(about, null, [[null, { disposition: 'unauthenticated', why: proven.refused }]])
     let parts: Mail
-    let notification: Notification | null
+    let notification: ParsedReport | null
     try {
       parts = await this.#apart(mail)
-      notification = readItself(parts)
+      notification = parseOwnReport(parts)
     } catch (error) {
       if (!(error instanceof UnreadableMail)) throw error
       return this.#unread(mail, about, error.message, 'refused' in proven ? proven.refused : null)
@@ -77,7 +77,11 @@ export class Intake {
     if (!('refused' in proven)) {
       if (notification === null) return this.#unread(mail, about, UNKNOWN, null)
       return this.#acting.record(about, notification, [
-        await this.#answerTo(proven, notification, whyNotOurs(settings, notification, envelope, parts.fields.all('received')) === null),
+        await this.#answerTo(
+          proven,
+          notification,
+          rejectUntrustedReport(settings, notification, envelope, parts.fields.all('received')) === null,
+        ),
       ])
     }
     if (notification?.kind === 'complaint') return this.#acting.record(about, notification, [await this.#complaint(notification, parts)])
@@ -85,15 +89,15 @@ export class Intake {
       const ours = envelope.sender === '' && cameFromInside(settings, parts.fields.all('received'))
       return this.#unread(mail, about, UNKNOWN, ours ? null : proven.refused)
     }
-    const refused = whyNotOurs(settings, notification, envelope, parts.fields.all('received'))
+    const refused = rejectUntrustedReport(settings, notification, envelope, parts.fields.all('received'))
     if (refused !== null)
       return this.#acting.record(about, notification, refusedAll(notification, settings.isTrusted ? refused : proven.refused))
-    const done: [ReportedRecipient | null, Done][] = []
+    const done: [ReportedRecipient | null, Handled][] = []
     for (const reported of notification.recipients) done.push([reported, await this.#fromOurOwnSystem(notification, reported, parts)])
     return this.#acting.record(
       about,
       notification,
-      done.length > 0 ? done : [[null, { done: 'nothing to do', why: whyNothing(notification) }]],
+      done.length > 0 ? done : [[null, { disposition: 'ignored', why: whyNothing(notification) }]],
     )
   }
 
@@ -109,39 +113,39 @@ export class Intake {
   /** A bounce to a return path of ours: that names message, recipient and send; the report gives only status and text. */
   async #answerTo(
     { token, sent }: ProvenReturnPath,
-    notification: Notification,
+    notification: ParsedReport,
     isOurs: boolean,
-  ): Promise<[ReportedRecipient | null, Done]> {
-    if (notification.kind === 'automatic answer') return [null, { done: 'nothing to do', why: whyNothing(notification) }]
+  ): Promise<[ReportedRecipient | null, Handled]> {
+    if (notification.kind === 'automatic answer') return [null, { disposition: 'ignored', why: whyNothing(notification) }]
     const subject = subjectOf(sent, { send: token.send, text: token.text })
     if (notification.kind === 'complaint') return [null, await this.#acting.complain(subject, notification.feedbackType)]
     const record = recordFor(sent, notification, isOurs)
     if ('refused' in record)
-      return [null, { done: notification.recipients.length === 0 ? 'nothing to do' : 'not believed', why: record.refused }]
+      return [null, { disposition: notification.recipients.length === 0 ? 'ignored' : 'unauthenticated', why: record.refused }]
     return [record.reported, await this.#acting.act(subject, record, notification)]
   }
 
   /** A notification that our own mail system made. */
-  async #fromOurOwnSystem(notification: Notification, reported: ReportedRecipient, mail: Mail): Promise<Done> {
+  async #fromOurOwnSystem(notification: ParsedReport, reported: ReportedRecipient, mail: Mail): Promise<Handled> {
     const { database, settings } = this.#dependencies
     const { messageId, sender, original } = notification
     const recipient = reported.originalRecipient ?? reported.recipient
-    if (notification.kind !== 'bounce') return { done: 'nothing to do', why: whyNothing(notification) }
-    if (messageId === undefined) return { done: 'nothing to do', why: 'it does not name the message that it is about' }
+    if (notification.kind !== 'bounce') return { disposition: 'ignored', why: whyNothing(notification) }
+    if (messageId === undefined) return { disposition: 'ignored', why: 'it does not name the message that it is about' }
     let id: string
     try {
       id = sentId(messageId, recipient)
     } catch (error) {
-      return { done: 'nothing to do', why: (error as Error).message }
+      return { disposition: 'ignored', why: (error as Error).message }
     }
-    const foreign = whyNotSentByUs(settings, originalFields(mail).all('received'))
-    if (foreign !== null) return { done: 'not believed', why: foreign }
+    const foreign = rejectUnsentMessage(settings, originalFields(mail).all('received'))
+    if (foreign !== null) return { disposition: 'unauthenticated', why: foreign }
     const sent = await findSent(database.db, id)
-    const stranger = await whyNotItsRecipient(database, messageId, recipient, sent)
-    if (stranger !== null) return { done: 'not believed', why: stranger }
+    const stranger = await rejectOtherRecipient(database, messageId, recipient, sent)
+    if (stranger !== null) return { disposition: 'unauthenticated', why: stranger }
     const record = { reported, isItself: reported.originalRecipient === undefined }
     if (sent !== null) return this.#acting.act(subjectOf(sent, null), record, notification)
-    if (sender === undefined) return { done: 'nothing to do', why: "it does not name the original's envelope sender" }
+    if (sender === undefined) return { disposition: 'ignored', why: "it does not name the original's envelope sender" }
     return this.#acting.act(
       {
         messageId,
@@ -159,31 +163,31 @@ export class Intake {
   }
 
   /** A complaint that came to no return path is believed by the return path that the complained-of mail had. */
-  async #complaint(notification: Notification, mail: Mail): Promise<[ReportedRecipient | null, Done]> {
+  async #complaint(notification: ParsedReport, mail: Mail): Promise<[ReportedRecipient | null, Handled]> {
     const { settings, database, now } = this.#dependencies
     const proven = await provenReturnPath(settings, database, complaintReturnPaths(notification, mail), now())
     const reported = notification.recipients[0] ?? null
-    if ('refused' in proven) return [reported, { done: 'not believed', why: `the mail that is complained of: ${proven.refused}` }]
+    if ('refused' in proven) return [reported, { disposition: 'unauthenticated', why: `the mail that is complained of: ${proven.refused}` }]
     return [reported, await this.#acting.complain(subjectOf(proven.sent, null), notification.feedbackType)]
   }
 
   async #unread(mail: Uint8Array, about: About, why: string, refused: string | null): Promise<Taken[]> {
-    if (refused !== null) return this.#acting.record(about, null, [[null, { done: 'not believed', why: refused }]])
+    if (refused !== null) return this.#acting.record(about, null, [[null, { disposition: 'unauthenticated', why: refused }]])
     const digest = createHash('sha256').update(mail).digest('hex')
     const { sent: _, ...came } = about
-    const kept = await keepUnread(this.#dependencies.database.db, { ...came, digest, content: mail, why })
+    const kept = await quarantine(this.#dependencies.database.db, { ...came, digest, content: mail, why })
     return this.#acting.record(about, null, [
-      [null, { done: 'unread', why: kept ? `${why}; kept as ${digest}` : `${why}; not kept, since too many are kept already` }],
+      [null, { disposition: 'unreadable', why: kept ? `${why}; kept as ${digest}` : `${why}; not kept, since too many are kept already` }],
     ])
   }
 }
 
 const UNKNOWN = 'it is no bounce, complaint or automatic answer that is known'
 
-const whyNothing = (notification: Notification): string =>
+const whyNothing = (notification: ParsedReport): string =>
   notification.kind === 'automatic answer' ? 'an automatic answer: whoever wrote it has the message' : 'it tells of no delivery that failed'
 
-const refusedAll = (notification: Notification, why: string): [ReportedRecipient | null, Done][] =>
+const refusedAll = (notification: ParsedReport, why: string): [ReportedRecipient | null, Handled][] =>
   notification.recipients.length === 0
-    ? [[null, { done: 'not believed', why }]]
-    : notification.recipients.slice(0, 100).map((reported) => [reported, { done: 'not believed', why }])
+    ? [[null, { disposition: 'unauthenticated', why }]]
+    : notification.recipients.slice(0, 100).map((reported) => [reported, { disposition: 'unauthenticated', why }])

@@ -6,7 +6,7 @@ import type { ReportedRecipient } from '../dsn/index.js'
 
 /**
  * The status that is acted on. Time that ran out is trouble that passes, also where a system gave up with a 5 (RFC 3463 X.4.7). That the
- * recipient is gone counts only where the report speaks of that very address, and of nothing else beside; what says nothing is no refusal.
+ * recipient is gone counts only where the report speaks of that very address, and of nothing else beside; what says nothing is no nonRetryable.
  */
 export function meant(reported: ReportedRecipient, isItself: boolean): string {
   const { status, statusFrom, diagnostic = '' } = reported
@@ -39,7 +39,7 @@ export const complaintEvent = (messageId: string, recipient: string): string =>
     .digest('hex')
 
 /** Which send of what it is about. */
-export interface Told {
+export interface ReportSubject {
   readonly messageId: string
   readonly recipient: string
   /** Null if nothing says so. */
@@ -51,8 +51,8 @@ export interface Told {
  * day, which is within bounds. Null where nothing tells which send
  * it was. `at` is when that send was: a retry's number comes again where somebody starts it again by hand.
  */
-export function eventOf(
-  subject: Told,
+export function idempotencyKey(
+  subject: ReportSubject,
   action: ReportedRecipient['action'],
   status: string,
   at: Date | null,

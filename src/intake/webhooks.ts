@@ -12,14 +12,14 @@ import {
   type Provider,
   type ProviderSecrets,
   SnsSignatures,
-  UnreadableNotification,
+  UnreadableWebhook,
   type Verified,
   verifyRequest,
 } from '../providers/index.js'
 import type { Metrics } from '../report/metrics.js'
-import { type Database, keepNotifications, nextNotification, notificationDone, notificationLater } from '../store/index.js'
+import { type Database, markWebhookDone, nextWebhook, postponeWebhook, storeWebhooks } from '../store/index.js'
 import { causeOf, logTaken } from './lmtp.js'
-import type { EventIntake } from './receive-event.js'
+import type { EventReceiver } from './receive-event.js'
 
 /** SendGrid sends the largest: batches of up to 768 KiB. */
 const MAX_BODY = 1024 * 1024
@@ -30,7 +30,7 @@ const LOOK_EVERY_MS = 5_000
 const FIRST_PAUSE_MS = 1_000
 const LONGEST_PAUSE_MS = 10 * 60_000
 
-export interface NotificationOptions {
+export interface WebhookOptions {
   readonly secrets: ProviderSecrets
   readonly metrics?: Metrics
   /** How SNS's certificate is fetched; by default from Amazon. */
@@ -45,23 +45,23 @@ interface Answer {
   readonly result: 'kept' | 'repeated' | 'refused' | 'unreadable' | 'failed'
 }
 
-export class Notifications {
-  readonly #intake: EventIntake
+export class WebhookReceiver {
+  readonly #intake: EventReceiver
   readonly #database: Database
-  readonly #options: NotificationOptions
+  readonly #options: WebhookOptions
   readonly #logger: Logger
   readonly #sns: SnsSignatures
   readonly #stopping = new AbortController()
   #came: () => void = () => {}
   #working: Promise<void>
 
-  constructor(intake: EventIntake, database: Database, options: NotificationOptions, logger: Logger) {
+  constructor(intake: EventReceiver, database: Database, options: WebhookOptions, logger: Logger) {
     this.#intake = intake
     this.#database = database
     this.#options = options
     this.#logger = logger
     this.#sns = options.sns ?? new SnsSignatures()
-    for (const provider of PROVIDERS) if (options.secrets[provider] !== undefined) options.metrics?.mailsComeFrom(provider)
+    for (const provider of PROVIDERS) if (options.secrets[provider] !== undefined) options.metrics?.countMailsFrom(provider)
     this.#working = this.#work()
   }
 
@@ -100,7 +100,7 @@ export class Notifications {
         this.#logger.warn({ provider, from: request.socket.remoteAddress, why: message }, 'a notification was refused')
         return { status: 401, text: message, result: 'refused' }
       }
-      if (error instanceof UnreadableNotification) {
+      if (error instanceof UnreadableWebhook) {
         this.#logger.warn({ provider, why: message }, 'a notification could not be read; it stays with the provider')
         return { status: 400, text: message, result: 'unreadable' }
       }
@@ -115,7 +115,7 @@ export class Notifications {
       this.#logger.info({ provider }, 'a subscription was confirmed, or ended')
       return { status: 200, text: 'done', result: 'kept' }
     }
-    const { fresh, others } = await keepNotifications(this.#database, provider, verified.kept, digestOf, now)
+    const { fresh, others } = await storeWebhooks(this.#database, provider, verified.kept, digestOf, now)
     if (others.length > 0 && verified.goodOnce)
       throw new NotAuthentic(`it comes under the identifier of another notification (${others[0]}): a replay`)
     this.#came()
@@ -139,13 +139,13 @@ export class Notifications {
   }
 
   async #workOnNext(): Promise<boolean> {
-    const due = await nextNotification(this.#database, HOLD_MS)
+    const due = await nextWebhook(this.#database, HOLD_MS)
     if (due === null) return false
     const provider = due.provider as Provider
     const { metrics, now = () => new Date() } = this.#options
     try {
       const taken = await this.#intake.take(provider, due.content, digestOf(due.content))
-      await notificationDone(this.#database.db, due, now())
+      await markWebhookDone(this.#database.db, due, now())
       metrics?.mailCame(provider, 'taken')
       if (taken.length > 0) logTaken(this.#logger, taken, provider)
     } catch (error) {
@@ -155,7 +155,7 @@ export class Notifications {
         { provider, notification: due.id, error: causeOf(error), againInMs },
         'a notification cannot be dealt with now; it is kept, and tried again',
       )
-      await notificationLater(this.#database, due, againInMs)
+      await postponeWebhook(this.#database, due, againInMs)
     }
     return true
   }

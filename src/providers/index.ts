@@ -14,7 +14,7 @@ export { providerIdIn, withToken } from './identity.js'
 export * from './provider.js'
 export { sendGridKey } from './sendgrid.js'
 export { SnsSignatures } from './ses.js'
-export { type ProviderApi, UNLISTING, type Unlisted, UnlistFailed, unlist } from './suppression-list.js'
+export { type ProviderApi, REMOVAL_APIS, RemovalFailed, type RemovalResult, unlist } from './suppression-list.js'
 
 /** What each provider's signature is known by; a provider without one is off. */
 export interface ProviderSecrets {
@@ -28,7 +28,7 @@ export interface ProviderSecrets {
 
 /**
  * Whose request it is; null where that provider is off.
- * @throws NotAuthentic; UnreadableNotification.
+ * @throws NotAuthentic; UnreadableWebhook.
  */
 export async function verifyRequest(
   provider: Provider,
@@ -51,7 +51,7 @@ export async function verifyRequest(
   }
 }
 
-const READERS: Readonly<Record<Provider, (content: string) => ProviderEvent[]>> = {
+const PARSERS: Readonly<Record<Provider, (content: string) => ProviderEvent[]>> = {
   ses: readSes,
   sendgrid: readSendGrid,
   mailgun: readMailgun,
@@ -61,6 +61,6 @@ const READERS: Readonly<Record<Provider, (content: string) => ProviderEvent[]>> 
 
 /**
  * What a kept notification says: an event for each recipient.
- * @throws UnreadableNotification.
+ * @throws UnreadableWebhook.
  */
-export const readNotificationOf = (provider: Provider, content: string): ProviderEvent[] => READERS[provider](content)
+export const parseWebhook = (provider: Provider, content: string): ProviderEvent[] => PARSERS[provider](content)

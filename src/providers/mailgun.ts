@@ -47,7 +47,7 @@ const Event = z.object({
   reject: z.object({ reason: text, description: text }).catch({ reason: undefined, description: undefined }),
 })
 
-/** @throws NotAuthentic; UnreadableNotification. */
+/** @throws NotAuthentic; UnreadableWebhook. */
 export function verifyMailgun({ body }: ProviderRequest, key: string, now: Date): Verified {
   const { signature: signed, 'event-data': event } = shaped(Signed, json(body))
   const { token } = signed

@@ -24,7 +24,7 @@ const Event = z.object({
 /** The header that holds the secret, where it does not stand in the address. */
 const SECRET_HEADER = 'x-softbounce-secret'
 
-/** @throws NotAuthentic; UnreadableNotification. */
+/** @throws NotAuthentic; UnreadableWebhook. */
 export function verifyPostmark(request: ProviderRequest, secret: string): Verified {
   const basic = /^Basic ([A-Za-z0-9+/]{1,1000}={0,2})$/i.exec(header(request, 'authorization') ?? '')?.[1]
   const password = basic === undefined ? undefined : Buffer.from(basic, 'base64').toString().split(':').slice(1).join(':')

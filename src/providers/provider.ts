@@ -46,8 +46,8 @@ export class NotAuthentic extends Error {
 }
 
 /** It is the provider's, and has not the documented shape. */
-export class UnreadableNotification extends Error {
-  override name = 'UnreadableNotification'
+export class UnreadableWebhook extends Error {
+  override name = 'UnreadableWebhook'
 }
 
 /** Which message an event is about: whatever the provider gives back of it. */
@@ -80,7 +80,7 @@ export function json(body: Buffer | string): unknown {
   try {
     return JSON.parse(body.toString())
   } catch {
-    throw new UnreadableNotification('it is no JSON')
+    throw new UnreadableWebhook('it is no JSON')
   }
 }
 
@@ -89,7 +89,7 @@ export function shaped<T extends z.ZodType>(shape: T, value: unknown): z.output<
   const checked = shape.safeParse(value)
   if (checked.success) return checked.data
   const [issue] = checked.error.issues
-  throw new UnreadableNotification(`it has not the documented shape: ${issue?.path.join('.') || 'it'}: ${issue?.message}`)
+  throw new UnreadableWebhook(`it has not the documented shape: ${issue?.path.join('.') || 'it'}: ${issue?.message}`)
 }
 
 export const header = ({ headers }: ProviderRequest, name: string): string | null => {
@@ -112,7 +112,7 @@ export function asText(value: unknown): string {
     return JSON.stringify(value)
   } catch (error) {
     // nested deeper than anybody means it
-    throw new UnreadableNotification((error as Error).message)
+    throw new UnreadableWebhook((error as Error).message)
   }
 }
 

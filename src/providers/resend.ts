@@ -26,7 +26,7 @@ const Event = z.object({
 /** The field that carries the token through Resend. */
 export const RESEND_FIELD = 'X-Softbounce-Token'
 
-/** @throws NotAuthentic; UnreadableNotification. */
+/** @throws NotAuthentic; UnreadableWebhook. */
 export function verifyResend(request: ProviderRequest, secret: string): Verified {
   const named = ['id', 'timestamp', 'signature'].map((name) => [`webhook-${name}`, header(request, `svix-${name}`) ?? ''] as const)
   try {

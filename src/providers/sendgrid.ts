@@ -43,7 +43,7 @@ const Event = z.looseObject({
   response: text,
 })
 
-/** @throws NotAuthentic; UnreadableNotification. */
+/** @throws NotAuthentic; UnreadableWebhook. */
 export function verifySendGrid(request: ProviderRequest, key: KeyObject, now: Date): Verified {
   const signature = header(request, 'x-twilio-email-event-webhook-signature')
   const timestamp = header(request, 'x-twilio-email-event-webhook-timestamp')

@@ -16,7 +16,7 @@ import {
   shaped,
   text,
   time,
-  UnreadableNotification,
+  UnreadableWebhook,
   type Verified,
 } from './provider.js'
 
@@ -54,7 +54,7 @@ export class SnsSignatures {
 
   /**
    * @param topics the topics that may tell us something.
-   * @throws NotAuthentic; UnreadableNotification.
+   * @throws NotAuthentic; UnreadableWebhook.
    */
   async verify({ body }: ProviderRequest, topics: readonly string[], now: Date): Promise<Verified> {
     const envelope = shaped(Envelope, json(body))
@@ -144,7 +144,7 @@ export function readSes(content: string): ProviderEvent[] {
     messageId: bare(mail.headers.find(({ name }) => name.toLowerCase() === 'message-id')?.value ?? mail.commonHeaders.messageId),
   }
   const type = event.eventType ?? event.notificationType
-  const missing = () => new UnreadableNotification(`it is called ${type}, and has nothing of that kind`)
+  const missing = () => new UnreadableWebhook(`it is called ${type}, and has nothing of that kind`)
   switch (type) {
     case 'Bounce': {
       if (event.bounce === undefined) throw missing()

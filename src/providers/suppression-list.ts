@@ -11,11 +11,11 @@ import { z } from 'zod'
 import { PROVIDER_NAMES, type Provider } from './provider.js'
 
 /** Providers whose list can be changed so. Resend's cannot, as far as it is documented. */
-export const UNLISTING = ['ses', 'sendgrid', 'mailgun', 'postmark'] as const satisfies readonly Provider[]
+export const REMOVAL_APIS = ['ses', 'sendgrid', 'mailgun', 'postmark'] as const satisfies readonly Provider[]
 
 /** Where a provider's API is, and what it knows us by. */
 export interface ProviderApi {
-  readonly provider: (typeof UNLISTING)[number]
+  readonly provider: (typeof REMOVAL_APIS)[number]
   /** Without a slash at its end. Mailgun's ends with the domain, Postmark's with the message stream. */
   readonly url: string
   /** SES: `ACCESS_KEY_ID:SECRET`. */
@@ -23,17 +23,17 @@ export interface ProviderApi {
 }
 
 /** `kept`: it stands there for another reason than a bounce. */
-export type Unlisted = 'removed' | 'not listed' | 'kept'
+export type RemovalResult = 'removed' | 'not listed' | 'kept'
 
 /** The provider does not do it now, or does not let us. */
-export class UnlistFailed extends Error {
-  override name = 'UnlistFailed'
+export class RemovalFailed extends Error {
+  override name = 'RemovalFailed'
 }
 
 const WITHIN_MS = 10_000
 
-/** @throws UnlistFailed saying what was answered. */
-export async function unlist(api: ProviderApi, address: string): Promise<Unlisted> {
+/** @throws RemovalFailed saying what was answered. */
+export async function unlist(api: ProviderApi, address: string): Promise<RemovalResult> {
   const of = encodeURIComponent(address)
   switch (api.provider) {
     case 'ses': {
@@ -59,7 +59,7 @@ export async function unlist(api: ProviderApi, address: string): Promise<Unliste
         await ask(api, 'POST', '/suppressions/delete', { Suppressions: [{ EmailAddress: address }] }),
       )
       if (done[0]?.Status !== 'Deleted')
-        throw new UnlistFailed(`Postmark did not delete the suppression: ${done[0]?.Message ?? 'no reason given'}`)
+        throw new RemovalFailed(`Postmark did not delete the suppression: ${done[0]?.Message ?? 'no reason given'}`)
       return 'removed'
     }
   }
@@ -85,15 +85,15 @@ async function ask({ provider, url, key }: ProviderApi, method: string, path: st
     const signed = provider === 'ses' ? await signedForAws(request, url, key) : request
     response = await fetch(signed, { redirect: 'error', signal: AbortSignal.timeout(WITHIN_MS) })
   } catch (error) {
-    throw new UnlistFailed(`${name} did not answer: ${((error as Error).cause as Error | undefined)?.message ?? (error as Error).message}`)
+    throw new RemovalFailed(`${name} did not answer: ${((error as Error).cause as Error | undefined)?.message ?? (error as Error).message}`)
   }
   const text = await response.text()
   if (response.status === 404) return null
-  if (!response.ok) throw new UnlistFailed(`${name} answered ${response.status}: ${text.replace(/\s+/g, ' ').slice(0, 200)}`)
+  if (!response.ok) throw new RemovalFailed(`${name} answered ${response.status}: ${text.replace(/\s+/g, ' ').slice(0, 200)}`)
   try {
     return text === '' ? {} : JSON.parse(text)
   } catch {
-    throw new UnlistFailed(`${name} answered something that is no JSON`)
+    throw new RemovalFailed(`${name} answered something that is no JSON`)
   }
 }
 

@@ -22,7 +22,7 @@ export interface Stand {
   readonly suppressed: ReadonlyMap<SuppressionReason, number>
 }
 
-export class Standing {
+export class DatabaseGauges {
   readonly #database: Database
   readonly #now: () => Date
   #looked: { readonly at: number; readonly stand: Promise<Stand> } | null = null
@@ -44,7 +44,7 @@ export class Standing {
     const { db } = this.#database
     const now = this.#now().getTime()
     const open = await db
-      .selectFrom('started')
+      .selectFrom('runs')
       .select(['destination', sql<number>`count(*)`.as('n')])
       .where('ended_at', 'is', null)
       .where('started_at', '>', now - OPEN_FOR_MS)
@@ -55,18 +55,18 @@ export class Standing {
     const rest = open.slice(MOST_DESTINATIONS).reduce((sum, { n }) => sum + Number(n), 0)
     if (rest > 0) byName.set('other', rest)
     const turns = await db
-      .selectFrom('turns')
+      .selectFrom('waiters')
       .select([sql<number>`count(*)`.as('n'), sql<number | null>`min(asked_at)`.as('oldest')])
       .where('seen_at', '>', now - STILL_WAITS_MS)
       .executeTakeFirstOrThrow()
     const unanswered = await db
       .selectFrom('attempts')
-      .innerJoin('started', 'started.first_run_id', 'attempts.first_run_id')
+      .innerJoin('runs', 'runs.first_run_id', 'attempts.first_run_id')
       .select(sql<number | null>`min(attempts.begun_at)`.as('oldest'))
       .where('attempts.outcome', 'is', null)
       .where('attempts.via', 'is', null)
       .where('attempts.begun_at', '>', now - OPEN_FOR_MS)
-      .where('started.ended_at', 'is', null)
+      .where('runs.ended_at', 'is', null)
       .executeTakeFirstOrThrow()
     const oldest = Math.min(...[turns.oldest, unanswered.oldest].map((at) => (at === null ? now : Number(at))))
     const outages = await db
@@ -116,14 +116,14 @@ export class Standing {
   }
 
   /** Those that came in since the last look; none at the first. */
-  async newBounces(): Promise<readonly { readonly status: string | null; readonly done: string; readonly n: number }[]> {
-    const fresh = await this.#fresh('bounces')
+  async newBounces(): Promise<readonly { readonly status: string | null; readonly disposition: string; readonly n: number }[]> {
+    const fresh = await this.#fresh('inbound')
     if (fresh === null) return []
     const rows = await this.#database.db
-      .selectFrom('bounces')
-      .select(['status', 'done', sql<number>`count(*)`.as('n')])
+      .selectFrom('inbound')
+      .select(['status', 'disposition', sql<number>`count(*)`.as('n')])
       .where(fresh)
-      .groupBy(['status', 'done'])
+      .groupBy(['status', 'disposition'])
       .execute()
     return rows.map((row) => ({ ...row, n: Number(row.n) }))
   }
@@ -144,7 +144,7 @@ export class Standing {
   }
 
   /** The rows of a table that were written since the last look; null where there are none, and at the first. */
-  async #fresh(table: 'bounces' | 'suppression_history'): Promise<RawBuilder<boolean> | null> {
+  async #fresh(table: 'inbound' | 'suppression_history'): Promise<RawBuilder<boolean> | null> {
     const { last } = await this.#database.db.selectFrom(table).select(sql<number | null>`max(id)`.as('last')).executeTakeFirstOrThrow()
     const from = this.#seen.get(table)
     const to = Math.max(Number(last ?? 0), from ?? 0)

@@ -67,7 +67,7 @@ export interface Figures {
   readonly since: string
   readonly until: string
   readonly timeZone: 'UTC'
-  readonly bounces: readonly { readonly done: string; readonly status: string | null; readonly count: number }[]
+  readonly bounces: readonly { readonly disposition: string; readonly status: string | null; readonly count: number }[]
   /** Messages whose retries began; and how those ended that ended in that time. */
   readonly started: number
   readonly ended: Readonly<Record<string, number>>
@@ -129,33 +129,33 @@ const MOST_STATUSES = 50
 
 async function bouncesOf({ db }: Database, { since, until }: Window) {
   const rows = await db
-    .selectFrom('bounces')
-    .select(['done', 'status', sql<number>`count(*)`.as('n')])
+    .selectFrom('inbound')
+    .select(['disposition', 'status', sql<number>`count(*)`.as('n')])
     .where('at', '>=', since.getTime())
     .where('at', '<', until.getTime())
-    .groupBy(['done', 'status'])
+    .groupBy(['disposition', 'status'])
     .orderBy('n', 'desc')
     .limit(MOST_STATUSES)
     .execute()
-  const shown: { done: string; status: string | null; count: number }[] = rows.map(({ done, status, n }) => ({
-    done,
+  const shown: { disposition: string; status: string | null; count: number }[] = rows.map(({ disposition, status, n }) => ({
+    disposition,
     status,
     count: Number(n),
   }))
   if (rows.length < MOST_STATUSES) return shown
   const { n } = await db
-    .selectFrom('bounces')
+    .selectFrom('inbound')
     .select(sql<number>`count(*)`.as('n'))
     .where('at', '>=', since.getTime())
     .where('at', '<', until.getTime())
     .executeTakeFirstOrThrow()
   const rest = Number(n) - shown.reduce((sum, { count }) => sum + count, 0)
-  return rest > 0 ? [...shown, { done: 'others', status: null, count: rest }] : shown
+  return rest > 0 ? [...shown, { disposition: 'others', status: null, count: rest }] : shown
 }
 
 async function startedIn({ db }: Database, { since, until }: Window): Promise<number> {
   const { n } = await db
-    .selectFrom('started')
+    .selectFrom('runs')
     .select(sql<number>`count(*)`.as('n'))
     .where('started_at', '>=', since.getTime())
     .where('started_at', '<', until.getTime())
@@ -165,7 +165,7 @@ async function startedIn({ db }: Database, { since, until }: Window): Promise<nu
 
 async function endedIn({ db }: Database, { since, until }: Window): Promise<Record<string, number>> {
   const rows = await db
-    .selectFrom('ends')
+    .selectFrom('outcomes')
     .select(['outcome', sql<number>`count(*)`.as('n')])
     .where('ended_at', '>=', since.getTime())
     .where('ended_at', '<', until.getTime())
@@ -265,7 +265,7 @@ async function daysOf({ db }: Database, { since, until }: Window, hours: readonl
   }
   const dayOf = sql<number>`at / ${sql.lit(DAY_MS)}`
   const bounced = await db
-    .selectFrom('bounces')
+    .selectFrom('inbound')
     .select([dayOf.as('day'), sql<number>`count(*)`.as('n')])
     .where('at', '>=', since.getTime())
     .where('at', '<', until.getTime())
@@ -296,12 +296,12 @@ const BOUNDS_MS = [1, 2, 4, 8, 16, 24, 48].map((hours) => hours * HOUR_MS)
 async function deliveryTime({ db }: Database, { since, until }: Window): Promise<DeliveryTime> {
   const took = sql<number>`ends.ended_at - started.bounced_at`
   const delivered = db
-    .selectFrom('ends')
-    .innerJoin('started', 'started.first_run_id', 'ends.first_run_id')
-    .where('ends.outcome', '=', 'delivered')
-    .where('ends.confirmed', '=', 1)
-    .where('ends.ended_at', '>=', since.getTime())
-    .where('ends.ended_at', '<', until.getTime())
+    .selectFrom('outcomes')
+    .innerJoin('runs', 'runs.first_run_id', 'outcomes.first_run_id')
+    .where('outcomes.outcome', '=', 'delivered')
+    .where('outcomes.confirmed', '=', 1)
+    .where('outcomes.ended_at', '>=', since.getTime())
+    .where('outcomes.ended_at', '<', until.getTime())
   const bucket = sql<number>`case ${sql.join(
     BOUNDS_MS.map((ms, i) => sql`when ${took} <= ${sql.lit(ms)} then ${sql.lit(i)}`),
     sql` `,

@@ -1,5 +1,5 @@
 /** Names for a label, at most so many; those that come later are `other`. */
-export class Bounded {
+export class LabelLimiter {
   readonly #most: number
   readonly #names = new Set<string>()
 

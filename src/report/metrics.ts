@@ -5,15 +5,15 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { type AttemptOutcome, isRetry, type Via } from '../bounce/index.js'
 import type { Database } from '../store/index.js'
-import { MOST_DESTINATIONS, Standing } from './database-gauges.js'
-import { Bounded } from './label-limiter.js'
+import { DatabaseGauges, MOST_DESTINATIONS } from './database-gauges.js'
+import { LabelLimiter } from './label-limiter.js'
 
 const MOST_STATUSES = 100
 
 /** The counters that activities and the intake keep. */
 export class Metrics {
   readonly registry = new Registry()
-  readonly #destinations = new Bounded(MOST_DESTINATIONS)
+  readonly #destinations = new LabelLimiter(MOST_DESTINATIONS)
   readonly #retries = this.#counter('softbounce_retries_total', 'Retries that were answered, by number and outcome', ['retry', 'outcome'])
   readonly #notNow = this.#counter('softbounce_not_now_total', 'Retries refused with 4.3.2, by receiving system', ['destination'])
   readonly #turns = this.#counter('softbounce_turns_total', 'Turns that were taken, and times that one was waited for, by why', ['result'])
@@ -38,7 +38,7 @@ export class Metrics {
 
   constructor() {
     collectDefaultMetrics({ register: this.registry })
-    for (const source of ['lmtp', 'maildir', 'imap']) this.mailsComeFrom(source)
+    for (const source of ['lmtp', 'maildir', 'imap']) this.countMailsFrom(source)
   }
 
   #counter<Label extends string>(name: string, help: string, labelNames: Label[]): Counter<Label> {
@@ -52,17 +52,17 @@ export class Metrics {
     if (status === '4.3.2' && isRetry(attempt)) this.#notNow.inc({ destination: this.#destinations.name(destination) })
   }
 
-  turnTaken(waitedMs: number): void {
+  permitAcquired(waitedMs: number): void {
     this.#turns.inc({ result: 'taken' })
     this.#waits.observe(waitedMs / 1000)
   }
 
-  turnWaited(why: string): void {
+  permitWaited(why: string): void {
     this.#turns.inc({ result: why })
   }
 
   /** An increase is seen only from a value before it. */
-  mailsComeFrom(source: string): void {
+  countMailsFrom(source: string): void {
     for (const result of ['taken', 'failed']) this.#mails.inc({ source, result }, 0)
   }
 
@@ -74,15 +74,15 @@ export class Metrics {
     this.#notifications.inc({ provider, result })
   }
 
-  eventTold(type: string, result: 'told' | 'failed'): void {
+  eventPublished(type: string, result: 'told' | 'failed'): void {
     this.#events.inc({ type, result })
   }
 
   /** Adds what the database tells. */
   watch(database: Database, now: () => Date = () => new Date()): void {
-    const standing = new Standing(database, now)
+    const gauges = new DatabaseGauges(database, now)
     // those that said it most get the names; whoever comes new, what is left of them
-    standing
+    gauges
       .saidNotNowMost(MOST_DESTINATIONS)
       .then((names) => {
         for (const name of names) this.#destinations.name(name)
@@ -92,7 +92,7 @@ export class Metrics {
       ...{ name: 'softbounce_database_up', help: '1 where the database answers', registers: [this.registry] },
       async collect(this: Gauge) {
         this.set(
-          await standing.look().then(
+          await gauges.look().then(
             () => 1,
             () => 0,
           ),
@@ -115,42 +115,45 @@ export class Metrics {
         },
       })
     gauge('softbounce_open_messages', 'Messages whose retries go on, by receiving system', ['destination'], async (g) => {
-      for (const [destination, n] of (await standing.look()).open) g.set({ destination }, n)
+      for (const [destination, n] of (await gauges.look()).open) g.set({ destination }, n)
     })
     gauge('softbounce_waiting_for_turn', 'Messages whose retry is due and waits for its turn', [], async (g) => {
-      g.set((await standing.look()).waitingForTurn)
+      g.set((await gauges.look()).waitingForTurn)
     })
     gauge('softbounce_oldest_due_retry_seconds', 'For how long the retry that is due longest has waited', [], async (g) => {
-      g.set((await standing.look()).oldestDueMs / 1000)
+      g.set((await gauges.look()).oldestDueMs / 1000)
     })
     gauge('softbounce_outages', 'Receiving systems that refuse (failing), and those that count as down', ['state'], async (g) => {
-      const { failing, down } = await standing.look()
+      const { failing, down } = await gauges.look()
       g.set({ state: 'failing' }, failing - down)
       g.set({ state: 'down' }, down)
     })
     gauge('softbounce_destination_down_seconds', 'For how long a receiving system has been down', ['destination'], async (g) => {
-      for (const [destination, ms] of (await standing.look()).longestDown) g.set({ destination }, ms / 1000)
+      for (const [destination, ms] of (await gauges.look()).longestDown) g.set({ destination }, ms / 1000)
     })
     gauge('softbounce_suppressed_addresses', 'Addresses that are suppressed now, by reason', ['reason'], async (g) => {
-      for (const [reason, n] of (await standing.look()).suppressed) g.set({ reason }, n)
+      for (const [reason, n] of (await gauges.look()).suppressed) g.set({ reason }, n)
     })
-    const statuses = new Bounded(MOST_STATUSES)
+    const statuses = new LabelLimiter(MOST_STATUSES)
     const bounces = new Counter({
       name: 'softbounce_bounces_total',
       help: 'Bounces that came in since this process began, of all processes, by status and what was done',
-      labelNames: ['status', 'done'],
+      labelNames: ['status', 'disposition'],
       registers: [this.registry],
-      async collect(this: Counter<'status' | 'done'>) {
+      async collect(this: Counter<'status' | 'disposition'>) {
         await told(async () => {
-          for (const { status, done, n } of await standing.newBounces())
+          for (const { status, disposition, n } of await gauges.newBounces())
             this.inc(
-              { status: status === null ? 'none' : statuses.name(/^[245]\.\d{1,3}\.\d{1,3}$/.test(status) ? status : 'other'), done },
+              {
+                status: status === null ? 'none' : statuses.name(/^[245]\.\d{1,3}\.\d{1,3}$/.test(status) ? status : 'other'),
+                disposition,
+              },
               n,
             )
         })
       },
     })
-    bounces.inc({ status: 'none', done: 'unread' }, 0)
+    bounces.inc({ status: 'none', disposition: 'unreadable' }, 0)
     new Counter({
       name: 'softbounce_suppressions_total',
       help: 'Changes of the suppression list since this process began, of all processes, by reason',
@@ -158,7 +161,7 @@ export class Metrics {
       registers: [this.registry],
       async collect(this: Counter<'reason' | 'change'>) {
         await told(async () => {
-          for (const { reason, change, n } of await standing.newSuppressions()) this.inc({ reason, change }, n)
+          for (const { reason, change, n } of await gauges.newSuppressions()) this.inc({ reason, change }, n)
         })
       },
     })

@@ -5,7 +5,7 @@
 import { type Kysely, type Selectable, sql } from 'kysely'
 import type { Attempt, AttemptOutcome, Send, Stage, Via } from '../bounce/index.js'
 import { leaseThatHolds } from '../throttle/index.js'
-import { type Database, oneWithoutWaiting } from './database.js'
+import { asyncCommitOne, type Database } from './database.js'
 import type { AttemptsTable, Tables } from './tables.js'
 
 /** Which row: the workflow's first run ID and the retry's number over all runs. */
@@ -61,7 +61,7 @@ export interface AnsweredRow extends Answer, Via {
 export async function claimAttempt(database: Database, subject: AttemptSubject, claim: string, now: Date, until: Date): Promise<Claim> {
   const claimed = { claim, claim_until: until.getTime() }
   // one statement decides between two that come at the same moment
-  const won = await oneWithoutWaiting(database, (db) =>
+  const won = await asyncCommitOne(database, (db) =>
     db
       .insertInto('attempts')
       .values({
@@ -131,7 +131,7 @@ export async function beginSend(
 }
 
 /** What is known when a claim is given back without an answer. */
-export interface GivenBack {
+export interface ReleaseReason {
   /** The final dot was provably not sent: the send that was begun is taken back. */
   readonly notSent?: boolean
   /** The connection was lost after the final dot. */
@@ -141,7 +141,7 @@ export interface GivenBack {
 }
 
 /** Gives the claim back without an answer: trouble of our own, or a connection lost after the final dot. */
-export async function releaseClaim(db: Kysely<Tables>, key: AttemptKey, claim: string, known: GivenBack): Promise<void> {
+export async function releaseClaim(db: Kysely<Tables>, key: AttemptKey, claim: string, known: ReleaseReason): Promise<void> {
   await heldBy(db, key, claim)
     .set((eb) => ({
       claim: null,
@@ -210,7 +210,7 @@ const rowOf = (subject: AttemptSubject) => ({
 
 /** The content is still on its way: the claim holds until then. False where it is no longer ours. */
 export async function renewClaim(database: Database, key: AttemptKey, claim: string, until: Date): Promise<boolean> {
-  const done = await oneWithoutWaiting(database, (db) => heldBy(db, key, claim).set({ claim_until: until.getTime() }).executeTakeFirst())
+  const done = await asyncCommitOne(database, (db) => heldBy(db, key, claim).set({ claim_until: until.getTime() }).executeTakeFirst())
   return Number(done.numUpdatedRows) === 1
 }
 
@@ -284,7 +284,7 @@ export async function otherDestinationSilent(db: Kysely<Tables>, destination: st
 }
 
 /** Where a retry stands before it is claimed: its answer, or until when another holds it; null where it is free. */
-export async function lookAtAttempt(
+export async function findAttempt(
   db: Kysely<Tables>,
   key: AttemptKey,
   now: Date,

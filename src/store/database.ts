@@ -31,7 +31,7 @@ export interface Database {
 }
 
 /** The database's own clock, ms: the same for all workers, however theirs go. SQLite's is the machine's. */
-export function clockOf({ kind, clock }: Pick<Database, 'kind' | 'clock'>): RawBuilder<number> {
+export function nowExpression({ kind, clock }: Pick<Database, 'kind' | 'clock'>): RawBuilder<number> {
   if (clock !== undefined) return sql<number>`${sql.lit(clock().getTime())}`
   return kind === 'postgres'
     ? sql<number>`(extract(epoch from clock_timestamp()) * 1000)::double precision`
@@ -207,7 +207,7 @@ export function databaseKind(url: string): DatabaseKind | null {
  * Until this transaction ends, others that name the same wait. SQLite's transactions come one after another anyway.
  * @param what such as an address: also one of which there is no row yet.
  */
-export async function oneAtATime(tx: Kysely<Tables>, what: string): Promise<void> {
+export async function advisoryLock(tx: Kysely<Tables>, what: string): Promise<void> {
   if (tx.getExecutor().adapter instanceof PostgresAdapter) await sql`select pg_advisory_xact_lock(hashtextextended(${what}, 0))`.execute(tx)
 }
 
@@ -217,8 +217,8 @@ export function given(kind: DatabaseKind, values: readonly string[]): RawBuilder
 }
 
 /** The time by that clock, ms. */
-export async function timeOf(database: Database, db: Kysely<Tables> = database.db): Promise<number> {
-  const { now } = await db.selectNoFrom(clockOf(database).as('now')).executeTakeFirstOrThrow()
+export async function databaseNow(database: Database, db: Kysely<Tables> = database.db): Promise<number> {
+  const { now } = await db.selectNoFrom(nowExpression(database).as('now')).executeTakeFirstOrThrow()
   return Number(now)
 }
 
@@ -227,7 +227,7 @@ export async function timeOf(database: Database, db: Kysely<Tables> = database.d
  * by everybody at once, and is on the disk with the next transaction that waits. (An attempt log that forgets would send twice; this may not
  * be used for it.)
  */
-export function withoutWaiting<T>(database: Database, step: (tx: Kysely<Tables>) => Promise<T>): Promise<T> {
+export function asyncCommit<T>(database: Database, step: (tx: Kysely<Tables>) => Promise<T>): Promise<T> {
   if (database.kind === 'postgres')
     return database.db.transaction().execute(async (tx) => {
       await sql`set local synchronous_commit = off`.execute(tx)
@@ -237,7 +237,7 @@ export function withoutWaiting<T>(database: Database, step: (tx: Kysely<Tables>)
 }
 
 /** One statement of that kind. With PostgreSQL it waits all the same: to tell it not to would take three statements more. */
-export function oneWithoutWaiting<T>(database: Database, statement: (db: Kysely<Tables>) => Promise<T>): Promise<T> {
+export function asyncCommitOne<T>(database: Database, statement: (db: Kysely<Tables>) => Promise<T>): Promise<T> {
   if (database.kind === 'postgres') return statement(database.db)
   return database.db.connection().execute((connection) => whileNormal(connection, () => statement(connection)))
 }

@@ -6,7 +6,7 @@ import type { Database } from './database.js'
 import type { Tables } from './tables.js'
 
 /** Something that happened about a recipient, as a person reads it. */
-export interface PersonEvent {
+export interface RecipientEvent {
   readonly at: Date
   readonly kind: 'bounce' | 'retry' | 'end' | 'suppression'
   readonly what: string
@@ -19,10 +19,10 @@ export interface PersonEvent {
 const MOST_EVENTS = 10_000
 
 /** Oldest first; of each kind the newest ten thousand. @param address folded. */
-export async function historyOf({ db }: Database, address: string): Promise<PersonEvent[]> {
+export async function historyOf({ db }: Database, address: string): Promise<RecipientEvent[]> {
   const bounces = await db
-    .selectFrom('bounces')
-    .select(['at', 'done', 'status', 'why', 'message_id', 'workflow_id'])
+    .selectFrom('inbound')
+    .select(['at', 'disposition', 'status', 'why', 'message_id', 'workflow_id'])
     .where('recipient', '=', address)
     .orderBy('at', 'desc')
     .limit(MOST_EVENTS)
@@ -48,7 +48,7 @@ export async function historyOf({ db }: Database, address: string): Promise<Pers
     .limit(MOST_EVENTS)
     .execute()
   const ends = await db
-    .selectFrom('ends')
+    .selectFrom('outcomes')
     .select(['ended_at', 'outcome', 'confirmed', 'message_id', 'workflow_id'])
     .where('recipient', '=', address)
     .orderBy('ended_at', 'desc')
@@ -61,11 +61,18 @@ export async function historyOf({ db }: Database, address: string): Promise<Pers
     .orderBy('id', 'desc')
     .limit(MOST_EVENTS)
     .execute()
-  const of = (event: Omit<PersonEvent, 'at'>, at: number): PersonEvent => ({ ...event, at: new Date(at) })
+  const of = (event: Omit<RecipientEvent, 'at'>, at: number): RecipientEvent => ({ ...event, at: new Date(at) })
   return [
     ...bounces.map((b) =>
       of(
-        { kind: 'bounce', what: `bounced: ${b.done}`, status: b.status, detail: b.why, messageId: b.message_id, workflowId: b.workflow_id },
+        {
+          kind: 'bounce',
+          what: `bounced: ${b.disposition}`,
+          status: b.status,
+          detail: b.why,
+          messageId: b.message_id,
+          workflowId: b.workflow_id,
+        },
         b.at,
       ),
     ),
@@ -118,33 +125,30 @@ function standsIn(address: string): (text: string) => boolean {
  * Erases a recipient from every table, in one transaction. Rows that the figures count stay, under names that nobody can lead back; texts in
  * which the address stands are emptied, whosever they are. Their suppression goes too.
  * @param address folded.
- * @param prefixes what the workflow IDs of the recipient begin with.
+ * @param prefix what the workflow IDs of the recipient begin with.
  */
-export async function forget({ db, kind }: Database, address: string, prefixes: readonly string[]): Promise<Forgotten> {
+export async function forget({ db, kind }: Database, address: string, prefix: string): Promise<Forgotten> {
   const nobody = `forgotten-${randomBytes(12).toString('hex')}`
-  const theirs = sql<boolean>`(${sql.join(
-    prefixes.map((prefix) => sql`workflow_id like ${`${like(prefix)}%`} escape '\\'`),
-    sql` or `,
-  )})`
+  const theirs = sql<boolean>`workflow_id like ${`${like(prefix)}%`} escape '\\'`
   const forgotten = await db.transaction().execute(async (tx) => {
     const tables: Record<string, number> = {}
     const note = (table: string, n: bigint | number) => {
       if (n > 0) tables[table] = (tables[table] ?? 0) + Number(n)
     }
-    const sentTo = await tx.selectFrom('sent').select('id').where('recipient', '=', address).execute()
+    const sentTo = await tx.selectFrom('sent_messages').select('id').where('recipient', '=', address).execute()
     const subjects = sentTo.map(({ id }) => id)
     const started = await tx
-      .selectFrom('started')
+      .selectFrom('runs')
       .select(['first_run_id', 'message_key'])
-      .where((eb) => (subjects.length === 0 ? theirs : eb.or([theirs, eb('subject', 'in', subjects)])))
+      .where((eb) => (subjects.length === 0 ? theirs : eb.or([theirs, eb('sent_id', 'in', subjects)])))
       .execute()
     const attempts = await tx.selectFrom('attempts').select('first_run_id').where('recipient', '=', address).distinct().execute()
-    const ended = await tx.selectFrom('ends').select('first_run_id').where('recipient', '=', address).execute()
+    const ended = await tx.selectFrom('outcomes').select('first_run_id').where('recipient', '=', address).execute()
     const runs = [...new Set([...started, ...attempts, ...ended].map(({ first_run_id }) => first_run_id))]
-    const sent = await tx.selectFrom('sent').select(['id', 'message_key']).where('recipient', '=', address).execute()
+    const sent = await tx.selectFrom('sent_messages').select(['id', 'message_key']).where('recipient', '=', address).execute()
     for (const { id } of sent) await tx.deleteFrom('provider_ids').where('sent_id', '=', id).execute()
-    note('sent', (await tx.deleteFrom('sent').where('recipient', '=', address).executeTakeFirst()).numDeletedRows)
-    note('turns', (await tx.deleteFrom('turns').where(theirs).executeTakeFirst()).numDeletedRows)
+    note('sent_messages', (await tx.deleteFrom('sent_messages').where('recipient', '=', address).executeTakeFirst()).numDeletedRows)
+    note('waiters', (await tx.deleteFrom('waiters').where(theirs).executeTakeFirst()).numDeletedRows)
     note('message_holds', (await tx.deleteFrom('message_holds').where(theirs).executeTakeFirst()).numDeletedRows)
     note(
       'messages',
@@ -157,11 +161,11 @@ export async function forget({ db, kind }: Database, address: string, prefixes: 
       const name = `${nobody}-${i}`
       const named = { first_run_id: name, workflow_id: nobody }
       note(
-        'started',
+        'runs',
         (
           await tx
-            .updateTable('started')
-            .set({ ...named, subject: null })
+            .updateTable('runs')
+            .set({ ...named, sent_id: name })
             .where('first_run_id', '=', run)
             .executeTakeFirst()
         ).numUpdatedRows,
@@ -179,17 +183,17 @@ export async function forget({ db, kind }: Database, address: string, prefixes: 
       note('attempts', row.numUpdatedRows)
       const end = { ...named, message_id: name, recipient: nobody }
       note(
-        'ends',
-        (await tx.updateTable('ends').set(end).where('first_run_id', '=', run).where('recipient', '=', address).executeTakeFirst())
+        'outcomes',
+        (await tx.updateTable('outcomes').set(end).where('first_run_id', '=', run).where('recipient', '=', address).executeTakeFirst())
           .numUpdatedRows,
       )
     }
     const bounces = await tx
-      .updateTable('bounces')
+      .updateTable('inbound')
       .set({ recipient: null, came_to: null, message_id: null, diagnostic: null, workflow_id: null, event: null, why: '' })
       .where((eb) => eb.or([eb('recipient', '=', address), theirs]))
       .executeTakeFirst()
-    note('bounces', bounces.numUpdatedRows)
+    note('inbound', bounces.numUpdatedRows)
     note('suppressions', (await tx.deleteFrom('suppressions').where('address', '=', address).executeTakeFirst()).numDeletedRows)
     const history = await tx
       .updateTable('suppression_history')
@@ -199,8 +203,8 @@ export async function forget({ db, kind }: Database, address: string, prefixes: 
     note('suppression_history', history.numUpdatedRows)
     const stands = standsIn(address)
     for (const [table, column] of TEXTS) note(table, await emptyTexts(tx, table, column, address, stands))
-    note('unread_mails', await dropUnread(tx, stands))
-    note('notifications', await dropNotifications(tx, stands))
+    note('quarantine', await dropUnread(tx, stands))
+    note('webhook_inbox', await dropNotifications(tx, stands))
     return { tables, runs }
   })
   // older pages stand in the log beside the file until it is begun anew
@@ -210,11 +214,11 @@ export async function forget({ db, kind }: Database, address: string, prefixes: 
 
 /** Notifications that wait to be worked on: they would bring the address back. That they came is kept. */
 async function dropNotifications(tx: Kysely<Tables>, stands: (text: string) => boolean): Promise<number> {
-  const waiting = await tx.selectFrom('notifications').select(['provider', 'id', 'content']).where('done_at', 'is', null).execute()
+  const waiting = await tx.selectFrom('webhook_inbox').select(['provider', 'id', 'content']).where('done_at', 'is', null).execute()
   const theirs = waiting.filter(({ content }) => stands(content))
   for (const { provider, id } of theirs)
     await tx
-      .updateTable('notifications')
+      .updateTable('webhook_inbox')
       .set((eb) => ({ content: '', done_at: eb.ref('at') }))
       .where('provider', '=', provider)
       .where('id', '=', id)
@@ -224,14 +228,14 @@ async function dropNotifications(tx: Kysely<Tables>, stands: (text: string) => b
 
 /** Texts that systems wrote, and whose they are: in which somebody else's address may stand. */
 const TEXTS = [
-  ['bounces', 'diagnostic'],
-  ['bounces', 'why'],
+  ['inbound', 'diagnostic'],
+  ['inbound', 'why'],
   ['attempts', 'reply'],
   ['attempts', 'reported_reply'],
   ['suppressions', 'reply'],
   ['suppression_history', 'reply'],
   ['outages', 'reply'],
-  ['destinations', 'said_reply'],
+  ['destinations', 'last_answer_reply'],
 ] as const
 
 /** Empties those in which the address stands. */
@@ -257,7 +261,7 @@ async function emptyTexts(
 async function dropMessages(tx: Kysely<Tables>, keys: readonly string[]): Promise<bigint> {
   let dropped = 0n
   for (const key of new Set(keys)) {
-    const others = await tx.selectFrom('sent').select('id').where('message_key', '=', key).limit(1).executeTakeFirst()
+    const others = await tx.selectFrom('sent_messages').select('id').where('message_key', '=', key).limit(1).executeTakeFirst()
     const held = await tx.selectFrom('message_holds').select('first_run_id').where('message_key', '=', key).limit(1).executeTakeFirst()
     if (others === undefined && held === undefined)
       dropped += (await tx.deleteFrom('messages').where('key', '=', key).executeTakeFirst()).numDeletedRows
@@ -272,7 +276,7 @@ async function dropUnread(tx: Kysely<Tables>, stands: (text: string) => boolean)
   let dropped = 0
   for (let after = ''; ; ) {
     const rows = await tx
-      .selectFrom('unread_mails')
+      .selectFrom('quarantine')
       .select(['digest', 'content'])
       .where('digest', '>', after)
       .orderBy('digest')
@@ -281,7 +285,7 @@ async function dropUnread(tx: Kysely<Tables>, stands: (text: string) => boolean)
     for (const { digest, content } of rows) {
       after = digest
       if (!readings(Buffer.from(content)).some(stands)) continue
-      await tx.deleteFrom('unread_mails').where('digest', '=', digest).execute()
+      await tx.deleteFrom('quarantine').where('digest', '=', digest).execute()
       dropped += 1
     }
     if (rows.length < A_PAGE) return dropped

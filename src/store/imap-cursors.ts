@@ -1,9 +1,9 @@
 /** How far a mailbox has been read, and by which process: one at a time reads it. */
 import { sql } from 'kysely'
-import { clockOf, type Database } from './database.js'
+import { type Database, nowExpression } from './database.js'
 
 /** Where reading goes on. UIDs are those of IMAP (RFC 9051 2.3.1.1), with their validity. */
-export interface MailboxPlace {
+export interface ImapCursor {
   readonly uidValidity: string | null
   readonly lastUid: number
   /** Up to there mails have been marked as dealt with, or moved. */
@@ -13,22 +13,22 @@ export interface MailboxPlace {
 }
 
 /** The mailbox is ours for so long, or stays so; null where another process has it. */
-export async function holdMailbox(database: Database, name: string, holder: string, forMs: number): Promise<MailboxPlace | null> {
+export async function holdImapCursor(database: Database, name: string, holder: string, forMs: number): Promise<ImapCursor | null> {
   const { db } = database
-  const now = clockOf(database)
+  const now = nowExpression(database)
   await db
-    .insertInto('mailboxes')
+    .insertInto('imap_cursors')
     .values({ name, uid_validity: null, last_uid: 0, marked_uid: 0, unreadable: '[]', holder: null, held_until: 0 })
     .onConflict((conflict) => conflict.doNothing())
     .execute()
   const held = await db
-    .updateTable('mailboxes')
+    .updateTable('imap_cursors')
     .set({ holder, held_until: sql<number>`${now} + ${forMs}` })
     .where('name', '=', name)
     .where((eb) => eb.or([eb('holder', 'is', null), eb('holder', '=', holder), eb('held_until', '<', now)]))
     .executeTakeFirst()
   if (Number(held.numUpdatedRows) === 0) return null
-  const row = await db.selectFrom('mailboxes').selectAll().where('name', '=', name).executeTakeFirstOrThrow()
+  const row = await db.selectFrom('imap_cursors').selectAll().where('name', '=', name).executeTakeFirstOrThrow()
   return {
     uidValidity: row.uid_validity,
     lastUid: Number(row.last_uid),
@@ -38,9 +38,9 @@ export async function holdMailbox(database: Database, name: string, holder: stri
 }
 
 /** Writes how far it has been read. False where another process has the mailbox by now. */
-export async function noteMailbox({ db }: Database, name: string, holder: string, place: MailboxPlace): Promise<boolean> {
+export async function advanceImapCursor({ db }: Database, name: string, holder: string, place: ImapCursor): Promise<boolean> {
   const done = await db
-    .updateTable('mailboxes')
+    .updateTable('imap_cursors')
     .set({
       uid_validity: place.uidValidity,
       last_uid: place.lastUid,
@@ -54,6 +54,6 @@ export async function noteMailbox({ db }: Database, name: string, holder: string
 }
 
 /** Another process may have it. */
-export async function leaveMailbox({ db }: Database, name: string, holder: string): Promise<void> {
-  await db.updateTable('mailboxes').set({ holder: null, held_until: 0 }).where('name', '=', name).where('holder', '=', holder).execute()
+export async function releaseImapCursor({ db }: Database, name: string, holder: string): Promise<void> {
+  await db.updateTable('imap_cursors').set({ holder: null, held_until: 0 }).where('name', '=', name).where('holder', '=', holder).execute()
 }

@@ -1,10 +1,10 @@
 /** Every bounce that came in, and what was done about it; mails that nobody could read. Kept as long as messages are. */
 import { type Kysely, type Selectable, sql } from 'kysely'
 import { withoutControls } from '../bounce/index.js'
-import type { BounceDone, BouncesTable, Tables } from './tables.js'
+import type { Disposition, InboundTable, Tables } from './tables.js'
 
 /** A bounce for one recipient, and what was done about it. */
-export interface TakenBounce {
+export interface InboundReport {
   readonly at: Date
   readonly source: string
   readonly cameTo: string | null
@@ -15,7 +15,7 @@ export interface TakenBounce {
   readonly action: string | null
   readonly status: string | null
   readonly diagnostic: string | null
-  readonly done: BounceDone
+  readonly disposition: Disposition
   readonly why: string
   readonly workflowId: string | null
   readonly event: string | null
@@ -26,10 +26,10 @@ const MAX_TEXT = 1000
 const cut = (text: string | null): string | null => (text === null ? null : withoutControls(text).slice(0, MAX_TEXT))
 
 /** Writes down what was done. */
-export async function recordBounces(db: Kysely<Tables>, bounces: readonly TakenBounce[]): Promise<void> {
+export async function recordInbound(db: Kysely<Tables>, bounces: readonly InboundReport[]): Promise<void> {
   for (const bounce of bounces)
     await db
-      .insertInto('bounces')
+      .insertInto('inbound')
       .values({
         at: bounce.at.getTime(),
         source: bounce.source,
@@ -41,7 +41,7 @@ export async function recordBounces(db: Kysely<Tables>, bounces: readonly TakenB
         action: bounce.action,
         status: bounce.status,
         diagnostic: cut(bounce.diagnostic),
-        done: bounce.done,
+        disposition: bounce.disposition,
         why: cut(bounce.why) as string,
         workflow_id: bounce.workflowId,
         event: bounce.event,
@@ -50,17 +50,17 @@ export async function recordBounces(db: Kysely<Tables>, bounces: readonly TakenB
 }
 
 /** True where this event was acted on before. */
-export async function wasTaken(db: Kysely<Tables>, event: string): Promise<boolean> {
-  return (await db.selectFrom('bounces').select('id').where('event', '=', event).limit(1).executeTakeFirst()) !== undefined
+export async function alreadyHandled(db: Kysely<Tables>, event: string): Promise<boolean> {
+  return (await db.selectFrom('inbound').select('id').where('event', '=', event).limit(1).executeTakeFirst()) !== undefined
 }
 
 /** The bounces, newest first, page by page. */
-export async function* listBounces(db: Kysely<Tables>, only: readonly BounceDone[] | null, limit: number): AsyncGenerator<TakenBounce> {
+export async function* listBounces(db: Kysely<Tables>, only: readonly Disposition[] | null, limit: number): AsyncGenerator<InboundReport> {
   let before = Number.MAX_SAFE_INTEGER
   let left = limit
   while (left > 0) {
-    let query = db.selectFrom('bounces').selectAll().where('id', '<', before).orderBy('id', 'desc').limit(Math.min(left, 500))
-    if (only !== null) query = query.where('done', 'in', only)
+    let query = db.selectFrom('inbound').selectAll().where('id', '<', before).orderBy('id', 'desc').limit(Math.min(left, 500))
+    if (only !== null) query = query.where('disposition', 'in', only)
     const rows = await query.execute()
     for (const row of rows) yield toBounce(row)
     left -= rows.length
@@ -69,7 +69,7 @@ export async function* listBounces(db: Kysely<Tables>, only: readonly BounceDone
   }
 }
 
-function toBounce(row: Selectable<BouncesTable>): TakenBounce {
+function toBounce(row: Selectable<InboundTable>): InboundReport {
   return {
     at: new Date(row.at),
     source: row.source,
@@ -81,7 +81,7 @@ function toBounce(row: Selectable<BouncesTable>): TakenBounce {
     action: row.action,
     status: row.status,
     diagnostic: row.diagnostic,
-    done: row.done,
+    disposition: row.disposition,
     why: row.why,
     workflowId: row.workflow_id,
     event: row.event,
@@ -93,12 +93,12 @@ const MAX_UNREAD_EACH = 10
 const MAX_UNREAD = 10_000
 
 /** Keeps a mail that nobody could read; the same twice is kept once. False where too many of its return path are kept; of all, the oldest goes. */
-export async function keepUnread(
+export async function quarantine(
   db: Kysely<Tables>,
   mail: { digest: string; at: Date; source: string; cameTo: string | null; content: Uint8Array; why: string },
 ): Promise<boolean> {
   const { each, all } = await db
-    .selectFrom('unread_mails')
+    .selectFrom('quarantine')
     .select(({ fn, eb }) => [
       fn.countAll<number>().as('all'),
       fn
@@ -117,14 +117,14 @@ export async function keepUnread(
   if (Number(each ?? 0) >= MAX_UNREAD_EACH) return false
   if (Number(all) >= MAX_UNREAD) {
     const oldest = db
-      .selectFrom('unread_mails')
+      .selectFrom('quarantine')
       .select('digest')
       .orderBy('at')
       .limit(Number(all) - MAX_UNREAD + 1)
-    await db.deleteFrom('unread_mails').where('digest', 'in', oldest).execute()
+    await db.deleteFrom('quarantine').where('digest', 'in', oldest).execute()
   }
   await db
-    .insertInto('unread_mails')
+    .insertInto('quarantine')
     .values({
       digest: mail.digest,
       at: mail.at.getTime(),
@@ -146,9 +146,9 @@ const localPart = (address: string) =>
     .replace(/[%_\\]/g, '_')
 
 /** A mail that nobody could read, by its digest or the beginning of it; null where none is kept, or the beginning fits several. */
-export async function findUnread(db: Kysely<Tables>, digest: string): Promise<Buffer | null> {
+export async function findQuarantined(db: Kysely<Tables>, digest: string): Promise<Buffer | null> {
   const rows = await db
-    .selectFrom('unread_mails')
+    .selectFrom('quarantine')
     .select('content')
     .where('digest', '>=', digest)
     .where('digest', '<', `${digest}~`)
@@ -161,11 +161,11 @@ export async function findUnread(db: Kysely<Tables>, digest: string): Promise<Bu
  * Deletes what came in before that; returns how many went.
  * @param actedOnBefore for what was acted on: as long as the same could come again, and would be acted on again.
  */
-export async function purgeBounces(db: Kysely<Tables>, before: Date, actedOnBefore: Date): Promise<number> {
+export async function purgeInbound(db: Kysely<Tables>, before: Date, actedOnBefore: Date): Promise<number> {
   const bounces = await db
-    .deleteFrom('bounces')
+    .deleteFrom('inbound')
     .where((eb) => eb.or([eb.and([eb('at', '<', before.getTime()), eb('event', 'is', null)]), eb('at', '<', actedOnBefore.getTime())]))
     .executeTakeFirst()
-  const mails = await db.deleteFrom('unread_mails').where('at', '<', before.getTime()).executeTakeFirst()
+  const mails = await db.deleteFrom('quarantine').where('at', '<', before.getTime()).executeTakeFirst()
   return Number(bounces.numDeletedRows) + Number(mails.numDeletedRows)
 }

@@ -11,10 +11,10 @@ export {
   beginSend,
   type Claim,
   claimAttempt,
-  type GivenBack,
-  lookAtAttempt,
+  findAttempt,
   otherDestinationReached,
   otherDestinationSilent,
+  type ReleaseReason,
   recordAnswer,
   recordReport,
   releaseClaim,
@@ -22,35 +22,35 @@ export {
   sendAnsweredAt,
   toAttempt,
 } from './attempts.js'
-export { clockOf, type Database, databaseKind, given, oneAtATime, openDatabase, timeOf, withoutWaiting } from './database.js'
+export { advisoryLock, asyncCommit, type Database, databaseKind, databaseNow, given, nowExpression, openDatabase } from './database.js'
 export { type Forgotten, forget, historyOf } from './erasure.js'
-export { holdMailbox, leaveMailbox, type MailboxPlace, noteMailbox } from './imap-cursors.js'
-export { findUnread, keepUnread, listBounces, purgeBounces, recordBounces, type TakenBounce, wasTaken } from './inbound.js'
+export { advanceImapCursor, holdImapCursor, type ImapCursor, releaseImapCursor } from './imap-cursors.js'
+export { alreadyHandled, findQuarantined, type InboundReport, listBounces, purgeInbound, quarantine, recordInbound } from './inbound.js'
 export {
   hasMessage,
   holdMessage,
+  keepMessage,
   loadMessage,
   messageKey,
   purgeMessages,
   releaseHolds,
   staleHolds,
   storeMessage,
-  touchMessage,
 } from './messages.js'
 export { migrateToLatest } from './migrations.js'
 export { findPolicy, keepPolicy } from './mta-sts-policies.js'
-export { findProviderId, noteProviderId, purgeProviderIds } from './provider-ids.js'
-export { type End, findEnd, keptFor, noteTerminated, openOf, recordEnd, recordStart, workflowIdsOf } from './runs.js'
-export { findSent, noteSent, purgeSent, type Sent, storeSent, wasSent } from './sent.js'
+export { findProviderId, purgeProviderIds, recordProviderId } from './provider-ids.js'
+export { type End, findEnd, keptFor, recordEnd, recordStart, workflowIdsOf } from './runs.js'
+export { findSent, purgeSent, recordSent, type Sent, storeSent, wasSent } from './sent.js'
 export type {
   AttemptsTable,
-  BounceDone,
   DestinationsTable,
-  EndsTable,
+  Disposition,
+  OutcomesTable,
   SuppressionChange,
   SuppressionReason,
   SuppressionsTable,
   Tables,
-  TurnsTable,
+  WaitersTable,
 } from './tables.js'
-export { keepNotifications, nextNotification, notificationDone, notificationLater, purgeNotifications } from './webhook-inbox.js'
+export { markWebhookDone, nextWebhook, postponeWebhook, purgeWebhooks, storeWebhooks } from './webhook-inbox.js'

@@ -50,7 +50,7 @@ export async function holdMessage(
 }
 
 /** Notes that the message was used: the purge counts from here. */
-export async function touchMessage(db: Kysely<Tables>, key: string, now: Date): Promise<void> {
+export async function keepMessage(db: Kysely<Tables>, key: string, now: Date): Promise<void> {
   await db.updateTable('messages').set({ used_at: now.getTime() }).where('key', '=', key).execute()
 }
 

@@ -10,7 +10,13 @@ export interface SentAs {
   readonly send: Send
 }
 
-export async function noteProviderId(db: Kysely<Tables>, provider: string, id: string, { sentId, send }: SentAs, now: Date): Promise<void> {
+export async function recordProviderId(
+  db: Kysely<Tables>,
+  provider: string,
+  id: string,
+  { sentId, send }: SentAs,
+  now: Date,
+): Promise<void> {
   const row = { sent_id: sentId, send: sendCode(send), at: now.getTime() }
   await db
     .insertInto('provider_ids')

@@ -1,8 +1,7 @@
 /** When the retries of a message for a recipient began, and how they ended, so that a bounce that comes later finds them ended. */
 import type { Kysely } from 'kysely'
-import { type Database, oneAtATime } from './database.js'
 import { hasMessage, releaseHolds } from './messages.js'
-import type { EndsTable, Tables } from './tables.js'
+import type { OutcomesTable, Tables } from './tables.js'
 
 export interface End {
   readonly messageId: string
@@ -10,7 +9,7 @@ export interface End {
   readonly recipient: string
   readonly workflowId: string
   readonly firstRunId: string
-  readonly outcome: EndsTable['outcome']
+  readonly outcome: OutcomesTable['outcome']
   readonly confirmed: boolean
   readonly suppressedUntil: Date | null
   readonly endedAt: Date
@@ -21,7 +20,7 @@ export interface Start {
   readonly firstRunId: string
   readonly workflowId: string
   /** Of message and recipient. */
-  readonly subject: string
+  readonly sentId: string
   readonly destination: string
   readonly status: string
   readonly bouncedAt: Date
@@ -37,13 +36,13 @@ export async function keptFor(
   db: Kysely<Tables>,
   subject: string,
 ): Promise<{ readonly key: string; readonly sender: string | null } | null> {
-  const sent = await db.selectFrom('sent').select(['message_key', 'sender']).where('id', '=', subject).executeTakeFirst()
+  const sent = await db.selectFrom('sent_messages').select(['message_key', 'sender']).where('id', '=', subject).executeTakeFirst()
   const { message_key: key } =
     sent ??
     (await db
-      .selectFrom('started')
+      .selectFrom('runs')
       .select('message_key')
-      .where('subject', '=', subject)
+      .where('sent_id', '=', subject)
       .orderBy('started_at', 'desc')
       .limit(1)
       .executeTakeFirst()) ??
@@ -52,67 +51,46 @@ export async function keptFor(
 }
 
 /**
- * Writes that the retries of a message for a recipient began, once for each run, unless others of the same are open under another workflow ID
- * (keys of the encryption change them).
- * @returns those others: nothing is written where there are any.
+ * Writes that the retries of a message for a recipient began, once for each run. An earlier run without an end was terminated: one workflow
+ * ID runs once at a time.
  */
-export async function recordStart({ db }: Database, start: Start): Promise<readonly string[]> {
-  return db.transaction().execute(async (tx) => {
-    await oneAtATime(tx, start.subject)
-    const others = (await openOf(tx, start.subject)).filter((id) => id !== start.workflowId)
-    if (others.length > 0) return others
-    await tx
-      .insertInto('started')
-      .values({
-        first_run_id: start.firstRunId,
-        workflow_id: start.workflowId,
-        subject: start.subject,
-        destination: start.destination,
-        status: start.status,
-        bounced_at: start.bouncedAt.getTime(),
-        started_at: start.startedAt.getTime(),
-        message_key: start.messageKey,
-      })
-      .onConflict((conflict) => conflict.doNothing())
-      .execute()
-    return []
-  })
-}
-
-/** Under which workflow IDs the retries of a message for a recipient are open, or were terminated. */
-export async function openOf(db: Kysely<Tables>, subject: string): Promise<readonly string[]> {
-  const rows = await db
-    .selectFrom('started')
-    .select('workflow_id')
-    .where('subject', '=', subject)
-    .where('ended_at', 'is', null)
-    .distinct()
-    .execute()
-  return rows.map(({ workflow_id }) => workflow_id)
-}
-
-/** Those under this workflow ID were terminated: nobody wrote their end. */
-export async function noteTerminated(db: Kysely<Tables>, workflowId: string, now: Date): Promise<void> {
+export async function recordStart(db: Kysely<Tables>, start: Start): Promise<void> {
+  const at = start.startedAt.getTime()
   await db
-    .updateTable('started')
-    .set({ ended_at: now.getTime() })
-    .where('workflow_id', '=', workflowId)
+    .updateTable('runs')
+    .set({ ended_at: at })
+    .where('sent_id', '=', start.sentId)
+    .where('first_run_id', '!=', start.firstRunId)
     .where('ended_at', 'is', null)
+    .execute()
+  await db
+    .insertInto('runs')
+    .values({
+      first_run_id: start.firstRunId,
+      workflow_id: start.workflowId,
+      sent_id: start.sentId,
+      destination: start.destination,
+      status: start.status,
+      bounced_at: start.bouncedAt.getTime(),
+      started_at: at,
+      message_key: start.messageKey,
+    })
+    .onConflict((conflict) => conflict.doNothing())
     .execute()
 }
 
-/** Every workflow ID that the tables have for a recipient (folded), whatever key it was made with. */
+/** Every workflow ID that the tables have for a recipient (folded): also long ones, which do not begin with the recipient. */
 export async function workflowIdsOf(db: Kysely<Tables>, recipient: string): Promise<readonly string[]> {
   const rows = await db
     .selectFrom('attempts')
     .select('workflow_id')
     .where('recipient', '=', recipient)
-    .union(db.selectFrom('ends').select('workflow_id').where('recipient', '=', recipient))
+    .union(db.selectFrom('outcomes').select('workflow_id').where('recipient', '=', recipient))
     .union(
       db
-        .selectFrom('started')
-        .innerJoin('sent', 'sent.id', 'started.subject')
-        .select('started.workflow_id')
+        .selectFrom('runs')
+        .innerJoin('sent_messages', 'sent_messages.id', 'runs.sent_id')
+        .select('runs.workflow_id')
         .where('recipient', '=', recipient),
     )
     .execute()
@@ -130,18 +108,18 @@ export async function recordEnd(tx: Kysely<Tables>, end: End): Promise<void> {
     ended_at: end.endedAt.getTime(),
   }
   await tx
-    .insertInto('ends')
+    .insertInto('outcomes')
     .values({ message_id: end.messageId, recipient: end.recipient, ...row })
     .onConflict((conflict) => conflict.columns(['message_id', 'recipient']).doUpdateSet(row))
     .execute()
-  await tx.updateTable('started').set({ ended_at: row.ended_at }).where('first_run_id', '=', end.firstRunId).execute()
+  await tx.updateTable('runs').set({ ended_at: row.ended_at }).where('first_run_id', '=', end.firstRunId).execute()
   await releaseHolds(tx, end.firstRunId)
 }
 
 /** The last end of a message for a recipient, or null. */
 export async function findEnd(db: Kysely<Tables>, messageId: string, recipient: string): Promise<End | null> {
   const row = await db
-    .selectFrom('ends')
+    .selectFrom('outcomes')
     .selectAll()
     .where('message_id', '=', messageId)
     .where('recipient', '=', recipient)

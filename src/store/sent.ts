@@ -34,7 +34,7 @@ export async function storeSent(
     const key = await storeMessage(tx, content, now)
     for (let i = 0; i < sent.length; i += ROWS)
       await tx
-        .insertInto('sent')
+        .insertInto('sent_messages')
         .values(sent.slice(i, i + ROWS).map((one) => toRow({ ...one, messageKey: key, sentAt: now }, true)))
         .onConflict((conflict) =>
           conflict.column('id').doUpdateSet((eb) => ({
@@ -51,9 +51,9 @@ export async function storeSent(
 }
 
 /** Notes a message that is retried and was not sent by us at first; one that is known stays as it is. */
-export async function noteSent(db: Kysely<Tables>, sent: Sent): Promise<void> {
+export async function recordSent(db: Kysely<Tables>, sent: Sent): Promise<void> {
   await db
-    .insertInto('sent')
+    .insertInto('sent_messages')
     .values(toRow(sent, false))
     .onConflict((conflict) => conflict.doNothing())
     .execute()
@@ -73,7 +73,7 @@ const toRow = (sent: Sent, tracked: boolean) => ({
 
 /** What an identifier stands for, or null. */
 export async function findSent(db: Kysely<Tables>, id: string): Promise<Sent | null> {
-  const row = await db.selectFrom('sent').selectAll().where('id', '=', id).executeTakeFirst()
+  const row = await db.selectFrom('sent_messages').selectAll().where('id', '=', id).executeTakeFirst()
   if (row === undefined) return null
   return {
     id: row.id,
@@ -90,26 +90,33 @@ export async function findSent(db: Kysely<Tables>, id: string): Promise<Sent | n
 /** True where the message was sent with signed return paths, to whomever. */
 export async function wasSent(db: Kysely<Tables>, messageId: string): Promise<boolean> {
   return (
-    (await db.selectFrom('sent').select('id').where('message_id', '=', messageId).where('tracked', '=', 1).limit(1).executeTakeFirst()) !==
-    undefined
+    (await db
+      .selectFrom('sent_messages')
+      .select('id')
+      .where('message_id', '=', messageId)
+      .where('tracked', '=', 1)
+      .limit(1)
+      .executeTakeFirst()) !== undefined
   )
 }
 
 /** Deletes what was sent before that, was not retried since, and is not being retried; returns how many went. */
 export async function purgeSent(db: Kysely<Tables>, before: Date): Promise<number> {
   const gone = await db
-    .deleteFrom('sent')
+    .deleteFrom('sent_messages')
     .where('sent_at', '<', before.getTime())
     .where(({ not, exists, selectFrom }) =>
-      not(exists(selectFrom('message_holds').select('message_key').whereRef('message_holds.message_key', '=', 'sent.message_key'))),
+      not(
+        exists(selectFrom('message_holds').select('message_key').whereRef('message_holds.message_key', '=', 'sent_messages.message_key')),
+      ),
     )
     .where(({ not, exists, selectFrom }) =>
       not(
         exists(
           selectFrom('attempts')
             .select('retry')
-            .whereRef('attempts.message_id', '=', 'sent.message_id')
-            .whereRef('attempts.recipient', '=', 'sent.recipient')
+            .whereRef('attempts.message_id', '=', 'sent_messages.message_id')
+            .whereRef('attempts.recipient', '=', 'sent_messages.recipient')
             .where('attempts.at', '>=', before.getTime()),
         ),
       ),

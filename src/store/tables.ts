@@ -30,8 +30,8 @@ export interface AttemptsTable {
   /** Folded for comparing. */
   recipient: string
   destination: string
-  /** When it was first claimed; null where a worker before 0.4.0 did it. */
-  begun_at: number | null
+  /** When it was first claimed. */
+  begun_at: number
   /** Who holds the claim, and until when; null when nobody does. */
   claim: string | null
   claim_until: number | null
@@ -58,7 +58,7 @@ export interface AttemptsTable {
 }
 
 /** How the retries of a message for a recipient ended last. */
-export interface EndsTable {
+export interface OutcomesTable {
   message_id: string
   recipient: string
   workflow_id: string
@@ -87,7 +87,7 @@ export interface SuppressionsTable {
   until: number | null
   lifted_at: number | null
   /** When the address was taken off the provider's list, after this entry had ended. */
-  unlisted_at: number | null
+  removed_at_provider: number | null
 }
 
 /** `restored`: its destination takes mail again, so that it lapses early. */
@@ -107,7 +107,7 @@ export interface SuppressionHistoryTable {
 }
 
 /** A message to a recipient that a bounce may come back for: what its signed return path stands for. */
-export interface SentTable {
+export interface SentMessagesTable {
   /** Of message and recipient: 10 bytes in hex (smtp/return-path.ts). */
   id: string
   message_id: string
@@ -127,10 +127,10 @@ export interface SentTable {
 }
 
 /** What was done about a bounce: the answer to each, and why. */
-export type BounceDone = 'retry started' | 'retry told' | 'suppressed' | 'nothing to do' | 'not believed' | 'unread'
+export type Disposition = 'retry-started' | 'retry-updated' | 'suppressed' | 'ignored' | 'unauthenticated' | 'unreadable'
 
 /** Every bounce that came in, for each recipient it names. */
-export interface BouncesTable {
+export interface InboundTable {
   id: Generated<number>
   at: number
   /** `lmtp`, `pipe`, `maildir`, `imap`, or the provider's name. */
@@ -145,7 +145,7 @@ export interface BouncesTable {
   action: string | null
   status: string | null
   diagnostic: string | null
-  done: BounceDone
+  disposition: Disposition
   why: string
   workflow_id: string | null
   /** Which event it tells of, where it acted: the same is told once. */
@@ -153,7 +153,7 @@ export interface BouncesTable {
 }
 
 /** Mails that came to a return path of ours, and that nobody could read. */
-export interface UnreadMailsTable {
+export interface QuarantineTable {
   /** SHA-256 of the content, hex. */
   digest: string
   at: number
@@ -167,11 +167,11 @@ export interface UnreadMailsTable {
 export interface DestinationsTable {
   name: string
   /** No start before this. */
-  next_at: number
+  next_start_at: number
   /** The first moment that nobody has reserved. */
-  frontier: number
+  reserved_until: number
   /** The same for those that have missed their moment. */
-  late_frontier: number
+  overflow_until: number
   /** Messages a second, as learnt. */
   rate: number
   connections: number
@@ -180,13 +180,13 @@ export interface DestinationsTable {
   failing_since: number | null
   down_since: number | null
   /** While it is down: the next minute that nobody asks in. */
-  ask_at: number
+  next_probe_at: number
   not_before: number
   paused_since: number | null
   paused_by: string | null
   epoch: number
   /** When an asker last found every connection taken. */
-  wanted_at: number
+  starved_at: number
   /** It takes mail again since then, and the suppressions that it caused have not been made to lapse. */
   restore_due: number | null
   /** Limits that a person has set. */
@@ -194,19 +194,19 @@ export interface DestinationsTable {
   limited_connections: number | null
   limited_by: string | null
   /** Its last answer, and the host that gave it. */
-  said_at: number | null
-  said_outcome: AttemptOutcome | null
-  said_status: string | null
-  said_reply: string | null
-  said_by: string | null
+  last_answer_at: number | null
+  last_answer_outcome: AttemptOutcome | null
+  last_answer_status: string | null
+  last_answer_reply: string | null
+  last_answer_by: string | null
 }
 
 /** The retries of a message for a recipient, from their bounce. */
-export interface StartedTable {
+export interface RunsTable {
   first_run_id: string
   workflow_id: string
   /** Of message and recipient, as in `sent`: whatever key the workflow ID was made with. */
-  subject: string | null
+  sent_id: string
   destination: string
   /** Of the bounce. */
   status: string
@@ -217,7 +217,7 @@ export interface StartedTable {
   ended_at: number | null
 }
 
-/** A time in which a receiving system refused everything: from the first refusal to the first acceptance. */
+/** A time in which a receiving system refused everything: from the first nonRetryable to the first acceptance. */
 export interface OutagesTable {
   destination: string
   began_at: number
@@ -225,7 +225,7 @@ export interface OutagesTable {
   down_at: number | null
   ended_at: number | null
   /** Which of its changes were told as events. */
-  told: Generated<'down' | 'up' | null>
+  published: Generated<'down' | 'up' | null>
   refusals: number
   /** What it said first, and the host that said it. */
   status: string
@@ -234,7 +234,7 @@ export interface OutagesTable {
 }
 
 /** The place of a message that waits for its turn. */
-export interface TurnsTable {
+export interface WaitersTable {
   first_run_id: string
   retry: number
   /** Whom it waits for. */
@@ -243,15 +243,15 @@ export interface TurnsTable {
   slot_at: number
   allotted: number
   epoch: number
-  /** Null where a worker of 0.3.0 wrote it. */
-  workflow_id: string | null
+
+  workflow_id: string
   /** When it asked last, and how often. */
   seen_at: number
-  look_ups: number
+  polls: number
 }
 
 /** A connection that is open, or may be: it counts until then, whatever became of its worker. */
-export interface LeasesTable {
+export interface ConnectionLeasesTable {
   id: string
   name: string
   since: number
@@ -264,12 +264,12 @@ export interface ReleasesTable {
   began_at: number
   within_ms: number
   by: string
-  told: number
+  released: number
   ended_at: number | null
 }
 
 /** How far a mailbox has been read by IMAP, and who reads it. */
-export interface MailboxesTable {
+export interface ImapCursorsTable {
   /** `user@host:port/folder`. */
   name: string
   uid_validity: string | null
@@ -283,7 +283,7 @@ export interface MailboxesTable {
 }
 
 /** What a provider notified us of, until it has been worked on; and that it came, for longer. */
-export interface NotificationsTable {
+export interface WebhookInboxTable {
   provider: string
   /** The provider's own. */
   id: string
@@ -320,22 +320,22 @@ export interface MtaStsPoliciesTable {
 
 export interface Tables {
   destinations: DestinationsTable
-  started: StartedTable
+  runs: RunsTable
   outages: OutagesTable
-  turns: TurnsTable
-  leases: LeasesTable
+  waiters: WaitersTable
+  connection_leases: ConnectionLeasesTable
   releases: ReleasesTable
   mta_sts_policies: MtaStsPoliciesTable
-  mailboxes: MailboxesTable
-  notifications: NotificationsTable
+  imap_cursors: ImapCursorsTable
+  webhook_inbox: WebhookInboxTable
   provider_ids: ProviderIdsTable
   messages: MessagesTable
   message_holds: MessageHoldsTable
   attempts: AttemptsTable
-  ends: EndsTable
-  sent: SentTable
-  bounces: BouncesTable
-  unread_mails: UnreadMailsTable
+  outcomes: OutcomesTable
+  sent_messages: SentMessagesTable
+  inbound: InboundTable
+  quarantine: QuarantineTable
   suppressions: SuppressionsTable
   suppression_history: SuppressionHistoryTable
 }

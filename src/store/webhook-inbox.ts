@@ -1,16 +1,16 @@
 /** Notifications of providers: kept as soon as they are known for theirs, worked on afterwards, and remembered so that none acts twice. */
 import { type Kysely, sql } from 'kysely'
-import { clockOf, type Database } from './database.js'
+import { type Database, nowExpression } from './database.js'
 import type { Tables } from './tables.js'
 
-export interface NewNotification {
+export interface NewWebhook {
   /** The provider's own identifier. */
   readonly id: string
   readonly content: string
 }
 
 /** One that is to be worked on, held for a while. */
-export interface DueNotification extends NewNotification {
+export interface DueWebhook extends NewWebhook {
   readonly provider: string
   readonly tries: number
 }
@@ -19,10 +19,10 @@ export interface DueNotification extends NewNotification {
  * Keeps them. What is kept already stays as it is.
  * @returns how many are new, and which were kept before with another content.
  */
-export async function keepNotifications(
+export async function storeWebhooks(
   { db }: Database,
   provider: string,
-  notifications: readonly NewNotification[],
+  notifications: readonly NewWebhook[],
   digestOf: (content: string) => string,
   now: Date,
 ): Promise<{ readonly fresh: number; readonly others: readonly string[] }> {
@@ -34,7 +34,7 @@ export async function keepNotifications(
       const digest = digestOf(content)
       const row = { provider, id, digest, content, at, next_at: at, tries: 0, done_at: null }
       const { numInsertedOrUpdatedRows } = await tx
-        .insertInto('notifications')
+        .insertInto('webhook_inbox')
         .values(row)
         .onConflict((conflict) => conflict.doNothing())
         .executeTakeFirstOrThrow()
@@ -43,7 +43,7 @@ export async function keepNotifications(
         continue
       }
       const before = await tx
-        .selectFrom('notifications')
+        .selectFrom('webhook_inbox')
         .select('digest')
         .where('provider', '=', provider)
         .where('id', '=', id)
@@ -55,12 +55,12 @@ export async function keepNotifications(
 }
 
 /** The next of those that are due, held for so long: whoever dies with it lets another one have it. Null where none is due. */
-export async function nextNotification(database: Database, holdMs: number): Promise<DueNotification | null> {
+export async function nextWebhook(database: Database, holdMs: number): Promise<DueWebhook | null> {
   const { db } = database
-  const now = clockOf(database)
+  const now = nowExpression(database)
   for (;;) {
     const row = await db
-      .selectFrom('notifications')
+      .selectFrom('webhook_inbox')
       .selectAll()
       .where('done_at', 'is', null)
       .where('next_at', '<=', now)
@@ -71,7 +71,7 @@ export async function nextNotification(database: Database, holdMs: number): Prom
     if (row === undefined) return null
     const { provider, id, content, tries } = row
     const held = await db
-      .updateTable('notifications')
+      .updateTable('webhook_inbox')
       .set({ next_at: sql<number>`${now} + ${holdMs}`, tries: tries + 1 })
       .where('provider', '=', provider)
       .where('id', '=', id)
@@ -83,9 +83,9 @@ export async function nextNotification(database: Database, holdMs: number): Prom
 }
 
 /** It has been worked on: what it said is not kept, only that it came. */
-export async function notificationDone(db: Kysely<Tables>, { provider, id }: DueNotification, now: Date): Promise<void> {
+export async function markWebhookDone(db: Kysely<Tables>, { provider, id }: DueWebhook, now: Date): Promise<void> {
   await db
-    .updateTable('notifications')
+    .updateTable('webhook_inbox')
     .set({ done_at: now.getTime(), content: '' })
     .where('provider', '=', provider)
     .where('id', '=', id)
@@ -93,10 +93,10 @@ export async function notificationDone(db: Kysely<Tables>, { provider, id }: Due
 }
 
 /** It could not be worked on now. */
-export async function notificationLater(database: Database, { provider, id }: DueNotification, afterMs: number): Promise<void> {
+export async function postponeWebhook(database: Database, { provider, id }: DueWebhook, afterMs: number): Promise<void> {
   await database.db
-    .updateTable('notifications')
-    .set({ next_at: sql<number>`${clockOf(database)} + ${afterMs}` })
+    .updateTable('webhook_inbox')
+    .set({ next_at: sql<number>`${nowExpression(database)} + ${afterMs}` })
     .where('provider', '=', provider)
     .where('id', '=', id)
     .where('done_at', 'is', null)
@@ -104,7 +104,7 @@ export async function notificationLater(database: Database, { provider, id }: Du
 }
 
 /** Forgets those that were worked on before that; returns how many. */
-export async function purgeNotifications(db: Kysely<Tables>, before: Date): Promise<number> {
-  const { numDeletedRows } = await db.deleteFrom('notifications').where('done_at', '<', before.getTime()).executeTakeFirst()
+export async function purgeWebhooks(db: Kysely<Tables>, before: Date): Promise<number> {
+  const { numDeletedRows } = await db.deleteFrom('webhook_inbox').where('done_at', '<', before.getTime()).executeTakeFirst()
   return Number(numDeletedRows)
 }

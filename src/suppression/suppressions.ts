@@ -4,7 +4,7 @@
  */
 import { type Kysely, type Selectable, sql } from 'kysely'
 import type { SuppressionChange, SuppressionReason, SuppressionsTable, Tables } from '../store/index.js'
-import { type Database, given, oneAtATime } from '../store/index.js'
+import { advisoryLock, type Database, given } from '../store/index.js'
 
 /** An entry as it stands. */
 export interface Suppression {
@@ -48,7 +48,7 @@ export async function suppressForUnavailability(
   stepsMs: readonly number[],
   now: Date,
 ): Promise<Date | null> {
-  await oneAtATime(tx, address)
+  await advisoryLock(tx, address)
   const last = await tx.selectFrom('suppressions').selectAll().where('address', '=', address).executeTakeFirst()
   // what was not caused by unavailability stands, whatever is unavailable meanwhile
   if (last !== undefined && isActive(last, now) && last.reason !== 'unavailable') return last.until === null ? null : new Date(last.until)
@@ -88,7 +88,7 @@ export async function suppressLastingly(
   now: Date,
   until: Date | null = null,
 ): Promise<void> {
-  await oneAtATime(tx, address)
+  await advisoryLock(tx, address)
   const last = await tx.selectFrom('suppressions').selectAll().where('address', '=', address).executeTakeFirst()
   // a lasting entry is not made to lapse, and a complaint stays one, unless somebody lifts it first
   if (last !== undefined && last.until === null && last.lifted_at === null && (until !== null || last.reason === 'complaint')) return
@@ -115,7 +115,7 @@ async function write(tx: Kysely<Tables>, address: string, change: SuppressionCha
     since: entry.since,
     until: entry.until,
     lifted_at: null,
-    unlisted_at: null,
+    removed_at_provider: null,
   }
   await tx
     .insertInto('suppressions')
@@ -154,7 +154,7 @@ export async function liftSuppression(
   // most have none: asked without a lock, which a send would pay for
   const any = await tx.selectFrom('suppressions').select('lifted_at').where('address', '=', address).executeTakeFirst()
   if (any === undefined || any.lifted_at !== null) return false
-  await oneAtATime(tx, address)
+  await advisoryLock(tx, address)
   const row = await tx.selectFrom('suppressions').selectAll().where('address', '=', address).executeTakeFirst()
   if (row === undefined || row.lifted_at !== null) return false
   if (which === 'temporary' && row.reason !== 'unavailable') return false
@@ -228,7 +228,7 @@ export async function endedSuppressions(
     .selectFrom('suppressions')
     .select(['address', 'since'])
     .where('reason', '=', 'unavailable')
-    .where('unlisted_at', 'is', null)
+    .where('removed_at_provider', 'is', null)
     .where((eb) =>
       eb.or([
         eb.and([eb('lifted_at', 'is', null), eb('until', '<=', now.getTime()), eb('until', '>', since.getTime())]),
@@ -242,10 +242,10 @@ export async function endedSuppressions(
 }
 
 /** The provider holds it no more, unless it has been suppressed anew meanwhile. */
-export async function noteUnlisted(db: Kysely<Tables>, address: string, since: Date, now: Date): Promise<void> {
+export async function markRemovedAtProvider(db: Kysely<Tables>, address: string, since: Date, now: Date): Promise<void> {
   await db
     .updateTable('suppressions')
-    .set({ unlisted_at: now.getTime() })
+    .set({ removed_at_provider: now.getTime() })
     .where('address', '=', address)
     .where('since', '=', since.getTime())
     .execute()

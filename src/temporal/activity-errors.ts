@@ -2,10 +2,10 @@
 import { ApplicationFailure, ApplicationFailureCategory } from '@temporalio/common'
 
 /** Failure types of the public contract: non-retryable, and the workflow fails with them. */
-export type RefusalType = 'InvalidBouncedMessage' | 'MessageNotFound' | 'MessageTooLarge'
+export type NonRetryableType = 'InvalidBouncedMessage' | 'MessageNotFound' | 'MessageTooLarge'
 
 /** Bad input: the workflow fails with this type and text. */
-export function refusal(type: RefusalType, text: string): ApplicationFailure {
+export function nonRetryable(type: NonRetryableType, text: string): ApplicationFailure {
   return ApplicationFailure.create({ type, message: cut(text, MAX_REFUSAL), nonRetryable: true })
 }
 
@@ -22,15 +22,15 @@ const cut = (text: string, most: number) => (text.length > most ? `${text.slice(
  * @param attempt the activity's attempt, from 1: the delay doubles with each, up to 10 minutes. 0 for a local activity, which is tried
  * again at once or not at all.
  */
-export function ourTrouble(text: string, attempt: number): ApplicationFailure {
+export function localFailure(text: string, attempt: number): ApplicationFailure {
   if (attempt === 0)
     return ApplicationFailure.create({ type: 'OurTrouble', message: text.slice(0, MAX_TEXT), category: ApplicationFailureCategory.BENIGN })
   const delayMs = Math.min(FIRST_DELAY_MS * 2 ** Math.min(attempt - 1, 20), MAX_DELAY_MS)
-  return tryAgain('OurTrouble', text, delayMs * (0.8 + 0.2 * Math.random()))
+  return retryLater('OurTrouble', text, delayMs * (0.8 + 0.2 * Math.random()))
 }
 
 /** Not now, but at a time that is known. */
-export function tryAgain(type: 'OurTrouble' | 'Waiting', text: string, delayMs: number): ApplicationFailure {
+export function retryLater(type: 'OurTrouble' | 'Waiting', text: string, delayMs: number): ApplicationFailure {
   const failure = ApplicationFailure.create({
     type,
     message: cut(text, MAX_TEXT),
@@ -48,7 +48,7 @@ export async function withDatabase<T>(attempt: number, step: () => Promise<T>): 
     return await step()
   } catch (error) {
     if (error instanceof ApplicationFailure) throw error
-    throw ourTrouble(`the database cannot be used: ${describe(error)}`, attempt)
+    throw localFailure(`the database cannot be used: ${describe(error)}`, attempt)
   }
 }
 

@@ -1,8 +1,8 @@
-/** Whether a workflow is open. */
+/** Whether a workflow is running. */
 import { type Client, WorkflowNotFoundError } from '@temporalio/client'
 
-/** @param firstRunId open as this one, not as a later one of the same ID. */
-export async function isOpen(client: Client, workflowId: string, firstRunId?: string): Promise<boolean> {
+/** @param firstRunId running as this one, not as a later one with the same ID. */
+export async function isRunning(client: Client, workflowId: string, firstRunId?: string): Promise<boolean> {
   try {
     const { status, raw } = await client.workflow.getHandle(workflowId).describe()
     return status.name === 'RUNNING' && (firstRunId === undefined || raw.workflowExecutionInfo?.firstRunId === firstRunId)

@@ -84,7 +84,7 @@ const SCHEDULES = {
   purge: { id: 'softbounce-purge', workflowType: 'purgeKeptMessages', every: '1d', missed: 'kept messages are not purged' },
   unlist: {
     id: 'softbounce-unlist',
-    workflowType: 'unlistLapsed',
+    workflowType: 'removeAtProvider',
     every: '15m',
     missed: "addresses whose suppression has ended stay on the provider's list",
   },

@@ -6,80 +6,80 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CancelledFailure, type Context } from '@temporalio/activity'
 import { formatDuration } from '../bounce/index.js'
-import type { Dependencies, HeldSession, Sessions } from '../delivery/index.js'
-import { peerOf, type Way } from '../delivery/index.js'
-import { tryAgain, withDatabase } from '../temporal/index.js'
-import { askTurn, type Turn } from './acquire.js'
+import type { ActivityContext, ConnectionPool, PooledConnection } from '../delivery/index.js'
+import { connectionKey, type Routing } from '../delivery/index.js'
+import { retryLater, withDatabase } from '../temporal/index.js'
+import { type Acquisition, acquire } from './acquire.js'
 import { pausedNow } from './destinations.js'
-import { formatRate, limitsByHand, limitsSet, relayOf } from './limits.js'
-import { PATIENCE_MS, rateOf } from './rate-limiter.js'
+import { configuredLimits, formatRate, relayOf, withManualLimits } from './limits.js'
+import { MAX_IN_PLACE_WAIT_MS, rateOf } from './rate-limiter.js'
 
 /** A turn that is ours: the lease that our connection is counted by, and a session where one was open. */
-export interface OurTurn {
+export interface Permit {
   readonly leaseId: string
-  readonly open: HeldSession | null
-  readonly lookUps: number
+  readonly open: PooledConnection | null
+  readonly polls: number
 }
 
 /** Whose turn is taken: first run ID and retry; and until when it is of use, ms. */
-export interface TurnSubject {
+export interface PermitSubject {
   readonly firstRunId: string
   readonly retry: number
   readonly workflowId: string
   readonly deliverByMs?: number
 }
 
-type OpenWay = Extract<Way, { kind: 'way' }>
-type Waiting = Extract<Turn, { kind: 'wait' }>
+type Route = Extract<Routing, { kind: 'way' }>
+type Waiting = Extract<Acquisition, { kind: 'wait' }>
 
 /** A session stays open for this long for the next message. */
 export const IDLE_MS = 1000
 const PAUSED_LOOK_MS = 10 * 60_000
 /** Longer than this altogether is not waited in place. */
-const MOST_IN_PLACE_MS = 2 * PATIENCE_MS
+const MOST_IN_PLACE_MS = 2 * MAX_IN_PLACE_WAIT_MS
 
 /**
- * Ends as `tryAgain` where the turn is not ours yet.
+ * Ends as `retryLater` where the turn is not ours yet.
  * @param held the lease that is ours already, without a connection: a new one is wanted.
  */
-export async function takeOurTurn(
-  subject: TurnSubject,
-  way: OpenWay,
-  sessions: Sessions,
+export async function acquirePermit(
+  subject: PermitSubject,
+  way: Route,
+  sessions: ConnectionPool,
   context: Context,
-  dependencies: Dependencies,
+  dependencies: ActivityContext,
   onIdleEnd: (leaseId: string) => void,
   held?: string,
-): Promise<OurTurn> {
+): Promise<Permit> {
   const { database, settings, now, metrics } = dependencies
   const leaseId = held ?? randomUUID()
-  const peer = peerOf(way)
+  const peer = connectionKey(way)
   for (let waitedMs = 0; ; ) {
     const open = held === undefined ? sessions.take(peer, way.paths) : null
-    let turn: Turn
+    let turn: Acquisition
     try {
       turn = await withDatabase(context.info.attempt, () =>
-        askTurn(database, { ...subject, leaseId: open?.leaseId ?? leaseId, hasConnection: open !== null }, way.turns, settings.politeness),
+        acquire(database, { ...subject, leaseId: open?.leaseId ?? leaseId, hasConnection: open !== null }, way.turns, settings.throttle),
       )
     } catch (error) {
       if (open !== null) sessions.keep(peer, open, onIdleEnd)
       throw error
     }
     if (turn.kind === 'taken') {
-      metrics?.turnTaken(turn.waitedMs)
-      return { leaseId: open?.leaseId ?? leaseId, open, lookUps: turn.lookUps }
+      metrics?.permitAcquired(turn.waitedMs)
+      return { leaseId: open?.leaseId ?? leaseId, open, polls: turn.polls }
     }
-    metrics?.turnWaited(turn.why)
+    metrics?.permitWaited(turn.why)
     if (open !== null) sessions.keep(peer, open, onIdleEnd)
     waitedMs += turn.askAgainMs
-    if (turn.askAgainMs > PATIENCE_MS || waitedMs > MOST_IN_PLACE_MS) {
+    if (turn.askAgainMs > MAX_IN_PLACE_WAIT_MS || waitedMs > MOST_IN_PLACE_MS) {
       // one that is of no use any more ends in time
       const usefulMs = subject.deliverByMs === undefined ? Number.POSITIVE_INFINITY : Math.max(1, subject.deliverByMs - now().getTime() + 1)
-      throw tryAgain('Waiting', waitingText(turn, dependencies), Math.min(turn.askAgainMs, usefulMs))
+      throw retryLater('Waiting', waitingText(turn, dependencies), Math.min(turn.askAgainMs, usefulMs))
     }
     await sleep(turn.askAgainMs, undefined, { signal: context.cancellationSignal }).catch(() => {
       if (context.cancellationDetails?.cancelRequested) throw new CancelledFailure('cancelled while it waited for its turn')
-      throw tryAgain('Waiting', 'the worker was stopped while the message waited for its turn', 1)
+      throw retryLater('Waiting', 'the worker was stopped while the message waited for its turn', 1)
     })
   }
 }
@@ -92,13 +92,13 @@ const moment = (at: Date | number, now: number): string => {
 }
 
 /**
- * Ends as `tryAgain` where retries for the destination, or all, are paused: what is decided without a turn waits for that too.
+ * Ends as `retryLater` where retries for the destination, or all, are paused: what is decided without a turn waits for that too.
  */
-export async function waitWhilePaused(destination: string, context: Context, dependencies: Dependencies): Promise<void> {
+export async function waitWhilePaused(destination: string, context: Context, dependencies: ActivityContext): Promise<void> {
   const paused = await withDatabase(context.info.attempt, () => pausedNow(dependencies.database.db, destination))
   if (paused === null) return
   const what = paused.name === destination ? destination : 'everything'
-  throw tryAgain(
+  throw retryLater(
     'Waiting',
     `retries for ${what} are paused since ${paused.since.toISOString()} by ${paused.by}; none is used up`,
     PAUSED_LOOK_MS,
@@ -106,9 +106,9 @@ export async function waitWhilePaused(destination: string, context: Context, dep
 }
 
 /** Why it waits and until when, as a person reads it in the Web UI. */
-function waitingText(turn: Waiting, { settings, now }: Dependencies): string {
+function waitingText(turn: Waiting, { settings, now }: ActivityContext): string {
   const { state, why, goesAt } = turn
-  const { politeness } = settings
+  const { throttle } = settings
   const at = now().getTime()
   const relay = relayOf(turn.name)
   const name = relay === null ? turn.name : `the relay ${relay}`
@@ -118,8 +118,8 @@ function waitingText(turn: Waiting, { settings, now }: Dependencies): string {
     case 'paused':
       return `retries for ${name} are paused since ${moment(state.pausedSince as number, at)} by ${state.pausedBy ?? 'somebody'}; none is used up; looked at again at ${moment(at + turn.askAgainMs, at)} at the latest`
     case 'down': {
-      const every = politeness.askEveryMs
-      const next = state.askAt - Math.max(0, Math.floor((state.askAt - at) / every)) * every
+      const every = throttle.probeIntervalMs
+      const next = state.nextProbeAt - Math.max(0, Math.floor((state.nextProbeAt - at) / every)) * every
       return `${name} is down since ${moment(state.downSince as number, at)}${said}; its next question is at ${moment(Math.max(next, at), at)}; ${goes}`
     }
     case 'asked to wait':
@@ -127,7 +127,7 @@ function waitingText(turn: Waiting, { settings, now }: Dependencies): string {
     case 'connections':
       return `every connection that ${name} is met over is taken; ${goes}`
     case 'pace': {
-      const limits = limitsByHand(limitsSet(politeness, turn.name), state.limited)
+      const limits = withManualLimits(configuredLimits(throttle, turn.name), state.limited)
       const ahead = goesAt === null ? 0 : goesAt.getTime() - at
       return `${name} is met at ${formatRate(rateOf(state, limits))}, and others come before; ${goes} (in ${formatDuration(ahead)})`
     }

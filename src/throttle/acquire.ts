@@ -1,31 +1,31 @@
 /**
  * Turns: who may meet a receiving system now. The state stands in one row for each system; a turn is taken, or a moment reserved, in one
  * transaction that holds that row (PostgreSQL: `for update`; SQLite: the write lock), and by the database's clock. So any number of workers
- * share a limit exactly, whatever their clocks say. What is decided is pure (src/politeness).
+ * share a limit exactly, whatever their clocks say. What is decided is pure (src/throttle).
  */
 import type { Kysely, Selectable } from 'kysely'
 import type { DestinationsTable, Tables } from '../store/index.js'
-import { clockOf, type Database, timeOf, withoutWaiting } from '../store/index.js'
+import { asyncCommit, type Database, databaseNow, nowExpression } from '../store/index.js'
 import { LEASE_MS, leasesOf } from './connection-leases.js'
-import { columnsOf, EVERYTHING, type KnownSystem, known, stateOf, writeStates } from './destination-row.js'
-import { type Lesson, learn, type SystemAnswer } from './feedback.js'
-import { type Limits, limitsByHand, type TurnSettings } from './limits.js'
-import { noteOutage } from './outages.js'
-import { type Decision, newState, type Reservation, type SystemState, takeTurn, type WaitReason } from './rate-limiter.js'
-import { MOST_AT_A_LOOK, wakeNext } from './wakeups.js'
+import { columnsOf, type DestinationStatus, EVERYTHING, known, stateOf, writeStates } from './destination-row.js'
+import { applyFeedback, type DestinationAnswer, type Feedback } from './feedback.js'
+import { type AdmissionSettings, type Limits, withManualLimits } from './limits.js'
+import { recordOutage } from './outages.js'
+import { type Admission, admit, type LimiterState, newLimiterState, type Reservation, type WaitReason } from './rate-limiter.js'
+import { MOST_AT_A_LOOK, selectWakeups } from './wakeups.js'
 
 /** Whose turn is needed: the receiving system's, and where it goes through one, the relay's. */
-export interface TurnOf {
+export interface LimiterKey {
   readonly name: string
   /** As the settings say; what a person has set by hand is added here. */
   readonly limits: Limits
-  /** False: it is met over a relay, whose connections count instead. */
+  /** False: it is observed over a relay, whose connections count instead. */
   readonly needsConnection: boolean
   /** A relay's rate is fixed: it is not learnt. */
   readonly fixed: boolean
 }
 
-export interface Asker {
+export interface Waiter {
   readonly firstRunId: string
   readonly retry: number
   /** Whom to wake. */
@@ -35,9 +35,9 @@ export interface Asker {
   readonly hasConnection: boolean
 }
 
-/** A turn was taken (`lookUps`: how often it was asked for, this time included; `waitedMs`: since the first time), or when to ask again and why. */
-export type Turn =
-  | { readonly kind: 'taken'; readonly lookUps: number; readonly waitedMs: number }
+/** A turn was taken (`polls`: how often it was asked for, this time included; `waitedMs`: since the first time), or when to ask again and why. */
+export type Acquisition =
+  | { readonly kind: 'taken'; readonly polls: number; readonly waitedMs: number }
   | {
       readonly kind: 'wait'
       readonly name: string
@@ -46,7 +46,7 @@ export type Turn =
       readonly askAgainMs: number
       /** When it goes, as far as is known now; by the database's clock. */
       readonly goesAt: Date | null
-      readonly state: KnownSystem
+      readonly state: DestinationStatus
     }
 
 /** An asker is waiting for a connection, where one found none within this. */
@@ -54,31 +54,31 @@ const WANTED_WITHIN_MS = 2_000
 const RESTORE_AGAIN_MS = 60_000
 
 /** Takes the turn of all of them, or reserves a moment at the first that is not free. */
-export async function askTurn(
+export async function acquire(
   database: Database,
-  asker: Asker,
-  wanted: readonly TurnOf[],
-  settings: TurnSettings,
+  asker: Waiter,
+  wanted: readonly LimiterKey[],
+  settings: AdmissionSettings,
   random: () => number = Math.random,
-): Promise<Turn> {
-  return withoutWaiting(database, async (tx) => {
+): Promise<Acquisition> {
+  return asyncCommit(database, async (tx) => {
     const { rows, everything, now } = await hold(tx, database, wanted)
     const reservation = await tx
-      .selectFrom('turns')
+      .selectFrom('waiters')
       .selectAll()
       .where('first_run_id', '=', asker.firstRunId)
       .where('retry', '=', asker.retry)
       .executeTakeFirst()
-    const lookUps = (reservation?.look_ups ?? 0) + 1
+    const polls = (reservation?.polls ?? 0) + 1
     const at = wanted.findIndex(({ name }) => name === reservation?.name)
-    const taken: { name: string; state: SystemState }[] = []
+    const taken: { name: string; state: LimiterState }[] = []
     for (const [index, { name, limits, needsConnection, fixed }] of wanted.entries()) {
       const row = rows.get(name) as Selectable<DestinationsTable>
       const learnt = stateOf(row, everything)
       const state = fixed ? { ...learnt, connections: limits.connections } : learnt
       const leases = needsConnection ? await leasesOf(tx, name, now) : []
       const others = leases.filter(({ id }) => id !== asker.leaseId)
-      const decision: Decision = takeTurn(
+      const decision: Admission = admit(
         state,
         {
           mine: reservation === undefined || at < index ? null : reservationOf(reservation, at === index ? undefined : { now, state }),
@@ -96,7 +96,7 @@ export async function askTurn(
         continue
       }
       await writeStates(tx, [{ name, state: decision.state }])
-      await writeReservation(tx, asker, name, decision.mine, now, lookUps)
+      await writeReservation(tx, asker, name, decision.mine, now, polls)
       const { why, slotAt, askAgainAt } = decision
       return {
         kind: 'wait',
@@ -108,36 +108,36 @@ export async function askTurn(
       }
     }
     await writeStates(tx, taken)
-    if (reservation !== undefined) await forgetTurn(tx, asker)
+    if (reservation !== undefined) await cancelReservation(tx, asker)
     for (const { name } of wanted.filter(({ needsConnection }) => needsConnection)) {
       const until = Math.ceil(now + LEASE_MS)
       await tx
-        .insertInto('leases')
+        .insertInto('connection_leases')
         .values({ id: asker.leaseId, name, since: Math.round(now), until })
         .onConflict((conflict) => conflict.columns(['id', 'name']).doUpdateSet({ until }))
         .execute()
     }
-    return { kind: 'taken', lookUps, waitedMs: reservation === undefined ? 0 : Math.max(0, now - reservation.asked_at) }
+    return { kind: 'taken', polls, waitedMs: reservation === undefined ? 0 : Math.max(0, now - reservation.asked_at) }
   })
 }
 
 /** The message needs no turn any more. */
-export async function forgetTurn(db: Kysely<Tables>, { firstRunId, retry }: Pick<Asker, 'firstRunId' | 'retry'>): Promise<void> {
-  await db.deleteFrom('turns').where('first_run_id', '=', firstRunId).where('retry', '=', retry).execute()
+export async function cancelReservation(db: Kysely<Tables>, { firstRunId, retry }: Pick<Waiter, 'firstRunId' | 'retry'>): Promise<void> {
+  await db.deleteFrom('waiters').where('first_run_id', '=', firstRunId).where('retry', '=', retry).execute()
 }
 
 /** What came of a turn, for a system that learns. */
-export interface Met {
+export interface Observation {
   readonly name: string
   readonly limits: Limits
-  readonly lesson: Lesson
-  readonly answer: SystemAnswer & { readonly mailServer: string | null }
+  readonly lesson: Feedback
+  readonly answer: DestinationAnswer & { readonly mailServer: string | null }
   /** How long the message took; null where that is not known. */
   readonly tookMs: number | null
 }
 
 /** What has changed by an answer. */
-export interface Learnt {
+export interface FeedbackResult {
   /** It went down by this answer; or takes messages again, that were refused (since when). */
   readonly change: 'down' | 'up' | null
   /** It takes messages again, and what follows from that has not been done: the suppressions that it caused are to lapse. */
@@ -151,62 +151,62 @@ export interface Learnt {
 }
 
 /** Writes what an answer teaches. */
-export async function learnFrom(database: Database, met: Met, settings: TurnSettings): Promise<Learnt> {
-  return withoutWaiting(database, async (tx) => {
-    const { rows, everything, now } = await hold(tx, database, [met])
-    const row = rows.get(met.name) as Selectable<DestinationsTable>
+export async function writeFeedback(database: Database, observed: Observation, settings: AdmissionSettings): Promise<FeedbackResult> {
+  return asyncCommit(database, async (tx) => {
+    const { rows, everything, now } = await hold(tx, database, [observed])
+    const row = rows.get(observed.name) as Selectable<DestinationsTable>
     const before = stateOf(row)
-    const limits = limitsWith(met.limits, row)
-    const after = learn(before, met.lesson, met.tookMs, limits, settings, now)
-    const { answer } = met
+    const limits = limitsWith(observed.limits, row)
+    const after = applyFeedback(before, observed.lesson, observed.tookMs, limits, settings, now)
+    const { answer } = observed
     const up = before.failingSince !== null && after.failingSince === null
     // one whose worker died over it is taken up by a later acceptance
-    const left = row.restore_due !== null && row.restore_due < now - RESTORE_AGAIN_MS && met.lesson.kind === 'accepted'
+    const left = row.restore_due !== null && row.restore_due < now - RESTORE_AGAIN_MS && observed.lesson.kind === 'accepted'
     const said =
-      met.lesson.kind === 'nothing'
+      observed.lesson.kind === 'nothing'
         ? {}
         : {
-            said_at: Math.round(now),
-            said_outcome: answer.outcome,
-            said_status: answer.status,
-            said_reply: answer.reply,
-            said_by: answer.mailServer,
+            last_answer_at: Math.round(now),
+            last_answer_outcome: answer.outcome,
+            last_answer_status: answer.status,
+            last_answer_reply: answer.reply,
+            last_answer_by: answer.mailServer,
           }
     await tx
       .updateTable('destinations')
       .set({ ...columnsOf(after), ...said, ...(up ? { restore_due: Math.round(now) } : {}) })
-      .where('name', '=', met.name)
+      .where('name', '=', observed.name)
       .execute()
-    await noteOutage(tx, met.name, before, after, answer, now)
+    await recordOutage(tx, observed.name, before, after, answer, now)
     const standing = { ...after, pausedSince: stateOf(row, everything).pausedSince }
-    const wake = met.lesson.kind === 'accepted' ? await wakeNext(tx, met.name, standing, limits, now) : []
+    const wake = observed.lesson.kind === 'accepted' ? await selectWakeups(tx, observed.name, standing, limits, now) : []
     return {
       change: before.downSince === null && after.downSince !== null ? 'down' : up ? 'up' : null,
       restore: up || left,
       wasDown: before.downSince !== null && after.downSince === null,
       failingSince: before.failingSince === null ? null : new Date(before.failingSince),
-      wanted: before.wantedAt > now - WANTED_WITHIN_MS,
+      wanted: before.starvedAt > now - WANTED_WITHIN_MS,
       wake,
     }
   })
 }
 
 /** The workflows that wait for this system's turn and may come now, whoever else has come or not. */
-export function wakeWaitingFor(database: Database, name: string, limits: Limits): Promise<string[]> {
-  return withoutWaiting(database, async (tx) => {
+export function nextWakeups(database: Database, name: string, limits: Limits): Promise<string[]> {
+  return asyncCommit(database, async (tx) => {
     const { rows, everything, now } = await hold(tx, database, [{ name, limits }])
     const row = rows.get(name) as Selectable<DestinationsTable>
-    return wakeNext(tx, name, stateOf(row, everything), limitsWith(limits, row), now, MOST_AT_A_LOOK)
+    return selectWakeups(tx, name, stateOf(row, everything), limitsWith(limits, row), now, MOST_AT_A_LOOK)
   })
 }
 
 /** The suppressions that it caused have been made to lapse. */
-export async function noteRestored(db: Kysely<Tables>, name: string): Promise<void> {
+export async function markRestored(db: Kysely<Tables>, name: string): Promise<void> {
   await db.updateTable('destinations').set({ restore_due: null }).where('name', '=', name).execute()
 }
 
 /** Holds the systems' rows until the transaction ends; makes those that are new. */
-async function hold(tx: Kysely<Tables>, database: Database, wanted: readonly Pick<TurnOf, 'name' | 'limits'>[]) {
+async function hold(tx: Kysely<Tables>, database: Database, wanted: readonly Pick<LimiterKey, 'name' | 'limits'>[]) {
   // always in the order of their names: two that hold two each never wait for each other
   const names = wanted.map(({ name }) => name).sort()
   const read = () =>
@@ -219,9 +219,9 @@ async function hold(tx: Kysely<Tables>, database: Database, wanted: readonly Pic
       .execute()
   let found = await read()
   if (found.length < names.length) {
-    const now = await timeOf(database, tx)
+    const now = await databaseNow(database, tx)
     const fresh = new Map(wanted.map(({ name, limits }) => [name, limits]))
-    const values = names.map((name) => ({ name, ...columnsOf(newState(fresh.get(name) as Limits, now)) }))
+    const values = names.map((name) => ({ name, ...columnsOf(newLimiterState(fresh.get(name) as Limits, now)) }))
     await tx
       .insertInto('destinations')
       .values(values)
@@ -233,19 +233,19 @@ async function hold(tx: Kysely<Tables>, database: Database, wanted: readonly Pic
   const { now, ...everything } = await tx
     .selectNoFrom((eb) => {
       const row = eb.selectFrom('destinations').where('name', '=', EVERYTHING)
-      return [clockOf(database).as('now'), row.select('paused_since').as('paused_since'), row.select('paused_by').as('paused_by')]
+      return [nowExpression(database).as('now'), row.select('paused_since').as('paused_since'), row.select('paused_by').as('paused_by')]
     })
     .executeTakeFirstOrThrow()
   return { rows: new Map(found.map((row) => [row.name, row])), everything, now: Number(now) }
 }
 
 const limitsWith = (limits: Limits, row: Pick<DestinationsTable, 'limited_rate' | 'limited_connections'>): Limits =>
-  limitsByHand(limits, { rate: row.limited_rate, connections: row.limited_connections })
+  withManualLimits(limits, { rate: row.limited_rate, connections: row.limited_connections })
 
 /** With `passed`: it waits elsewhere by now, and has had its moment here. */
 function reservationOf(
   row: { asked_at: number; slot_at: number; allotted: number; epoch: number },
-  passed?: { readonly now: number; readonly state: SystemState },
+  passed?: { readonly now: number; readonly state: LimiterState },
 ): Reservation {
   if (passed !== undefined) return { askedAt: row.asked_at, slotAt: passed.now, allotted: false, epoch: passed.state.epoch }
   return { askedAt: row.asked_at, slotAt: row.slot_at, allotted: row.allotted === 1, epoch: row.epoch }
@@ -253,11 +253,11 @@ function reservationOf(
 
 async function writeReservation(
   tx: Kysely<Tables>,
-  { firstRunId, retry, workflowId }: Asker,
+  { firstRunId, retry, workflowId }: Waiter,
   name: string,
   mine: Reservation,
   now: number,
-  lookUps: number,
+  polls: number,
 ): Promise<void> {
   const row = {
     name,
@@ -267,10 +267,10 @@ async function writeReservation(
     allotted: mine.allotted ? 1 : 0,
     epoch: mine.epoch,
     seen_at: Math.round(now),
-    look_ups: lookUps,
+    polls: polls,
   }
   await tx
-    .insertInto('turns')
+    .insertInto('waiters')
     .values({ first_run_id: firstRunId, retry, ...row })
     .onConflict((conflict) => conflict.columns(['first_run_id', 'retry']).doUpdateSet(row))
     .execute()

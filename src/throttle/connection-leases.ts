@@ -1,17 +1,17 @@
 /** Leases: whose connection counts, and until when. By the database's clock. */
 import { type Kysely, sql } from 'kysely'
 import type { Tables } from '../store/index.js'
-import { clockOf, type Database, withoutWaiting } from '../store/index.js'
+import { asyncCommit, type Database, nowExpression } from '../store/index.js'
 
 /** A connection counts for this long beyond the last word of its worker. */
 export const LEASE_MS = 30_000
 
 /** The connection is still open. False where its lease has run out: others may have taken its place, and it must be closed. */
 export async function renewLease(database: Database, leaseId: string): Promise<boolean> {
-  const now = clockOf(database)
-  const done = await withoutWaiting(database, (tx) =>
+  const now = nowExpression(database)
+  const done = await asyncCommit(database, (tx) =>
     tx
-      .updateTable('leases')
+      .updateTable('connection_leases')
       .set({ until: sql<number>`cast(${now} + ${sql.lit(LEASE_MS)} as bigint)` })
       .where('id', '=', leaseId)
       .where('until', '>', sql<number>`${now}`)
@@ -26,20 +26,20 @@ const LEFT_FOR_CONTENT_MS = LEASE_MS / 3
 /** The lease, while it holds for long enough to begin a content. */
 export const leaseThatHolds = (database: Database, leaseId: string) =>
   database.db
-    .selectFrom('leases')
+    .selectFrom('connection_leases')
     .select('id')
     .where('id', '=', leaseId)
-    .where('until', '>', sql<number>`${clockOf(database)} + ${sql.lit(LEFT_FOR_CONTENT_MS)}`)
+    .where('until', '>', sql<number>`${nowExpression(database)} + ${sql.lit(LEFT_FOR_CONTENT_MS)}`)
 
 /** The connection is closed. */
 export async function releaseLease(database: Database, leaseId: string): Promise<void> {
-  await withoutWaiting(database, (tx) => tx.deleteFrom('leases').where('id', '=', leaseId).execute())
+  await asyncCommit(database, (tx) => tx.deleteFrom('connection_leases').where('id', '=', leaseId).execute())
 }
 
 /** Those of a system that hold now; what has run out goes. */
 export async function leasesOf(tx: Kysely<Tables>, name: string, now: number) {
-  const rows = await tx.selectFrom('leases').select(['id', 'since', 'until']).where('name', '=', name).execute()
+  const rows = await tx.selectFrom('connection_leases').select(['id', 'since', 'until']).where('name', '=', name).execute()
   if (rows.some(({ until }) => until <= now))
-    await tx.deleteFrom('leases').where('name', '=', name).where('until', '<=', Math.floor(now)).execute()
+    await tx.deleteFrom('connection_leases').where('name', '=', name).where('until', '<=', Math.floor(now)).execute()
   return rows.filter(({ until }) => until > now)
 }

@@ -1,7 +1,7 @@
 /** Which receiving system a mail host belongs to: own groups first; what is in none goes by its registrable domain (activities/destination.ts). */
 
 /** A group of hosts that is one receiving system: its name, and host names or `*.example.com`, in lower case. */
-export interface SystemGroup {
+export interface DestinationGroup {
   readonly name: string
   readonly hosts: readonly string[]
 }
@@ -13,7 +13,7 @@ const HOST = /^(?:\*\.)?[a-z0-9_](?:[a-z0-9._-]{0,252})$/
  * Reads `google=*.google.com,*.googlemail.com; microsoft=*.outlook.com`.
  * @throws Error naming the entry that is wrong.
  */
-export function parseSystemGroups(text: string): SystemGroup[] {
+export function parseDestinationGroups(text: string): DestinationGroup[] {
   const groups = text
     .split(';')
     .map((entry) => entry.trim().toLowerCase())
@@ -34,7 +34,7 @@ export function parseSystemGroups(text: string): SystemGroup[] {
 }
 
 /** The group that a host belongs to; null where it is in none. `*.example.com` holds all below it, and itself. */
-export function groupOf(host: string, groups: readonly SystemGroup[]): string | null {
+export function groupOf(host: string, groups: readonly DestinationGroup[]): string | null {
   const name = host.toLowerCase().replace(/\.$/, '')
   const holds = (pattern: string) =>
     pattern.startsWith('*.') ? name.endsWith(pattern.slice(1)) || name === pattern.slice(2) : name === pattern

@@ -1,16 +1,16 @@
 /** Receiving systems as a person looks at them and steers them: what is known of each, pauses, limits, releases, and their suppressions. */
 import { type Kysely, sql } from 'kysely'
 import type { Tables } from '../store/index.js'
-import { type Database, timeOf } from '../store/index.js'
-import { columnsOf, EVERYTHING, type KnownSystem, known } from './destination-row.js'
+import { type Database, databaseNow } from '../store/index.js'
+import { columnsOf, type DestinationStatus, EVERYTHING, known } from './destination-row.js'
 import type { Limits } from './limits.js'
-import { intervalOf, newState } from './rate-limiter.js'
+import { intervalOf, newLimiterState } from './rate-limiter.js'
 
 /** A message that asked within this still waits for its turn. */
 export const STILL_WAITS_MS = 20 * 60_000
 
 /** A receiving system, and how many messages wait for their turn at it, over how many connections it is met now. */
-export interface Standing extends KnownSystem {
+export interface DestinationOverview extends DestinationStatus {
   readonly waitingForTurn: number
   readonly connectionsNow: number
 }
@@ -33,23 +33,23 @@ export async function pausedNow(db: Kysely<Tables>, destination: string): Promis
 }
 
 /** What is known of the receiving systems, those that are down or paused first; of one, where it is named. */
-export async function destinations(database: Database, limit: number, name?: string): Promise<Standing[]> {
+export async function destinations(database: Database, limit: number, name?: string): Promise<DestinationOverview[]> {
   const { db } = database
-  const now = await timeOf(database)
+  const now = await databaseNow(database)
   const rows = await db
     .selectFrom('destinations')
     .selectAll('destinations')
     .select((eb) => [
       eb
-        .selectFrom('turns')
+        .selectFrom('waiters')
         .select(sql<number>`count(*)`.as('n'))
-        .whereRef('turns.name', '=', 'destinations.name')
+        .whereRef('waiters.name', '=', 'destinations.name')
         .where('seen_at', '>', Math.round(now - STILL_WAITS_MS))
         .as('waiting'),
       eb
-        .selectFrom('leases')
+        .selectFrom('connection_leases')
         .select(sql<number>`count(*)`.as('n'))
-        .whereRef('leases.name', '=', 'destinations.name')
+        .whereRef('connection_leases.name', '=', 'destinations.name')
         .where('until', '>', Math.round(now))
         .as('held'),
     ])
@@ -77,19 +77,19 @@ interface ByHand {
   readonly limited_by?: string | null
 }
 
-const UNKNOWN: Limits = { lowestRate: 1, highestRate: 1, connections: 1, messagesPerConnection: 1 }
+const UNKNOWN: Limits = { minMessageRate: 1, maxMessageRate: 1, connections: 1, maxDeliveriesPerConnection: 1 }
 
 async function change(database: Database, name: string, byHand: ByHand, now: number): Promise<void> {
   await database.db
     .insertInto('destinations')
-    .values({ name, ...columnsOf({ ...newState(UNKNOWN, now), rate: 0 }), ...byHand })
+    .values({ name, ...columnsOf({ ...newLimiterState(UNKNOWN, now), rate: 0 }), ...byHand })
     .onConflict((conflict) => conflict.column('name').doUpdateSet(byHand))
     .execute()
 }
 
 /** Holds every retry for the system (or for all, where it is left out), using none up. */
 export async function pause(database: Database, by: string, name: string = EVERYTHING): Promise<void> {
-  const now = await timeOf(database)
+  const now = await databaseNow(database)
   await change(database, name, { paused_since: Math.round(now), paused_by: by }, now)
 }
 
@@ -116,7 +116,7 @@ export async function limitDestination(
   const connections = limits.connections === undefined ? (row?.limited_connections ?? null) : limits.connections
   const limitedBy = rate === null && connections === null ? null : by
   const byHand = { limited_rate: rate, limited_connections: connections, limited_by: limitedBy }
-  const now = await timeOf(database)
+  const now = await databaseNow(database)
   await change(database, name, byHand, now)
   // moments that were given out by the limits before are void; the next start is no further away than one at the rate of now
   const next = now + intervalOf(rate ?? (row?.rate || 1))
@@ -124,9 +124,9 @@ export async function limitDestination(
     .updateTable('destinations')
     .set((eb) => ({
       epoch: eb('epoch', '+', 1),
-      frontier: now,
-      late_frontier: now,
-      next_at: eb.case().when('next_at', '>', next).then(next).else(eb.ref('next_at')).end(),
+      reserved_until: now,
+      overflow_until: now,
+      next_start_at: eb.case().when('next_start_at', '>', next).then(next).else(eb.ref('next_start_at')).end(),
     }))
     .where('name', '=', name)
     .execute()
@@ -139,7 +139,7 @@ export interface Release {
   readonly withinMs: number
   readonly by: string
   /** How many were told. */
-  readonly told: number
+  readonly released: number
   readonly endedAt: Date | null
 }
 
@@ -154,7 +154,7 @@ export async function beginRelease(
   now: Date,
   goesOnWithinMs: number,
 ): Promise<Release> {
-  const row = { began_at: now.getTime(), within_ms: withinMs, by, told: 0, ended_at: null }
+  const row = { began_at: now.getTime(), within_ms: withinMs, by, released: 0, ended_at: null }
   await db
     .insertInto('releases')
     .values({ destination, ...row })
@@ -176,16 +176,16 @@ export async function findRelease(db: Kysely<Tables>, destination: string): Prom
     beganAt: new Date(row.began_at),
     withinMs: row.within_ms,
     by: row.by,
-    told: row.told,
+    released: row.released,
     endedAt: row.ended_at === null ? null : new Date(row.ended_at),
   }
 }
 
 /** So many more were told; or it has ended. */
-export async function noteRelease(db: Kysely<Tables>, destination: string, told: number, endedAt: Date | null = null): Promise<void> {
+export async function recordRelease(db: Kysely<Tables>, destination: string, released: number, endedAt: Date | null = null): Promise<void> {
   await db
     .updateTable('releases')
-    .set((eb) => ({ told: eb('told', '+', told), ended_at: endedAt?.getTime() ?? null }))
+    .set((eb) => ({ released: eb('released', '+', released), ended_at: endedAt?.getTime() ?? null }))
     .where('destination', '=', destination)
     .execute()
 }
@@ -215,13 +215,13 @@ const FORGET_AFTER_MS = 90 * DAY_MS
 /** Deletes what nobody needs any more: places of messages that never came back, leases and policies that ran out, systems not met for long. */
 export async function purgeDestinations(database: Database): Promise<void> {
   const { db } = database
-  const now = Math.round(await timeOf(database))
+  const now = Math.round(await databaseNow(database))
   await db
-    .deleteFrom('turns')
+    .deleteFrom('waiters')
     .where('seen_at', '<', now - DAY_MS)
     .execute()
   await db
-    .deleteFrom('leases')
+    .deleteFrom('connection_leases')
     .where('until', '<', now - DAY_MS)
     .execute()
   await db.deleteFrom('mta_sts_policies').where('expires_at', '<', now).execute()
@@ -234,7 +234,7 @@ export async function purgeDestinations(database: Database): Promise<void> {
     .updateTable('outages')
     .set((eb) => ({
       ended_at: eb.fn.coalesce(
-        eb.selectFrom('destinations').select('said_at').whereRef('destinations.name', '=', 'outages.destination'),
+        eb.selectFrom('destinations').select('last_answer_at').whereRef('destinations.name', '=', 'outages.destination'),
         'outages.began_at',
       ),
     }))
@@ -243,12 +243,12 @@ export async function purgeDestinations(database: Database): Promise<void> {
       eb
         .selectFrom('destinations')
         .select('name')
-        .where('next_at', '>=', now - UNMET_MS),
+        .where('next_start_at', '>=', now - UNMET_MS),
     )
     .execute()
   await db
     .deleteFrom('destinations')
-    .where('next_at', '<', now - FORGET_AFTER_MS)
+    .where('next_start_at', '<', now - FORGET_AFTER_MS)
     .where('paused_since', 'is', null)
     .where('limited_by', 'is', null)
     .execute()

@@ -3,11 +3,11 @@
  * scheduler), down after some failures in a row. What it says about one recipient teaches nothing about the system.
  */
 import { parseReply, type Stage } from '../bounce/index.js'
-import type { Limits, TurnSettings } from './limits.js'
-import { connectionsOf, intervalOf, rateOf, type SystemState } from './rate-limiter.js'
+import type { AdmissionSettings, Limits } from './limits.js'
+import { connectionsOf, intervalOf, type LimiterState, rateOf } from './rate-limiter.js'
 
 /** What one answer says of the system: it takes messages; it cannot keep up, or is not there; or nothing. */
-export type Lesson =
+export type Feedback =
   | { readonly kind: 'accepted' }
   | {
       readonly kind: 'failing'
@@ -19,7 +19,7 @@ export type Lesson =
   | { readonly kind: 'nothing' }
 
 /** An answer as the attempt log has it. */
-export interface SystemAnswer {
+export interface DestinationAnswer {
   readonly outcome: 'accepted' | 'deferred' | 'rejected'
   readonly status: string
   readonly reply: string
@@ -45,7 +45,7 @@ const NOT_MET = ['4.4.1', '4.4.2']
 const SYSTEM_CODES = [421, 453]
 
 /** What an answer teaches. */
-export function lessonOf({ outcome, status, reply, stage }: SystemAnswer): Lesson {
+export function classifyFeedback({ outcome, status, reply, stage }: DestinationAnswer): Feedback {
   if (outcome === 'accepted') return { kind: 'accepted' }
   if (outcome === 'rejected') return { kind: 'nothing' }
   const { code } = parseReply(reply)
@@ -80,14 +80,14 @@ const AVERAGE_OVER = 5
  * The state after an answer.
  * @param tookMs how long the message took, from connecting to its answer; null where that is not known (a relay's report).
  */
-export function learn(
-  state: SystemState,
-  lesson: Lesson,
+export function applyFeedback(
+  state: LimiterState,
+  lesson: Feedback,
   tookMs: number | null,
   limits: Limits,
-  settings: Pick<TurnSettings, 'downAfter' | 'askEveryMs'>,
+  settings: Pick<AdmissionSettings, 'failuresBeforeDown' | 'probeIntervalMs'>,
   now: number,
-): SystemState {
+): LimiterState {
   const timed =
     tookMs === null
       ? state
@@ -101,38 +101,38 @@ export function learn(
     notBefore: Math.max(state.notBefore, now + lesson.waitMs),
   }
   if (state.downSince !== null) return failing
-  if (failing.failures >= settings.downAfter)
+  if (failing.failures >= settings.failuresBeforeDown)
     return {
       ...failing,
-      rate: limits.lowestRate,
+      rate: limits.minMessageRate,
       connections: 1,
       downSince: failing.failingSince,
-      nextAt: Math.max(failing.nextAt, now + intervalOf(limits.lowestRate)),
-      askAt: now + settings.askEveryMs,
-      frontier: now,
+      nextStartAt: Math.max(failing.nextStartAt, now + intervalOf(limits.minMessageRate)),
+      nextProbeAt: now + settings.probeIntervalMs,
+      reservedUntil: now,
       epoch: state.epoch + 1,
     }
-  const rate = lesson.slower === 'connections' ? rateOf(state, limits) : Math.max(limits.lowestRate, rateOf(state, limits) / 2)
+  const rate = lesson.slower === 'connections' ? rateOf(state, limits) : Math.max(limits.minMessageRate, rateOf(state, limits) / 2)
   const connections = lesson.slower === 'rate' ? connectionsOf(state, limits) : Math.max(1, connectionsOf(state, limits) / 2)
   const slower = paced({ ...failing, rate, connections }, state, limits, now)
   // moments that were given out at the higher rate are void
-  return rate < rateOf(state, limits) ? { ...slower, frontier: now, lateFrontier: now, epoch: state.epoch + 1 } : slower
+  return rate < rateOf(state, limits) ? { ...slower, reservedUntil: now, overflowUntil: now, epoch: state.epoch + 1 } : slower
 }
 
-function accepted(state: SystemState, limits: Limits, now: number): SystemState {
+function accepted(state: LimiterState, limits: Limits, now: number): LimiterState {
   // the time that it asked for stands: what is accepted now may have been begun before
   const up = { ...state, failures: 0, failingSince: null, downSince: null }
-  if (state.downSince !== null) return { ...up, rate: limits.lowestRate, connections: 1, frontier: now, epoch: state.epoch + 1 }
-  const rate = Math.min(limits.highestRate, rateOf(state, limits) + limits.lowestRate * INCREASE)
+  if (state.downSince !== null) return { ...up, rate: limits.minMessageRate, connections: 1, reservedUntil: now, epoch: state.epoch + 1 }
+  const rate = Math.min(limits.maxMessageRate, rateOf(state, limits) + limits.minMessageRate * INCREASE)
   const connections = Math.min(limits.connections, Math.max(1, state.connections) + 1 / Math.max(1, state.connections))
   return paced({ ...up, rate, connections }, state, limits, now)
 }
 
 /** As many moments stay reserved as were: at the new rate they reach less far, or further. */
-function paced(state: SystemState, before: SystemState, limits: Limits, now: number): SystemState {
-  const ahead = Math.max(0, before.frontier - now)
+function paced(state: LimiterState, before: LimiterState, limits: Limits, now: number): LimiterState {
+  const ahead = Math.max(0, before.reservedUntil - now)
   const [rateBefore, rate] = [rateOf(before, limits), rateOf(state, limits)]
   // what follows the last start keeps its distance at a lower rate
-  const nextAt = state.nextAt + Math.max(0, intervalOf(rate) - intervalOf(rateBefore))
-  return { ...state, nextAt, frontier: now + (ahead * rateBefore) / rate }
+  const nextStartAt = state.nextStartAt + Math.max(0, intervalOf(rate) - intervalOf(rateBefore))
+  return { ...state, nextStartAt, reservedUntil: now + (ahead * rateBefore) / rate }
 }

@@ -1,49 +1,58 @@
-export { askTurn, forgetTurn, type Learnt, learnFrom, noteRestored, type Turn, type TurnOf, wakeWaitingFor } from './acquire.js'
-export { IDLE_MS, type TurnSubject, takeOurTurn, waitWhilePaused } from './acquire-permit.js'
+export {
+  type Acquisition,
+  acquire,
+  cancelReservation,
+  type FeedbackResult,
+  type LimiterKey,
+  markRestored,
+  nextWakeups,
+  writeFeedback,
+} from './acquire.js'
+export { acquirePermit, IDLE_MS, type PermitSubject, waitWhilePaused } from './acquire-permit.js'
 export { LEASE_MS, leaseThatHolds, releaseLease, renewLease } from './connection-leases.js'
-export { groupOf, parseSystemGroups, type SystemGroup } from './destination-groups.js'
-export type { KnownSystem } from './destination-row.js'
+export { type DestinationGroup, groupOf, parseDestinationGroups } from './destination-groups.js'
+export type { DestinationStatus } from './destination-row.js'
 export {
   beginRelease,
+  type DestinationOverview,
   destinations,
   findRelease,
   lastRetries,
   limitDestination,
-  noteRelease,
   pause,
   pausedAltogether,
   pausedNow,
   purgeDestinations,
   type Release,
+  recordRelease,
   resume,
   STILL_WAITS_MS,
-  type Standing,
 } from './destinations.js'
-export { type Lesson, learn, lessonOf, type SystemAnswer } from './feedback.js'
+export { applyFeedback, classifyFeedback, type DestinationAnswer, type Feedback } from './feedback.js'
 export {
+  type AdmissionSettings,
+  configuredLimits,
   formatRate,
   type Limits,
-  limitsByHand,
   limitsOf,
-  limitsSet,
   parseLimits,
   parseRate,
+  relayKey,
   relayOf,
-  relayTurn,
-  type TurnSettings,
+  withManualLimits,
 } from './limits.js'
-export { noteTold, type UntoldOutage, untoldOutages } from './outages.js'
+export { markPublished, type UnpublishedOutage, unpublishedOutages } from './outages.js'
 export {
-  type Asking,
+  type AdmissionRequest,
+  admit,
   connectionsOf,
   intervalOf,
-  newState,
-  PATIENCE_MS,
+  type LimiterState,
+  MAX_IN_PLACE_WAIT_MS,
+  newLimiterState,
   type Reservation,
   rateOf,
-  type SystemState,
-  takeTurn,
 } from './rate-limiter.js'
-export { learnFromAnswer } from './record-feedback.js'
-export { keepWaking } from './wake-waiting.js'
-export { forgetEnded, waitedFor } from './wakeups.js'
+export { recordFeedback } from './record-feedback.js'
+export { startWakeupLoop } from './wake-waiting.js'
+export { destinationsWithWaiters, removeWaiters } from './wakeups.js'

@@ -3,24 +3,24 @@
 /** Between what a receiving system's rate and connections may move. */
 export interface Limits {
   /** Messages a second: where it begins, and where a failing system ends. */
-  readonly lowestRate: number
+  readonly minMessageRate: number
   /** Messages a second: never more. */
-  readonly highestRate: number
+  readonly maxMessageRate: number
   /** Connections at once: never more. */
   readonly connections: number
   /** Messages in one session; then it is closed. */
-  readonly messagesPerConnection: number
+  readonly maxDeliveriesPerConnection: number
 }
 
 /** How turns are taken, for all receiving systems alike. */
-export interface TurnSettings {
+export interface AdmissionSettings {
   readonly limits: Limits
   /** Failures in a row until a system counts as down. */
-  readonly downAfter: number
+  readonly failuresBeforeDown: number
   /** How often a system that is down is asked. */
-  readonly askEveryMs: number
+  readonly probeIntervalMs: number
   /** A message waits for a system that is down at most this long; then it makes its own try. */
-  readonly longestWaitMs: number
+  readonly maxQueueDelayMs: number
 }
 
 const SECOND_MS = 1000
@@ -56,13 +56,13 @@ export function formatRate(rate: number): string {
 }
 
 /** What LIMITS says of one receiving system, or a person by `softbounce destinations limit`. */
-export type OwnLimits = Partial<Limits>
+export type PartialLimits = Partial<Limits>
 
 const FIELDS: Record<string, { readonly field: keyof Limits; readonly read: (text: string) => number }> = {
-  rate: { field: 'highestRate', read: parseRate },
-  'lowest rate': { field: 'lowestRate', read: parseRate },
+  rate: { field: 'maxMessageRate', read: parseRate },
+  'lowest rate': { field: 'minMessageRate', read: parseRate },
   connections: { field: 'connections', read: (text) => count(text, 1000) },
-  'messages per connection': { field: 'messagesPerConnection', read: (text) => count(text, 10_000) },
+  'messages per connection': { field: 'maxDeliveriesPerConnection', read: (text) => count(text, 10_000) },
 }
 
 function count(text: string, most: number): number {
@@ -76,8 +76,8 @@ function count(text: string, most: number): number {
  * Reads `example.org: rate 2/s, connections 2; google: rate 10/s, lowest rate 1/s, messages per connection 50`.
  * @throws Error naming the entry that is wrong.
  */
-export function parseLimits(text: string): ReadonlyMap<string, OwnLimits> {
-  const all = new Map<string, OwnLimits>()
+export function parseLimits(text: string): ReadonlyMap<string, PartialLimits> {
+  const all = new Map<string, PartialLimits>()
   for (const entry of text.split(';').map((part) => part.trim())) {
     if (entry === '') continue
     const match = /^([^\s:,]+)\s*:\s*(.+)$/.exec(entry)
@@ -106,31 +106,34 @@ export function parseLimits(text: string): ReadonlyMap<string, OwnLimits> {
 }
 
 /** The limits of one system: what is said of it alone wins, later ones over earlier ones; the lowest rate is never above the highest. */
-export function limitsOf(general: Limits, ...own: readonly (OwnLimits | undefined)[]): Limits {
+export function limitsOf(general: Limits, ...own: readonly (PartialLimits | undefined)[]): Limits {
   const limits: Limits = Object.assign({}, general, ...own)
-  return { ...limits, lowestRate: Math.min(limits.lowestRate, limits.highestRate) }
+  return { ...limits, minMessageRate: Math.min(limits.minMessageRate, limits.maxMessageRate) }
 }
 
 const RELAY = 'relay:'
 
 /** The name that a relay's turn goes by. */
-export const relayTurn = (host: string): string => `${RELAY}${host}`
+export const relayKey = (host: string): string => `${RELAY}${host}`
 
 /** The relay whose turn goes by this name; null where it is a receiving system's. */
 export const relayOf = (name: string): string | null => (name.startsWith(RELAY) ? name.slice(RELAY.length) : null)
 
 /** What the settings say of a system, or of the relay. */
-export function limitsSet(
-  settings: { readonly limits: Limits; readonly ownLimits: ReadonlyMap<string, OwnLimits>; readonly relay: Limits },
+export function configuredLimits(
+  settings: { readonly limits: Limits; readonly destinationLimits: ReadonlyMap<string, PartialLimits>; readonly relay: Limits },
   name: string,
 ): Limits {
-  return relayOf(name) === null ? limitsOf(settings.limits, settings.ownLimits.get(name)) : settings.relay
+  return relayOf(name) === null ? limitsOf(settings.limits, settings.destinationLimits.get(name)) : settings.relay
 }
 
 /** The limits with what a person has set by hand; null: nothing. */
-export function limitsByHand(limits: Limits, byHand: { readonly rate: number | null; readonly connections: number | null } | null): Limits {
+export function withManualLimits(
+  limits: Limits,
+  byHand: { readonly rate: number | null; readonly connections: number | null } | null,
+): Limits {
   return limitsOf(limits, {
-    ...(byHand?.rate == null ? {} : { highestRate: byHand.rate }),
+    ...(byHand?.rate == null ? {} : { maxMessageRate: byHand.rate }),
     ...(byHand?.connections == null ? {} : { connections: byHand.connections }),
   })
 }

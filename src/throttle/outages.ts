@@ -1,16 +1,16 @@
-/** Outages of receiving systems, each a row of its own: from the first refusal, whoever met it, to the first acceptance. */
+/** Outages of receiving systems, each a row of its own: from the first nonRetryable, whoever met it, to the first acceptance. */
 import type { Kysely } from 'kysely'
 import type { Database, Tables } from '../store/index.js'
-import type { SystemAnswer } from './feedback.js'
-import type { SystemState } from './rate-limiter.js'
+import type { DestinationAnswer } from './feedback.js'
+import type { LimiterState } from './rate-limiter.js'
 
 /** Writes what an answer changes of it; in the transaction that holds the system's row. */
-export async function noteOutage(
+export async function recordOutage(
   tx: Kysely<Tables>,
   name: string,
-  before: SystemState,
-  after: SystemState,
-  answer: SystemAnswer & { readonly mailServer: string | null },
+  before: LimiterState,
+  after: LimiterState,
+  answer: DestinationAnswer & { readonly mailServer: string | null },
   now: number,
 ): Promise<void> {
   if (before.failingSince === null && after.failingSince === null) return
@@ -45,7 +45,7 @@ export async function noteOutage(
 }
 
 /** A change of an outage that nobody has been told of. */
-export interface UntoldOutage {
+export interface UnpublishedOutage {
   readonly destination: string
   readonly change: 'down' | 'up'
   readonly beganAt: Date
@@ -57,44 +57,54 @@ export interface UntoldOutage {
 }
 
 /** Those that changed since then, of one system or all; each change of one after the other. */
-export async function untoldOutages({ db }: Database, since: Date, name?: string): Promise<UntoldOutage[]> {
+export async function unpublishedOutages({ db }: Database, since: Date, name?: string): Promise<UnpublishedOutage[]> {
   const rows = await db
     .selectFrom('outages')
     .innerJoin('destinations', 'destinations.name', 'outages.destination')
-    .select(['destination', 'began_at', 'down_at', 'ended_at', 'told', 'said_status', 'said_reply', 'outages.status', 'outages.reply'])
+    .select([
+      'destination',
+      'began_at',
+      'down_at',
+      'ended_at',
+      'published',
+      'last_answer_status',
+      'last_answer_reply',
+      'outages.status',
+      'outages.reply',
+    ])
     .where((eb) =>
       eb.or([
-        eb.and([eb('told', 'is', null), eb('down_at', '>', since.getTime())]),
-        eb.and([eb('told', '=', 'down'), eb('ended_at', '>', since.getTime())]),
+        eb.and([eb('published', 'is', null), eb('down_at', '>', since.getTime())]),
+        eb.and([eb('published', '=', 'down'), eb('ended_at', '>', since.getTime())]),
       ]),
     )
     .$if(name !== undefined, (query) => query.where('destination', '=', name as string))
     .orderBy('down_at')
     .execute()
   return rows.flatMap((row) => {
-    const of = (change: 'down' | 'up', at: number | null): UntoldOutage[] =>
+    const of = (change: 'down' | 'up', at: number | null): UnpublishedOutage[] =>
       at === null
         ? []
         : [
             {
               ...{ destination: row.destination, change, beganAt: new Date(row.began_at), at: new Date(at) },
-              // of what began it its first refusal tells; of what ended it, what was said last
+              // of what began it its first nonRetryable tells; of what ended it, what was said last
               ...(change === 'down'
                 ? { status: row.status, reply: row.reply }
-                : { status: row.said_status ?? '', reply: row.said_reply ?? '' }),
+                : { status: row.last_answer_status ?? '', reply: row.last_answer_reply ?? '' }),
             },
           ]
-    return [...(row.told === null ? of('down', row.down_at) : []), ...of('up', row.ended_at)]
+    return [...(row.published === null ? of('down', row.down_at) : []), ...of('up', row.ended_at)]
   })
 }
 
 /** It was told, or nobody wants to know. */
-export async function noteTold({ db }: Database, { destination, beganAt, change }: UntoldOutage): Promise<void> {
+export async function markPublished({ db }: Database, { destination, beganAt, change }: UnpublishedOutage): Promise<void> {
   await db
     .updateTable('outages')
-    .set({ told: change })
+    .set({ published: change })
     .where('destination', '=', destination)
     .where('began_at', '=', beganAt.getTime())
-    .$if(change === 'down', (query) => query.where('told', 'is', null))
+    .$if(change === 'down', (query) => query.where('published', 'is', null))
     .execute()
 }

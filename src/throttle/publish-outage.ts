@@ -5,23 +5,23 @@
 import { type Client, WorkflowExecutionAlreadyStartedError, WorkflowIdReusePolicy } from '@temporalio/client'
 import { channelsFor } from '../activities/deliver-webhook.js'
 import type { EventType, SoftbounceEvent } from '../bounce/index.js'
-import type { Dependencies } from '../delivery/index.js'
-import { noteTold, type UntoldOutage, untoldOutages } from './outages.js'
+import type { ActivityContext } from '../delivery/index.js'
+import { markPublished, type UnpublishedOutage, unpublishedOutages } from './outages.js'
 
 /** Who was told nothing for so long has no use for it any more. */
 const OF_USE_FOR_MS = 24 * 60 * 60_000
 
 /** @param name of one system; of all of them when left out. @throws Error where the database or Temporal is away. */
-export async function tellOutages(
+export async function publishOutages(
   client: Client,
   taskQueue: string,
-  { database, settings }: Pick<Dependencies, 'database' | 'settings'>,
+  { database, settings }: Pick<ActivityContext, 'database' | 'settings'>,
   name?: string,
 ): Promise<void> {
   const types: readonly EventType[] = settings.events.types.filter((type) => type === 'destination.down' || type === 'destination.up')
   const channels = channelsFor(types, settings)
   if (channels === null) return
-  for (const outage of await untoldOutages(database, new Date(Date.now() - OF_USE_FOR_MS), name)) {
+  for (const outage of await unpublishedOutages(database, new Date(Date.now() - OF_USE_FOR_MS), name)) {
     const event = eventOf(outage)
     if (types.includes(event.type))
       await client.workflow
@@ -33,11 +33,11 @@ export async function tellOutages(
         .catch((error: Error) => {
           if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error
         })
-    await noteTold(database, outage)
+    await markPublished(database, outage)
   }
 }
 
-function eventOf({ destination, change, beganAt, at, status, reply }: UntoldOutage): SoftbounceEvent {
+function eventOf({ destination, change, beganAt, at, status, reply }: UnpublishedOutage): SoftbounceEvent {
   const since = beganAt.toISOString()
   const type = `destination.${change}` as const
   return { id: `${destination}.${since}.${type}`, type, timestamp: at.toISOString(), data: { destination, since, status, reply } }

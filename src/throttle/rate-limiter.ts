@@ -3,16 +3,16 @@
  * interval apart, whatever comes back early or late. A system that is down is asked once a minute, and no message waits for that longer
  * than it may: then it makes its own try, one after another at the lowest rate.
  */
-import type { Limits, TurnSettings } from './limits.js'
+import type { AdmissionSettings, Limits } from './limits.js'
 
 /** What is known of a receiving system (or a relay); times are ms of the database's clock. */
-export interface SystemState {
+export interface LimiterState {
   /** No start before this. */
-  readonly nextAt: number
+  readonly nextStartAt: number
   /** The first moment that nobody has reserved. */
-  readonly frontier: number
+  readonly reservedUntil: number
   /** The same for those whose moment has passed, because many came at once: right behind the next start. */
-  readonly lateFrontier: number
+  readonly overflowUntil: number
   /** Messages a second, as learnt. */
   readonly rate: number
   /** Connections at once, as learnt; whole ones count. */
@@ -25,14 +25,14 @@ export interface SystemState {
   readonly failingSince: number | null
   readonly downSince: number | null
   /** While it is down: the next minute that nobody asks in. */
-  readonly askAt: number
+  readonly nextProbeAt: number
   /** It asked us not to come before this. */
   readonly notBefore: number
   readonly pausedSince: number | null
   /** Reservations of another epoch are void: it went down, or came back. */
   readonly epoch: number
   /** When an asker last found every connection taken. */
-  readonly wantedAt: number
+  readonly starvedAt: number
 }
 
 /** A message's place. */
@@ -46,7 +46,7 @@ export interface Reservation {
   readonly epoch: number
 }
 
-export interface Asking {
+export interface AdmissionRequest {
   readonly mine: Reservation | null
   /** Connections that are held now, without this asker's own; and for how long the oldest of them. */
   readonly held: number
@@ -61,11 +61,11 @@ export interface Asking {
 export type WaitReason = 'pace' | 'connections' | 'down' | 'asked to wait' | 'paused'
 
 /** Go now; or wait until then. `slotAt` is when it goes, as far as is known now; null where nothing is. */
-export type Decision =
-  | { readonly kind: 'go'; readonly state: SystemState }
+export type Admission =
+  | { readonly kind: 'go'; readonly state: LimiterState }
   | {
       readonly kind: 'wait'
-      readonly state: SystemState
+      readonly state: LimiterState
       readonly mine: Reservation
       readonly why: WaitReason
       readonly slotAt: number | null
@@ -74,7 +74,7 @@ export type Decision =
     }
 
 /** A moment within this is waited for in place: shorter than what the engine's timers are good for. */
-export const PATIENCE_MS = 3000
+export const MAX_IN_PLACE_WAIT_MS = 3000
 /** Whoever comes back from the engine comes this much before the moment: its timers tick by the second. */
 const EARLY_MS = 2500
 /** A moment this near is now; one that lies this far back is missed. */
@@ -85,33 +85,33 @@ export const SLACK = 1.1
 const SHORTEST_CONNECTION_WAIT_MS = 50
 const LONGEST_CONNECTION_WAIT_MS = 1000
 
-export function newState(limits: Limits, now: number): SystemState {
+export function newLimiterState(limits: Limits, now: number): LimiterState {
   return {
-    nextAt: now,
-    frontier: now,
-    lateFrontier: now,
-    rate: limits.lowestRate,
+    nextStartAt: now,
+    reservedUntil: now,
+    overflowUntil: now,
+    rate: limits.minMessageRate,
     connections: 1,
     serviceMs: 0,
     failures: 0,
     failingSince: null,
     downSince: null,
-    askAt: now,
+    nextProbeAt: now,
     notBefore: 0,
     pausedSince: null,
     epoch: 0,
-    wantedAt: 0,
+    starvedAt: 0,
   }
 }
 
 /** The rate in use: what was learnt, within the limits; the lowest while it is down. */
-export function rateOf(state: Pick<SystemState, 'rate' | 'downSince'>, limits: Limits): number {
-  if (state.downSince !== null) return limits.lowestRate
-  return Math.min(Math.max(state.rate, limits.lowestRate), limits.highestRate)
+export function rateOf(state: Pick<LimiterState, 'rate' | 'downSince'>, limits: Limits): number {
+  if (state.downSince !== null) return limits.minMessageRate
+  return Math.min(Math.max(state.rate, limits.minMessageRate), limits.maxMessageRate)
 }
 
 /** The connections in use: what was learnt, within the limits; one while it is down. */
-export function connectionsOf(state: Pick<SystemState, 'connections' | 'downSince'>, limits: Limits): number {
+export function connectionsOf(state: Pick<LimiterState, 'connections' | 'downSince'>, limits: Limits): number {
   return state.downSince !== null ? 1 : Math.max(1, Math.min(Math.floor(state.connections + 1e-9), limits.connections))
 }
 
@@ -119,12 +119,12 @@ export function connectionsOf(state: Pick<SystemState, 'connections' | 'downSinc
 export const intervalOf = (rate: number): number => (1000 / rate) * SLACK
 
 /** How far messages come apart that need a connection each, ms: where they take long, connections are what limits it. */
-export function stepOf(state: SystemState, limits: Limits): number {
+export function stepOf(state: LimiterState, limits: Limits): number {
   return Math.max(intervalOf(rateOf(state, limits)), state.serviceMs / connectionsOf(state, limits))
 }
 
 /** Decides, and gives the state that follows. */
-export function takeTurn(state: SystemState, asking: Asking, limits: Limits, settings: TurnSettings): Decision {
+export function admit(state: LimiterState, asking: AdmissionRequest, limits: Limits, settings: AdmissionSettings): Admission {
   const { now } = asking
   if (state.pausedSince !== null) {
     const askAgainAt = lookAgainAt(asking, settings)
@@ -137,55 +137,62 @@ export function takeTurn(state: SystemState, asking: Asking, limits: Limits, set
   const reserved = reserve(state, asking, step, settings)
   let { mine } = reserved
   let next = reserved.state
-  const wait = (why: WaitReason, slot: Reservation, after: SystemState): Decision => ({
+  const wait = (why: WaitReason, slot: Reservation, after: LimiterState): Admission => ({
     kind: 'wait',
     state: after,
     mine: slot,
     why: after.notBefore > now ? 'asked to wait' : after.downSince !== null ? 'down' : why,
     slotAt: slot.slotAt,
-    askAgainAt: slot.slotAt - now <= PATIENCE_MS ? slot.slotAt : Math.min(slot.slotAt - EARLY_MS, lookAgainAt(asking, settings)),
+    askAgainAt: slot.slotAt - now <= MAX_IN_PLACE_WAIT_MS ? slot.slotAt : Math.min(slot.slotAt - EARLY_MS, lookAgainAt(asking, settings)),
   })
-  if (mine.slotAt - now > PATIENCE_MS) return wait('pace', mine, next)
+  if (mine.slotAt - now > MAX_IN_PLACE_WAIT_MS) return wait('pace', mine, next)
   if (!mine.allotted || mine.slotAt < now - MISSED_MS || mine.slotAt < next.notBefore) {
-    const at = Math.max(now, next.nextAt, next.notBefore)
-    if (at - now > PATIENCE_MS) {
+    const at = Math.max(now, next.nextStartAt, next.notBefore)
+    if (at - now > MAX_IN_PLACE_WAIT_MS) {
       // many have come at once; its place was counted when it was reserved
-      const slotAt = Math.max(next.lateFrontier, at)
-      return wait('pace', { ...mine, slotAt, allotted: false }, { ...next, lateFrontier: slotAt + step })
+      const slotAt = Math.max(next.overflowUntil, at)
+      return wait('pace', { ...mine, slotAt, allotted: false }, { ...next, overflowUntil: slotAt + step })
     }
     mine = { ...mine, slotAt: at, allotted: true }
-    next = { ...next, nextAt: at + interval }
+    next = { ...next, nextStartAt: at + interval }
   }
   if (mine.slotAt - now > NOW_MS) return wait('pace', mine, next)
   if (!asking.hasConnection && asking.held >= most) {
-    const unused = next.nextAt === mine.slotAt + interval ? mine.slotAt : next.nextAt
+    const unused = next.nextStartAt === mine.slotAt + interval ? mine.slotAt : next.nextStartAt
     const free = Math.max(state.serviceMs, asking.heldForMs) / most
-    const crowded = { ...next, nextAt: unused, wantedAt: now }
+    const crowded = { ...next, nextStartAt: unused, starvedAt: now }
     if (free <= LONGEST_CONNECTION_WAIT_MS) {
       const slotAt = now + Math.max(free, SHORTEST_CONNECTION_WAIT_MS) * (1 + asking.random)
       return wait('connections', { ...mine, slotAt, allotted: false }, crowded)
     }
-    const slotAt = Math.max(next.frontier, now + free)
-    return wait('connections', { ...mine, slotAt, allotted: false }, { ...crowded, frontier: slotAt + free })
+    const slotAt = Math.max(next.reservedUntil, now + free)
+    return wait('connections', { ...mine, slotAt, allotted: false }, { ...crowded, reservedUntil: slotAt + free })
   }
   return { kind: 'go', state: next }
 }
 
 /** The message's moment: the one that it has, or a better one, or the next free one. */
-function reserve(state: SystemState, asking: Asking, step: number, settings: TurnSettings): { mine: Reservation; state: SystemState } {
+function reserve(
+  state: LimiterState,
+  asking: AdmissionRequest,
+  step: number,
+  settings: AdmissionSettings,
+): { mine: Reservation; state: LimiterState } {
   const { now } = asking
   const mine = asking.mine?.epoch === state.epoch ? asking.mine : null
   const askedAt = asking.mine?.askedAt ?? now
-  const free = Math.max(state.frontier, state.nextAt, state.notBefore, now)
-  if (mine !== null && (mine.slotAt - now <= PATIENCE_MS || state.downSince !== null || free >= mine.slotAt)) return { mine, state }
+  const free = Math.max(state.reservedUntil, state.nextStartAt, state.notBefore, now)
+  if (mine !== null && (mine.slotAt - now <= MAX_IN_PLACE_WAIT_MS || state.downSince !== null || free >= mine.slotAt))
+    return { mine, state }
   const at = (slotAt: number) => ({ askedAt, slotAt, allotted: false, epoch: state.epoch })
-  if (state.downSince === null) return { mine: at(free), state: { ...state, frontier: free + step } }
-  const ownTry = askedAt + settings.longestWaitMs
-  const askAt = Math.max(state.askAt, state.nextAt, state.notBefore, now)
-  if (askAt <= ownTry) return { mine: at(askAt), state: { ...state, askAt: askAt + settings.askEveryMs } }
+  if (state.downSince === null) return { mine: at(free), state: { ...state, reservedUntil: free + step } }
+  const ownTry = askedAt + settings.maxQueueDelayMs
+  const nextProbeAt = Math.max(state.nextProbeAt, state.nextStartAt, state.notBefore, now)
+  if (nextProbeAt <= ownTry) return { mine: at(nextProbeAt), state: { ...state, nextProbeAt: nextProbeAt + settings.probeIntervalMs } }
   const slotAt = Math.max(free, ownTry)
-  return { mine: at(slotAt), state: { ...state, frontier: slotAt + step } }
+  return { mine: at(slotAt), state: { ...state, reservedUntil: slotAt + step } }
 }
 
 /** Nobody sleeps longer than that without looking again: limits, pauses and recoveries are noticed within it. */
-const lookAgainAt = ({ now, random }: Asking, { longestWaitMs }: TurnSettings): number => now + longestWaitMs * (0.5 + random / 2)
+const lookAgainAt = ({ now, random }: AdmissionRequest, { maxQueueDelayMs }: AdmissionSettings): number =>
+  now + maxQueueDelayMs * (0.5 + random / 2)

@@ -4,34 +4,37 @@
  */
 import { Context } from '@temporalio/activity'
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client'
-import type { Dependencies } from '../delivery/index.js'
+import type { ActivityContext } from '../delivery/index.js'
 import { restoreSuppressed } from '../suppression/index.js'
 import { describe } from '../temporal/index.js'
-import { type Learnt, learnFrom, noteRestored } from './acquire.js'
+import { type FeedbackResult, markRestored, writeFeedback } from './acquire.js'
 import { findRelease } from './destinations.js'
-import { lessonOf, type SystemAnswer } from './feedback.js'
-import { limitsSet } from './limits.js'
-import { tellOutages } from './publish-outage.js'
-import { wakeWaiting } from './wake-waiting.js'
+import { classifyFeedback, type DestinationAnswer } from './feedback.js'
+import { configuredLimits } from './limits.js'
+import { publishOutages } from './publish-outage.js'
+import { wakeWaiters } from './wake-waiting.js'
 
 const RELEASES_APART_MS = 60 * 60_000
 
 /** Who answered, what, and how long that took; null where it is not known. */
-export interface Answering {
+export interface ObservedAnswer {
   readonly system: string
-  readonly answer: SystemAnswer & { readonly mailServer: string | null }
+  readonly answer: DestinationAnswer & { readonly mailServer: string | null }
   readonly tookMs: number | null
 }
 
 /** Never rejects: what is not learnt now is learnt by the next answer. Null where it could not be written. */
-export async function learnFromAnswer({ system, answer, tookMs }: Answering, dependencies: Dependencies): Promise<Learnt | null> {
+export async function recordFeedback(
+  { system, answer, tookMs }: ObservedAnswer,
+  dependencies: ActivityContext,
+): Promise<FeedbackResult | null> {
   const { database, settings, log } = dependencies
-  const { politeness } = settings
+  const { throttle } = settings
   try {
-    const learnt = await learnFrom(
+    const learnt = await writeFeedback(
       database,
-      { name: system, limits: limitsSet(politeness, system), lesson: lessonOf(answer), answer, tookMs },
-      politeness,
+      { name: system, limits: configuredLimits(throttle, system), lesson: classifyFeedback(answer), answer, tookMs },
+      throttle,
     )
     if (learnt.change === 'down')
       log.warn(
@@ -39,9 +42,9 @@ export async function learnFromAnswer({ system, answer, tookMs }: Answering, dep
         'a receiving system is down',
       )
     const { client, info } = Context.current()
-    await wakeWaiting(client, learnt.wake, database)
+    await wakeWaiters(client, learnt.wake, database)
     if (learnt.change === 'down' || learnt.wasDown)
-      await tellOutages(client, info.taskQueue, dependencies, system).catch((error: Error) =>
+      await publishOutages(client, info.taskQueue, dependencies, system).catch((error: Error) =>
         log.warn({ destination: system, error: describe(error) }, 'an event could not be told yet; that is tried again'),
       )
     if (learnt.restore) await takesMailAgain(system, learnt, dependencies)
@@ -52,9 +55,9 @@ export async function learnFromAnswer({ system, answer, tookMs }: Answering, dep
   }
 }
 
-async function takesMailAgain(system: string, learnt: Learnt, dependencies: Dependencies): Promise<void> {
+async function takesMailAgain(system: string, learnt: FeedbackResult, dependencies: ActivityContext): Promise<void> {
   const { database, settings, log, now } = dependencies
-  const { restoreWithinMs, releaseOnRecovery, releaseWithinMs } = settings.politeness
+  const { restoreWithinMs, releaseOnRecovery, releaseWithinMs } = settings.throttle
   const by = `${system} takes mail again`
   const restored = await restoreSuppressed(database.db, system, by, now(), restoreWithinMs)
   log.info(
@@ -62,7 +65,7 @@ async function takesMailAgain(system: string, learnt: Learnt, dependencies: Depe
     'a receiving system takes mail again; the suppressions that it caused lapse early',
   )
   const { client, info } = Context.current()
-  await noteRestored(database.db, system)
+  await markRestored(database.db, system)
   // a single failure is no outage
   if (!releaseOnRecovery || !learnt.wasDown) return
   const last = await findRelease(database.db, system)

@@ -3,27 +3,27 @@
  * `temporal activity reset`), which adds no event. Where the server cannot do that, they look again by themselves.
  */
 import type { Client } from '@temporalio/client'
-import type { Dependencies } from '../delivery/index.js'
+import type { ActivityContext } from '../delivery/index.js'
 import type { Database } from '../store/index.js'
 import { describe } from '../temporal/index.js'
-import { wakeWaitingFor } from './acquire.js'
-import { limitsSet } from './limits.js'
-import { tellOutages } from './publish-outage.js'
-import { forgetEnded, waitedFor } from './wakeups.js'
+import { nextWakeups } from './acquire.js'
+import { configuredLimits } from './limits.js'
+import { publishOutages } from './publish-outage.js'
+import { destinationsWithWaiters, removeWaiters } from './wakeups.js'
 
 const WITHIN_MS = 3000
 const LOOK_EVERY_MS = 5000
 const NOT_FOUND = 5
 
 /** Never rejects: a wake that is lost is made up for by the next look. */
-export async function wakeWaiting(client: Client, workflowIds: readonly string[], database: Database): Promise<void> {
+export async function wakeWaiters(client: Client, workflowIds: readonly string[], database: Database): Promise<void> {
   if (workflowIds.length === 0) return
   const { namespace, identity } = client.options
   const reset = async (workflowId: string) => {
     try {
       await client.workflowService.resetActivity({ namespace, identity, execution: { workflowId }, type: 'sendMessage', keepPaused: true })
     } catch (error) {
-      if ((error as { code?: number }).code === NOT_FOUND) await forgetEnded(database.db, workflowId)
+      if ((error as { code?: number }).code === NOT_FOUND) await removeWaiters(database.db, workflowId)
     }
   }
   await client.withDeadline(Date.now() + WITHIN_MS, () => Promise.allSettled(workflowIds.map(reset))).catch(() => {})
@@ -33,19 +33,19 @@ export async function wakeWaiting(client: Client, workflowIds: readonly string[]
  * Looks every few seconds whether somebody waits where there is room, and whether an outage has not been told. Every worker does so; the systems' rows keep them apart.
  * @returns what ends it.
  */
-export function keepWaking(
+export function startWakeupLoop(
   client: Client,
   taskQueue: string,
-  { database, settings, log }: Pick<Dependencies, 'database' | 'settings' | 'log'>,
+  { database, settings, log }: Pick<ActivityContext, 'database' | 'settings' | 'log'>,
 ): () => void {
   let looking = false
   const look = async () => {
     if (looking) return
     looking = true
     try {
-      for (const name of await waitedFor(database))
-        await wakeWaiting(client, await wakeWaitingFor(database, name, limitsSet(settings.politeness, name)), database)
-      await tellOutages(client, taskQueue, { database, settings })
+      for (const name of await destinationsWithWaiters(database))
+        await wakeWaiters(client, await nextWakeups(database, name, configuredLimits(settings.throttle, name)), database)
+      await publishOutages(client, taskQueue, { database, settings })
     } catch (error) {
       log.warn({ error: describe(error) }, 'what waits for its turn, or to be told, could not be looked at')
     } finally {

@@ -5,44 +5,44 @@
  * himself.
  */
 import type { Kysely, Selectable } from 'kysely'
-import type { Tables, TurnsTable } from '../store/index.js'
-import { type Database, timeOf } from '../store/index.js'
+import type { Tables, WaitersTable } from '../store/index.js'
+import { type Database, databaseNow } from '../store/index.js'
 import type { Limits } from './limits.js'
-import { PATIENCE_MS, type SystemState, stepOf } from './rate-limiter.js'
+import { type LimiterState, MAX_IN_PLACE_WAIT_MS, stepOf } from './rate-limiter.js'
 
 /** So much of what is to come is filled with messages. */
 const AHEAD_MS = 2000
 /** One acceptance wakes so many at the most; a look at all of a system so many. */
 const MOST_AT_ONCE = 5
 export const MOST_AT_A_LOOK = 50
-/** One whose moment is this near comes by itself (PATIENCE_MS, and the tick of the engine's timers). */
-const COMES_BY_ITSELF_MS = PATIENCE_MS + 3000
+/** One whose moment is this near comes by itself (MAX_IN_PLACE_WAIT_MS, and the tick of the engine's timers). */
+const COMES_BY_ITSELF_MS = MAX_IN_PLACE_WAIT_MS + 3000
 /** One whose moment lies this far back, and that was not seen since, sleeps all the same: its wake was lost, or it is gone. */
 const LOST_MS = 5000
 /** How many systems one look takes. */
 const MOST_SYSTEMS = 1000
 
 /** The workflows to wake after a system has taken a message: each gets its moment now. */
-export async function wakeNext(
+export async function selectWakeups(
   tx: Kysely<Tables>,
   name: string,
-  state: SystemState,
+  state: LimiterState,
   limits: Limits,
   now: number,
   most = MOST_AT_ONCE,
 ): Promise<string[]> {
   if (state.downSince !== null || state.pausedSince !== null || state.notBefore > now) return []
-  const room = Math.ceil((AHEAD_MS - Math.max(0, state.nextAt - now)) / stepOf(state, limits))
+  const room = Math.ceil((AHEAD_MS - Math.max(0, state.nextStartAt - now)) / stepOf(state, limits))
   if (room <= 0) return []
   const near = now + COMES_BY_ITSELF_MS
   const rows = await tx
-    .selectFrom('turns')
+    .selectFrom('waiters')
     .select(['first_run_id', 'workflow_id', 'slot_at', 'allotted', 'seen_at'])
     .where('name', '=', name)
     .orderBy('slot_at')
     .limit(room + most + MOST_AT_ONCE)
     .execute()
-  const isLost = ({ slot_at, seen_at }: Pick<Selectable<TurnsTable>, 'slot_at' | 'seen_at'>) =>
+  const isLost = ({ slot_at, seen_at }: Pick<Selectable<WaitersTable>, 'slot_at' | 'seen_at'>) =>
     slot_at < now - LOST_MS && seen_at < now - LOST_MS
   // one that has its moment already is counted by the next start
   const coming = rows.filter((row) => row.slot_at <= near && row.allotted === 0 && !isLost(row)).length
@@ -51,7 +51,7 @@ export async function wakeNext(
     .slice(0, Math.max(0, Math.min(room - coming, most)))
   if (woken.length === 0) return []
   await tx
-    .updateTable('turns')
+    .updateTable('waiters')
     .set({ slot_at: now, allotted: 0, epoch: state.epoch })
     .where('name', '=', name)
     .where(
@@ -64,16 +64,16 @@ export async function wakeNext(
 }
 
 /** The systems and relays that somebody waits for; those that are down or paused are left out. */
-export async function waitedFor(database: Database): Promise<string[]> {
-  const now = await timeOf(database)
+export async function destinationsWithWaiters(database: Database): Promise<string[]> {
+  const now = await databaseNow(database)
   const rows = await database.db
-    .selectFrom('turns')
-    .innerJoin('destinations', 'destinations.name', 'turns.name')
-    .select('turns.name')
+    .selectFrom('waiters')
+    .innerJoin('destinations', 'destinations.name', 'waiters.name')
+    .select('waiters.name')
     .where('destinations.down_since', 'is', null)
     .where('destinations.paused_since', 'is', null)
     .where('destinations.not_before', '<=', Math.floor(now))
-    .where((eb) => eb.or([eb('turns.slot_at', '>', now + COMES_BY_ITSELF_MS), eb('turns.slot_at', '<', now - LOST_MS)]))
+    .where((eb) => eb.or([eb('waiters.slot_at', '>', now + COMES_BY_ITSELF_MS), eb('waiters.slot_at', '<', now - LOST_MS)]))
     .distinct()
     .limit(MOST_SYSTEMS)
     .execute()
@@ -81,6 +81,6 @@ export async function waitedFor(database: Database): Promise<string[]> {
 }
 
 /** The workflow has ended: it waits for no turn. */
-export async function forgetEnded(db: Kysely<Tables>, workflowId: string): Promise<void> {
-  await db.deleteFrom('turns').where('workflow_id', '=', workflowId).execute()
+export async function removeWaiters(db: Kysely<Tables>, workflowId: string): Promise<void> {
+  await db.deleteFrom('waiters').where('workflow_id', '=', workflowId).execute()
 }

@@ -1,6 +1,6 @@
 /** Performs the lifecycle's commands: each becomes a timer or an activity, and what came of it an event. */
 import { CancellationScope, workflowInfo } from '@temporalio/workflow'
-import type { Prepared, SendOrder, SendResult, Subject } from '../activities/index.js'
+import type { MessageRun, Prepared, SendOrder, SendResult } from '../activities/index.js'
 import { type BouncedMessage, checkBouncedMessage } from '../bounce/index.js'
 import { localFirst, recordIfQuick, rethrowNonRetryable, send, suppress } from './activities.js'
 import type { Command, Delivery, Event } from './delivery.js'
@@ -91,6 +91,6 @@ function run() {
   return { workflowId, firstRunId: firstExecutionRunId }
 }
 
-function subjectOf({ messageId, recipient }: Prepared): Subject {
+function subjectOf({ messageId, recipient }: Prepared): MessageRun {
   return { messageId, recipient, ...run() }
 }

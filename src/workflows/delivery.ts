@@ -1,5 +1,5 @@
 /** The state of one bounced message, the commands and the events of its lifecycle (lifecycle.ts). Times are epoch ms. */
-import type { Prepared, Report, SendResult } from '../activities/index.js'
+import type { AttemptReport, Prepared, SendResult } from '../activities/index.js'
 import type { Attempt, Bounce, Outcome, RetryResult } from '../bounce/index.js'
 
 /** Where a message stands. The last five are ends. */
@@ -88,7 +88,7 @@ export interface Delivery {
 export interface Accepted {
   readonly attempt: Attempt
   /** Its row in the attempt log. */
-  readonly row: Pick<Report, 'firstRunId' | 'retry'>
+  readonly row: Pick<AttemptReport, 'firstRunId' | 'retry'>
   /** A relay accepted it, not the receiving system itself. */
   readonly relayed: boolean
 }
@@ -98,7 +98,7 @@ export interface Ending {
   readonly outcome: Outcome
   readonly confirmed: boolean
   /** The report that ended it. */
-  readonly report?: Report
+  readonly report?: AttemptReport
 }
 
 export type Command =
@@ -106,7 +106,7 @@ export type Command =
   | { readonly kind: 'wait'; readonly untilMs: number }
   | { readonly kind: 'send'; readonly retry: number }
   /** Write down that a retry which a relay had accepted failed after all. */
-  | { readonly kind: 'record report'; readonly report: Report }
+  | { readonly kind: 'record report'; readonly report: AttemptReport }
   /** Write down the end. */
   | ({ readonly kind: 'record end' } & Ending)
   | { readonly kind: 'suppress'; readonly because: 'unavailable' | 'rejected'; readonly status: string; readonly reply: string }

@@ -6,7 +6,7 @@
  * Prepare -> for each retry of the schedule: wait, send, and if a relay accepted it wait for confirmation -> suppress.
  * The backup relay is a workflow of its own (send-by-backup-relay.ts); here it is a signal that it accepted the message.
  */
-import type { Report, SendResult } from '../activities/index.js'
+import type { AttemptReport, SendResult } from '../activities/index.js'
 import {
   type Attempt,
   type Bounce,
@@ -235,7 +235,7 @@ function correctLast(delivery: Delivery, report: Bounce, outcome: Attempt['outco
   return { ...delivery, attempts, allAmbiguous: delivery.allAmbiguous && !isRetry(attempts.at(-1) as Attempt) }
 }
 
-function reportOf({ attempts, retry, backupRow }: Delivery, bounce: Bounce): Report {
+function reportOf({ attempts, retry, backupRow }: Delivery, bounce: Bounce): AttemptReport {
   const last = attempts.at(-1)
   return {
     ...(last !== undefined && !isRetry(last) && backupRow !== null ? backupRow : { retry: last?.retry ?? retry }),

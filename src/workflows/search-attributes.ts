@@ -8,9 +8,9 @@ export const BounceDestination = defineSearchAttributeKey('BounceDestination', '
 export const BounceStatus = defineSearchAttributeKey('BounceStatus', 'KEYWORD')
 export const BounceOutcome = defineSearchAttributeKey('BounceOutcome', 'KEYWORD')
 
-export function showBounce({ hiddenRecipient, recipient, destination }: Prepared, status: string): void {
+export function showBounce({ hashedRecipient, recipient, destination }: Prepared, status: string): void {
   upsertSearchAttributes([
-    { key: BounceRecipient, value: hiddenRecipient ?? recipient },
+    { key: BounceRecipient, value: hashedRecipient ?? recipient },
     { key: BounceDestination, value: destination },
     { key: BounceStatus, value: status },
   ])

@@ -96,7 +96,7 @@ describe('addresses', () => {
   })
 
   test('are told from others at their bounds', () => {
-    const refusal = (text: string) => {
+    const nonRetryable = (text: string) => {
       try {
         parseAddress(text)
         return null
@@ -106,19 +106,19 @@ describe('addresses', () => {
     }
     // 254 bytes and no more (RFC 5321 4.5.3.1.3, erratum 1690), labels of 63
     const domain = `${'d'.repeat(63)}.${'e'.repeat(63)}.${'f'.repeat(60)}.org`
-    expect(refusal(`${'a'.repeat(254 - 1 - domain.length)}@${domain}`)).toBeNull()
-    expect(refusal(`${'a'.repeat(255 - 1 - domain.length)}@${domain}`)).toContain('is longer than 254 bytes (RFC 5321 4.5.3.1.3)')
-    expect(refusal(`ann@${'a'.repeat(64)}.org`)).toContain('is not a domain')
+    expect(nonRetryable(`${'a'.repeat(254 - 1 - domain.length)}@${domain}`)).toBeNull()
+    expect(nonRetryable(`${'a'.repeat(255 - 1 - domain.length)}@${domain}`)).toContain('is longer than 254 bytes (RFC 5321 4.5.3.1.3)')
+    expect(nonRetryable(`ann@${'a'.repeat(64)}.org`)).toContain('is not a domain')
     for (const one of ['a@b', 'a@b.c', 'a@1.de', 'a@x-y.z', 'a@[192.0.2.1]', 'a@[IPv6:2001:db8::1]', 'a@[2001:db8::1]', '"a\\"b"@c.d'])
-      expect(refusal(one), one).toBeNull()
+      expect(nonRetryable(one), one).toBeNull()
     for (const none of ['x[192.0.2.1]', '[192.0.2.1]x', 'x[ipv6:::1]', '[ipv6:::1]x', '[ipv6:]', '[ipv6:g]', '[]', 'a..b', '-a.b', 'a-.b'])
-      expect(refusal(`ann@${none}`), none).toContain('is not a domain')
+      expect(nonRetryable(`ann@${none}`), none).toContain('is not a domain')
     for (const local of ['"a"b', 'a"b"', '"a', 'a b', '"a"b"'])
-      expect(refusal(`${local}@example.org`), local).toContain('has characters that need quotes, or quotes that do not close')
-    expect(refusal('"a<b>"@example.org')).toContain('has an angle bracket in it')
+      expect(nonRetryable(`${local}@example.org`), local).toContain('has characters that need quotes, or quotes that do not close')
+    expect(nonRetryable('"a<b>"@example.org')).toContain('has an angle bracket in it')
     // a long one is shown as far as it helps
-    expect(refusal('x'.repeat(101))).toBe(`"${'x'.repeat(100)}…" is not an address; an address looks like ann@example.org`)
-    expect(refusal('x'.repeat(100))).toBe(`"${'x'.repeat(100)}" is not an address; an address looks like ann@example.org`)
+    expect(nonRetryable('x'.repeat(101))).toBe(`"${'x'.repeat(100)}…" is not an address; an address looks like ann@example.org`)
+    expect(nonRetryable('x'.repeat(100))).toBe(`"${'x'.repeat(100)}" is not an address; an address looks like ann@example.org`)
   })
 
   test('that are international are told from those that are not', () => {

@@ -65,7 +65,7 @@ test('an mbox is one file with many mails, a Maildir many files', async () => {
   const mails = ['postfix-down', 'exim-gone', 'sendmail-down'].map((name) =>
     readFileSync(join(corpus, `${name}.eml`), 'utf8').replace(/\r\n/g, '\n'),
   )
-  const mbox = join(folder.path, 'bounces.mbox')
+  const mbox = join(folder.path, 'inbound.mbox')
   writeFileSync(mbox, mails.map((mail) => `From MAILER-DAEMON Wed Nov 25 08:00:00 2026\n${mail}\n`).join('\n'))
   const [one, more] = rows((await read(['--json', mbox])).stdout)
   expect(more).toBeUndefined()

@@ -17,7 +17,7 @@ test('without anything set the defaults are those of the docs', () => {
     scheduleMs: [HOUR, 4 * HOUR, 12 * HOUR, 24 * HOUR],
     suppressionStepsMs: [1, 3, 7, 30].map((days) => days * 24 * HOUR),
     confirmWithinMs: 5 * 24 * HOUR,
-    keepMessagesForMs: 10 * 24 * HOUR,
+    messageRetentionMs: 10 * 24 * HOUR,
     httpPort: null,
   })
   expect(() => requirePath(settings)).toThrow('RELAY_URL')
@@ -88,21 +88,21 @@ describe('direct delivery and turns', () => {
       ...{ LIMITS: 'example.org: rate 30/min', DESTINATIONS: 'google=*.google.com', RELAY_RATE: '14/s', LOWEST_RATE: '30/min' },
     })
     expect(settings.direct).toEqual({
-      ...{ mtaSts: true, dane: false, port: 25, mayBeLocal: false },
+      ...{ mtaSts: true, dane: false, port: 25, allowPrivateMx: false },
       dnsServers: ['192.0.2.53', '127.0.0.1:5353', '[2001:db8::53]:53'],
-      sourceAddresses: ['192.0.2.1', '2001:db8::1'],
+      bindAddresses: ['192.0.2.1', '2001:db8::1'],
     })
-    expect(settings.politeness).toMatchObject({
-      limits: { lowestRate: 0.5, highestRate: 20, connections: 5, messagesPerConnection: 20 },
-      ...{ downAfter: 5, askEveryMs: 60_000, longestWaitMs: 900_000, releaseOnRecovery: false },
-      relay: { lowestRate: 14, highestRate: 14, connections: 20 },
+    expect(settings.throttle).toMatchObject({
+      limits: { minMessageRate: 0.5, maxMessageRate: 20, connections: 5, maxDeliveriesPerConnection: 20 },
+      ...{ failuresBeforeDown: 5, probeIntervalMs: 60_000, maxQueueDelayMs: 900_000, releaseOnRecovery: false },
+      relay: { minMessageRate: 14, maxMessageRate: 14, connections: 20 },
       groups: [{ name: 'google', hosts: ['*.google.com'] }],
     })
-    expect(settings.politeness.ownLimits.get('example.org')).toEqual({ highestRate: 0.5 })
+    expect(settings.throttle.destinationLimits.get('example.org')).toEqual({ maxMessageRate: 0.5 })
     expect(() => requirePath(settings)).not.toThrow()
     expect(() => requirePath(read({}))).toThrow('DELIVERY=direct')
     expect(read({}).direct).toBeNull()
-    expect(read({ HIGHEST_RATE: '30/min' }).politeness.limits).toMatchObject({ lowestRate: 0.5, highestRate: 0.5 })
+    expect(read({ HIGHEST_RATE: '30/min' }).throttle.limits).toMatchObject({ minMessageRate: 0.5, maxMessageRate: 0.5 })
   })
 
   test.each([

@@ -54,7 +54,7 @@ test('a DKIM signature made before still verifies after the retry', async () => 
   try {
     await transact({
       path: { kind: 'system', host: '127.0.0.1', port: system.port, tls: 'off' },
-      ehloName: 'softbounce.example.com',
+      ehloDomain: 'softbounce.example.com',
       timeouts: QUICK,
       sender: 'bounces@example.com',
       recipient: 'ann@example.org',

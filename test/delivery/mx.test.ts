@@ -4,7 +4,7 @@ import { type NameServer, startNameServer, withoutNameServer } from '../support/
 
 describe.skipIf(withoutNameServer !== null)(`the hosts of a domain${withoutNameServer === null ? '' : ` (${withoutNameServer})`}`, () => {
   let server: NameServer
-  const options: MailHostOptions = { dnsServers: [], port: 25, mayBeLocal: true, dane: false }
+  const options: MailHostOptions = { dnsServers: [], port: 25, allowPrivateMx: true, dane: false }
   const hosts = (domain: string, more: Partial<MailHostOptions> = {}) =>
     mailHosts(domain, { ...options, ...more }, resolverOf([server.address]))
 
@@ -87,10 +87,13 @@ xn--bcher-kva IN MX 10 mx2`,
       '[IPv6:fe80::1]',
     ]
     for (const domain of [...inside, 'literal.example.org'])
-      expect(await hosts(domain, { mayBeLocal: false }), domain).toMatchObject({ kind: 'unroutable' })
-    expect(await hosts('[198.41.0.4]', { mayBeLocal: false })).toMatchObject({ kind: 'hosts', hosts: [{ address: '198.41.0.4' }] })
+      expect(await hosts(domain, { allowPrivateMx: false }), domain).toMatchObject({ kind: 'unroutable' })
+    expect(await hosts('[198.41.0.4]', { allowPrivateMx: false })).toMatchObject({ kind: 'hosts', hosts: [{ address: '198.41.0.4' }] })
     // of several, those outside
-    expect(await hosts('somewhere.example.org', { mayBeLocal: false })).toMatchObject({ kind: 'hosts', hosts: [{ address: '198.41.0.4' }] })
+    expect(await hosts('somewhere.example.org', { allowPrivateMx: false })).toMatchObject({
+      kind: 'hosts',
+      hosts: [{ address: '198.41.0.4' }],
+    })
   })
 
   test('a null MX says that it takes no mail (RFC 7505)', async () => {
@@ -115,13 +118,13 @@ xn--bcher-kva IN MX 10 mx2`,
   })
 
   test('hosts of our own network are not met, unless that is set', async () => {
-    expect(await hosts('example.org', { mayBeLocal: false })).toMatchObject({
+    expect(await hosts('example.org', { allowPrivateMx: false })).toMatchObject({
       kind: 'unroutable',
       text: expect.stringContaining('MX_MAY_BE_LOCAL'),
     })
-    expect(await hosts('own.example.org', { mayBeLocal: false })).toMatchObject({ kind: 'unroutable' })
-    expect(await hosts('[127.0.0.9]', { mayBeLocal: false })).toMatchObject({ kind: 'unroutable' })
-    expect(await hosts('mapped.example.org', { mayBeLocal: false })).toMatchObject({ kind: 'unroutable' })
+    expect(await hosts('own.example.org', { allowPrivateMx: false })).toMatchObject({ kind: 'unroutable' })
+    expect(await hosts('[127.0.0.9]', { allowPrivateMx: false })).toMatchObject({ kind: 'unroutable' })
+    expect(await hosts('mapped.example.org', { allowPrivateMx: false })).toMatchObject({ kind: 'unroutable' })
     for (const inside of [
       '::1',
       '::ffff:10.0.0.1',
@@ -141,7 +144,7 @@ xn--bcher-kva IN MX 10 mx2`,
   })
 
   test('of a host that has addresses inside and outside our own network those outside are met', async () => {
-    expect(await hosts('both.example.org', { mayBeLocal: false })).toEqual({
+    expect(await hosts('both.example.org', { allowPrivateMx: false })).toEqual({
       kind: 'hosts',
       hosts: [{ name: 'both.example.org', address: '198.41.0.4' }],
     })
@@ -179,7 +182,7 @@ xn--bcher-kva IN MX 10 mx2`,
 test('a resolver that answers nothing is our trouble; one that answers for the root is not', async () => {
   const silent = (of: (name: string) => boolean) => (name: string) =>
     of(name) ? Promise.reject(Object.assign(new Error('timeout'), { code: 'ETIMEOUT' })) : Promise.resolve(['a.root-servers.net'])
-  const options = { dnsServers: [], port: 25, mayBeLocal: true, dane: false }
+  const options = { dnsServers: [], port: 25, allowPrivateMx: true, dane: false }
   expect(
     await mailHosts(
       'example.org',

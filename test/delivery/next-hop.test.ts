@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { nameOf, type Path, parseRoutes, pathFor } from '../../src/delivery/index.js'
+import { type NextHop, nameOf, nextHopFor, parseRoutes } from '../../src/delivery/index.js'
 
-const relay: Path = { kind: 'relay', host: 'relay.example.com', port: 587, tls: 'verify' }
+const relay: NextHop = { kind: 'relay', host: 'relay.example.com', port: 587, tls: 'verify' }
 
 test('routes are read, a wrong one is named', () => {
   expect(parseRoutes('example.org=127.0.0.1:2526, *=mx.example.net, v6.example=[::1]:26')).toEqual([
@@ -16,10 +16,10 @@ test('routes are read, a wrong one is named', () => {
 
 test('a destination goes by its route, else by *, else by the relay', () => {
   const routes = parseRoutes('example.org=10.0.0.1')
-  expect(pathFor('example.org', { routes, relay })).toMatchObject({ kind: 'system', host: '10.0.0.1', port: 25 })
-  expect(pathFor('example.net', { routes, relay })).toBe(relay)
-  expect(pathFor('example.net', { routes, relay: null })).toBeNull()
-  expect(pathFor('example.net', { routes: parseRoutes('*=10.0.0.2, example.org=10.0.0.1'), relay })).toMatchObject({ host: '10.0.0.2' })
+  expect(nextHopFor('example.org', { routes, relay })).toMatchObject({ kind: 'system', host: '10.0.0.1', port: 25 })
+  expect(nextHopFor('example.net', { routes, relay })).toBe(relay)
+  expect(nextHopFor('example.net', { routes, relay: null })).toBeNull()
+  expect(nextHopFor('example.net', { routes: parseRoutes('*=10.0.0.2, example.org=10.0.0.1'), relay })).toMatchObject({ host: '10.0.0.2' })
 })
 
 test('a host is named as a person reads it', () => {

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
 import { parseReply, type Stage } from '../../src/bounce/index.js'
-import { isLastingRejection, judgeDialogue, judgeLookUp, type SendOutcome } from '../../src/delivery/index.js'
+import { classifyLookup, classifyResult, isLastingRejection, type SendOutcome } from '../../src/delivery/index.js'
 
 const said = (at: Stage, text: string) => ({ kind: 'reply' as const, at, reply: parseReply(text), mailServer: 'mx.example.org' })
-const judge = (kind: 'system' | 'relay', at: Stage, text: string): SendOutcome => judgeDialogue(said(at, text), { kind })
+const judge = (kind: 'system' | 'relay', at: Stage, text: string): SendOutcome => classifyResult(said(at, text), { kind })
 const word = (outcome: SendOutcome): string => (outcome.kind === 'rejected' && outcome.lasting ? 'rejected for good' : outcome.kind)
 
 /** Step, reply, what it means from the receiving system, what it means from a relay. */
@@ -77,11 +77,11 @@ for (const [at, reply, system, relay] of TABLE)
   })
 
 test('a relay that passes replies through is the receiving system from MAIL on, and our own before', () => {
-  const transparent = (at: Stage, text: string) => judgeDialogue(said(at, text), { kind: 'transparent' }).kind
+  const transparent = (at: Stage, text: string) => classifyResult(said(at, text), { kind: 'transparent' }).kind
   for (const at of ['banner', 'EHLO', 'STARTTLS', 'AUTH'] as const) expect(transparent(at, '421 4.3.2 busy'), at).toBe('our trouble')
   for (const at of ['MAIL', 'RCPT', 'DATA', 'final dot'] as const) expect(transparent(at, '421 4.3.2 busy'), at).toBe('deferred')
   expect(transparent('final dot', '250 2.0.0 ok')).toBe('accepted')
-  expect(judgeDialogue({ kind: 'refused', text: 'refused', mailServer: 'relay' }, { kind: 'transparent' }).kind).toBe('our trouble')
+  expect(classifyResult({ kind: 'refused', text: 'refused', mailServer: 'relay' }, { kind: 'transparent' }).kind).toBe('our trouble')
 })
 
 test('an answer keeps its reply, its step and who gave it', () => {
@@ -106,15 +106,15 @@ test('without a reply: the receiving system answers by refusing or breaking off,
     [{ kind: 'unsupported', status: '5.6.7', text: 'no SMTPUTF8' }, 'rejected', 'rejected'],
   ] as const
   for (const [dialogue, system, relay] of cases) {
-    expect(judgeDialogue({ ...dialogue, mailServer }, { kind: 'system' }).kind, JSON.stringify(dialogue)).toBe(system)
-    expect(judgeDialogue({ ...dialogue, mailServer }, { kind: 'relay' }).kind, JSON.stringify(dialogue)).toBe(relay)
+    expect(classifyResult({ ...dialogue, mailServer }, { kind: 'system' }).kind, JSON.stringify(dialogue)).toBe(system)
+    expect(classifyResult({ ...dialogue, mailServer }, { kind: 'relay' }).kind, JSON.stringify(dialogue)).toBe(relay)
   }
 })
 
 test('without a reply the answer is the step, what happened, and a status of ours; a relay is named as such', () => {
   const mailServer = 'mx.example.org'
-  const system = (dialogue: object) => judgeDialogue({ ...dialogue, mailServer } as never, { kind: 'system' })
-  const relay = (dialogue: object) => judgeDialogue({ ...dialogue, mailServer } as never, { kind: 'relay' })
+  const system = (dialogue: object) => classifyResult({ ...dialogue, mailServer } as never, { kind: 'system' })
+  const relay = (dialogue: object) => classifyResult({ ...dialogue, mailServer } as never, { kind: 'relay' })
   const lost = { kind: 'lost', at: 'MAIL', afterFinalDot: false, text: 'lost' }
   expect(system(lost)).toEqual({ kind: 'deferred', status: '4.4.2', reply: 'lost', stage: 'MAIL', mailServer })
   expect(relay(lost)).toEqual({ kind: 'our trouble', text: 'the relay lost' })
@@ -144,14 +144,14 @@ test('without a reply the answer is the step, what happened, and a status of our
   })
 })
 
-test('a refusal for now without a class-4 status gets one that says nothing', () => {
+test('a nonRetryable for now without a class-4 status gets one that says nothing', () => {
   expect(judge('system', 'MAIL', '451 later')).toMatchObject({ kind: 'deferred', status: '4.0.0' })
   expect(judge('system', 'RCPT', '250 2.1.5 fine')).toMatchObject({ kind: 'deferred', status: '4.5.0' })
   expect(judge('system', 'RCPT', 'no reply at all')).toMatchObject({ kind: 'deferred', status: '4.5.0' })
 })
 
 test('a look-up that names no host: each has its status, its domain as mail server, and the step MX', () => {
-  const judged = (kind: Parameters<typeof judgeLookUp>[0]['kind']) => judgeLookUp({ kind, text: 'it says so' }, 'example.org')
+  const judged = (kind: Parameters<typeof classifyLookup>[0]['kind']) => classifyLookup({ kind, text: 'it says so' }, 'example.org')
   const answer = { reply: 'it says so', stage: 'MX', mailServer: 'example.org' }
   expect(judged('null mx')).toEqual({ kind: 'rejected', lasting: true, status: '5.1.10', ...answer })
   expect(judged('no domain')).toEqual({ kind: 'rejected', lasting: false, status: '5.1.2', ...answer })
@@ -165,8 +165,8 @@ test('a look-up that names no host: each has its status, its domain as mail serv
 
 test('TLS that may not be left out: the system’s mail waits, the relay is ours', () => {
   const policy = { kind: 'policy' as const, at: 'STARTTLS' as const, text: 'no TLS', mailServer: 'mx.example.org' }
-  expect(judgeDialogue(policy, { kind: 'system' })).toEqual({
+  expect(classifyResult(policy, { kind: 'system' })).toEqual({
     ...{ kind: 'deferred', status: '4.7.5', reply: 'no TLS', stage: 'STARTTLS', mailServer: 'mx.example.org' },
   })
-  expect(judgeDialogue(policy, { kind: 'relay' })).toEqual({ kind: 'our trouble', text: 'no TLS' })
+  expect(classifyResult(policy, { kind: 'relay' })).toEqual({ kind: 'our trouble', text: 'no TLS' })
 })

@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from 'vitest'
-import { converse, type Path, Session, Sessions, type Transaction } from '../../src/delivery/index.js'
+import { ConnectionPool, converse, type NextHop, SmtpSession, type Transaction } from '../../src/delivery/index.js'
 import { polite, startReceivingSystem, startScript } from '../support/receiving-system.js'
 import { QUICK } from '../support/skipping-time.js'
 
@@ -7,9 +7,9 @@ const closers: (() => Promise<void> | void)[] = []
 afterEach(async () => {
   for (const close of closers.splice(0)) await close()
 })
-const path = (port: number): Path => ({ kind: 'system', host: '127.0.0.1', port, tls: 'opportunistic' })
+const path = (port: number): NextHop => ({ kind: 'system', host: '127.0.0.1', port, tls: 'opportunistic' })
 const mail = (port: number, to: string, more: Partial<Transaction> = {}): Transaction => ({
-  ...{ path: path(port), ehloName: 'softbounce.example.com', timeouts: QUICK, sender: 'bounces@example.com', recipient: to },
+  ...{ path: path(port), ehloDomain: 'softbounce.example.com', timeouts: QUICK, sender: 'bounces@example.com', recipient: to },
   content: Buffer.from(`From: a@example.com\r\nMessage-ID: <m@example.com>\r\n\r\nhello ${to}\r\n`),
   beforeContent: async () => true,
   ...more,
@@ -19,7 +19,7 @@ const nap = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 test('several messages go over one session, one recipient each', async () => {
   const system = await startReceivingSystem()
   closers.push(system.close)
-  let session: Session | null = null
+  let session: SmtpSession | null = null
   for (const to of ['a@example.org', 'b@example.org', 'c@example.org']) {
     const sent = await converse(mail(system.port, to), session)
     expect(sent.dialogue).toMatchObject({ kind: 'reply', at: 'final dot', reply: { code: 250 } })
@@ -36,7 +36,7 @@ test('several messages go over one session, one recipient each', async () => {
   ])
 })
 
-test('a refusal belongs to its own message, and ends the session', async () => {
+test('a nonRetryable belongs to its own message, and ends the session', async () => {
   const system = await startReceivingSystem({ rcpt: ({ address }) => (address?.startsWith('full') ? '452 4.2.2 mailbox full' : undefined) })
   closers.push(system.close)
   const first = await converse(mail(system.port, 'a@example.org'))
@@ -79,7 +79,7 @@ test('one that is lost behind the final dot of a later message is lost there, an
 test('an idle session is for its own system and way, once; nobody’s after its time', async () => {
   const system = await startReceivingSystem()
   closers.push(system.close)
-  const sessions = new Sessions()
+  const sessions = new ConnectionPool()
   const ended: string[] = []
   const { session } = await converse(mail(system.port, 'a@example.org'))
   if (session === null) throw new Error('it must be open')
@@ -99,7 +99,7 @@ test('an idle session is for its own system and way, once; nobody’s after its 
 })
 
 test('after how many messages a system ends a session is remembered for the last thousand systems', () => {
-  const sessions = new Sessions()
+  const sessions = new ConnectionPool()
   expect(sessions.mostIn('one.example')).toBe(Number.POSITIVE_INFINITY)
   sessions.endedAfter('one.example', 3)
   sessions.endedAfter('none.example', 0)
@@ -115,7 +115,7 @@ test('after how many messages a system ends a session is remembered for the last
 test('a session that must be verified is not used in clear', async () => {
   const script = await startScript((line) => (line.startsWith('STARTTLS') ? '454 4.7.0 TLS is not to be had\r\n' : polite(line)))
   closers.push(script.close)
-  const strict = new Session(
+  const strict = new SmtpSession(
     mail(script.port, 'a@example.org', { path: { ...path(script.port), tls: 'verify', servername: 'mx.example.org' } }),
   )
   expect(await strict.send(mail(script.port, 'a@example.org'))).toMatchObject({ kind: 'policy' })

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { freePort } from '../../dev/dev-server/index.js'
-import { type Dialogue, type Path, type Transaction, transact } from '../../src/delivery/index.js'
+import { type NextHop, type Transaction, type TransactionResult, transact } from '../../src/delivery/index.js'
 import { makeCertificates } from '../support/certificates.js'
 import { polite, startReceivingSystem, startScript } from '../support/receiving-system.js'
 import { QUICK } from '../support/skipping-time.js'
@@ -12,11 +12,11 @@ afterEach(async () => {
 
 const CONTENT = Buffer.from('From: a@example.com\r\nMessage-ID: <m@example.com>\r\n\r\nhello\r\n.dot\r\n')
 
-function send(port: number, more: Partial<Omit<Transaction, 'path'>> & { path?: Partial<Path> } = {}): Promise<Dialogue> {
+function send(port: number, more: Partial<Omit<Transaction, 'path'>> & { path?: Partial<NextHop> } = {}): Promise<TransactionResult> {
   const { path, ...rest } = more
   return transact({
     path: { kind: 'system', host: '127.0.0.1', port, tls: 'opportunistic', ...path },
-    ehloName: 'softbounce.example.com',
+    ehloDomain: 'softbounce.example.com',
     timeouts: QUICK,
     sender: 'bounces@example.com',
     recipient: 'ann@example.org',
@@ -47,7 +47,7 @@ test('a message is taken, its bytes unchanged', async () => {
   expect(system.taken[0]?.content.equals(CONTENT)).toBe(true)
 })
 
-describe('where in the dialogue a refusal was said is kept', () => {
+describe('where in the dialogue a nonRetryable was said is kept', () => {
   const steps = [
     ['', 'banner'],
     ['EHLO', 'EHLO'],
@@ -398,7 +398,7 @@ describe('TLS', () => {
     })
     expect(await send(broken.port)).toMatchObject({ kind: 'reply', at: 'final dot', reply: { code: 250 } })
     expect(broken.connections).toBe(2)
-    // the second connection's refusal is what counts
+    // the second connection's nonRetryable is what counts
     const refusing = await script((line, socket, connection) => {
       if (connection === 2) return line.startsWith('MAIL') ? '450 4.3.2 not now\r\n' : polite(line)
       if (line.startsWith('EHLO')) return '250-mx.example.org\r\n250 STARTTLS\r\n'

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { freePort } from '../../dev/dev-server/index.js'
 import { parseReply, type Stage } from '../../src/bounce/index.js'
-import { allowedHosts, asksForNext, type Dialogue, deliver, type Path, pathTo } from '../../src/delivery/index.js'
+import { allowedHosts, asksForNext, deliver, type NextHop, nextHopTo, type TransactionResult } from '../../src/delivery/index.js'
 import { polite, startReceivingSystem, startScript } from '../support/receiving-system.js'
 import { QUICK } from '../support/skipping-time.js'
 
@@ -16,26 +16,26 @@ const policy = (mode: 'enforce' | 'testing') => ({
 })
 
 describe('the path to a host', () => {
-  const options = { port: 25, sourceAddresses: [] }
+  const options = { port: 25, bindAddresses: [] }
   const host = { name: 'mx1.example.org', address: '192.0.2.1' }
   const checkPeer = () => null
 
   test('asks for the TLS that is wanted: by policy before TLSA records, and those before what is offered', () => {
-    expect(pathTo(host, null, options)).toEqual({
+    expect(nextHopTo(host, null, options)).toEqual({
       ...{ kind: 'system', host: '192.0.2.1', port: 25, tls: 'opportunistic', servername: 'mx1.example.org' },
     })
-    expect(pathTo(host, policy('testing'), options).tls).toBe('opportunistic')
-    expect(pathTo(host, policy('enforce'), options).tls).toBe('verify')
-    expect(pathTo({ ...host, checkPeer }, null, options)).toMatchObject({ tls: 'dane', checkPeer })
-    expect(pathTo({ ...host, checkPeer }, policy('enforce'), options)).toMatchObject({ tls: 'verify', checkPeer })
+    expect(nextHopTo(host, policy('testing'), options).tls).toBe('opportunistic')
+    expect(nextHopTo(host, policy('enforce'), options).tls).toBe('verify')
+    expect(nextHopTo({ ...host, checkPeer }, null, options)).toMatchObject({ tls: 'dane', checkPeer })
+    expect(nextHopTo({ ...host, checkPeer }, policy('enforce'), options)).toMatchObject({ tls: 'verify', checkPeer })
   })
 
   test('names no host that has no name, and leaves by the address of its family', () => {
-    expect(pathTo({ name: '192.0.2.1', address: '192.0.2.1' }, null, options)).not.toHaveProperty('servername')
-    const both = { port: 25, sourceAddresses: ['2001:db8::2', '198.51.100.1'] }
-    expect(pathTo(host, null, both).localAddress).toBe('198.51.100.1')
-    expect(pathTo({ ...host, address: '2001:db8::1' }, null, both).localAddress).toBe('2001:db8::2')
-    expect(pathTo(host, null, { port: 25, sourceAddresses: ['2001:db8::2'] })).not.toHaveProperty('localAddress')
+    expect(nextHopTo({ name: '192.0.2.1', address: '192.0.2.1' }, null, options)).not.toHaveProperty('servername')
+    const both = { port: 25, bindAddresses: ['2001:db8::2', '198.51.100.1'] }
+    expect(nextHopTo(host, null, both).localAddress).toBe('198.51.100.1')
+    expect(nextHopTo({ ...host, address: '2001:db8::1' }, null, both).localAddress).toBe('2001:db8::2')
+    expect(nextHopTo(host, null, { port: 25, bindAddresses: ['2001:db8::2'] })).not.toHaveProperty('localAddress')
   })
 
   test('an enforced policy says which hosts may be met; one that is only tested, none, do not', () => {
@@ -46,9 +46,9 @@ describe('the path to a host', () => {
   })
 })
 
-test('the next host is asked on no connection, or a refusal for now before a recipient was named', () => {
-  const said = (at: Stage, text: string): Dialogue => ({ kind: 'reply', at, reply: parseReply(text), mailServer: 'mx' })
-  const lost = (at: Stage): Dialogue => ({ kind: 'lost', at, afterFinalDot: at === 'final dot', text: '', mailServer: 'mx' })
+test('the next host is asked on no connection, or a nonRetryable for now before a recipient was named', () => {
+  const said = (at: Stage, text: string): TransactionResult => ({ kind: 'reply', at, reply: parseReply(text), mailServer: 'mx' })
+  const lost = (at: Stage): TransactionResult => ({ kind: 'lost', at, afterFinalDot: at === 'final dot', text: '', mailServer: 'mx' })
   for (const at of ['connect', 'banner', 'EHLO', 'STARTTLS', 'MAIL'] as const) {
     expect(asksForNext(lost(at)), `lost at ${at}`).toBe(true)
     expect(asksForNext(said(at, '421 4.3.2 not now')), `421 at ${at}`).toBe(true)
@@ -70,18 +70,18 @@ test('the next host is asked on no connection, or a refusal for now before a rec
 })
 
 describe('hosts one after another', () => {
-  const path = (port: number, more: Partial<Path> = {}): Path => ({
+  const path = (port: number, more: Partial<NextHop> = {}): NextHop => ({
     kind: 'system',
     host: '127.0.0.1',
     port,
     tls: 'opportunistic',
     ...more,
   })
-  const walk = (paths: readonly Path[], mayGoOn?: () => Promise<boolean>) =>
+  const walk = (paths: readonly NextHop[], mayGoOn?: () => Promise<boolean>) =>
     deliver(
       paths,
       {
-        ...{ ehloName: 'softbounce.example.com', timeouts: QUICK, sender: 'bounces@example.com', recipient: 'ann@example.org' },
+        ...{ ehloDomain: 'softbounce.example.com', timeouts: QUICK, sender: 'bounces@example.com', recipient: 'ann@example.org' },
         ...{ content: Buffer.from('From: a@example.com\r\n\r\nhello\r\n'), beforeContent: async () => true },
       },
       null,
@@ -111,7 +111,7 @@ describe('hosts one after another', () => {
     const noTls = await says('STARTTLS', '454 4.7.0 TLS is not to be had\r\n')
     const broken = await says('EHLO', null)
     const busy = await says('MAIL', '421 4.3.2 busy\r\n')
-    const order: Path[] = [path(noMail.port), path(noTls.port, { tls: 'verify' }), refused, path(broken.port), path(busy.port)]
+    const order: NextHop[] = [path(noMail.port), path(noTls.port, { tls: 'verify' }), refused, path(broken.port), path(busy.port)]
     // each of them says more than those before it, whatever the order
     const kinds = ['reply', 'policy', 'refused', 'lost', 'reply']
     for (let last = 0; last < order.length; last += 1) {

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
-import { readNotification } from '../../src/dsn/index.js'
+import { parseReport } from '../../src/dsn/index.js'
 
 const real = (name: string) => readFileSync(fileURLToPath(new URL(`../corpus/real/${name}.eml`, import.meta.url)))
 const DOWN = '421 4.3.2 System not accepting network messages'
@@ -19,7 +19,7 @@ test.each([
   ['sendmail-gone', 'failed', '5.1.1', '550 5.1.1 <gone@example.org>: no such mailbox', 'headers'],
 ])('%s: %s %s', async (name, action, status, diagnostic, returned) => {
   const who = name.endsWith('down') ? 'down' : 'gone'
-  const read = await readNotification(real(name))
+  const read = await parseReport(real(name))
   expect(read).toMatchObject({
     kind: 'bounce',
     reportingMta: 'mail.example.com',

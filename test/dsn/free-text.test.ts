@@ -1,6 +1,6 @@
 /** Bounces without a report: each format in its own words. */
 import { expect, test } from 'vitest'
-import { readNotification } from '../../src/dsn/index.js'
+import { parseReport } from '../../src/dsn/index.js'
 
 const ORIGINAL = [
   'Return-Path: <news@example.com>',
@@ -235,7 +235,7 @@ test.each<[string, Buffer, object[], object]>([
     {},
   ],
 ])('%s', async (_, bytes, recipients, more) => {
-  const read = await readNotification(bytes)
+  const read = await parseReport(bytes)
   expect(read).toMatchObject({ kind: 'bounce', ...more })
   expect(read?.recipients).toHaveLength(recipients.length)
   expect(read?.recipients).toMatchObject(recipients)
@@ -250,7 +250,7 @@ test('a delay stays a delay; only what OpenSMTPD calls "Envelope expired" has fa
     'Status: 4.4.7',
     'Will-Retry-Until: Fri, 27 Nov 2026 08:00:00 +0000',
   ]
-  expect((await readNotification(mail(delayed)))?.recipients[0]).toMatchObject({ action: 'delayed', status: '4.4.7' })
+  expect((await parseReport(mail(delayed)))?.recipients[0]).toMatchObject({ action: 'delayed', status: '4.4.7' })
   const text = [
     '    A message is delayed for more than 0 seconds for the following',
     '    list of recipients:',
@@ -270,7 +270,7 @@ test('a delay stays a delay; only what OpenSMTPD calls "Envelope expired" has fa
     '',
     '--b--',
   ]
-  const read = await readNotification(mail(parts, ['MIME-Version: 1.0', 'Content-Type: multipart/mixed; boundary=b']))
+  const read = await parseReport(mail(parts, ['MIME-Version: 1.0', 'Content-Type: multipart/mixed; boundary=b']))
   expect(read?.recipients[0]).toMatchObject({ action: 'failed', status: '4.4.7' })
 })
 
@@ -294,17 +294,17 @@ test.each([
     ]).toString(),
   ],
 ])('%s is no bounce', async (_, text) => {
-  expect((await readNotification(Buffer.from(text)))?.recipients ?? []).toEqual([])
+  expect((await parseReport(Buffer.from(text)))?.recipients ?? []).toEqual([])
 })
 
 test('an automatic answer is told from a bounce', async () => {
   for (const head of ['Auto-Submitted: auto-replied', 'X-Autoreply: yes', 'Precedence: auto_reply'])
     expect(
-      await readNotification(Buffer.from(`From: Ann <ann@example.org>\r\n${head}\r\nSubject: away\r\n\r\nI am away; ask bob@example.org.`)),
+      await parseReport(Buffer.from(`From: Ann <ann@example.org>\r\n${head}\r\nSubject: away\r\n\r\nI am away; ask bob@example.org.`)),
     ).toMatchObject({ kind: 'automatic answer', recipients: [] })
   // Postfix marks its bounces so, too (RFC 3834 3.1.7)
   expect(
-    await readNotification(
+    await parseReport(
       mail(
         ['This is the mail system at host x.', '<ann@example.org>: 550 5.1.1 no', 'could not be delivered'],
         ['Auto-Submitted: auto-replied'],
@@ -323,7 +323,7 @@ test('the more specific of field and reply counts, and both are kept', async () 
       `Status: ${status}`,
       `Diagnostic-Code: smtp; ${code}`,
     ]
-    return (await readNotification(mail(text)))?.recipients[0]
+    return (await parseReport(mail(text)))?.recipients[0]
   }
   expect(await fields('5.0.0', '421 4.3.2 System not accepting network messages')).toMatchObject({
     status: '4.3.2',

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
-import { readNotification, UnreadableMail } from '../../src/dsn/index.js'
+import { parseReport, UnreadableMail } from '../../src/dsn/index.js'
 import { problemOf } from '../fuzz/check.mjs'
 import { hostileMail, random } from '../fuzz/mails.mjs'
 
@@ -14,7 +14,7 @@ test(`${RUNS} hostile mails: no crash, no hang, no nonsense`, { timeout: 120_000
   const bad: string[] = []
   for (let i = 0; i < RUNS; i += 1) {
     const mail = hostileMail(r)
-    const problem = await problemOf(mail, readNotification, UnreadableMail)
+    const problem = await problemOf(mail, parseReport, UnreadableMail)
     if (problem !== null) bad.push(`mail ${i}: ${problem}`)
   }
   expect(bad).toEqual([])
@@ -22,7 +22,7 @@ test(`${RUNS} hostile mails: no crash, no hang, no nonsense`, { timeout: 120_000
 
 test('more than a million lines are not taken apart', async () => {
   const mail = Buffer.from(`Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\n\r\n${'\n'.repeat(1_000_000)}--b--\r\n`)
-  await expect(readNotification(mail)).rejects.toThrow(UnreadableMail)
+  await expect(parseReport(mail)).rejects.toThrow(UnreadableMail)
 })
 
 // in a process of its own, with little memory: what is not bounded ends it

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { canonicalMessage } from '../../src/delivery/index.js'
-import { readNotification } from '../../src/dsn/index.js'
+import { parseReport } from '../../src/dsn/index.js'
 import { reportOf } from '../support/bounce-mails.js'
 import { example } from '../support/skipping-time.js'
 
@@ -17,7 +17,7 @@ function notification(recipients: string, original = '', outer = '', postfix = t
 }
 
 test('a genuine Postfix notification of 4.3.2 is read, with the original byte by byte', async () => {
-  const read = await readNotification(example('invoice-4711.eml'))
+  const read = await parseReport(example('invoice-4711.eml'))
   expect(read).toMatchObject({
     reportingMta: 'mail.example.com',
     messageId: 'invoice-4711@example.com',
@@ -39,7 +39,7 @@ test('a genuine Postfix notification of 4.3.2 is read, with the original byte by
 })
 
 test('several recipients, each with its own action', async () => {
-  const read = await readNotification(
+  const read = await parseReport(
     notification(
       [
         'Final-Recipient: rfc822; a@x.example\r\nOriginal-Recipient: rfc822;alias+2Btag@example.org\r\nAction: failed (for good)\r\nStatus: 5.1.1 (unknown)\r\nDiagnostic-Code: smtp; 550 5.1.1\r\n  no such user\r\nLast-Attempt-Date: Tue, 24 Nov 2026 07:59:00 +0000',
@@ -81,7 +81,7 @@ test('several recipients, each with its own action', async () => {
 })
 
 test('international addresses (RFC 6533)', async () => {
-  const read = await readNotification(notification('Final-Recipient: utf-8; J\\x{F6}rg@example.org\r\nAction: failed\r\nStatus: 4.3.2'))
+  const read = await parseReport(notification('Final-Recipient: utf-8; J\\x{F6}rg@example.org\r\nAction: failed\r\nStatus: 4.3.2'))
   expect(read?.recipients[0]?.recipient).toBe('Jörg@example.org')
 })
 
@@ -89,7 +89,7 @@ describe('the original', () => {
   const recipient = 'Final-Recipient: rfc822; a@x.example\r\nAction: failed\r\nStatus: 4.3.2'
 
   test('that is only headers names the message, and cannot be sent again', async () => {
-    const read = await readNotification(
+    const read = await parseReport(
       notification(
         recipient,
         'Content-Type: text/rfc822-headers\r\n\r\nMessage-ID: <m@example.com>\r\nReturn-Path: <b@example.com>\r\nSubject: x\r\n',
@@ -102,19 +102,19 @@ describe('the original', () => {
   test('that is cut off is not taken for whole', async () => {
     const whole = 'Message-ID: <m@example.com>\r\nContent-Type: multipart/mixed; boundary=inner\r\n\r\n--inner\r\n\r\none\r\n--inner--\r\n'
     const part = (text: string) => notification(recipient, `Content-Type: message/rfc822\r\n\r\n${text}`)
-    expect((await readNotification(part(whole)))?.original).toBeDefined()
-    expect((await readNotification(part(whole.replace('--inner--\r\n', ''))))?.original).toBeUndefined()
+    expect((await parseReport(part(whole)))?.original).toBeDefined()
+    expect((await parseReport(part(whole.replace('--inner--\r\n', ''))))?.original).toBeUndefined()
   })
 
   test('that is a single part is taken for whole only from a system that never cuts one off', async () => {
     const part = 'Content-Type: message/rfc822\r\n\r\nMessage-ID: <m@example.com>\r\n\r\nIt stops in the mid'
-    expect((await readNotification(notification(recipient, part)))?.original).toBeDefined()
-    expect((await readNotification(notification(recipient, part, '', false)))?.original).toBeUndefined()
+    expect((await parseReport(notification(recipient, part)))?.original).toBeDefined()
+    expect((await parseReport(notification(recipient, part, '', false)))?.original).toBeUndefined()
   })
 
   test('of any bytes stays as it is, also inside base64', async () => {
     const original = Buffer.from('Message-ID: <m@example.com>\r\n\r\n\xe4\xf6 no line end', 'latin1')
-    const read = await readNotification(
+    const read = await parseReport(
       notification(recipient, `Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n${original.toString('base64')}`),
     )
     expect(canonicalMessage(read?.original as Buffer).equals(original)).toBe(true)
@@ -123,14 +123,14 @@ describe('the original', () => {
 
 test('a report of a million lines is read in bounded time', async () => {
   const began = Date.now()
-  const read = await readNotification(notification('a: b\r\n\r\n'.repeat(300_000)))
+  const read = await parseReport(notification('a: b\r\n\r\n'.repeat(300_000)))
   expect(read?.recipients ?? []).toEqual([])
   expect(Date.now() - began).toBeLessThan(10_000)
 })
 
 test('what is no notification is none, and nothing makes reading throw', async () => {
   for (const text of ['', 'hello', 'From: a@b\r\n\r\nhello', '\0\0\0', 'Content-Type: multipart/report; boundary=x\r\n\r\n--x', '--b--'])
-    expect(await readNotification(Buffer.from(text)), JSON.stringify(text)).toBeNull()
-  expect(await readNotification(notification('nothing: here'))).toBeNull()
-  expect((await readNotification(notification('Final-Recipient: rfc822; nobody\r\nAction: failed')))?.recipients).toEqual([])
+    expect(await parseReport(Buffer.from(text)), JSON.stringify(text)).toBeNull()
+  expect(await parseReport(notification('nothing: here'))).toBeNull()
+  expect((await parseReport(notification('Final-Recipient: rfc822; nobody\r\nAction: failed')))?.recipients).toEqual([])
 })

@@ -143,7 +143,7 @@ describe.concurrent('cancelled at any moment, it ends as Cancelled, sends nothin
       await expect(handle.result()).rejects.toThrow(/cancel/i)
       expect((await handle.describe()).status.name).toBe('CANCELLED')
       expect(await findSuppression(own.database.db, recipient, new Date())).toBeNull()
-      const end = await own.database.db.selectFrom('ends').select('outcome').where('recipient', '=', recipient).executeTakeFirst()
+      const end = await own.database.db.selectFrom('outcomes').select('outcome').where('recipient', '=', recipient).executeTakeFirst()
       expect(end?.outcome).toBe('cancelled')
     }
     const stands = (state: string) => eventually(async () => (await handle.query<{ state: string }>('progress')).state === state, 30_000)

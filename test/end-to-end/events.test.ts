@@ -104,13 +104,13 @@ describe.skipIf(python === null)('events, told in Python', { shuffle: false }, (
     const outage = await db.selectFrom('outages').selectAll().where('destination', '=', 'second.example').executeTakeFirstOrThrow()
     await db
       .insertInto('outages')
-      .values({ ...outage, destination: 'lost.example', told: null })
+      .values({ ...outage, destination: 'lost.example', published: null })
       .execute()
-    await db.updateTable('outages').set({ told: null }).where('destination', '=', 'second.example').execute()
+    await db.updateTable('outages').set({ published: null }).where('destination', '=', 'second.example').execute()
     await eventually(() => told(byWebhook).includes('destination.up lost.example'), 60_000)
     const ofSystems = () => told(byWebhook).filter((one) => one.startsWith('destination.'))
     await eventually(() => ofSystems().length >= 4, 60_000)
-    const left = () => db.selectFrom('outages').select('destination').where('told', 'is', null).execute()
+    const left = () => db.selectFrom('outages').select('destination').where('published', 'is', null).execute()
     await eventually(async () => (await left()).length === 0, 30_000)
     expect(ofSystems()).toEqual([
       ...['destination.down lost.example', 'destination.down second.example'],

@@ -64,7 +64,7 @@ describe.skipIf(skipped !== null)(`a real Postfix${skipped === null ? '' : ` (${
   }
 
   const bounces = () =>
-    world.database.db.selectFrom('bounces').select(['done', 'action', 'status', 'recipient', 'why']).orderBy('id').execute()
+    world.database.db.selectFrom('inbound').select(['disposition', 'action', 'status', 'recipient', 'why']).orderBy('id').execute()
 
   test('4.3.2, the bounce, a retry that is taken: delivered once, and the notification confirms it', { timeout: 60_000 }, async () => {
     const [connected, before] = [receiving.connections.length, (await bounces()).length]
@@ -75,9 +75,9 @@ describe.skipIf(skipped !== null)(`a real Postfix${skipped === null ? '' : ` (${
     const taken = receiving.taken.find((t) => t.to.includes('ann@example.org'))
     expect(taken?.from).toMatch(/^b\+[a-z2-7]{39}@bounces\.example\.com$/)
     expect(taken?.content.toString()).toContain('Thank you.')
-    expect((await bounces()).slice(before).map((b) => [b.done, b.action])).toEqual([
-      ['retry started', 'failed'],
-      ['retry told', 'relayed'],
+    expect((await bounces()).slice(before).map((b) => [b.disposition, b.action])).toEqual([
+      ['retry-started', 'failed'],
+      ['retry-updated', 'relayed'],
     ])
   })
 
@@ -90,7 +90,7 @@ describe.skipIf(skipped !== null)(`a real Postfix${skipped === null ? '' : ` (${
       ['deferred', '4.3.2'],
       ['deferred', '4.3.2'],
     ])
-    expect((await bounces()).slice(before).map((b) => b.done)).toEqual(['retry started', 'retry told', 'retry told'])
+    expect((await bounces()).slice(before).map((b) => b.disposition)).toEqual(['retry-started', 'retry-updated', 'retry-updated'])
     expect(await world.client.isSuppressed('bob@example.net')).toMatchObject({ reason: 'unavailable', status: '4.3.2' })
     await expect(sendThrough().sendMail({ from: 'shop@example.com', to: 'bob@example.net', text: 'x' })).rejects.toMatchObject({
       name: 'SuppressedRecipients',

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { track } from '../../src/client/index.js'
 import { readSettings } from '../../src/config/config.js'
 import { verifyReturnPath } from '../../src/delivery/index.js'
-import { EventIntake, Notifications } from '../../src/intake/index.js'
+import { EventReceiver, WebhookReceiver } from '../../src/intake/index.js'
 import { createLogger } from '../../src/logger.js'
 import { type Provider, SnsSignatures } from '../../src/providers/index.js'
 import { serveHttp } from '../../src/report/http.js'
@@ -49,7 +49,7 @@ describe('Amazon SES', () => {
   let world: RealWorld
   let relay: Awaited<ReturnType<typeof startRelay>>
   let sns: Sns
-  let notifications: Notifications
+  let notifications: WebhookReceiver
   let server: Server
   const preset = {
     RELAY_PRESET: 'ses',
@@ -65,12 +65,12 @@ describe('Amazon SES', () => {
     sns = await startSns()
     world = await startRealWorld({ ...preset, RELAY_URL: `smtp://127.0.0.1:${relay.port}` })
     const settings = readSettings({ ...preset, SES_TOPIC_ARNS: TOPIC, DATABASE_URL: world.env.DATABASE_URL }, {})
-    const { returnPaths, ownSystems, retryStatuses } = settings
-    const intake = new EventIntake({
+    const { returnPaths, ownHosts, retryStatuses } = settings
+    const intake = new EventReceiver({
       ...{ client: world.client, database: world.database, now: () => new Date() },
-      settings: { returnPaths, ownSystems, retryStatuses, isTrusted: false },
+      settings: { returnPaths, ownHosts, retryStatuses, isTrusted: false },
     })
-    notifications = new Notifications(
+    notifications = new WebhookReceiver(
       intake,
       world.database,
       { secrets: settings.providers, sns: new SnsSignatures(sns.agent) },
@@ -215,7 +215,7 @@ test.each<[Provider, number]>([
   ['sendgrid', 10_000],
 ])('RELAY_PRESET=%s keeps the documented rate, unless RELAY_RATE says another', (provider, rate) => {
   const of = (more: object) =>
-    readSettings({ RELAY_PRESET: provider, RELAY_URL: 'smtp://127.0.0.1', ...more }, {}).politeness.relay.highestRate
+    readSettings({ RELAY_PRESET: provider, RELAY_URL: 'smtp://127.0.0.1', ...more }, {}).throttle.relay.maxMessageRate
   expect(of({})).toBe(rate)
   expect(of({ RELAY_RATE: '14/s' })).toBe(14)
 })

@@ -1,6 +1,6 @@
 /** Promise 4 with real parts: workers killed while they hold turns, systems that are slow, come and go; pauses and releases by command. */
 import { afterAll, describe, expect, test } from 'vitest'
-import { destinations, learnFrom, limitsOf } from '../../src/throttle/index.js'
+import { destinations, limitsOf, writeFeedback } from '../../src/throttle/index.js'
 import { progress } from '../../src/workflows/retry-bounced-message.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { polite, startReceivingSystem, startScript } from '../support/receiving-system.js'
@@ -153,10 +153,10 @@ describe.concurrent('promise 4', () => {
     const waiting = await retries(world, 6, 'back.example', ['1h', '4h'])
     await allWait(world, waiting)
     await eventually(async () => (await world.temporal.workflow.count("BounceDestination = 'back.example'")).count === 6)
-    const limits = limitsOf({ lowestRate: 20, highestRate: 20, connections: 1, messagesPerConnection: 5 })
-    const settings = { limits, downAfter: 1, askEveryMs: 1000, longestWaitMs: 1000 }
+    const limits = limitsOf({ minMessageRate: 20, maxMessageRate: 20, connections: 1, maxDeliveriesPerConnection: 5 })
+    const settings = { limits, failuresBeforeDown: 1, probeIntervalMs: 1000, maxQueueDelayMs: 1000 }
     const answer = { outcome: 'deferred', status: '4.3.2', reply: NOT_NOW, stage: 'banner', mailServer: null } as const
-    await learnFrom(
+    await writeFeedback(
       world.database,
       { name: 'back.example', limits, lesson: { kind: 'failing', slower: 'both', waitMs: 0 }, answer, tookMs: 5 },
       settings,
@@ -172,18 +172,18 @@ describe.concurrent('promise 4', () => {
     const back = await system()
     const world = await realWorld({ ROUTES: `*=127.0.0.1:${back.port}` })
     await world.startWorker()
-    const limits = limitsOf({ lowestRate: 20, highestRate: 20, connections: 1, messagesPerConnection: 5 })
-    const settings = { limits, downAfter: 1, askEveryMs: 8000, longestWaitMs: 1000 }
+    const limits = limitsOf({ minMessageRate: 20, maxMessageRate: 20, connections: 1, maxDeliveriesPerConnection: 5 })
+    const settings = { limits, failuresBeforeDown: 1, probeIntervalMs: 8000, maxQueueDelayMs: 1000 }
     const answer = { outcome: 'deferred', status: '4.3.2', reply: NOT_NOW, stage: 'banner', mailServer: null } as const
     const lesson = { kind: 'failing', slower: 'both', waitMs: 0 } as const
-    await learnFrom(world.database, { name: 'down.example', limits, lesson, answer, tookMs: 5 }, settings)
+    await writeFeedback(world.database, { name: 'down.example', limits, lesson, answer, tookMs: 5 }, settings)
     await world.client.destinations.pause('operator', 'paused.example')
     const began = Date.now()
     const waiting = [
       ...(await retries(world, 10, 'down.example', ['1s', '1h'])),
       ...(await retries(world, 10, 'paused.example', ['1s', '1h'])),
     ]
-    const turns = () => world.database.db.selectFrom('turns').select('workflow_id').execute()
+    const turns = () => world.database.db.selectFrom('waiters').select('workflow_id').execute()
     await eventually(async () => (await turns()).length === 20, 30_000)
     // one asks the system that is down within a minute; the others would look again after several
     await world.client.destinations.resume('paused.example')

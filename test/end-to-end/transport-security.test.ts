@@ -6,8 +6,8 @@ import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { freePort } from '../../dev/dev-server/index.js'
-import { checkByTlsa } from '../../src/delivery/dane.js'
-import { converse, mailHosts, pathTo, resolverOf } from '../../src/delivery/index.js'
+import { checkDane } from '../../src/delivery/dane.js'
+import { converse, mailHosts, nextHopTo, resolverOf } from '../../src/delivery/index.js'
 import { progress } from '../../src/workflows/retry-bounced-message.js'
 import { type Certificates, makeCertificates } from '../support/certificates.js'
 import { temporaryFolder } from '../support/databases.js'
@@ -102,14 +102,14 @@ describe.skipIf(without !== null)(`transport security${without === null ? '' : `
     /** Records as Node's resolver gives them. */
     const send = async (...records: { certUsage: number; selector: number; match: number; data: Buffer }[]) => {
       const ask = async (name: string, type: string) => (type === 'TLSA' ? records : resolve()(name, type))
-      const found = await mailHosts('good.example', { dnsServers: [], port, mayBeLocal: true, dane: true }, ask)
+      const found = await mailHosts('good.example', { dnsServers: [], port, allowPrivateMx: true, dane: true }, ask)
       if (found.kind !== 'hosts') throw new Error(JSON.stringify(found))
       const [host] = found.hosts
       if (host === undefined) throw new Error('there must be a host')
-      const path = pathTo(host, null, { port, sourceAddresses: [] })
+      const path = nextHopTo(host, null, { port, bindAddresses: [] })
       expect(path.tls).toBe('dane')
       const { dialogue, session } = await converse({
-        ...{ path, ehloName: 'softbounce.example.com', timeouts: QUICK, sender: 'bounces@example.com', recipient: 'dane@good.example' },
+        ...{ path, ehloDomain: 'softbounce.example.com', timeouts: QUICK, sender: 'bounces@example.com', recipient: 'dane@good.example' },
         ...{ content: Buffer.from('From: a@example.com\r\n\r\nhello\r\n'), beforeContent: async () => true },
       })
       await session?.end()
@@ -147,11 +147,11 @@ describe.skipIf(without !== null)(`transport security${without === null ? '' : `
       const other = makeCertificates(['DNS:mx.good.example'])
       const shown = { raw: new X509Certificate(other.cert).raw, issuerCertificate: { raw: ca.raw, fingerprint256: ca.fingerprint256 } }
       const record = { certUsage: 2, selector: 1, match: 1, data: sha256(spki(ca)) }
-      expect(checkByTlsa(shown as never, [record], 'mx.good.example', new Date())).toContain('none of those')
+      expect(checkDane(shown as never, [record], 'mx.good.example', new Date())).toContain('none of those')
       const own = { raw: leaf.raw, issuerCertificate: { raw: ca.raw, fingerprint256: ca.fingerprint256 } }
-      expect(checkByTlsa(own as never, [record], 'mx.good.example', new Date())).toBeNull()
-      expect(checkByTlsa({} as never, [record], 'mx.good.example', new Date())).toBe('it shows no certificate')
-      expect(checkByTlsa(own as never, [record], 'mx.other.example', new Date())).toContain('is not for mx.other.example')
+      expect(checkDane(own as never, [record], 'mx.good.example', new Date())).toBeNull()
+      expect(checkDane({} as never, [record], 'mx.good.example', new Date())).toBe('it shows no certificate')
+      expect(checkDane(own as never, [record], 'mx.other.example', new Date())).toContain('is not for mx.other.example')
     })
   })
 })

@@ -122,7 +122,7 @@ describe.skipIf(reason !== null)(`the Web UI${reason === null ? '' : ` (${reason
     await eventually(async () => (await world.client.getById(turn))?.trouble?.waiting === true, 30_000)
     await page.goto(shown(turn, 'user-metadata'))
     await reads(/retry 1 of 2 is being sent/, 'sending')
-    await sees(/Pending Activities says what it waits for/)
+    await sees(/Pending Activities shows what it waits for/)
     await page.goto(shown(turn, 'pending-activities'))
     await reads(/retries for ui\.example are paused since .* by operator ann; none is used up/, 'waiting-for-a-turn')
     // the relay is down, and comes up

@@ -1,2 +1,2 @@
-import type { readNotification, UnreadableMail } from '../../src/dsn/index.js'
-export function problemOf(mail: Uint8Array, read: typeof readNotification, unreadable: typeof UnreadableMail): Promise<string | null>
+import type { parseReport, UnreadableMail } from '../../src/dsn/index.js'
+export function problemOf(mail: Uint8Array, read: typeof parseReport, unreadable: typeof UnreadableMail): Promise<string | null>

@@ -2,10 +2,10 @@
 const ACTIONS = ['failed', 'delayed', 'delivered', 'relayed', 'expanded']
 
 /** What is wrong with the answer to a mail; null where nothing is. */
-export async function problemOf(mail, readNotification, UnreadableMail) {
+export async function problemOf(mail, parseReport, UnreadableMail) {
   let read
   try {
-    read = await readNotification(mail)
+    read = await parseReport(mail)
   } catch (error) {
     return error instanceof UnreadableMail ? null : `it threw ${error.stack}`
   }

@@ -84,8 +84,8 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
       (event) => event.workflowExecutionSignaledEventAttributes,
     ).length
   const recorded = async () => {
-    const rows = await world.database.db.selectFrom('bounces').select(['done', 'why']).where('source', '=', 'imap').execute()
-    return rows.map(({ done }) => done)
+    const rows = await world.database.db.selectFrom('inbound').select(['disposition', 'why']).where('source', '=', 'imap').execute()
+    return rows.map(({ disposition }) => disposition)
   }
 
   test('is read from its first mail, and then as mails come; what was dealt with is marked as read, and nothing is deleted', {
@@ -133,7 +133,7 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
     // a mail that is moved is there twice for a moment
     await eventually(() => dovecot.mails().length === known)
     expect(intake.log()).toMatch(/larger than 1048576 bytes/)
-    expect((await recorded()).filter((done) => done === 'unread').length).toBeGreaterThan(0)
+    expect((await recorded()).filter((done) => done === 'unreadable').length).toBeGreaterThan(0)
   })
 
   test('over TLS that is verified, with an OAuth2 token; a wrong one is tried again, and said', { timeout: 60_000 }, async () => {
@@ -253,7 +253,7 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
     await new Promise((resolve) => setTimeout(resolve, 1100))
     const again = await read()
     await eventually(() => again.log().includes('UIDVALIDITY'), 30_000)
-    await eventually(async () => (await recorded()).filter((done) => done === 'nothing to do').length > 0, 30_000)
+    await eventually(async () => (await recorded()).filter((done) => done === 'ignored').length > 0, 30_000)
     expect(await started(eight.workflowId)).toBe(1)
   })
 

@@ -3,10 +3,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { DEFAULT_RETRY_STATUSES, effectiveStatus, parseRetryStatuses } from '../../src/bounce/index.js'
 import { UnretryableBounce } from '../../src/client/index.js'
 import { canonicalMessage, dayOf, type ReturnPaths, sentId, signReturnPath } from '../../src/delivery/index.js'
-import { Intake } from '../../src/intake/index.js'
-import { listBounces, noteSent, recordEnd, storeSent, type TakenBounce } from '../../src/store/index.js'
+import { MailReceiver } from '../../src/intake/index.js'
+import { type InboundReport, listBounces, recordEnd, recordSent, storeSent } from '../../src/store/index.js'
 import { findSuppression } from '../../src/suppression/index.js'
-import { complaint, qmailNotice, type Report, report } from '../support/bounce-mails.js'
+import { type AttemptReport, complaint, qmailNotice, report } from '../support/bounce-mails.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { DAY, eventually, HOUR, MESSAGE } from '../support/skipping-time.js'
 
@@ -14,14 +14,14 @@ const returnPaths: ReturnPaths = { template: 'bounce+{token}@{domain}', keys: [B
 const OWN = ['mail.example.com', '*.inside.example.com', '192.0.2.10', '198.51.100.64/26']
 const CONTENT = canonicalMessage(Buffer.from(MESSAGE))
 let world: RealWorld
-let intake: Intake
-let trusted: Intake
+let intake: MailReceiver
+let trusted: MailReceiver
 beforeAll(async () => {
   world = await startRealWorld({})
-  const settings = { returnPaths, ownSystems: OWN, retryStatuses: parseRetryStatuses(DEFAULT_RETRY_STATUSES) }
+  const settings = { returnPaths, ownHosts: OWN, retryStatuses: parseRetryStatuses(DEFAULT_RETRY_STATUSES) }
   const more = { client: world.client, database: world.database, now: () => new Date() }
-  intake = new Intake({ ...more, settings: { ...settings, isTrusted: false } })
-  trusted = new Intake({ ...more, settings: { ...settings, isTrusted: true } })
+  intake = new MailReceiver({ ...more, settings: { ...settings, isTrusted: false } })
+  trusted = new MailReceiver({ ...more, settings: { ...settings, isTrusted: true } })
 })
 afterAll(() => world.close())
 
@@ -63,8 +63,8 @@ const signals = async (workflowId: string) =>
     const { signalName, input } = e.workflowExecutionSignaledEventAttributes ?? {}
     return signalName == null ? [] : [JSON.parse(Buffer.from(input?.payloads?.[0]?.data ?? []).toString())]
   })
-async function noted(limit = 1): Promise<TakenBounce[]> {
-  const found: TakenBounce[] = []
+async function noted(limit = 1): Promise<InboundReport[]> {
+  const found: InboundReport[] = []
   for await (const bounce of listBounces(world.database.db, null, limit)) found.push(bounce)
   return found
 }
@@ -78,7 +78,7 @@ describe('a bounce to a return path of ours', () => {
       { original: 'Content-Type: message/rfc822\r\n\r\nMessage-ID: <other@example.com>\r\n\r\nOther' },
     )
     expect(await take(mail, one.returnPath)).toMatchObject([
-      { done: 'retry started', workflowId: one.workflowId, recipient: one.recipient },
+      { disposition: 'retry-started', workflowId: one.workflowId, recipient: one.recipient },
     ])
     const [started] = await events(one.workflowId)
     const input = JSON.parse(Buffer.from(started?.workflowExecutionStartedEventAttributes?.input?.payloads?.[0]?.data ?? []).toString())
@@ -92,21 +92,21 @@ describe('a bounce to a return path of ours', () => {
     expect(input.message.stored).toMatch(/^sha256-/)
     expect(input.bounce).toMatchObject({ status: '4.3.2', bouncedAt: new Date(at).toISOString(), remoteMta: 'mx.example.org' })
     expect(await noted()).toMatchObject([
-      { done: 'retry started', cameTo: one.returnPath, status: '4.3.2', source: 'lmtp', reportingMta: 'mail.example.net' },
+      { disposition: 'retry-started', cameTo: one.returnPath, status: '4.3.2', source: 'lmtp', reportingMta: 'mail.example.net' },
     ])
   })
 
   test('acts once, however often it comes', async () => {
     const one = await sent()
     const mail = report({ recipient: one.recipient })
-    expect((await take(mail, one.returnPath))[0]?.done).toBe('retry started')
+    expect((await take(mail, one.returnPath))[0]?.disposition).toBe('retry-started')
     for (const again of [
       mail,
       report({ recipient: one.recipient, diagnostic: '421 4.3.2 still' }),
       qmailNotice(one.recipient, '421 4.3.2 no'),
     ])
       expect(await take(again, one.returnPath.toUpperCase())).toMatchObject([
-        { done: 'nothing to do', why: 'it was told before, and acted on then' },
+        { disposition: 'ignored', why: 'it was told before, and acted on then' },
       ])
     expect(await signals(one.workflowId)).toHaveLength(1)
   })
@@ -114,7 +114,7 @@ describe('a bounce to a return path of ours', () => {
   test('however large a name it gives for its host, and whatever stands in that', async () => {
     const one = await sent()
     const mail = report({ recipient: one.recipient, remoteMta: `mx.example.org ${'\u0001'.repeat(400_000)}` })
-    expect(await take(mail, one.returnPath)).toMatchObject([{ done: 'retry started' }])
+    expect(await take(mail, one.returnPath)).toMatchObject([{ disposition: 'retry-started' }])
     expect((await signals(one.workflowId))[0].remoteMta).toMatch(/^mx\.example\.org .{0,240}$/)
   })
 
@@ -125,10 +125,10 @@ describe('a bounce to a return path of ours', () => {
     for (let days = -50; days < 400; days += 10) {
       const willRetryUntil = new Date(Date.now() + days * 24 * HOUR).toUTCString()
       const delayed = report({ recipient: one.recipient, action: 'delayed', status: '4.4.1', willRetryUntil })
-      told.push((await take(delayed, one.returnPath))[0]?.done ?? '')
+      told.push((await take(delayed, one.returnPath))[0]?.disposition ?? '')
     }
     // what has passed, in 10 and 20 days, and the last day that counts
-    expect(told.filter((done) => done === 'retry told')).toHaveLength(4)
+    expect(told.filter((done) => done === 'retry-updated')).toHaveLength(4)
   })
 
   test('that Temporal refuses as too large holds up nobody', async () => {
@@ -141,7 +141,7 @@ describe('a bounce to a return path of ours', () => {
   test('of a permanent rejection suppresses for good, and tells what is open', async () => {
     const one = await sent()
     await take(report({ recipient: one.recipient }), one.returnPath)
-    expect(await take(qmailNotice(one.recipient, '550 5.1.1 no such user'), one.returnPath)).toMatchObject([{ done: 'suppressed' }])
+    expect(await take(qmailNotice(one.recipient, '550 5.1.1 no such user'), one.returnPath)).toMatchObject([{ disposition: 'suppressed' }])
     expect(await suppressed(one.recipient)).toMatchObject({ reason: 'rejected', status: '5.1.1', until: null })
     expect((await signals(one.workflowId)).map((s) => s.status)).toEqual(['4.3.2', '5.1.1'])
   })
@@ -153,8 +153,8 @@ describe('a bounce to a return path of ours', () => {
     ['transient, and not retried', { status: '4.2.2', diagnostic: '452 4.2.2 full' }, 'not among the statuses that are retried'],
   ])('%s starts nothing', async (_, about, why) => {
     const one = await sent()
-    expect(await take(report({ recipient: one.recipient, ...about } as Report), one.returnPath)).toMatchObject([
-      { done: 'nothing to do', why: expect.stringContaining(why) },
+    expect(await take(report({ recipient: one.recipient, ...about } as AttemptReport), one.returnPath)).toMatchObject([
+      { disposition: 'ignored', why: expect.stringContaining(why) },
     ])
     expect(await world.client.isOpen({ workflowId: one.workflowId })).toBe(false)
     expect(await suppressed(one.recipient)).toBeNull()
@@ -167,12 +167,12 @@ describe('a bounce to a return path of ours', () => {
       signReturnPath(returnPaths, { id: sentId(one.messageId, one.recipient), day: dayOf(new Date()), send }, 'shop@example.com')
     // a relay that gave up after days says 5.4.7: the trouble itself was one that passes
     expect(await take(report({ recipient: one.recipient, status: '5.4.7', diagnostic: '' }), ofRetry(1))).toMatchObject([
-      { done: 'retry told' },
+      { disposition: 'retry-updated' },
     ])
-    expect(await take(report({ recipient: one.recipient }), ofRetry(1))).toMatchObject([{ done: 'nothing to do' }])
+    expect(await take(report({ recipient: one.recipient }), ofRetry(1))).toMatchObject([{ disposition: 'ignored' }])
     expect(
       await take(report({ recipient: one.recipient, action: 'relayed', status: '2.0.0', diagnostic: '250 ok' }), ofRetry(2)),
-    ).toMatchObject([{ done: 'retry told' }])
+    ).toMatchObject([{ disposition: 'retry-updated' }])
     const told = await signals(one.workflowId)
     expect(told.map((s) => [s.action, s.status])).toEqual([
       ['failed', '4.3.2'],
@@ -207,7 +207,7 @@ describe('a bounce to a return path of ours', () => {
   test('a report of several others is not believed', async () => {
     const one = await sent()
     const mail = report({ recipient: 'x@elsewhere.example' }, { more: [{ recipient: 'y@elsewhere.example' }] })
-    expect(await take(mail, one.returnPath)).toMatchObject([{ done: 'not believed' }])
+    expect(await take(mail, one.returnPath)).toMatchObject([{ disposition: 'unauthenticated' }])
     expect(await world.client.isOpen({ workflowId: one.workflowId })).toBe(false)
   })
 
@@ -217,18 +217,18 @@ describe('a bounce to a return path of ours', () => {
       'From: Ann <ann@example.org>\r\nAuto-Submitted: auto-replied\r\nSubject: Out of office\r\n\r\nBack on Monday.',
     )
     expect(await take(vacation, one.returnPath)).toMatchObject([
-      { done: 'nothing to do', why: expect.stringContaining('automatic answer') },
+      { disposition: 'ignored', why: expect.stringContaining('automatic answer') },
     ])
     const letter = Buffer.from('From: Ann <ann@example.org>\r\nSubject: hello\r\n\r\nHow are you?')
     const [kept] = await take(letter, one.returnPath)
-    expect(kept).toMatchObject({ done: 'unread' })
+    expect(kept).toMatchObject({ disposition: 'unreadable' })
     const digest = /kept as ([0-9a-f]{64})/.exec(kept?.why ?? '')?.[1] as string
     expect((await world.cli('bounces', '--show', digest)).stdout).toBe(letter.toString())
     const listed = await world.cli('bounces', '--unread', '--json')
-    expect(JSON.parse(listed.stdout.split('\n')[0] as string)).toMatchObject({ done: 'unread', cameTo: one.returnPath })
+    expect(JSON.parse(listed.stdout.split('\n')[0] as string)).toMatchObject({ disposition: 'unreadable', cameTo: one.returnPath })
   })
 
-  test.each<[string, Partial<Report>]>([
+  test.each<[string, Partial<AttemptReport>]>([
     ['of a member of its alias', { recipient: 'exmember@elsewhere.example', status: '5.1.1', diagnostic: '550 5.1.1 no such user' }],
     [
       'that quotes a callout for our own address',
@@ -252,7 +252,7 @@ describe('a bounce to a return path of ours', () => {
     const one = await sent()
     await take(report({ recipient: one.recipient }), one.returnPath)
     const [taken] = await take(report({ recipient: one.recipient, originalRecipient: one.recipient, ...about }), one.returnPath)
-    expect(taken?.done).not.toBe('suppressed')
+    expect(taken?.disposition).not.toBe('suppressed')
     expect(await suppressed(one.recipient)).toBeNull()
     // as the workflow reads it, too
     for (const told of await signals(one.workflowId))
@@ -265,7 +265,7 @@ describe('a bounce to a return path of ours', () => {
     const answer = Buffer.from(
       `From: Ann <ann@example.org>\r\nSubject: look\r\nContent-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: text/plain\r\n\r\nLook.\r\n--o\r\nContent-Type: message/rfc822\r\n\r\n${inner}\r\n--o--\r\n`,
     )
-    expect(await take(answer, one.returnPath)).toMatchObject([{ done: 'unread' }])
+    expect(await take(answer, one.returnPath)).toMatchObject([{ disposition: 'unreadable' }])
     expect(await suppressed(one.recipient)).toBeNull()
   })
 
@@ -297,10 +297,10 @@ describe('a bounce to a return path of ours', () => {
       }
       await world.database.db
         .insertInto('attempts')
-        .values({ ...row, sends: 1, at, outcome: 'accepted', maybe_delivered: 0, relayed: 1 })
+        .values({ ...row, sends: 1, begun_at: at, at, outcome: 'accepted', maybe_delivered: 0, relayed: 1 })
         .execute()
-      expect((await take(report({ recipient: one.recipient }), path))[0]?.done, run).toBe('retry told')
-      expect((await take(report({ recipient: one.recipient }), path))[0]?.done, run).toBe('nothing to do')
+      expect((await take(report({ recipient: one.recipient }), path))[0]?.disposition, run).toBe('retry-updated')
+      expect((await take(report({ recipient: one.recipient }), path))[0]?.disposition, run).toBe('ignored')
     }
   })
 
@@ -320,15 +320,15 @@ describe('a bounce to a return path of ours', () => {
     ] as const) {
       await recordEnd(world.database.db, { ...key, outcome, confirmed })
       expect(await take(report({ recipient: one.recipient }), one.returnPath)).toMatchObject([
-        { done: 'nothing to do', why: expect.stringContaining(`ended before, as ${outcome}`) },
+        { disposition: 'ignored', why: expect.stringContaining(`ended before, as ${outcome}`) },
       ])
     }
     await recordEnd(world.database.db, { ...key, outcome: 'delivered', confirmed: false })
-    expect(await take(report({ recipient: one.recipient }), one.returnPath)).toMatchObject([{ done: 'retry started' }])
+    expect(await take(report({ recipient: one.recipient }), one.returnPath)).toMatchObject([{ disposition: 'retry-started' }])
     const gone = await sent()
     await take(report({ recipient: gone.recipient, status: '5.1.1', diagnostic: '550 5.1.1 no' }), gone.returnPath)
     expect(await take(report({ recipient: gone.recipient }), gone.returnPath)).toMatchObject([
-      { done: 'nothing to do', why: expect.stringContaining('suppressed for good') },
+      { disposition: 'ignored', why: expect.stringContaining('suppressed for good') },
     ])
   })
 
@@ -347,15 +347,15 @@ describe('a bounce to a return path of ours', () => {
   test('what nobody can read is kept within bounds', async () => {
     const one = await sent()
     for (let i = 0; i < 12; i += 1) await take(Buffer.from(`From: a@example.org\r\nSubject: ${i}\r\n\r\nx`), one.returnPath)
-    const kept = await world.database.db.selectFrom('unread_mails').select('digest').where('came_to', '=', one.returnPath).execute()
+    const kept = await world.database.db.selectFrom('quarantine').select('digest').where('came_to', '=', one.returnPath).execute()
     expect(kept).toHaveLength(10)
     // the same return path, spelled in other ways
     const [local = '', domain = ''] = one.returnPath.split('@')
     for (const other of [`${local.toUpperCase()}@${domain}`, `${local}@x7.${domain}`])
       await take(Buffer.from(`From: a@example.org\r\nSubject: ${other}\r\n\r\nx`), other)
-    const all = await world.database.db.selectFrom('unread_mails').select('came_to').execute()
+    const all = await world.database.db.selectFrom('quarantine').select('came_to').execute()
     expect(all.filter(({ came_to }) => came_to?.toLowerCase().startsWith(local.toLowerCase()))).toHaveLength(10)
-    expect((await noted())[0]).toMatchObject({ done: 'unread', why: expect.stringContaining('not kept') })
+    expect((await noted())[0]).toMatchObject({ disposition: 'unreadable', why: expect.stringContaining('not kept') })
   })
 
   test('a database that fails for a moment is no answer', async () => {
@@ -369,21 +369,25 @@ describe('a bounce to a return path of ours', () => {
         transformResult: async ({ result }) => result,
       }),
     }
-    const broken = new Intake({
+    const broken = new MailReceiver({
       client: world.client,
       database: failing,
-      settings: { returnPaths, ownSystems: OWN, isTrusted: true, retryStatuses: parseRetryStatuses(DEFAULT_RETRY_STATUSES) },
+      settings: { returnPaths, ownHosts: OWN, isTrusted: true, retryStatuses: parseRetryStatuses(DEFAULT_RETRY_STATUSES) },
       now: () => new Date(),
     })
     await expect(take(report({ recipient: one.recipient }), one.returnPath, broken)).rejects.toThrow('connection terminated')
-    expect((await take(report({ recipient: one.recipient }), one.returnPath))[0]?.done).toBe('retry started')
+    expect((await take(report({ recipient: one.recipient }), one.returnPath))[0]?.disposition).toBe('retry-started')
   })
 
   test('where the original is no longer kept, that is said', async () => {
     const one = await sent()
-    await world.database.db.updateTable('sent').set({ message_key: 'sha256-gone' }).where('recipient', '=', one.recipient).execute()
+    await world.database.db
+      .updateTable('sent_messages')
+      .set({ message_key: 'sha256-gone' })
+      .where('recipient', '=', one.recipient)
+      .execute()
     expect(await take(report({ recipient: one.recipient }), one.returnPath)).toMatchObject([
-      { done: 'nothing to do', why: expect.stringContaining('no longer kept') },
+      { disposition: 'ignored', why: expect.stringContaining('no longer kept') },
     ])
   })
 })
@@ -398,7 +402,7 @@ describe('a complaint', () => {
       return null
     })
     expect(await take(complaint(one.returnPath), 'fbl@example.com')).toMatchObject([
-      { done: 'suppressed', why: 'a complaint; 1 open retry cancelled' },
+      { disposition: 'suppressed', why: 'a complaint; 1 open retry cancelled' },
     ])
     expect(await suppressed(one.recipient)).toMatchObject({ reason: 'complaint', until: null })
     expect((await events(one.workflowId)).some((e) => e.workflowExecutionCancelRequestedEventAttributes != null)).toBe(true)
@@ -406,10 +410,10 @@ describe('a complaint', () => {
 
   test('without a return path of ours it is not believed; a report of a failed authentication is none', async () => {
     const one = await sent()
-    expect(await take(complaint('shop@example.com'), 'fbl@example.com')).toMatchObject([{ done: 'not believed' }])
+    expect(await take(complaint('shop@example.com'), 'fbl@example.com')).toMatchObject([{ disposition: 'unauthenticated' }])
     for (const type of ['auth-failure', 'not-spam'])
       for (const to of ['fbl@example.com', one.returnPath])
-        expect(await take(complaint(one.returnPath, type), to)).toMatchObject([{ done: 'nothing to do' }])
+        expect(await take(complaint(one.returnPath, type), to)).toMatchObject([{ disposition: 'ignored' }])
     expect(await suppressed(one.recipient)).toBeNull()
   })
 })
@@ -430,7 +434,7 @@ describe('at a trusted intake', () => {
 
   test('a notification that our own mail system made is believed, and its whole original is sent again', async () => {
     const [taken] = await take(ownNotice('ann@example.net', 'own1@example.com'), 'bounces@example.com', trusted)
-    expect(taken).toMatchObject({ done: 'retry started', workflowId: 'bounce/ann@example.net/own1@example.com' })
+    expect(taken).toMatchObject({ disposition: 'retry-started', workflowId: 'bounce/ann@example.net/own1@example.com' })
   })
 
   test('a step within our own systems is inside', async () => {
@@ -445,7 +449,7 @@ describe('at a trusted intake', () => {
       'Received: from localhost (localhost) by mx1.inside.example.com (8.17.1.9/8.17.1.9) id 6AP3SWH1011022',
     ]
     expect(await take(ownNotice('bob@example.net', 'own2@example.com', { top }), 'bounces@example.com', trusted)).toMatchObject([
-      { done: 'retry started' },
+      { disposition: 'retry-started' },
     ])
   })
 
@@ -473,7 +477,7 @@ describe('at a trusted intake', () => {
     ['its address is unknown', { top: ['Received: from mail.example.com (unknown [203.0.113.9]) by mail.example.com'] }, 'from outside'],
   ])('%s: not believed', async (_, around, why) => {
     const [taken] = await take(ownNotice('eve@example.net', 'own3@example.com', around), 'bounces@example.com', trusted)
-    expect(taken).toMatchObject({ done: 'not believed', why: expect.stringContaining(why) })
+    expect(taken).toMatchObject({ disposition: 'unauthenticated', why: expect.stringContaining(why) })
     expect(await world.client.isOpen({ recipient: 'eve@example.net', messageId: 'own3@example.com' })).toBe(false)
   })
 
@@ -501,7 +505,7 @@ describe('at a trusted intake', () => {
     ]),
   ])('a report on a message %s: not believed', async (_, received, why) => {
     const [taken] = await take(ownNotice('eve@example.net', 'own5@example.com', {}, received), 'bounces@example.com', trusted)
-    expect(taken).toMatchObject({ done: 'not believed', why: expect.stringContaining(why) })
+    expect(taken).toMatchObject({ disposition: 'unauthenticated', why: expect.stringContaining(why) })
     expect(await world.client.isOpen({ recipient: 'eve@example.net', messageId: 'own5@example.com' })).toBe(false)
   })
 
@@ -509,7 +513,7 @@ describe('at a trusted intake', () => {
     const received =
       'Received: from laptop (dsl.example [203.0.113.5]) by mail.example.com (Postfix) with ESMTPSA id 1\r\nReceived: from anywhere (x [198.51.100.1]) by laptop'
     expect(await take(ownNotice('bob@example.net', 'own6@example.com', {}, received), 'bounces@example.com', trusted)).toMatchObject([
-      { done: 'retry started' },
+      { disposition: 'retry-started' },
     ])
   })
 
@@ -519,19 +523,21 @@ describe('at a trusted intake', () => {
       { recipients: ['bounces@example.com'], sender: 'eve@evil.example' },
       'lmtp',
     )
-    expect(taken).toMatchObject({ done: 'not believed', why: expect.stringContaining('null sender') })
+    expect(taken).toMatchObject({ disposition: 'unauthenticated', why: expect.stringContaining('null sender') })
   })
 
   test('somebody who was not a recipient of a message that we sent is not believed', async () => {
     const one = await sent()
     expect(await take(ownNotice('stranger@example.net', one.messageId), 'bounces@example.com', trusted)).toMatchObject([
-      { done: 'not believed', why: expect.stringContaining('was not a recipient') },
+      { disposition: 'unauthenticated', why: expect.stringContaining('was not a recipient') },
     ])
-    expect(await take(ownNotice(one.recipient, one.messageId), 'bounces@example.com', trusted)).toMatchObject([{ done: 'retry started' }])
+    expect(await take(ownNotice(one.recipient, one.messageId), 'bounces@example.com', trusted)).toMatchObject([
+      { disposition: 'retry-started' },
+    ])
   })
 
   test('every recipient of a message that was not tracked, whatever was retried before', async () => {
-    await noteSent(world.database.db, {
+    await recordSent(world.database.db, {
       id: sentId('own7@example.com', 'h1@example.net'),
       messageId: 'own7@example.com',
       recipient: 'h1@example.net',
@@ -542,7 +548,7 @@ describe('at a trusted intake', () => {
       options: null,
     })
     expect(await take(ownNotice('h2@example.net', 'own7@example.com'), 'bounces@example.com', trusted)).toMatchObject([
-      { done: 'retry started' },
+      { disposition: 'retry-started' },
     ])
   })
 
@@ -552,11 +558,13 @@ describe('at a trusted intake', () => {
       'bounces@example.com',
       trusted,
     )
-    expect(taken).toMatchObject({ done: 'nothing to do', why: expect.stringContaining('NUL') })
+    expect(taken).toMatchObject({ disposition: 'ignored', why: expect.stringContaining('NUL') })
   })
 
   test('an intake that is not trusted does not even read it', async () => {
-    expect(await take(ownNotice('eve@example.net', 'own4@example.com'), 'bounces@example.com')).toMatchObject([{ done: 'not believed' }])
+    expect(await take(ownNotice('eve@example.net', 'own4@example.com'), 'bounces@example.com')).toMatchObject([
+      { disposition: 'unauthenticated' },
+    ])
   })
 })
 
@@ -659,9 +667,9 @@ test(`${FORGED} forged, changed and replayed bounces: none starts, hurries or en
   const done = new Map<string, number>()
   for (let i = 0; i < attacks.length; i += 20)
     for (const taken of await Promise.all(attacks.slice(i, i + 20).map(({ mail, to, by }) => take(mail, to, by))))
-      for (const one of taken) done.set(one.done, (done.get(one.done) ?? 0) + 1)
-  expect([...done.keys()].sort()).toEqual(['not believed', 'nothing to do'])
-  expect(done.get('not believed')).toBeGreaterThan(FORGED * 0.8)
+      for (const one of taken) done.set(one.disposition, (done.get(one.disposition) ?? 0) + 1)
+  expect([...done.keys()].sort()).toEqual(['unauthenticated', 'ignored'])
+  expect(done.get('unauthenticated')).toBeGreaterThan(FORGED * 0.8)
   expect(await touched(open)).toEqual(before)
   for (const one of [...open, ...idle]) expect(await suppressed(one.recipient)).toBeNull()
   for (const one of idle) expect(await world.client.isOpen({ workflowId: one.workflowId })).toBe(false)
@@ -684,7 +692,7 @@ test(`${GENUINE} genuine bounces: every one acts`, { timeout: 120_000 }, async (
       }),
     )
     for (const [j, { one, kind }] of batch.entries()) {
-      const what = taken[j]?.[0]?.done as string
+      const what = taken[j]?.[0]?.disposition as string
       done.set(`${kind}: ${what}`, (done.get(`${kind}: ${what}`) ?? 0) + 1)
       if (kind === 'gone' || kind === 'complaint') expect(await suppressed(one.recipient)).not.toBeNull()
       else expect(await world.client.isOpen({ workflowId: one.workflowId })).toBe(true)

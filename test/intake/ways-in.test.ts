@@ -77,8 +77,8 @@ describe('LMTP', () => {
       listed.stdout
         .trim()
         .split('\n')
-        .map((l) => JSON.parse(l).done),
-    ).toEqual(['not believed', 'retry started'])
+        .map((l) => JSON.parse(l).disposition),
+    ).toEqual(['unauthenticated', 'retry-started'])
     expect((await world.cli('bounces', '--not-believed')).stdout).toContain('nobody@example.com')
   })
 
@@ -220,7 +220,7 @@ describe('a pipe', () => {
     const [one, two, three] = mails as [(typeof mails)[0], (typeof mails)[0], (typeof mails)[0]]
     expect(await take(texts[0] as string, ['--recipient', one.returnPath])).toMatchObject({
       status: 0,
-      stdout: expect.stringContaining('retry started'),
+      stdout: expect.stringContaining('retry-started'),
     })
     expect(
       await take(texts[1] as string, ['--json'], { ORIGINAL_RECIPIENT: two.returnPath, RECIPIENT: 'alias@example.com' }),
@@ -232,7 +232,7 @@ describe('a pipe', () => {
   test('what is not believed is dealt with; nothing at all, and too much, is bad data', async () => {
     expect(await take(report({ recipient: 'x@example.org' }).toString(), ['--recipient', 'x@example.com', '--json'])).toMatchObject({
       status: 0,
-      stdout: expect.stringContaining('"done":"not believed"'),
+      stdout: expect.stringContaining('"disposition":"unauthenticated"'),
     })
     expect(await take(report({ recipient: 'x@example.org' }).toString())).toMatchObject({
       status: 78,

@@ -4,12 +4,12 @@ import { type AddressInfo, connect } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { DEFAULT_RETRY_STATUSES, parseRetryStatuses } from '../../src/bounce/index.js'
 import { canonicalMessage, dayOf, type ReturnPaths, sentId, signReturnPath, signToken } from '../../src/delivery/index.js'
-import { EventIntake, Notifications } from '../../src/intake/index.js'
+import { EventReceiver, WebhookReceiver } from '../../src/intake/index.js'
 import { createLogger } from '../../src/logger.js'
 import { type Provider, SnsSignatures, sendGridKey } from '../../src/providers/index.js'
 import { serveHttp } from '../../src/report/http.js'
 import { Metrics } from '../../src/report/metrics.js'
-import { listBounces, noteProviderId, recordEnd, storeSent, type TakenBounce } from '../../src/store/index.js'
+import { type InboundReport, listBounces, recordEnd, recordProviderId, storeSent } from '../../src/store/index.js'
 import { findSuppression } from '../../src/suppression/index.js'
 import { sqliteDatabase } from '../support/databases.js'
 import {
@@ -42,7 +42,7 @@ const secrets = {
 const PROVIDERS = ['ses', 'sendgrid', 'mailgun', 'postmark', 'resend'] as const
 let world: RealWorld
 let sns: Sns
-let notifications: Notifications
+let notifications: WebhookReceiver
 let metrics: Metrics
 let server: Server
 let port: number
@@ -52,9 +52,9 @@ beforeAll(async () => {
   sns = await startSns()
   metrics = new Metrics()
   const now = () => new Date(Date.now() + clockMs)
-  const settings = { returnPaths, ownSystems: [], retryStatuses: parseRetryStatuses(DEFAULT_RETRY_STATUSES), isTrusted: false }
-  const intake = new EventIntake({ client: world.client, database: world.database, settings, now: () => new Date() })
-  notifications = new Notifications(
+  const settings = { returnPaths, ownHosts: [], retryStatuses: parseRetryStatuses(DEFAULT_RETRY_STATUSES), isTrusted: false }
+  const intake = new EventReceiver({ client: world.client, database: world.database, settings, now: () => new Date() })
+  notifications = new WebhookReceiver(
     intake,
     world.database,
     { secrets, metrics, sns: new SnsSignatures(sns.agent), now },
@@ -108,15 +108,15 @@ async function post(provider: string, { headers, body }: SignedRequest) {
   const response = await fetch(`http://127.0.0.1:${port}/notifications/${provider}`, { method: 'POST', headers, body })
   return { status: response.status, text: (await response.text()).trim() }
 }
-async function bouncesOf(recipient: string): Promise<TakenBounce[]> {
-  const found: TakenBounce[] = []
+async function bouncesOf(recipient: string): Promise<InboundReport[]> {
+  const found: InboundReport[] = []
   for await (const bounce of listBounces(world.database.db, null, 200)) if (bounce.recipient === recipient) found.push(bounce)
   return found.reverse()
 }
 /** Until everything that is kept has been worked on. */
 const workedOn = () =>
   eventually(async () => {
-    const left = await world.database.db.selectFrom('notifications').select('id').where('done_at', 'is', null).execute()
+    const left = await world.database.db.selectFrom('webhook_inbox').select('id').where('done_at', 'is', null).execute()
     return left.length === 0
   })
 const signals = async (workflowId: string) =>
@@ -141,7 +141,7 @@ describe.each(PROVIDERS)('%s', (provider) => {
     })
     await workedOn()
     expect(await bouncesOf(one.recipient)).toMatchObject([
-      { done: 'retry started', source: provider, messageId: one.messageId, workflowId: one.workflowId, status: '4.3.2' },
+      { disposition: 'retry-started', source: provider, messageId: one.messageId, workflowId: one.workflowId, status: '4.3.2' },
     ])
     expect(await world.client.isOpen(one)).toBe(true)
   })
@@ -153,7 +153,7 @@ describe.each(PROVIDERS)('%s', (provider) => {
     expect((await Promise.all([post(provider, request), post(provider, request)])).map(({ status }) => status)).toEqual([200, 200])
     expect(await post(provider, request)).toMatchObject({ status: 200 })
     await workedOn()
-    expect(await bouncesOf(one.recipient)).toMatchObject([{ done: 'retry started' }])
+    expect(await bouncesOf(one.recipient)).toMatchObject([{ disposition: 'retry-started' }])
     expect(await signals(one.workflowId)).toBe(1)
     expect(await counted(provider, 'repeated')).toBe(before + 2)
   })
@@ -164,9 +164,9 @@ describe.each(PROVIDERS)('%s', (provider) => {
     await post(provider, sign(provider, { ...event, sg_event_id: 'anew-1', ID: 1 }))
     await post(provider, sign(provider, { ...event, sg_event_id: `anew-2`, ID: 2 }))
     await workedOn()
-    expect((await bouncesOf(one.recipient)).map(({ done }) => done)).toEqual(['retry started', 'nothing to do'])
+    expect((await bouncesOf(one.recipient)).map(({ disposition }) => disposition)).toEqual(['retry-started', 'ignored'])
     expect(await signals(one.workflowId)).toBe(1)
-    await world.database.db.deleteFrom('notifications').where('id', 'like', 'anew%').execute()
+    await world.database.db.deleteFrom('webhook_inbox').where('id', 'like', 'anew%').execute()
   })
 
   test('what is forged, truncated or unsigned is refused, counted, and not kept', async () => {
@@ -204,7 +204,7 @@ describe.each(PROVIDERS)('%s', (provider) => {
     )
     await workedOn()
     expect(await findSuppression(world.database.db, stranger.recipient, new Date())).toMatchObject({ reason: 'rejected', until: null })
-    expect(await bouncesOf(stranger.recipient)).toMatchObject([{ done: 'suppressed' }])
+    expect(await bouncesOf(stranger.recipient)).toMatchObject([{ disposition: 'suppressed' }])
   })
 })
 
@@ -219,16 +219,16 @@ describe('identity', () => {
     const one = await sent()
     await post(provider, sign(provider, GIVEN_UP[provider](of(one) as { recipient: string })))
     await workedOn()
-    expect(await bouncesOf(one.recipient)).toMatchObject([{ done: 'retry started', workflowId: one.workflowId }])
+    expect(await bouncesOf(one.recipient)).toMatchObject([{ disposition: 'retry-started', workflowId: one.workflowId }])
   })
 
   test.each(['ses', 'sendgrid', 'postmark', 'resend'] as const)('the name that %s gave it in its reply', async (provider) => {
     const one = await sent()
     const providerId = `${provider}-name-${one.id}`
-    await noteProviderId(world.database.db, provider, providerId, { sentId: one.id, send: 0 }, new Date())
+    await recordProviderId(world.database.db, provider, providerId, { sentId: one.id, send: 0 }, new Date())
     await post(provider, sign(provider, GIVEN_UP[provider]({ recipient: one.recipient, providerId })))
     await workedOn()
-    expect(await bouncesOf(one.recipient)).toMatchObject([{ done: 'retry started', workflowId: one.workflowId }])
+    expect(await bouncesOf(one.recipient)).toMatchObject([{ disposition: 'retry-started', workflowId: one.workflowId }])
   })
 
   test('a token that is not ours is as good as none', async () => {
@@ -236,7 +236,7 @@ describe('identity', () => {
     const token = signToken({ ...returnPaths, keys: [Buffer.alloc(32, 8)] }, { id: one.id, day: dayOf(new Date()), send: 0 })
     await post('sendgrid', signSendGrid([GIVEN_UP.sendgrid({ recipient: one.recipient, token })]))
     await workedOn()
-    expect(await bouncesOf(one.recipient)).toMatchObject([{ done: 'nothing to do', why: 'it does not name the message that it is about' }])
+    expect(await bouncesOf(one.recipient)).toMatchObject([{ disposition: 'ignored', why: 'it does not name the message that it is about' }])
   })
 })
 
@@ -270,7 +270,7 @@ describe('what is told in another order, or of nothing', () => {
       }),
     )
     await workedOn()
-    expect((await bouncesOf(one.recipient)).map(({ done }) => done)).toEqual(['retry started'])
+    expect((await bouncesOf(one.recipient)).map(({ disposition }) => disposition)).toEqual(['retry-started'])
   })
 
   test('a bounce of what was delivered, confirmed, starts nothing again', async () => {
@@ -289,7 +289,7 @@ describe('what is told in another order, or of nothing', () => {
     await post('postmark', signPostmark(GIVEN_UP.postmark(one)))
     await workedOn()
     expect(await bouncesOf(one.recipient)).toMatchObject([
-      { done: 'nothing to do', why: expect.stringContaining('ended before, as delivered') },
+      { disposition: 'ignored', why: expect.stringContaining('ended before, as delivered') },
     ])
   })
 
@@ -303,7 +303,7 @@ describe('what is told in another order, or of nothing', () => {
     await post('ses', sns.sign({ eventType: 'Bounce', mail: sesMail(one), bounce }))
     await workedOn()
     expect(await bouncesOf(one.recipient)).toMatchObject([
-      { done: 'nothing to do', why: expect.stringContaining('aws sesv2 delete-suppressed-destination') },
+      { disposition: 'ignored', why: expect.stringContaining('aws sesv2 delete-suppressed-destination') },
     ])
     expect(await findSuppression(world.database.db, one.recipient, new Date())).toBeNull()
   })
@@ -316,7 +316,7 @@ describe('what is told in another order, or of nothing', () => {
     const stranger = { event: 'spamreport', email: 'complains@example.org', sg_event_id: 'c-2', 'smtp-id': '<n@elsewhere.example>' }
     await post('sendgrid', signSendGrid([stranger]))
     await workedOn()
-    expect(await bouncesOf('complains@example.org')).toMatchObject([{ done: 'suppressed', why: 'a complaint' }])
+    expect(await bouncesOf('complains@example.org')).toMatchObject([{ disposition: 'suppressed', why: 'a complaint' }])
   })
 })
 
@@ -360,7 +360,7 @@ describe('the endpoint', () => {
     const odd: unknown[] = [{ event: 'open', email: 'a@example.org' }, { ...GIVEN_UP.sendgrid(one), sg_event_id: 'x'.repeat(600) }, 5]
     expect((await post('sendgrid', signSendGrid(odd as object[]))).status).toBe(200)
     await workedOn()
-    expect(await bouncesOf(one.recipient)).toMatchObject([{ done: 'retry started' }])
+    expect(await bouncesOf(one.recipient)).toMatchObject([{ disposition: 'retry-started' }])
     const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`
     const nested = { ...signSendGrid([]), body: deep }
     expect((await post('sendgrid', nested)).status).toBe(401)
@@ -392,7 +392,7 @@ describe('the endpoint', () => {
         },
       )
     sns.asked.length = 0
-    expect(await post('ses', confirmation({}))).toEqual({ status: 200, text: 'done' })
+    expect(await post('ses', confirmation({}))).toEqual({ status: 200, text: 'disposition' })
     expect(sns.asked).toContainEqual(expect.stringContaining('Action=ConfirmSubscription'))
     sns.asked.length = 0
     const other = 'arn:aws:sns:eu-west-1:999999999999:somebody'
@@ -439,7 +439,7 @@ describe('the endpoint', () => {
 
   test('whoever hangs up in the middle, or says nothing, harms nobody', async () => {
     for (const half of [
-      'POST /notifications/postmark HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{"Record',
+      'POST /notifications/postmark HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{"ReportMatch',
       'POST /notifications/ses HTTP/1.1\r\n',
     ]) {
       const socket = connect(port, '127.0.0.1')
@@ -453,15 +453,15 @@ describe('the endpoint', () => {
     await post('postmark', signPostmark({ RecordType: 'Bounce', Type: 5, Email: 7, Metadata: 'x' }))
     await post('ses', sns.sign({ notificationType: 'Bounce', mail: {} }))
     await workedOn()
-    const found: TakenBounce[] = []
-    for await (const bounce of listBounces(world.database.db, ['unread'], 1)) found.push(bounce)
+    const found: InboundReport[] = []
+    for await (const bounce of listBounces(world.database.db, ['unreadable'], 1)) found.push(bounce)
     expect(found).toMatchObject([{ source: 'ses', why: expect.stringMatching(/a notification of Amazon SES: .*; kept as [0-9a-f]{64}/) }])
   })
 
   test('while the database is away, the provider is asked to send it again', async () => {
     const away = await sqliteDatabase()
     await away.close()
-    const refusing = new Notifications({} as EventIntake, away.database, { secrets, metrics }, createLogger('error'))
+    const refusing = new WebhookReceiver({} as EventReceiver, away.database, { secrets, metrics }, createLogger('error'))
     const page = createServer((request, response) => refusing.answer(request, response))
     await new Promise<void>((resolve) => page.listen(0, '127.0.0.1', resolve))
     const { headers, body } = signPostmark({ RecordType: 'Open' })
@@ -492,6 +492,6 @@ describe('the endpoint', () => {
     expect(refused).toBe(3)
     // it is written down when it has begun
     await eventually(async () => (await bouncesOf(one.recipient)).length > 0)
-    expect(await bouncesOf(one.recipient)).toMatchObject([{ done: 'retry started' }])
+    expect(await bouncesOf(one.recipient)).toMatchObject([{ disposition: 'retry-started' }])
   })
 })

@@ -1,11 +1,11 @@
 /** What each provider's event means: the table of docs/providers.md, row by row. */
 import { describe, expect, test } from 'vitest'
 import { judgeBounce, parseRetryStatuses } from '../../src/bounce/index.js'
-import { type Provider, providerIdIn, readNotificationOf, UnreadableNotification, withToken } from '../../src/providers/index.js'
+import { type Provider, parseWebhook, providerIdIn, UnreadableWebhook, withToken } from '../../src/providers/index.js'
 import { GIVEN_UP, sesMail } from '../support/providers.js'
 
 const about = { recipient: 'ann@example.org', token: 'a'.repeat(39), providerId: 'p', messageId: 'm@example.com' }
-const read = (provider: Provider, event: object) => readNotificationOf(provider, JSON.stringify(event))
+const read = (provider: Provider, event: object) => parseWebhook(provider, JSON.stringify(event))
 const one = (provider: Provider, event: object) => read(provider, event)[0]
 const DEFERRED = '400 try again later'
 const retry = parseRetryStatuses('4.3.2')
@@ -294,7 +294,7 @@ describe('an event means', () => {
     ['postmark', 'null'],
     ['resend', '{"type":"email.bounced"'],
   ])('%s: what has not the documented shape is said to be unreadable', (provider, content) => {
-    expect(() => readNotificationOf(provider, content)).toThrow(UnreadableNotification)
+    expect(() => parseWebhook(provider, content)).toThrow(UnreadableWebhook)
   })
 })
 

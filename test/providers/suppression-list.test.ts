@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { readSettings, type WrongSettings } from '../../src/config/config.js'
-import { type ProviderApi, UnlistFailed, unlist } from '../../src/providers/index.js'
+import { type ProviderApi, RemovalFailed, unlist } from '../../src/providers/index.js'
 import { liftSuppression, suppressForUnavailability, suppressLastingly } from '../../src/suppression/index.js'
 import { type RealWorld, startRealWorld, type WorkerProcess } from '../support/real-time.js'
 import { DAY, eventually } from '../support/skipping-time.js'
@@ -106,7 +106,7 @@ describe('unlist', () => {
   test('what the provider answers is said, the key is not', async () => {
     answer = () => ({ status: 403, body: { errors: [{ message: 'access forbidden' }] } })
     const failed = await unlist(api('sendgrid'), 'ann@example.org').catch((error: Error) => error)
-    expect(failed).toBeInstanceOf(UnlistFailed)
+    expect(failed).toBeInstanceOf(RemovalFailed)
     expect((failed as Error).message).toMatch(/^SendGrid answered 403: .*access forbidden/)
     expect((failed as Error).message).not.toContain(SECRET)
     await expect(unlist({ ...api('mailgun'), url: 'http://127.0.0.1:1' }, 'ann@example.org')).rejects.toThrow(
@@ -155,7 +155,7 @@ describe('a worker', () => {
   afterAll(() => world.close())
 
   const run = (workflowId: string) =>
-    world.temporal.workflow.execute('unlistLapsed', { workflowId, taskQueue: 'softbounce', args: [] }) as Promise<unknown>
+    world.temporal.workflow.execute('removeAtProvider', { workflowId, taskQueue: 'softbounce', args: [] }) as Promise<unknown>
 
   test('takes off what has lapsed or was lifted, once; what stands, or stands for another reason, stays', async () => {
     const { db } = world.database
@@ -191,6 +191,6 @@ describe('a worker', () => {
   test('does so by a schedule', async () => {
     const description = await world.temporal.schedule.getHandle('softbounce-unlist').describe()
     expect(description.spec.intervals).toMatchObject([{ every: 15 * 60_000 }])
-    expect(description.action).toMatchObject({ type: 'startWorkflow', workflowType: 'unlistLapsed', taskQueue: 'softbounce' })
+    expect(description.action).toMatchObject({ type: 'startWorkflow', workflowType: 'removeAtProvider', taskQueue: 'softbounce' })
   })
 })

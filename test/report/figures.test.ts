@@ -47,6 +47,7 @@ async function seed({ db }: Database) {
     recipient: 'p@x.example',
     message_id: 'm',
     sends: 1,
+    begun_at: 0,
     maybe_delivered: 0,
     relayed: 0,
     reply: 'so',
@@ -92,7 +93,15 @@ async function seed({ db }: Database) {
       .insertInto('attempts')
       .values({
         ...base,
-        ...{ first_run_id, workflow_id: first_run_id, retry: 1, via: 'backup-relay', destination: 'relay:backup.example', begun_at: at(1), at: at(1) },
+        ...{
+          first_run_id,
+          workflow_id: first_run_id,
+          retry: 1,
+          via: 'backup-relay',
+          destination: 'relay:backup.example',
+          begun_at: at(1),
+          at: at(1),
+        },
         ...{ outcome, status: outcome === 'accepted' ? '2.0.0' : '4.3.2', reply: '', stage: 'RCPT' },
       })
       .execute()
@@ -110,10 +119,11 @@ async function seed({ db }: Database) {
   const runs = { a: at(0, 8), b: at(0, 8), c: at(3, 7), d: at(3, 8), e: at(3, 20), f: at(4), g: at(6, 22), h: at(-2) }
   for (const [run, bounced] of Object.entries(runs))
     await db
-      .insertInto('started')
+      .insertInto('runs')
       .values({
         first_run_id: run,
         workflow_id: run,
+        sent_id: run,
         destination: 'x',
         status: '4.3.2',
         message_key: 'k',
@@ -131,7 +141,7 @@ async function seed({ db }: Database) {
   ] as const
   for (const [run, outcome, confirmed, ended_at] of ends)
     await db
-      .insertInto('ends')
+      .insertInto('outcomes')
       .values({
         first_run_id: run,
         workflow_id: run,
@@ -145,15 +155,15 @@ async function seed({ db }: Database) {
       .execute()
   const bounce = { source: 'lmtp', came_to: null, reporting_mta: null, message_id: null, recipient: null, kind: null, action: null }
   const rest = { diagnostic: null, why: '', workflow_id: null, event: null }
-  for (const [when, status, done] of [
-    [at(0, 8), '4.3.2', 'retry started'],
-    [at(0, 8), '4.3.2', 'retry started'],
+  for (const [when, status, disposition] of [
+    [at(0, 8), '4.3.2', 'retry-started'],
+    [at(0, 8), '4.3.2', 'retry-started'],
     [at(3, 7), '5.1.1', 'suppressed'],
-    [at(-1), '4.3.2', 'not believed'],
+    [at(-1), '4.3.2', 'unauthenticated'],
   ] as const)
     await db
-      .insertInto('bounces')
-      .values({ ...bounce, ...rest, at: when, status, done })
+      .insertInto('inbound')
+      .values({ ...bounce, ...rest, at: when, status, disposition })
       .execute()
   const change = { reason: 'unavailable' as const, status: '4.3.2', reply: 'no', by: 'w' }
   for (const [address, when, what] of [
@@ -217,8 +227,8 @@ onBothDatabases('figures, against a count by hand', (opened) => {
     expect([found.week[0]?.[9], found.week[0]?.[13], found.week[1]?.[1], found.week[4]?.[0], found.week[6]?.[23]]).toEqual([2, 1, 1, 1, 1])
     expect(found.week.flat().reduce((a, b) => a + b)).toBe(6)
     expect(found.bounces).toEqual([
-      { done: 'retry started', status: '4.3.2', count: 2 },
-      { done: 'suppressed', status: '5.1.1', count: 1 },
+      { disposition: 'retry-started', status: '4.3.2', count: 2 },
+      { disposition: 'suppressed', status: '5.1.1', count: 1 },
     ])
   })
 

@@ -46,7 +46,7 @@ describe('SMTP commands', () => {
         const recipient = `ann${before}@example.org${after}`
         await transact({
           path: { kind: 'relay', host: '127.0.0.1', port: system.port, tls: 'off' },
-          ehloName: 'softbounce.example.com',
+          ehloDomain: 'softbounce.example.com',
           timeouts: { ...DEFAULT_TIMEOUTS, connectMs: 2000, bannerMs: 2000, greetingMs: 2000, finalDotMs: 2000 },
           sender: `shop${after}@example.com`,
           recipient,

@@ -22,12 +22,13 @@ const secrets = (): Record<string, string> => ({
   WEBHOOK_URL: `http://127.0.0.1:1/${planted(9)}`,
   WEBHOOK_SECRET: `whsec_${base64(10)}`,
   ENCRYPTION_KEYS: `k1:${base64(11)}`,
+  ENCRYPTION_ID_KEY: base64(14),
   CODEC_TOKEN: planted(12),
   HTTP_TOKEN: planted(13),
 })
 /** What would betray one: its letters, or its base64. */
 const betraying = () =>
-  Array.from({ length: 13 }, (_, i) => [
+  Array.from({ length: 14 }, (_, i) => [
     planted(i + 1),
     base64(i + 1).slice(0, 24),
     Buffer.from(planted(i + 1))

@@ -20,7 +20,7 @@ const times = {
   finalDotMs: 2000,
 }
 const transaction = (port: number, content: Buffer, more: object = {}) => ({
-  ...{ ehloName: 'softbounce.example.com', timeouts: times, sender: 'shop@example.com', recipient: 'ann@example.org', content },
+  ...{ ehloDomain: 'softbounce.example.com', timeouts: times, sender: 'shop@example.com', recipient: 'ann@example.org', content },
   path: { kind: 'relay' as const, host: '127.0.0.1', port, tls: 'off' as const },
   beforeContent: async () => true,
   signal: new AbortController().signal,

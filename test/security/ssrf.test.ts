@@ -3,7 +3,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
-import { tellEvent } from '../../src/activities/deliver-webhook.js'
+import { deliverWebhook } from '../../src/activities/deliver-webhook.js'
 import type { SoftbounceEvent } from '../../src/bounce/index.js'
 import { readSettings } from '../../src/config/config.js'
 import { StsPolicies } from '../../src/delivery/mta-sts.js'
@@ -26,11 +26,11 @@ describe('a webhook', () => {
     data: { destination: 'example.org', since: '2026-11-26T09:00:00Z' },
   } as SoftbounceEvent
   const tell = (url: string) =>
-    tellEvent(event, 1, {
+    deliverWebhook(event, 1, {
       settings: readSettings({ WEBHOOK_URL: url, WEBHOOK_SECRET: `whsec_${Buffer.alloc(24, 1).toString('base64')}` }, {}),
       now: () => new Date(),
       log: { debug() {}, info() {}, warn() {}, error() {} },
-    } as unknown as Parameters<typeof tellEvent>[2])
+    } as unknown as Parameters<typeof deliverWebhook>[2])
 
   test.each([301, 302, 303, 307, 308])('that answers %i is not followed, and counts as not told', async (status) => {
     const asked: string[] = []
@@ -56,7 +56,7 @@ describe('a webhook', () => {
 
 describe('the policy host of a stranger’s domain', () => {
   const INSIDE = ['127.0.0.1', '10.0.0.1', '169.254.169.254', '192.168.1.1', '100.64.0.1', '::1', 'fd00::1', 'fe80::1', '::ffff:127.0.0.1']
-  const meet = async (address: string, mayBeLocal: boolean) => {
+  const meet = async (address: string, allowPrivateMx: boolean) => {
     let requests = 0
     const count = () => {
       requests += 1
@@ -69,7 +69,7 @@ describe('the policy host of a stranger’s domain', () => {
     }
     const store = { find: async () => null, keep: async () => {} }
     subscribe('http.client.request.start', count)
-    const policy = await new StsPolicies(resolve as never, store, mayBeLocal).policyOf('example.org', new Date())
+    const policy = await new StsPolicies(resolve as never, store, allowPrivateMx).policyOf('example.org', new Date())
     unsubscribe('http.client.request.start', count)
     expect(policy).toBeNull()
     return requests

@@ -5,10 +5,10 @@ import {
   answeredAttempts,
   beginSend,
   claimAttempt,
+  findAttempt,
   findEnd,
   holdMessage,
   loadMessage,
-  lookAtAttempt,
   messageKey,
   otherDestinationReached,
   purgeMessages,
@@ -49,7 +49,7 @@ const answer = (seconds: number, more: Partial<Answer> = {}): Answer => ({
 onBothDatabases('the attempt log', (opened) => {
   const db = () => opened.database.db
 
-  test('one of many that claim at the same moment wins, the others learn until when', async () => {
+  test('one of many that claim at the same moment wins, the others applyFeedback until when', async () => {
     const it = subject()
     const claims = await Promise.all(Array.from({ length: 10 }, (_, i) => claimAttempt(opened.database, it, `claim-${i}`, at(0), at(60))))
     expect(claims.filter((c) => c.kind === 'claimed')).toHaveLength(1)
@@ -122,7 +122,7 @@ onBothDatabases('the attempt log', (opened) => {
 
   test('it is looked at without being claimed: free, held until when, or answered; and nobody answers for another', async () => {
     const it = subject()
-    const look = (seconds: number) => lookAtAttempt(db(), it, at(seconds))
+    const look = (seconds: number) => findAttempt(db(), it, at(seconds))
     expect(await look(0)).toBeNull()
     await claimAttempt(opened.database, it, 'a', at(0), at(60))
     expect(await look(59)).toEqual({ kind: 'held', until: at(60) })

@@ -93,7 +93,7 @@ test('a transaction whose statement found the file locked is rolled back, and th
   const failing = database.db.connection().execute(async (connection) => {
     await sql`begin`.execute(connection)
     await connection.selectFrom('messages').selectAll().execute()
-    other.exec("insert into mailboxes (name, last_uid, marked_uid, unreadable, held_until) values ('other', 0, 0, '[]', 0)")
+    other.exec("insert into imap_cursors (name, last_uid, marked_uid, unreadable, held_until) values ('other', 0, 0, '[]', 0)")
     try {
       await storeMessage(connection, Buffer.from('too late'), new Date())
     } finally {

@@ -9,10 +9,10 @@ import {
   forget,
   historyOf,
   holdMessage,
-  keepUnread,
   loadMessage,
-  recordBounces,
+  quarantine,
   recordEnd,
+  recordInbound,
   recordReport,
   recordStart,
   storeMessage,
@@ -34,7 +34,7 @@ async function live(database: Database, address: string, more: Partial<AttemptsT
   const workflowId = `bounce/${address}/m@example.com`
   const key = await storeMessage(db, Buffer.from(`To: ${address}\r\n\r\nhello\r\n`), ago(50))
   await db
-    .insertInto('sent')
+    .insertInto('sent_messages')
     .values({
       ...{
         id: run,
@@ -47,17 +47,17 @@ async function live(database: Database, address: string, more: Partial<AttemptsT
       ...{ sent_at: ago(50).getTime(), options: null, tracked: 1 },
     })
     .execute()
-  await recordBounces(db, [
+  await recordInbound(db, [
     {
       ...{ at: ago(49), source: 'lmtp', cameTo: `bounce+${run}@example.com`, reportingMta: 'mx.x.example', messageId: 'm@example.com' },
       ...{ recipient: address, kind: 'dsn', action: 'failed', status: '4.3.2', diagnostic: `421 <${address}> not now` },
-      ...{ done: 'retry started', why: `${address} is retried`, workflowId, event: `e-${run}` },
+      ...{ disposition: 'retry-started', why: `${address} is retried`, workflowId, event: `e-${run}` },
     },
   ])
-  await recordStart(database, {
+  await recordStart(db, {
     firstRunId: run,
     workflowId,
-    subject: `subject-${run}`,
+    sentId: `subject-${run}`,
     destination: 'x.example',
     status: '4.3.2',
     bouncedAt: ago(49),
@@ -72,7 +72,16 @@ async function live(database: Database, address: string, more: Partial<AttemptsT
       .insertInto('attempts')
       .values({
         ...{ first_run_id: run, retry, workflow_id: workflowId, message_id: 'm@example.com', recipient: address, destination: 'x.example' },
-        ...{ sends: 1, maybe_delivered: 0, relayed: 0, at: ago(49 - retry).getTime(), outcome, status, reply: `${status} <${address}> so` },
+        ...{
+          sends: 1,
+          begun_at: 0,
+          maybe_delivered: 0,
+          relayed: 0,
+          at: ago(49 - retry).getTime(),
+          outcome,
+          status,
+          reply: `${status} <${address}> so`,
+        },
         ...{ stage: 'final dot', mail_server: 'mx.x.example' },
         ...more,
       })
@@ -87,7 +96,7 @@ async function live(database: Database, address: string, more: Partial<AttemptsT
   })
   await suppressForUnavailability(db, address, { ...cause, reply: `421 <${address}>`, by: workflowId }, ago(60), [100 * HOUR], ago(46))
   const content = Buffer.from(`Subject: help\r\n\r\n${address.toUpperCase()} \u00e4 wrote`)
-  await keepUnread(db, { digest: run, at: ago(45), source: 'lmtp', cameTo: null, content, why: 'unknown' })
+  await quarantine(db, { digest: run, at: ago(45), source: 'lmtp', cameTo: null, content, why: 'unknown' })
   const outage = { destination: `${run}.example`, began_at: 1, down_at: null, ended_at: 2, refusals: 1, status: '4.3.2' }
   await db
     .insertInto('outages')
@@ -100,18 +109,18 @@ async function everything({ db }: Database): Promise<string> {
   let text = ''
   for (const table of [
     ...([
-      'sent',
-      'bounces',
-      'started',
+      'sent_messages',
+      'inbound',
+      'runs',
       'attempts',
-      'ends',
+      'outcomes',
       'suppressions',
       'suppression_history',
       'outages',
       'destinations',
-      'turns',
+      'waiters',
     ] as const),
-    ...(['message_holds', 'messages', 'unread_mails'] as const),
+    ...(['message_holds', 'messages', 'quarantine'] as const),
   ])
     for (const row of await db.selectFrom(table).selectAll().execute())
       text += Object.values(row)
@@ -166,11 +175,11 @@ onBothDatabases('an address', (opened) => {
     const address = 'paged@forget.example'
     for (let n = 0; n < 130; n += 1) {
       const content = Buffer.from(`Subject: ${n}\r\n\r\n${n % 2 === 0 ? address : 'somebody@else.example'} wrote`)
-      await keepUnread(db, { digest: `p${String(n).padStart(3, '0')}`, at: ago(1), source: 'lmtp', cameTo: null, content, why: 'unknown' })
+      await quarantine(db, { digest: `p${String(n).padStart(3, '0')}`, at: ago(1), source: 'lmtp', cameTo: null, content, why: 'unknown' })
     }
     const send = (id: string, recipient: string, key: string) =>
       db
-        .insertInto('sent')
+        .insertInto('sent_messages')
         .values({
           ...{ id, message_id: `${id}@example.com`, recipient, envelope_recipient: recipient, sender: 's@example.com', message_key: key },
           ...{ sent_at: ago(2).getTime(), options: null, tracked: 1 },
@@ -186,8 +195,8 @@ onBothDatabases('an address', (opened) => {
     await send('paged-3', address, needed)
     await send('paged-4', address, mine)
     await holdMessage(db, { key: needed, workflowId: 'bounce/friend@forget.example/m', firstRunId: 'paged-run' }, ago(2))
-    const { tables } = await forget(database, address, [`bounce/${address}/`])
-    expect(tables).toMatchObject({ unread_mails: 65, messages: 1 })
+    const { tables } = await forget(database, address, `bounce/${address}/`)
+    expect(tables).toMatchObject({ quarantine: 65, messages: 1 })
     expect(await loadMessage(db, mine)).toBeNull()
     expect(await loadMessage(db, shared)).not.toBeNull()
     expect(await loadMessage(db, needed)).not.toBeNull()
@@ -205,21 +214,10 @@ onBothDatabases('an address', (opened) => {
     const window = { since: ago(100), until: new Date(NOW.getTime() + HOUR) }
     const before = await figures(database, window)
     expect(await everything(database)).toContain(address)
-    const { tables: changed, runs } = await forget(database, address, [`bounce/${address}/`])
+    const { tables: changed, runs } = await forget(database, address, `bounce/${address}/`)
     expect(runs).toHaveLength(2)
     expect(Object.keys(changed).sort()).toEqual(
-      [
-        'attempts',
-        'bounces',
-        'ends',
-        'messages',
-        'outages',
-        'sent',
-        'started',
-        'suppression_history',
-        'suppressions',
-        'unread_mails',
-      ].sort(),
+      ['attempts', 'bounces', 'ends', 'messages', 'outages', 'sent', 'started', 'suppression_history', 'suppressions', 'quarantine'].sort(),
     )
     const left = await everything(database)
     const alone = left.replaceAll(`j${address}`, '').replaceAll(`${address}.uk`, '')
@@ -236,7 +234,7 @@ onBothDatabases('an address', (opened) => {
       JSON.parse(JSON.stringify({ steps: same.steps, days: same.days, started: same.started, delivery: same.delivery })),
     )
     // a second time nothing is found
-    expect(await forget(database, address, [`bounce/${address}/`])).toEqual({ tables: {}, runs: [] })
+    expect(await forget(database, address, `bounce/${address}/`)).toEqual({ tables: {}, runs: [] })
   })
 
   test('is told from a list: suppressed, its system down, often unavailable, rejected, or ok', async () => {
@@ -269,6 +267,7 @@ onBothDatabases('an address', (opened) => {
           .insertInto('attempts')
           .values({
             ...attempt,
+            begun_at: 0,
             first_run_id: recipient,
             workflow_id: 'w',
             retry,

@@ -1,19 +1,19 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import {
+  alreadyHandled,
+  findQuarantined,
   findSent,
-  findUnread,
-  keepUnread,
+  type InboundReport,
   listBounces,
   loadMessage,
-  noteSent,
-  purgeBounces,
+  purgeInbound,
   purgeSent,
-  recordBounces,
+  quarantine,
+  recordInbound,
+  recordSent,
   sendAnsweredAt,
   storeSent,
-  type TakenBounce,
   wasSent,
-  wasTaken,
 } from '../../src/store/index.js'
 import { activeSuppressions, suppressLastingly } from '../../src/suppression/index.js'
 import { onBothDatabases } from '../support/both-databases.js'
@@ -30,7 +30,7 @@ const one = (n: number, more = {}) => ({
   options: null,
   ...more,
 })
-const taken = (n: number, more: Partial<TakenBounce> = {}): TakenBounce => ({
+const taken = (n: number, more: Partial<InboundReport> = {}): InboundReport => ({
   at: later(n),
   source: 'lmtp',
   cameTo: 'bounce+x@example.com',
@@ -41,7 +41,7 @@ const taken = (n: number, more: Partial<TakenBounce> = {}): TakenBounce => ({
   action: 'failed',
   status: '4.3.2',
   diagnostic: null,
-  done: 'retry started',
+  disposition: 'retry-started',
   why: 'x',
   workflowId: null,
   event: null,
@@ -52,7 +52,7 @@ onBothDatabases('what was sent, and what came back', (opened) => {
   const database = () => opened.database
   const db = () => database().db
   beforeEach(async () => {
-    for (const table of ['sent', 'bounces', 'unread_mails', 'messages'] as const) await db().deleteFrom(table).execute()
+    for (const table of ['sent_messages', 'inbound', 'quarantine', 'messages'] as const) await db().deleteFrom(table).execute()
   })
 
   describe('what was sent', () => {
@@ -76,8 +76,8 @@ onBothDatabases('what was sent, and what came back', (opened) => {
     })
 
     test('a retry notes it where it is not known, and changes nothing where it is', async () => {
-      await noteSent(db(), { ...one(1), messageKey: 'k1', sentAt: NOW })
-      await noteSent(db(), { ...one(1), messageKey: 'k2', sentAt: later(HOUR) })
+      await recordSent(db(), { ...one(1), messageKey: 'k1', sentAt: NOW })
+      await recordSent(db(), { ...one(1), messageKey: 'k2', sentAt: later(HOUR) })
       expect(await findSent(db(), one(1).id)).toMatchObject({ messageKey: 'k1', sentAt: NOW })
       expect(await purgeSent(db(), later(1))).toBe(1)
       expect(await findSent(db(), one(1).id)).toBeNull()
@@ -88,33 +88,33 @@ onBothDatabases('what was sent, and what came back', (opened) => {
   describe('bounces', () => {
     test('newest first, page by page, all or some; an event is known again; they go with the messages', async () => {
       for (let n = 0; n < 1100; n += 100)
-        await recordBounces(
+        await recordInbound(
           db(),
           Array.from({ length: 100 }, (_, i) =>
-            taken(n + i, { done: (n + i) % 2 === 0 ? 'not believed' : 'retry started', event: `e${n + i}` }),
+            taken(n + i, { disposition: (n + i) % 2 === 0 ? 'unauthenticated' : 'retry-started', event: `e${n + i}` }),
           ),
         )
-      const some: TakenBounce[] = []
-      for await (const bounce of listBounces(db(), ['not believed'], 540)) some.push(bounce)
+      const some: InboundReport[] = []
+      for await (const bounce of listBounces(db(), ['unauthenticated'], 540)) some.push(bounce)
       expect(some).toHaveLength(540)
       expect(some[0]?.at).toEqual(later(1098))
-      expect(some.every((b, i) => i === 0 || b.at < (some[i - 1] as TakenBounce).at)).toBe(true)
-      expect([await wasTaken(db(), 'e7'), await wasTaken(db(), 'e')]).toEqual([true, false])
+      expect(some.every((b, i) => i === 0 || b.at < (some[i - 1] as InboundReport).at)).toBe(true)
+      expect([await alreadyHandled(db(), 'e7'), await alreadyHandled(db(), 'e')]).toEqual([true, false])
       // what was acted on is known for as long as the same may come again
-      expect(await purgeBounces(db(), later(1000), later(0))).toBe(0)
-      expect(await wasTaken(db(), 'e7')).toBe(true)
-      expect(await purgeBounces(db(), later(1000), later(1000))).toBe(1000)
+      expect(await purgeInbound(db(), later(1000), later(0))).toBe(0)
+      expect(await alreadyHandled(db(), 'e7')).toBe(true)
+      expect(await purgeInbound(db(), later(1000), later(1000))).toBe(1000)
     })
 
     test('long texts are cut, and what nobody could read is kept once, byte by byte', async () => {
-      await recordBounces(db(), [
+      await recordInbound(db(), [
         taken(1, { diagnostic: 'd'.repeat(5000), why: 'w'.repeat(5000), reportingMta: 'a\0b', recipient: 'c\0@d', cameTo: '\0' }),
       ])
       for await (const bounce of listBounces(db(), null, 1)) expect([bounce.diagnostic?.length, bounce.why.length]).toEqual([1000, 1000])
       const content = Buffer.from([0, 255, 10, 13])
-      for (let i = 0; i < 2; i += 1) await keepUnread(db(), { digest: 'aa', at: NOW, source: 'pipe', cameTo: null, content, why: 'x' })
-      expect((await findUnread(db(), 'aa'))?.equals(content)).toBe(true)
-      expect(await findUnread(db(), 'bb')).toBeNull()
+      for (let i = 0; i < 2; i += 1) await quarantine(db(), { digest: 'aa', at: NOW, source: 'pipe', cameTo: null, content, why: 'x' })
+      expect((await findQuarantined(db(), 'aa'))?.equals(content)).toBe(true)
+      expect(await findQuarantined(db(), 'bb')).toBeNull()
     })
   })
 

@@ -1,6 +1,6 @@
 /** Bounce mails as mail systems write them, for tests. */
 
-export interface Report {
+export interface AttemptReport {
   readonly recipient: string
   readonly originalRecipient?: string
   readonly action?: string
@@ -17,7 +17,7 @@ export interface Around {
   readonly reportingMta?: string
   /** Fields above the rest. */
   readonly top?: readonly string[]
-  readonly more?: readonly Report[]
+  readonly more?: readonly AttemptReport[]
   /** The last part, with its head. */
   readonly original?: string
   readonly postfix?: boolean
@@ -26,8 +26,8 @@ export interface Around {
 const lines = (...parts: (string | false | undefined)[]): string => parts.filter((p): p is string => typeof p === 'string').join('\r\n')
 
 /** A delivery status notification (RFC 3464). */
-export function report(about: Report, around: Around = {}): Buffer {
-  const group = (r: Report) =>
+export function report(about: AttemptReport, around: Around = {}): Buffer {
+  const group = (r: AttemptReport) =>
     lines(
       `Final-Recipient: rfc822; ${r.recipient}`,
       r.originalRecipient !== undefined && `Original-Recipient: rfc822;${r.originalRecipient}`,

@@ -55,6 +55,10 @@ export const QUICK_SMTP = {
 }
 
 const READY_WITHIN_MS = 30_000
+/** The key of workflow IDs, wherever payloads are encrypted. */
+export const ID_KEY = Buffer.alloc(32, 9).toString('base64')
+
+export const encrypted = (keys: string | undefined) => readSettings({ ENCRYPTION_KEYS: keys, ENCRYPTION_ID_KEY: ID_KEY }, {})
 
 /** A namespace, a database and the clients; no worker yet. */
 export async function startRealWorld(env: Record<string, string>, databaseUrl?: string, address = inject('devServer')): Promise<RealWorld> {
@@ -65,7 +69,7 @@ export async function startRealWorld(env: Record<string, string>, databaseUrl?: 
   const database = sqlite?.database ?? openDatabase(databaseUrl as string)
   await migrateToLatest(database.db, database.kind)
   const temporal = new Client({ connection, namespace })
-  const settings = readSettings({ ENCRYPTION_KEYS: env.ENCRYPTION_KEYS }, {})
+  const settings = encrypted(env.ENCRYPTION_KEYS)
   const client = await SoftbounceClient.connect({ temporal, database, settings })
   const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(TEMPORAL|NODE_OPTIONS|VITEST)/.test(name)))
   const all = {
@@ -78,6 +82,7 @@ export async function startRealWorld(env: Record<string, string>, databaseUrl?: 
     ...QUICK_SMTP,
     ...QUICK_TURNS,
     DOWN_AFTER: '100',
+    ENCRYPTION_ID_KEY: ID_KEY,
     ...env,
   } as Record<string, string>
   const workers: WorkerProcess[] = []
@@ -111,7 +116,7 @@ export async function startRealWorld(env: Record<string, string>, databaseUrl?: 
         await worker.ended
       }
       quietRuntime()
-      const payloadCodecs = [new EncryptionCodec(readSettings({ ENCRYPTION_KEYS: keys }, {}).encryption.keys, true)]
+      const payloadCodecs = [new EncryptionCodec(encrypted(keys).encryption.keys, true)]
       await countHistories(temporal, { ...WORKFLOWS, dataConverter: { ...WORKFLOWS.dataConverter, payloadCodecs } })
       await client.close()
       await connection.close()

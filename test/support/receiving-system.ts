@@ -38,7 +38,7 @@ export interface ReceivingSystem {
 }
 
 /** The reply, as smtp-server wants it: its text after the basic code stands as it is. */
-function refusal(text: string): Error {
+function nonRetryable(text: string): Error {
   return Object.assign(new Error(text.slice(4)), { responseCode: Number(text.slice(0, 3)) })
 }
 
@@ -62,18 +62,18 @@ export async function startReceivingSystem(
         openNow += 1
         system.mostOpen = Math.max(system.mostOpen, openNow)
         const text = system.say.banner?.({ connection: connections.length })
-        done(text === undefined ? null : refusal(text))
+        done(text === undefined ? null : nonRetryable(text))
       },
       onClose: () => {
         openNow -= 1
       },
       onMailFrom: ({ address }, _session, done) => {
         const text = system.say.mail?.({ connection: connections.length, address })
-        done(text === undefined ? null : refusal(text))
+        done(text === undefined ? null : nonRetryable(text))
       },
       onRcptTo: ({ address }, _session, done) => {
         const text = system.say.rcpt?.({ connection: connections.length, address })
-        done(text === undefined ? null : refusal(text))
+        done(text === undefined ? null : nonRetryable(text))
       },
       onData: (stream, session, done) => {
         const chunks: Buffer[] = []
@@ -81,7 +81,7 @@ export async function startReceivingSystem(
         stream.on('end', () => {
           const text = system.say.message?.({ connection: connections.length })
           if (text !== undefined) {
-            done(refusal(text))
+            done(nonRetryable(text))
             return
           }
           const { mailFrom, rcptTo } = session.envelope

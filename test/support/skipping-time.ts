@@ -17,8 +17,8 @@ import {
   parseUrgentRules,
 } from '../../src/bounce/index.js'
 import { readSettings } from '../../src/config/config.js'
-import type { DirectSettings, PolitenessSettings } from '../../src/config/throttle.js'
-import { type DkimKey, type Path, parseRoutes, type ReturnPaths, type SmtpTimeouts } from '../../src/delivery/index.js'
+import type { DirectSettings, ThrottleSettings } from '../../src/config/throttle.js'
+import { type DkimKey, type NextHop, parseRoutes, type ReturnPaths, type SmtpTimeouts } from '../../src/delivery/index.js'
 import type { Database } from '../../src/store/index.js'
 import { bouncedAgain, type Progress, progress, retryBouncedMessage, type State } from '../../src/workflows/retry-bounced-message.js'
 import { sqliteDatabase } from './databases.js'
@@ -55,16 +55,16 @@ export const QUICK_TURNS = { LOWEST_RATE: '1000/s', HIGHEST_RATE: '1000/s', MESS
 
 export interface Settings {
   readonly routes?: string
-  readonly relay?: Path | null
+  readonly relay?: NextHop | null
   readonly backupRoutes?: string
-  readonly backupRelay?: Path
-  readonly ownSystems?: string[]
+  readonly backupRelay?: NextHop
+  readonly ownHosts?: string[]
   readonly timeouts?: SmtpTimeouts
   readonly confirmWithinMs?: number
   readonly dkim?: DkimKey
   readonly returnPaths?: ReturnPaths
   readonly direct?: DirectSettings
-  readonly politeness?: Partial<PolitenessSettings>
+  readonly throttle?: Partial<ThrottleSettings>
   readonly eventTypes?: readonly EventType[]
   readonly urgent?: string
   readonly webhook?: { readonly url: string; readonly secret: string }
@@ -76,12 +76,12 @@ export function deliverySettings(settings: Settings) {
     relayPreset: null,
     unlistBy: null,
     backup: { routes: parseRoutes(settings.backupRoutes ?? ''), relay: settings.backupRelay ?? null },
-    ownSystems: settings.ownSystems ?? [],
+    ownHosts: settings.ownHosts ?? [],
     scheduleMs: parseSchedule(DEFAULT_SCHEDULE),
     retryStatuses: parseRetryStatuses(DEFAULT_RETRY_STATUSES),
     confirmWithinMs: settings.confirmWithinMs ?? 5 * DAY,
     suppressionStepsMs: [DAY, 3 * DAY, 7 * DAY, 30 * DAY],
-    keepMessagesForMs: 10 * DAY,
+    messageRetentionMs: 10 * DAY,
     dkim: settings.dkim ?? null,
     returnPaths: settings.returnPaths ?? null,
     events: {
@@ -92,12 +92,12 @@ export function deliverySettings(settings: Settings) {
     },
     encryption: readSettings({}, {}).encryption,
     direct: settings.direct ?? null,
-    politeness: {
-      ...readSettings({ RELAY_URL: 'smtp://127.0.0.1', ...QUICK_TURNS }, {}).politeness,
-      downAfter: Number.POSITIVE_INFINITY,
-      ...settings.politeness,
+    throttle: {
+      ...readSettings({ RELAY_URL: 'smtp://127.0.0.1', ...QUICK_TURNS }, {}).throttle,
+      failuresBeforeDown: Number.POSITIVE_INFINITY,
+      ...settings.throttle,
     },
-    ehloName: 'softbounce.example.com',
+    ehloDomain: 'softbounce.example.com',
     timeouts: settings.timeouts ?? QUICK,
   }
 }

@@ -23,7 +23,7 @@ function mostIn(times: readonly number[], windowMs: number): number {
 onBothDatabases('promise 4: however many processes want to send', (opened) => {
   const run = async (processes: number, aheadBy: (i: number) => number) => {
     const system = await startReceivingSystem()
-    const limits = { lowestRate: RATE, highestRate: RATE, connections: CONNECTIONS, messagesPerConnection: 1 }
+    const limits = { minMessageRate: RATE, maxMessageRate: RATE, connections: CONNECTIONS, maxDeliveriesPerConnection: 1 }
     const counts = await Promise.all(
       Array.from({ length: processes }, (_, i) => {
         const ahead = aheadBy(i)
@@ -37,8 +37,8 @@ onBothDatabases('promise 4: however many processes want to send', (opened) => {
           name: `d${processes}-${aheadBy(1)}.example`,
         }
         const child = fork(TAKER, [JSON.stringify(order)], { env: env as NodeJS.ProcessEnv })
-        return new Promise<{ sent: number; lookUps: number; errors: number }>((resolve, reject) => {
-          child.once('message', (count) => resolve(count as { sent: number; lookUps: number; errors: number }))
+        return new Promise<{ sent: number; polls: number; errors: number }>((resolve, reject) => {
+          child.once('message', (count) => resolve(count as { sent: number; polls: number; errors: number }))
           child.once('exit', (code) => code !== 0 && reject(new Error(`a process ended with ${code}`)))
         })
       }),

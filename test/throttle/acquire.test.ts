@@ -10,38 +10,38 @@ import {
   suppressLastingly,
 } from '../../src/suppression/index.js'
 import {
-  askTurn,
+  type Acquisition,
+  acquire,
   beginRelease,
+  cancelReservation,
   destinations,
-  forgetEnded,
-  forgetTurn,
+  destinationsWithWaiters,
+  type Feedback,
   intervalOf,
   LEASE_MS,
-  type Lesson,
-  learnFrom,
+  type LimiterKey,
   limitDestination,
-  noteRelease,
-  noteRestored,
+  markRestored,
+  nextWakeups,
   pause,
   pausedAltogether,
   purgeDestinations,
+  recordRelease,
   releaseLease,
+  removeWaiters,
   renewLease,
   resume,
-  type Turn,
-  type TurnOf,
-  waitedFor,
-  wakeWaitingFor,
+  writeFeedback,
 } from '../../src/throttle/index.js'
 import { onBothDatabases } from '../support/both-databases.js'
 
-const LIMITS = { lowestRate: 2, highestRate: 10, connections: 2, messagesPerConnection: 20 }
-const SETTINGS = { limits: LIMITS, downAfter: 5, askEveryMs: 60_000, longestWaitMs: 15 * 60_000 }
+const LIMITS = { minMessageRate: 2, maxMessageRate: 10, connections: 2, maxDeliveriesPerConnection: 20 }
+const SETTINGS = { limits: LIMITS, failuresBeforeDown: 5, probeIntervalMs: 60_000, maxQueueDelayMs: 15 * 60_000 }
 const MINUTE = 60_000
-const INTERVAL = intervalOf(LIMITS.lowestRate)
+const INTERVAL = intervalOf(LIMITS.minMessageRate)
 const system = () => `${randomUUID().slice(0, 8)}.example`
-const of = (name: string): TurnOf => ({ name, limits: LIMITS, needsConnection: true, fixed: false })
-const asker = (more: Partial<Parameters<typeof askTurn>[1]> = {}) => ({
+const of = (name: string): LimiterKey => ({ name, limits: LIMITS, needsConnection: true, fixed: false })
+const asker = (more: Partial<Parameters<typeof acquire>[1]> = {}) => ({
   ...{ firstRunId: randomUUID(), retry: 1, workflowId: `bounce/${randomUUID()}`, leaseId: randomUUID(), hasConnection: false },
   ...more,
 })
@@ -54,11 +54,11 @@ function atTime(database: Database) {
 
 const answer = (outcome: 'accepted' | 'deferred', reply: string) =>
   ({ outcome, reply, status: reply.slice(4, 9), stage: 'banner', mailServer: 'mx.example' }) as const
-const FAILING: Lesson = { kind: 'failing', slower: 'both', waitMs: 0 }
+const FAILING: Feedback = { kind: 'failing', slower: 'both', waitMs: 0 }
 const failed = (database: Database, name: string) =>
-  learnFrom(database, { name, limits: LIMITS, lesson: FAILING, answer: answer('deferred', '421 4.3.2 no'), tookMs: 20 }, SETTINGS)
+  writeFeedback(database, { name, limits: LIMITS, lesson: FAILING, answer: answer('deferred', '421 4.3.2 no'), tookMs: 20 }, SETTINGS)
 const accepted = (database: Database, name: string) =>
-  learnFrom(
+  writeFeedback(
     database,
     { name, limits: LIMITS, lesson: { kind: 'accepted' }, answer: answer('accepted', '250 2.0.0 Ok'), tookMs: 20 },
     SETTINGS,
@@ -69,22 +69,22 @@ onBothDatabases('promise 4: turns', (opened) => {
     const { database, time } = atTime(opened.database)
     const name = system()
     const [first, second] = [asker(), asker()]
-    expect(await askTurn(database, first, [of(name)], SETTINGS)).toMatchObject({ kind: 'taken', lookUps: 1, waitedMs: 0 })
+    expect(await acquire(database, first, [of(name)], SETTINGS)).toMatchObject({ kind: 'taken', polls: 1, waitedMs: 0 })
     await releaseLease(database, first.leaseId)
-    const wait = (await askTurn(database, second, [of(name)], SETTINGS)) as Extract<Turn, { kind: 'wait' }>
+    const wait = (await acquire(database, second, [of(name)], SETTINGS)) as Extract<Acquisition, { kind: 'wait' }>
     expect(wait).toMatchObject({ kind: 'wait', why: 'pace', name })
     expect(wait.askAgainMs).toBeCloseTo(INTERVAL, 0)
     time.ms += INTERVAL
-    expect(await askTurn(database, second, [of(name)], SETTINGS)).toMatchObject({ kind: 'taken', lookUps: 2, waitedMs: expect.any(Number) })
+    expect(await acquire(database, second, [of(name)], SETTINGS)).toMatchObject({ kind: 'taken', polls: 2, waitedMs: expect.any(Number) })
   })
 
   test('a connection counts until it is given back, or its worker has said nothing for half a minute', async () => {
     const { database, time } = atTime(opened.database)
     const name = system()
     const [killed, next] = [asker(), asker()]
-    await askTurn(database, killed, [of(name)], SETTINGS)
+    await acquire(database, killed, [of(name)], SETTINGS)
     time.ms += INTERVAL
-    expect(await askTurn(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'connections' })
+    expect(await acquire(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'connections' })
     time.ms += LEASE_MS - INTERVAL - 1
     expect(await renewLease(database, killed.leaseId)).toBe(true)
     const [from, until] = [new Date(), new Date(Date.now() + 60_000)]
@@ -97,31 +97,31 @@ onBothDatabases('promise 4: turns', (opened) => {
     expect(await beginSend(database, killed, 'claim', until, killed.leaseId)).toBe(false)
     expect(await beginSend(database, killed, 'claim', until)).toBe(true)
     time.ms += LEASE_MS / 3 - 1
-    expect(await askTurn(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'connections' })
+    expect(await acquire(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'connections' })
     time.ms += 1
     expect(await renewLease(database, killed.leaseId)).toBe(false)
     // by now it has been told when to come back
-    const waits = (await askTurn(database, next, [of(name)], SETTINGS)) as Extract<Turn, { kind: 'wait' }>
+    const waits = (await acquire(database, next, [of(name)], SETTINGS)) as Extract<Acquisition, { kind: 'wait' }>
     expect(waits.askAgainMs).toBeLessThan(2 * LEASE_MS)
     time.ms = (waits.goesAt as Date).getTime()
-    expect(await askTurn(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'taken' })
+    expect(await acquire(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'taken' })
   })
 
   test('an open connection is used again without another one; one whose lease has run out is not', async () => {
     const { database, time } = atTime(opened.database)
     const name = system()
     const first = asker()
-    await askTurn(database, first, [of(name)], SETTINGS)
+    await acquire(database, first, [of(name)], SETTINGS)
     time.ms += INTERVAL
-    expect(await askTurn(database, asker({ leaseId: first.leaseId, hasConnection: true }), [of(name)], SETTINGS)).toMatchObject({
+    expect(await acquire(database, asker({ leaseId: first.leaseId, hasConnection: true }), [of(name)], SETTINGS)).toMatchObject({
       kind: 'taken',
     })
     expect((await destinations(database, 1, name))[0]).toMatchObject({ connectionsNow: 1 })
     time.ms += LEASE_MS + 1
     const other = asker()
-    await askTurn(database, other, [of(name)], SETTINGS)
+    await acquire(database, other, [of(name)], SETTINGS)
     time.ms += INTERVAL
-    expect(await askTurn(database, asker({ leaseId: first.leaseId, hasConnection: true }), [of(name)], SETTINGS)).toMatchObject({
+    expect(await acquire(database, asker({ leaseId: first.leaseId, hasConnection: true }), [of(name)], SETTINGS)).toMatchObject({
       kind: 'wait',
       why: 'connections',
     })
@@ -129,20 +129,20 @@ onBothDatabases('promise 4: turns', (opened) => {
 
   test('a relay has a turn of its own, which is taken together with the receiving system’s or not at all', async () => {
     const { database, time } = atTime(opened.database)
-    const relay: TurnOf = {
+    const relay: LimiterKey = {
       ...{ name: `relay:${system()}`, needsConnection: true, fixed: true },
-      limits: { lowestRate: 1, highestRate: 1, connections: 3, messagesPerConnection: 1 },
+      limits: { minMessageRate: 1, maxMessageRate: 1, connections: 3, maxDeliveriesPerConnection: 1 },
     }
-    const over = (name: string): TurnOf[] => [{ ...of(name), needsConnection: false }, relay]
+    const over = (name: string): LimiterKey[] => [{ ...of(name), needsConnection: false }, relay]
     const [a, b, c] = [system(), system(), system()]
-    expect(await askTurn(database, asker(), over(a), SETTINGS)).toMatchObject({ kind: 'taken' })
+    expect(await acquire(database, asker(), over(a), SETTINGS)).toMatchObject({ kind: 'taken' })
     const second = asker()
-    expect(await askTurn(database, second, over(b), SETTINGS)).toMatchObject({ kind: 'wait', name: relay.name })
+    expect(await acquire(database, second, over(b), SETTINGS)).toMatchObject({ kind: 'wait', name: relay.name })
     // b's own moment was not used up by that
-    expect(await askTurn(database, asker(), [of(b)], SETTINGS)).toMatchObject({ kind: 'taken' })
+    expect(await acquire(database, asker(), [of(b)], SETTINGS)).toMatchObject({ kind: 'taken' })
     time.ms += intervalOf(1)
-    expect(await askTurn(database, second, over(b), SETTINGS)).toMatchObject({ kind: 'taken' })
-    expect(await askTurn(database, asker(), over(c), SETTINGS)).toMatchObject({ kind: 'wait', name: relay.name })
+    expect(await acquire(database, second, over(b), SETTINGS)).toMatchObject({ kind: 'taken' })
+    expect(await acquire(database, asker(), over(c), SETTINGS)).toMatchObject({ kind: 'wait', name: relay.name })
   })
 
   test('what was learnt is in the database: down after five failures in a row, up by one acceptance', async () => {
@@ -156,14 +156,14 @@ onBothDatabases('promise 4: turns', (opened) => {
       failures: 6,
       said: { reply: '421 4.3.2 no', by: 'mx.example' },
     })
-    expect(await askTurn(database, asker(), [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'down' })
+    expect(await acquire(database, asker(), [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'down' })
     time.ms += MINUTE
     expect(await accepted(database, name)).toMatchObject({ change: 'up', restore: true, wasDown: true })
     expect(await accepted(database, name)).toMatchObject({ change: null, restore: false })
     // whoever was to let its suppressions lapse has died over it
     time.ms += 2 * MINUTE
     expect(await accepted(database, name)).toMatchObject({ change: null, restore: true, wasDown: false })
-    await noteRestored(database.db, name)
+    await markRestored(database.db, name)
     expect(await accepted(database, name)).toMatchObject({ restore: false })
     expect((await destinations(database, 1, name))[0]).toMatchObject({ downSince: null, failures: 0 })
   })
@@ -172,7 +172,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     const { database, time } = atTime(opened.database)
     const name = system()
     await pause(database, 'operator ann', name)
-    expect(await askTurn(database, asker(), [of(name)], SETTINGS)).toMatchObject({
+    expect(await acquire(database, asker(), [of(name)], SETTINGS)).toMatchObject({
       kind: 'wait',
       why: 'paused',
       goesAt: null,
@@ -182,7 +182,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     expect(await resume(database, name)).toBe(false)
     await pause(database, 'operator bob')
     expect(await pausedAltogether(database.db)).toMatchObject({ by: 'operator bob' })
-    expect(await askTurn(database, asker(), [of(name)], SETTINGS)).toMatchObject({
+    expect(await acquire(database, asker(), [of(name)], SETTINGS)).toMatchObject({
       kind: 'wait',
       why: 'paused',
       state: { pausedBy: 'operator bob' },
@@ -190,9 +190,9 @@ onBothDatabases('promise 4: turns', (opened) => {
     await resume(database)
     expect(await pausedAltogether(database.db)).toBeNull()
     await limitDestination(database, name, 'operator ann', { rate: 0.5 })
-    await askTurn(database, asker(), [of(name)], SETTINGS)
+    await acquire(database, asker(), [of(name)], SETTINGS)
     time.ms += INTERVAL
-    const waits = (await askTurn(database, asker(), [of(name)], SETTINGS)) as Extract<Turn, { kind: 'wait' }>
+    const waits = (await acquire(database, asker(), [of(name)], SETTINGS)) as Extract<Acquisition, { kind: 'wait' }>
     expect(waits.goesAt?.getTime()).toBeGreaterThan(time.ms + intervalOf(0.5) - INTERVAL - 20)
     await limitDestination(database, name, 'operator ann', { rate: null })
     expect((await destinations(database, 1, name))[0]).toMatchObject({ limited: null })
@@ -204,7 +204,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     for (let i = 0; i < 5; i += 1) await failed(database, name)
     const sleepers = Array.from({ length: 12 }, () => asker())
     for (const one of sleepers) {
-      expect(await askTurn(database, one, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'down' })
+      expect(await acquire(database, one, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'down' })
       time.ms += 1
     }
     expect((await failed(database, name)).wake).toEqual([])
@@ -220,7 +220,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     expect(more.length).toBeLessThanOrEqual(1)
     expect(wake).not.toContain(more[0])
     // they have come, and their starts fill what is near
-    for (const one of sleepers.slice(0, 6)) await askTurn(database, one, [of(name)], SETTINGS)
+    for (const one of sleepers.slice(0, 6)) await acquire(database, one, [of(name)], SETTINGS)
     expect((await accepted(database, name)).wake).toEqual([])
     time.ms += 2500
     const again = (await accepted(database, name)).wake
@@ -229,16 +229,16 @@ onBothDatabases('promise 4: turns', (opened) => {
     const called = new Set<string>()
     for (let looks = 0; looks < 5; looks += 1) {
       time.ms += 6000
-      for (const id of await wakeWaitingFor(database, name, LIMITS)) called.add(id)
+      for (const id of await nextWakeups(database, name, LIMITS)) called.add(id)
     }
     expect([...called]).toEqual(expect.arrayContaining([...again]))
-    await forgetEnded(database.db, again[0] as string)
+    await removeWaiters(database.db, again[0] as string)
     time.ms += 6000
-    expect(await wakeWaitingFor(database, name, LIMITS)).not.toContain(again[0])
-    expect(await waitedFor(database)).toContain(name)
+    expect(await nextWakeups(database, name, LIMITS)).not.toContain(again[0])
+    expect(await destinationsWithWaiters(database)).toContain(name)
     await pause(database, 'somebody', name)
-    expect(await wakeWaitingFor(database, name, LIMITS)).toEqual([])
-    expect(await waitedFor(database)).not.toContain(name)
+    expect(await nextWakeups(database, name, LIMITS)).toEqual([])
+    expect(await destinationsWithWaiters(database)).not.toContain(name)
   })
 
   test('a lower rate holds at once: moments that were given out at the higher one are void, by learning and by hand', async () => {
@@ -248,16 +248,16 @@ onBothDatabases('promise 4: turns', (opened) => {
       for (let i = 0; i < 200; i += 1) await accepted(database, name)
       time.ms += 10_000
       const all = Array.from({ length: 20 }, () => asker({ hasConnection: true }))
-      for (const one of all) await askTurn(database, one, [{ ...of(name), needsConnection: false }], SETTINGS)
+      for (const one of all) await acquire(database, one, [{ ...of(name), needsConnection: false }], SETTINGS)
       if (lower === 'learnt') for (let i = 0; i < 3; i += 1) await failed(database, name)
       else await limitDestination(database, name, 'somebody', { rate: 1 })
-      const most = lower === 'learnt' ? LIMITS.lowestRate : 1
+      const most = lower === 'learnt' ? LIMITS.minMessageRate : 1
       const went: number[] = []
       const due = new Map(all.map((one) => [one, time.ms]))
       for (const end = time.ms + 4000; time.ms < end; time.ms += 25)
         for (const [one, at] of due) {
           if (at > time.ms) continue
-          const turn = await askTurn(database, one, [{ ...of(name), needsConnection: false }], SETTINGS)
+          const turn = await acquire(database, one, [{ ...of(name), needsConnection: false }], SETTINGS)
           if (turn.kind === 'taken') {
             went.push(time.ms)
             due.delete(one)
@@ -273,39 +273,39 @@ onBothDatabases('promise 4: turns', (opened) => {
     const { time, database } = atTime(opened.database)
     const name = system()
     await limitDestination(database, name, 'somebody', { rate: 1 / 3600 })
-    await askTurn(database, asker({ hasConnection: true }), [of(name)], SETTINGS)
+    await acquire(database, asker({ hasConnection: true }), [of(name)], SETTINGS)
     const waits = asker()
-    expect(await askTurn(database, waits, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait' })
+    expect(await acquire(database, waits, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait' })
     await limitDestination(database, name, 'somebody', { rate: null })
     time.ms += 1500
-    expect(await wakeWaitingFor(database, name, LIMITS)).toEqual([waits.workflowId])
+    expect(await nextWakeups(database, name, LIMITS)).toEqual([waits.workflowId])
     await releaseLease(database, waits.leaseId)
-    const turn = await askTurn(database, waits, [{ ...of(name), needsConnection: false }], SETTINGS)
+    const turn = await acquire(database, waits, [{ ...of(name), needsConnection: false }], SETTINGS)
     expect(turn.kind === 'taken' || turn.askAgainMs < 1000).toBe(true)
   })
 
   test('who needs no turn any more is not counted as waiting', async () => {
     const { database } = atTime(opened.database)
     const name = system()
-    await askTurn(database, asker(), [of(name)], SETTINGS)
+    await acquire(database, asker(), [of(name)], SETTINGS)
     const waits = asker()
-    await askTurn(database, waits, [of(name)], SETTINGS)
+    await acquire(database, waits, [of(name)], SETTINGS)
     expect((await destinations(database, 1, name))[0]).toMatchObject({ waitingForTurn: 1 })
-    await forgetTurn(database.db, waits)
+    await cancelReservation(database.db, waits)
     expect((await destinations(database, 1, name))[0]).toMatchObject({ waitingForTurn: 0 })
   })
 
   test('what nobody needs any more is purged; a pause and a limit by hand stay', async () => {
     const { database, time } = atTime(opened.database)
     const [old, paused, limited] = [system(), system(), system()]
-    for (const name of [old, paused, limited]) await askTurn(database, asker(), [of(name)], SETTINGS)
-    await askTurn(database, asker(), [of(old)], SETTINGS)
+    for (const name of [old, paused, limited]) await acquire(database, asker(), [of(name)], SETTINGS)
+    await acquire(database, asker(), [of(old)], SETTINGS)
     await pause(database, 'operator ann', paused)
     await limitDestination(database, limited, 'operator ann', { rate: 1 })
     time.ms += 2 * 24 * 60 * MINUTE
     await purgeDestinations(database)
     expect((await destinations(database, 1, old))[0]).toMatchObject({ waitingForTurn: 0, connectionsNow: 0 })
-    expect(await database.db.selectFrom('turns').selectAll().where('name', '=', old).execute()).toEqual([])
+    expect(await database.db.selectFrom('waiters').selectAll().where('name', '=', old).execute()).toEqual([])
     time.ms += 100 * 24 * 60 * MINUTE
     await purgeDestinations(database)
     expect(await destinations(database, 1, old)).toEqual([])
@@ -333,11 +333,12 @@ onBothDatabases('promise 4: turns', (opened) => {
           time.ms += dt
           for (const [id, at] of open) if (at + LEASE_MS <= time.ms) open.delete(id)
           const one = askers[who] as ReturnType<typeof asker>
-          const turn = await askTurn(database, one, [of(name)], SETTINGS, () => 0.5)
+          const turn = await acquire(database, one, [of(name)], SETTINGS, () => 0.5)
           const [row] = await destinations(database, 1, name)
           if (turn.kind === 'taken') {
             expect(open.size).toBeLessThan(Math.max(1, Math.floor(row?.connections ?? 1)))
-            if (starts.length > 0) expect(time.ms - (starts.at(-1) as number)).toBeGreaterThanOrEqual(intervalOf(LIMITS.highestRate) - 20)
+            if (starts.length > 0)
+              expect(time.ms - (starts.at(-1) as number)).toBeGreaterThanOrEqual(intervalOf(LIMITS.maxMessageRate) - 20)
             starts.push(time.ms)
             open.set(one.leaseId, time.ms)
             askers[who] = asker()
@@ -349,7 +350,7 @@ onBothDatabases('promise 4: turns', (opened) => {
           await (end === 'accepted' ? accepted : failed)(database, name)
         }
         const [row] = await destinations(database, 1, name)
-        expect(row?.rate).toBeLessThanOrEqual(LIMITS.highestRate)
+        expect(row?.rate).toBeLessThanOrEqual(LIMITS.maxMessageRate)
         expect(row?.connectionsNow).toBe(open.size)
       }),
       { numRuns: 40 },
@@ -398,9 +399,9 @@ onBothDatabases('a receiving system that takes mail again', (opened) => {
     const at = (hours: number) => new Date(now.getTime() + hours * 3_600_000)
     const begin = (hours: number) => beginRelease(db, name, 1000, 'ann', at(hours), day)
     expect(await begin(0)).toMatchObject({ beganAt: at(0), told: 0, endedAt: null })
-    await noteRelease(db, name, 7)
+    await recordRelease(db, name, 7)
     expect(await begin(5)).toMatchObject({ beganAt: at(0), told: 7 })
-    await noteRelease(db, name, 3, at(6))
+    await recordRelease(db, name, 3, at(6))
     expect(await begin(7)).toMatchObject({ beganAt: at(7), told: 0, endedAt: null })
     expect(await begin(40)).toMatchObject({ beganAt: at(40) })
   })
@@ -410,9 +411,9 @@ describe('the database’s own clock', () => {
   onBothDatabases('decides', (opened) => {
     test('and is the time', async () => {
       const name = system()
-      await askTurn(opened.database, asker(), [of(name)], SETTINGS)
+      await acquire(opened.database, asker(), [of(name)], SETTINGS)
       const [row] = await destinations(opened.database, 1, name)
-      expect(Math.abs((row?.nextAt as number) - INTERVAL - Date.now())).toBeLessThan(5000)
+      expect(Math.abs((row?.nextStartAt as number) - INTERVAL - Date.now())).toBeLessThan(5000)
     })
   })
 })

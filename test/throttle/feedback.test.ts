@@ -1,28 +1,28 @@
 import { describe, expect, test } from 'vitest'
 import {
+  applyFeedback,
+  classifyFeedback,
   connectionsOf,
-  type Lesson,
-  learn,
-  lessonOf,
-  newState,
+  type DestinationAnswer,
+  type Feedback,
+  type LimiterState,
+  newLimiterState,
   rateOf,
-  type SystemAnswer,
-  type SystemState,
 } from '../../src/throttle/index.js'
 
-const LIMITS = { lowestRate: 1, highestRate: 20, connections: 5, messagesPerConnection: 20 }
-const SETTINGS = { downAfter: 5, askEveryMs: 60_000 }
+const LIMITS = { minMessageRate: 1, maxMessageRate: 20, connections: 5, maxDeliveriesPerConnection: 20 }
+const SETTINGS = { failuresBeforeDown: 5, probeIntervalMs: 60_000 }
 const NOW = 1_000_000
-const answer = (reply: string, stage: SystemAnswer['stage'], status = reply.slice(4, 9)): SystemAnswer => ({
+const answer = (reply: string, stage: DestinationAnswer['stage'], status = reply.slice(4, 9)): DestinationAnswer => ({
   outcome: reply.startsWith('2') ? 'accepted' : reply.startsWith('5') ? 'rejected' : 'deferred',
   status,
   reply,
   stage,
 })
-const taught = (state: SystemState, ...lessons: Lesson[]) =>
-  lessons.reduce((s, lesson) => learn(s, lesson, 50, LIMITS, SETTINGS, NOW), state)
-const ACCEPTED: Lesson = { kind: 'accepted' }
-const FAILING: Lesson = { kind: 'failing', slower: 'both', waitMs: 0 }
+const taught = (state: LimiterState, ...lessons: Feedback[]) =>
+  lessons.reduce((s, lesson) => applyFeedback(s, lesson, 50, LIMITS, SETTINGS, NOW), state)
+const ACCEPTED: Feedback = { kind: 'accepted' }
+const FAILING: Feedback = { kind: 'failing', slower: 'both', waitMs: 0 }
 
 describe('what an answer says of the system', () => {
   test.each([
@@ -35,7 +35,7 @@ describe('what an answer says of the system', () => {
     ['mx.example.org: no answer in time at banner', 'banner', '4.4.2'],
     ['mx.example.org: connection lost after the final dot', 'final dot', '4.4.2'],
   ] as const)('%s at %s: it is failing', (reply, stage, status?) => {
-    expect(lessonOf(answer(reply, stage, status))).toMatchObject({ kind: 'failing' })
+    expect(classifyFeedback(answer(reply, stage, status))).toMatchObject({ kind: 'failing' })
   })
 
   test.each([
@@ -48,9 +48,9 @@ describe('what an answer says of the system', () => {
     ['550 5.1.1 no such user', 'RCPT'],
     ['554 5.7.1 spam', 'final dot'],
   ] as const)('%s at %s: it speaks of one recipient or message, and changes nothing', (reply, stage) => {
-    expect(lessonOf(answer(reply, stage))).toEqual({ kind: 'nothing' })
-    const state = taught(newState(LIMITS, NOW), ACCEPTED, FAILING)
-    expect(learn(state, lessonOf(answer(reply, stage)), null, LIMITS, SETTINGS, NOW)).toEqual(state)
+    expect(classifyFeedback(answer(reply, stage))).toEqual({ kind: 'nothing' })
+    const state = taught(newLimiterState(LIMITS, NOW), ACCEPTED, FAILING)
+    expect(applyFeedback(state, classifyFeedback(answer(reply, stage)), null, LIMITS, SETTINGS, NOW)).toEqual(state)
   })
 
   test('TLS that cannot be verified is no failure of the system as a whole', () => {
@@ -60,25 +60,25 @@ describe('what an answer says of the system', () => {
       reply: 'TLS with mx.example.org could not be verified',
       stage: 'STARTTLS',
     } as const
-    expect(lessonOf(policy)).toEqual({ kind: 'nothing' })
+    expect(classifyFeedback(policy)).toEqual({ kind: 'nothing' })
   })
 
   test('a text with a number in it is believed, within bounds', () => {
-    expect(lessonOf(answer('421 4.7.0 Try again in 300 seconds', 'banner'))).toMatchObject({ waitMs: 300_000 })
-    expect(lessonOf(answer('421 4.3.2 retry after 5 minutes', 'banner'))).toMatchObject({ waitMs: 300_000 })
-    expect(lessonOf(answer('421 4.3.2 please wait 10 min', 'banner'))).toMatchObject({ waitMs: 600_000 })
-    expect(lessonOf(answer('421 4.3.2 come back in 900 hours', 'banner'))).toMatchObject({ waitMs: 900_000 })
-    expect(lessonOf(answer('421 4.3.2 closing in 2026', 'banner'))).toMatchObject({ waitMs: 0 })
-    const state = taught(newState(LIMITS, NOW), { kind: 'failing', slower: 'both', waitMs: 300_000 })
+    expect(classifyFeedback(answer('421 4.7.0 Try again in 300 seconds', 'banner'))).toMatchObject({ waitMs: 300_000 })
+    expect(classifyFeedback(answer('421 4.3.2 retry after 5 minutes', 'banner'))).toMatchObject({ waitMs: 300_000 })
+    expect(classifyFeedback(answer('421 4.3.2 please wait 10 min', 'banner'))).toMatchObject({ waitMs: 600_000 })
+    expect(classifyFeedback(answer('421 4.3.2 come back in 900 hours', 'banner'))).toMatchObject({ waitMs: 900_000 })
+    expect(classifyFeedback(answer('421 4.3.2 closing in 2026', 'banner'))).toMatchObject({ waitMs: 0 })
+    const state = taught(newLimiterState(LIMITS, NOW), { kind: 'failing', slower: 'both', waitMs: 300_000 })
     expect(state.notBefore).toBe(NOW + 300_000)
     // what was begun before it was asked for, and is accepted now, takes nothing of that back
     expect(taught(state, ACCEPTED).notBefore).toBe(NOW + 300_000)
   })
 
   test('what it cannot keep up with is what is lowered', () => {
-    expect(lessonOf(answer('421 4.7.0 Too many concurrent SMTP connections', 'banner'))).toMatchObject({ slower: 'connections' })
-    expect(lessonOf(answer('451 4.7.1 rate limited, slow down', 'RCPT'))).toMatchObject({ slower: 'rate' })
-    const fast = taught(newState(LIMITS, NOW), ...Array.from({ length: 300 }, () => ACCEPTED))
+    expect(classifyFeedback(answer('421 4.7.0 Too many concurrent SMTP connections', 'banner'))).toMatchObject({ slower: 'connections' })
+    expect(classifyFeedback(answer('451 4.7.1 rate limited, slow down', 'RCPT'))).toMatchObject({ slower: 'rate' })
+    const fast = taught(newLimiterState(LIMITS, NOW), ...Array.from({ length: 300 }, () => ACCEPTED))
     const [rate, connections] = [taught(fast, { ...FAILING, slower: 'rate' }), taught(fast, { ...FAILING, slower: 'connections' })]
     expect([rateOf(rate, LIMITS), connectionsOf(rate, LIMITS)]).toEqual([10, 5])
     expect([rateOf(connections, LIMITS), connectionsOf(connections, LIMITS)]).toEqual([20, 2])
@@ -86,7 +86,7 @@ describe('what an answer says of the system', () => {
 })
 
 test('it begins slowly, grows by steps with each acceptance, and halves with each failure, between its bounds', () => {
-  let state = newState(LIMITS, NOW)
+  let state = newLimiterState(LIMITS, NOW)
   expect([rateOf(state, LIMITS), connectionsOf(state, LIMITS)]).toEqual([1, 1])
   state = taught(state, ...Array.from({ length: 10 }, () => ACCEPTED))
   expect(rateOf(state, LIMITS)).toBeCloseTo(2)
@@ -100,19 +100,25 @@ test('it begins slowly, grows by steps with each acceptance, and halves with eac
 })
 
 test('five failures in a row, with nothing accepted between them, and it is down; one acceptance, and it is up', () => {
-  const flapping = taught(newState(LIMITS, NOW), FAILING, FAILING, FAILING, FAILING, ACCEPTED, FAILING, FAILING, FAILING, FAILING)
+  const flapping = taught(newLimiterState(LIMITS, NOW), FAILING, FAILING, FAILING, FAILING, ACCEPTED, FAILING, FAILING, FAILING, FAILING)
   expect(flapping).toMatchObject({ downSince: null, failures: 4, failingSince: NOW })
-  const down = learn(flapping, FAILING, 50, LIMITS, SETTINGS, NOW + 5000)
-  expect(down).toMatchObject({ downSince: NOW, askAt: NOW + 65_000, epoch: flapping.epoch + 1, rate: 1, connections: 1 })
+  const down = applyFeedback(flapping, FAILING, 50, LIMITS, SETTINGS, NOW + 5000)
+  expect(down).toMatchObject({ downSince: NOW, nextProbeAt: NOW + 65_000, epoch: flapping.epoch + 1, rate: 1, connections: 1 })
   // one recipient's trouble is no sign of life
   expect(taught(down, { kind: 'nothing' })).toMatchObject({ downSince: NOW, failures: 5 })
-  expect(taught(down, ACCEPTED)).toMatchObject({ downSince: null, failingSince: null, failures: 0, epoch: down.epoch + 1, frontier: NOW })
+  expect(taught(down, ACCEPTED)).toMatchObject({
+    downSince: null,
+    failingSince: null,
+    failures: 0,
+    epoch: down.epoch + 1,
+    reservedUntil: NOW,
+  })
 })
 
 test('as many moments stay reserved as were, at a higher rate; at a lower one they are void', () => {
-  const state = { ...newState(LIMITS, NOW), rate: 10, frontier: NOW + 6000 }
-  expect(taught(state, ACCEPTED).frontier).toBeCloseTo(NOW + (6000 * 10) / rateOf(taught(state, ACCEPTED), LIMITS))
-  expect(taught(state, FAILING)).toMatchObject({ frontier: NOW, epoch: state.epoch + 1 })
-  const atLowest = { ...state, rate: LIMITS.lowestRate }
-  expect(taught(atLowest, FAILING)).toMatchObject({ frontier: NOW + 6000, epoch: state.epoch })
+  const state = { ...newLimiterState(LIMITS, NOW), rate: 10, reservedUntil: NOW + 6000 }
+  expect(taught(state, ACCEPTED).reservedUntil).toBeCloseTo(NOW + (6000 * 10) / rateOf(taught(state, ACCEPTED), LIMITS))
+  expect(taught(state, FAILING)).toMatchObject({ reservedUntil: NOW, epoch: state.epoch + 1 })
+  const atLowest = { ...state, rate: LIMITS.minMessageRate }
+  expect(taught(atLowest, FAILING)).toMatchObject({ reservedUntil: NOW + 6000, epoch: state.epoch })
 })

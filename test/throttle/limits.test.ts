@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { formatRate, groupOf, limitsOf, parseLimits, parseRate, parseSystemGroups } from '../../src/throttle/index.js'
+import { formatRate, groupOf, limitsOf, parseDestinationGroups, parseLimits, parseRate } from '../../src/throttle/index.js'
 
-const GENERAL = { lowestRate: 1, highestRate: 20, connections: 5, messagesPerConnection: 20 }
+const GENERAL = { minMessageRate: 1, maxMessageRate: 20, connections: 5, maxDeliveriesPerConnection: 20 }
 
 test('a rate is read as a person writes it', () => {
   expect(parseRate('2/s')).toBe(2)
@@ -18,14 +18,18 @@ test('and written so', () => {
 describe('LIMITS', () => {
   test('says of single systems what it names, and leaves the rest', () => {
     const limits = parseLimits('Example.org: rate 2/s, connections 2; google: lowest rate 30/min, messages per connection 50')
-    expect(limitsOf(GENERAL, limits.get('example.org'))).toEqual({ ...GENERAL, highestRate: 2, connections: 2 })
-    expect(limitsOf(GENERAL, limits.get('google'))).toEqual({ ...GENERAL, lowestRate: 0.5, messagesPerConnection: 50 })
+    expect(limitsOf(GENERAL, limits.get('example.org'))).toEqual({ ...GENERAL, maxMessageRate: 2, connections: 2 })
+    expect(limitsOf(GENERAL, limits.get('google'))).toEqual({ ...GENERAL, minMessageRate: 0.5, maxDeliveriesPerConnection: 50 })
     expect(limitsOf(GENERAL, limits.get('other'))).toEqual(GENERAL)
   })
 
   test('a rate below the lowest is the lowest too', () => {
-    expect(limitsOf(GENERAL, { highestRate: 0.1 })).toMatchObject({ lowestRate: 0.1, highestRate: 0.1 })
-    expect(limitsOf(GENERAL, { highestRate: 0.1, connections: 1 })).toMatchObject({ lowestRate: 0.1, highestRate: 0.1, connections: 1 })
+    expect(limitsOf(GENERAL, { maxMessageRate: 0.1 })).toMatchObject({ minMessageRate: 0.1, maxMessageRate: 0.1 })
+    expect(limitsOf(GENERAL, { maxMessageRate: 0.1, connections: 1 })).toMatchObject({
+      minMessageRate: 0.1,
+      maxMessageRate: 0.1,
+      connections: 1,
+    })
   })
 
   test('what is wrong is named', () => {
@@ -38,7 +42,7 @@ describe('LIMITS', () => {
 })
 
 describe('DESTINATIONS', () => {
-  const groups = parseSystemGroups('google=*.google.com,*.googlemail.com; Microsoft = *.outlook.com, mx.example')
+  const groups = parseDestinationGroups('google=*.google.com,*.googlemail.com; Microsoft = *.outlook.com, mx.example')
 
   test('hosts of a group are one system, whatever their domain', () => {
     expect(groupOf('aspmx.l.google.com', groups)).toBe('google')
@@ -52,7 +56,7 @@ describe('DESTINATIONS', () => {
 
   test('what is wrong is named', () => {
     for (const wrong of ['google', 'google=', '=*.google.com', 'google=*.google.com=x', 'go ogle=a.example', 'g=*', 'g=a..,@'])
-      expect(() => parseSystemGroups(wrong), wrong).toThrow(/is not a group of mail hosts/)
-    expect(() => parseSystemGroups('a=b.example; a=c.example')).toThrow(/twice/)
+      expect(() => parseDestinationGroups(wrong), wrong).toThrow(/is not a group of mail hosts/)
+    expect(() => parseDestinationGroups('a=b.example; a=c.example')).toThrow(/twice/)
   })
 })

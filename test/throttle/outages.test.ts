@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import type { Database } from '../../src/store/index.js'
-import type { Lesson } from '../../src/throttle/index.js'
-import { learnFrom, noteTold, untoldOutages } from '../../src/throttle/index.js'
+import type { Feedback } from '../../src/throttle/index.js'
+import { markPublished, unpublishedOutages, writeFeedback } from '../../src/throttle/index.js'
 import { onBothDatabases } from '../support/both-databases.js'
 
-const LIMITS = { lowestRate: 2, highestRate: 10, connections: 2, messagesPerConnection: 20 }
-const SETTINGS = { limits: LIMITS, downAfter: 2, askEveryMs: 60_000, longestWaitMs: 15 * 60_000 }
+const LIMITS = { minMessageRate: 2, maxMessageRate: 10, connections: 2, maxDeliveriesPerConnection: 20 }
+const SETTINGS = { limits: LIMITS, failuresBeforeDown: 2, probeIntervalMs: 60_000, maxQueueDelayMs: 15 * 60_000 }
 const START = 1_800_000_000_000
 const MINUTE = 60_000
 
@@ -15,23 +15,23 @@ onBothDatabases('the outages of a receiving system', (opened) => {
     const time = { ms: START }
     const database: Database = { ...opened.database, clock: () => new Date(time.ms) }
     const name = `${randomUUID().slice(0, 8)}.example`
-    const learn = (lesson: Lesson, outcome: 'accepted' | 'deferred', status: string, reply: string) => {
+    const applyFeedback = (lesson: Feedback, outcome: 'accepted' | 'deferred', status: string, reply: string) => {
       const answer = { outcome, status, reply, stage: 'banner' as const, mailServer: 'mx.example' }
-      return learnFrom(database, { name, limits: LIMITS, lesson, answer, tookMs: 20 }, SETTINGS)
+      return writeFeedback(database, { name, limits: LIMITS, lesson, answer, tookMs: 20 }, SETTINGS)
     }
     return {
       database,
       name,
       time,
-      refuses: (reply: string) => learn({ kind: 'failing', slower: 'both', waitMs: 0 }, 'deferred', '4.3.2', reply),
-      isBusy: () => learn({ kind: 'nothing' }, 'deferred', '4.2.2', '452 4.2.2 mailbox full'),
-      accepts: () => learn({ kind: 'accepted' }, 'accepted', '2.0.0', '250 2.0.0 Ok'),
+      refuses: (reply: string) => applyFeedback({ kind: 'failing', slower: 'both', waitMs: 0 }, 'deferred', '4.3.2', reply),
+      isBusy: () => applyFeedback({ kind: 'nothing' }, 'deferred', '4.2.2', '452 4.2.2 mailbox full'),
+      accepts: () => applyFeedback({ kind: 'accepted' }, 'accepted', '2.0.0', '250 2.0.0 Ok'),
       rows: () => database.db.selectFrom('outages').selectAll().where('destination', '=', name).orderBy('began_at').execute(),
-      untold: (sinceMs = START - 1) => untoldOutages(database, new Date(sinceMs), name),
+      untold: (sinceMs = START - 1) => unpublishedOutages(database, new Date(sinceMs), name),
     }
   }
 
-  test('are a row each, from the first refusal to the first acceptance; what says nothing of the system changes none', async () => {
+  test('are a row each, from the first nonRetryable to the first acceptance; what says nothing of the system changes none', async () => {
     const system = meet()
     await system.accepts()
     expect(await system.rows()).toEqual([])
@@ -53,10 +53,10 @@ onBothDatabases('the outages of a receiving system', (opened) => {
     ])
   })
 
-  test('are told once each way, what began it by its first refusal, what ended it by what was said last', async () => {
+  test('are told once each way, what began it by its first nonRetryable, what ended it by what was said last', async () => {
     const system = meet()
     await system.refuses('421 4.3.2 first')
-    // a refusal alone is nothing to tell
+    // a nonRetryable alone is nothing to tell
     expect(await system.untold()).toEqual([])
     await system.refuses('421 4.3.2 second')
     const [down, ...more] = await system.untold()
@@ -72,17 +72,17 @@ onBothDatabases('the outages of a receiving system', (opened) => {
       },
     })
     if (down === undefined) throw new Error('it must be told')
-    await noteTold(system.database, down)
+    await markPublished(system.database, down)
     expect(await system.untold()).toEqual([])
     system.time.ms += MINUTE
     await system.accepts()
     const [up] = await system.untold()
     expect(up).toMatchObject({ change: 'up', at: new Date(START + MINUTE), status: '2.0.0', reply: '250 2.0.0 Ok' })
     if (up === undefined) throw new Error('it must be told')
-    await noteTold(system.database, up)
+    await markPublished(system.database, up)
     expect(await system.untold()).toEqual([])
     // told late, "down" takes nothing back
-    await noteTold(system.database, down)
+    await markPublished(system.database, down)
     expect(await system.untold()).toEqual([])
   })
 
@@ -103,6 +103,8 @@ onBothDatabases('the outages of a receiving system', (opened) => {
     // what changed before that is of no use any more
     expect(await system.untold(START + MINUTE)).toEqual([])
     // among all systems too
-    expect((await untoldOutages(system.database, new Date(START - 1))).filter((one) => one.destination === system.name)).toHaveLength(2)
+    expect((await unpublishedOutages(system.database, new Date(START - 1))).filter((one) => one.destination === system.name)).toHaveLength(
+      2,
+    )
   })
 })

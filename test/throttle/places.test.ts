@@ -2,17 +2,17 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import {
+  advanceImapCursor,
   claimAttempt,
   type Database,
   findPolicy,
-  holdMailbox,
-  keepNotifications,
+  holdImapCursor,
   keepPolicy,
-  leaveMailbox,
-  nextNotification,
-  noteMailbox,
+  nextWebhook,
   recordAnswer,
   recordReport,
+  releaseImapCursor,
+  storeWebhooks,
 } from '../../src/store/index.js'
 import {
   beginRelease,
@@ -20,9 +20,9 @@ import {
   findRelease,
   lastRetries,
   limitDestination,
-  noteRelease,
   pause,
   pausedNow,
+  recordRelease,
   resume,
 } from '../../src/throttle/index.js'
 import { onBothDatabases } from '../support/both-databases.js'
@@ -42,20 +42,20 @@ onBothDatabases('processes that share a database', (opened) => {
     test('is read by one process at a time, the next goes on where the last one was', async () => {
       const { database, time } = atTime(opened.database)
       const name = randomUUID()
-      expect(await holdMailbox(database, name, 'a', MINUTE)).toEqual({ uidValidity: null, lastUid: 0, markedUid: 0, unreadable: [] })
-      expect(await holdMailbox(database, name, 'b', MINUTE)).toBeNull()
+      expect(await holdImapCursor(database, name, 'a', MINUTE)).toEqual({ uidValidity: null, lastUid: 0, markedUid: 0, unreadable: [] })
+      expect(await holdImapCursor(database, name, 'b', MINUTE)).toBeNull()
       const place = { uidValidity: '7', lastUid: 12, markedUid: 10, unreadable: [4, 11] }
-      expect(await noteMailbox(database, name, 'a', place)).toBe(true)
-      expect(await holdMailbox(database, name, 'a', MINUTE)).toEqual(place)
+      expect(await advanceImapCursor(database, name, 'a', place)).toBe(true)
+      expect(await holdImapCursor(database, name, 'a', MINUTE)).toEqual(place)
       // it has said nothing for longer than it asked for
       time.ms += MINUTE + 1
-      expect(await holdMailbox(database, name, 'b', MINUTE)).toEqual(place)
-      expect(await noteMailbox(database, name, 'a', { ...place, lastUid: 99 })).toBe(false)
-      expect(await holdMailbox(database, name, 'a', MINUTE)).toBeNull()
-      await leaveMailbox(database, name, 'a')
-      expect(await holdMailbox(database, name, 'a', MINUTE)).toBeNull()
-      await leaveMailbox(database, name, 'b')
-      expect(await holdMailbox(database, name, 'a', MINUTE)).toEqual(place)
+      expect(await holdImapCursor(database, name, 'b', MINUTE)).toEqual(place)
+      expect(await advanceImapCursor(database, name, 'a', { ...place, lastUid: 99 })).toBe(false)
+      expect(await holdImapCursor(database, name, 'a', MINUTE)).toBeNull()
+      await releaseImapCursor(database, name, 'a')
+      expect(await holdImapCursor(database, name, 'a', MINUTE)).toBeNull()
+      await releaseImapCursor(database, name, 'b')
+      expect(await holdImapCursor(database, name, 'a', MINUTE)).toEqual(place)
     })
   })
 
@@ -79,11 +79,11 @@ onBothDatabases('processes that share a database', (opened) => {
       const name = system()
       expect(await findRelease(db, name)).toBeNull()
       await beginRelease(db, name, 1000, 'ann', at(0), MINUTE)
-      await noteRelease(db, name, 2)
+      await recordRelease(db, name, 2)
       expect(await findRelease(db, name)).toEqual({
         ...{ destination: name, beganAt: at(0), withinMs: 1000, by: 'ann', told: 2, endedAt: null },
       })
-      await noteRelease(db, name, 1, at(500))
+      await recordRelease(db, name, 1, at(500))
       expect(await findRelease(db, name)).toMatchObject({ told: 3, endedAt: at(500) })
     })
 
@@ -152,11 +152,10 @@ onBothDatabases('processes that share a database', (opened) => {
       const { database } = opened
       const ids = Array.from({ length: 12 }, () => randomUUID())
       const notifications = ids.map((id) => ({ id, content: '{}' }))
-      expect(await keepNotifications(database, 'ses', notifications, (content) => content, new Date())).toEqual({ fresh: 12, others: [] })
+      expect(await storeWebhooks(database, 'ses', notifications, (content) => content, new Date())).toEqual({ fresh: 12, others: [] })
       const takers = Array.from({ length: 6 }, async () => {
         const mine: string[] = []
-        for (let next = await nextNotification(database, MINUTE); next !== null; next = await nextNotification(database, MINUTE))
-          mine.push(next.id)
+        for (let next = await nextWebhook(database, MINUTE); next !== null; next = await nextWebhook(database, MINUTE)) mine.push(next.id)
         return mine
       })
       expect((await Promise.all(takers)).flat().sort()).toEqual(ids.sort())

@@ -1,27 +1,27 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
-  type Asking,
+  type AdmissionRequest,
+  admit,
+  applyFeedback,
   connectionsOf,
+  type Feedback,
   intervalOf,
-  type Lesson,
-  learn,
-  newState,
-  PATIENCE_MS,
+  type LimiterState,
+  MAX_IN_PLACE_WAIT_MS,
+  newLimiterState,
   type Reservation,
   rateOf,
-  type SystemState,
-  takeTurn,
 } from '../../src/throttle/index.js'
 
-const LIMITS = { lowestRate: 1, highestRate: 4, connections: 2, messagesPerConnection: 20 }
-const SETTINGS = { limits: LIMITS, downAfter: 5, askEveryMs: 60_000, longestWaitMs: 15 * 60_000 }
+const LIMITS = { minMessageRate: 1, maxMessageRate: 4, connections: 2, maxDeliveriesPerConnection: 20 }
+const SETTINGS = { limits: LIMITS, failuresBeforeDown: 5, probeIntervalMs: 60_000, maxQueueDelayMs: 15 * 60_000 }
 const MINUTE = 60_000
-const ask = (state: SystemState, now: number, more: Partial<Asking> = {}) =>
-  takeTurn(state, { mine: null, held: 0, heldForMs: 0, hasConnection: false, random: 0.5, now, ...more }, LIMITS, SETTINGS)
+const ask = (state: LimiterState, now: number, more: Partial<AdmissionRequest> = {}) =>
+  admit(state, { mine: null, held: 0, heldForMs: 0, hasConnection: false, random: 0.5, now, ...more }, LIMITS, SETTINGS)
 
 test('the first goes at once, the next an interval later', () => {
-  const first = ask(newState(LIMITS, 0), 0)
+  const first = ask(newLimiterState(LIMITS, 0), 0)
   expect(first.kind).toBe('go')
   const second = ask(first.state, 10)
   expect(second).toMatchObject({ kind: 'wait', why: 'pace', askAgainAt: intervalOf(1), slotAt: intervalOf(1) })
@@ -30,7 +30,7 @@ test('the first goes at once, the next an interval later', () => {
 })
 
 test('whoever has to wait longer is told its moment, and comes back for it; nobody sleeps longer than a quarter of an hour', () => {
-  let { state } = ask(newState(LIMITS, 0), 0)
+  let { state } = ask(newLimiterState(LIMITS, 0), 0)
   const slots: number[] = []
   for (let i = 0; i < 2000; i += 1) {
     const decision = ask(state, 0, { random: 0.999 })
@@ -45,12 +45,12 @@ test('whoever has to wait longer is told its moment, and comes back for it; nobo
 })
 
 test('the lowest rate is kept by a system that slows down, whoever has a moment of before', () => {
-  const fast: SystemState = { ...newState(LIMITS, 0), rate: 4 }
+  const fast: LimiterState = { ...newLimiterState(LIMITS, 0), rate: 4 }
   const going = ask(fast, 0)
   const waiting = ask(going.state, 0)
   if (waiting.kind !== 'wait') throw new Error('it must wait')
-  const slow: Lesson = { kind: 'failing', slower: 'both', waitMs: 0 }
-  const slowed = learn(waiting.state, slow, 10, LIMITS, SETTINGS, 100)
+  const slow: Feedback = { kind: 'failing', slower: 'both', waitMs: 0 }
+  const slowed = applyFeedback(waiting.state, slow, 10, LIMITS, SETTINGS, 100)
   const early = ask(slowed, intervalOf(4), { mine: waiting.mine })
   if (early.kind !== 'wait') throw new Error('its moment of before is void')
   expect(early.mine.slotAt).toBeGreaterThanOrEqual(intervalOf(2))
@@ -58,7 +58,14 @@ test('the lowest rate is kept by a system that slows down, whoever has a moment 
 })
 
 describe('a system that is down', () => {
-  const down: SystemState = { ...newState(LIMITS, 0), failures: 5, failingSince: -1000, downSince: -1000, askAt: MINUTE, epoch: 1 }
+  const down: LimiterState = {
+    ...newLimiterState(LIMITS, 0),
+    failures: 5,
+    failingSince: -1000,
+    downSince: -1000,
+    nextProbeAt: MINUTE,
+    epoch: 1,
+  }
 
   test('is asked once a minute; the others wait a quarter of an hour at most, then each makes its own try, at the lowest rate', () => {
     let state = down
@@ -83,19 +90,19 @@ describe('a system that is down', () => {
   })
 
   test('when it is back, whoever asks goes, one after another', () => {
-    const up = learn(down, { kind: 'accepted' }, 20, LIMITS, SETTINGS, 5 * MINUTE)
+    const up = applyFeedback(down, { kind: 'accepted' }, 20, LIMITS, SETTINGS, 5 * MINUTE)
     const mine: Reservation = { askedAt: 0, slotAt: 15 * MINUTE, allotted: false, epoch: 1 }
     expect(ask(up, 5 * MINUTE + 1100, { mine }).kind).toBe('go')
   })
 })
 
 test('a pause holds everybody, and takes no moment', () => {
-  const paused = { ...newState(LIMITS, 0), pausedSince: 0 }
+  const paused = { ...newLimiterState(LIMITS, 0), pausedSince: 0 }
   expect(ask(paused, 100)).toMatchObject({ kind: 'wait', why: 'paused', slotAt: null, state: paused })
 })
 
 test('a system that asked for time is given it', () => {
-  const asked = { ...newState(LIMITS, 0), notBefore: 5 * MINUTE }
+  const asked = { ...newLimiterState(LIMITS, 0), notBefore: 5 * MINUTE }
   expect(ask(asked, 0)).toMatchObject({ kind: 'wait', why: 'asked to wait', slotAt: 5 * MINUTE })
   // also by whoever waits in place with a moment of its own
   const mine: Reservation = { askedAt: 0, slotAt: 10, allotted: true, epoch: 0 }
@@ -103,12 +110,12 @@ test('a system that asked for time is given it', () => {
 })
 
 test('with every connection taken it waits in place for one that is soon free, and elsewhere for one that is held long', () => {
-  const state = { ...newState(LIMITS, 0), serviceMs: 100 }
+  const state = { ...newLimiterState(LIMITS, 0), serviceMs: 100 }
   expect(ask(state, 0, { held: 1 })).toMatchObject({ kind: 'wait', why: 'connections', askAgainAt: 150 })
   const tarpit = ask(state, 0, { held: 1, heldForMs: 30_000 })
   expect(tarpit).toMatchObject({ kind: 'wait', why: 'connections', slotAt: 30_000 })
   // the moment that it could not use is not lost for the others
-  expect(tarpit.state.nextAt).toBe(0)
+  expect(tarpit.state.nextStartAt).toBe(0)
   expect(ask(state, 0, { held: 1, hasConnection: true }).kind).toBe('go')
 })
 
@@ -121,19 +128,14 @@ test('promise 4: in any interleaving starts lie an interval apart, connections a
   })
   fc.assert(
     fc.property(fc.array(step, { minLength: 30, maxLength: 200 }), fc.integer({ min: 2, max: 12 }), (steps, askers) => {
-      let state = newState(LIMITS, 0)
+      let state = newLimiterState(LIMITS, 0)
       let now = 0
       const waiting = Array.from({ length: askers }, () => ({ mine: null as Reservation | null, at: 0, asked: 0 }))
       const open: { since: number }[] = []
       const starts: { at: number; interval: number }[] = []
       const turn = (who: (typeof waiting)[number], random: number) => {
         const heldForMs = open.length === 0 ? 0 : now - Math.min(...open.map(({ since }) => since))
-        const decision = takeTurn(
-          state,
-          { mine: who.mine, held: open.length, heldForMs, hasConnection: false, now, random },
-          LIMITS,
-          SETTINGS,
-        )
+        const decision = admit(state, { mine: who.mine, held: open.length, heldForMs, hasConnection: false, now, random }, LIMITS, SETTINGS)
         const interval = intervalOf(rateOf(state, LIMITS))
         state = decision.state
         who.asked += 1
@@ -154,16 +156,16 @@ test('promise 4: in any interleaving starts lie an interval apart, connections a
         if (who !== undefined) turn(who, (pick % 100) / 100)
         if (open.length > 0 && answer < 6) {
           const [{ since }] = open.splice(pick % open.length, 1) as [{ since: number }]
-          const lesson: Lesson =
+          const lesson: Feedback =
             answer < 3 ? { kind: 'accepted' } : answer < 5 ? { kind: 'failing', slower: 'both', waitMs: 0 } : { kind: 'nothing' }
-          state = learn(state, lesson, now - since, LIMITS, SETTINGS, now)
+          state = applyFeedback(state, lesson, now - since, LIMITS, SETTINGS, now)
         }
       }
       // then everything that is open ends well, and whoever waits comes when it was told to
       for (let round = 0; waiting.length > 0; round += 1) {
         expect(round).toBeLessThan(askers * 60)
         for (const { since } of open.splice(0))
-          state = learn(state, { kind: 'accepted' }, Math.min(now - since, 100), LIMITS, SETTINGS, now)
+          state = applyFeedback(state, { kind: 'accepted' }, Math.min(now - since, 100), LIMITS, SETTINGS, now)
         const next = waiting.reduce((a, b) => (b.at < a.at ? b : a))
         now = Math.max(now, next.at)
         turn(next, (round % 100) / 100)
@@ -171,17 +173,19 @@ test('promise 4: in any interleaving starts lie an interval apart, connections a
       // 15 ms is what counts as now; the interval may have shrunk since the moment was given, never to less than that of the highest rate
       for (const [i, { at, interval }] of starts.entries())
         if (i > 0)
-          expect(at - (starts[i - 1] as { at: number }).at).toBeGreaterThanOrEqual(Math.min(interval, intervalOf(LIMITS.highestRate)) - 45)
+          expect(at - (starts[i - 1] as { at: number }).at).toBeGreaterThanOrEqual(
+            Math.min(interval, intervalOf(LIMITS.maxMessageRate)) - 45,
+          )
     }),
     { numRuns: 2000 },
   )
 })
 
 test('a moment that is near is waited for in place, and is its own', () => {
-  const first = ask(newState(LIMITS, 0), 0)
+  const first = ask(newLimiterState(LIMITS, 0), 0)
   const a = ask(first.state, 100)
   if (a.kind !== 'wait') throw new Error('it must wait')
-  expect(a.askAgainAt - 100).toBeLessThan(PATIENCE_MS)
+  expect(a.askAgainAt - 100).toBeLessThan(MAX_IN_PLACE_WAIT_MS)
   expect(a.mine.allotted).toBe(true)
   const next = ask(a.state, 100)
   if (next.kind !== 'wait') throw new Error('it must wait')

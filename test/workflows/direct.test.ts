@@ -9,7 +9,7 @@ import { type ReceivingSystem, startBlackHole, startReceivingSystem } from '../s
 import { bounced, DAY, deliverySettings, start, startWorld, type World } from '../support/skipping-time.js'
 
 const NOT_NOW = '421 4.3.2 System not accepting network messages'
-const DIRECT = { mtaSts: true, dane: false, dnsServers: [] as string[], sourceAddresses: [] as string[], mayBeLocal: true }
+const DIRECT = { mtaSts: true, dane: false, dnsServers: [] as string[], bindAddresses: [] as string[], allowPrivateMx: true }
 
 describe.skipIf(withoutNameServer !== null)(`direct delivery${withoutNameServer === null ? '' : ` (${withoutNameServer})`}`, () => {
   let names: NameServer
@@ -253,7 +253,7 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
     await first.close()
     await first.open()
     const before = world.settings
-    world.settings = deliverySettings({ direct: { ...DIRECT, port, dnsServers: [names.address], sourceAddresses: ['127.0.0.77', '::1'] } })
+    world.settings = deliverySettings({ direct: { ...DIRECT, port, dnsServers: [names.address], bindAddresses: ['127.0.0.77', '::1'] } })
     await result()
     world.settings = before
     expect(from).toEqual(['127.0.0.77'])
@@ -265,7 +265,7 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
   test('hosts of one provider are one system; by setting also those of several domains', async () => {
     const grouped = deliverySettings({
       direct: { ...DIRECT, port, dnsServers: [names.address] },
-      politeness: { groups: [{ name: 'provider', hosts: ['*.mail.example.net'] }] },
+      throttle: { groups: [{ name: 'provider', hosts: ['*.mail.example.net'] }] },
     })
     const before = world.settings
     world.settings = grouped

@@ -8,7 +8,7 @@ let world: World
 let system: ReceivingSystem
 beforeAll(async () => {
   system = await startReceivingSystem()
-  world = await startWorld({ settings: { routes: `*=127.0.0.1:${system.port}`, ownSystems: ['mx.example.com', '*.own.example'] } })
+  world = await startWorld({ settings: { routes: `*=127.0.0.1:${system.port}`, ownHosts: ['mx.example.com', '*.own.example'] } })
 })
 afterAll(async () => {
   await world.close()

@@ -117,7 +117,7 @@ describe('a cancellation suppresses nobody, and nothing more is sent, where it c
     expect(await failureOf(handle)).toMatchObject({ name: 'CancelledFailure' })
     expect(await handle.query(progress)).toMatchObject({ state: 'cancelled' })
     expect(await listed()).toBeNull()
-    const end = await world.database.db.selectFrom('ends').selectAll().where('recipient', '=', person()).executeTakeFirst()
+    const end = await world.database.db.selectFrom('outcomes').selectAll().where('recipient', '=', person()).executeTakeFirst()
     expect(end?.outcome).toBe('cancelled')
   }
 
@@ -224,7 +224,7 @@ describe('what comes while something else is done', () => {
     expect(await handle.query(progress)).toMatchObject({ state: 'confirming', retry: 2 })
     // nor does a delay without a time make it wait longer
     expect(await handle.result()).toMatchObject({ outcome: 'delivered', confirmed: false, retries: 2 })
-    const end = await world.database.db.selectFrom('ends').selectAll().where('recipient', '=', person()).executeTakeFirstOrThrow()
+    const end = await world.database.db.selectFrom('outcomes').selectAll().where('recipient', '=', person()).executeTakeFirstOrThrow()
     const taken = await world.database.db
       .selectFrom('attempts')
       .selectAll()

@@ -156,6 +156,7 @@ describe('after the end', () => {
         recipient: subject.recipient,
         destination: 'example.org',
         sends: 1,
+        begun_at: endedAt.getTime(),
         at: endedAt.getTime(),
         outcome: outcome === 'delivered' ? 'accepted' : 'deferred',
         status: '4.3.2',

@@ -1,21 +1,21 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { findSuppression, suppressForUnavailability, suppressionHistory } from '../../src/suppression/index.js'
-import { destinations, learnFrom, limitsOf, pause, resume } from '../../src/throttle/index.js'
+import { destinations, limitsOf, pause, resume, writeFeedback } from '../../src/throttle/index.js'
 import { bouncedAgain, progress } from '../../src/workflows/retry-bounced-message.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
 import { bounced, DAY, deliverySettings, eventually, HOUR, start, startWorld, type World } from '../support/skipping-time.js'
 
 const NOT_NOW = '421 4.3.2 System not accepting network messages'
 const POLITENESS = {
-  downAfter: 5,
-  limits: { lowestRate: 1, highestRate: 20, connections: 1, messagesPerConnection: 10 },
+  failuresBeforeDown: 5,
+  limits: { minMessageRate: 1, maxMessageRate: 20, connections: 1, maxDeliveriesPerConnection: 10 },
 }
 let world: World
 let system: ReceivingSystem
 let n = 0
 beforeAll(async () => {
   system = await startReceivingSystem()
-  world = await startWorld({ settings: { routes: `*=127.0.0.1:${system.port}`, politeness: POLITENESS } })
+  world = await startWorld({ settings: { routes: `*=127.0.0.1:${system.port}`, throttle: POLITENESS } })
 })
 afterAll(async () => {
   await world.close()
@@ -43,7 +43,7 @@ const fails = async (times: number) => {
   const answer = { outcome: 'deferred', status: '4.3.2', reply: NOT_NOW, stage: 'banner', mailServer: 'mx.example' } as const
   const lesson = { kind: 'failing', slower: 'both', waitMs: 0 } as const
   for (let i = 0; i < times; i += 1)
-    await learnFrom(world.database, { name: name(), limits, lesson, answer, tookMs: 10 }, world.settings.politeness)
+    await writeFeedback(world.database, { name: name(), limits, lesson, answer, tookMs: 10 }, world.settings.throttle)
 }
 
 // one story, told in its order: it is down, and takes mail again
@@ -78,7 +78,7 @@ describe('promise 4: a receiving system that is down', { shuffle: false }, () =>
       expect(await handle.query(progress)).toMatchObject({ retry: 2, lastAttempt: { status: '4.3.2' } })
       await handle.cancel()
     }
-    const row = await world.database.db.selectFrom('turns').selectAll().where('name', '=', name()).execute()
+    const row = await world.database.db.selectFrom('waiters').selectAll().where('name', '=', name()).execute()
     expect(row).toEqual([])
   })
 
@@ -133,7 +133,7 @@ test('a message that is of no use any more ends while it waits for its turn', as
   await pause(world.database, 'operator ann', name())
   expect(await handle.result()).toMatchObject({ outcome: 'expired', retries: 0 })
   await resume(world.database, name())
-  expect(await world.database.db.selectFrom('turns').selectAll().where('name', '=', name()).execute()).toEqual([])
+  expect(await world.database.db.selectFrom('waiters').selectAll().where('name', '=', name()).execute()).toEqual([])
 })
 
 test('a cancelled message leaves its place, and its connection', async () => {
@@ -150,7 +150,7 @@ test('messages that are due together go over one connection, an interval apart',
   const settings = world.settings
   world.settings = deliverySettings({
     routes: `*=127.0.0.1:${system.port}`,
-    politeness: { downAfter: 5, limits: { lowestRate: 20, highestRate: 20, connections: 1, messagesPerConnection: 3 } },
+    throttle: { failuresBeforeDown: 5, limits: { minMessageRate: 20, maxMessageRate: 20, connections: 1, maxDeliveriesPerConnection: 3 } },
   })
   try {
     const schedule = ['1h', '1h']
@@ -172,7 +172,7 @@ test('messages for several systems go over one connection to the relay', async (
   const settings = world.settings
   world.settings = deliverySettings({
     relay: { kind: 'relay', host: '127.0.0.1', port: system.port, tls: 'off' },
-    politeness: { relay: { ...world.settings.politeness.relay, connections: 1, messagesPerConnection: 10 } },
+    throttle: { relay: { ...world.settings.throttle.relay, connections: 1, maxDeliveriesPerConnection: 10 } },
   })
   try {
     const now = await world.currentTime()
@@ -193,7 +193,7 @@ test('a system that takes one message a session is met by turns all the same, an
   const settings = world.settings
   world.settings = deliverySettings({
     routes: `*=127.0.0.1:${system.port}`,
-    politeness: { downAfter: 5, limits: { lowestRate: 10, highestRate: 10, connections: 1, messagesPerConnection: 10 } },
+    throttle: { failuresBeforeDown: 5, limits: { minMessageRate: 10, maxMessageRate: 10, connections: 1, maxDeliveriesPerConnection: 10 } },
   })
   const mails = new Map<number, number>()
   let refused = 0
@@ -210,7 +210,7 @@ test('a system that takes one message a session is met by turns all the same, an
     for (const handle of handles) expect(await handle.result()).toMatchObject({ outcome: 'delivered', retries: 1 })
     expect(system.taken).toHaveLength(8)
     expect(refused).toBeLessThanOrEqual(1)
-    // eight connections and a refusal, 100 ms apart at least
+    // eight connections and a nonRetryable, 100 ms apart at least
     const [first, last] = [Math.min(...system.connections), Math.max(...system.connections)]
     expect(last - first).toBeGreaterThan(6 * 100)
   } finally {
@@ -222,7 +222,7 @@ test('over a relay the relay has turns of its own, and neither its answers nor w
   const settings = world.settings
   world.settings = deliverySettings({
     relay: { kind: 'relay', host: '127.0.0.1', port: system.port, tls: 'opportunistic' },
-    politeness: { downAfter: 1, limits: POLITENESS.limits },
+    throttle: { failuresBeforeDown: 1, limits: POLITENESS.limits },
   })
   try {
     const handle = await send('ann')

@@ -48,7 +48,7 @@ test('what a relay takes and nobody bounces ends as delivered, unconfirmed, and 
   expect(result).toMatchObject({ outcome: 'delivered', confirmed: false, retries: 1 })
   expect(relay.taken).toHaveLength(1)
   expect(await listed()).not.toBeNull()
-  const end = await world.database.db.selectFrom('ends').selectAll().where('recipient', '=', person()).executeTakeFirstOrThrow()
+  const end = await world.database.db.selectFrom('outcomes').selectAll().where('recipient', '=', person()).executeTakeFirstOrThrow()
   expect(end.ended_at - Date.parse(result.attempts[0]?.at ?? '')).toBeGreaterThanOrEqual(5 * DAY)
 })
 
@@ -129,7 +129,7 @@ test('"delayed" extends the wait to what the relay says', async () => {
   await handle.signal(bouncedAgain, await notification('4.4.1', { action: 'delayed', willRetryUntil }))
   await new Promise((resolve) => setTimeout(resolve, 300))
   expect(await handle.result()).toMatchObject({ outcome: 'delivered', confirmed: false })
-  const end = await world.database.db.selectFrom('ends').selectAll().where('recipient', '=', person()).executeTakeFirstOrThrow()
+  const end = await world.database.db.selectFrom('outcomes').selectAll().where('recipient', '=', person()).executeTakeFirstOrThrow()
   expect(end.ended_at).toBeGreaterThanOrEqual(Date.parse(willRetryUntil))
 })
 

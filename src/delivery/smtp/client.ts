@@ -6,8 +6,8 @@ import { Readable } from 'node:stream'
 import type { DetailedPeerCertificate, TLSSocket } from 'node:tls'
 import SMTPConnection from 'nodemailer/lib/smtp-connection'
 import { isInternational, parseReply, type SmtpReply, type Stage } from '../../bounce/index.js'
-import { nameOf, type Path } from '../next-hop.js'
-import { Steps } from './protocol-tracker.js'
+import { type NextHop, nameOf } from '../next-hop.js'
+import { ProtocolTracker } from './protocol-tracker.js'
 import type { SmtpTimeouts } from './timeouts.js'
 
 /** What one transaction sends. */
@@ -27,14 +27,14 @@ export interface Mail {
 
 /** With whom, and how. */
 export interface SessionOptions {
-  readonly path: Path
+  readonly path: NextHop
   /** Name in EHLO. */
-  readonly ehloName: string
+  readonly ehloDomain: string
   readonly timeouts: SmtpTimeouts
 }
 
 /** What happened. `at` is the step that was waited for; `mailServer` who was asked. */
-export type Dialogue = { readonly mailServer: string } & (
+export type TransactionResult = { readonly mailServer: string } & (
   | { readonly kind: 'reply'; readonly at: Stage; readonly reply: SmtpReply }
   /** Closed, broken, or silent beyond the step's time. */
   | { readonly kind: 'lost'; readonly at: Stage; readonly afterFinalDot: boolean; readonly text: string }
@@ -55,7 +55,7 @@ export type Dialogue = { readonly mailServer: string } & (
 export const BLOCK_BYTES = 64 * 1024
 const QUIT_MS = 2000
 /** However impatient a server is, it waits for so long after 354 (RFC 5321 section 4.5.3.2.5 asks for minutes). */
-const PATIENCE_MS = 2000
+const MAX_IN_PLACE_WAIT_MS = 2000
 /** How far nodemailer's own timers lie beyond ours. */
 const BEYOND_MS = 60_000
 /** Errors of connecting that the other side, or the way to it, causes. */
@@ -68,11 +68,11 @@ interface SmtpError extends Error {
   response?: string
 }
 
-/** Runs transactions one after another. None of them rejects: whatever happens is a Dialogue. */
-export class Session {
-  readonly #path: Path
+/** Runs transactions one after another. None of them rejects: whatever happens is a TransactionResult. */
+export class SmtpSession {
+  readonly #path: NextHop
   readonly #connection: SMTPConnection
-  readonly #steps: Steps
+  readonly #steps: ProtocolTracker
   readonly #mailServer: string
   #mail: Mail = NONE
   #eightBit = false
@@ -90,17 +90,17 @@ export class Session {
   wasStale = false
 
   /** @param how `plain`: without TLS, whatever is offered. */
-  constructor({ path, ehloName, timeouts }: SessionOptions, how: { readonly plain: boolean } = { plain: path.tls === 'off' }) {
+  constructor({ path, ehloDomain, timeouts }: SessionOptions, how: { readonly plain: boolean } = { plain: path.tls === 'off' }) {
     this.#path = path
     this.#mailServer = nameOf(path)
-    this.#steps = new Steps(timeouts, (ms) => {
+    this.#steps = new ProtocolTracker(timeouts, (ms) => {
       this.#fail(Object.assign(new Error(`nothing came within ${ms / 1000} s`), { code: 'ETIMEDOUT' }))
     })
     const verified = path.tls === 'verify' || path.tls === 'implicit'
     this.#connection = new SMTPConnection({
       host: path.host,
       port: path.port,
-      name: ehloName,
+      name: ehloDomain,
       secure: path.tls === 'implicit',
       requireTLS: mustBeVerified(path),
       opportunisticTLS: path.tls === 'opportunistic',
@@ -125,7 +125,7 @@ export class Session {
   }
 
   /** One transaction. Opens the session where that was not done. */
-  async send(mail: Mail): Promise<Dialogue> {
+  async send(mail: Mail): Promise<TransactionResult> {
     const { signal } = mail
     this.#mail = mail
     this.#eightBit = mail.content.some((byte) => byte > 127)
@@ -275,7 +275,7 @@ export class Session {
     return null
   }
 
-  #answered(): Dialogue {
+  #answered(): TransactionResult {
     const { last, finalDotSent } = this.#steps
     // a 2xx before the final dot was out answers nothing that was asked
     if (last?.at !== 'final dot' || !finalDotSent)
@@ -283,11 +283,11 @@ export class Session {
     return { kind: 'reply', at: 'final dot', reply: last.reply, mailServer: this.#mailServer }
   }
 
-  #failed(error: SmtpError & { status?: string }): Dialogue {
+  #failed(error: SmtpError & { status?: string }): TransactionResult {
     const mailServer = this.#mailServer
     const at = this.#steps.current
     // a server that lost its patience with us is not to blame; one that closed at once, or refused, has answered
-    const weWereSlow = this.#askingSince !== null && Date.now() - this.#askingSince > PATIENCE_MS
+    const weWereSlow = this.#askingSince !== null && Date.now() - this.#askingSince > MAX_IN_PLACE_WAIT_MS
     if (this.#stopped || weWereSlow) return { kind: 'stopped', mailServer }
     if (error.status !== undefined) return { kind: 'unsupported', status: error.status, text: error.message, mailServer }
     if (at === 'STARTTLS' && mustBeVerified(this.#path)) return this.#policy(at, error.message)
@@ -314,7 +314,7 @@ export class Session {
     return { kind: 'lost', at, afterFinalDot: false, text: `${mailServer}: ${how} at ${at} (${detail})`, mailServer }
   }
 
-  #policy(at: Stage, text: string): Dialogue {
+  #policy(at: Stage, text: string): TransactionResult {
     const detail = text.replace(/\s+/g, ' ').slice(0, 300)
     return {
       kind: 'policy',
@@ -324,7 +324,7 @@ export class Session {
     }
   }
 
-  #notConnected(code: string, detail: string): Dialogue {
+  #notConnected(code: string, detail: string): TransactionResult {
     const mailServer = this.#mailServer
     if (code === 'ECONNREFUSED') return { kind: 'refused', text: `${mailServer} refused the connection`, mailServer }
     if (UNREACHABLE.has(code)) return { kind: 'unreachable', text: `${mailServer} did not answer (${detail})`, mailServer }
@@ -337,8 +337,8 @@ export class Session {
 const NONE: Mail = { sender: '', recipient: '', content: Buffer.alloc(0), beforeContent: async () => false }
 
 /** True where nothing is said without TLS that was verified. */
-const mustBeVerified = ({ tls }: Path): boolean => tls === 'verify' || tls === 'dane'
+const mustBeVerified = ({ tls }: NextHop): boolean => tls === 'verify' || tls === 'dane'
 
 /** The first command of a later transaction found nobody, or a server that closes an idle session (421, RFC 5321 3.8). */
-const wasLeft = (dialogue: Dialogue, nothingWasSaid: boolean): boolean =>
+const wasLeft = (dialogue: TransactionResult, nothingWasSaid: boolean): boolean =>
   dialogue.kind === 'reply' ? dialogue.at === 'MAIL' && dialogue.reply.code === 421 : dialogue.kind === 'lost' && nothingWasSaid

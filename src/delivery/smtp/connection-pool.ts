@@ -1,20 +1,20 @@
 /**
- * Sessions that are open and idle for a moment: the next message for the same hosts takes one over, in place of connecting anew. Each is held
+ * ConnectionPool that are open and idle for a moment: the next message for the same hosts takes one over, in place of connecting anew. Each is held
  * under the lease that it was opened with, and given up together with it.
  */
-import type { Path } from '../next-hop.js'
-import type { Session } from './client.js'
+import type { NextHop } from '../next-hop.js'
+import type { SmtpSession } from './client.js'
 
 /** A session, to whom, and the lease that it is counted by. */
-export interface HeldSession {
-  readonly path: Path
-  readonly session: Session
+export interface PooledConnection {
+  readonly path: NextHop
+  readonly session: SmtpSession
   readonly leaseId: string
   /** It is given up then, whoever looks at it meanwhile; ms. */
   readonly idleUntil: number
 }
 
-interface Idle extends HeldSession {
+interface Idle extends PooledConnection {
   readonly system: string
   readonly timer: NodeJS.Timeout
 }
@@ -23,13 +23,13 @@ const MOST_SYSTEMS = 1000
 /** It may have been closing down just then. */
 const BELIEVED_MS = 10 * 60_000
 
-export class Sessions {
+export class ConnectionPool {
   readonly #idle: Idle[] = []
   /** Systems that ended a session, and after how many messages. */
   readonly #most = new Map<string, { readonly messages: number; readonly until: number }>()
 
   /** An idle session of the system to one of these paths, the first ones before the others; it is the caller's from now on. */
-  take(system: string, paths: readonly Path[]): HeldSession | null {
+  take(system: string, paths: readonly NextHop[]): PooledConnection | null {
     for (const path of paths) {
       const at = this.#idle.findIndex((idle) => idle.system === system && idle.session.isOpen && isSameWay(idle.path, path))
       if (at < 0) continue
@@ -57,7 +57,7 @@ export class Sessions {
    * Keeps a session for the next message, until its time.
    * @param onEnd told when nobody has taken it, and it is closed.
    */
-  keep(system: string, held: HeldSession, onEnd: (leaseId: string) => void): void {
+  keep(system: string, held: PooledConnection, onEnd: (leaseId: string) => void): void {
     const idle: Idle = {
       ...held,
       system,
@@ -87,7 +87,7 @@ export class Sessions {
 }
 
 /** True where a session by the one path is as good as one by the other. */
-function isSameWay(a: Path, b: Path): boolean {
+function isSameWay(a: NextHop, b: NextHop): boolean {
   return (
     a.kind === b.kind &&
     a.host === b.host &&

@@ -5,7 +5,7 @@
 import { parseReply, type SmtpReply, type Stage } from '../../bounce/index.js'
 import type { SmtpTimeouts } from './timeouts.js'
 
-export class Steps {
+export class ProtocolTracker {
   readonly #timeouts: SmtpTimeouts
   readonly #onTimeout: (ms: number) => void
   /** Commands whose replies are awaited, oldest first. */

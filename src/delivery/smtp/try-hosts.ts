@@ -1,24 +1,24 @@
 /**
  * One attempt: over the relay or a route to one host; or directly, to the hosts of the recipient's domain one after another, on no connection
- * or a refusal up to MAIL, and never once a recipient was named (RFC 5321 section 5.1).
+ * or a nonRetryable up to MAIL, and never once a recipient was named (RFC 5321 section 5.1).
  */
 import type { Stage } from '../../bounce/index.js'
 import { isAllowed, type StsPolicy } from '../mta-sts.js'
 import type { MailHost } from '../mx.js'
-import type { Path } from '../next-hop.js'
-import type { Dialogue, Session } from './client.js'
-import { type Conversed, converse, type Transaction } from './transaction.js'
+import type { NextHop } from '../next-hop.js'
+import type { SmtpSession, TransactionResult } from './client.js'
+import { converse, type SmtpExchange, type Transaction } from './transaction.js'
 
 /** How hosts are met directly. */
 export interface DirectOptions {
   readonly port: number
   /** Our own addresses to connect from: at most one of each family. */
-  readonly sourceAddresses: readonly string[]
+  readonly bindAddresses: readonly string[]
 }
 
 /** The path to one address of a domain's host. */
-export function pathTo(host: MailHost, policy: StsPolicy | null, { port, sourceAddresses }: DirectOptions): Path {
-  const localAddress = sourceAddresses.find((address) => address.includes(':') === host.address.includes(':'))
+export function nextHopTo(host: MailHost, policy: StsPolicy | null, { port, bindAddresses }: DirectOptions): NextHop {
+  const localAddress = bindAddresses.find((address) => address.includes(':') === host.address.includes(':'))
   const tls = policy?.mode === 'enforce' ? 'verify' : host.checkPeer === undefined ? 'opportunistic' : 'dane'
   return {
     kind: 'system',
@@ -43,23 +43,23 @@ const MOST_HOSTS = 5
  * Those that one attempt walks: no more than five, of those that one of our own addresses can connect to, where some are set (mail must not
  * leave by an address that nobody has set).
  */
-export function reachableHosts(hosts: readonly MailHost[], sourceAddresses: readonly string[]): readonly MailHost[] {
-  const isReachable = ({ address }: MailHost) => sourceAddresses.some((ours) => ours.includes(':') === address.includes(':'))
-  return (sourceAddresses.length === 0 ? hosts : hosts.filter(isReachable)).slice(0, MOST_HOSTS)
+export function reachableHosts(hosts: readonly MailHost[], bindAddresses: readonly string[]): readonly MailHost[] {
+  const isReachable = ({ address }: MailHost) => bindAddresses.some((ours) => ours.includes(':') === address.includes(':'))
+  return (bindAddresses.length === 0 ? hosts : hosts.filter(isReachable)).slice(0, MOST_HOSTS)
 }
 
 /**
- * Walks the paths. Never rejects: whatever happens is a Dialogue, the most telling one of those that there were.
+ * Walks the paths. Never rejects: whatever happens is a TransactionResult, the most telling one of those that there were.
  * @param mayGoOn asked before another host is met: whether our connection is still counted.
  */
 export async function deliver(
-  paths: readonly Path[],
+  paths: readonly NextHop[],
   transaction: Omit<Transaction, 'path'>,
-  open: { readonly path: Path; readonly session: Session } | null = null,
+  open: { readonly path: NextHop; readonly session: SmtpSession } | null = null,
   mayGoOn: () => Promise<boolean> = async () => true,
-): Promise<Conversed & { readonly path: Path }> {
+): Promise<SmtpExchange & { readonly path: NextHop }> {
   const order = open === null ? paths : [open.path, ...paths.filter((path) => path !== open.path)]
-  let best: (Conversed & { readonly path: Path }) | null = null
+  let best: (SmtpExchange & { readonly path: NextHop }) | null = null
   for (const path of order) {
     const met = { ...(await converse({ ...transaction, path }, path === open?.path ? open.session : null)), path }
     const { dialogue, session } = met
@@ -68,13 +68,13 @@ export async function deliver(
     if (best === null || weight(dialogue) > weight(best.dialogue)) best = { ...met, session: null }
     if (!(await mayGoOn())) break
   }
-  return best as Conversed & { readonly path: Path }
+  return best as SmtpExchange & { readonly path: NextHop }
 }
 
 const BEFORE_THE_RECIPIENT: readonly Stage[] = ['connect', 'banner', 'EHLO', 'STARTTLS', 'MAIL']
 
 /** True where the next host may take what this one did not. */
-export function asksForNext(dialogue: Dialogue): boolean {
+export function asksForNext(dialogue: TransactionResult): boolean {
   if (dialogue.kind === 'lost') return BEFORE_THE_RECIPIENT.includes(dialogue.at)
   if (dialogue.kind !== 'reply')
     return dialogue.kind === 'refused' || dialogue.kind === 'unreachable' || dialogue.kind === 'policy' || dialogue.kind === 'local'
@@ -84,7 +84,7 @@ export function asksForNext(dialogue: Dialogue): boolean {
 }
 
 /** Of several refusals the one that says most of the receiving system, and nothing for good where another may pass. */
-function weight(dialogue: Dialogue): number {
+function weight(dialogue: TransactionResult): number {
   if (dialogue.kind === 'reply') return dialogue.reply.code < 500 ? 6 : 2
   return { lost: 5, refused: 4, policy: 3, unreachable: 2.5, local: 1 }[dialogue.kind as string] ?? 0
 }

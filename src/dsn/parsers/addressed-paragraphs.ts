@@ -4,7 +4,7 @@
  */
 import type { Mail } from '../mail.js'
 import { ADDRESS, type Found, joined, noticeOf, notificationFrom } from '../notice.js'
-import type { Notification } from '../report.js'
+import type { ParsedReport } from '../report.js'
 
 /** What one of them says above its paragraphs, in lower case. */
 const OPENINGS = [
@@ -39,7 +39,7 @@ const BARE = new RegExp(`^(${ADDRESS}): (.*)$`)
 const LABEL = /^\s*(?:reason|error|the reason was|for the following reason)\s*:\s*$/i
 
 /** Reads a notice with a paragraph for each recipient; null where it is none. */
-export function readAddressedParagraphs(mail: Mail): Notification | null {
+export function parseAddressedParagraphs(mail: Mail): ParsedReport | null {
   const notice = noticeOf(mail)
   if (!OPENINGS.some((words) => notice.lower.includes(words))) return null
   const found: Found[] = []

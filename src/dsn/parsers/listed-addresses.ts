@@ -4,7 +4,7 @@
  */
 import type { Mail } from '../mail.js'
 import { ADDRESS, type Found, joined, type Notice, noticeOf, notificationFrom } from '../notice.js'
-import type { Notification } from '../report.js'
+import type { ParsedReport } from '../report.js'
 import { quotedReply } from '../status.js'
 
 /** What one of them says above its list, in lower case. */
@@ -53,7 +53,7 @@ const SHARED =
   /(?:technical details|^\s*because\s*:|for the following reason|failure reasons|server message|non-delivered information|because of)/i
 
 /** Reads a notice that lists recipients; null where it is none. */
-export function readListedAddresses(mail: Mail): Notification | null {
+export function parseListedAddresses(mail: Mail): ParsedReport | null {
   const notice = noticeOf(mail)
   if (notice.failedRecipients.length === 0 && !OPENINGS.some((words) => notice.lower.includes(words))) return null
   return notificationFrom(mail, notice, foundIn(notice))

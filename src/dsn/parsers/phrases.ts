@@ -1,7 +1,7 @@
 /** Notices that name the recipient within a sentence: DragonFly, IMail, KDDI, MailFoundry, FML, Exchange 5.5 and others. A table of sentences. */
 import type { Mail } from '../mail.js'
 import { ADDRESS, type Found, joined, noticeOf, notificationFrom } from '../notice.js'
-import type { Notification } from '../report.js'
+import type { ParsedReport } from '../report.js'
 
 /** What stands before the address, and what behind it. */
 const SENTENCES: readonly (readonly [string, string])[] = [
@@ -36,7 +36,7 @@ const PATTERNS = SENTENCES.map(
 )
 
 /** Reads a notice whose sentence names the recipient; null where it is none. */
-export function readPhrases(mail: Mail): Notification | null {
+export function parsePhrases(mail: Mail): ParsedReport | null {
   const notice = noticeOf(mail)
   const found: Found[] = []
   for (const [i, line] of notice.lines.entries()) {

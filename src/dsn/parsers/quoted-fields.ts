@@ -1,11 +1,11 @@
 /** The fields of a report in a text part: reports whose MIME parts were lost or never made, and bounces that somebody forwarded. */
 import type { Mail } from '../mail.js'
 import { noticeOf } from '../notice.js'
-import type { Notification } from '../report.js'
+import type { ParsedReport } from '../report.js'
 import { groupsOf, notificationOf } from '../report-fields.js'
 
 /** Reads `Final-Recipient` and the fields around it in the text; null where there is none. */
-export function readQuotedFields(mail: Mail): Notification | null {
+export function parseQuotedFields(mail: Mail): ParsedReport | null {
   const text = mail.parts
     .filter((p) => p.type.startsWith('text/'))
     .map((p) => p.text())

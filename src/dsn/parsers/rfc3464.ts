@@ -1,13 +1,13 @@
 /** Delivery status notifications (RFC 3464; RFC 6533 for international addresses). */
 import type { Mail } from '../mail.js'
 import { embeddedOriginal } from '../original.js'
-import type { Notification } from '../report.js'
+import type { ParsedReport } from '../report.js'
 import { groupsOf, notificationOf } from '../report-fields.js'
 
 const REPORTS = ['message/delivery-status', 'message/global-delivery-status']
 
 /** Reads a notification by its message/delivery-status part; null where there is none, or it names nobody. */
-export function readRfc3464(mail: Mail): Notification | null {
+export function parseRfc3464(mail: Mail): ParsedReport | null {
   const report = mail.parts.find((p) => REPORTS.includes(p.type))
   if (report === undefined) return null
   const groups = groupsOf(report.text())

@@ -1,6 +1,6 @@
 /** Automatic answers (RFC 3834): vacation notices and the like. Whoever wrote them has the message: nothing is to be done. */
 import type { Mail } from '../mail.js'
-import type { Notification } from '../report.js'
+import type { ParsedReport } from '../report.js'
 import { timeOf } from '../report-fields.js'
 
 /** Fields that only automatic answers have, beside `Auto-Submitted: auto-replied`. */
@@ -14,7 +14,7 @@ const SUBJECT =
   /^\s*(?:automatic reply|auto(?:matic)?[ -]?(?:reply|response)|out of (?:the )?office|abwesenheit|automatische antwort|r[ée]ponse automatique|vacation)/i
 
 /** Recognises an automatic answer; null where it is none, or a bounce. */
-export function readRfc3834(mail: Mail): Notification | null {
+export function parseRfc3834(mail: Mail): ParsedReport | null {
   const { fields } = mail
   if (mail.parts.some((p) => p.type.startsWith('message/'))) return null
   const submitted = fields.first('auto-submitted')?.toLowerCase() ?? ''

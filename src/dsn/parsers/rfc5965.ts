@@ -1,11 +1,11 @@
 /** Complaints (RFC 5965, the Abuse Reporting Format), and the two forms beside it: Hotmail's junk mail report and Apple's unsubscription. */
 import { headOf, type Mail } from '../mail.js'
 import { addressesIn, embeddedOriginal } from '../original.js'
-import type { Notification, ReportedRecipient } from '../report.js'
+import type { ParsedReport, ReportedRecipient } from '../report.js'
 import { addressOf, groupsOf, timeOf, typed } from '../report-fields.js'
 
 /** Reads a feedback report; null where it is none. Its type stands as the diagnostic. */
-export function readRfc5965(mail: Mail): Notification | null {
+export function parseRfc5965(mail: Mail): ParsedReport | null {
   const report = mail.parts.find((p) => p.type === 'message/feedback-report')
   const junkMailReport =
     /^complaint about message from /i.test(mail.fields.first('subject') ?? '') && mail.parts.some((p) => p.type === 'message/rfc822')

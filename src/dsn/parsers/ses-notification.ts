@@ -4,14 +4,14 @@
  */
 import type { Mail } from '../mail.js'
 import { bare } from '../original.js'
-import type { Notification, ReportedRecipient } from '../report.js'
+import type { ParsedReport, ReportedRecipient } from '../report.js'
 import { timeOf } from '../report-fields.js'
 import { readStatus } from '../status.js'
 
 type Fields = Readonly<Record<string, unknown>>
 
 /** Reads the JSON of a bounce or complaint; null where it is none. */
-export function readSesNotification(mail: Mail): Notification | null {
+export function parseSesNotification(mail: Mail): ParsedReport | null {
   const text = mail.parts.find((p) => p.type === 'text/plain')?.text() ?? ''
   if (!text.trimStart().startsWith('{')) return null
   const outer = parsed(text)

@@ -4,7 +4,7 @@
  */
 import type { Mail } from '../mail.js'
 import { ADDRESS, type Found, joined, noticeOf, notificationFrom } from '../notice.js'
-import type { Notification } from '../report.js'
+import type { ParsedReport } from '../report.js'
 
 /** What one of them says, in lower case. */
 const OPENINGS = [
@@ -29,7 +29,7 @@ const REASON = /^\s{1,8}\(reason: (.*)$/
 const REPLY = /^[45]\d\d[ -]/
 
 /** Reads a notice with a transcript; null where it is none. */
-export function readTranscript(mail: Mail): Notification | null {
+export function parseTranscript(mail: Mail): ParsedReport | null {
   const notice = noticeOf(mail)
   if (!OPENINGS.some((words) => notice.lower.includes(words))) return null
   return notificationFrom(mail, notice, new Transcript(notice.lines).found(notice.original.to))
