@@ -4,7 +4,7 @@ import { CommandFailed, json, table } from './output.js'
 import { withDatabase } from './with-database.js'
 
 interface Options {
-  notBelieved?: boolean
+  unauthenticated?: boolean
   unread?: boolean
   show?: string
   limit: number
@@ -15,7 +15,7 @@ export function addBounces(program: Command): void {
   program
     .command('bounces')
     .description('what bounces came in, what was done about each, and why; newest first')
-    .option('--not-believed', 'only those that were not believed')
+    .option('--unauthenticated', 'only those that were not authenticated')
     .option('--unread', 'only those that nobody could read')
     .option('--show <digest>', 'print a mail that nobody could read, as it came (the beginning of its digest will do)')
     .option(
@@ -38,7 +38,7 @@ export function addBounces(program: Command): void {
           return
         }
         const only: Disposition[] = [
-          ...(options.notBelieved ? (['unauthenticated'] as const) : []),
+          ...(options.unauthenticated ? (['unauthenticated'] as const) : []),
           ...(options.unread ? (['unreadable'] as const) : []),
         ]
         const rows: string[][] = []

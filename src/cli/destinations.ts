@@ -183,11 +183,11 @@ async function release(client: SoftbounceClient, destination: string, options: R
     line(
       `${started.workflowId}: the retries that wait for ${destination} go within ${formatDuration(withinMs)}; it goes on where this command is stopped`,
     )
-  const { told } = await started.result().catch((error: Error & { cause?: Error }) => {
+  const { released } = await started.result().catch((error: Error & { cause?: Error }) => {
     throw new CommandFailed(`the release of ${destination} did not end: ${error.cause?.message ?? error.message}`)
   })
-  if (options.json) json({ destination, told })
-  else line(`${told} ${told === 1 ? 'retry was' : 'retries were'} told to go; each takes its turn`)
+  if (options.json) json({ destination, released })
+  else line(`${released} ${released === 1 ? 'retry was' : 'retries were'} asked to go; each acquires its permit`)
 }
 
 function wrong<T>(read: () => T): T {

@@ -84,7 +84,7 @@ export class Destinations {
   async release(
     destination: string,
     { withinMs = DEFAULT_WITHIN_MS, by }: ReleaseOptions,
-  ): Promise<{ workflowId: string; result(): Promise<{ told: number }> }> {
+  ): Promise<{ workflowId: string; result(): Promise<{ released: number }> }> {
     const workflowId = releaseId(destination)
     await this.#temporal.workflow.count(openRetriesOf(destination)).catch((error: Error) => {
       const names = 'temporal operator search-attribute create --name BounceDestination --type Keyword'
@@ -99,7 +99,7 @@ export class Destinations {
       args: [{ destination, withinMs, by }],
       staticSummary: `release the retries that wait for ${destination}`,
     })
-    return { workflowId, result: () => handle.result() as Promise<{ told: number }> }
+    return { workflowId, result: () => handle.result() as Promise<{ released: number }> }
   }
 
   /** Stops a release; run again within a day, it goes on with those that have not gone. False where none is under way. */

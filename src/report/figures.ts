@@ -294,7 +294,7 @@ const BOUNDS_MS = [1, 2, 4, 8, 16, 24, 48].map((hours) => hours * HOUR_MS)
 
 /** From the bounce to the delivery, of those that were delivered in that time (confirmed, or taken by a relay without a word since). */
 async function deliveryTime({ db }: Database, { since, until }: Window): Promise<DeliveryTime> {
-  const took = sql<number>`ends.ended_at - started.bounced_at`
+  const took = sql<number>`outcomes.ended_at - runs.bounced_at`
   const delivered = db
     .selectFrom('outcomes')
     .innerJoin('runs', 'runs.first_run_id', 'outcomes.first_run_id')

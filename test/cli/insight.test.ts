@@ -86,7 +86,7 @@ describe('what is known of people and systems', { shuffle: false }, () => {
       cancelled: 1,
       histories: 2,
       historiesLeft: null,
-      tables: { attempts: 1, ends: 2 },
+      tables: { attempts: 1, outcomes: 2 },
     })
     expect((await world.cli('history', 'ann@seen.example')).stdout).toBe('nothing is known of ann@seen.example\n')
     // nor in the pages of the file that nobody uses any more

@@ -172,7 +172,7 @@ describe('encrypted payloads', { shuffle: false }, () => {
     expect(again.workflowId).toBe(old.workflowId)
     expect(await rotated.get(RECIPIENT, `planted-id-${n}@example.com`)).toMatchObject({ workflowId: old.workflowId, status: 'RUNNING' })
     await rotated.retryNow({ recipient: RECIPIENT, messageId: `planted-id-${n}@example.com` })
-    expect(await old.result()).toMatchObject({ outcome: 'delivered' })
+    expect(await again.result()).toMatchObject({ outcome: 'delivered' })
     expect(await (await retry(['1s'], rotated)).result()).toMatchObject({ outcome: 'delivered' })
   })
 

@@ -137,7 +137,7 @@ describe.concurrent('promise 4', () => {
     const open = "BounceDestination = 'back.example' AND ExecutionStatus = 'Running'"
     await eventually(async () => (await world.temporal.workflow.count(open)).count === 8 - half, 30_000)
     const again = await world.cli('release', 'back.example', '--within', '2s', '--json')
-    expect(JSON.parse(again.stdout)).toMatchObject({ destination: 'back.example', told: 8 - half })
+    expect(JSON.parse(again.stdout)).toMatchObject({ destination: 'back.example', released: 8 - half })
     for (const { result } of waiting) expect(await result()).toMatchObject({ outcome: 'delivered', retries: 1 })
     expect(back.taken).toHaveLength(8)
     expect(once(back.taken)).toBe(true)

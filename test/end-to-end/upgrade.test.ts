@@ -118,7 +118,7 @@ test('workers that are restarted one by one lose and double nothing', { timeout:
 async function migrateFurther({ db, kind }: Database): Promise<string[]> {
   const next = {
     up: async (db: Kysely<unknown>) => {
-      for (const table of ['sent', 'attempts', 'turns', 'destinations']) {
+      for (const table of ['sent_messages', 'attempts', 'waiters', 'destinations']) {
         await db.schema.alterTable(table).addColumn('noted', 'integer').execute()
         await sql`UPDATE ${sql.table(table)} SET noted = 1`.execute(db)
         await db.schema.createIndex(`${table}_noted`).on(table).column('noted').execute()

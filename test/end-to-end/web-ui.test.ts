@@ -105,7 +105,7 @@ describe.skipIf(reason !== null)(`the Web UI${reason === null ? '' : ` (${reason
     await page.getByRole('button', { name: 'Submit' }).and(page.locator(':visible')).first().click()
     await eventually(() => sent() === 1, 30_000)
     await page.goto(shown(ann, 'user-metadata'))
-    await reads(/The receiving system took it at/, 'delivered')
+    await reads(/The receiving system accepted it at/, 'delivered')
     await sees(/250 2\.0\.0 Ok/)
     const delivered = `BounceOutcome = 'delivered' AND BounceRecipient = 'ann@ui.example'`
     await eventually(async () => (await world.temporal.workflow.count(delivered)).count === 1, 30_000)
@@ -133,7 +133,7 @@ describe.skipIf(reason !== null)(`the Web UI${reason === null ? '' : ` (${reason
     relay = await startReceivingSystem({}, { port: relayPort })
     await eventually(async () => (await world.client.getById(relayed))?.progress?.state === 'confirming', 90_000)
     await page.goto(shown(relayed, 'user-metadata'))
-    await reads(/the relay has taken retry 1 of 2; whether it arrives is not known yet/, 'waiting-for-confirmation')
+    await reads(/the relay accepted retry 1 of 2; whether it arrives is not known yet/, 'waiting-for-confirmation')
     // ends
     const ended = async (who: string, end: (workflowId: string) => Promise<unknown>, more: object = {}) => {
       const { workflowId, result } = await retry(who, ['30d'], more)

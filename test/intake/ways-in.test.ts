@@ -70,7 +70,7 @@ describe('LMTP', () => {
   test('there is a reply for each recipient, and 250 means that it is dealt with', async () => {
     const one = await sent()
     const replies = await deliver(lmtpPort(intake), [one.returnPath, 'nobody@example.com'], report({ recipient: one.recipient }))
-    expect(replies.slice(-3, -1)).toEqual(['250 2.0.0 retry started', '250 2.0.0 not believed'])
+    expect(replies.slice(-3, -1)).toEqual(['250 2.0.0 retry-started', '250 2.0.0 unauthenticated'])
     expect(await world.client.isOpen(one)).toBe(true)
     const listed = await world.cli('bounces', '--json', '--limit', '2')
     expect(
@@ -79,7 +79,7 @@ describe('LMTP', () => {
         .split('\n')
         .map((l) => JSON.parse(l).disposition),
     ).toEqual(['unauthenticated', 'retry-started'])
-    expect((await world.cli('bounces', '--not-believed')).stdout).toContain('nobody@example.com')
+    expect((await world.cli('bounces', '--unauthenticated')).stdout).toContain('nobody@example.com')
   })
 
   test('a mail that is too large is refused, and the connection goes on', async () => {
@@ -101,7 +101,7 @@ describe('LMTP', () => {
     writeFileSync(path, '')
     const second = await world.startIntake(['--lmtp', `unix:${path}`])
     const one = await sent()
-    expect((await deliver(path, [one.returnPath], report({ recipient: one.recipient }))).at(-2)).toBe('250 2.0.0 retry started')
+    expect((await deliver(path, [one.returnPath], report({ recipient: one.recipient }))).at(-2)).toBe('250 2.0.0 retry-started')
     const third = await world.cli('intake', '--lmtp', `unix:${path}`)
     expect(third).toMatchObject({ status: 1, stderr: expect.stringContaining('another process listens') })
     await second.stop()

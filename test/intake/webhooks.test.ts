@@ -392,7 +392,7 @@ describe('the endpoint', () => {
         },
       )
     sns.asked.length = 0
-    expect(await post('ses', confirmation({}))).toEqual({ status: 200, text: 'disposition' })
+    expect(await post('ses', confirmation({}))).toEqual({ status: 200, text: 'done' })
     expect(sns.asked).toContainEqual(expect.stringContaining('Action=ConfirmSubscription'))
     sns.asked.length = 0
     const other = 'arn:aws:sns:eu-west-1:999999999999:somebody'

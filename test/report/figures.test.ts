@@ -94,8 +94,8 @@ async function seed({ db }: Database) {
       .values({
         ...base,
         ...{
-          first_run_id,
-          workflow_id: first_run_id,
+          first_run_id: `backup-${first_run_id}`,
+          workflow_id: `backup/${first_run_id}`,
           retry: 1,
           via: 'backup-relay',
           destination: 'relay:backup.example',

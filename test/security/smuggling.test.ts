@@ -86,7 +86,7 @@ describe('what we take by LMTP', () => {
       socket.on('error', reject)
     })
     // one message, answered once for its one recipient, and QUIT
-    expect(replies.match(/^250 2\.0\.0 not believed/gm)).toHaveLength(1)
+    expect(replies.match(/^250 2\.0\.0 unauthenticated/gm)).toHaveLength(1)
     expect(replies).not.toContain('second@example.com')
     const rows = (await world.cli('bounces', '--json', '--limit', '1')).stdout
     expect(JSON.parse(rows)).toMatchObject({ cameTo: 'nobody@example.com' })

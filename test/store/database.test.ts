@@ -47,7 +47,7 @@ test('processes that start at the same moment on one new SQLite file do not fail
     await d.close()`
   const ran = await Promise.all(Array.from({ length: 4 }, () => inProcess(script)))
   // each ran once, whoever ran it
-  expect(ran.map(Number).reduce((a, b) => a + b)).toBe(8)
+  expect(ran.map(Number).reduce((a, b) => a + b)).toBe(1)
   const database = openDatabase(url)
   expect(await migrateToLatest(database.db, database.kind)).toEqual([])
   const { n } = await database.db

@@ -136,7 +136,7 @@ onBothDatabases('an address', (opened) => {
     await live(opened.database, 'his@x.example')
     const events = await historyOf(opened.database, 'his@x.example')
     expect(events.map(({ what }) => what.replace(/ until .*/, ''))).toEqual([
-      'bounced: retry started',
+      'bounced: retry-started',
       'retry 1: deferred',
       'ended: expired',
       'retry 2: accepted',
@@ -156,7 +156,7 @@ onBothDatabases('an address', (opened) => {
     await suppressLastingly(database.db, address, 'rejected', { ...cause, status: '5.1.1', reply: '550 5.1.1 no' }, ago(45))
     const events = await historyOf(database, address)
     expect(events.map(({ what }) => what.replace(/ until .*/, ' until'))).toEqual([
-      'bounced: retry started',
+      'bounced: retry-started',
       'retry 1: deferred',
       'ended: expired',
       'retry 2: accepted',
@@ -217,7 +217,18 @@ onBothDatabases('an address', (opened) => {
     const { tables: changed, runs } = await forget(database, address, `bounce/${address}/`)
     expect(runs).toHaveLength(2)
     expect(Object.keys(changed).sort()).toEqual(
-      ['attempts', 'bounces', 'ends', 'messages', 'outages', 'sent', 'started', 'suppression_history', 'suppressions', 'quarantine'].sort(),
+      [
+        'attempts',
+        'inbound',
+        'outcomes',
+        'messages',
+        'outages',
+        'sent_messages',
+        'runs',
+        'suppression_history',
+        'suppressions',
+        'quarantine',
+      ].sort(),
     )
     const left = await everything(database)
     const alone = left.replaceAll(`j${address}`, '').replaceAll(`${address}.uk`, '')

@@ -58,7 +58,7 @@ const READY_WITHIN_MS = 30_000
 /** The key of workflow IDs, wherever payloads are encrypted. */
 export const ID_KEY = Buffer.alloc(32, 9).toString('base64')
 
-export const encrypted = (keys: string | undefined) => readSettings({ ENCRYPTION_KEYS: keys, ENCRYPTION_ID_KEY: ID_KEY }, {})
+export const encrypted = (keys: string | undefined, idKey = ID_KEY) => readSettings({ ENCRYPTION_KEYS: keys, ENCRYPTION_ID_KEY: idKey }, {})
 
 /** A namespace, a database and the clients; no worker yet. */
 export async function startRealWorld(env: Record<string, string>, databaseUrl?: string, address = inject('devServer')): Promise<RealWorld> {
@@ -69,7 +69,7 @@ export async function startRealWorld(env: Record<string, string>, databaseUrl?: 
   const database = sqlite?.database ?? openDatabase(databaseUrl as string)
   await migrateToLatest(database.db, database.kind)
   const temporal = new Client({ connection, namespace })
-  const settings = encrypted(env.ENCRYPTION_KEYS)
+  const settings = encrypted(env.ENCRYPTION_KEYS, env.ENCRYPTION_ID_KEY)
   const client = await SoftbounceClient.connect({ temporal, database, settings })
   const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(TEMPORAL|NODE_OPTIONS|VITEST)/.test(name)))
   const all = {

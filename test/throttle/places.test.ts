@@ -81,10 +81,10 @@ onBothDatabases('processes that share a database', (opened) => {
       await beginRelease(db, name, 1000, 'ann', at(0), MINUTE)
       await recordRelease(db, name, 2)
       expect(await findRelease(db, name)).toEqual({
-        ...{ destination: name, beganAt: at(0), withinMs: 1000, by: 'ann', told: 2, endedAt: null },
+        ...{ destination: name, beganAt: at(0), withinMs: 1000, by: 'ann', released: 2, endedAt: null },
       })
       await recordRelease(db, name, 1, at(500))
-      expect(await findRelease(db, name)).toMatchObject({ told: 3, endedAt: at(500) })
+      expect(await findRelease(db, name)).toMatchObject({ released: 3, endedAt: at(500) })
     })
 
     test('knows the last retry of each workflow that was answered, and when, by what a notification said of it too', async () => {
