@@ -1,85 +1,88 @@
-// Imports between the folders of src/ go one way. Each folder (or file at the top) names what it may import; types count too.
+// The structure of src/: imports between rooms go one way, no files import each other in a circle, and no file is too long.
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const src = fileURLToPath(new URL('../src', import.meta.url))
+const MAX_LINES = 300
 
-/** May import; `type:` where only types may be imported. */
+/** What each room (or file at the top) may import; `type:` if only types. Later rows may import earlier ones, never the other way. */
 const MAY = {
   bounce: [],
-  throttle: ['bounce'],
   dsn: ['bounce'],
-  smtp: ['bounce'],
   providers: ['bounce', 'dsn'],
-  store: ['bounce', 'throttle'],
-  figures: ['bounce', 'store'],
-  report: ['bounce', 'figures'],
-  metrics: ['bounce', 'store'],
-  settings: ['bounce', 'throttle', 'providers', 'smtp'],
-  encryption: ['bounce', 'type:settings', 'workflows'],
-  'config.ts': ['bounce', 'throttle', 'type:providers', 'smtp', 'store', 'settings'],
-  activities: ['dsn', 'providers', 'smtp', 'store', 'throttle', 'bounce', 'encryption', 'type:config.ts', 'type:metrics'],
-  workflows: ['bounce', 'type:activities'],
   'logger.ts': [],
-  'tracing.ts': [],
-  'namespace.ts': ['type:activities'],
-  'worker.ts': ['activities', 'encryption', 'config.ts', 'logger.ts', 'metrics', 'namespace.ts', 'smtp', 'store', 'tracing.ts'],
-  'plugin.ts': ['activities', 'encryption', 'smtp', 'config.ts', 'logger.ts', 'namespace.ts', 'store', 'worker.ts'],
-  client: ['bounce', 'encryption', 'throttle', 'providers', 'smtp', 'store', 'dsn', 'config.ts', 'type:workflows', 'tracing.ts'],
-  intake: ['type:settings', 'client', 'dsn', 'providers', 'smtp', 'store', 'bounce', 'config.ts', 'logger.ts', 'type:metrics'],
+  temporal: ['type:logger.ts'],
+  store: ['bounce'],
+  suppression: ['bounce', 'store'],
+  throttle: ['bounce', 'type:logger.ts', 'store', 'suppression', 'temporal'],
+  delivery: ['bounce', 'dsn', 'providers', 'store', 'suppression', 'temporal', 'throttle'],
+  config: ['bounce', 'delivery', 'providers', 'store', 'throttle'],
+  encryption: ['bounce', 'type:config', 'workflows'],
+  report: ['bounce', 'store', 'throttle'],
+  activities: ['bounce', 'type:config', 'dsn', 'delivery', 'encryption', 'providers', 'type:report', 'store', 'suppression', 'temporal', 'throttle'],
+  workflows: ['bounce', 'type:activities'],
+  'worker.ts': ['activities', 'config', 'delivery', 'encryption', 'logger.ts', 'report', 'store', 'temporal', 'throttle'],
+  'plugin.ts': ['activities', 'config', 'delivery', 'encryption', 'logger.ts', 'store', 'temporal', 'throttle', 'worker.ts'],
+  client: ['bounce', 'config', 'delivery', 'dsn', 'encryption', 'providers', 'store', 'suppression', 'temporal', 'throttle', 'type:workflows'],
+  intake: ['bounce', 'client', 'config', 'delivery', 'dsn', 'logger.ts', 'providers', 'type:report', 'store', 'suppression'],
   cli: [
-    'client',
-    'throttle',
-    'intake',
-    'logger.ts',
-    'bounce',
-    'figures',
-    'metrics',
-    'providers',
-    'report',
-    'dsn',
-    'smtp',
-    'store',
-    'config.ts',
-    'settings',
-    'encryption',
-    'worker.ts',
-    'dev-server',
+    ...['bounce', 'client', 'config', 'delivery', 'dsn', 'encryption', 'intake', 'logger.ts', 'providers', 'report', 'store'],
+    ...['suppression', 'throttle', 'worker.ts'],
   ],
-  'dev-server': [],
-  demo: ['client', 'bounce', 'dsn', 'store', 'dev-server'],
 }
-/** The sandbox of the workflows has none of these. */
+/** Rooms without input or output, clock or randomness. */
+const PURE = ['bounce']
+/** The workflows' sandbox has only these packages. */
 const WORKFLOW_PACKAGES = ['@temporalio/workflow', '@temporalio/common']
 
 /** `import … from '…'`, `export … from '…'`, `import '…'`: the clause, and what is imported. */
 const STATEMENT = /^(?:import|export)\s+(?:((?:type\s+)?(?:\{[^}]*\}|\*(?:\s+as\s+\w+)?|\w+(?:\s*,\s*\{[^}]*\})?))\s+from\s+)?'([^']+)'/gm
-
-/** `import('…')` */
 const DYNAMIC = /\bimport\(()'([^']+)'\)/g
 
 const faults = []
+/** File -> files that it imports when it is loaded. */
+const loads = new Map()
 for (const entry of readdirSync(src, { recursive: true, withFileTypes: true })) {
   if (!entry.isFile() || !entry.name.endsWith('.ts')) continue
   const file = join(entry.parentPath, entry.name)
   const from = relative(src, file).split('/')[0]
   const text = readFileSync(file, 'utf8')
-  for (const [, clause, specifier] of [...text.matchAll(STATEMENT), ...text.matchAll(DYNAMIC)]) {
+  const lines = text.split('\n').length - 1
+  if (lines > MAX_LINES) faults.push(`src/${relative(src, file)}: ${lines} lines (at most ${MAX_LINES})`)
+  const loaded = []
+  for (const [whole, clause, specifier] of [...text.matchAll(STATEMENT), ...text.matchAll(DYNAMIC)]) {
     const where = `src/${relative(src, file)}: ${specifier}`
     if (!specifier.startsWith('.')) {
-      if (from === 'bounce' || from === 'throttle') faults.push(`${where} (src/${from} is pure)`)
+      if (PURE.includes(from)) faults.push(`${where} (src/${from} is pure)`)
       if (from === 'workflows' && !WORKFLOW_PACKAGES.includes(specifier)) faults.push(`${where} (not in the workflows' sandbox)`)
       continue
     }
-    const to = relative(src, resolve(dirname(file), specifier.replace(/\.js$/, '.ts'))).split('/')[0]
-    if (to === from) continue
+    const target = resolve(dirname(file), specifier.replace(/\.js$/, '.ts'))
     const onlyTypes = /^\s*(?:type\s|\*\sas\stype)/.test(clause ?? '')
+    if (!onlyTypes && !whole.startsWith('import(')) loaded.push(target)
+    const to = relative(src, target).split('/')[0]
+    if (to === from) continue
     const may = MAY[from] ?? []
     if (!may.includes(to) && !(onlyTypes && may.includes(`type:${to}`))) faults.push(`${where} (${from} may not import ${to})`)
   }
+  loads.set(file, loaded)
 }
+
+/** Follows what a file loads; a file that is met again on the way closes a circle. */
+const done = new Set()
+function follow(file, way) {
+  if (way.includes(file)) {
+    faults.push(`a circle: ${[...way.slice(way.indexOf(file)), file].map((one) => relative(src, one)).join(' -> ')}`)
+    return
+  }
+  if (done.has(file)) return
+  for (const next of loads.get(file) ?? []) follow(next, [...way, file])
+  done.add(file)
+}
+for (const file of loads.keys()) follow(file, [])
+
 if (faults.length > 0) {
-  console.error(`imports that go the wrong way:\n  ${faults.join('\n  ')}`)
+  console.error(`the structure of src/ is broken:\n  ${faults.join('\n  ')}`)
   process.exit(1)
 }

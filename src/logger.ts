@@ -4,6 +4,12 @@ import { type DestinationStream, type Logger, pino } from 'pino'
 
 export type { Logger }
 
+/** Structured logging; pino's shape. Fields never hold a message's content. */
+export interface Log {
+  info(fields: object, text: string): void
+  warn(fields: object, text: string): void
+}
+
 /** Levels as `LOG_LEVEL` names them. */
 export type Level = 'debug' | 'info' | 'warn' | 'error'
 

@@ -6,10 +6,9 @@ import { SimplePlugin } from '@temporalio/plugin'
 import type { NativeConnection } from '@temporalio/worker'
 import { type Activities, createActivities } from './activities/index.js'
 import { readSettings, requirePath, type Settings } from './config/index.js'
-import type { ActivityContext } from './delivery/index.js'
 import { ConnectionPool } from './delivery/index.js'
 import { clientDataConverter, workerDataConverter } from './encryption/index.js'
-import { createLogger } from './logger.js'
+import { createLogger, type Log } from './logger.js'
 import { migrateToLatest, openDatabase } from './store/index.js'
 import { ensureSchedules, SearchAttributes } from './temporal/index.js'
 import { startWakeupLoop } from './throttle/index.js'
@@ -23,7 +22,7 @@ export interface PluginOptions {
   readonly namespace?: string
   /** The worker's own data converter, where it has one: what softbounce itself starts goes by it too. */
   readonly dataConverter?: DataConverter
-  readonly log?: ActivityContext['log']
+  readonly log?: Log
 }
 
 /** One of the two: payloads of one could not be read by the other. */

@@ -1,16 +1,8 @@
 /** Tells an event by a signed webhook (Standard Webhooks). */
 import { Webhook } from 'standardwebhooks'
-import type { EventType, SoftbounceEvent } from '../bounce/index.js'
-import type { ActivityContext } from '../delivery/index.js'
+import type { SoftbounceEvent } from '../bounce/index.js'
 import { describe, localFailure, nonRetryable } from '../temporal/index.js'
-
-/** An event, and by which ways it is told. */
-export interface EventOrder {
-  readonly event: SoftbounceEvent
-  readonly webhook: boolean
-  /** Where the activity `notifyAlternative` runs; left out where nobody offers one. */
-  readonly taskQueue?: string
-}
+import type { ActivityContext } from './context.js'
 
 const ANSWER_WITHIN_MS = 10_000
 
@@ -49,10 +41,4 @@ export async function deliverWebhook(event: SoftbounceEvent, attempt: number, de
   await response.body?.cancel()
   if (!response.ok) throw failed(`the webhook answered ${response.status}`)
   metrics?.eventPublished(type, 'told')
-}
-
-/** By which ways events are told here, and which. Null where none is. */
-export function channelsFor(types: readonly EventType[], { events }: ActivityContext['settings']): Omit<EventOrder, 'event'> | null {
-  if (types.length === 0 || (events.webhook === null && events.taskQueue === null)) return null
-  return { webhook: events.webhook !== null, ...(events.taskQueue === null ? {} : { taskQueue: events.taskQueue }) }
 }

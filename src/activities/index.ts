@@ -5,25 +5,24 @@
  */
 import { Context } from '@temporalio/activity'
 import type { SoftbounceEvent } from '../bounce/index.js'
-import type { ActivityContext } from '../delivery/index.js'
-import { ConnectionPool, Router } from '../delivery/index.js'
+import { ConnectionPool, Router, type SendOrder, type SendResult } from '../delivery/index.js'
 import { WorkflowIds } from '../encryption/index.js'
-import { deliverWebhook, type EventOrder } from './deliver-webhook.js'
+import type { ActivityContext } from './context.js'
+import { deliverWebhook } from './deliver-webhook.js'
 import { type Prepared, prepare, type RunInfo } from './prepare.js'
 import { type Purged, purgeMessages } from './purge-messages.js'
 import { type AttemptReport, type EndOrder, type MessageRun, recordEnd, recordReport } from './record-end.js'
 import { type Released, type ReleaseOrder, releaseWaiting } from './release-destination.js'
 import { type RemovedCounts, removeAtProvider } from './remove-at-provider.js'
-import { type SendOrder, type SendResult, sendMessage } from './send-message.js'
+import { sendMessage } from './send-message.js'
 import { type Suppressed, type SuppressOrder, suppressAddress } from './suppress-address.js'
 import { type InStartEvent, isInStartEvent, startEventInput } from './workflow-input.js'
 
-export type { ActivityContext, DeliverySettings, Log } from '../delivery/index.js'
 export { startWakeupLoop } from '../throttle/index.js'
+export type { ActivityContext } from './context.js'
 export type {
   AttemptReport,
   EndOrder,
-  EventOrder,
   InStartEvent,
   MessageRun,
   Prepared,
@@ -41,14 +40,16 @@ export type {
 /** The activities, with what they need of the world. */
 export function createActivities(dependencies: ActivityContext) {
   const { sessions = new ConnectionPool(), settings } = dependencies
-  const means = { ways: new Router(dependencies), names: new WorkflowIds(settings.encryption.idKey), sessions }
+  const router = new Router(dependencies)
+  const names = new WorkflowIds(settings.encryption.idKey)
+  const shared = { router, connections: sessions }
   const attempt = () => (Context.current().info.isLocal ? 0 : Context.current().info.attempt)
   return {
     /** Checks the input and prepares the retries. */
     prepare: async (input: unknown, run: RunInfo): Promise<Prepared> =>
-      prepare(isInStartEvent(input) ? await startEventInput(Context.current()) : input, run, attempt(), dependencies, means),
+      prepare(isInStartEvent(input) ? await startEventInput(Context.current()) : input, run, attempt(), dependencies, { router, names }),
     /** One retry: one SMTP transaction. */
-    sendMessage: (order: SendOrder): Promise<SendResult> => sendMessage(order, Context.current(), dependencies, means),
+    sendMessage: (order: SendOrder): Promise<SendResult> => sendMessage(order, Context.current(), dependencies, shared),
     /** Takes the address off the active list. */
     suppressAddress: (order: SuppressOrder): Promise<Suppressed> => suppressAddress(order, attempt(), dependencies),
     /** Writes down how it ended. */

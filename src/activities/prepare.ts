@@ -3,11 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import {
   addressKey,
   type BouncedMessage,
+  channelsFor,
   checkBouncedMessage,
+  type EventOrder,
   type EventType,
   formatDuration,
   isRetry,
-  isStale,
   isUrgent,
   judgeBounce,
   MOST_AHEAD_MS,
@@ -15,26 +16,16 @@ import {
   parseSchedule,
   parseTime,
   type RetryResult,
-  type Send,
   sendOf,
 } from '../bounce/index.js'
-import type { ActivityContext, Router } from '../delivery/index.js'
+import type { Router } from '../delivery/index.js'
 import { canonicalMessage, deriveDestination, sentId, UnsendableMessage } from '../delivery/index.js'
 import { headOf } from '../dsn/index.js'
 import type { WorkflowIds } from '../encryption/index.js'
-import {
-  type AnsweredRow,
-  answeredAttempts,
-  type End,
-  findEnd,
-  holdMessage,
-  loadMessage,
-  recordStart,
-  storeMessage,
-  toAttempt,
-} from '../store/index.js'
+import { type AnsweredRow, answeredAttempts, findEnd, holdMessage, loadMessage, recordStart, storeMessage } from '../store/index.js'
 import { nonRetryable, withDatabase } from '../temporal/index.js'
-import { channelsFor, type EventOrder } from './deliver-webhook.js'
+import type { ActivityContext } from './context.js'
+import { endedBefore, retriesOf } from './earlier-end.js'
 
 /** Which workflow asks, and what bounds it. */
 export interface RunInfo {
@@ -64,7 +55,7 @@ export interface Prepared {
   readonly deliverByMs?: number
   /** It goes by the backup relay once, before its first retry. */
   readonly backup?: true
-  /** Which events are told of this message, and by which ways. */
+  /** Which events are told of this message, and by which router. */
   readonly events?: { readonly types: readonly EventType[]; readonly channels: Omit<EventOrder, 'event'> }
   /** It ended before, and this bounce changes nothing: the logged result. */
   readonly ended?: RetryResult
@@ -82,7 +73,7 @@ export async function prepare(
   run: RunInfo,
   attempt: number,
   dependencies: ActivityContext,
-  { ways, names }: { readonly ways: Router; readonly names: WorkflowIds },
+  { router, names }: { readonly router: Router; readonly names: WorkflowIds },
 ): Promise<Prepared> {
   const { settings } = dependencies
   const now = dependencies.now()
@@ -109,7 +100,7 @@ export async function prepare(
     const retriesSoFar = message.retriesSoFar ?? retriesOf(logged)
     checkTimeouts(run, delaysMs.slice(retriesSoFar))
     const needsMessage = ended === null && verdict.verdict === 'retry'
-    const destination = message.destination ?? (await destinationOf(message, dependencies, ways))
+    const destination = message.destination ?? (await destinationOf(message, dependencies, router))
     return {
       messageId: message.messageId,
       sender: message.sender,
@@ -128,7 +119,7 @@ export async function prepare(
       ...(hashedRecipient === null ? {} : { hashedRecipient }),
       ...(message.deliverBy === undefined ? {} : { deliverByMs: parseTime(message.deliverBy) as number }),
       ...(ended === null ? await eventsOf(message, content, dependencies, verdict.verdict === 'retry') : {}),
-      ...(needsMessage && goesByBackup(message, logged, destination, dependencies, ways) ? { backup: true as const } : {}),
+      ...(needsMessage && goesByBackup(message, logged, destination, dependencies, router) ? { backup: true as const } : {}),
       ...(ended === null ? {} : { ended }),
       ...(verdict.verdict === 'retry' ? {} : { permanent: { lasting: verdict.verdict === 'suppress', reason: verdict.reason } }),
     }
@@ -141,10 +132,10 @@ function goesByBackup(
   logged: readonly AnsweredRow[],
   destination: string,
   { log }: ActivityContext,
-  ways: Router,
+  router: Router,
 ): boolean {
   if (typeof urgent !== 'object' || !logged.every(isRetry)) return false
-  if (ways.backupTo(destination) !== null) return true
+  if (router.backupTo(destination) !== null) return true
   log.warn(
     { messageId, destination },
     'a message asks for the backup relay, and neither BACKUP_RELAY_URL nor BACKUP_ROUTES names one: it has its retries only',
@@ -167,7 +158,7 @@ async function eventsOf(
   const { sender, recipient } = message
   const urgent = Boolean(message.urgent) || isUrgent(rules, { sender, recipient, headers: (name) => head?.all(name) ?? [] })
   if (isRetried && urgent && !told.includes('bounce.retrying')) told.push('bounce.retrying')
-  const channels = channelsFor(told, settings)
+  const channels = channelsFor(told, settings.events)
   return channels === null ? {} : { events: { types: told, channels } }
 }
 
@@ -242,59 +233,8 @@ async function keep(
   return key
 }
 
-const retriesOf = (logged: readonly AnsweredRow[]): number => Math.max(0, ...logged.filter(isRetry).map((row) => row.retry))
-
-/** How it ended, or was taken, before this run, where this bounce changes nothing; null where it starts anew. */
-function endedBefore(
-  end: End | null,
-  { firstRunId }: RunInfo,
-  logged: readonly AnsweredRow[],
-  bouncedAtMs: number,
-  send: Send | null,
-): RetryResult | null {
-  if (end === null) return takenBefore(logged, bouncedAtMs, send)
-  return end.firstRunId === firstRunId ? null : loggedResult(end, logged, bouncedAtMs, send)
-}
-
-/** The logged result, where it ended before and this bounce changes nothing; null where it starts anew. */
-function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: number, send: Send | null): RetryResult | null {
-  const last = logged.at(-1)
-  // what was suppressed or given up is told nothing new by a bounce from before that; a relay's bounce may be told long after it happened
-  const newest = Math.max(
-    last?.at.getTime() ?? 0,
-    last?.reported?.at.getTime() ?? 0,
-    end.outcome === 'suppressed' || last === undefined ? end.endedAt.getTime() : 0,
-  )
-  const stale = isStale({ atMs: bouncedAtMs, send }, last, newest)
-  const stays = end.outcome === 'cancelled' || end.outcome === 'rejected' || end.outcome === 'expired' || end.confirmed
-  if (!stale && !stays) return null
-  if (end.outcome === 'cancelled')
-    throw nonRetryable(
-      'InvalidBouncedMessage',
-      `the retries of this message for this recipient were cancelled at ${end.endedAt.toISOString()}, and a bounce does not start them again; pass retriesSoFar (softbounce retry --again) to start them all the same`,
-    )
-  return {
-    outcome: end.outcome,
-    ...(end.outcome === 'delivered' ? { confirmed: end.confirmed } : {}),
-    retries: retriesOf(logged),
-    attempts: logged.map(toAttempt),
-    ...(end.suppressedUntil === null ? {} : { suppressedUntil: end.suppressedUntil.toISOString() }),
-  }
-}
-
-/**
- * Its workflow is gone without an end (terminated, or Temporal's store was lost), its last retry was taken, and this bounce is from before
- * that: it is sent no second time. Null where the retries begin, or go on.
- */
-function takenBefore(logged: readonly AnsweredRow[], bouncedAtMs: number, send: Send | null): RetryResult | null {
-  const last = logged.at(-1)
-  if (last === undefined || last.outcome !== 'accepted' || last.reported !== null) return null
-  if (!isStale({ atMs: bouncedAtMs, send }, last, last.at.getTime())) return null
-  return { outcome: 'delivered', confirmed: !last.relayed, retries: retriesOf(logged), attempts: logged.map(toAttempt) }
-}
-
-async function destinationOf({ recipient, bounce }: BouncedMessage, { settings }: ActivityContext, ways: Router): Promise<string> {
-  const mailHost = await Promise.race([ways.mailHost(recipient).catch(() => null), sleep(LOOK_UP_WITHIN_MS, null, { ref: false })])
+async function destinationOf({ recipient, bounce }: BouncedMessage, { settings }: ActivityContext, router: Router): Promise<string> {
+  const mailHost = await Promise.race([router.mailHost(recipient).catch(() => null), sleep(LOOK_UP_WITHIN_MS, null, { ref: false })])
   return deriveDestination(recipient, bounce.remoteMta, ownHosts(settings), settings.throttle.groups, mailHost)
 }
 

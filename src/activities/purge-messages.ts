@@ -1,6 +1,5 @@
 /** Deletes kept messages that nobody has used for a while, and that no open workflow needs. */
 import type { Context } from '@temporalio/activity'
-import type { ActivityContext } from '../delivery/index.js'
 import {
   purgeMessages as deleteUnused,
   purgeInbound,
@@ -12,6 +11,7 @@ import {
 } from '../store/index.js'
 import { isRunning, withDatabase } from '../temporal/index.js'
 import { purgeDestinations } from '../throttle/index.js'
+import type { ActivityContext } from './context.js'
 
 const PAGE = 200
 const DAY_MS = 24 * 60 * 60 * 1000

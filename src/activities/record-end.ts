@@ -1,9 +1,9 @@
 /** Writes down how it ended, where no other activity does so with its own work; and what a notification told of a message that a relay had taken. */
 import { addressKey } from '../bounce/index.js'
-import type { ActivityContext } from '../delivery/index.js'
 import { type OutcomesTable, recordEnd as writeEnd, recordReport as writeReport } from '../store/index.js'
 import { liftSuppression } from '../suppression/index.js'
 import { withDatabase } from '../temporal/index.js'
+import type { ActivityContext } from './context.js'
 
 /** Which message for whom, in which workflow. */
 export interface MessageRun {

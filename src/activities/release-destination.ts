@@ -6,9 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { CancelledFailure, type Context } from '@temporalio/activity'
 import { WorkflowNotFoundError } from '@temporalio/client'
 import { openRetriesOf } from '../bounce/index.js'
-import type { ActivityContext } from '../delivery/index.js'
 import { describe, localFailure } from '../temporal/index.js'
 import { beginRelease, lastRetries, recordRelease } from '../throttle/index.js'
+import type { ActivityContext } from './context.js'
 
 /** Which destination, over what time, and who asked for it. */
 export interface ReleaseOrder {

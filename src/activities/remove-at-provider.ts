@@ -3,10 +3,10 @@
  * is not held up there. Off unless it is set.
  */
 import type { Context } from '@temporalio/activity'
-import type { ActivityContext } from '../delivery/index.js'
 import { RemovalFailed, unlist } from '../providers/index.js'
 import { endedSuppressions, markRemovedAtProvider } from '../suppression/index.js'
 import { localFailure, withDatabase } from '../temporal/index.js'
+import type { ActivityContext } from './context.js'
 
 /** How many addresses were looked at, and what came of it. No address stands here: it would stay in the history. */
 export interface RemovedCounts {

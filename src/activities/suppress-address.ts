@@ -1,9 +1,9 @@
 /** Takes the address off the active list: for a while where its system was unavailable, for good where the recipient was rejected. */
 import { addressKey } from '../bounce/index.js'
-import type { ActivityContext } from '../delivery/index.js'
 import { type OutcomesTable, recordEnd } from '../store/index.js'
 import { suppressForUnavailability, suppressLastingly } from '../suppression/index.js'
 import { withDatabase } from '../temporal/index.js'
+import type { ActivityContext } from './context.js'
 import type { MessageRun } from './record-end.js'
 
 export interface SuppressOrder extends MessageRun {

@@ -62,3 +62,24 @@ export function isUrgent(
     return pattern.test(of === 'sender' ? message.sender : message.recipient)
   })
 }
+
+/** An event, and the channels that it is published by. */
+export interface EventOrder {
+  readonly event: SoftbounceEvent
+  readonly webhook: boolean
+  /** The task queue of a team's activity `notifyAlternative`, if there is one. */
+  readonly taskQueue?: string
+}
+
+/** The channels that are set, and the events that all messages publish. */
+export interface EventChannels {
+  readonly webhook: object | null
+  readonly taskQueue: string | null
+  readonly types: readonly EventType[]
+}
+
+/** The channels of these events; null if there is none. */
+export function channelsFor(types: readonly EventType[], { webhook, taskQueue }: EventChannels): Omit<EventOrder, 'event'> | null {
+  if (types.length === 0 || (webhook === null && taskQueue === null)) return null
+  return { webhook: webhook !== null, ...(taskQueue === null ? {} : { taskQueue }) }
+}

@@ -10,7 +10,7 @@ import {
   quoted,
   type RetryResult,
 } from '../bounce/index.js'
-import { readSettings, type Settings, temporalEnvironment } from '../config/index.js'
+import { readSettings, temporalEnvironment } from '../config/index.js'
 import { canonicalMessage, sentId } from '../delivery/index.js'
 import { headOf } from '../dsn/index.js'
 import { clientDataConverter, WorkflowIds } from '../encryption/index.js'
@@ -29,44 +29,11 @@ import { startTracing } from '../temporal/index.js'
 import { describeRetry, type RetryDescription } from './describe.js'
 import { Destinations } from './destinations.js'
 import { type Erased, eraseRecipient } from './erase.js'
+import { type BounceOf, type ClientOptions, type RetryOptions, type RetryRef, type StartedRetry, UnretryableBounce } from './options.js'
 
 /** The public contract's names: other languages start it by these. */
 export const TASK_QUEUE = 'softbounce'
 export const WORKFLOW_TYPE = 'retryBouncedMessage'
-
-/** Who is to be retried, and what the notification said. */
-export interface BounceOf extends Bounce, Pick<BouncedMessage, 'sender' | 'recipient'> {
-  /** Default: the message's own Message-ID. */
-  readonly messageId?: string
-}
-
-/** What may be said of a retry beside the bounce; the fields of BouncedMessage. */
-export type RetryOptions = Pick<BouncedMessage, 'destination' | 'schedule' | 'retriesSoFar' | 'urgent' | 'deliverBy'>
-
-/** A retry that was started, or that the bounce was told to. */
-export interface StartedRetry {
-  readonly workflowId: string
-  readonly runId: string
-  /** Waits for the end. Rejects where it failed, or was cancelled. */
-  result(): Promise<RetryResult>
-}
-
-export interface ClientOptions {
-  /** Default: connected by Temporal's own profile file and environment variables. Where keys are set, payloads are encrypted over it. */
-  readonly temporal?: Client
-  /** Default: opened by DATABASE_URL. */
-  readonly database?: Database
-  /** Default: from the environment; with `temporal` and `database` given, only the keys of the encryption are of use. */
-  readonly settings?: Pick<Settings, 'databaseUrl' | 'encryption'>
-}
-
-/** Message and recipient, or the workflow ID that stands for both. */
-export type RetryRef = { readonly recipient: string; readonly messageId: string } | { readonly workflowId: string }
-
-/** A bounce that cannot be retried, or told, as it is, however often it comes; names every fault. */
-export class UnretryableBounce extends Error {
-  override name = 'UnretryableBounce'
-}
 
 /** Temporal's word that this very request is beyond a limit (of its size, or of signals) comes again however often it is made. */
 async function unlessRefused<T>(request: Promise<T>): Promise<T> {

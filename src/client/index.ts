@@ -13,18 +13,9 @@ export {
   type ListStatus,
 } from '../suppression/index.js'
 export type { Progress, State } from '../workflows/retry-bounced-message.js'
-export {
-  type BounceOf,
-  type ClientOptions,
-  type RetryOptions,
-  type RetryRef,
-  SoftbounceClient,
-  type StartedRetry,
-  TASK_QUEUE,
-  UnretryableBounce,
-  WORKFLOW_TYPE,
-} from './client.js'
+export { SoftbounceClient, TASK_QUEUE, WORKFLOW_TYPE } from './client.js'
 export type { RetryDescription } from './describe.js'
 export { type DestinationInfo, Destinations, type ReleaseOptions } from './destinations.js'
 export type { Erased } from './erase.js'
+export { type BounceOf, type ClientOptions, type RetryOptions, type RetryRef, type StartedRetry, UnretryableBounce } from './options.js'
 export { SuppressedRecipients, type Tracked, type TrackedOptions, type TrackOptions, track } from './track.js'

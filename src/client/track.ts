@@ -12,7 +12,7 @@ import { headOf } from '../dsn/index.js'
 import { type Provider, providerIdIn, withToken } from '../providers/index.js'
 import { type Database, migrateToLatest, openDatabase, recordProviderId, storeSent } from '../store/index.js'
 import { activeSuppressions, liftSuppression, type Suppression } from '../suppression/index.js'
-import type { RetryOptions } from './client.js'
+import type { RetryOptions } from './options.js'
 
 export interface TrackOptions {
   /** Default: opened by DATABASE_URL, and closed with the transporter. */

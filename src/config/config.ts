@@ -1,12 +1,10 @@
-/** Every setting, from the environment (and `.env`), checked once at start: all faults at once, each in one line. */
-import { readFileSync } from 'node:fs'
 import type { WorkerDeploymentVersion } from '@temporalio/common'
-import { parse as parseDotenv } from 'dotenv'
 import { z } from 'zod'
 import { DEFAULT_RETRY_STATUSES, DEFAULT_SCHEDULE, parseDuration, parseRetryStatuses, parseSchedule } from '../bounce/index.js'
-import type { DkimKey, NextHops, ReturnPaths, SmtpTimeouts } from '../delivery/index.js'
+import type { DirectSettings, DkimKey, NextHops, ReturnPaths, SmtpTimeouts } from '../delivery/index.js'
 import type { Provider, ProviderApi, ProviderSecrets } from '../providers/index.js'
 import { databaseKind } from '../store/index.js'
+import type { ThrottleSettings } from '../throttle/index.js'
 import { ENCRYPTION_SETTINGS, type EncryptionSettings, encryptionSettings } from './encryption.js'
 import { EVENT_SETTINGS, type EventSettings, eventSettings } from './events.js'
 import { IMAP_SETTINGS, type ImapSettings, imapSettings } from './imap.js'
@@ -15,14 +13,9 @@ import { DAY, duration, HOUR, integer, isLoopback, names, parsed, SECOND } from 
 import { PRESET_RATES, PROVIDER_SETTINGS, providerSecrets, unlistBy } from './providers.js'
 import type { Setting, Values as ValuesOf } from './setting.js'
 import { backupPaths, DKIM_SETTINGS, dkimKey, PATH_SETTINGS, relayPath, SMTP_SETTINGS, smtpTimeouts } from './smtp.js'
-import {
-  DELIVERY_SETTINGS,
-  type DirectSettings,
-  directSettings,
-  THROTTLE_SETTINGS,
-  type ThrottleSettings,
-  throttleSettings,
-} from './throttle.js'
+import { type Environment, readDotenv, type Source } from './sources.js'
+import { DELIVERY_SETTINGS, directSettings, THROTTLE_SETTINGS, throttleSettings } from './throttle.js'
+import { WrongSettings } from './wrong-settings.js'
 
 const versionPart = parsed((text) => {
   // Temporal joins the two by a dot or a colon
@@ -175,40 +168,11 @@ export interface Settings {
   readonly logLevel: Values['LOG_LEVEL']
 }
 
-/** Settings that are wrong: every fault, one a line. */
-export class WrongSettings extends Error {
-  override name = 'WrongSettings'
-  constructor(readonly faults: readonly string[]) {
-    super(faults.join('\n'))
-  }
-}
-
-/** Where a setting's value came from. */
-export type Source = 'environment' | '.env' | 'default'
-
 /** A setting as `softbounce config` shows it; secrets are masked. */
 export interface ShownSetting {
   readonly name: SettingName
   readonly value: string
   readonly source: Source
-}
-
-type Environment = Readonly<Record<string, string | undefined>>
-
-/** The values of `.env` in the working directory; none where it is not there. */
-export function readDotenv(path = '.env'): Environment {
-  try {
-    return parseDotenv(readFileSync(path))
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {}
-    throw new WrongSettings([`${path} could not be read: ${(error as Error).message}`])
-  }
-}
-
-/** The environment for Temporal's own settings: what `.env` says of them holds where the environment says nothing. */
-export function temporalEnvironment(environment: Environment = process.env, dotenv: Environment = readDotenv()): Record<string, string> {
-  const all = { ...Object.fromEntries(Object.entries(dotenv).filter(([name]) => name.startsWith('TEMPORAL_'))), ...environment }
-  return Object.fromEntries(Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== undefined))
 }
 
 function lookUp(name: SettingName, environment: Environment, dotenv: Environment): { text: string; source: Source } {

@@ -2,7 +2,8 @@
 import dns from 'node:dns'
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import { type AdmissionSettings, formatRate, type Limits, parseDestinationGroups, parseLimits, parseRate } from '../throttle/index.js'
+import type { DirectSettings } from '../delivery/index.js'
+import { formatRate, parseDestinationGroups, parseLimits, parseRate, type ThrottleSettings } from '../throttle/index.js'
 import { duration, flag, HOUR, integer, names, parsed, SECOND } from './parsers.js'
 
 const MINUTE = 60 * SECOND
@@ -122,27 +123,6 @@ export const THROTTLE_SETTINGS = {
 } as const
 
 type Read<All extends Record<string, { readonly schema: z.ZodType }>> = { [Name in keyof All]: z.infer<All[Name]['schema']> }
-
-/** How mail goes where no route is set. */
-export interface DirectSettings {
-  readonly mtaSts: boolean
-  readonly dane: boolean
-  readonly dnsServers: readonly string[]
-  readonly bindAddresses: readonly string[]
-  readonly port: number
-  readonly allowPrivateMx: boolean
-}
-
-/** How turns are taken. */
-export interface ThrottleSettings extends AdmissionSettings {
-  readonly groups: ReturnType<typeof parseDestinationGroups>
-  readonly destinationLimits: ReturnType<typeof parseLimits>
-  /** The relay's; its rate is not learnt. */
-  readonly relay: Limits
-  readonly releaseOnRecovery: boolean
-  readonly releaseWithinMs: number
-  readonly restoreWithinMs: number
-}
 
 /** Null where mail does not go directly. */
 export function directSettings(v: Read<typeof DELIVERY_SETTINGS>, faults: string[]): DirectSettings | null {

@@ -2,8 +2,9 @@
 import { randomUUID } from 'node:crypto'
 import { type AttemptSubject, beginSend, type Claim, claimAttempt, type ReleaseReason, releaseClaim, renewClaim } from '../store/index.js'
 import { describe } from '../temporal/index.js'
-import type { ActivityContext } from './context.js'
-import { BLOCK_BYTES } from './smtp/client.js'
+import { leaseThatHolds } from '../throttle/index.js'
+import type { DeliveryContext } from './context.js'
+import { BLOCK_BYTES } from './smtp/transaction-result.js'
 
 const SECOND = 1000
 /**
@@ -21,16 +22,19 @@ const BEGIN_WITHIN_MS = 10 * SECOND
 export class AttemptClaim {
   readonly #subject: Omit<AttemptSubject, 'destination'>
   readonly #about: object
-  readonly #dependencies: ActivityContext
+  readonly #dependencies: DeliveryContext
   readonly id = randomUUID()
   /** The content was begun under it: from there on the message may arrive. */
   begun = false
+  /** The row has its answer. */
+  answered = false
+  #givenBack = false
   /** What the database says of that, also where nobody waits for it any longer. */
   #asked: Promise<boolean> = Promise.resolve(false)
   #renewing: NodeJS.Timeout | undefined
 
   /** @param about for log lines. */
-  constructor(subject: Omit<AttemptSubject, 'destination'>, about: object, dependencies: ActivityContext) {
+  constructor(subject: Omit<AttemptSubject, 'destination'>, about: object, dependencies: DeliveryContext) {
     this.#subject = subject
     this.#about = about
     this.#dependencies = dependencies
@@ -54,7 +58,7 @@ export class AttemptClaim {
     const notRenewed = (error: unknown) => log.warn({ ...this.#about, error: describe(error) }, 'the claim could not be renewed')
     try {
       const until = () => new Date(now().getTime() + timeouts.blockMs + timeouts.finalDotMs + CLAIM_MARGIN_MS)
-      const asked = beginSend(database, this.#subject, this.id, until(), leaseId)
+      const asked = beginSend(database, this.#subject, this.id, until(), leaseThatHolds(database, leaseId))
       this.#asked = asked.catch(() => false)
       const last = now().getTime() + Math.ceil(bytes / BLOCK_BYTES) * timeouts.blockMs
       // before anything is waited for: the dialogue may be over when it has come
@@ -72,6 +76,12 @@ export class AttemptClaim {
     return this.begun
   }
 
+  /** Whatever stopped the send before its content: the next try need not wait until the claim runs out. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.end()
+    if (!this.begun && !this.answered && !this.#givenBack) await this.giveBack({}).catch(() => {})
+  }
+
   /** Nothing is on its way any more. */
   end(): void {
     clearInterval(this.#renewing)
@@ -80,7 +90,8 @@ export class AttemptClaim {
   /** @param known with `notSent`, a send that was begun is taken back. */
   async giveBack(known: ReleaseReason): Promise<void> {
     const notSent = known.notSent === true && (await this.#asked)
-    return releaseClaim(this.#dependencies.database.db, this.#subject, this.id, { ...known, notSent })
+    await releaseClaim(this.#dependencies.database.db, this.#subject, this.id, { ...known, notSent })
+    this.#givenBack = true
   }
 }
 

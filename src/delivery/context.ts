@@ -1,47 +1,42 @@
-/** What the activities need of the world. */
-import type { Settings } from '../config/index.js'
-import type { Metrics } from '../report/metrics.js'
-import type { Database } from '../store/index.js'
-import type { ConnectionPool } from './smtp/connection-pool.js'
+/** What a delivery needs besides the message: settings, database, log and clock. */
+import type { AttemptOutcome, Via } from '../bounce/index.js'
+import type { Provider } from '../providers/index.js'
+import type { ThrottleContext } from '../throttle/index.js'
+import type { DkimKey } from './dkim-signer.js'
+import type { NextHops } from './next-hop.js'
+import type { ReturnPaths } from './return-path.js'
+import type { SmtpTimeouts } from './smtp/timeouts.js'
 
-/** Structured logging; pino's shape. Fields never hold a message's content. */
-export interface Log {
-  info(fields: object, text: string): void
-  warn(fields: object, text: string): void
+/** Delivery to the mail hosts of the recipient's domain, without a relay. */
+export interface DirectSettings {
+  readonly mtaSts: boolean
+  readonly dane: boolean
+  readonly dnsServers: readonly string[]
+  readonly bindAddresses: readonly string[]
+  readonly port: number
+  readonly allowPrivateMx: boolean
 }
 
-/** The settings that activities use. */
-export type DeliverySettings = Pick<
-  Settings,
-  | 'paths'
-  | 'relayPreset'
-  | 'unlistBy'
-  | 'backup'
-  | 'direct'
-  | 'throttle'
-  | 'ownHosts'
-  | 'scheduleMs'
-  | 'retryStatuses'
-  | 'confirmWithinMs'
-  | 'suppressionStepsMs'
-  | 'messageRetentionMs'
-  | 'dkim'
-  | 'returnPaths'
-  | 'events'
-  | 'encryption'
-  | 'ehloDomain'
-  | 'timeouts'
->
+export interface DeliverySettings {
+  readonly paths: NextHops
+  /** Whose presets the relay has. */
+  readonly relayPreset: Provider | null
+  readonly backup: NextHops
+  readonly direct: DirectSettings | null
+  readonly dkim: DkimKey | null
+  readonly returnPaths: ReturnPaths | null
+  readonly ehloDomain: string
+  readonly timeouts: SmtpTimeouts
+}
 
-export interface ActivityContext {
-  readonly database: Database
-  /** Where sessions wait for the next message; ended by whoever made it, before the database is closed. */
-  readonly sessions?: ConnectionPool
-  readonly settings: DeliverySettings
-  readonly log: Log
-  readonly metrics?: Metrics
-  /** The clock. */
-  readonly now: () => Date
-  /** Whether the server knows the search attributes; an unknown one would fail every workflow task. */
-  readonly searchAttributesKnown: () => boolean
+/** What is counted of deliveries. */
+export interface DeliveryMetrics {
+  permitAcquired(waitedMs: number): void
+  permitWaited(why: string): void
+  attemptAnswered(attempt: Via, outcome: AttemptOutcome, status: string, destination: string): void
+}
+
+export interface DeliveryContext extends ThrottleContext {
+  readonly settings: ThrottleContext['settings'] & DeliverySettings
+  readonly metrics?: DeliveryMetrics
 }

@@ -5,18 +5,16 @@
 import type { Context } from '@temporalio/activity'
 import {
   acquire,
-  acquirePermit,
   cancelReservation,
   type FeedbackResult,
-  IDLE_MS,
   LEASE_MS,
-  type PermitSubject,
   recordFeedback,
   relayOf,
   releaseLease,
   renewLease,
 } from '../throttle/index.js'
-import type { ActivityContext } from './context.js'
+import { acquirePermit, IDLE_MS, type PermitSubject } from './acquire-permit.js'
+import type { DeliveryContext } from './context.js'
 import type { NextHop } from './next-hop.js'
 import { classifyResult, type SendOutcome } from './outcome.js'
 import { connectionKey, type Route } from './routing.js'
@@ -40,7 +38,7 @@ export const MAX_REPLY = 2000
 export class DeliveryAttempt {
   readonly #way: Route
   readonly #subject: PermitSubject
-  readonly #dependencies: ActivityContext
+  readonly #dependencies: DeliveryContext
   readonly #sessions: ConnectionPool
   readonly #context: Context
   /** By which our connection is counted. */
@@ -56,7 +54,7 @@ export class DeliveryAttempt {
   private constructor(
     way: Route,
     subject: PermitSubject,
-    dependencies: ActivityContext,
+    dependencies: DeliveryContext,
     sessions: ConnectionPool,
     context: Context,
     turn: { leaseId: string; open: PooledConnection | null; polls: number },
@@ -79,7 +77,7 @@ export class DeliveryAttempt {
     way: Route,
     subject: PermitSubject,
     context: Context,
-    dependencies: ActivityContext,
+    dependencies: DeliveryContext,
     sessions: ConnectionPool,
   ): Promise<DeliveryAttempt> {
     const free = (leaseId: string) => freeLease(dependencies, leaseId)
@@ -162,6 +160,10 @@ export class DeliveryAttempt {
     closed.then(() => freeLease(this.#dependencies, this.leaseId))
   }
 
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.end()
+  }
+
   async #takeAgain(): Promise<void> {
     const free = (leaseId: string) => freeLease(this.#dependencies, leaseId)
     await acquirePermit(this.#subject, this.#way, this.#sessions, this.#context, this.#dependencies, free, this.leaseId)
@@ -179,6 +181,6 @@ export class DeliveryAttempt {
 }
 
 /** It runs out by itself where this cannot be written. */
-function freeLease({ database }: ActivityContext, leaseId: string): void {
+function freeLease({ database }: DeliveryContext, leaseId: string): void {
   releaseLease(database, leaseId).catch(() => {})
 }

@@ -1,7 +1,10 @@
+/** How one message reaches a destination: routing, permit, claim, SMTP transaction, outcome; and what is sent: bytes, return path, signature. */
+export { waitWhilePaused } from './acquire-permit.js'
 export { canonicalMessage, MAX_MESSAGE_BYTES, UnsendableMessage } from './canonical-message.js'
 export { AttemptClaim } from './claim.js'
-export type { ActivityContext, DeliverySettings, Log } from './context.js'
-export { DeliveryAttempt, MAX_REPLY } from './delivery.js'
+export { conclude } from './conclude.js'
+export type { DeliveryContext, DirectSettings } from './context.js'
+export { DeliveryAttempt } from './delivery.js'
 export { deriveDestination } from './destination.js'
 export { isAuthoredBy, signaturesExpireAt } from './dkim-expiry.js'
 export { type DkimKey, signMessage } from './dkim-signer.js'
@@ -11,7 +14,6 @@ export { type NextHop, type NextHops, nameOf, nextHopFor, parseRoutes } from './
 export { type Answered, classifyLookup, classifyResult, isLastingRejection, type SendOutcome } from './outcome.js'
 export { OutgoingMessage } from './outgoing-message.js'
 export { isWithin } from './own-hosts.js'
-export { recordSend } from './record-answer.js'
 export {
   dayOf,
   parseReturnPathTemplate,
@@ -23,9 +25,12 @@ export {
   verifyReturnPath,
   verifyToken,
 } from './return-path.js'
-export { connectionKey, type Route, Router, type Routing } from './routing.js'
-export { SmtpSession, type TransactionResult } from './smtp/client.js'
-export { ConnectionPool, type PooledConnection } from './smtp/connection-pool.js'
+export { type Route, Router } from './routing.js'
+export { SendContext } from './send-context.js'
+export type { SendOrder, SendResult } from './send-order.js'
+export { SmtpSession } from './smtp/client.js'
+export { ConnectionPool } from './smtp/connection-pool.js'
 export { DEFAULT_TIMEOUTS, type SmtpTimeouts } from './smtp/timeouts.js'
 export { converse, type Transaction, transact } from './smtp/transaction.js'
+export type { TransactionResult } from './smtp/transaction-result.js'
 export { allowedHosts, asksForNext, deliver, nextHopTo, reachableHosts } from './smtp/try-hosts.js'

@@ -2,7 +2,7 @@
 import { isLasting, parseReply, refusesRecipient, type Stage, statusOfReply } from '../bounce/index.js'
 import type { MailHosts } from './mx.js'
 import type { NextHop } from './next-hop.js'
-import type { TransactionResult } from './smtp/client.js'
+import type { TransactionResult } from './smtp/transaction-result.js'
 
 /**
  * - `accepted`, `deferred`, `rejected`: the answer to this retry. `lasting`: the rejection is about the recipient, for good.
@@ -16,7 +16,7 @@ export type SendOutcome =
   | ({ readonly kind: 'ambiguous' } & Answered)
   | ({ readonly kind: 'unreachable' } & Answered)
   | ({ readonly kind: 'rejected'; readonly lasting: boolean } & Answered)
-  | { readonly kind: 'our trouble'; readonly text: string }
+  | { readonly kind: 'local failure'; readonly text: string }
   | { readonly kind: 'stopped' }
 
 /** What was answered, by whom, and where in the dialogue. */
@@ -41,7 +41,7 @@ export function classifyLookup(found: Exclude<MailHosts, { kind: 'hosts' }>, dom
     case 'unresolved':
       return { kind: 'unreachable', status: '4.4.3', ...answer }
     case 'local':
-      return { kind: 'our trouble', text: found.text }
+      return { kind: 'local failure', text: found.text }
   }
 }
 
@@ -52,12 +52,12 @@ export function classifyResult(dialogue: TransactionResult, path: Pick<NextHop, 
     case 'stopped':
       return { kind: 'stopped' }
     case 'local':
-      return { kind: 'our trouble', text: dialogue.text }
+      return { kind: 'local failure', text: dialogue.text }
     case 'policy':
       // no relay of ours, and no receiving system, is sent to in clear instead; RFC 8461 section 5: the message waits
       return isSystems(path, dialogue.at)
         ? { kind: 'deferred', status: '4.7.5', reply: dialogue.text, stage: dialogue.at, mailServer }
-        : { kind: 'our trouble', text: dialogue.text }
+        : { kind: 'local failure', text: dialogue.text }
     case 'unsupported':
       return { kind: 'rejected', lasting: false, status: dialogue.status, reply: dialogue.text, stage: 'EHLO', mailServer }
     case 'reply':
@@ -66,15 +66,15 @@ export function classifyResult(dialogue: TransactionResult, path: Pick<NextHop, 
       if (dialogue.afterFinalDot) return { kind: 'ambiguous', status: '4.4.2', reply: dialogue.text, stage: 'final dot', mailServer }
       return isSystems(path, dialogue.at)
         ? { kind: 'deferred', status: '4.4.2', reply: dialogue.text, stage: dialogue.at, mailServer }
-        : { kind: 'our trouble', text: `the relay ${dialogue.text}` }
+        : { kind: 'local failure', text: `the relay ${dialogue.text}` }
     case 'refused':
       return isSystems(path, 'connect')
         ? { kind: 'deferred', status: '4.4.1', reply: dialogue.text, stage: 'connect', mailServer }
-        : { kind: 'our trouble', text: `the relay ${dialogue.text}` }
+        : { kind: 'local failure', text: `the relay ${dialogue.text}` }
     case 'unreachable':
       return isSystems(path, 'connect')
         ? { kind: 'unreachable', status: '4.4.1', reply: dialogue.text, stage: 'connect', mailServer }
-        : { kind: 'our trouble', text: `the relay ${dialogue.text}` }
+        : { kind: 'local failure', text: `the relay ${dialogue.text}` }
   }
 }
 
@@ -112,7 +112,7 @@ function judgeRelayReply(dialogue: Replied): SendOutcome {
   const denied = at === 'RCPT' && (reply.status?.startsWith('5.7.') === true || deniesRelaying(reply))
   const later = at === 'RCPT' || at === 'DATA' || at === 'final dot'
   if (reply.code < 500 || !later || denied || reply.code === 530)
-    return { kind: 'our trouble', text: `the relay ${mailServer} said at ${at}: ${reply.text}` }
+    return { kind: 'local failure', text: `the relay ${mailServer} said at ${at}: ${reply.text}` }
   return judgeSystemReply(dialogue)
 }
 

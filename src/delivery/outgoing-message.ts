@@ -1,19 +1,19 @@
 /** What goes over the wire for one retry: its return path, its DKIM signature, and the name under which a provider knows it. */
 
-import type { SendOrder } from '../activities/send-message.js'
 import { addressKey, envelopeAddress, isRetry, parseAddress, type ReturnPathToken, sendOfAttempt } from '../bounce/index.js'
 import { type Provider, providerIdIn, withToken } from '../providers/index.js'
 import { findSent, recordProviderId, recordSent } from '../store/index.js'
-import type { ActivityContext } from './context.js'
+import type { DeliveryContext } from './context.js'
 import { isAuthoredBy, signaturesExpireAt } from './dkim-expiry.js'
 import { type DkimKey, signMessage } from './dkim-signer.js'
 import type { NextHop } from './next-hop.js'
 import { dayOf, sentId, signReturnPath, signToken } from './return-path.js'
+import type { SendOrder } from './send-order.js'
 
 export class OutgoingMessage {
   readonly #order: SendOrder
   readonly #message: Buffer
-  readonly #dependencies: ActivityContext
+  readonly #dependencies: DeliveryContext
   readonly #token: ReturnPathToken | null
   /** Whose presets the relay has. */
   readonly #provider: Provider | null
@@ -24,7 +24,7 @@ export class OutgoingMessage {
     order: SendOrder,
     message: Buffer,
     kind: NextHop['kind'],
-    dependencies: ActivityContext,
+    dependencies: DeliveryContext,
     token: ReturnPathToken | null,
   ) {
     const { relayPreset, dkim } = dependencies.settings
@@ -41,7 +41,7 @@ export class OutgoingMessage {
     order: SendOrder,
     message: Buffer,
     kind: NextHop['kind'],
-    dependencies: ActivityContext,
+    dependencies: DeliveryContext,
     database: <T>(step: () => Promise<T>) => Promise<T>,
   ): Promise<OutgoingMessage> {
     return new OutgoingMessage(order, message, kind, dependencies, await database(() => tokenFor(order, kind, dependencies)))
@@ -85,7 +85,7 @@ export class OutgoingMessage {
  * Through a relay each retry has a return path of its own, so that its bounce names it; elsewhere every retry has that of the message itself
  * (greylisting knows sender, recipient and host). Null where none is signed.
  */
-async function tokenFor(order: SendOrder, kind: NextHop['kind'], dependencies: ActivityContext): Promise<ReturnPathToken | null> {
+async function tokenFor(order: SendOrder, kind: NextHop['kind'], dependencies: DeliveryContext): Promise<ReturnPathToken | null> {
   const { messageId, recipient, sender, messageKey } = order
   const { returnPaths } = dependencies.settings
   if (returnPaths === null) return null

@@ -4,7 +4,7 @@ import { isRetry } from '../bounce/index.js'
 import { type Answer, type AnsweredRow, type AttemptSubject, keepMessage, recordAnswer, recordEnd } from '../store/index.js'
 import { liftSuppression } from '../suppression/index.js'
 import { describe, localFailure, retryLater } from '../temporal/index.js'
-import type { ActivityContext } from './context.js'
+import type { DeliveryContext } from './context.js'
 import { isLastingRejection } from './outcome.js'
 
 const TRIES = 5
@@ -21,7 +21,7 @@ interface Sent extends AttemptSubject {
  * would mean a second send.
  * @returns the answer that stands: an earlier one where there was one.
  */
-export async function recordSend(dependencies: ActivityContext, sent: Sent, answer: Answer, attempt: number): Promise<AnsweredRow> {
+export async function recordSend(dependencies: DeliveryContext, sent: Sent, answer: Answer, attempt: number): Promise<AnsweredRow> {
   const { database, now } = dependencies
   const { recipient, workflowId, messageId, firstRunId } = sent
   for (let tries = 1; ; tries += 1) {

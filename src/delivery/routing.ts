@@ -3,7 +3,7 @@ import { parseAddress } from '../bounce/index.js'
 import { findPolicy, keepPolicy } from '../store/index.js'
 import type { LimiterKey } from '../throttle/index.js'
 import { configuredLimits, relayKey } from '../throttle/index.js'
-import type { ActivityContext } from './context.js'
+import type { DeliveryContext } from './context.js'
 import { destinationOfHost } from './destination.js'
 import { StsPolicies, type StsPolicy } from './mta-sts.js'
 import { type MailHosts, mailHosts, type Resolve, resolverOf } from './mx.js'
@@ -45,11 +45,11 @@ interface WorkflowIds {
 }
 
 export class Router {
-  readonly #dependencies: ActivityContext
+  readonly #dependencies: DeliveryContext
   readonly #known = new Map<string, { readonly until: number; readonly found: Promise<MailHosts> }>()
   #names: WorkflowIds | undefined
 
-  constructor(dependencies: ActivityContext) {
+  constructor(dependencies: DeliveryContext) {
     this.#dependencies = dependencies
   }
 

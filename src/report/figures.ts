@@ -4,6 +4,7 @@
  */
 import { sql } from 'kysely'
 import type { Database } from '../store/index.js'
+import { type Day, type DeliveryTime, daysOf, deliveryTime, hoursOf, weekOf } from './daily-figures.js'
 import {
   type Answers,
   countSystems,
@@ -14,7 +15,7 @@ import {
   type SystemFigures,
   worstSystems,
 } from './outage-figures.js'
-import { answeredIn, count, DAY_MS, HOUR_MS, outcomeOf, ranked, retriesIn, saidNotNow, type Window } from './window.js'
+import { answeredIn, count, outcomeOf, saidNotNow, type Window } from './window.js'
 
 /** What a retry of the schedule earned. Shares are of 1. */
 export interface Step {
@@ -29,26 +30,6 @@ export interface Step {
   readonly acceptedShare: number
   /** Of all that any retry got accepted. */
   readonly earnedShare: number
-}
-
-/** A day, UTC: bounces that came in with 4.3.2, retries that were refused with it, and retries that were accepted. */
-export interface Day {
-  readonly day: string
-  readonly bounced: number
-  readonly notNow: number
-  readonly accepted: number
-  readonly suppressed: number
-  readonly extended: number
-  readonly lifted: number
-  readonly restored: number
-}
-
-export interface DeliveryTime {
-  readonly delivered: number
-  readonly medianMs: number | null
-  readonly p90Ms: number | null
-  /** How many took at most so long, and longer than the one before; the last has no bound. */
-  readonly buckets: readonly { readonly upToMs: number | null; readonly delivered: number }[]
 }
 
 export interface SuppressionFigures {
@@ -215,111 +196,6 @@ async function stepsOf({ db }: Database, window: Window): Promise<{ steps: Step[
       rejected: Number(byBackup?.rejected ?? 0),
     },
   }
-}
-
-interface Hour {
-  readonly hour: number
-  readonly notNow: number
-  readonly accepted: number
-}
-
-/** One row for each hour since the epoch in which a retry was answered. */
-async function hoursOf({ db }: Database, window: Window): Promise<Hour[]> {
-  const hour = sql<number>`at / ${sql.lit(HOUR_MS)}`
-  const rows = await db
-    .selectFrom('attempts')
-    .select([hour.as('hour'), count(sql`${saidNotNow} = 1`).as('notNow'), count(sql`${outcomeOf} = 'accepted'`).as('accepted')])
-    .where(retriesIn(window))
-    .groupBy(hour)
-    .execute()
-  return rows.map((row) => ({ hour: Number(row.hour), notNow: Number(row.notNow), accepted: Number(row.accepted) }))
-}
-
-/** The epoch began on a Thursday; the week on Monday. */
-const EPOCH_WEEKDAY = 3
-
-function weekOf(hours: readonly Hour[]): number[][] {
-  const week = Array.from({ length: 7 }, () => new Array<number>(24).fill(0))
-  for (const { hour, notNow } of hours) {
-    const day = week[(Math.floor(hour / 24) + EPOCH_WEEKDAY) % 7] as number[]
-    day[hour % 24] = (day[hour % 24] as number) + notNow
-  }
-  return week
-}
-
-const MOST_DAYS = 3700
-
-async function daysOf({ db }: Database, { since, until }: Window, hours: readonly Hour[]): Promise<Day[]> {
-  const first = Math.max(Math.floor(since.getTime() / DAY_MS), Math.floor(until.getTime() / DAY_MS) - MOST_DAYS)
-  const last = Math.floor((until.getTime() - 1) / DAY_MS)
-  const empty = { bounced: 0, notNow: 0, accepted: 0, suppressed: 0, extended: 0, lifted: 0, restored: 0 }
-  const days = Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => ({
-    day: new Date((first + i) * DAY_MS).toISOString().slice(0, 10),
-    ...empty,
-  }))
-  for (const { hour, notNow, accepted } of hours) {
-    const day = days[Math.floor(hour / 24) - first]
-    if (day === undefined) continue
-    day.notNow += notNow
-    day.accepted += accepted
-  }
-  const dayOf = sql<number>`at / ${sql.lit(DAY_MS)}`
-  const bounced = await db
-    .selectFrom('inbound')
-    .select([dayOf.as('day'), sql<number>`count(*)`.as('n')])
-    .where('at', '>=', since.getTime())
-    .where('at', '<', until.getTime())
-    .where('status', '=', '4.3.2')
-    .groupBy(dayOf)
-    .execute()
-  for (const row of bounced) {
-    const day = days[Number(row.day) - first]
-    if (day !== undefined) day.bounced = Number(row.n)
-  }
-  const changes = await db
-    .selectFrom('suppression_history')
-    .select([dayOf.as('day'), 'change', sql<number>`count(*)`.as('n')])
-    .where('at', '>=', since.getTime())
-    .where('at', '<', until.getTime())
-    .groupBy([dayOf, 'change'])
-    .execute()
-  for (const row of changes) {
-    const day = days[Number(row.day) - first]
-    if (day !== undefined) day[row.change] = Number(row.n)
-  }
-  return days
-}
-
-const BOUNDS_MS = [1, 2, 4, 8, 16, 24, 48].map((hours) => hours * HOUR_MS)
-
-/** From the bounce to the delivery, of those that were delivered in that time (confirmed, or taken by a relay without a word since). */
-async function deliveryTime({ db }: Database, { since, until }: Window): Promise<DeliveryTime> {
-  const took = sql<number>`outcomes.ended_at - runs.bounced_at`
-  const delivered = db
-    .selectFrom('outcomes')
-    .innerJoin('runs', 'runs.first_run_id', 'outcomes.first_run_id')
-    .where('outcomes.outcome', '=', 'delivered')
-    .where('outcomes.confirmed', '=', 1)
-    .where('outcomes.ended_at', '>=', since.getTime())
-    .where('outcomes.ended_at', '<', until.getTime())
-  const bucket = sql<number>`case ${sql.join(
-    BOUNDS_MS.map((ms, i) => sql`when ${took} <= ${sql.lit(ms)} then ${sql.lit(i)}`),
-    sql` `,
-  )} else ${sql.lit(BOUNDS_MS.length)} end`
-  const rows = await delivered
-    .select([bucket.as('bucket'), sql<number>`count(*)`.as('n')])
-    .groupBy(bucket)
-    .execute()
-  const buckets = [...BOUNDS_MS, null].map((upToMs, i) => ({
-    upToMs,
-    delivered: Number(rows.find((row) => Number(row.bucket) === i)?.n ?? 0),
-  }))
-  const n = buckets.reduce((sum, one) => sum + one.delivered, 0)
-  const at = async (offset: number) => {
-    const row = await delivered.select(took.as('ms')).orderBy('ms').limit(1).offset(offset).executeTakeFirst()
-    return row === undefined ? null : Number(row.ms)
-  }
-  return { delivered: n, medianMs: await ranked(n, 0.5, at), p90Ms: await ranked(n, 0.9, at), buckets }
 }
 
 async function suppressionsOf({ db }: Database, { since, until }: Window): Promise<SuppressionFigures> {

@@ -2,56 +2,20 @@
  * The attempt log and its claims. An attempt claims its row (first run ID of the workflow, retry) before it connects, and writes the
  * answer as soon as it is read; whoever comes later finds the answer, or waits for the claim to end.
  */
-import { type Kysely, type Selectable, sql } from 'kysely'
-import type { Attempt, AttemptOutcome, Send, Stage, Via } from '../bounce/index.js'
-import { leaseThatHolds } from '../throttle/index.js'
+import type { Expression, Kysely } from 'kysely'
+import { type Answer, type AnsweredRow, type AttemptKey, type AttemptSubject, answered, byKey } from './attempt-rows.js'
 import { asyncCommitOne, type Database } from './database.js'
-import type { AttemptsTable, Tables } from './tables.js'
-
-/** Which row: the workflow's first run ID and the retry's number over all runs. */
-export interface AttemptKey {
-  readonly firstRunId: string
-  readonly retry: number
-}
-
-/** What a new row needs. */
-export interface AttemptSubject extends AttemptKey, Via {
-  readonly workflowId: string
-  readonly messageId: string
-  /** Folded for comparing. */
-  readonly recipient: string
-  readonly destination: string
-}
+import type { Tables } from './tables.js'
 
 /** The row was claimed for us; or it has its answer; or another holds it until then. */
-export type Claim =
-  | {
-      readonly kind: 'claimed'
-      readonly sends: number
-      readonly lostAt: Date | null
-      readonly unanswered: boolean
-      readonly silentSince: Date | null
-    }
-  | { readonly kind: 'answered'; readonly row: AnsweredRow }
-  | { readonly kind: 'held'; readonly until: Date }
+export type Claim = ClaimedRow | { readonly kind: 'answered'; readonly row: AnsweredRow } | { readonly kind: 'held'; readonly until: Date }
 
-/** The answer of an attempt. */
-export interface Answer {
-  readonly at: Date
-  readonly outcome: AttemptOutcome
-  readonly status: string
-  readonly reply: string
-  readonly stage: Stage
-  readonly mailServer: string | null
-  readonly maybeDelivered: boolean
-  /** It is a relay's answer, not the receiving system's. */
-  readonly relayed: boolean
-}
-
-export interface AnsweredRow extends Answer, Via {
-  /** What a notification told of it later, where a relay had taken it. */
-  readonly reported: { readonly at: Date; readonly status: string; readonly reply: string | null } | null
-  readonly firstRunId: string
+export interface ClaimedRow {
+  readonly kind: 'claimed'
+  readonly sends: number
+  readonly lostAt: Date | null
+  readonly unanswered: boolean
+  readonly silentSince: Date | null
 }
 
 /**
@@ -97,9 +61,6 @@ export async function claimAttempt(database: Database, subject: AttemptSubject, 
   }
 }
 
-const byKey = (db: Kysely<Tables>, key: AttemptKey) =>
-  db.selectFrom('attempts').selectAll().where('first_run_id', '=', key.firstRunId).where('retry', '=', key.retry)
-
 /** The row, while this claim holds it, for what is written then. */
 const heldBy = (db: Kysely<Tables>, key: AttemptKey, claim: string) =>
   db
@@ -113,7 +74,7 @@ const heldBy = (db: Kysely<Tables>, key: AttemptKey, claim: string) =>
  * The message's content is about to be sent: from here on it may arrive. Asked in the middle of the dialogue, so that a worker that was
  * frozen, or cut off, learns that another took its claim over.
  * @param until the claim now holds until then: beyond the last moment at which the reply can come.
- * @param leaseId by which our connection is counted, where it is.
+ * @param condition must hold too: that our connection is still counted.
  * @returns false where the claim is no longer ours, or our connection is counted no more: then nothing may be sent.
  */
 export async function beginSend(
@@ -121,11 +82,11 @@ export async function beginSend(
   key: AttemptKey,
   claim: string,
   until: Date,
-  leaseId: string | null = null,
+  condition?: Expression<unknown>,
 ): Promise<boolean> {
   const done = await heldBy(database.db, key, claim)
     .set((eb) => ({ sends: eb('sends', '+', 1), claim_until: until.getTime() }))
-    .$if(leaseId !== null, (query) => query.where((eb) => eb.exists(leaseThatHolds(database, leaseId as string))))
+    .$if(condition !== undefined, (query) => query.where((eb) => eb.exists(condition as Expression<unknown>)))
     .executeTakeFirst()
   return Number(done.numUpdatedRows) === 1
 }
@@ -228,61 +189,6 @@ export async function recordReport(
     .execute()
 }
 
-/** The answered retries of a message for a recipient, over all runs, oldest first. */
-export async function answeredAttempts(db: Kysely<Tables>, messageId: string, recipient: string): Promise<AnsweredRow[]> {
-  const rows = await db
-    .selectFrom('attempts')
-    .selectAll()
-    .where('message_id', '=', messageId)
-    .where('recipient', '=', recipient)
-    .where('outcome', 'is not', null)
-    .orderBy('at')
-    .orderBy('retry')
-    .execute()
-  return rows.map(answered)
-}
-
-/** When a send of a message for a recipient was last answered; null if it was not. The original's answer is not in the log. */
-export async function sendAnsweredAt(db: Kysely<Tables>, messageId: string, recipient: string, send: Send): Promise<Date | null> {
-  const row = await db
-    .selectFrom('attempts')
-    .select(sql<number | null>`max(at)`.as('at'))
-    .where('message_id', '=', messageId)
-    .where('recipient', '=', recipient)
-    .where((eb) => (send === 'backup' ? eb('via', 'is not', null) : eb.and([eb('retry', '=', send), eb('via', 'is', null)])))
-    .executeTakeFirst()
-  return row?.at == null ? null : new Date(Number(row.at))
-}
-
-/** True where a receiving system other than `destination` answered since then: proof that our own network works. */
-export async function otherDestinationReached(db: Kysely<Tables>, destination: string, since: Date): Promise<boolean> {
-  const row = await db
-    .selectFrom('attempts')
-    .select('retry')
-    .where('at', '>=', since.getTime())
-    .where('destination', '!=', destination)
-    .where('stage', 'not in', ['connect', 'MX'])
-    .where('relayed', '=', 0)
-    .limit(1)
-    .executeTakeFirst()
-  return row !== undefined
-}
-
-/** True where connections to another receiving system time out as well, and nothing has come of them: the trouble may be ours. */
-export async function otherDestinationSilent(db: Kysely<Tables>, destination: string, since: Date): Promise<boolean> {
-  const row = await db
-    .selectFrom('attempts')
-    .select('retry')
-    .where('silent_since', '>=', since.getTime())
-    .where('outcome', 'is', null)
-    .where('destination', '!=', destination)
-    // a backup relay's silence says nothing of our own network beyond it
-    .where('via', 'is', null)
-    .limit(1)
-    .executeTakeFirst()
-  return row !== undefined
-}
-
 /** Where a retry stands before it is claimed: its answer, or until when another holds it; null where it is free. */
 export async function findAttempt(
   db: Kysely<Tables>,
@@ -294,39 +200,4 @@ export async function findAttempt(
   if (row.outcome !== null) return { kind: 'answered', row: answered(row) }
   if (row.claim === null || row.claim_until === null || row.claim_until <= now.getTime()) return null
   return { kind: 'held', until: new Date(row.claim_until) }
-}
-
-function answered(row: Selectable<AttemptsTable>): AnsweredRow {
-  return {
-    firstRunId: row.first_run_id,
-    retry: row.retry,
-    ...(row.via === null ? {} : { via: row.via }),
-    at: new Date(row.at as number),
-    outcome: row.outcome as AttemptOutcome,
-    status: row.status as string,
-    reply: row.reply as string,
-    stage: row.stage as Stage,
-    mailServer: row.mail_server,
-    maybeDelivered: row.maybe_delivered === 1,
-    relayed: row.relayed === 1,
-    reported:
-      row.reported_at === null ? null : { at: new Date(row.reported_at), status: row.reported_status as string, reply: row.reported_reply },
-  }
-}
-
-/** What a notification's status class makes of a retry. */
-const REPORTED: Readonly<Record<string, AttemptOutcome>> = { 2: 'accepted', 5: 'rejected' }
-
-/** The row as the result shows it. */
-export function toAttempt(row: AnsweredRow): Attempt {
-  const { reported } = row
-  return {
-    ...(row.via == null ? { retry: row.retry } : { retry: 0, via: row.via }),
-    at: row.at.toISOString(),
-    outcome: reported === null ? row.outcome : (REPORTED[reported.status.charAt(0)] ?? 'deferred'),
-    status: reported?.status ?? row.status,
-    reply: reported === null ? row.reply : (reported.reply ?? `a report said ${reported.status}`),
-    ...(row.mailServer === null ? {} : { mailServer: row.mailServer }),
-    ...(row.maybeDelivered ? { maybeDelivered: true } : {}),
-  }
 }

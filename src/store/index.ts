@@ -2,28 +2,31 @@
  * What must outlive a process: kept messages, the attempt log with its claims, the ends, and the suppression list, in SQL over SQLite or
  * PostgreSQL. Everything that must hold together happens in one transaction; times come in as arguments.
  */
+
 export {
   type Answer,
   type AnsweredRow,
   type AttemptKey,
   type AttemptSubject,
   answeredAttempts,
+  sendAnsweredAt,
+  toAttempt,
+} from './attempt-rows.js'
+export {
   beginSend,
   type Claim,
+  type ClaimedRow,
   claimAttempt,
   findAttempt,
-  otherDestinationReached,
-  otherDestinationSilent,
   type ReleaseReason,
   recordAnswer,
   recordReport,
   releaseClaim,
   renewClaim,
-  sendAnsweredAt,
-  toAttempt,
 } from './attempts.js'
 export { advisoryLock, asyncCommit, type Database, databaseKind, databaseNow, given, nowExpression, openDatabase } from './database.js'
-export { type Forgotten, forget, historyOf } from './erasure.js'
+export { otherDestinationReached, otherDestinationSilent } from './destination-evidence.js'
+export { type Forgotten, forget } from './erasure.js'
 export { advanceImapCursor, holdImapCursor, type ImapCursor, releaseImapCursor } from './imap-cursors.js'
 export { alreadyHandled, findQuarantined, type InboundReport, listBounces, purgeInbound, quarantine, recordInbound } from './inbound.js'
 export {
@@ -40,17 +43,17 @@ export {
 export { migrateToLatest } from './migrations.js'
 export { findPolicy, keepPolicy } from './mta-sts-policies.js'
 export { findProviderId, purgeProviderIds, recordProviderId } from './provider-ids.js'
+export { historyOf } from './recipient-history.js'
 export { type End, findEnd, keptFor, recordEnd, recordStart, workflowIdsOf } from './runs.js'
 export { findSent, purgeSent, recordSent, type Sent, storeSent, wasSent } from './sent.js'
 export type {
   AttemptsTable,
-  DestinationsTable,
   Disposition,
   OutcomesTable,
   SuppressionChange,
   SuppressionReason,
   SuppressionsTable,
   Tables,
-  WaitersTable,
 } from './tables.js'
+export type { DestinationsTable, WaitersTable } from './throttle-tables.js'
 export { markWebhookDone, nextWebhook, postponeWebhook, purgeWebhooks, storeWebhooks } from './webhook-inbox.js'

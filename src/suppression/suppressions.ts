@@ -217,40 +217,6 @@ export async function restoreSuppressed(
   }
 }
 
-/** Entries for unavailability that have ended since then and that the provider has not been told of, the first first. */
-export async function endedSuppressions(
-  db: Kysely<Tables>,
-  since: Date,
-  now: Date,
-  most: number,
-): Promise<{ readonly address: string; readonly since: Date }[]> {
-  const rows = await db
-    .selectFrom('suppressions')
-    .select(['address', 'since'])
-    .where('reason', '=', 'unavailable')
-    .where('removed_at_provider', 'is', null)
-    .where((eb) =>
-      eb.or([
-        eb.and([eb('lifted_at', 'is', null), eb('until', '<=', now.getTime()), eb('until', '>', since.getTime())]),
-        eb('lifted_at', '>', since.getTime()),
-      ]),
-    )
-    .orderBy('until')
-    .limit(most)
-    .execute()
-  return rows.map((row) => ({ address: row.address, since: new Date(row.since) }))
-}
-
-/** The provider holds it no more, unless it has been suppressed anew meanwhile. */
-export async function markRemovedAtProvider(db: Kysely<Tables>, address: string, since: Date, now: Date): Promise<void> {
-  await db
-    .updateTable('suppressions')
-    .set({ removed_at_provider: now.getTime() })
-    .where('address', '=', address)
-    .where('since', '=', since.getTime())
-    .execute()
-}
-
 const isActive = (row: Pick<SuppressionsTable, 'until' | 'lifted_at'>, now: Date) =>
   row.lifted_at === null && (row.until === null || row.until > now.getTime())
 
@@ -287,31 +253,6 @@ export async function* listSuppressions(db: Kysely<Tables>, now: Date, pageSize 
     if (rows.length < pageSize) return
     after = rows.at(-1)?.address as string
   }
-}
-
-/** One change of an entry. */
-export interface SuppressionEvent {
-  readonly at: Date
-  readonly change: SuppressionChange
-  readonly reason: SuppressionReason
-  readonly until: Date | null
-  readonly status: string | null
-  readonly reply: string | null
-  readonly by: string
-}
-
-/** What happened to an address, oldest first. */
-export async function suppressionHistory(db: Kysely<Tables>, address: string): Promise<SuppressionEvent[]> {
-  const rows = await db.selectFrom('suppression_history').selectAll().where('address', '=', address).orderBy('id').execute()
-  return rows.map((row) => ({
-    at: new Date(row.at),
-    change: row.change,
-    reason: row.reason,
-    until: row.until === null ? null : new Date(row.until),
-    status: row.status,
-    reply: row.reply,
-    by: row.by,
-  }))
 }
 
 function toSuppression(row: Selectable<SuppressionsTable>): Suppression {

@@ -24,13 +24,17 @@ const cut = (text: string, most: number) => (text.length > most ? `${text.slice(
  */
 export function localFailure(text: string, attempt: number): ApplicationFailure {
   if (attempt === 0)
-    return ApplicationFailure.create({ type: 'OurTrouble', message: text.slice(0, MAX_TEXT), category: ApplicationFailureCategory.BENIGN })
+    return ApplicationFailure.create({
+      type: 'LocalFailure',
+      message: text.slice(0, MAX_TEXT),
+      category: ApplicationFailureCategory.BENIGN,
+    })
   const delayMs = Math.min(FIRST_DELAY_MS * 2 ** Math.min(attempt - 1, 20), MAX_DELAY_MS)
-  return retryLater('OurTrouble', text, delayMs * (0.8 + 0.2 * Math.random()))
+  return retryLater('LocalFailure', text, delayMs * (0.8 + 0.2 * Math.random()))
 }
 
 /** Not now, but at a time that is known. */
-export function retryLater(type: 'OurTrouble' | 'Waiting', text: string, delayMs: number): ApplicationFailure {
+export function retryLater(type: 'LocalFailure' | 'Waiting', text: string, delayMs: number): ApplicationFailure {
   const failure = ApplicationFailure.create({
     type,
     message: cut(text, MAX_TEXT),

@@ -1,7 +1,7 @@
 /** What the namespace must know: the search attributes, and the schedules. Registered by the worker where it may. */
 import { Client, ScheduleAlreadyRunning, ScheduleOverlapPolicy } from '@temporalio/client'
 import type { NativeConnection } from '@temporalio/worker'
-import type { Log } from '../delivery/index.js'
+import type { Log } from '../logger.js'
 
 /** Names of the public contract; all are Keyword. */
 export const SEARCH_ATTRIBUTES = ['BounceRecipient', 'BounceDestination', 'BounceStatus', 'BounceOutcome'] as const

@@ -1,3 +1,7 @@
+/**
+ * Limits per destination that hold across all workers: rate (GCRA), connections, backoff. What is decided is pure (rate-limiter.ts,
+ * feedback.ts); the state is a row of the database, held for one transaction (acquire.ts), by the database's clock.
+ */
 export {
   type Acquisition,
   acquire,
@@ -8,10 +12,9 @@ export {
   nextWakeups,
   writeFeedback,
 } from './acquire.js'
-export { acquirePermit, IDLE_MS, type PermitSubject, waitWhilePaused } from './acquire-permit.js'
 export { LEASE_MS, leaseThatHolds, releaseLease, renewLease } from './connection-leases.js'
+export type { ThrottleContext } from './context.js'
 export { type DestinationGroup, groupOf, parseDestinationGroups } from './destination-groups.js'
-export type { DestinationStatus } from './destination-row.js'
 export {
   beginRelease,
   type DestinationOverview,
@@ -29,6 +32,7 @@ export {
   STILL_WAITS_MS,
 } from './destinations.js'
 export { applyFeedback, classifyFeedback, type DestinationAnswer, type Feedback } from './feedback.js'
+export type { ThrottleSettings } from './limits.js'
 export {
   type AdmissionSettings,
   configuredLimits,
@@ -41,7 +45,7 @@ export {
   relayOf,
   withManualLimits,
 } from './limits.js'
-export { markPublished, type UnpublishedOutage, unpublishedOutages } from './outages.js'
+export { markPublished, unpublishedOutages } from './outages.js'
 export {
   type AdmissionRequest,
   admit,

@@ -1,5 +1,7 @@
 /** Limits: how fast, and over how many connections at once, a receiving system is met. Rates are in messages a second. */
 
+import type { DestinationGroup } from './destination-groups.js'
+
 /** Between what a receiving system's rate and connections may move. */
 export interface Limits {
   /** Messages a second: where it begins, and where a failing system ends. */
@@ -21,6 +23,17 @@ export interface AdmissionSettings {
   readonly probeIntervalMs: number
   /** A message waits for a system that is down at most this long; then it makes its own try. */
   readonly maxQueueDelayMs: number
+}
+
+/** Everything that is set of the throttle. */
+export interface ThrottleSettings extends AdmissionSettings {
+  readonly groups: readonly DestinationGroup[]
+  readonly destinationLimits: ReadonlyMap<string, PartialLimits>
+  /** Of the relay, whose rate does not adapt. */
+  readonly relay: Limits
+  readonly releaseOnRecovery: boolean
+  readonly releaseWithinMs: number
+  readonly restoreWithinMs: number
 }
 
 const SECOND_MS = 1000

@@ -3,9 +3,8 @@
  * then, since Temporal was away or the worker died, is found by the next look.
  */
 import { type Client, WorkflowExecutionAlreadyStartedError, WorkflowIdReusePolicy } from '@temporalio/client'
-import { channelsFor } from '../activities/deliver-webhook.js'
-import type { EventType, SoftbounceEvent } from '../bounce/index.js'
-import type { ActivityContext } from '../delivery/index.js'
+import { channelsFor, type EventType, type SoftbounceEvent } from '../bounce/index.js'
+import type { ThrottleContext } from './context.js'
 import { markPublished, type UnpublishedOutage, unpublishedOutages } from './outages.js'
 
 /** Who was told nothing for so long has no use for it any more. */
@@ -15,11 +14,11 @@ const OF_USE_FOR_MS = 24 * 60 * 60_000
 export async function publishOutages(
   client: Client,
   taskQueue: string,
-  { database, settings }: Pick<ActivityContext, 'database' | 'settings'>,
+  { database, settings }: Pick<ThrottleContext, 'database' | 'settings'>,
   name?: string,
 ): Promise<void> {
   const types: readonly EventType[] = settings.events.types.filter((type) => type === 'destination.down' || type === 'destination.up')
-  const channels = channelsFor(types, settings)
+  const channels = channelsFor(types, settings.events)
   if (channels === null) return
   for (const outage of await unpublishedOutages(database, new Date(Date.now() - OF_USE_FOR_MS), name)) {
     const event = eventOf(outage)

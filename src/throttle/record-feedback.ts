@@ -4,10 +4,10 @@
  */
 import { Context } from '@temporalio/activity'
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client'
-import type { ActivityContext } from '../delivery/index.js'
 import { restoreSuppressed } from '../suppression/index.js'
 import { describe } from '../temporal/index.js'
 import { type FeedbackResult, markRestored, writeFeedback } from './acquire.js'
+import type { ThrottleContext } from './context.js'
 import { findRelease } from './destinations.js'
 import { classifyFeedback, type DestinationAnswer } from './feedback.js'
 import { configuredLimits } from './limits.js'
@@ -26,7 +26,7 @@ export interface ObservedAnswer {
 /** Never rejects: what is not learnt now is learnt by the next answer. Null where it could not be written. */
 export async function recordFeedback(
   { system, answer, tookMs }: ObservedAnswer,
-  dependencies: ActivityContext,
+  dependencies: ThrottleContext,
 ): Promise<FeedbackResult | null> {
   const { database, settings, log } = dependencies
   const { throttle } = settings
@@ -55,7 +55,7 @@ export async function recordFeedback(
   }
 }
 
-async function takesMailAgain(system: string, learnt: FeedbackResult, dependencies: ActivityContext): Promise<void> {
+async function takesMailAgain(system: string, learnt: FeedbackResult, dependencies: ThrottleContext): Promise<void> {
   const { database, settings, log, now } = dependencies
   const { restoreWithinMs, releaseOnRecovery, releaseWithinMs } = settings.throttle
   const by = `${system} takes mail again`

@@ -3,10 +3,10 @@
  * `temporal activity reset`), which adds no event. Where the server cannot do that, they look again by themselves.
  */
 import type { Client } from '@temporalio/client'
-import type { ActivityContext } from '../delivery/index.js'
 import type { Database } from '../store/index.js'
 import { describe } from '../temporal/index.js'
 import { nextWakeups } from './acquire.js'
+import type { ThrottleContext } from './context.js'
 import { configuredLimits } from './limits.js'
 import { publishOutages } from './publish-outage.js'
 import { destinationsWithWaiters, removeWaiters } from './wakeups.js'
@@ -36,7 +36,7 @@ export async function wakeWaiters(client: Client, workflowIds: readonly string[]
 export function startWakeupLoop(
   client: Client,
   taskQueue: string,
-  { database, settings, log }: Pick<ActivityContext, 'database' | 'settings' | 'log'>,
+  { database, settings, log }: Pick<ThrottleContext, 'database' | 'settings' | 'log'>,
 ): () => void {
   let looking = false
   const look = async () => {

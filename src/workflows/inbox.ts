@@ -2,7 +2,7 @@
 import { CancellationScope, log, sleep } from '@temporalio/workflow'
 import { checkBounce } from '../bounce/index.js'
 import type { Delivery, Signal } from './delivery.js'
-import { isInterrupted, receive } from './lifecycle.js'
+import { isInterrupted, receive } from './receive.js'
 
 export class Inbox {
   /** Null until the workflow is prepared. */

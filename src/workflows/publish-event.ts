@@ -2,7 +2,7 @@
  * notifyEvent: tells one event, by the webhook and by the activity `notifyAlternative` of a team's own, each for a day. It runs beside the
  * message that it is about: whatever its receivers do delays nothing.
  */
-import type { EventOrder } from '../activities/index.js'
+import type { EventOrder } from '../bounce/index.js'
 import { notifyAlternative, tell } from './activities.js'
 
 /** Fails where one of the receivers did not take it within a day; the other has it all the same. */

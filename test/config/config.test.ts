@@ -4,7 +4,9 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { readDotenv, readSettings, requirePath, SETTINGS, showSettings, type WrongSettings } from '../../src/config/config.js'
+import { readSettings, requirePath, SETTINGS, showSettings } from '../../src/config/config.js'
+import { readDotenv } from '../../src/config/sources.js'
+import type { WrongSettings } from '../../src/config/wrong-settings.js'
 import { temporaryFolder } from '../support/databases.js'
 
 const HOUR = 3_600_000

@@ -8,18 +8,18 @@ const word = (outcome: SendOutcome): string => (outcome.kind === 'rejected' && o
 
 /** Step, reply, what it means from the receiving system, what it means from a relay. */
 const TABLE: readonly (readonly [Stage, string, string, string])[] = [
-  ['banner', '421 4.3.2 System not accepting network messages', 'deferred', 'our trouble'],
-  ['banner', '554 5.7.1 you are blocked', 'rejected', 'our trouble'],
-  ['banner', '521 host takes no mail', 'rejected', 'our trouble'],
-  ['EHLO', '421 4.3.2 busy', 'deferred', 'our trouble'],
-  ['EHLO', '550 5.5.2 bad name', 'rejected', 'our trouble'],
-  ['STARTTLS', '454 4.7.0 TLS not available', 'deferred', 'our trouble'],
-  ['AUTH', '535 5.7.8 wrong password', 'our trouble', 'our trouble'],
-  ['AUTH', '454 4.7.0 later', 'our trouble', 'our trouble'],
-  ['MAIL', '452 4.3.2 Connection rate limit exceeded', 'deferred', 'our trouble'],
-  ['MAIL', '550 5.1.8 bad sender domain', 'rejected', 'our trouble'],
-  ['MAIL', '553 5.1.7 bad sender', 'rejected', 'our trouble'],
-  ['RCPT', '450 4.2.1 greylisted', 'deferred', 'our trouble'],
+  ['banner', '421 4.3.2 System not accepting network messages', 'deferred', 'local failure'],
+  ['banner', '554 5.7.1 you are blocked', 'rejected', 'local failure'],
+  ['banner', '521 host takes no mail', 'rejected', 'local failure'],
+  ['EHLO', '421 4.3.2 busy', 'deferred', 'local failure'],
+  ['EHLO', '550 5.5.2 bad name', 'rejected', 'local failure'],
+  ['STARTTLS', '454 4.7.0 TLS not available', 'deferred', 'local failure'],
+  ['AUTH', '535 5.7.8 wrong password', 'local failure', 'local failure'],
+  ['AUTH', '454 4.7.0 later', 'local failure', 'local failure'],
+  ['MAIL', '452 4.3.2 Connection rate limit exceeded', 'deferred', 'local failure'],
+  ['MAIL', '550 5.1.8 bad sender domain', 'rejected', 'local failure'],
+  ['MAIL', '553 5.1.7 bad sender', 'rejected', 'local failure'],
+  ['RCPT', '450 4.2.1 greylisted', 'deferred', 'local failure'],
   ['RCPT', '550 5.1.1 no such user', 'rejected for good', 'rejected for good'],
   ['RCPT', '550 5.1.2 bad domain', 'rejected for good', 'rejected for good'],
   ['RCPT', '553 5.1.3 bad syntax', 'rejected for good', 'rejected for good'],
@@ -41,30 +41,30 @@ const TABLE: readonly (readonly [Stage, string, string, string])[] = [
   ['RCPT', '553 sender rejected: user unknown', 'rejected', 'rejected'],
   ['RCPT', '554 user unknown', 'rejected', 'rejected'],
   ['RCPT', '552 5.2.2 mailbox full', 'rejected', 'rejected'],
-  ['RCPT', '550 5.7.1 relaying denied', 'rejected', 'our trouble'],
-  ['RCPT', '554 relay access denied', 'rejected', 'our trouble'],
-  ['RCPT', '530 5.7.0 authenticate first', 'rejected', 'our trouble'],
-  ['DATA', '451 4.3.0 later', 'deferred', 'our trouble'],
+  ['RCPT', '550 5.7.1 relaying denied', 'rejected', 'local failure'],
+  ['RCPT', '554 relay access denied', 'rejected', 'local failure'],
+  ['RCPT', '530 5.7.0 authenticate first', 'rejected', 'local failure'],
+  ['DATA', '451 4.3.0 later', 'deferred', 'local failure'],
   ['DATA', '554 5.5.1 no', 'rejected', 'rejected'],
   ['final dot', '250 2.0.0 queued', 'accepted', 'accepted'],
   ['final dot', '250OK', 'accepted', 'accepted'],
   ['final dot', '250\tOK', 'accepted', 'accepted'],
   ['final dot', '200 fine', 'accepted', 'accepted'],
   ['final dot', '299 fine', 'accepted', 'accepted'],
-  ['final dot', '300 what', 'deferred', 'our trouble'],
-  ['final dot', '354 go on', 'deferred', 'our trouble'],
+  ['final dot', '300 what', 'deferred', 'local failure'],
+  ['final dot', '354 go on', 'deferred', 'local failure'],
   ['final dot', '500 what', 'rejected', 'rejected'],
-  ['RCPT', '250 2.1.5 fine', 'deferred', 'our trouble'],
-  ['DATA', '250 2.0.0 fine', 'deferred', 'our trouble'],
+  ['RCPT', '250 2.1.5 fine', 'deferred', 'local failure'],
+  ['DATA', '250 2.0.0 fine', 'deferred', 'local failure'],
   ['RCPT', '500 what', 'rejected', 'rejected'],
-  ['RCPT', '530 authenticate first', 'rejected', 'our trouble'],
-  ['DATA', '530 authenticate first', 'rejected', 'our trouble'],
+  ['RCPT', '530 authenticate first', 'rejected', 'local failure'],
+  ['DATA', '530 authenticate first', 'rejected', 'local failure'],
   ['DATA', '554 5.7.1 no', 'rejected', 'rejected'],
   ['RCPT', '550 5.2.0 relaying denied', 'rejected', 'rejected'],
-  ['RCPT', '550 relaying not permitted', 'rejected', 'our trouble'],
-  ['RCPT', '550 relay of this not allowed', 'rejected', 'our trouble'],
+  ['RCPT', '550 relaying not permitted', 'rejected', 'local failure'],
+  ['RCPT', '550 relay of this not allowed', 'rejected', 'local failure'],
   ['DATA', '554 relay access denied', 'rejected', 'rejected'],
-  ['final dot', '421 4.3.2 shutting down', 'deferred', 'our trouble'],
+  ['final dot', '421 4.3.2 shutting down', 'deferred', 'local failure'],
   ['final dot', '552 5.3.4 too big', 'rejected', 'rejected'],
   ['final dot', '550 5.1.1 said too late to be about one recipient alone', 'rejected', 'rejected'],
   ['final dot', '550 5.7.26 unauthenticated', 'rejected', 'rejected'],
@@ -78,10 +78,10 @@ for (const [at, reply, system, relay] of TABLE)
 
 test('a relay that passes replies through is the receiving system from MAIL on, and our own before', () => {
   const transparent = (at: Stage, text: string) => classifyResult(said(at, text), { kind: 'transparent' }).kind
-  for (const at of ['banner', 'EHLO', 'STARTTLS', 'AUTH'] as const) expect(transparent(at, '421 4.3.2 busy'), at).toBe('our trouble')
+  for (const at of ['banner', 'EHLO', 'STARTTLS', 'AUTH'] as const) expect(transparent(at, '421 4.3.2 busy'), at).toBe('local failure')
   for (const at of ['MAIL', 'RCPT', 'DATA', 'final dot'] as const) expect(transparent(at, '421 4.3.2 busy'), at).toBe('deferred')
   expect(transparent('final dot', '250 2.0.0 ok')).toBe('accepted')
-  expect(classifyResult({ kind: 'refused', text: 'refused', mailServer: 'relay' }, { kind: 'transparent' }).kind).toBe('our trouble')
+  expect(classifyResult({ kind: 'refused', text: 'refused', mailServer: 'relay' }, { kind: 'transparent' }).kind).toBe('local failure')
 })
 
 test('an answer keeps its reply, its step and who gave it', () => {
@@ -97,11 +97,11 @@ test('an answer keeps its reply, its step and who gave it', () => {
 test('without a reply: the receiving system answers by refusing or breaking off, a relay that does so is our trouble', () => {
   const mailServer = 'mx.example.org'
   const cases = [
-    [{ kind: 'refused', text: 'refused' }, 'deferred', 'our trouble'],
-    [{ kind: 'lost', at: 'MAIL', afterFinalDot: false, text: 'lost' }, 'deferred', 'our trouble'],
+    [{ kind: 'refused', text: 'refused' }, 'deferred', 'local failure'],
+    [{ kind: 'lost', at: 'MAIL', afterFinalDot: false, text: 'lost' }, 'deferred', 'local failure'],
     [{ kind: 'lost', at: 'final dot', afterFinalDot: true, text: 'lost' }, 'ambiguous', 'ambiguous'],
-    [{ kind: 'unreachable', text: 'silent' }, 'unreachable', 'our trouble'],
-    [{ kind: 'local', text: 'no route' }, 'our trouble', 'our trouble'],
+    [{ kind: 'unreachable', text: 'silent' }, 'unreachable', 'local failure'],
+    [{ kind: 'local', text: 'no route' }, 'local failure', 'local failure'],
     [{ kind: 'stopped' }, 'stopped', 'stopped'],
     [{ kind: 'unsupported', status: '5.6.7', text: 'no SMTPUTF8' }, 'rejected', 'rejected'],
   ] as const
@@ -117,7 +117,7 @@ test('without a reply the answer is the step, what happened, and a status of our
   const relay = (dialogue: object) => classifyResult({ ...dialogue, mailServer } as never, { kind: 'relay' })
   const lost = { kind: 'lost', at: 'MAIL', afterFinalDot: false, text: 'lost' }
   expect(system(lost)).toEqual({ kind: 'deferred', status: '4.4.2', reply: 'lost', stage: 'MAIL', mailServer })
-  expect(relay(lost)).toEqual({ kind: 'our trouble', text: 'the relay lost' })
+  expect(relay(lost)).toEqual({ kind: 'local failure', text: 'the relay lost' })
   for (const judged of [system, relay])
     expect(judged({ ...lost, at: 'final dot', afterFinalDot: true })).toEqual({
       ...{ kind: 'ambiguous', status: '4.4.2', reply: 'lost', stage: 'final dot', mailServer },
@@ -129,17 +129,17 @@ test('without a reply the answer is the step, what happened, and a status of our
     stage: 'connect',
     mailServer,
   })
-  expect(relay({ kind: 'refused', text: 'refused' })).toEqual({ kind: 'our trouble', text: 'the relay refused' })
+  expect(relay({ kind: 'refused', text: 'refused' })).toEqual({ kind: 'local failure', text: 'the relay refused' })
   expect(system({ kind: 'unreachable', text: 'silent' })).toEqual({
     ...{ kind: 'unreachable', status: '4.4.1', reply: 'silent', stage: 'connect', mailServer },
   })
-  expect(relay({ kind: 'unreachable', text: 'silent' })).toEqual({ kind: 'our trouble', text: 'the relay silent' })
-  expect(system({ kind: 'local', text: 'no route' })).toEqual({ kind: 'our trouble', text: 'no route' })
+  expect(relay({ kind: 'unreachable', text: 'silent' })).toEqual({ kind: 'local failure', text: 'the relay silent' })
+  expect(system({ kind: 'local', text: 'no route' })).toEqual({ kind: 'local failure', text: 'no route' })
   expect(system({ kind: 'unsupported', status: '5.6.7', text: 'no SMTPUTF8' })).toEqual({
     ...{ kind: 'rejected', lasting: false, status: '5.6.7', reply: 'no SMTPUTF8', stage: 'EHLO', mailServer },
   })
   expect(judge('relay', 'MAIL', '451 4.3.0 later')).toEqual({
-    kind: 'our trouble',
+    kind: 'local failure',
     text: 'the relay mx.example.org said at MAIL: 451 4.3.0 later',
   })
 })
@@ -157,7 +157,7 @@ test('a look-up that names no host: each has its status, its domain as mail serv
   expect(judged('no domain')).toEqual({ kind: 'rejected', lasting: false, status: '5.1.2', ...answer })
   expect(judged('unroutable')).toEqual({ kind: 'deferred', status: '4.4.4', ...answer })
   expect(judged('unresolved')).toEqual({ kind: 'unreachable', status: '4.4.3', ...answer })
-  expect(judged('local')).toEqual({ kind: 'our trouble', text: 'it says so' })
+  expect(judged('local')).toEqual({ kind: 'local failure', text: 'it says so' })
   // only a null MX speaks for the recipient
   const at = (stage: 'MX', status: string) => isLastingRejection({ stage, status, reply: 'it says so' })
   expect([at('MX', '5.1.10'), at('MX', '5.1.2')]).toEqual([true, false])
@@ -168,5 +168,5 @@ test('TLS that may not be left out: the system’s mail waits, the relay is ours
   expect(classifyResult(policy, { kind: 'system' })).toEqual({
     ...{ kind: 'deferred', status: '4.7.5', reply: 'no TLS', stage: 'STARTTLS', mailServer: 'mx.example.org' },
   })
-  expect(classifyResult(policy, { kind: 'relay' })).toEqual({ kind: 'our trouble', text: 'no TLS' })
+  expect(classifyResult(policy, { kind: 'relay' })).toEqual({ kind: 'local failure', text: 'no TLS' })
 })

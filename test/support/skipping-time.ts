@@ -17,9 +17,10 @@ import {
   parseUrgentRules,
 } from '../../src/bounce/index.js'
 import { readSettings } from '../../src/config/config.js'
-import type { DirectSettings, ThrottleSettings } from '../../src/config/throttle.js'
+import type { DirectSettings } from '../../src/delivery/index.js'
 import { type DkimKey, type NextHop, parseRoutes, type ReturnPaths, type SmtpTimeouts } from '../../src/delivery/index.js'
 import type { Database } from '../../src/store/index.js'
+import type { ThrottleSettings } from '../../src/throttle/index.js'
 import { bouncedAgain, type Progress, progress, retryBouncedMessage, type State } from '../../src/workflows/retry-bounced-message.js'
 import { sqliteDatabase } from './databases.js'
 import { newNamespace } from './namespaces.js'

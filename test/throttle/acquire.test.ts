@@ -20,6 +20,7 @@ import {
   intervalOf,
   LEASE_MS,
   type LimiterKey,
+  leaseThatHolds,
   limitDestination,
   markRestored,
   nextWakeups,
@@ -91,10 +92,10 @@ onBothDatabases('promise 4: turns', (opened) => {
     const send = { ...killed, messageId: 'm', recipient: 'ann@example.org', destination: name }
     expect(await claimAttempt(database, send, 'claim', from, until)).toMatchObject({ kind: 'claimed' })
     time.ms += (2 * LEASE_MS) / 3 - 1
-    expect(await beginSend(database, killed, 'claim', until, killed.leaseId)).toBe(true)
+    expect(await beginSend(database, killed, 'claim', until, leaseThatHolds(database, killed.leaseId))).toBe(true)
     // the claim is still its own, and all the same nothing may be sent over a connection that soon counts no more
     time.ms += 1
-    expect(await beginSend(database, killed, 'claim', until, killed.leaseId)).toBe(false)
+    expect(await beginSend(database, killed, 'claim', until, leaseThatHolds(database, killed.leaseId))).toBe(false)
     expect(await beginSend(database, killed, 'claim', until)).toBe(true)
     time.ms += LEASE_MS / 3 - 1
     expect(await acquire(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'connections' })

@@ -1,5 +1,6 @@
 /** One transaction with one host: over a session that is open already, or a new one. */
-import { type Mail, type SessionOptions, SmtpSession, type TransactionResult } from './client.js'
+import { SmtpSession } from './client.js'
+import type { Mail, SessionOptions, TransactionResult } from './transaction-result.js'
 
 /** What is to be sent, and how. */
 export interface Transaction extends Mail, SessionOptions {}

@@ -6,8 +6,9 @@ import type { Stage } from '../../bounce/index.js'
 import { isAllowed, type StsPolicy } from '../mta-sts.js'
 import type { MailHost } from '../mx.js'
 import type { NextHop } from '../next-hop.js'
-import type { SmtpSession, TransactionResult } from './client.js'
+import type { SmtpSession } from './client.js'
 import { converse, type SmtpExchange, type Transaction } from './transaction.js'
+import type { TransactionResult } from './transaction-result.js'
 
 /** How hosts are met directly. */
 export interface DirectOptions {

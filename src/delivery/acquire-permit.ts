@@ -6,13 +6,21 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CancelledFailure, type Context } from '@temporalio/activity'
 import { formatDuration } from '../bounce/index.js'
-import type { ActivityContext, ConnectionPool, PooledConnection } from '../delivery/index.js'
-import { connectionKey, type Routing } from '../delivery/index.js'
 import { retryLater, withDatabase } from '../temporal/index.js'
-import { type Acquisition, acquire } from './acquire.js'
-import { pausedNow } from './destinations.js'
-import { configuredLimits, formatRate, relayOf, withManualLimits } from './limits.js'
-import { MAX_IN_PLACE_WAIT_MS, rateOf } from './rate-limiter.js'
+import {
+  type Acquisition,
+  acquire,
+  configuredLimits,
+  formatRate,
+  MAX_IN_PLACE_WAIT_MS,
+  pausedNow,
+  rateOf,
+  relayOf,
+  withManualLimits,
+} from '../throttle/index.js'
+import type { DeliveryContext } from './context.js'
+import { connectionKey, type Routing } from './routing.js'
+import type { ConnectionPool, PooledConnection } from './smtp/connection-pool.js'
 
 /** A turn that is ours: the lease that our connection is counted by, and a session where one was open. */
 export interface Permit {
@@ -47,7 +55,7 @@ export async function acquirePermit(
   way: Route,
   sessions: ConnectionPool,
   context: Context,
-  dependencies: ActivityContext,
+  dependencies: DeliveryContext,
   onIdleEnd: (leaseId: string) => void,
   held?: string,
 ): Promise<Permit> {
@@ -94,7 +102,7 @@ const moment = (at: Date | number, now: number): string => {
 /**
  * Ends as `retryLater` where retries for the destination, or all, are paused: what is decided without a turn waits for that too.
  */
-export async function waitWhilePaused(destination: string, context: Context, dependencies: ActivityContext): Promise<void> {
+export async function waitWhilePaused(destination: string, context: Context, dependencies: DeliveryContext): Promise<void> {
   const paused = await withDatabase(context.info.attempt, () => pausedNow(dependencies.database.db, destination))
   if (paused === null) return
   const what = paused.name === destination ? destination : 'everything'
@@ -106,7 +114,7 @@ export async function waitWhilePaused(destination: string, context: Context, dep
 }
 
 /** Why it waits and until when, as a person reads it in the Web UI. */
-function waitingText(turn: Waiting, { settings, now }: ActivityContext): string {
+function waitingText(turn: Waiting, { settings, now }: DeliveryContext): string {
   const { state, why, goesAt } = turn
   const { throttle } = settings
   const at = now().getTime()

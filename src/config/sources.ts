@@ -1,0 +1,25 @@
+/** Where a setting comes from: the environment, or a file .env. */
+import { readFileSync } from 'node:fs'
+import { parse as parseDotenv } from 'dotenv'
+import { WrongSettings } from './wrong-settings.js'
+
+/** Where a setting's value came from. */
+export type Source = 'environment' | '.env' | 'default'
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** The values of `.env` in the working directory; none where it is not there. */
+export function readDotenv(path = '.env'): Environment {
+  try {
+    return parseDotenv(readFileSync(path))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {}
+    throw new WrongSettings([`${path} could not be read: ${(error as Error).message}`])
+  }
+}
+
+/** The environment for Temporal's own settings: what `.env` says of them holds where the environment says nothing. */
+export function temporalEnvironment(environment: Environment = process.env, dotenv: Environment = readDotenv()): Record<string, string> {
+  const all = { ...Object.fromEntries(Object.entries(dotenv).filter(([name]) => name.startsWith('TEMPORAL_'))), ...environment }
+  return Object.fromEntries(Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== undefined))
+}

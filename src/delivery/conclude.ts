@@ -1,0 +1,97 @@
+/** From the outcome of a send to its result: an answer is recorded; a local failure, or a doubt, gives the claim back and is tried again. */
+import { CancelledFailure } from '@temporalio/activity'
+import { formatDuration } from '../bounce/index.js'
+import { type Answer, type ClaimedRow, otherDestinationReached, otherDestinationSilent } from '../store/index.js'
+import { retryLater } from '../temporal/index.js'
+import type { AttemptClaim } from './claim.js'
+import { MAX_REPLY } from './delivery.js'
+import type { Answered, SendOutcome } from './outcome.js'
+import type { SendContext } from './send-context.js'
+import type { SendResult } from './send-order.js'
+
+const SECOND_MS = 1000
+const MINUTE_MS = 60 * SECOND_MS
+const HOUR_MS = 60 * MINUTE_MS
+const DAY_MS = 24 * HOUR_MS
+/** After a connection was lost behind the final dot: time for the other side to finish (RFC 1047). */
+const RESEND_AFTER_MS = MINUTE_MS
+/** How long a host may stay silent before that counts as its answer. */
+const MAX_SILENCE_MS = HOUR_MS
+
+/**
+ * @param relayed the outcome is a relay's.
+ * @param polls how often the permit was asked for.
+ * @throws ApplicationFailure if it is tried again; CancelledFailure if the activity was cancelled before the content.
+ */
+export async function conclude(
+  send: SendContext,
+  outcome: SendOutcome,
+  claim: AttemptClaim,
+  row: ClaimedRow,
+  relayed: boolean,
+  polls: number,
+): Promise<SendResult> {
+  const now = send.now()
+  switch (outcome.kind) {
+    case 'stopped':
+      await send.database(() => claim.giveBack({ notSent: true }))
+      if (send.isLate()) return { kind: 'late' }
+      if (send.activity.cancellationDetails?.cancelRequested) throw new CancelledFailure('cancelled before the message was sent')
+      throw retryLater('Waiting', 'the worker was stopped before the message was sent, or the database did not answer', SECOND_MS)
+    case 'local failure':
+      await send.database(() => claim.giveBack({ notSent: true, silentSince: null }))
+      throw send.localFailure(outcome.text)
+    case 'unreachable': {
+      const since = row.silentSince ?? now
+      if (await countsAsSilence(send, since, now, outcome.stage === 'MX'))
+        return answer(send, { ...outcome, kind: 'deferred' }, claim, row, relayed, polls, false)
+      await send.database(() => claim.giveBack({ silentSince: since }))
+      throw send.localFailure(`${outcome.reply}; whether the destination or our own network is silent is not known yet: tried again`)
+    }
+    case 'ambiguous': {
+      if (row.lostAt !== null) return answer(send, { ...outcome, kind: 'deferred' }, claim, row, relayed, polls, true)
+      await send.database(() => claim.giveBack({ lostAt: now }))
+      const again = `the message may have arrived, and is sent once more in ${formatDuration(RESEND_AFTER_MS)} (RFC 1047)`
+      throw retryLater('Waiting', `${outcome.reply}; ${again}`, RESEND_AFTER_MS)
+    }
+    default:
+      return answer(send, outcome, claim, row, relayed, polls, false)
+  }
+}
+
+/**
+ * Silence is the destination's if another one was reached meanwhile; or after an hour, unless others are silent as well. Name servers that
+ * fail prove nothing by time: a resolver that is cut off looks the same.
+ */
+async function countsAsSilence(send: SendContext, since: Date, now: Date, nameServers: boolean): Promise<boolean> {
+  const { db } = send.dependencies.database
+  const { destination } = send.order
+  return send.database(async () => {
+    if (await otherDestinationReached(db, destination, new Date(Math.max(since.getTime(), now.getTime() - HOUR_MS)))) return true
+    if (nameServers || now.getTime() - since.getTime() < MAX_SILENCE_MS) return false
+    return !(await otherDestinationSilent(db, destination, new Date(now.getTime() - DAY_MS)))
+  })
+}
+
+async function answer(
+  send: SendContext,
+  outcome: Answered & { kind: Answer['outcome'] },
+  claim: AttemptClaim,
+  row: ClaimedRow,
+  relayed: boolean,
+  polls: number,
+  ambiguous: boolean,
+): Promise<SendResult> {
+  const { status, stage, mailServer, kind } = outcome
+  const reply = outcome.reply.slice(0, MAX_REPLY)
+  const maybeDelivered = ambiguous || row.lostAt !== null || row.unanswered
+  const answered: Answer = { at: send.now(), outcome: kind, status, reply, stage, mailServer, maybeDelivered, relayed }
+  send.remember(answered)
+  // an acceptance counts, also if another worker holds the claim by now; anything else only while it is ours
+  const recorded = await send.record(answered, kind === 'accepted' ? null : claim.id)
+  claim.answered = true
+  const { log, metrics } = send.dependencies
+  metrics?.attemptAnswered(send.order, kind, status, send.order.destination)
+  log.info({ ...send.about, outcome: kind, status, reply, stage, mailServer, polls }, 'a retry was answered')
+  return send.result(recorded)
+}

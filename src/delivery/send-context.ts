@@ -1,0 +1,142 @@
+/** What all steps of one send share: the order, its row's key, the deadline, the heartbeat, and how a failing step is reported. */
+import { ApplicationFailure, type Context } from '@temporalio/activity'
+import { msToNumber } from '@temporalio/common/lib/time.js'
+import { addressKey } from '../bounce/index.js'
+import { type Answer, type AnsweredRow, type AttemptKey, type AttemptSubject, findAttempt, toAttempt } from '../store/index.js'
+import { localFailure, retryLater, withDatabase } from '../temporal/index.js'
+import type { DeliveryContext } from './context.js'
+import { isLastingRejection } from './outcome.js'
+import { recordSend } from './record-answer.js'
+import type { SendOrder, SendResult } from './send-order.js'
+
+const HEARTBEAT_MS = 5_000
+const SECOND_MS = 1000
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+/** A heartbeat carries the answer, so that the next try of the activity knows it even if the database did not store it. */
+interface Heartbeat {
+  readonly answer: Omit<Answer, 'at'> & { readonly at: string }
+}
+
+export class SendContext {
+  readonly order: SendOrder
+  readonly activity: Context
+  readonly dependencies: DeliveryContext
+  readonly workflowId: string
+  /** The attempt's row, without its destination. */
+  readonly subject: Omit<AttemptSubject, 'destination'>
+  /** For log lines. */
+  readonly about: { readonly workflowId: string; readonly retry: number; readonly destination: string }
+  /** Called with each heartbeat. */
+  onHeartbeat: () => void = () => {}
+  /** What each heartbeat carries: a later one without it would take it back. */
+  #known: Heartbeat | undefined
+  readonly #timer: NodeJS.Timeout
+
+  constructor(order: SendOrder, activity: Context, dependencies: DeliveryContext) {
+    const { messageId, firstRunId, retry, via, destination } = order
+    this.order = order
+    this.activity = activity
+    this.dependencies = dependencies
+    this.workflowId = activity.info.workflowExecution?.workflowId ?? ''
+    this.subject = {
+      ...{ firstRunId, retry, messageId, recipient: addressKey(order.recipient), workflowId: this.workflowId },
+      ...(via === undefined ? {} : { via }),
+    }
+    this.about = { workflowId: this.workflowId, retry, destination }
+    this.#known = activity.info.heartbeatDetails as Heartbeat | undefined
+    this.#timer = setInterval(() => this.#heartbeat(), HEARTBEAT_MS)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#timer)
+  }
+
+  get key(): AttemptKey {
+    return { firstRunId: this.order.firstRunId, retry: this.order.retry }
+  }
+
+  get isBackup(): boolean {
+    return this.order.via === 'backup-relay'
+  }
+
+  now(): Date {
+    return this.dependencies.now()
+  }
+
+  /** Runs a step on the database; its failure is a local failure. */
+  database<T>(step: () => Promise<T>): Promise<T> {
+    return withDatabase(this.activity.info.attempt, step)
+  }
+
+  localFailure(text: string): ApplicationFailure {
+    this.dependencies.log.warn(this.about, text)
+    return localFailure(text, this.activity.info.attempt)
+  }
+
+  heldUntil(until: Date): ApplicationFailure {
+    const text = `another worker holds this retry until ${until.toISOString()}; if there is no answer by then, the message is sent again`
+    return retryLater('Waiting', text, until.getTime() - this.now().getTime() + SECOND_MS)
+  }
+
+  /** The answer that an earlier try of the activity got, or null. @throws ApplicationFailure if another worker holds the row. */
+  async earlierAnswer(): Promise<SendResult | null> {
+    const known = this.#known?.answer
+    if (known !== undefined) return this.result(await this.record({ ...known, at: new Date(known.at) }, null))
+    const found = await this.database(() => findAttempt(this.dependencies.database.db, this.key, this.now()))
+    if (found?.kind === 'held') throw this.heldUntil(found.until)
+    return found === null ? null : this.result(found.row)
+  }
+
+  /** The answer travels by heartbeat from here on. */
+  remember(answer: Answer): void {
+    this.#known = { answer: { ...answer, at: answer.at.toISOString() } }
+    this.#heartbeat()
+  }
+
+  /** Writes the answer. @param claim written only while this claim holds the row; null: in any case. */
+  record(answer: Answer, claim: string | null): Promise<AnsweredRow> {
+    const { messageKey, destination } = this.order
+    return recordSend(this.dependencies, { ...this.subject, messageKey, destination, claim }, answer, this.activity.info.attempt)
+  }
+
+  result(row: AnsweredRow): SendResult {
+    const isReply = /^\d{3}[ -]/.test(row.reply)
+    return {
+      kind: 'answered',
+      attempt: toAttempt(row),
+      relayed: row.relayed,
+      lasting: row.outcome === 'rejected' && isLastingRejection(row),
+      ...(row.reported === null ? {} : { failedAtMs: row.reported.at.getTime() }),
+      ambiguous: row.maybeDelivered && row.outcome === 'deferred' && row.stage === 'final dot' && !isReply,
+    }
+  }
+
+  /** `untilMs` has passed. */
+  isLate(): boolean {
+    const { untilMs } = this.order
+    return untilMs !== undefined && this.now().getTime() >= untilMs
+  }
+
+  /** Whatever it waits for: not beyond `untilMs`. */
+  withinDeadline(error: unknown): unknown {
+    const { untilMs } = this.order
+    if (untilMs === undefined || !(error instanceof ApplicationFailure) || error.nextRetryDelay == null) return error
+    const leftMs = Math.max(1, untilMs - this.now().getTime())
+    return msToNumber(error.nextRetryDelay) <= leftMs ? error : retryLater('Waiting', error.message, leftMs)
+  }
+
+  /** Until the content begins, a send ends when the activity is stopped, or at `untilMs`. */
+  stopSignal(): AbortSignal {
+    const { untilMs } = this.order
+    const { cancellationSignal } = this.activity
+    if (untilMs === undefined) return cancellationSignal
+    const leftMs = Math.min(Math.max(0, untilMs - this.now().getTime()), MAX_TIMER_MS)
+    return AbortSignal.any([cancellationSignal, AbortSignal.timeout(leftMs)])
+  }
+
+  #heartbeat(): void {
+    this.activity.heartbeat(this.#known)
+    this.onHeartbeat()
+  }
+}

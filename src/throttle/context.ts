@@ -1,0 +1,13 @@
+/** What the throttle needs besides its arguments. */
+import type { EventChannels } from '../bounce/index.js'
+import type { Log } from '../logger.js'
+import type { Database } from '../store/index.js'
+import type { ThrottleSettings } from './limits.js'
+
+export interface ThrottleContext {
+  readonly database: Database
+  readonly settings: { readonly throttle: ThrottleSettings; readonly events: EventChannels }
+  readonly log: Log
+  /** The clock. */
+  readonly now: () => Date
+}

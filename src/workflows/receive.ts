@@ -1,0 +1,57 @@
+import {
+  type Attempt,
+  type Bounce,
+  bouncedAtMs,
+  isBackupFailure,
+  isFinal,
+  isOfEarlierSend,
+  isSuccess,
+  MOST_AHEAD_MS,
+} from '../bounce/index.js'
+import type { Delivery, Signal } from './delivery.js'
+
+/** A second `retryNow` within this time is the same press of the button, also if the retry was answered in between. */
+export const DOUBLE_PRESS_MS = 10_000
+
+/** Takes in a signal. What it changes is decided at the next `step`. */
+export function receive(delivery: Delivery, signal: Signal, nowMs: number): Delivery {
+  switch (signal.kind) {
+    case 'retryNow': {
+      const named = signal.retry
+      // while it is being prepared, the first retry is the one that waits
+      const waits = delivery.state === 'waiting' || delivery.state === 'preparing'
+      if (!waits || (named != null && named !== delivery.retry)) return delivery
+      if (named == null && nowMs - delivery.retryNowAtMs < DOUBLE_PRESS_MS) return delivery
+      return { ...delivery, retryNow: true, retryNowAtMs: nowMs }
+    }
+    case 'bouncedAgain': {
+      const { bounce } = signal
+      // a clock may be ahead by an hour; a later time would outlast every true report
+      const clamped = bouncedAtMs(bounce) <= nowMs + MOST_AHEAD_MS ? bounce : { ...bounce, bouncedAt: new Date(nowMs).toISOString() }
+      const received = { ...delivery, reports: [...delivery.reports, clamped] }
+      return delivery.state === 'waiting' ? dropLateReports(received) : received
+    }
+    case 'giveUp':
+      return { ...delivery, givenUp: true }
+    case 'acceptedByBackup': {
+      const { attempt, row, relayed } = signal
+      return { ...delivery, backup: { attempt, row, relayed } }
+    }
+  }
+}
+
+/** Whether a wait ends early, or need not begin. */
+export function isInterrupted({ state, retryNow, givenUp, reports, backup }: Delivery): boolean {
+  return givenUp || reports.length > 0 || (state === 'waiting' && (retryNow || backup !== null))
+}
+
+/** Before the next retry a report is late: it is not counted, and only a final one changes something. */
+export function dropLateReports(delivery: Delivery): Delivery {
+  const isNews = (bounce: Bounce) =>
+    isFinal(bounce) && (isSuccess(bounce) ? delivery.attempts.length > 0 && !isOfAnEarlierSend(delivery, bounce) : !isBackupFailure(bounce))
+  return { ...delivery, reports: delivery.reports.filter(isNews) }
+}
+
+export function isOfAnEarlierSend({ attempts, failedAtMs, plan }: Delivery, bounce: Bounce): boolean {
+  return isOfEarlierSend(bounce, attempts.at(-1) as Attempt, Math.max(failedAtMs, plan.bouncedAtMs))
+}
