@@ -1,5 +1,5 @@
 // The herd: thousands of bounced messages for one receiving system that is down and comes back, beside those for fifty others that are well.
-// The schedule is shortened to minutes; turns keep their real times. Its own log says how it was met.
+// The schedule is shortened to minutes; turns keep their real times. Its own log says how it was contacted.
 //   BENCH_HERD=10000 BENCH_OTHERS=1000 BENCH_DATABASES=sqlite,postgres BENCH_HERD_SVG=docs/images/herd.svg npm run bench herd
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'

@@ -99,7 +99,7 @@ function early(life, contacts, attempts, run, say) {
 
 const BEFORE_RCPT = ['connect', 'banner', 'EHLO', 'STARTTLS', 'MAIL']
 
-/** Why an answer that is in the log cannot have been given; null where the system's own log has it. */
+/** Why an answer that is in the log cannot have been given; null if the system's own log has it. */
 function withoutContact(attempt, contacts, run) {
   const { skewMs } = run.settings
   const within = ({ at }) => at >= attempt.begun_at - skewMs - 1000 && at <= attempt.at + skewMs + 1000
@@ -127,7 +127,7 @@ function faultNear(run, { at, ehlo }) {
 /** A final dot's reply, its way into the database, and the heartbeat that carries it, take no longer than this. */
 const IN_FLIGHT_MS = 5000
 
-/** Messages that a system was met with, in any window, against the setting. */
+/** Messages that a system was contacted with, in any window, against the setting. */
 function rates(run, found) {
   const { rate } = run.settings
   for (const [system, contacts] of groupBy(

@@ -48,7 +48,7 @@ export async function startSystem(name, kind, random, log) {
     const note = (step, more = {}) => log({ at: Date.now(), system: name, connection, step, ...seen, ...more })
     let content = null
     let rest = ''
-    /** Says the reply unless the system does something else; true where it went on. */
+    /** Says the reply unless the system does something else; true if it went on. */
     const reply = async (step, good, more = {}) => {
       const does = says(step, seen)
       if (does === 'stall') {

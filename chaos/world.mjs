@@ -98,7 +98,7 @@ export async function startTemporal(folder) {
   }
 }
 
-/** SQLite in the folder, or a PostgreSQL; null where that is not installed. */
+/** SQLite in the folder, or a PostgreSQL; null if that is not installed. */
 export async function startDatabase(kind, folder) {
   if (kind === 'sqlite') return { url: `file:${join(folder.data, 'softbounce.db')}`, port: null, remove: async () => {} }
   return startPostgres()

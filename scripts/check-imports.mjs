@@ -20,11 +20,35 @@ const MAY = {
   config: ['bounce', 'delivery', 'providers', 'store', 'throttle'],
   encryption: ['bounce', 'type:config', 'workflows'],
   report: ['bounce', 'store', 'throttle'],
-  activities: ['bounce', 'type:config', 'dsn', 'delivery', 'encryption', 'providers', 'type:report', 'store', 'suppression', 'temporal', 'throttle'],
+  activities: [
+    'bounce',
+    'type:config',
+    'dsn',
+    'delivery',
+    'encryption',
+    'providers',
+    'type:report',
+    'store',
+    'suppression',
+    'temporal',
+    'throttle',
+  ],
   workflows: ['bounce', 'type:activities'],
   'worker.ts': ['activities', 'config', 'delivery', 'encryption', 'logger.ts', 'report', 'store', 'temporal', 'throttle'],
   'plugin.ts': ['activities', 'config', 'delivery', 'encryption', 'logger.ts', 'store', 'temporal', 'throttle', 'worker.ts'],
-  client: ['bounce', 'config', 'delivery', 'dsn', 'encryption', 'providers', 'store', 'suppression', 'temporal', 'throttle', 'type:workflows'],
+  client: [
+    'bounce',
+    'config',
+    'delivery',
+    'dsn',
+    'encryption',
+    'providers',
+    'store',
+    'suppression',
+    'temporal',
+    'throttle',
+    'type:workflows',
+  ],
   intake: ['bounce', 'client', 'config', 'delivery', 'dsn', 'logger.ts', 'providers', 'type:report', 'store', 'suppression'],
   cli: [
     ...['bounce', 'client', 'config', 'delivery', 'dsn', 'encryption', 'intake', 'logger.ts', 'providers', 'report', 'store'],
@@ -69,7 +93,7 @@ for (const entry of readdirSync(src, { recursive: true, withFileTypes: true })) 
   loads.set(file, loaded)
 }
 
-/** Follows what a file loads; a file that is met again on the way closes a circle. */
+/** Follows what a file loads; a file that comes up again closes a circle. */
 const done = new Set()
 function follow(file, way) {
   if (way.includes(file)) {

@@ -20,7 +20,7 @@ export interface PluginOptions {
   /** The connection of the worker, and its namespace: softbounce registers its search attributes and the purge there. */
   readonly connection: NativeConnection
   readonly namespace?: string
-  /** The worker's own data converter, where it has one: what softbounce itself starts goes by it too. */
+  /** The worker's own data converter, if it has one: what softbounce itself starts goes by it too. */
   readonly dataConverter?: DataConverter
   readonly log?: Log
 }
@@ -35,7 +35,7 @@ function ours<T>(given: DataConverter | undefined, converter: T): T {
 /**
  * The plugin: adds softbounce's activities, opens and migrates its database, and closes it when the worker has stopped. The worker's
  * workflows must export softbounce's too (`export * from 'softbounce/workflows'`), and it listens on the task queue `softbounce`.
- * @throws WrongSettings where a setting is wrong, or an Error where the database cannot be reached.
+ * @throws WrongSettings if a setting is wrong, or an Error if the database cannot be reached.
  */
 export async function softbouncePlugin(options: PluginOptions): Promise<SimplePlugin> {
   const settings = options.settings ?? readSettings()

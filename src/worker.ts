@@ -26,7 +26,7 @@ export const TASK_QUEUE = 'softbounce'
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
 export { FAILURE_CONVERTER, PAYLOAD_CONVERTER } from './encryption/index.js'
-/** Where the workflows are for a worker of your own: the bundle that the build made. */
+/** If the workflows are for a worker of your own: the bundle that the build made. */
 export const WORKFLOW_BUNDLE = here('./workflow-bundle.js')
 
 /** What a worker needs beside its activities. */
@@ -39,7 +39,7 @@ export function workerOptions(
     dataConverter: workerDataConverter(settings.encryption.keys),
     maxConcurrentActivityTaskExecutions: settings.maxConcurrentSends,
     shutdownGraceTime: settings.shutdownGraceMs,
-    // a heartbeat carries the answer that was read, so that it is known where the worker dies before the database has it
+    // a heartbeat carries the answer that was read, so that it is known if the worker dies before the database has it
     maxHeartbeatThrottleInterval: 1000,
     // a workflow sleeps for days: it goes on with whatever version is current, which its patches and recorded histories allow
     ...(settings.deploymentVersion === null

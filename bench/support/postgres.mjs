@@ -1,4 +1,4 @@
-// A PostgreSQL of the bench's own, on a free port; null where it is not installed. As root, it runs as the user postgres.
+// A PostgreSQL of the bench's own, on a free port; null if it is not installed. As root, it runs as the user postgres.
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'

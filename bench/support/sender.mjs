@@ -58,7 +58,7 @@ async function byActivity() {
           if (attempt?.outcome !== 'accepted') throw new Error(`message ${i} was ${attempt?.outcome}: ${attempt?.reply}`)
           return
         } catch (error) {
-          // its turn has not come; Temporal would try again then
+          // its permit has not come; Temporal would try again then
           if (error.type !== 'Waiting') throw error
           await sleep(error.nextRetryDelay)
         }

@@ -1,4 +1,4 @@
-// One process of the turns bench: so many messages at once that take turns and are sent, one after another, until it is told to stop.
+// One process of the permits bench: so many messages at once that take turns and are sent, one after another, until it is told to stop.
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { classifyResult, DEFAULT_TIMEOUTS, transact } from '../../dist/delivery/index.js'

@@ -1,5 +1,5 @@
 /**
- * The demo: three genuine Postfix notifications of 4.3.2, retried with an hour as a second, on real parts: a Temporal dev server with its
+ * The demo: three genuine Postfix reports of 4.3.2, retried with an hour as a second, on real parts: a Temporal dev server with its
  * Web UI, a worker process, SMTP servers. Ends with status 1 where an outcome is not what it should be.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -146,7 +146,7 @@ async function startWorker(folder: string, temporal: DevServer, databaseUrl: str
   })
 }
 
-/** Reads the notifications as `softbounce retry` does, except that they came just now. */
+/** Reads the reports as `softbounce retry` does, except that they came just now. */
 async function bounceAll(client: SoftbounceClient): Promise<Followed[]> {
   const followed: Followed[] = []
   for (const expected of CASES) {
@@ -170,7 +170,7 @@ async function bounceAll(client: SoftbounceClient): Promise<Followed[]> {
   return followed
 }
 
-/** Prints what happens until every one has ended; false where one takes too long. */
+/** Prints what happens until every one has ended; false if one takes too long. */
 async function follow(client: SoftbounceClient, followed: Followed[]): Promise<boolean> {
   const timeline = new Timeline(followed.map((f) => f.recipient))
   for (const f of followed) timeline.say(f.recipient, soft('came back: 421 4.3.2 System not accepting network messages'))

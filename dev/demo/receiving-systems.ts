@@ -10,7 +10,7 @@ export interface PlayedSystem {
   close(): Promise<void>
 }
 
-/** What a system answers to its n-th connection: at the banner, or at RCPT; nothing where it takes the mail. */
+/** What a system answers to its n-th connection: at the banner, or at RCPT; nothing if it takes the mail. */
 export type Role = (connection: number) => { banner?: string; rcpt?: string }
 
 export const comesBack: Role = (connection) => (connection <= 2 ? { banner: NOT_NOW } : {})

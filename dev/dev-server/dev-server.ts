@@ -8,7 +8,7 @@ import { findProgram, TEMPORAL_CLI } from './binaries.js'
 export interface DevServer {
   /** `127.0.0.1:PORT` of the gRPC endpoint. */
   readonly address: string
-  /** Address of the Web UI; undefined where it was not asked for. */
+  /** Address of the Web UI; undefined if it was not asked for. */
   readonly webUi: string | undefined
   readonly pid: number
   stop(): Promise<void>

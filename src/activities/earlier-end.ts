@@ -5,7 +5,7 @@ import type { RunInfo } from './prepare.js'
 
 export const retriesOf = (logged: readonly AnsweredRow[]): number => Math.max(0, ...logged.filter(isRetry).map((row) => row.retry))
 
-/** How it ended, or was taken, before this run, where this bounce changes nothing; null where it starts anew. */
+/** How it ended, or was taken, before this run, if this bounce changes nothing; null if it starts anew. */
 export function endedBefore(
   end: End | null,
   { firstRunId }: RunInfo,
@@ -17,7 +17,7 @@ export function endedBefore(
   return end.firstRunId === firstRunId ? null : loggedResult(end, logged, bouncedAtMs, send)
 }
 
-/** The logged result, where it ended before and this bounce changes nothing; null where it starts anew. */
+/** The logged result, if it ended before and this bounce changes nothing; null if it starts anew. */
 export function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: number, send: Send | null): RetryResult | null {
   const last = logged.at(-1)
   // what was suppressed or given up is told nothing new by a bounce from before that; a relay's bounce may be told long after it happened
@@ -45,7 +45,7 @@ export function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAt
 
 /**
  * Its workflow is gone without an end (terminated, or Temporal's store was lost), its last retry was taken, and this bounce is from before
- * that: it is sent no second time. Null where the retries begin, or go on.
+ * that: it is sent no second time. Null if the retries begin, or go on.
  */
 export function takenBefore(logged: readonly AnsweredRow[], bouncedAtMs: number, send: Send | null): RetryResult | null {
   const last = logged.at(-1)

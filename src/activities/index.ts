@@ -1,6 +1,6 @@
 /**
  * What the workflows do to the world. Each activity keeps these rules: bad input fails for good with a type of the public contract;
- * trouble of our own is tried again for as long as it takes, adds nothing to the history, and shows its reason; whatever is done twice
+ * a local failure is tried again for as long as it takes, adds nothing to the history, and shows its reason; whatever is done twice
  * has the effect of once.
  */
 import { Context } from '@temporalio/activity'
@@ -54,7 +54,7 @@ export function createActivities(dependencies: ActivityContext) {
     suppressAddress: (order: SuppressOrder): Promise<Suppressed> => suppressAddress(order, attempt(), dependencies),
     /** Writes down how it ended. */
     recordEnd: (order: EndOrder): Promise<void> => recordEnd(order, attempt(), dependencies),
-    /** Writes down what a notification told of a retry. */
+    /** Writes down what a report told of a retry. */
     recordReport: (order: MessageRun & { readonly report: AttemptReport }): Promise<void> => recordReport(order, attempt(), dependencies),
     /** Tells an event by the webhook. */
     deliverWebhook: (event: SoftbounceEvent): Promise<void> => deliverWebhook(event, attempt(), dependencies),

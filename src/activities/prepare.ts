@@ -50,7 +50,7 @@ export interface Prepared {
   readonly retriesSoFar: number
   readonly confirmWithinMs: number
   readonly searchAttributes: boolean
-  /** What stands for the recipient in the search attribute, where payloads are encrypted. */
+  /** What stands for the recipient in the search attribute, if payloads are encrypted. */
   readonly hashedRecipient?: string
   readonly deliverByMs?: number
   /** It goes by the backup relay once, before its first retry. */

@@ -1,4 +1,4 @@
-/** Writes down how it ended, where no other activity does so with its own work; and what a notification told of a message that a relay had taken. */
+/** Writes down how it ended, if no other activity does so with its own work; and what a report told of a message that a relay had taken. */
 import { addressKey } from '../bounce/index.js'
 import { type OutcomesTable, recordEnd as writeEnd, recordReport as writeReport } from '../store/index.js'
 import { liftSuppression } from '../suppression/index.js'
@@ -13,7 +13,7 @@ export interface MessageRun {
   readonly firstRunId: string
 }
 
-/** What a notification told of a retry. */
+/** What a report told of a retry. */
 export interface AttemptReport {
   /** Of the attempt's row, if it is not the workflow's own: that of the backup relay. */
   readonly firstRunId?: string
@@ -26,7 +26,7 @@ export interface AttemptReport {
 export interface EndOrder extends MessageRun {
   readonly outcome: OutcomesTable['outcome']
   readonly confirmed: boolean
-  /** The notification that ended it, if one did. */
+  /** The report that ended it, if one did. */
   readonly report?: AttemptReport
 }
 
@@ -52,7 +52,7 @@ export async function recordEnd(order: EndOrder, attempt: number, dependencies: 
   )
 }
 
-/** Writes what a notification told: a retry that a relay had taken failed after all. */
+/** Writes what a report told: a retry that a relay had taken failed after all. */
 export async function recordReport(
   order: MessageRun & { readonly report: AttemptReport },
   attempt: number,

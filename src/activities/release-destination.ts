@@ -1,5 +1,5 @@
 /**
- * Releases the retries that wait for a destination: each is released to go, spread over the time given; its turn it takes like any other. One
+ * Releases the retries that wait for a destination: each is released to go, spread over the time given; its permit it takes like any other. One
  * page of workflows is held at a time. Stopped half way and run again, it goes on with those that have not gone since it began.
  */
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -15,7 +15,7 @@ export interface SuppressOrder extends MessageRun {
   readonly outageFromMs: number
 }
 
-/** Until when, ISO 8601; left out where it lasts. */
+/** Until when, ISO 8601; left out if it lasts. */
 export interface Suppressed {
   readonly until?: string
 }

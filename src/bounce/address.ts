@@ -17,14 +17,14 @@ const ADDRESS_LITERAL = /^\[[0-9a-f:.]+\]$|^\[ipv6:[0-9a-f:.]+\]$/
 const MAX_ADDRESS_BYTES = 254
 const MAX_DOMAIN_LENGTH = 255
 
-/** True where the text has characters beyond ASCII. */
+/** True if the text has characters beyond ASCII. */
 export function isInternational(text: string): boolean {
   return NOT_ASCII.test(text)
 }
 
 /**
  * A domain as it is compared and sent: lower case, A-labels, without a final dot; an address literal (`[192.0.2.1]`) in lower case.
- * Null where it is not a domain.
+ * Null if it is not a domain.
  */
 export function foldDomain(domain: string): string | null {
   let folded = domain.toLowerCase()
@@ -85,7 +85,7 @@ export function foldAddress(address: Address): string {
 
 /**
  * `Ann@EXAMPLE.org` -> `ann@example.org`.
- * @throws Error where it is not an address.
+ * @throws Error if it is not an address.
  */
 export function addressKey(text: string): string {
   return foldAddress(parseAddress(text))

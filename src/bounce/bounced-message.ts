@@ -8,7 +8,7 @@ import { parseStatus } from './status.js'
 /** The RFC 5322 message: inline (up to 128 KiB of bytes), or the key that the message store returned. */
 export type MessageSource = { raw: string } | { rawBase64: string } | { stored: string }
 
-/** What a notification said (RFC 3464). */
+/** What a report said (RFC 3464). */
 export interface Bounce {
   /** Enhanced status code, `4.3.2`. */
   status: string
@@ -20,7 +20,7 @@ export interface Bounce {
   remoteMta?: string
   /** The signed return path's token: it names the send that this bounce is about. */
   token?: string
-  /** The notification's `Action`; `failed` when left out. `delivered`, `relayed` and `expanded` confirm a send through a relay. */
+  /** The report's `Action`; `failed` when left out. `delivered`, `relayed` and `expanded` confirm a send through a relay. */
   action?: 'failed' | 'delayed' | 'delivered' | 'relayed' | 'expanded'
   /** With `delayed`: until when the relay goes on trying, ISO 8601. */
   willRetryUntil?: string
@@ -51,7 +51,7 @@ export interface BouncedMessage {
   deliverBy?: string
 }
 
-/** What stands in place of a payload that is not JSON (an encrypted one, say): the field tells its encoding. */
+/** What stands instead of a payload that is not JSON (an encrypted one, say): the field tells its encoding. */
 export interface UnreadablePayload {
   unreadablePayload: string
 }
@@ -61,7 +61,7 @@ export type Checked<T> = { readonly value: T } | { readonly faults: readonly str
 
 const ISO_8601 = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)$/
 
-/** Milliseconds since the epoch of an ISO 8601 date and time with its zone; null where it is not one. */
+/** Milliseconds since the epoch of an ISO 8601 date and time with its zone; null if it is not one. */
 export function parseTime(text: string): number | null {
   const ms = ISO_8601.test(text) ? Date.parse(text) : Number.NaN
   return Number.isNaN(ms) ? null : ms

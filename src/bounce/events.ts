@@ -26,7 +26,7 @@ export interface SoftbounceEvent {
 /** Which message is urgent: by a field of its header, its sender, or its recipient. `*` stands for anything. */
 export interface UrgentRule {
   readonly of: 'header' | 'sender' | 'recipient'
-  /** The field's name, folded; empty where it is no header. */
+  /** The field's name, folded; empty if it is no header. */
   readonly name: string
   readonly pattern: RegExp
 }

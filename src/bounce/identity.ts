@@ -9,7 +9,7 @@ export type Sha256Hex = (text: string) => string
 
 /**
  * A Message-ID without its angle brackets and the space around it.
- * @throws Error where it is empty, longer than 998 bytes, or has white space, brackets or control characters.
+ * @throws Error if it is empty, longer than 998 bytes, or has white space, brackets or control characters.
  */
 export function messageIdKey(messageId: string): string {
   const bare = messageId.trim().replace(/^<([\s\S]*)>$/, '$1')
@@ -20,9 +20,9 @@ export function messageIdKey(messageId: string): string {
 }
 
 /**
- * `bounce/<recipient>/<messageId>`; where that is longer than 255 bytes the Message-ID stands as `sha256-<hex>`, and where that is still
+ * `bounce/<recipient>/<messageId>`; if that is longer than 255 bytes the Message-ID stands as `sha256-<hex>`, and where that is still
  * too long the recipient too. docs/protocol.md has the rule with test vectors.
- * @throws Error where the recipient or the Message-ID is not one.
+ * @throws Error if the recipient or the Message-ID is not one.
  */
 export function workflowId(recipient: string, messageId: string, sha256: Sha256Hex): string {
   const address = addressKey(recipient)
@@ -47,7 +47,7 @@ export function hiddenName(text: string, hmac: Hmac): string {
 
 /**
  * `bounce/hmac-<hex>/hmac-<hex>`: the workflow ID where payloads are encrypted, since no codec hides an ID.
- * @throws Error where the recipient or the Message-ID is not one.
+ * @throws Error if the recipient or the Message-ID is not one.
  */
 export function hiddenWorkflowId(recipient: string, messageId: string, hmac: Hmac): string {
   return `bounce/${hiddenName(addressKey(recipient), hmac)}/${hiddenName(messageIdKey(messageId), hmac)}`

@@ -1,7 +1,7 @@
 /** SMTP replies (RFC 5321 section 4.2, enhanced codes RFC 2034), and the forms in which 4.3.2 comes without its code. */
 import { type EnhancedStatus, formatStatus, isGeneric, parseStatus } from './status.js'
 
-/** A reply: its basic code (0 where the text holds none), its enhanced status code if it has one, and its text, unchanged. */
+/** A reply: its basic code (0 if the text holds none), its enhanced status code if it has one, and its text, unchanged. */
 export interface SmtpReply {
   readonly code: number
   readonly status: string | null
@@ -21,7 +21,7 @@ export function parseReply(text: string): SmtpReply {
   const match = /^([2-5]\d\d)(?!\d)[ \t-]?(?:([245]\.\d{1,3}\.\d{1,3})(?=[\s:;,]|$))?/.exec(clean.trimStart())
   if (match === null) return { code: 0, status: null, text: clean }
   const status = match[2] !== undefined && parseStatus(match[2]) !== null ? match[2] : null
-  // RFC 2034 section 4: the classes of the two codes must agree; where they do not, the basic code is what the protocol acts on
+  // RFC 2034 section 4: the classes of the two codes must agree; if they do not, the basic code is what the protocol acts on
   const agrees = status !== null && status[0] === match[1]?.[0]
   return { code: Number(match[1]), status: agrees ? status : null, text: clean }
 }
@@ -81,28 +81,28 @@ const RECIPIENT_TEXTS = [
 const OTHER_TEXTS =
   /sender|return.path|mail from|callout|verif|for sending|response:|reverse|hostname|your (?:ip|host)|client host|\b(?:ptr|helo|dns|rate|limits?|too many|relay|spam|blocked|blacklist|policy|greylist)/i
 
-/** True where a text speaks of the sender, a rate, a policy: then no code in it says for sure that the recipient is gone. */
+/** True if a text speaks of the sender, a rate, a policy: then no code in it says for sure that the recipient is gone. */
 export function speaksOfOtherThings(text: string): boolean {
   return OTHER_TEXTS.test(text.replaceAll('relay recipient', ''))
 }
 
-/** True where the text says that there is no such recipient (for replies without an enhanced code). */
+/** True if the text says that there is no such recipient (for replies without an enhanced code). */
 export function saysNoSuchRecipient(text: string): boolean {
   const lower = text.toLowerCase()
   return RECIPIENT_TEXTS.some((t) => lower.includes(t)) && !speaksOfOtherThings(text)
 }
 
-/** Replies whose text counts, where they have no enhanced code: with these, it may say that there is no such recipient (RFC 5321 4.2.2). */
+/** Replies whose text counts, if they have no enhanced code: with these, it may say that there is no such recipient (RFC 5321 4.2.2). */
 const RECIPIENT_REPLIES = [550, 551, 553]
 
-/** True where a bare reply says that there is no such recipient, by its code and its text. */
+/** True if a bare reply says that there is no such recipient, by its code and its text. */
 export function refusesRecipient({ code, text }: Pick<SmtpReply, 'code' | 'text'>): boolean {
   return RECIPIENT_REPLIES.includes(code) && saysNoSuchRecipient(text)
 }
 
 /**
- * The enhanced status of a reply: its own; else that of its basic code where the registry ties one to it, or of its text; else the class
- * alone (4.0.0). Null where the text is no reply at all.
+ * The enhanced status of a reply: its own; else that of its basic code if the registry ties one to it, or of its text; else the class
+ * alone (4.0.0). Null if the text is no reply at all.
  */
 export function statusOfReply(reply: SmtpReply): string | null {
   if (reply.status !== null && !isGeneric(parseStatus(reply.status) as EnhancedStatus)) return reply.status
@@ -115,7 +115,7 @@ export function statusOfReply(reply: SmtpReply): string | null {
 }
 
 /**
- * The status that a notification means: its `Status` field, or that of the reply it quotes (RFC 3464 Diagnostic-Code) where the field
+ * The status that a report means: its `Status` field, or that of the reply it quotes (RFC 3464 Diagnostic-Code) where the field
  * is missing, unreadable or says less than the reply does.
  */
 export function effectiveStatus(field: string | undefined, diagnostic: string | undefined): string | null {

@@ -31,11 +31,11 @@ export type Outcome = 'delivered' | 'rejected' | 'suppressed' | 'expired'
 /** What `retryBouncedMessage` returns. */
 export interface RetryResult {
   outcome: Outcome
-  /** With `delivered`: whether the receiving system itself, or a notification, said so. */
+  /** With `delivered`: whether the receiving system itself, or a report, said so. */
   confirmed?: boolean
   /** Retries made so far for this message and recipient, over all runs. */
   retries: number
   attempts: Attempt[]
-  /** With `suppressed`: until when, ISO 8601; left out where it lasts. */
+  /** With `suppressed`: until when, ISO 8601; left out if it lasts. */
   suppressedUntil?: string
 }

@@ -20,7 +20,7 @@ export interface StatusMeaning {
   readonly whose: Whose
 }
 
-/** Parses `4.3.2`; null where it is not an enhanced status code by RFC 3463 section 2 (no leading zeros, detail at most 3 digits). */
+/** Parses `4.3.2`; null if it is not an enhanced status code by RFC 3463 section 2 (no leading zeros, detail at most 3 digits). */
 export function parseStatus(text: string): EnhancedStatus | null {
   const match = /^([245])\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})$/.exec(text)
   if (match === null) return null
@@ -32,7 +32,7 @@ export function formatStatus(status: EnhancedStatus): string {
   return `${status.class}.${status.subject}.${status.detail}`
 }
 
-/** True where the code says no more than its class or its subject (x.0.0, x.y.0): a more specific one beside it is to be preferred. */
+/** True if the code says no more than its class or its subject (x.0.0, x.y.0): a more specific one beside it is to be preferred. */
 export function isGeneric(status: EnhancedStatus): boolean {
   return status.detail === 0
 }

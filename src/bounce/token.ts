@@ -76,7 +76,7 @@ export function encodeToken(token: ReturnPathToken, mac: Uint8Array): string {
   return text + ALPHABET[(value << (5 - bits)) & 31]
 }
 
-/** What a token says, and its code; null where the text is no token. Whether it is ours, the code must show. */
+/** What a token says, and its code; null if the text is no token. Whether it is ours, the code must show. */
 export function decodeToken(text: string): (ReturnPathToken & { readonly mac: Uint8Array }) | null {
   if (text.length !== TOKEN_LENGTH) return null
   const bytes = new Uint8Array(HEAD_BYTES + MAC_BYTES)

@@ -21,7 +21,7 @@ export interface Judgement {
 /** Permanent statuses that are about the recipient itself: only these take an address off the list for good. */
 const LASTING = new Set(['5.1.1', '5.1.2', '5.1.3', '5.1.6', '5.1.10', '5.2.1'])
 
-/** True where the status says that this recipient will never take mail. */
+/** True if the status says that this recipient will never take mail. */
 export function isLasting(status: string): boolean {
   return LASTING.has(status)
 }

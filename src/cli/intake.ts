@@ -156,7 +156,7 @@ function recipients(options: { recipient?: string }, delivered: () => string[]):
   return told.length > 0 ? told : delivered()
 }
 
-/** Without either, no bounce could ever be believed. */
+/** Without either, no bounce could ever be authenticated. */
 function requireAuthentication(settings: Settings): void {
   if (settings.returnPaths === null && !settings.intake.isTrusted)
     throw new WrongSettings([
@@ -166,7 +166,7 @@ function requireAuthentication(settings: Settings): void {
     throw new WrongSettings(['OWN_SYSTEMS: INTAKE_IS_TRUSTED believes what our own systems made, and none is named'])
 }
 
-/** Where a worker on this machine has the port, the intake goes on without, unless notifications come there. */
+/** If a worker on this machine has the port, the intake goes on without, unless reports come there. */
 async function servePages(
   settings: Settings,
   metrics: Metrics | null,

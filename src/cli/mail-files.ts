@@ -4,7 +4,7 @@ import { open, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { CommandFailed } from './output.js'
 
-/** A mail, the path of its file, and its number there where the file is an mbox. */
+/** A mail, the path of its file, and its number there if the file is an mbox. */
 export interface NamedMail {
   readonly file: string
   readonly number?: number
@@ -13,7 +13,7 @@ export interface NamedMail {
 
 /**
  * The mails of a path: `-` for standard input, a file with one mail, an mbox file (it begins with `From `), or a Maildir.
- * @throws Error where it cannot be read.
+ * @throws Error if it cannot be read.
  */
 export async function* mailsOf(path: string): AsyncGenerator<NamedMail> {
   if (path === '-') {

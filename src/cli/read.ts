@@ -95,7 +95,7 @@ class AttemptReport {
   }
 }
 
-/** What a notification says of each recipient, with the fields of the whole beside it. */
+/** What a report says of each recipient, with the fields of the whole beside it. */
 export function bouncesOf(notification: ParsedReport): object[] {
   const { recipients, kind, returned, original: _, ...whole } = notification
   return recipients.map(({ recipient, status, ...rest }) => ({

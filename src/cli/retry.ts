@@ -20,7 +20,7 @@ interface Options {
   readonly json?: boolean
 }
 
-/** What became of one recipient of one notification. */
+/** What became of one recipient of one report. */
 interface Done {
   readonly file: string
   readonly recipient: string

@@ -33,7 +33,7 @@ function steer(program: Command, name: string, description: string, done: string
       const client = await SoftbounceClient.connect()
       let waits = ''
       try {
-        // one that waits for its turn is past its time already: nothing hurries it
+        // one that waits for its permit is past its time already: nothing hurries it
         const { trouble = null } = name === 'now' ? ((await client.getById(workflowId)) ?? {}) : {}
         if (trouble?.waiting) waits = `; it is past its time already, and waits: ${trouble.text}`
         await tell(client, { workflowId })

@@ -11,7 +11,7 @@ const [SHOW_OTHER, SHOW_FIRST] = ['\u001b[?1049h\u001b[?25l', '\u001b[?25h\u001b
 /** Whose message it is, and where it stands, in words. */
 export type Told = (standing: RetryDescription) => { readonly whose: string; readonly where: string }
 
-/** @throws CommandFailed where there is no terminal. */
+/** @throws CommandFailed if there is no terminal. */
 export async function watch(client: SoftbounceClient, recipient: string | undefined, told: Told): Promise<void> {
   const { stdout } = process
   if (!stdout.isTTY) throw new CommandFailed('--watch draws on a terminal, and this is none; leave it out', 2)
@@ -64,7 +64,7 @@ async function screen(client: SoftbounceClient, recipient: string | undefined, t
     if (!ids.includes(workflowId)) ids.push(workflowId)
   }
   const standings = (await Promise.all(ids.map((id) => client.getById(id)))).filter((one) => one !== null)
-  // where both do not fit, the name is cut, not where it stands
+  // where both do not fit, the name is cut, not if it stands
   const messages = standings.map((one) => {
     const { whose, where } = told(one)
     const most = Math.max(20, width - where.length - 2)

@@ -123,7 +123,7 @@ export class SoftbounceClient {
    * Keeps the message, and starts its retries, or tells the bounce to those that are open already. A bounce that is not newer than the
    * last logged attempt changes nothing.
    * @param message the original as it was sent (RFC 5322 bytes).
-   * @throws UnsendableMessage where it cannot be sent as it is; Error naming every field of the bounce that is wrong.
+   * @throws UnsendableMessage if it cannot be sent as it is; Error naming every field of the bounce that is wrong.
    */
   async retry(message: Uint8Array | string, bounce: BounceOf, options: RetryOptions = {}): Promise<StartedRetry> {
     const content = canonicalMessage(typeof message === 'string' ? Buffer.from(message, 'utf8') : message)
@@ -170,7 +170,7 @@ export class SoftbounceClient {
     return { workflowId, runId: handle.signaledRunId, result: () => handle.result() as Promise<RetryResult> }
   }
 
-  /** Where the retries of a message for a recipient stand; null where there are none. */
+  /** If the retries of a message for a recipient stand; null if there are none. */
   get(recipient: string, messageId: string): Promise<RetryDescription | null> {
     return this.getById(this.workflowId(recipient, messageId))
   }
@@ -190,7 +190,7 @@ export class SoftbounceClient {
       yield { workflowId: execution.workflowId, runId: execution.runId, status: execution.status.name, startedAt: execution.startTime }
   }
 
-  /** Tells a bounce to the retries that are open for its message and recipient; false where none are. Never starts any. */
+  /** Tells a bounce to the retries that are open for its message and recipient; false if none are. Never starts any. */
   async tell(ref: RetryRef, bounce: Bounce): Promise<boolean> {
     try {
       await unlessRefused(this.#find(ref).signal('bouncedAgain', bounce))
@@ -201,7 +201,7 @@ export class SoftbounceClient {
     }
   }
 
-  /** True where retries of the message for the recipient are open. */
+  /** True if retries of the message for the recipient are open. */
   async isOpen(ref: RetryRef): Promise<boolean> {
     try {
       return (await this.#find(ref).describe()).status.name === 'RUNNING'
@@ -224,7 +224,7 @@ export class SoftbounceClient {
 
   /**
    * Erases a person from the tables and from Temporal (docs/operations.md says what stays).
-   * @throws Error where the open retries do not end in time: then nothing is erased, and it may be run again.
+   * @throws Error if the open retries do not end in time: then nothing is erased, and it may be run again.
    */
   forget(address: string): Promise<Erased> {
     const key = addressKey(address)
@@ -266,7 +266,7 @@ export class SoftbounceClient {
 
   /**
    * Takes an address off the active list by hand.
-   * @param until when it lapses; until it is lifted when left out.
+   * @param until when it expires; until it is lifted when left out.
    */
   suppress(
     address: string,
@@ -279,7 +279,7 @@ export class SoftbounceClient {
       .execute((tx) => suppressLastingly(tx, addressKey(address), options.reason ?? 'manual', cause, new Date(), options.until ?? null))
   }
 
-  /** Puts an address back on the active list; false where it was not off. */
+  /** Puts an address back on the active list; false if it was not off. */
   unsuppress(address: string, by: string): Promise<boolean> {
     return this.#database.db.transaction().execute((tx) => liftSuppression(tx, addressKey(address), by, new Date()))
   }

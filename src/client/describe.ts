@@ -16,13 +16,13 @@ export interface RetryDescription {
   readonly startedAt: Date
   readonly closedAt: Date | null
   readonly summary: string | null
-  /** Of an open one; null where no worker answers. */
+  /** Of an open one; null if no worker answers. */
   readonly progress: Progress | null
   /** Of a completed one. */
   readonly result: RetryResult | null
   /** Why it failed, of one that did. */
   readonly failure: string | null
-  /** Why an activity of it is being tried again, where one is; `waiting`: nothing is wrong, it waits for its turn. */
+  /** Why an activity of it is being tried again, if one is; `waiting`: nothing is wrong, it waits for its permit. */
   readonly trouble: {
     readonly text: string
     readonly waiting: boolean
@@ -31,7 +31,7 @@ export interface RetryDescription {
   } | null
 }
 
-/** By the workflow ID; null where there is none. */
+/** By the workflow ID; null if there is none. */
 export async function describeRetry(temporal: Client, workflowId: string): Promise<RetryDescription | null> {
   const handle = temporal.workflow.getHandle(workflowId)
   try {
@@ -65,7 +65,7 @@ export async function describeRetry(temporal: Client, workflowId: string): Promi
   }
 }
 
-/** Null where it is encrypted under a key that is not given here: the rest is told all the same. */
+/** Null if it is encrypted under a key that is not given here: the rest is told all the same. */
 async function readable<T>(step: Promise<T>): Promise<T | null> {
   try {
     return await step

@@ -14,7 +14,7 @@ import {
   resume,
 } from '../throttle/index.js'
 
-/** A receiving system, and how many open retries there are for it; null where the server cannot say. */
+/** A receiving system, and how many open retries there are for it; null if the server cannot say. */
 export interface DestinationInfo extends DestinationOverview {
   readonly openRetries: number | null
 }
@@ -50,23 +50,23 @@ export class Destinations {
     return counted
   }
 
-  /** One of them; null where no message has met it yet. */
+  /** One of them; null if no message has met it yet. */
   async get(name: string): Promise<DestinationInfo | null> {
     const [found] = await destinations(this.#database, 1, name)
     return found === undefined ? null : this.#counted(found)
   }
 
-  /** Since when everything is paused, and by whom; null where it is not. */
+  /** Since when everything is paused, and by whom; null if it is not. */
   pausedAltogether(): Promise<{ readonly since: Date; readonly by: string } | null> {
     return pausedAltogether(this.#database.db)
   }
 
-  /** Holds the retries for a destination, or all of them where it is left out; none is used up. */
+  /** Holds the retries for a destination, or all of them if it is left out; none is used up. */
   pause(by: string, name?: string): Promise<void> {
     return pause(this.#database, by, name)
   }
 
-  /** Lets them go again, through turns; false where they were not paused. */
+  /** Lets them go again, through turns; false if they were not paused. */
   resume(name?: string): Promise<boolean> {
     return resume(this.#database, name)
   }
@@ -77,8 +77,8 @@ export class Destinations {
   }
 
   /**
-   * The retries that wait for a destination go early, spread out, through turns. Where a release is under way already, that one goes on.
-   * @throws Error where the server does not know the search attribute.
+   * The retries that wait for a destination go early, spread out, through turns. If a release is under way already, that one goes on.
+   * @throws Error if the server does not know the search attribute.
    * @returns the workflow that does it.
    */
   async release(
@@ -102,7 +102,7 @@ export class Destinations {
     return { workflowId, result: () => handle.result() as Promise<{ released: number }> }
   }
 
-  /** Stops a release; run again within a day, it goes on with those that have not gone. False where none is under way. */
+  /** Stops a release; run again within a day, it goes on with those that have not gone. False if none is under way. */
   async stopRelease(destination: string): Promise<boolean> {
     const handle = this.#temporal.workflow.getHandle(releaseId(destination))
     try {
@@ -115,7 +115,7 @@ export class Destinations {
     }
   }
 
-  /** The last release of a destination; null where there was none. */
+  /** The last release of a destination; null if there was none. */
   lastRelease(destination: string): Promise<Release | null> {
     return findRelease(this.#database.db, destination)
   }

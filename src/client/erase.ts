@@ -3,7 +3,7 @@ import { type Client, WorkflowFailedError, WorkflowNotFoundError } from '@tempor
 import { EVENT_TYPES } from '../bounce/index.js'
 import { type Database, type Forgotten, forget } from '../store/index.js'
 
-/** What was done. `historiesLeft`: why some histories could not be deleted; null where all were. Temporal deletes in its own time. */
+/** What was done. `historiesLeft`: why some histories could not be deleted; null if all were. Temporal deletes in its own time. */
 export interface Erased {
   readonly cancelled: number
   readonly histories: number
@@ -17,7 +17,7 @@ const WITHIN_MS = 30_000
 /**
  * @param executions those of the recipient, open and ended.
  * @param key the folded address. @param prefix what the workflow IDs of the recipient begin with.
- * @throws Error where one that is open does not end in time.
+ * @throws Error if one that is open does not end in time.
  */
 export async function eraseRecipient(
   temporal: Client,

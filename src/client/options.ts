@@ -4,7 +4,7 @@ import type { Bounce, BouncedMessage, RetryResult } from '../bounce/index.js'
 import type { Settings } from '../config/index.js'
 import type { Database } from '../store/index.js'
 
-/** Who is to be retried, and what the notification said. */
+/** Who is to be retried, and what the report said. */
 export interface BounceOf extends Bounce, Pick<BouncedMessage, 'sender' | 'recipient'> {
   /** Default: the message's own Message-ID. */
   readonly messageId?: string

@@ -1,5 +1,5 @@
 /**
- * Sends through nodemailer so that every bounce can be believed and retried: each recipient gets a signed return path of its own, the
+ * Sends through nodemailer so that every bounce can be authenticated and retried: each recipient gets a signed return path of its own, the
  * message is kept for as long as a bounce can come, and nobody who is suppressed gets mail unnoticed.
  */
 import { once } from 'node:events'
@@ -86,7 +86,7 @@ const AT_ONCE = 5
 /**
  * Tracks what a transporter sends: `track(nodemailer.createTransport(...))`. The transporter is given back, and is used as ever; its own
  * plugins, defaults and DKIM stay.
- * @throws Error where RETURN_PATH_KEYS is not set; WrongSettings.
+ * @throws Error if RETURN_PATH_KEYS is not set; WrongSettings.
  */
 export function track<T extends Transporter>(transporter: T, options: TrackOptions = {}): Tracked<T> {
   const settings = options.settings ?? readSettings()

@@ -141,17 +141,17 @@ export interface Settings {
   readonly confirmWithinMs: number
   readonly suppressionStepsMs: readonly number[]
   readonly messageRetentionMs: number
-  /** Signs what goes by a route, where the author's domain is this one. */
+  /** Signs what goes by a route, if the author's domain is this one. */
   readonly dkim: DkimKey | null
-  /** Null where no key is set: then nothing is signed, and no return path is believed. */
+  /** Null if no key is set: then nothing is signed, and no return path is authenticated. */
   readonly returnPaths: ReturnPaths | null
   readonly intake: IntakeSettings
   readonly mailbox: ImapSettings | null
-  /** The provider that the relay is; null where it is none of those that are known. */
+  /** The provider that the relay is; null if it is none of those that are known. */
   readonly relayPreset: Provider | null
-  /** Those whose notifications are taken. */
+  /** Those whose reports are taken. */
   readonly providers: ProviderSecrets
-  /** By which API addresses are taken off the provider's list; null where that is off. */
+  /** By which API addresses are taken off the provider's list; null if that is off. */
   readonly unlistBy: ProviderApi | null
   readonly events: EventSettings
   readonly encryption: EncryptionSettings

@@ -70,7 +70,7 @@ export const ENCRYPTION_SETTINGS = {
 } as const
 
 export interface EncryptionSettings {
-  /** The first encrypts, all decrypt; empty where nothing is encrypted. */
+  /** The first encrypts, all decrypt; empty if nothing is encrypted. */
   readonly keys: readonly EncryptionKey[]
   /** Of the HMAC in workflow IDs; null if nothing is encrypted. */
   readonly idKey: Buffer | null

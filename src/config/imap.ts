@@ -3,14 +3,14 @@ import { readFileSync } from 'node:fs'
 import { isLoopback, parsed } from './parsers.js'
 import type { Values } from './setting.js'
 
-/** Where the mailbox is. */
+/** If the mailbox is. */
 export interface ImapAddress {
   readonly host: string
   readonly port: number
   /** `off` only on this machine itself. */
   readonly tls: 'implicit' | 'starttls' | 'off'
   readonly user: string
-  /** Null where a token is used. */
+  /** Null if a token is used. */
   readonly password: string | null
   readonly folder: string
 }
@@ -77,7 +77,7 @@ export interface ImapSettings extends ImapAddress {
 export const sameFolder = (one: string, other: string): boolean =>
   one === other || (one.toLowerCase() === 'inbox' && other.toLowerCase() === 'inbox')
 
-/** Null where none is set. Adds what is wrong to `faults`. */
+/** Null if none is set. Adds what is wrong to `faults`. */
 export function imapSettings(v: Values<typeof IMAP_SETTINGS>, faults: string[]): ImapSettings | null {
   if (v.IMAP_URL === null) return null
   if ((v.IMAP_URL.password === null) === (v.IMAP_TOKEN_FILE === null))

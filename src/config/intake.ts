@@ -1,4 +1,4 @@
-/** The settings of how bounces come in, and which are believed. */
+/** The settings of how bounces come in, and which are authenticated. */
 import { maxStaggerMs } from '../bounce/index.js'
 import { parseReturnPathTemplate, type ReturnPaths } from '../delivery/index.js'
 import { DAY, flag, integer, type Listen, parsed, parseKeys, parseListen } from './parsers.js'
@@ -55,7 +55,7 @@ export function intakeSettings(v: Values<typeof BOUNCE_SETTINGS>): IntakeSetting
 }
 
 /**
- * Null where no key is set: then nothing is signed, and no return path is believed.
+ * Null if no key is set: then nothing is signed, and no return path is authenticated.
  * A bounce may come for a return path for as long as the whole schedule takes, and a relay's queue time for the message and each retry.
  */
 export function returnPaths(v: Values<typeof BOUNCE_SETTINGS>, scheduleMs: readonly number[], confirmWithinMs: number): ReturnPaths | null {

@@ -48,10 +48,10 @@ export const names = parsed((text) =>
 /** Whether nobody but this machine itself is reached there. */
 export const isLoopback = (host: string) => /^(127\.\d+\.\d+\.\d+|::1|localhost)$/.test(host)
 
-/** Where a server listens. */
+/** If a server listens. */
 export type Listen = { readonly host: string; readonly port: number } | { readonly path: string }
 
-/** `127.0.0.1:2003`, `[::1]:2003` or `unix:/path`; null where it is empty. */
+/** `127.0.0.1:2003`, `[::1]:2003` or `unix:/path`; null if it is empty. */
 export function parseListen(text: string): Listen | null {
   if (text === '') return null
   if (text.startsWith('unix:')) {

@@ -85,7 +85,7 @@ export const PROVIDER_SETTINGS = {
 
 const API_URLS = { sendgrid: 'https://api.sendgrid.com', postmark: 'https://api.postmarkapp.com/message-streams/outbound' } as const
 
-/** Null where it is off. Adds what is wrong to `faults`. */
+/** Null if it is off. Adds what is wrong to `faults`. */
 export function unlistBy(v: Values<typeof PROVIDER_SETTINGS>, faults: string[]): ProviderApi | null {
   if (!v.UNLIST_AT_PROVIDER) return null
   const provider = REMOVAL_APIS.find((one) => one === v.RELAY_PRESET)

@@ -1,14 +1,14 @@
-/** Where a setting comes from: the environment, or a file .env. */
+/** If a setting comes from: the environment, or a file .env. */
 import { readFileSync } from 'node:fs'
 import { parse as parseDotenv } from 'dotenv'
 import { WrongSettings } from './wrong-settings.js'
 
-/** Where a setting's value came from. */
+/** If a setting's value came from. */
 export type Source = 'environment' | '.env' | 'default'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** The values of `.env` in the working directory; none where it is not there. */
+/** The values of `.env` in the working directory; none if it is not there. */
 export function readDotenv(path = '.env'): Environment {
   try {
     return parseDotenv(readFileSync(path))

@@ -124,7 +124,7 @@ export const THROTTLE_SETTINGS = {
 
 type Read<All extends Record<string, { readonly schema: z.ZodType }>> = { [Name in keyof All]: z.infer<All[Name]['schema']> }
 
-/** Null where mail does not go directly. */
+/** Null if mail does not go directly. */
 export function directSettings(v: Read<typeof DELIVERY_SETTINGS>, faults: string[]): DirectSettings | null {
   if (v.DELIVERY !== 'direct') return null
   if (v.DANE && !('resolveTlsa' in dns))

@@ -1,5 +1,5 @@
 /**
- * Takes the turn of a send: at once, or after a moment in place; else the engine waits, which costs no worker slot and no event, and shows
+ * Takes the permit of a send: at once, or after a moment in place; else the engine waits, which costs no worker slot and no event, and shows
  * why and until when.
  */
 import { randomUUID } from 'node:crypto'
@@ -47,7 +47,7 @@ const PAUSED_LOOK_MS = 10 * 60_000
 const MOST_IN_PLACE_MS = 2 * MAX_IN_PLACE_WAIT_MS
 
 /**
- * Ends as `retryLater` where the turn is not ours yet.
+ * Ends as `retryLater` where the permit is not ours yet.
  * @param held the lease that is ours already, without a connection: a new one is wanted.
  */
 export async function acquirePermit(
@@ -100,7 +100,7 @@ const moment = (at: Date | number, now: number): string => {
 }
 
 /**
- * Ends as `retryLater` where retries for the destination, or all, are paused: what is decided without a turn waits for that too.
+ * Ends as `retryLater` where retries for the destination, or all, are paused: what is decided without a permit waits for that too.
  */
 export async function waitWhilePaused(destination: string, context: Context, dependencies: DeliveryContext): Promise<void> {
   const paused = await withDatabase(context.info.attempt, () => pausedNow(dependencies.database.db, destination))

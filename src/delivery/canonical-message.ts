@@ -21,7 +21,7 @@ export class UnsendableMessage extends Error {
 /**
  * Brings a message into the form in which it is sent. A bare LF becomes CRLF, as every SMTP client makes it; nothing else of the content
  * changes, so that a DKIM signature made before still verifies.
- * @throws UnsendableMessage where it has no header, a NUL, a bare CR, or a line of more than 998 bytes.
+ * @throws UnsendableMessage if it has no header, a NUL, a bare CR, or a line of more than 998 bytes.
  */
 export function canonicalMessage(content: Uint8Array): Buffer {
   if (content.length > MAX_MESSAGE_BYTES)

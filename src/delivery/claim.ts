@@ -29,7 +29,7 @@ export class AttemptClaim {
   /** The row has its answer. */
   answered = false
   #givenBack = false
-  /** What the database says of that, also where nobody waits for it any longer. */
+  /** What the database says of that, also if nobody waits for it any longer. */
   #asked: Promise<boolean> = Promise.resolve(false)
   #renewing: NodeJS.Timeout | undefined
 
@@ -40,7 +40,7 @@ export class AttemptClaim {
     this.#dependencies = dependencies
   }
 
-  /** @param destination the receiving system that is met. */
+  /** @param destination the receiving system that is contacted. */
   take(destination: string): Promise<Claim> {
     const { database, now } = this.#dependencies
     const at = now()
@@ -49,7 +49,7 @@ export class AttemptClaim {
 
   /**
    * The server waits for the content. Never rejects.
-   * @returns whether it may be sent: not where the claim is another's by now, the database cannot be asked, or the worker was frozen for so
+   * @returns whether it may be sent: not if the claim is another's by now, the database cannot be asked, or the worker was frozen for so
    * long that others count its connection no more.
    */
   async begin(bytes: number, leaseId: string): Promise<boolean> {

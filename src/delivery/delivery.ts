@@ -1,5 +1,5 @@
 /**
- * Meets a receiving system, or a relay, for one message: takes the turn, holds the lease for as long as the connection is there, walks the
+ * Meets a receiving system, or a relay, for one message: acquires the permit, holds the lease for as long as the connection is there, walks the
  * hosts, and learns from what was said.
  */
 import type { Context } from '@temporalio/activity'
@@ -48,7 +48,7 @@ export class DeliveryAttempt {
   #countedAt = Date.now()
   #ended = false
 
-  /** How often the turn was asked for. */
+  /** How often the permit was asked for. */
   readonly polls: number
 
   private constructor(
@@ -70,7 +70,7 @@ export class DeliveryAttempt {
   }
 
   /**
-   * Takes the turn.
+   * Takes the permit.
    * @throws ApplicationFailure of type Waiting where it is not ours yet: when to ask again, and why.
    */
   static async begin(
@@ -103,7 +103,7 @@ export class DeliveryAttempt {
     )
   }
 
-  /** Sends, over the open session or to one host after another. Hosts of another system are met by that one's turn, where it can be had at once. */
+  /** Sends, over the open session or to one host after another. Hosts of another system are contacted by that one's turn, if it can be had at once. */
   async deliver(mail: Omit<Transaction, 'path'>): Promise<DeliveryOutcome> {
     const open = this.#open
     this.#open = null
@@ -130,7 +130,7 @@ export class DeliveryAttempt {
     return { outcome: classifyResult(dialogue, path), path, system, tookMs: Date.now() - began }
   }
 
-  /** What the answer teaches of the system; a relay's teaches nothing. Null where nothing was written. */
+  /** What the answer teaches of the system; a relay's teaches nothing. Null if nothing was written. */
   async applyFeedback({ outcome, path, system, tookMs }: DeliveryOutcome): Promise<FeedbackResult | null> {
     if (path.kind === 'relay' || relayOf(system) !== null || !('status' in outcome)) return null
     const { status, reply, stage, mailServer, kind } = outcome
@@ -169,7 +169,7 @@ export class DeliveryAttempt {
     await acquirePermit(this.#subject, this.#way, this.#sessions, this.#context, this.#dependencies, free, this.leaseId)
   }
 
-  /** A turn at one more system, under the lease that is held already; false where it cannot be had at once. */
+  /** A turn at one more system, under the lease that is held already; false if it cannot be had at once. */
   async #takeOver({ turn }: Route['beyond'][number]): Promise<boolean> {
     const { database, settings } = this.#dependencies
     const asker = { ...this.#subject, leaseId: this.leaseId, hasConnection: false }

@@ -1,6 +1,6 @@
 /**
  * The receiving system: one name for all hosts of one provider. By the group that the settings put its mail host in, else by that host's
- * registrable domain; where no host is known, by the recipient's domain.
+ * registrable domain; if no host is known, by the recipient's domain.
  */
 import { getDomain } from 'tldts'
 import { foldDomain, parseAddress } from '../bounce/index.js'
@@ -15,7 +15,7 @@ export function destinationOfHost(host: string, groups: readonly DestinationGrou
   return groupOf(host, groups) ?? getDomain(host, AS_IT_IS) ?? host
 }
 
-/** The host that a notification names as remote MTA (`dns; mx1.mail.example.org`, `mx.example.org (192.0.2.1)`); null where it is one of ours. */
+/** The host that a report names as remote MTA (`dns; mx1.mail.example.org`, `mx.example.org (192.0.2.1)`); null if it is one of ours. */
 function remoteHost(remoteMta: string | undefined, ownHosts: readonly string[]): string | null {
   const name = /^\s*(?:(?:dns|smtp)\s*;)?\s*([^\s;()[\],]+)/i.exec(remoteMta ?? '')?.[1] ?? ''
   const host = foldDomain(name)
@@ -23,8 +23,8 @@ function remoteHost(remoteMta: string | undefined, ownHosts: readonly string[]):
 }
 
 /**
- * @param mailHost the host that mail for the recipient goes to, where it was looked up.
- * @param remoteMta the host that gave the reply, as a notification names it.
+ * @param mailHost the host that mail for the recipient goes to, if it was looked up.
+ * @param remoteMta the host that gave the reply, as a report names it.
  * @param ownHosts hosts that are ours; they blame nobody.
  */
 export function deriveDestination(

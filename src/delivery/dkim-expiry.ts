@@ -2,13 +2,13 @@
 import { foldDomain } from '../bounce/index.js'
 import { fieldName, headerFields } from './canonical-message.js'
 
-/** True where the author (From) is of this domain, or of one below it. */
+/** True if the author (From) is of this domain, or of one below it. */
 export function isAuthoredBy(message: Buffer, domain: string): boolean {
   return authorDomains(headerFields(message).map(field)).some((author) => author === domain || author.endsWith(`.${domain}`))
 }
 
 /**
- * When the last of the message's own signatures runs out; null where it has none of its own, or one that does not run out.
+ * When the last of the message's own signatures runs out; null if it has none of its own, or one that does not run out.
  * "Own": its d= is the domain of the author (From) or of the envelope sender, or a parent of one of them.
  */
 export function signaturesExpireAt(message: Buffer, envelopeSender: string): Date | null {

@@ -8,7 +8,7 @@ export interface DkimKey {
   readonly privateKey: string
 }
 
-/** The message with a signature in front. */
+/** The message with a signature first. */
 export async function signMessage(content: Buffer, key: DkimKey): Promise<Buffer> {
   const signer = new DKIM({ domainName: key.domain, keySelector: key.selector, privateKey: key.privateKey })
   const chunks: Buffer[] = []
@@ -18,7 +18,7 @@ export async function signMessage(content: Buffer, key: DkimKey): Promise<Buffer
   return Buffer.concat([signed.subarray(0, signed.indexOf('\r\n', signatureEnd(signed)) + 2), content])
 }
 
-/** Where the last line of the signature begins: the field goes on while lines begin with white space. */
+/** If the last line of the signature begins: the field goes on while lines begin with white space. */
 function signatureEnd(signed: Buffer): number {
   let line = 0
   for (;;) {

@@ -1,7 +1,7 @@
 /**
  * MTA-STS (RFC 8461): whether a domain asks for verified TLS, and with which hosts. mailauth reads records and policies. They are fetched
  * here, since a stranger's server answers: so much and no more, for so long and no longer, and never inside our own network. A policy holds
- * until it runs out, also where its record can no longer be asked for.
+ * until it runs out, also if its record can no longer be asked for.
  */
 import { request } from 'node:https'
 import { parsePolicy, resolvePolicy } from 'mailauth/lib/mta-sts.js'
@@ -43,7 +43,7 @@ export class StsPolicies {
     this.#allowPrivateMx = allowPrivateMx
   }
 
-  /** The policy that holds now; null where there is none, or it could not be had (section 5.1: then mail goes as if there were none). */
+  /** The policy that holds now; null if there is none, or it could not be had (section 5.1: then mail goes as if there were none). */
   policyOf(domain: string, now: Date): Promise<StsPolicy | null> {
     const recent = this.#asked.get(domain)
     if (recent !== undefined && now.getTime() - recent.at < ASK_EVERY_MS) return recent.policy
@@ -107,7 +107,7 @@ export class StsPolicies {
   }
 }
 
-/** True where the policy lets this host take the domain's mail; `*.` stands for exactly one label (section 4.1). */
+/** True if the policy lets this host take the domain's mail; `*.` stands for exactly one label (section 4.1). */
 export function isAllowed(host: string, policy: Pick<StsPolicy, 'mx'>): boolean {
   const name = host.toLowerCase()
   const above = name.slice(name.indexOf('.') + 1)

@@ -1,6 +1,6 @@
 /**
  * The hosts that take a domain's mail (RFC 5321 section 5.1): by MX, in the order of preference, equal ones by chance; without MX the domain
- * itself. mx-connect looks up; what its errors mean is said here: the receiving system's answer, or our own trouble.
+ * itself. mx-connect looks up; what its errors mean is said here: the receiving system's answer, or a local failure.
  */
 import { Resolver } from 'node:dns'
 import { isIP } from 'node:net'
@@ -12,7 +12,7 @@ import { checkDane, type TlsaRecord, usableRecords } from './dane.js'
 
 /** One address of one host. */
 export interface MailHost {
-  /** The host's name, or its address where it has none. */
+  /** The host's name, or its address if it has none. */
   readonly name: string
   readonly address: string
   /** With TLSA records (DANE, RFC 7672) TLS is a must: what is wrong with a certificate, or null. */
@@ -25,7 +25,7 @@ export type MailHosts =
   | { readonly kind: 'null mx'; readonly text: string }
   /** There is no such domain, or nothing in it that could take mail. */
   | { readonly kind: 'no domain'; readonly text: string }
-  /** It has MX records, and none of their hosts can be met. */
+  /** It has MX records, and none of their hosts can be contacted. */
   | { readonly kind: 'unroutable'; readonly text: string }
   /** Name servers failed: the domain's, or the way to them. */
   | { readonly kind: 'unresolved'; readonly text: string }
@@ -36,7 +36,7 @@ export interface MailHostOptions {
   /** Name servers (`127.0.0.1:53`); the system's where empty. */
   readonly dnsServers: readonly string[]
   readonly port: number
-  /** Hosts with loopback and private addresses are met too. */
+  /** Hosts with loopback and private addresses are contacted too. */
   readonly allowPrivateMx: boolean
   readonly dane: boolean
 }
@@ -53,7 +53,7 @@ const NOTHING_THERE = new Set(['ENOTFOUND', 'ENODATA'])
 const NO_ANSWER = new Set(['ETIMEOUT', 'ETIMEDOUT'])
 const NO_HOST_NAMED = 'ENOHOSTNAMED'
 
-/** With the underscore that no host name has, and that is met all the same. */
+/** With the underscore that no host name has, and that is contacted all the same. */
 const isHostName = (exchange: string): boolean => foldDomain(exchange.replaceAll('_', '-')) !== null
 
 export function resolverOf(dnsServers: readonly string[]): Resolve {
@@ -63,7 +63,7 @@ export function resolverOf(dnsServers: readonly string[]): Resolve {
     new Promise((resolve, reject) => resolver.resolve(name, type, (error, records) => (error ? reject(error) : resolve(records))))
 }
 
-/** Looks the hosts up; never rejects. `resolve` is asked for MX, A, AAAA and TLSA; and for the root, where it is silent. */
+/** Looks the hosts up; never rejects. `resolve` is asked for MX, A, AAAA and TLSA; and for the root, if it is silent. */
 export async function mailHosts(domain: string, options: MailHostOptions, resolve: Resolve): Promise<MailHosts> {
   const asked = { nullMx: false, mx: false, local: false }
   const lookUp = async (name: string, type: string) => {
@@ -100,7 +100,7 @@ export async function mailHosts(domain: string, options: MailHostOptions, resolv
         },
       },
       dane: { enabled: options.dane, resolveTlsa: async (name) => (await resolve(name, 'TLSA')) as TlsaRecord[] },
-      // it is asked for the hosts alone: who is met, and in which dialogue the next one's turn comes, is decided by delivery.ts
+      // it is asked for the hosts alone: who is contacted, and in which dialogue the next one's turn comes, is decided by delivery.ts
       connectHook: ({ mx }, _, stop) => {
         done(mx)
         stop(new Error('looked up'))
@@ -111,7 +111,7 @@ export async function mailHosts(domain: string, options: MailHostOptions, resolv
     )
   })
   try {
-    // an address that stands in place of a name was never looked up
+    // an address that stands instead of a name was never looked up
     const hosts = inOrder(await found, options.dane).filter(({ address }) => options.allowPrivateMx || isOutside(address))
     return hosts.length > 0 ? { kind: 'hosts', hosts } : onlyInside(domain)
   } catch (error) {
@@ -160,7 +160,7 @@ function inOrder(mx: readonly mxConnect.MxHost[], dane: boolean): MailHost[] {
   byChance.sort((a, b) => a.host.priority - b.host.priority || a.chance - b.chance)
   const seen = new Set<string>()
   return byChance.flatMap(({ host, chance }) => {
-    // a host whose TLSA records could not be looked up may not be met (RFC 7672 2.1.2)
+    // a host whose TLSA records could not be looked up may not be contacted (RFC 7672 2.1.2)
     if (dane && host.daneLookupFailed) return []
     const [first, second] = chance < 0.5 ? [host.A, host.AAAA] : [host.AAAA, host.A]
     const records = (host.tlsaRecords ?? []) as readonly TlsaRecord[]
@@ -178,7 +178,7 @@ function peerCheck(records: readonly TlsaRecord[], name: string): NonNullable<Ma
   return (certificate) => (usable.length === 0 ? null : checkDane(certificate, usable, name, new Date()))
 }
 
-/** True for an address that is nobody's own network: public, also where it is written as an IPv6 form of an IPv4 address. */
+/** True for an address that is nobody's own network: public, also if it is written as an IPv6 form of an IPv4 address. */
 export function isOutside(address: string): boolean {
   if (!ipaddr.isValid(address)) return false
   const parsed = ipaddr.parse(address)

@@ -8,7 +8,7 @@ import type { DetailedPeerCertificate } from 'node:tls'
  */
 export type TlsMode = 'verify' | 'dane' | 'opportunistic' | 'off' | 'implicit'
 
-/** Where a message goes, and whose answers these are. */
+/** If a message goes, and whose answers these are. */
 export interface NextHop {
   /**
    * `system`: answers are the receiving system's. `relay`: they are the relay's, and say nothing of the receiving system. `transparent`: a
@@ -59,13 +59,13 @@ export function parseRoutes(text: string): StaticRoute[] {
     })
 }
 
-/** Where mail can go. */
+/** If mail can go. */
 export interface NextHops {
   readonly routes: readonly StaticRoute[]
   readonly relay: NextHop | null
 }
 
-/** The path for a destination: its route, else the route `*`, else the relay; null where there is none. */
+/** The path for a destination: its route, else the route `*`, else the relay; null if there is none. */
 export function nextHopFor(destination: string, { routes, relay }: NextHops): NextHop | null {
   const route = routes.find((r) => r.destination === destination) ?? routes.find((r) => r.destination === '*')
   if (route !== undefined) return { kind: 'system', host: route.host, port: route.port, tls: 'opportunistic' }

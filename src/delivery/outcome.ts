@@ -95,7 +95,7 @@ function judgeSystemReply({ at, reply, mailServer }: Replied): SendOutcome {
 }
 
 /**
- * True where a rejection says that this recipient will never take mail: at RCPT, by its code, or by its text where a bare 550, 551 or 553 was
+ * True if a rejection says that this recipient will never take mail: at RCPT, by its code, or by its text where a bare 550, 551 or 553 was
  * said; or by a null MX (RFC 7505).
  */
 export function isLastingRejection(answer: { stage: Stage; status: string; reply: string }): boolean {
@@ -105,7 +105,7 @@ export function isLastingRejection(answer: { stage: Stage; status: string; reply
   return reply.status === null ? refusesRecipient(reply) : isLasting(answer.status)
 }
 
-/** A relay's own trouble (overload, login, relaying denied) says nothing of the receiving system, and must not use up a retry. */
+/** A relay's a local failure (overload, login, relaying denied) says nothing of the receiving system, and must not use up a retry. */
 function judgeRelayReply(dialogue: Replied): SendOutcome {
   const { at, reply, mailServer } = dialogue
   if (at === 'final dot' && reply.code >= 200 && reply.code < 300) return judgeSystemReply(dialogue)

@@ -17,7 +17,7 @@ export class OutgoingMessage {
   readonly #token: ReturnPathToken | null
   /** Whose presets the relay has. */
   readonly #provider: Provider | null
-  /** What it is signed with anew, where mail goes directly. */
+  /** What it is signed with anew, if mail goes directly. */
   readonly #dkim: DkimKey | null
 
   private constructor(
@@ -36,7 +36,7 @@ export class OutgoingMessage {
     this.#dkim = kind === 'system' && dkim !== null && isAuthoredBy(message, dkim.domain) ? dkim : null
   }
 
-  /** @param database how a step with the database is done: its failures are trouble of our own. */
+  /** @param database how a step with the database is done: its failures are a local failure. */
   static async of(
     order: SendOrder,
     message: Buffer,
@@ -63,7 +63,7 @@ export class OutgoingMessage {
     return withToken(this.#provider, this.#message, signToken(returnPaths, this.#token))
   }
 
-  /** Says so where the message's own signatures have run out and it is not signed anew: it would arrive unsigned. */
+  /** Says so if the message's own signatures have run out and it is not signed anew: it would arrive unsigned. */
   signaturesRanOut(now: Date): string | null {
     const until = this.#dkim === null ? signaturesExpireAt(this.#message, this.#order.sender) : null
     return until === null || now <= until ? null : `its DKIM signatures ran out at ${until.toISOString()}`
@@ -83,7 +83,7 @@ export class OutgoingMessage {
 
 /**
  * Through a relay each retry has a return path of its own, so that its bounce names it; elsewhere every retry has that of the message itself
- * (greylisting knows sender, recipient and host). Null where none is signed.
+ * (greylisting knows sender, recipient and host). Null if none is signed.
  */
 async function tokenFor(order: SendOrder, kind: NextHop['kind'], dependencies: DeliveryContext): Promise<ReturnPathToken | null> {
   const { messageId, recipient, sender, messageKey } = order
@@ -92,7 +92,7 @@ async function tokenFor(order: SendOrder, kind: NextHop['kind'], dependencies: D
   const { db } = dependencies.database
   const id = sentId(messageId, recipient)
   const now = dependencies.now()
-  // what the return path stands for must be known before it is used, also where the retries began before there was a key
+  // what the return path stands for must be known before it is used, also if the retries began before there was a key
   const known = await findSent(db, id)
   const row = {
     id,

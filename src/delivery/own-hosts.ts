@@ -2,7 +2,7 @@
 import { BlockList, isIP } from 'node:net'
 
 /**
- * True where `host` is one of `systems` (in lower case): host names, `*.example.com` for all below a domain, addresses, or networks such as
+ * True if `host` is one of `systems` (in lower case): host names, `*.example.com` for all below a domain, addresses, or networks such as
  * `10.0.0.0/8`.
  */
 export function isWithin(host: string, systems: readonly string[]): boolean {

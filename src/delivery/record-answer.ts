@@ -19,7 +19,7 @@ interface Sent extends AttemptSubject {
 /**
  * A delivery lifts a temporary suppression, and ends it; so does a rejection that suppresses nobody. Tries for a while, since a lost answer
  * would mean a second send.
- * @returns the answer that stands: an earlier one where there was one.
+ * @returns the answer that stands: an earlier one if there was one.
  */
 export async function recordSend(dependencies: DeliveryContext, sent: Sent, answer: Answer, attempt: number): Promise<AnsweredRow> {
   const { database, now } = dependencies

@@ -42,7 +42,7 @@ export function sentId(messageId: string, recipient: string): string {
 
 /**
  * Reads the template of RETURN_PATH.
- * @throws Error where it has no `{token}`, or makes a local part of more than 64 octets (RFC 5321 4.5.3.1.1).
+ * @throws Error if it has no `{token}`, or makes a local part of more than 64 octets (RFC 5321 4.5.3.1.1).
  */
 export function parseReturnPathTemplate(text: string): string {
   const at = text.lastIndexOf('@')
@@ -56,7 +56,7 @@ export function parseReturnPathTemplate(text: string): string {
   return text
 }
 
-/** The signed token of a send, alone: what goes out with a message where a provider gives it back. */
+/** The signed token of a send, alone: what goes out with a message if a provider gives it back. */
 export const signToken = (paths: ReturnPaths, token: ReturnPathToken): string => encodeToken(token, mac(paths.keys[0] as Buffer, token))
 
 /** The return path of a send, for mail from this sender. */
@@ -71,7 +71,7 @@ export interface VerifiedToken extends ReturnPathToken {
   readonly text: string
 }
 
-/** The token of a return path, where it carries our signature and has not run out; else why it is not believed. */
+/** The token of a return path, if it carries our signature and has not run out; else why it is not authenticated. */
 export function verifyReturnPath(paths: ReturnPaths, address: string, now: Date): VerifiedToken | { readonly refused: string } {
   const text = tokenIn(paths, address)
   return text === null ? { refused: 'it came to an address that is no signed return path' } : verifyToken(paths, text, now)
@@ -89,7 +89,7 @@ export function verifyToken(paths: ReturnPaths, text: string, now: Date): Verifi
   return { ...token, text: text.toLowerCase() }
 }
 
-/** What stands at the template's `{token}`; null where the address does not have its form. The domain is checked by the signature alone. */
+/** What stands at the template's `{token}`; null if the address does not have its form. The domain is checked by the signature alone. */
 function tokenIn({ template }: ReturnPaths, address: string): string | null {
   const [before, after] = template.slice(0, template.lastIndexOf('@')).split('{token}') as [string, string]
   const local = address.slice(0, Math.max(address.lastIndexOf('@'), 0)).toLowerCase()

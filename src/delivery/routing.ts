@@ -17,7 +17,7 @@ export type Routing =
       readonly kind: 'way'
       /** In the order in which they are tried; all of one kind, and of one system. */
       readonly paths: readonly [NextHop, ...NextHop[]]
-      /** Further mail hosts, of other systems: each has a turn of its own. */
+      /** Further mail hosts, of other systems: each has a permit of its own. */
       readonly beyond: readonly { readonly system: string; readonly paths: readonly NextHop[]; readonly turn: LimiterKey }[]
       /** The receiving system. */
       readonly system: string
@@ -108,7 +108,7 @@ export class Router {
   }
 
   /**
-   * The second way of a message that is urgent; null where none is set. Its answers are counted apart: the system that it is met as is that
+   * The second way of a message that is urgent; null if none is set. Its answers are counted apart: the system that it is contacted as is that
    * way itself, so that a receiving system that is down holds nothing up here, and is taught nothing.
    */
   backupTo(destination: string): Route | null {
@@ -120,7 +120,7 @@ export class Router {
     return { kind: 'way', paths: [path], beyond: [], system: turn.name, turns: [turn], maxDeliveriesPerConnection }
   }
 
-  /** The first mail host of a recipient, where mail goes directly and it can be looked up; else null. */
+  /** The first mail host of a recipient, if mail goes directly and it can be looked up; else null. */
   async mailHost(recipient: string): Promise<string | null> {
     if (this.#dependencies.settings.direct === null) return null
     const found = await this.#mailHosts(parseAddress(recipient).domain)

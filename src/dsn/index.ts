@@ -1,5 +1,5 @@
 /**
- * Reads a bounce notification: a mail in, records out. One reader a format, tried in a fixed order, standard first; none knows another.
+ * Reads a bounce report: a mail in, records out. One reader a format, tried in a fixed order, standard first; none knows another.
  * A mail that no reader knows is null: what cannot be read stays where it was.
  */
 import { type Mail, takeApart } from './mail.js'
@@ -25,7 +25,7 @@ const TEXT_PARSERS: readonly Parser[] = [parseTranscript, parseAddressedParagrap
 const PARSERS: readonly Parser[] = [parseRfc3464, parseRfc5965, parseRfc3834, parseSesNotification, parseQuotedFields, ...TEXT_PARSERS]
 
 /**
- * Reads a mail (RFC 5322 bytes); null where it is no notification that is known.
+ * Reads a mail (RFC 5322 bytes); null if it is no report that is known.
  * @throws UnreadableMail where it cannot be taken apart at all.
  */
 export async function parseReport(mail: Uint8Array): Promise<ParsedReport | null> {
@@ -41,13 +41,13 @@ export function parseOwnReport(mail: Mail): ParsedReport | null {
 async function readMail(outer: Mail): Promise<ParsedReport | null> {
   const read = parseOwnReport(outer)
   if (read !== null) return read
-  // a notification that somebody wrapped, or forwarded as it came
+  // a report that somebody wrapped, or forwarded as it came
   const inner = outer.parts.find((p) => p.type === 'message/rfc822')
   if (inner === undefined || inner.content.length === 0) return null
   return firstOf([parseRfc3464, parseRfc5965], await takeApart(inner.content))
 }
 
-/** Where a report gives no reply and hardly a status, the text beside it may say more of the same recipient. */
+/** If a report gives no reply and hardly a status, the text beside it may say more of the same recipient. */
 function withItsText(notification: ParsedReport, mail: Mail): ParsedReport {
   // OpenSMTPD calls `delayed` what it has given up, and says so in its text alone
   const expired = noticeOf(mail).lower.includes(': envelope expired')

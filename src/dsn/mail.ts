@@ -152,7 +152,7 @@ function decoded(raw: Buffer, encoding: string): Buffer {
 
 const UTF_8 = new TextDecoder('utf-8', { fatal: true })
 
-/** By its charset; as UTF-8, else Latin-1, where none is named or the one that is named is unknown. */
+/** By its charset; as UTF-8, else Latin-1, if none is named or the one that is named is unknown. */
 export function inCharset(content: Uint8Array, charset: string | false): string {
   const name = charset === false ? '' : charset.trim().toLowerCase()
   if (name !== '' && name !== 'us-ascii' && name !== 'utf-8') {
@@ -177,7 +177,7 @@ export function headOf(message: Uint8Array): Fields {
   return new Fields(new Headers(end < 0 ? bytes : bytes.subarray(0, end)).getList())
 }
 
-/** Where the body begins, behind the first empty line; -1 where there is none within the longest head. */
+/** If the body begins, behind the first empty line; -1 where there is none within the longest head. */
 function headEnd(bytes: Buffer): number {
   const head = bytes.subarray(0, MAX_HEAD_BYTES)
   const bare = head.indexOf('\n\n')

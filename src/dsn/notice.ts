@@ -94,7 +94,7 @@ function originalBehind(mail: Mail, lines: readonly string[]): Returned {
   return [lines.join('\n'), ...behind].map(quotedOriginal).find((o) => o.returned !== 'none') ?? { returned: 'none', to: [] }
 }
 
-/** Where the notice ends, and where the original begins; both are the end where there is no original. */
+/** If the notice ends, and where the original begins; both are the end where there is no original. */
 function split(lines: readonly string[]): readonly [number, number] {
   for (let i = 0; i < lines.length; i += 1) {
     const line = lines[i] as string
@@ -129,7 +129,7 @@ export interface Found {
   readonly remoteMta?: string
 }
 
-/** The notification that a notice makes with the recipients that were found in it; null where there are none. */
+/** The report that a notice makes with the recipients that were found in it; null if there are none. */
 export function notificationFrom(mail: Mail, notice: Notice, found: readonly Found[]): ParsedReport | null {
   // what was delivered is told in the same form
   const failed = found.filter(({ reason }) => !/\b250 2\.\d\.\d\b/.test(reason))
@@ -167,7 +167,7 @@ const REMOTE = [
   /^([a-z0-9.-]{1,253}\.[a-z]{2,63}) \[/i,
 ]
 
-/** The host that gave the reply, where the text names it. */
+/** The host that gave the reply, if the text names it. */
 export function remoteMtaIn(text: string): string | undefined {
   for (const pattern of REMOTE) {
     const host = pattern.exec(text)?.[1]

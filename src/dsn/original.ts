@@ -2,7 +2,7 @@
 import { Fields, headOf, type Mail, type Part } from './mail.js'
 import type { ParsedReport } from './report.js'
 
-/** The fields of a notification that the returned original gives. */
+/** The fields of a report that the returned original gives. */
 export type Returned = Pick<ParsedReport, 'messageId' | 'sender' | 'returned' | 'original'> & {
   /** The original's own recipients, as its To field names them. */
   readonly to: readonly string[]
@@ -53,7 +53,7 @@ function saidBy(fields: Fields): Omit<Returned, 'returned'> {
   }
 }
 
-/** What stands in the first angle brackets, or the value without them; undefined where that can be no Message-ID and no address. */
+/** What stands in the first angle brackets, or the value without them; undefined if that can be no Message-ID and no address. */
 export function bare(value: string | undefined): string | undefined {
   const text = value === undefined ? '' : (/<([^<>\s]{1,998})>/.exec(value)?.[1] ?? value.trim())
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are exactly what is refused
@@ -74,7 +74,7 @@ export function addressesIn(text: string): string[] {
 }
 
 /**
- * True where the embedded original is provably whole: a multipart message whose last boundary is there; any other only from Postfix, which
+ * True if the embedded original is provably whole: a multipart message whose last boundary is there; any other only from Postfix, which
  * returns a message whole or its headers alone (other systems cut a long one off).
  */
 function isWhole(embedded: Part, fields: Fields, fromPostfix: boolean): boolean {

@@ -41,11 +41,11 @@ export function groupsOf(report: string): Group[] {
   return found
 }
 
-/** The notification that groups of fields make. */
+/** The report that groups of fields make. */
 export function notificationOf(mail: Mail, groups: readonly Group[], original: Returned): ParsedReport {
   const ofMessage = groups.find((g) => g.has('reporting-mta') || g.has('arrival-date') || g.has('original-envelope-id')) ?? groups[0]
   const { to, ...returned } = original
-  // a report may name a mailbox file, or a route, in place of the recipient: then it is the only one that there was
+  // a report may name a mailbox file, or a route, instead of the recipient: then it is the only one that there was
   const failed = mail.fields.first('x-failed-recipients')
   const only = failed !== undefined ? addressesOf(failed) : to
   const reportingMta = typed(ofMessage?.get('reporting-mta'))
@@ -85,7 +85,7 @@ export function addressesOf(list: string): string[] {
 
 const ACTIONS: readonly Action[] = ['failed', 'delayed', 'delivered', 'relayed', 'expanded']
 
-/** Words that systems have in place of the five (an `X-` action is read by its status alone). */
+/** Words that systems have instead of the five (an `X-` action is read by its status alone). */
 const OTHER_ACTIONS: Readonly<Record<string, Action>> = { failure: 'failed', error: 'failed', expired: 'failed', deferred: 'delayed' }
 
 function actionOf(field: string | undefined, status: string | undefined): Action | null {
@@ -167,7 +167,7 @@ export function addressOf(value: string | undefined): string | undefined {
 /** The same for Original-Recipient, whose + and = are written in xtext (RFC 3461 4). */
 const xtextAddressOf = (value: string | undefined): string | undefined => addressOf(value?.replace(/\+2B/g, '+').replace(/\+3D/g, '='))
 
-/** A date as reports write it; undefined where it is none. */
+/** A date as reports write it; undefined if it is none. */
 export function timeOf(value: string | undefined): Date | undefined {
   const at = value === undefined || value.length > 100 ? Number.NaN : Date.parse(value)
   return Number.isNaN(at) ? undefined : new Date(at)

@@ -1,4 +1,4 @@
-/** What a notification says, whatever its format. */
+/** What a report says, whatever its format. */
 
 import type { Mail } from './mail.js'
 import type { StatusSource } from './status.js'
@@ -9,13 +9,13 @@ export type Action = 'failed' | 'delayed' | 'delivered' | 'relayed' | 'expanded'
 export interface ReportedRecipient {
   /** The recipient that the reporting system tried (Final-Recipient, RFC 3464 2.3.2). */
   readonly recipient: string
-  /** The recipient as the sender knew it (Original-Recipient, 2.3.1), where that is another. */
+  /** The recipient as the sender knew it (Original-Recipient, 2.3.1), if that is another. */
   readonly originalRecipient?: string
   readonly action: Action
   /** Enhanced status code: the more specific one of the field and the reply. */
   readonly status?: string
   readonly statusFrom?: StatusSource
-  /** What the `Status` field says, unchanged, where there is one. */
+  /** What the `Status` field says, unchanged, if there is one. */
   readonly statusField?: string
   /** The basic code of the reply that is quoted. */
   readonly replyCode?: number
@@ -27,16 +27,16 @@ export interface ReportedRecipient {
   readonly willRetryUntil?: Date
 }
 
-/** A notification about one message. */
+/** A report about one message. */
 export interface ParsedReport {
   /** A complaint (RFC 5965) is never retried; an automatic answer (RFC 3834) tells of no delivery at all. */
   readonly kind: 'bounce' | 'complaint' | 'automatic answer'
   /** Of a complaint, in lower case: `abuse`, `fraud`, `virus`, `not-spam`, `auth-failure`, `unsubscribe` … */
   readonly feedbackType?: string
   readonly recipients: readonly ReportedRecipient[]
-  /** Host that made the notification. */
+  /** Host that made the report. */
   readonly reportingMta?: string
-  /** The notification's own date. */
+  /** The report's own date. */
   readonly date?: Date
   /** When the reporting system took the message. */
   readonly arrivalDate?: Date
@@ -46,9 +46,9 @@ export interface ParsedReport {
   readonly sender?: string
   /** How much of the original came back. */
   readonly returned: 'whole' | 'headers' | 'none'
-  /** The original, where it is provably whole. */
+  /** The original, if it is provably whole. */
   readonly original?: Buffer
 }
 
-/** Reads one format; null where the mail is not of that format. */
+/** Reads one format; null if the mail is not of that format. */
 export type Parser = (mail: Mail) => ParsedReport | null

@@ -2,7 +2,7 @@
 import { parseStatus, refusesRecipient, saysNoSuchRecipient, statusOfReply } from '../bounce/index.js'
 
 /**
- * Where a status was read: the `Status` field (RFC 3464 2.3.4), the enhanced code of a reply (RFC 2034), its basic code (RFC 5321 4.2),
+ * If a status was read: the `Status` field (RFC 3464 2.3.4), the enhanced code of a reply (RFC 2034), its basic code (RFC 5321 4.2),
  * or the words of a text.
  */
 export type StatusSource = 'field' | 'enhanced code' | 'basic code' | 'text'
@@ -33,7 +33,7 @@ const BOTH = /(?<![\d.])([45]\d\d)[- :'#]{1,3}([45]\.\d{1,3}\.\d{1,3})(?!\.?\d)/
 const ENHANCED = /(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?!\.?\d)/g
 const BASIC = /(?<![\w.@/#-])([45]\d\d)(?=[ \-.,:;>)'"]|$)/g
 
-/** The reply in a text: one whose two codes agree, else the first enhanced and the first basic code; the most specific. Null where there is none. */
+/** The reply in a text: one whose two codes agree, else the first enhanced and the first basic code; the most specific. Null if there is none. */
 export function quotedReply(text: string): QuotedReply | null {
   const both = [...text.matchAll(BOTH)].map((m) => ({ code: Number(m[1]), status: m[2] as string })).filter(agree)
   const alone = [...text.matchAll(ENHANCED)].map((m) => m[1] as string).filter((s) => parseStatus(s) !== null)
@@ -44,7 +44,7 @@ export function quotedReply(text: string): QuotedReply | null {
   return code === 0 && other === null ? null : { code, status: other }
 }
 
-/** The first basic code in a text; 0 where there is none. */
+/** The first basic code in a text; 0 if there is none. */
 function basicCode(text: string): number {
   for (const match of text.matchAll(BASIC)) if (CODES.has(Number(match[1]))) return Number(match[1])
   return 0
@@ -139,7 +139,7 @@ const WORDS: readonly (readonly [string, readonly string[]])[] = [
 ]
 
 /**
- * The status that the words of a text mean; x.0.0 where they say only that it failed. Null where the text is empty. Its class says whether
+ * The status that the words of a text mean; x.0.0 if they say only that it failed. Null if the text is empty. Its class says whether
  * the system has given up; whether the trouble lasts is another matter (5.4.7: it was tried for days).
  */
 export function statusOfWords(text: string, givenUp: boolean): string | null {

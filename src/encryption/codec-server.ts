@@ -28,7 +28,7 @@ class Refused extends Error {
   }
 }
 
-/** @throws Error where it cannot listen there. */
+/** @throws Error if it cannot listen there. */
 export async function serveCodec({ keys, codecServer }: EncryptionSettings): Promise<Server> {
   const codec = new EncryptionCodec(keys)
   const server = createServer((request, response) => {

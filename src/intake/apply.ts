@@ -1,4 +1,4 @@
-/** Does what a believed report asks for, wherever it came from, and writes it down: the one place where intakes decide. */
+/** Does what a authenticated report asks for, wherever it came from, and writes it down: the one place where intakes decide. */
 import { addressKey, type Bounce, judgeBounce, messageIdKey, type RetryStatuses, type Send, withoutControls } from '../bounce/index.js'
 import { type RetryOptions, type RetryRef, type SoftbounceClient, UnretryableBounce } from '../client/index.js'
 import { canonicalMessage, UnsendableMessage } from '../delivery/index.js'
@@ -34,7 +34,7 @@ export interface IntakeDependencies {
 /** Who a believed bounce is about, and which send of it. */
 export interface MessageRun extends ReportSubject {
   readonly sender: string
-  /** The message to send again: a key of the store, or the embedded original; null where it is not there. */
+  /** The message to send again: a key of the store, or the embedded original; null if it is not there. */
   readonly message: { readonly key: string } | { readonly content: Buffer } | null
   readonly token: string | null
   readonly sentAt: Date | null
@@ -68,7 +68,7 @@ export class ReportHandler {
     this.#dependencies = dependencies
   }
 
-  /** Does what a believed report of one recipient asks for. */
+  /** Does what a authenticated report of one recipient asks for. */
   async act(subject: MessageRun, { reported, isItself }: ReportMatch, notification: ParsedReport): Promise<Handled> {
     const { client, database, settings, now } = this.#dependencies
     // what the second way refuses for good, the first may still take

@@ -1,5 +1,5 @@
 /**
- * Whose bounce is it? A bounce is data from a stranger. It is believed where it came to a return path that carries our signature, or where
+ * Whose bounce is it? A bounce is data from a stranger. It is authenticated where it came to a return path that carries our signature, or where
  * our own mail system made it and handed it to an intake that only that system reaches. A known Message-ID with a recipient is no proof:
  * every recipient knows both.
  */
@@ -14,7 +14,7 @@ import { type Database, findSent, type Sent, wasSent } from '../store/index.js'
 export interface Envelope {
   /** The recipients it came to, as the mail system that handed it over says: never those of a To field. */
   readonly recipients: readonly string[]
-  /** Empty for the null sender; null where it is not known. */
+  /** Empty for the null sender; null if it is not known. */
   readonly sender: string | null
 }
 
@@ -57,8 +57,8 @@ export interface ReportMatch {
 }
 
 /**
- * What a believed report says of the recipient that its return path names; or why it says nothing of that one.
- * @param isOurs our own mail system made it: then it is believed which host it spoke to.
+ * What a authenticated report says of the recipient that its return path names; or why it says nothing of that one.
+ * @param isOurs our own mail system made it: then it is authenticated which host it spoke to.
  */
 export function recordFor(sent: Sent, notification: ParsedReport, isOurs: boolean): ReportMatch | { readonly refused: string } {
   const { recipients } = notification
@@ -89,7 +89,7 @@ function sameAddress(given: string | undefined, key: string): boolean {
   }
 }
 
-/** Why a report without a signed return path is not believed; null where our own mail system made it. */
+/** Why a report without a signed return path is not authenticated; null if our own mail system made it. */
 export function rejectUntrustedReport(
   settings: AuthenticationSettings,
   notification: ParsedReport,
@@ -108,7 +108,7 @@ export function rejectUntrustedReport(
 }
 
 /**
- * Why the original within a report of our own mail system was not sent by us; null where it was. Whoever writes our address as the sender
+ * Why the original within a report of our own mail system was not sent by us; null if it was. Whoever writes our address as the sender
  * of a mail to our own system gets its report delivered to us: then the original's Received fields, from the top, show a step from outside
  * that nobody logged in for (RFC 3848: an A in the protocol's name).
  */
@@ -130,7 +130,7 @@ function protocolOf(received: string): string {
   return clauses.at(-1)?.[1] ?? ''
 }
 
-/** Without quoted strings, comments and what stands in angle brackets; nothing where one of them does not close. */
+/** Without quoted strings, comments and what stands in angle brackets; nothing if one of them does not close. */
 function bare(text: string): string {
   let left = ''
   let quoted = false
@@ -161,7 +161,7 @@ const firstFromOutside = ({ ownHosts }: AuthenticationSettings, received: readon
 
 /**
  * Whether a Received field (RFC 5321 4.4) shows a step within our own systems: made on the machine itself, or handed over by an address that
- * is ours. Only the address counts, and only where the receiving system itself puts it: a name in front of it is what the other side called
+ * is ours. Only the address counts, and only if the receiving system itself puts it: a name first of it is what the other side called
  * itself, and one beside it may be anybody's reverse DNS.
  */
 function isFromInside(received: string, ownHosts: readonly string[]): boolean {
@@ -175,7 +175,7 @@ function isFromInside(received: string, ownHosts: readonly string[]): boolean {
   return address !== null && (address === 'local' || /^127\./.test(address) || address === '::1' || isWithin(address, ownHosts))
 }
 
-/** The address of the other side, as Postfix, Sendmail, OpenSMTPD, Exim, Exchange and qmail write it; null where it stands nowhere for sure. */
+/** The address of the other side, as Postfix, Sendmail, OpenSMTPD, Exim, Exchange and qmail write it; null if it stands nowhere for sure. */
 function handedOverBy(received: string): string | null {
   const match = /^\s*from\s{1,4}(\S{1,255})\s{1,4}\(([^()]{1,300})\)/i.exec(received)
   if (match === null) return null
@@ -193,7 +193,7 @@ function handedOverBy(received: string): string | null {
 }
 
 /**
- * Why a report of our own mail system says nothing that is acted on; null where it does. A message that we sent had its own recipients: a
+ * Why a report of our own mail system says nothing that is acted on; null if it does. A message that we sent had its own recipients: a
  * report of another one is none of ours.
  */
 export async function rejectOtherRecipient(

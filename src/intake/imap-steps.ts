@@ -1,7 +1,7 @@
 import type { ImapCursor } from '../store/index.js'
 import { causeOf } from './lmtp.js'
 
-/** What the server said, where it said something. */
+/** What the server said, if it said something. */
 export function reasonOf(error: unknown): string {
   const { responseText, authenticationFailed } = error as { responseText?: string; authenticationFailed?: boolean }
   const said = responseText ?? causeOf(error)

@@ -14,13 +14,11 @@ import type { MailReceiver } from './receive-mail.js'
 
 const FIRST_PAUSE_MS = 1000
 const LONGEST_PAUSE_MS = 5 * 60_000
-/** A session that lasted this long was a good one. */
-const GOOD_MS = 60_000
+const STABLE_AFTER_MS = 60_000
 /** The mailbox is held for so long, and held anew this often. */
 const HOLD_MS = 30_000
 const HOLD_AGAIN_MS = 10_000
-/** A server that tells nothing is asked this often. */
-const LOOK_EVERY_MS = 60_000
+const POLL_EVERY_MS = 60_000
 const BATCH = 50
 const STOP_WITHIN_MS = 5000
 
@@ -70,7 +68,7 @@ export class MailboxReader {
         await this.#session(place)
       } catch (error) {
         if (this.#stopping.signal.aborted) break
-        if (this.#gotOn || Date.now() - began > GOOD_MS) pauseMs = FIRST_PAUSE_MS
+        if (this.#gotOn || Date.now() - began > STABLE_AFTER_MS) pauseMs = FIRST_PAUSE_MS
         if (!this.#gotOn) this.#batch = Math.max(1, Math.floor(this.#batch / 2))
         this.#gotOn = false
         this.#logger.warn(
@@ -130,7 +128,7 @@ export class MailboxReader {
   }
 
   async #connect(): Promise<ImapFlow> {
-    const { host, port, tls, user, password, tokenFile, ca, lookEveryMs = LOOK_EVERY_MS } = this.#options
+    const { host, port, tls, user, password, tokenFile, ca, lookEveryMs = POLL_EVERY_MS } = this.#options
     return new ImapFlow({
       ...{ host, port, secure: tls === 'implicit', logger: false },
       ...(tls === 'implicit' ? {} : { doSTARTTLS: tls === 'starttls' }),
@@ -218,7 +216,7 @@ export class MailboxReader {
     return place
   }
 
-  /** True where nobody can read it. */
+  /** True if nobody can read it. */
   async #take(uid: number, size: number, source: Buffer | undefined): Promise<boolean> {
     const { maxBytes } = this.#options
     if (source === undefined || size > maxBytes) {
@@ -256,7 +254,7 @@ export class MailboxReader {
     const range = uids.join(',')
     let why = 'the server refused it'
     try {
-      // disposition or said to be there already; where neither is true, moving says why
+      // done or said to be there already; if neither is true, moving says why
       await client.mailboxCreate(folder).catch(() => {})
       if (client.capabilities.has('MOVE') || client.capabilities.has('UIDPLUS')) {
         if ((await client.messageMove(range, folder, { uid: true })) !== false) return
@@ -278,7 +276,7 @@ export class MailboxReader {
     if (this.#news) return
     const client = this.#imap
     const finished = new AbortController()
-    const { lookEveryMs = LOOK_EVERY_MS } = this.#options
+    const { lookEveryMs = POLL_EVERY_MS } = this.#options
     const stopped = new Promise<void>((resolve) =>
       this.#stopping.signal.addEventListener('abort', () => resolve(), { once: true, signal: finished.signal }),
     )

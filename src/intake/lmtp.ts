@@ -14,7 +14,7 @@ import type { MailReceiver } from './receive-mail.js'
 const IDLE_MS = 5 * 60 * 1000
 
 export interface LmtpServer {
-  /** Where it listens: the port that was given, where 0 was asked for. */
+  /** If it listens: the port that was given, where 0 was asked for. */
   readonly port: number | null
   /** Stops listening, and lets what is under way finish. */
   close(): Promise<void>
@@ -31,7 +31,7 @@ type Replies = (error: Error | null, replies?: (string | Error)[]) => void
 
 /**
  * Listens for LMTP.
- * @throws Error where the address is in use, or cannot be listened on.
+ * @throws Error if the address is in use, or cannot be listened on.
  */
 export async function serveLmtp(intake: MailReceiver, settings: Settings['intake'], logger: Logger): Promise<LmtpServer> {
   const { listen, maxBytes, maxConnections } = settings

@@ -23,7 +23,7 @@ export interface MaildirWatch {
 
 /**
  * Watches a Maildir.
- * @throws Error where it has no new/ that can be read.
+ * @throws Error if it has no new/ that can be read.
  */
 export async function watchMaildir(
   intake: MailReceiver,
@@ -128,7 +128,7 @@ class Watch {
   }
 }
 
-/** @throws Error where it is no file, or larger than the intake takes: it stays where it is, and is reported. */
+/** @throws Error if it is no file, or larger than the intake takes: it stays where it is, and is reported. */
 async function regularFile(path: string, maxBytes: number): Promise<{ readonly size: number }> {
   const found = await lstat(path)
   if (!found.isFile()) throw new Error('it is no regular file')
@@ -148,7 +148,7 @@ export function deliveredTo(mail: Uint8Array): string[] {
   return RECIPIENT_FIELDS.flatMap((name) => top.all(name)).map((value) => value.replace(/^<|>$/g, ''))
 }
 
-/** The envelope sender as the delivering system wrote it on top; null where it did not. */
+/** The envelope sender as the delivering system wrote it on top; null if it did not. */
 export function returnPathOf(mail: Uint8Array): string | null {
   return (
     topOf(mail)
@@ -157,7 +157,7 @@ export function returnPathOf(mail: Uint8Array): string | null {
   )
 }
 
-/** The fields above the first Received field; none where there is no such field. */
+/** The fields above the first Received field; none if there is no such field. */
 function topOf(mail: Uint8Array): Fields {
   const head = Buffer.from(mail.buffer, mail.byteOffset, Math.min(mail.byteLength, 64 * 1024)).toString('latin1')
   const received = /^received:/im.exec(head)

@@ -1,6 +1,6 @@
 /**
  * Takes a provider's notification in. Its signature has shown that it is the provider's, and whoever sends by our account there is us: so it
- * is believed as the word of our own mail system, and acted on in the same place as every other bounce.
+ * is authenticated as the word of our own mail system, and acted on in the same place as every other bounce.
  */
 import { addressKey, messageIdKey } from '../bounce/index.js'
 import { sentId, verifyToken } from '../delivery/index.js'
@@ -23,7 +23,7 @@ export class EventReceiver {
    * Takes one notification in, as it was kept. When it returns, what was to be done is disposition, and written down; an event that tells of nothing
    * but mail on its usual way is not.
    * @param digest SHA-256 of the content, hex: the name under which it stays where nobody can read it.
-   * @throws Error where Temporal or the database is away: it must come again.
+   * @throws Error if Temporal or the database is away: it must come again.
    */
   async take(provider: Provider, content: string, digest: string): Promise<Taken[]> {
     let events: readonly ProviderEvent[]

@@ -1,6 +1,6 @@
 /**
  * Takes a bounce in: believed or not, read, judged, disposition, written down. Every mail ends as a retry started, a retry told, a suppression,
- * nothing to do, not believed, or kept unread; each with its reason. Whatever comes twice acts once.
+ * nothing to do, not authenticated, or kept unread; each with its reason. Whatever comes twice acts once.
  */
 import { createHash } from 'node:crypto'
 import { sentId } from '../delivery/index.js'
@@ -40,7 +40,7 @@ export class MailReceiver {
   /**
    * Takes one mail in. When it returns, what was to be done is disposition, and written down.
    * @param source where it came in: `lmtp`, `pipe`, `maildir` or `imap`.
-   * @throws Error where Temporal or the database is away: the mail must stay where it was, and come again.
+   * @throws Error if Temporal or the database is away: the mail must stay where it was, and come again.
    */
   async take(mail: Uint8Array, envelope: Envelope, source: string): Promise<Taken[]> {
     try {
@@ -125,7 +125,7 @@ export class MailReceiver {
     return [record.reported, await this.#acting.act(subject, record, notification)]
   }
 
-  /** A notification that our own mail system made. */
+  /** A report that our own mail system made. */
   async #fromOurOwnSystem(notification: ParsedReport, reported: ReportedRecipient, mail: Mail): Promise<Handled> {
     const { database, settings } = this.#dependencies
     const { messageId, sender, original } = notification
@@ -162,7 +162,7 @@ export class MailReceiver {
     )
   }
 
-  /** A complaint that came to no return path is believed by the return path that the complained-of mail had. */
+  /** A complaint that came to no return path is authenticated by the return path that the complained-of mail had. */
   async #complaint(notification: ParsedReport, mail: Mail): Promise<[ReportedRecipient | null, Handled]> {
     const { settings, database, now } = this.#dependencies
     const proven = await provenReturnPath(settings, database, complaintReturnPaths(notification, mail), now())

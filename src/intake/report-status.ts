@@ -1,12 +1,12 @@
-/** What a believed report means for a send: the status that is acted on, and which event it tells of. */
+/** What a authenticated report means for a send: the status that is acted on, and which event it tells of. */
 import { createHash } from 'node:crypto'
 import { isLasting, type Send, speaksOfOtherThings } from '../bounce/index.js'
 import { sentId } from '../delivery/index.js'
 import type { ReportedRecipient } from '../dsn/index.js'
 
 /**
- * The status that is acted on. Time that ran out is trouble that passes, also where a system gave up with a 5 (RFC 3463 X.4.7). That the
- * recipient is gone counts only where the report speaks of that very address, and of nothing else beside; what says nothing is no nonRetryable.
+ * The status that is acted on. Time that ran out is trouble that passes, also if a system gave up with a 5 (RFC 3463 X.4.7). That the
+ * recipient is gone counts only if the report speaks of that very address, and of nothing else beside; what says nothing is no nonRetryable.
  */
 export function meant(reported: ReportedRecipient, isItself: boolean): string {
   const { status, statusFrom, diagnostic = '' } = reported
@@ -24,7 +24,7 @@ export function meant(reported: ReportedRecipient, isItself: boolean): string {
 export const passing = (status: string): string => (status.startsWith('5') ? `4${status.slice(1)}` : status)
 
 /**
- * The reply as the workflow gets it. It reads the reply's own code where the status says no more than its class, so a code that does not count
+ * The reply as the workflow gets it. It reads the reply's own code if the status says no more than its class, so a code that does not count
  * may not stand at its start.
  */
 export function repliedWith({ status, diagnostic }: ReportedRecipient, actedOn: string): string | undefined {
@@ -48,8 +48,8 @@ export interface ReportSubject {
 
 /**
  * Which event a report tells of: a send fails once, is delivered once; a delay may be told with a later
- * day, which is within bounds. Null where nothing tells which send
- * it was. `at` is when that send was: a retry's number comes again where somebody starts it again by hand.
+ * day, which is within bounds. Null if nothing tells which send
+ * it was. `at` is when that send was: a retry's number comes again if somebody starts it again by hand.
  */
 export function idempotencyKey(
   subject: ReportSubject,

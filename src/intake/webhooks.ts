@@ -72,7 +72,7 @@ export class WebhookReceiver {
     await this.#working
   }
 
-  /** Answers a request for one of its pages. @returns false where the path is none of them. */
+  /** Answers a request for one of its pages. @returns false if the path is none of them. */
   answer(request: IncomingMessage, response: ServerResponse): boolean {
     const [, name] = /^\/notifications\/([a-z]+)$/.exec((request.url ?? '').split('?')[0] as string) ?? []
     const provider = PROVIDERS.find((one) => one === name)

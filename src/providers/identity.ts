@@ -38,5 +38,5 @@ const IN_REPLY: Readonly<Record<Provider, RegExp>> = {
   resend: /^250[ -].{0,80}?\b([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b/i,
 }
 
-/** The name that a message got at the provider; null where the reply does not tell. */
+/** The name that a message got at the provider; null if the reply does not tell. */
 export const providerIdIn = (provider: Provider, reply: string): string | null => IN_REPLY[provider].exec(reply.trim())?.[1] ?? null

@@ -27,7 +27,7 @@ export interface ProviderSecrets {
 }
 
 /**
- * Whose request it is; null where that provider is off.
+ * Whose request it is; null if that provider is off.
  * @throws NotAuthentic; UnreadableWebhook.
  */
 export async function verifyRequest(

@@ -21,7 +21,7 @@ const Event = z.object({
   Metadata: z.object({ softbounce: text }).catch({ softbounce: undefined }),
 })
 
-/** The header that holds the secret, where it does not stand in the address. */
+/** The header that holds the secret, if it does not stand in the address. */
 const SECRET_HEADER = 'x-softbounce-secret'
 
 /** @throws NotAuthentic; UnreadableWebhook. */

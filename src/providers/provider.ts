@@ -64,7 +64,7 @@ export interface EventIdentity {
 
 /** An event about one recipient. */
 export interface ProviderEvent extends EventIdentity {
-  /** Null where it says nothing of mail that is acted on; `why` says so. */
+  /** Null if it says nothing of mail that is acted on; `why` says so. */
   readonly recipient: string | null
   readonly at?: Date | undefined
   /** What happened to the message. */
@@ -116,7 +116,7 @@ export function asText(value: unknown): string {
   }
 }
 
-/** A time in seconds since 1970 or in ISO 8601; undefined where it is none. */
+/** A time in seconds since 1970 or in ISO 8601; undefined if it is none. */
 export function time(value: unknown): Date | undefined {
   const at = typeof value === 'number' ? new Date(value * 1000) : typeof value === 'string' ? new Date(value) : null
   return at === null || Number.isNaN(at.getTime()) ? undefined : at

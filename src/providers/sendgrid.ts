@@ -23,7 +23,7 @@ import {
 /** How old a signature may be: SendGrid tries a notification again for 24 hours, and nothing says that it signs each try anew. */
 const FRESH_MS = 25 * 60 * 60_000
 
-/** Reads the verification key that SendGrid shows: base64 of a SubjectPublicKeyInfo. @throws Error where it is none. */
+/** Reads the verification key that SendGrid shows: base64 of a SubjectPublicKeyInfo. @throws Error if it is none. */
 export function sendGridKey(base64: string): KeyObject {
   const key = createPublicKey({ key: Buffer.from(base64, 'base64'), format: 'der', type: 'spki' })
   if (key.asymmetricKeyType !== 'ec') throw new Error('it is no key of elliptic curves')

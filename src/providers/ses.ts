@@ -36,7 +36,7 @@ const Envelope = z.object({
 const WITHIN_MS = 10_000
 /** Identifiers are remembered for longer (purge-messages.ts). */
 const GOOD_FOR_MS = 36 * 3_600_000
-/** Where a subscription is confirmed; whoever signs is asked nowhere else. */
+/** If a subscription is confirmed; whoever signs is asked nowhere else. */
 const SUBSCRIBE_URL = /^https:\/\/sns\.[a-z0-9-]{3,40}\.amazonaws\.com(?:\.cn)?\/\?[\x21-\x7e]{1,2000}$/
 
 /** Knows SNS's signatures, and keeps the certificates that it has fetched. */
@@ -63,7 +63,7 @@ export class SnsSignatures {
     try {
       await within(this.#validator.validate(body.toString()))
     } catch (error) {
-      // what was fetched in place of the certificate must not stay
+      // what was fetched instead of the certificate must not stay
       this.#validator = this.#fresh()
       throw new NotAuthentic(`SNS's signature is not good: ${(error as Error).message}`)
     }

@@ -1,5 +1,5 @@
 /**
- * Takes an address off a provider's own suppression list, where it stands there for a bounce. What somebody complained of, or a person put
+ * Takes an address off a provider's own suppression list, if it stands there for a bounce. What somebody complained of, or a person put
  * there, stays.
  * https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_DeleteSuppressedDestination.html,
  * https://www.twilio.com/docs/sendgrid/api-reference/bounces-api, https://www.twilio.com/docs/sendgrid/api-reference/blocks-api,
@@ -13,7 +13,7 @@ import { PROVIDER_NAMES, type Provider } from './provider.js'
 /** Providers whose list can be changed so. Resend's cannot, as far as it is documented. */
 export const REMOVAL_APIS = ['ses', 'sendgrid', 'mailgun', 'postmark'] as const satisfies readonly Provider[]
 
-/** Where a provider's API is, and what it knows us by. */
+/** If a provider's API is, and what it knows us by. */
 export interface ProviderApi {
   readonly provider: (typeof REMOVAL_APIS)[number]
   /** Without a slash at its end. Mailgun's ends with the domain, Postmark's with the message stream. */
@@ -69,7 +69,7 @@ const SesEntry = z.object({ SuppressedDestination: z.object({ Reason: z.string()
 const PostmarkList = z.object({ Suppressions: z.array(z.object({ EmailAddress: z.string(), SuppressionReason: z.string() })) })
 const PostmarkDeleted = z.object({ Suppressions: z.array(z.object({ Status: z.string(), Message: z.string().nullish() })) })
 
-/** The answer's JSON; null where there is no such thing (404). */
+/** The answer's JSON; null if there is no such thing (404). */
 async function ask({ provider, url, key }: ProviderApi, method: string, path: string, body?: object): Promise<unknown> {
   const name = PROVIDER_NAMES[provider]
   const headers: Record<string, string> = {

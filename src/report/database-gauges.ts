@@ -143,7 +143,7 @@ export class DatabaseGauges {
     return rows.map((row) => ({ ...row, n: Number(row.n) }))
   }
 
-  /** The rows of a table that were written since the last look; null where there are none, and at the first. */
+  /** The rows of a table that were written since the last look; null if there are none, and at the first. */
   async #fresh(table: 'inbound' | 'suppression_history'): Promise<RawBuilder<boolean> | null> {
     const { last } = await this.#database.db.selectFrom(table).select(sql<number | null>`max(id)`.as('last')).executeTakeFirstOrThrow()
     const from = this.#seen.get(table)

@@ -24,7 +24,7 @@ export interface Step {
   readonly accepted: number
   readonly deferred: number
   readonly rejected: number
-  /** A relay took it, and no word of it has come (yet): counted as accepted. */
+  /** A relay took it, and no confirmation of it has come (yet): counted as accepted. */
   readonly byRelay: number
   /** Of those that were sent. */
   readonly acceptedShare: number

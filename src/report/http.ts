@@ -1,4 +1,4 @@
-/** The HTTP port: `/healthz`, `/metrics`, where a worker runs the metrics of Temporal's own SDK on `/metrics/temporal`, and what others answer. */
+/** The HTTP port: `/healthz`, `/metrics`, if a worker runs the metrics of Temporal's own SDK on `/metrics/temporal`, and what others answer. */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { Registry } from 'prom-client'
@@ -16,7 +16,7 @@ export interface HttpOptions {
   readonly state: () => { readonly name: string; readonly is: string; readonly good: boolean }
   /** Where Temporal's SDK tells its own metrics. */
   readonly temporalMetrics?: string
-  /** Answers requests for other pages; false where a path is none of them. */
+  /** Answers requests for other pages; false if a path is none of them. */
   readonly others?: (request: IncomingMessage, response: ServerResponse) => boolean
 }
 
@@ -50,7 +50,7 @@ export async function serveHttp(options: HttpOptions): Promise<Server> {
   return server
 }
 
-/** Whether it shows the token, where one is set. */
+/** Whether it shows the token, if one is set. */
 function mayAsk(request: IncomingMessage, token: string | null): boolean {
   if (token === null) return true
   const digest = (text: string) => createHash('sha256').update(text).digest()

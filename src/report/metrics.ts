@@ -81,7 +81,7 @@ export class Metrics {
   /** Adds what the database tells. */
   watch(database: Database, now: () => Date = () => new Date()): void {
     const gauges = new DatabaseGauges(database, now)
-    // those that said it most get the names; whoever comes new, what is left of them
+    // those that said it most get the names; anyone who comes new, what is left of them
     gauges
       .saidNotNowMost(MOST_DESTINATIONS)
       .then((names) => {

@@ -17,7 +17,7 @@ export interface OutageFigures {
   readonly outages: number
   readonly medianOutageMs: number | null
   readonly worstOutageMs: number | null
-  /** It refuses since then; null where it does not. */
+  /** It refuses since then; null if it does not. */
   readonly failingSince: Date | null
   /** It counts as down since then. */
   readonly downSince: Date | null
@@ -32,7 +32,7 @@ export interface SystemFigures extends Answers, OutageFigures {
 export interface Outage {
   readonly destination: string
   readonly beganAt: Date
-  /** When it counted as down; null where it never did. */
+  /** When it counted as down; null if it never did. */
   readonly downAt: Date | null
   readonly endedAt: Date | null
   readonly refusals: number

@@ -33,7 +33,7 @@ function bar(share: number, width: number): string {
   return '█'.repeat(Math.floor(eighths / 8)) + (BLOCKS[eighths % 8] as string)
 }
 
-/** Rows in columns, numbers to the right; where they would be wider than the terminal, the first column is cut. */
+/** Rows in columns, numbers to the right; if they would be wider than the terminal, the first column is cut. */
 function columns(given: readonly (readonly string[])[], left: readonly number[] = [0]): string[] {
   const rows = given.map((row) => row.map((cell) => withoutControls(cell).replace(/\s/g, ' ')))
   const widths: number[] = []

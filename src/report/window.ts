@@ -12,7 +12,7 @@ export interface Window {
 export const HOUR_MS = 3_600_000
 export const DAY_MS = 24 * HOUR_MS
 
-/** What became of a retry: its answer, or what a notification told of it later. */
+/** What became of a retry: its answer, or what a report told of it later. */
 export const outcomeOf = sql<AttemptOutcome>`case when reported_status is null then outcome when reported_status like '2%' then 'accepted' when reported_status like '5%' then 'rejected' else 'deferred' end`
 
 /** 1 where its system said 4.3.2 (or what means it). */
@@ -31,7 +31,7 @@ export const retriesIn = (window: Window) => (eb: ExpressionBuilder<Tables, 'att
 /** A sum that is a number on both databases. */
 export const count = (condition: ReturnType<typeof sql>) => sql<number>`cast(sum(case when ${condition} then 1 else 0 end) as bigint)`
 
-/** The value in the middle of so many (from 0 to 1), nearest rank; null where there are none. */
+/** The value in the middle of so many (from 0 to 1), nearest rank; null if there are none. */
 export async function ranked(n: number, share: number, at: (offset: number) => Promise<number | null>): Promise<number | null> {
   return n === 0 ? null : at(Math.min(n - 1, Math.max(0, Math.ceil(n * share) - 1)))
 }

@@ -32,7 +32,7 @@ export interface Answer {
 }
 
 export interface AnsweredRow extends Answer, Via {
-  /** What a notification told of it later, where a relay had taken it. */
+  /** What a report told of it later, if a relay had taken it. */
   readonly reported: { readonly at: Date; readonly status: string; readonly reply: string | null } | null
   readonly firstRunId: string
 }
@@ -84,7 +84,7 @@ export function answered(row: Selectable<AttemptsTable>): AnsweredRow {
   }
 }
 
-/** What a notification's status class makes of a retry. */
+/** What a report's status class makes of a retry. */
 export const REPORTED: Readonly<Record<string, AttemptOutcome>> = { 2: 'accepted', 5: 'rejected' }
 
 /** The row as the result shows it. */

@@ -1,6 +1,6 @@
 /**
  * The attempt log and its claims. An attempt claims its row (first run ID of the workflow, retry) before it connects, and writes the
- * answer as soon as it is read; whoever comes later finds the answer, or waits for the claim to end.
+ * answer as soon as it is read; a later caller finds the answer, or waits for the claim to end.
  */
 import type { Expression, Kysely } from 'kysely'
 import { type Answer, type AnsweredRow, type AttemptKey, type AttemptSubject, answered, byKey } from './attempt-rows.js'
@@ -75,7 +75,7 @@ const heldBy = (db: Kysely<Tables>, key: AttemptKey, claim: string) =>
  * frozen, or cut off, learns that another took its claim over.
  * @param until the claim now holds until then: beyond the last moment at which the reply can come.
  * @param condition must hold too: that our connection is still counted.
- * @returns false where the claim is no longer ours, or our connection is counted no more: then nothing may be sent.
+ * @returns false if the claim is no longer ours, or our connection is counted no more: then nothing may be sent.
  */
 export async function beginSend(
   database: Database,
@@ -101,7 +101,7 @@ export interface ReleaseReason {
   readonly silentSince?: Date | null
 }
 
-/** Gives the claim back without an answer: trouble of our own, or a connection lost after the final dot. */
+/** Gives the claim back without an answer: a local failure, or a connection lost after the final dot. */
 export async function releaseClaim(db: Kysely<Tables>, key: AttemptKey, claim: string, known: ReleaseReason): Promise<void> {
   await heldBy(db, key, claim)
     .set((eb) => ({
@@ -115,10 +115,10 @@ export async function releaseClaim(db: Kysely<Tables>, key: AttemptKey, claim: s
 }
 
 /**
- * Writes the answer. The first one stands: where there is one already, that one is returned. Where the row is gone (the database was restored
+ * Writes the answer. The first one stands: where there is one already, that one is returned. If the row is gone (the database was restored
  * from before the claim), it is made again.
  * @param claim written only while this claim holds the row; in any case where null.
- * @returns the answer that stands; null where another holds the row.
+ * @returns the answer that stands; null if another holds the row.
  */
 export async function recordAnswer(
   db: Kysely<Tables>,
@@ -169,13 +169,13 @@ const rowOf = (subject: AttemptSubject) => ({
   destination: subject.destination,
 })
 
-/** The content is still on its way: the claim holds until then. False where it is no longer ours. */
+/** The content is still on its way: the claim holds until then. False if it is no longer ours. */
 export async function renewClaim(database: Database, key: AttemptKey, claim: string, until: Date): Promise<boolean> {
   const done = await asyncCommitOne(database, (db) => heldBy(db, key, claim).set({ claim_until: until.getTime() }).executeTakeFirst())
   return Number(done.numUpdatedRows) === 1
 }
 
-/** A notification told what became of a message that a relay had taken. */
+/** A report told what became of a message that a relay had taken. */
 export async function recordReport(
   db: Kysely<Tables>,
   key: AttemptKey,
@@ -189,7 +189,7 @@ export async function recordReport(
     .execute()
 }
 
-/** Where a retry stands before it is claimed: its answer, or until when another holds it; null where it is free. */
+/** Where a retry stands before it is claimed: its answer, or until when another holds it; null if it is free. */
 export async function findAttempt(
   db: Kysely<Tables>,
   key: AttemptKey,

@@ -25,7 +25,7 @@ export type DatabaseKind = 'sqlite' | 'postgres'
 export interface Database {
   readonly kind: DatabaseKind
   readonly db: Kysely<Tables>
-  /** The clock that turns go by, where it is not the database's own. */
+  /** The clock that turns go by, if it is not the database's own. */
   readonly clock?: () => Date
   close(): Promise<void>
 }
@@ -187,7 +187,7 @@ async function postgresPool(url: string, onIdleError: (error: Error) => void) {
  * Opens the database; the first query connects.
  * @param url `file:softbounce.db`, `file:/var/lib/softbounce.db` or `postgres://user:password@host/name`.
  * @param onIdleError told of connections that broke while nobody used them (the pool opens new ones by itself).
- * @throws Error where the URL is neither.
+ * @throws Error if the URL is neither.
  */
 export function openDatabase(url: string, onIdleError: (error: Error) => void = () => {}): Database {
   const kind = databaseKind(url)
@@ -197,7 +197,7 @@ export function openDatabase(url: string, onIdleError: (error: Error) => void = 
   return { kind, db, close: () => db.destroy() }
 }
 
-/** Which database a URL names; null where it is neither. */
+/** Which database a URL names; null if it is neither. */
 export function databaseKind(url: string): DatabaseKind | null {
   if (/^file:./.test(url)) return 'sqlite'
   return /^postgres(ql)?:\/\/./.test(url) ? 'postgres' : null

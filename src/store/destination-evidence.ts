@@ -2,7 +2,7 @@
 import type { Kysely } from 'kysely'
 import type { Tables } from './tables.js'
 
-/** True where a receiving system other than `destination` answered since then: proof that our own network works. */
+/** True if a receiving system other than `destination` answered since then: proof that our own network works. */
 export async function otherDestinationReached(db: Kysely<Tables>, destination: string, since: Date): Promise<boolean> {
   const row = await db
     .selectFrom('attempts')
@@ -16,7 +16,7 @@ export async function otherDestinationReached(db: Kysely<Tables>, destination: s
   return row !== undefined
 }
 
-/** True where connections to another receiving system time out as well, and nothing has come of them: the trouble may be ours. */
+/** True if connections to another receiving system time out as well, and nothing has come of them: the trouble may be ours. */
 export async function otherDestinationSilent(db: Kysely<Tables>, destination: string, since: Date): Promise<boolean> {
   const row = await db
     .selectFrom('attempts')

@@ -110,7 +110,7 @@ export async function forget({ db, kind }: Database, address: string, prefix: st
   return forgotten
 }
 
-/** Notifications that wait to be worked on: they would bring the address back. That they came is kept. */
+/** Reports that wait to be worked on: they would bring the address back. That they came is kept. */
 async function dropNotifications(tx: Kysely<Tables>, stands: (text: string) => boolean): Promise<number> {
   const waiting = await tx.selectFrom('webhook_inbox').select(['provider', 'id', 'content']).where('done_at', 'is', null).execute()
   const theirs = waiting.filter(({ content }) => stands(content))

@@ -12,7 +12,7 @@ export interface ImapCursor {
   readonly unreadable: readonly number[]
 }
 
-/** The mailbox is ours for so long, or stays so; null where another process has it. */
+/** The mailbox is ours for so long, or stays so; null if another process has it. */
 export async function holdImapCursor(database: Database, name: string, holder: string, forMs: number): Promise<ImapCursor | null> {
   const { db } = database
   const now = nowExpression(database)
@@ -37,7 +37,7 @@ export async function holdImapCursor(database: Database, name: string, holder: s
   }
 }
 
-/** Writes how far it has been read. False where another process has the mailbox by now. */
+/** Writes how far it has been read. False if another process has the mailbox by now. */
 export async function advanceImapCursor({ db }: Database, name: string, holder: string, place: ImapCursor): Promise<boolean> {
   const done = await db
     .updateTable('imap_cursors')

@@ -49,7 +49,7 @@ export async function recordInbound(db: Kysely<Tables>, bounces: readonly Inboun
       .execute()
 }
 
-/** True where this event was acted on before. */
+/** True if this event was acted on before. */
 export async function alreadyHandled(db: Kysely<Tables>, event: string): Promise<boolean> {
   return (await db.selectFrom('inbound').select('id').where('event', '=', event).limit(1).executeTakeFirst()) !== undefined
 }
@@ -92,7 +92,7 @@ function toBounce(row: Selectable<InboundTable>): InboundReport {
 const MAX_UNREAD_EACH = 10
 const MAX_UNREAD = 10_000
 
-/** Keeps a mail that nobody could read; the same twice is kept once. False where too many of its return path are kept; of all, the oldest goes. */
+/** Keeps a mail that nobody could read; the same twice is kept once. False if too many of its return path are kept; of all, the oldest goes. */
 export async function quarantine(
   db: Kysely<Tables>,
   mail: { digest: string; at: Date; source: string; cameTo: string | null; content: Uint8Array; why: string },
@@ -145,7 +145,7 @@ const localPart = (address: string) =>
     .toLowerCase()
     .replace(/[%_\\]/g, '_')
 
-/** A mail that nobody could read, by its digest or the beginning of it; null where none is kept, or the beginning fits several. */
+/** A mail that nobody could read, by its digest or the beginning of it; null if none is kept, or the beginning fits several. */
 export async function findQuarantined(db: Kysely<Tables>, digest: string): Promise<Buffer | null> {
   const rows = await db
     .selectFrom('quarantine')

@@ -20,18 +20,18 @@ export async function storeMessage(db: Kysely<Tables>, content: Uint8Array, now:
   return key
 }
 
-/** The bytes of a message, or null where the store does not have it. */
+/** The bytes of a message, or null if the store does not have it. */
 export async function loadMessage(db: Kysely<Tables>, key: string): Promise<Buffer | null> {
   const row = await db.selectFrom('messages').select('content').where('key', '=', key).executeTakeFirst()
   return row === undefined ? null : Buffer.from(row.content)
 }
 
-/** True where the store has the message. */
+/** True if the store has the message. */
 export async function hasMessage(db: Kysely<Tables>, key: string): Promise<boolean> {
   return (await db.selectFrom('messages').select('key').where('key', '=', key).executeTakeFirst()) !== undefined
 }
 
-/** True where the store has the message; marks it as used, and as held by this workflow, in the same transaction. */
+/** True if the store has the message; marks it as used, and as held by this workflow, in the same transaction. */
 export async function holdMessage(
   db: Kysely<Tables>,
   hold: { key: string; workflowId: string; firstRunId: string },

@@ -29,7 +29,7 @@ export interface Start {
 }
 
 /**
- * The message that was sent to a recipient (with `track`), or retried for it, while it is kept; `sender` where it was sent. Null where it is not.
+ * The message that was sent to a recipient (with `track`), or retried for it, while it is kept; `sender` where it was sent. Null if it is not.
  * @param subject what stands for message and recipient.
  */
 export async function keptFor(
@@ -97,7 +97,7 @@ export async function workflowIdsOf(db: Kysely<Tables>, recipient: string): Prom
   return rows.map(({ workflow_id }) => workflow_id)
 }
 
-/** Writes the end, in place of an earlier one, and lets the message go. Call it in the transaction that it belongs to. */
+/** Writes the end, instead of an earlier one, and lets the message go. Call it in the transaction that it belongs to. */
 export async function recordEnd(tx: Kysely<Tables>, end: End): Promise<void> {
   const row = {
     workflow_id: end.workflowId,

@@ -87,7 +87,7 @@ export async function findSent(db: Kysely<Tables>, id: string): Promise<Sent | n
   }
 }
 
-/** True where the message was sent with signed return paths, to whomever. */
+/** True if the message was sent with signed return paths, to whomever. */
 export async function wasSent(db: Kysely<Tables>, messageId: string): Promise<boolean> {
   return (
     (await db

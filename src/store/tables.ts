@@ -52,7 +52,7 @@ export interface AttemptsTable {
   maybe_delivered: number
   /** 1: the answer is a relay's. */
   relayed: number
-  /** A relay took it, and a notification said what became of it. */
+  /** A relay took it, and a report said what became of it. */
   reported_at: number | null
   reported_status: string | null
   reported_reply: string | null
@@ -91,7 +91,7 @@ export interface SuppressionsTable {
   removed_at_provider: number | null
 }
 
-/** `restored`: its destination takes mail again, so that it lapses early. */
+/** `restored`: its destination takes mail again, so that it expires early. */
 export type SuppressionChange = 'suppressed' | 'extended' | 'lifted' | 'restored'
 
 export interface SuppressionHistoryTable {
@@ -121,7 +121,7 @@ export interface SentMessagesTable {
   message_key: string
   /** When it was sent; the day of it stands in the return path. */
   sent_at: number
-  /** What its sender said of its retries, as JSON; null where nothing. */
+  /** What its sender said of its retries, as JSON; null if nothing. */
   options: string | null
   /** 1: it was sent with a signed return path from the first, so that the rows of its message are all its recipients. */
   tracked: number
@@ -140,7 +140,7 @@ export interface InboundTable {
   came_to: string | null
   reporting_mta: string | null
   message_id: string | null
-  /** Folded for comparing, where it is an address. */
+  /** Folded for comparing, if it is an address. */
   recipient: string | null
   kind: string | null
   action: string | null
@@ -149,7 +149,7 @@ export interface InboundTable {
   disposition: Disposition
   why: string
   workflow_id: string | null
-  /** Which event it tells of, where it acted: the same is told once. */
+  /** Which event it tells of, if it acted: the same is told once. */
   event: string | null
 }
 

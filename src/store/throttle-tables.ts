@@ -26,7 +26,7 @@ export interface DestinationsTable {
   epoch: number
   /** When an asker last found every connection taken. */
   starved_at: number
-  /** It takes mail again since then, and the suppressions that it caused have not been made to lapse. */
+  /** It takes mail again since then, and the suppressions that it caused have not been made to expire. */
   restore_due: number | null
   /** Limits that a person has set. */
   limited_rate: number | null
@@ -44,7 +44,7 @@ export interface DestinationsTable {
 export interface OutagesTable {
   destination: string
   began_at: number
-  /** When it counted as down; null where it never did. */
+  /** When it counted as down; null if it never did. */
   down_at: number | null
   ended_at: number | null
   /** Which of its changes were told as events. */
@@ -56,7 +56,7 @@ export interface OutagesTable {
   mail_server: string | null
 }
 
-/** The place of a message that waits for its turn. */
+/** The place of a message that waits for its permit. */
 export interface WaitersTable {
   first_run_id: string
   retry: number
@@ -73,7 +73,7 @@ export interface WaitersTable {
   polls: number
 }
 
-/** A connection that is open, or may be: it counts until then, whatever became of its worker. */
+/** A connection that is open, or may be: it counts until then, regardless of its worker. */
 export interface ConnectionLeasesTable {
   id: string
   name: string

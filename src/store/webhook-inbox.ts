@@ -54,7 +54,7 @@ export async function storeWebhooks(
   })
 }
 
-/** The next of those that are due, held for so long: whoever dies with it lets another one have it. Null where none is due. */
+/** The next of those that are due, held for so long: whoever dies with it lets another one have it. Null if none is due. */
 export async function nextWebhook(database: Database, holdMs: number): Promise<DueWebhook | null> {
   const { db } = database
   const now = nowExpression(database)

@@ -27,13 +27,13 @@ const MAX_LINE = 1_000_000
 interface Row {
   /** As it was read, with its line end. */
   readonly text: string
-  /** Folded; null where it holds no address. */
+  /** Folded; null if it holds no address. */
   readonly key: string | null
 }
 
 /**
  * Writes the rows that may be mailed to `output`, each as it was read.
- * @throws Error where the CSV cannot be read, or has no such column.
+ * @throws Error if the CSV cannot be read, or has no such column.
  */
 export async function filterList(database: Database, input: Readable, output: Writable, options: FilterOptions = {}): Promise<Filtered> {
   const counts = { lines: 0, suppressed: 0, unreadable: 0 }

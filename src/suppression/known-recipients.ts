@@ -3,7 +3,7 @@ import { sql } from 'kysely'
 import type { SuppressionReason } from '../store/index.js'
 import { type Database, given } from '../store/index.js'
 
-/** What is known of a recipient; nothing where it is not in the map. */
+/** What is known of a recipient; nothing if it is not in the map. */
 export interface KnownRecipient {
   readonly suppressed: {
     readonly reason: SuppressionReason

@@ -29,7 +29,7 @@ const OFTEN = { deferred: 3, share: 0.5, suppressions: 2 } as const
 
 /**
  * Writes CSV: each row as it was read, and behind it the columns `softbounce`, `softbounce_time` (ISO 8601) and `softbounce_why`.
- * @throws Error where the CSV cannot be read, or has no such column.
+ * @throws Error if the CSV cannot be read, or has no such column.
  */
 export async function checkList(database: Database, input: Readable, output: Writable, options: ListCheckOptions = {}): Promise<ListCheck> {
   const counts: Record<ListStatus, number> & { lines: number } = {
@@ -88,7 +88,7 @@ export async function checkList(database: Database, input: Readable, output: Wri
   return counts
 }
 
-/** Where the address stands; -1 where the list has no head. */
+/** If the address stands; -1 where the list has no head. */
 function columnOf(head: readonly string[], column: string | undefined): number {
   const names = head.map((name) => name.trim())
   if (column !== undefined) {
@@ -138,7 +138,7 @@ function judge(
   return { status: 'ok', time: '', why: '' }
 }
 
-/** Where nothing was ever sent to it: the registrable domain of its own. */
+/** If nothing was ever sent to it: the registrable domain of its own. */
 function destinationOfHost(key: string): string {
   const domain = key.slice(key.lastIndexOf('@') + 1)
   return getDomain(domain) ?? domain

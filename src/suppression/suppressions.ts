@@ -38,7 +38,7 @@ const REPEAT_WITHIN_MS = 90 * 24 * 60 * 60 * 1000
  * outage that was already known extends the entry at its step. A lasting entry stays as it is.
  * @param outageFrom when the outage was first seen: the bounce that started the retries.
  * @param stepsMs the steps, such as 1 d, 3 d, 7 d, 30 d.
- * @returns until when; null where a lasting entry stands.
+ * @returns until when; null if a lasting entry stands.
  */
 export async function suppressForUnavailability(
   tx: Kysely<Tables>,
@@ -79,7 +79,7 @@ export function nextStep(
   return began - last.until <= REPEAT_WITHIN_MS ? Math.min(last.step + 1, steps - 1) : 0
 }
 
-/** Suppresses until it is lifted by hand (or until `until`), in place of a temporary entry. An entry that lasts already stands. */
+/** Suppresses until it is lifted by hand (or until `until`), instead of a temporary entry. An entry that lasts already stands. */
 export async function suppressLastingly(
   tx: Kysely<Tables>,
   address: string,
@@ -90,7 +90,7 @@ export async function suppressLastingly(
 ): Promise<void> {
   await advisoryLock(tx, address)
   const last = await tx.selectFrom('suppressions').selectAll().where('address', '=', address).executeTakeFirst()
-  // a lasting entry is not made to lapse, and a complaint stays one, unless somebody lifts it first
+  // a lasting entry is not made to expire, and a complaint stays one, unless somebody lifts it first
   if (last !== undefined && last.until === null && last.lifted_at === null && (until !== null || last.reason === 'complaint')) return
   await write(tx, address, 'suppressed', { reason, cause, step: 0, since: now.getTime(), until: until?.getTime() ?? null, now })
 }
@@ -142,7 +142,7 @@ async function note(
 /**
  * Lifts an entry.
  * @param which `temporary`: only one for unavailability (a delivery proves nothing about a complaint), and its steps begin anew.
- * @returns true where an active entry was lifted.
+ * @returns true if an active entry was lifted.
  */
 export async function liftSuppression(
   tx: Kysely<Tables>,
@@ -169,8 +169,8 @@ const OF_A_SYSTEM = ['_.3.%', '_.4.%'] as const
 const RESTORE_AT_ONCE = 500
 
 /**
- * The destination takes mail again: suppressions that its unavailability caused lapse within the time given, spread out. Those that a
- * mailbox's own trouble caused stay.
+ * The destination takes mail again: suppressions that its unavailability caused expire within the time given, spread out. Those that a
+ * mailbox's a local failure caused stay.
  * @returns how many.
  */
 export async function restoreSuppressed(

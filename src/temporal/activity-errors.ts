@@ -1,4 +1,4 @@
-/** The failures that an activity ends with: bad input (for good), and trouble of our own (again, for as long as it takes). */
+/** The failures that an activity ends with: bad input (for good), and a local failure (again, for as long as it takes). */
 import { ApplicationFailure, ApplicationFailureCategory } from '@temporalio/common'
 
 /** Failure types of the public contract: non-retryable, and the workflow fails with them. */
@@ -46,7 +46,7 @@ export function retryLater(type: 'LocalFailure' | 'Waiting', text: string, delay
   return failure
 }
 
-/** Runs a step that talks to the database; its failure is trouble of our own. */
+/** Runs a step that talks to the database; its failure is a local failure. */
 export async function withDatabase<T>(attempt: number, step: () => Promise<T>): Promise<T> {
   try {
     return await step()

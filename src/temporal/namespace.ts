@@ -1,4 +1,4 @@
-/** What the namespace must know: the search attributes, and the schedules. Registered by the worker where it may. */
+/** What the namespace must know: the search attributes, and the schedules. Registered by the worker if it may. */
 import { Client, ScheduleAlreadyRunning, ScheduleOverlapPolicy } from '@temporalio/client'
 import type { NativeConnection } from '@temporalio/worker'
 import type { Log } from '../logger.js'
@@ -28,7 +28,7 @@ export class SearchAttributes {
     return this.#known
   }
 
-  /** Registers what is missing, where this connection may; where it may not, says which command does it, and goes on without. */
+  /** Registers what is missing, if this connection may; if it may not, says which command does it, and goes on without. */
   async register(): Promise<void> {
     try {
       if (await this.#look(true)) return

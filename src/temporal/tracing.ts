@@ -13,7 +13,7 @@ export interface Tracing {
 
 let started: Promise<Tracing> | null = null
 
-/** Null where it is not set. Once for the process. */
+/** Null if it is not set. Once for the process. */
 export function startTracing(environment: Readonly<Record<string, string | undefined>> = process.env): Promise<Tracing> | null {
   if (!environment.OTEL_EXPORTER_OTLP_ENDPOINT && !environment.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) return null
   started ??= start(environment.OTEL_SERVICE_NAME || 'softbounce')

@@ -1,5 +1,5 @@
 /**
- * Turns: who may meet a receiving system now. The state stands in one row for each system; a turn is taken, or a moment reserved, in one
+ * Turns: who may meet a receiving system now. The state stands in one row for each system; a permit is taken, or a moment reserved, in one
  * transaction that holds that row (PostgreSQL: `for update`; SQLite: the write lock), and by the database's clock. So any number of workers
  * share a limit exactly, whatever their clocks say. What is decided is pure (src/throttle).
  */
@@ -49,11 +49,11 @@ export type Acquisition =
       readonly state: DestinationStatus
     }
 
-/** An asker is waiting for a connection, where one found none within this. */
+/** An asker is waiting for a connection, if one found none within this. */
 const WANTED_WITHIN_MS = 2_000
 const RESTORE_AGAIN_MS = 60_000
 
-/** Takes the turn of all of them, or reserves a moment at the first that is not free. */
+/** Takes the permit of all of them, or reserves a moment at the first that is not free. */
 export async function acquire(
   database: Database,
   asker: Waiter,
@@ -126,13 +126,13 @@ export async function cancelReservation(db: Kysely<Tables>, { firstRunId, retry 
   await db.deleteFrom('waiters').where('first_run_id', '=', firstRunId).where('retry', '=', retry).execute()
 }
 
-/** What came of a turn, for a system that learns. */
+/** What came of a permit, for a system that learns. */
 export interface Observation {
   readonly name: string
   readonly limits: Limits
   readonly lesson: Feedback
   readonly answer: DestinationAnswer & { readonly mailServer: string | null }
-  /** How long the message took; null where that is not known. */
+  /** How long the message took; null if that is not known. */
   readonly tookMs: number | null
 }
 
@@ -140,13 +140,13 @@ export interface Observation {
 export interface FeedbackResult {
   /** It went down by this answer; or takes messages again, that were refused (since when). */
   readonly change: 'down' | 'up' | null
-  /** It takes messages again, and what follows from that has not been done: the suppressions that it caused are to lapse. */
+  /** It takes messages again, and what follows from that has not been done: the suppressions that it caused are to expire. */
   readonly restore: boolean
   /** It was down, until this answer. */
   readonly wasDown: boolean
   readonly failingSince: Date | null
   readonly wanted: boolean
-  /** Workflows that wait for their turn, and may come now. */
+  /** Workflows that wait for their permit, and may come now. */
   readonly wake: readonly string[]
 }
 
@@ -200,7 +200,7 @@ export function nextWakeups(database: Database, name: string, limits: Limits): P
   })
 }
 
-/** The suppressions that it caused have been made to lapse. */
+/** The suppressions that it caused have been made to expire. */
 export async function markRestored(db: Kysely<Tables>, name: string): Promise<void> {
   await db.updateTable('destinations').set({ restore_due: null }).where('name', '=', name).execute()
 }

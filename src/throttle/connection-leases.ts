@@ -6,7 +6,7 @@ import { asyncCommit, type Database, nowExpression } from '../store/index.js'
 /** A connection counts for this long beyond the last word of its worker. */
 export const LEASE_MS = 30_000
 
-/** The connection is still open. False where its lease has run out: others may have taken its place, and it must be closed. */
+/** The connection is still open. False if its lease has run out: others may have taken its place, and it must be closed. */
 export async function renewLease(database: Database, leaseId: string): Promise<boolean> {
   const now = nowExpression(database)
   const done = await asyncCommit(database, (tx) =>

@@ -33,7 +33,7 @@ export function parseDestinationGroups(text: string): DestinationGroup[] {
   return groups
 }
 
-/** The group that a host belongs to; null where it is in none. `*.example.com` holds all below it, and itself. */
+/** The group that a host belongs to; null if it is in none. `*.example.com` holds all below it, and itself. */
 export function groupOf(host: string, groups: readonly DestinationGroup[]): string | null {
   const name = host.toLowerCase().replace(/\.$/, '')
   const holds = (pattern: string) =>

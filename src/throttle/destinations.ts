@@ -6,21 +6,21 @@ import { columnsOf, type DestinationStatus, EVERYTHING, known } from './destinat
 import type { Limits } from './limits.js'
 import { intervalOf, newLimiterState } from './rate-limiter.js'
 
-/** A message that asked within this still waits for its turn. */
+/** A message that asked within this still waits for its permit. */
 export const STILL_WAITS_MS = 20 * 60_000
 
-/** A receiving system, and how many messages wait for their turn at it, over how many connections it is met now. */
+/** A receiving system, and how many messages wait for their permit at it, over how many connections it is contacted now. */
 export interface DestinationOverview extends DestinationStatus {
   readonly waitingForTurn: number
   readonly connectionsNow: number
 }
 
-/** Since when everything is paused, and by whom; null where it is not. */
+/** Since when everything is paused, and by whom; null if it is not. */
 export function pausedAltogether(db: Kysely<Tables>): Promise<{ since: Date; by: string } | null> {
   return pausedNow(db, EVERYTHING)
 }
 
-/** The pause that holds retries for a destination: its own, or that of everything; null where there is none. */
+/** The pause that holds retries for a destination: its own, or that of everything; null if there is none. */
 export async function pausedNow(db: Kysely<Tables>, destination: string): Promise<{ name: string; since: Date; by: string } | null> {
   const row = await db
     .selectFrom('destinations')
@@ -32,7 +32,7 @@ export async function pausedNow(db: Kysely<Tables>, destination: string): Promis
   return row?.paused_since == null ? null : { name: row.name, since: new Date(row.paused_since), by: row.paused_by ?? 'somebody' }
 }
 
-/** What is known of the receiving systems, those that are down or paused first; of one, where it is named. */
+/** What is known of the receiving systems, those that are down or paused first; of one, if it is named. */
 export async function destinations(database: Database, limit: number, name?: string): Promise<DestinationOverview[]> {
   const { db } = database
   const now = await databaseNow(database)
@@ -87,13 +87,13 @@ async function change(database: Database, name: string, byHand: ByHand, now: num
     .execute()
 }
 
-/** Holds every retry for the system (or for all, where it is left out), using none up. */
+/** Holds every retry for the system (or for all, if it is left out), using none up. */
 export async function pause(database: Database, by: string, name: string = EVERYTHING): Promise<void> {
   const now = await databaseNow(database)
   await change(database, name, { paused_since: Math.round(now), paused_by: by }, now)
 }
 
-/** Lets them go again, through turns. False where it was not paused. */
+/** Lets them go again, through turns. False if it was not paused. */
 export async function resume(database: Database, name: string = EVERYTHING): Promise<boolean> {
   const done = await database.db
     .updateTable('destinations')

@@ -27,7 +27,7 @@ export interface DestinationAnswer {
 }
 
 const SECOND_MS = 1000
-/** A system is believed when it asks for time, but not for more than a message may wait for it anyway. */
+/** A system is authenticated when it asks for time, but not for more than a message may wait for it anyway. */
 const LONGEST_ASKED_WAIT_MS = 15 * 60 * SECOND_MS
 const UNIT_MS: Record<string, number> = { s: SECOND_MS, m: 60 * SECOND_MS, h: 3600 * SECOND_MS }
 /** `try again in 300 seconds`, `retry after 5 minutes`, `wait 10 min`. */
@@ -78,7 +78,7 @@ const AVERAGE_OVER = 5
 
 /**
  * The state after an answer.
- * @param tookMs how long the message took, from connecting to its answer; null where that is not known (a relay's report).
+ * @param tookMs how long the message took, from connecting to its answer; null if that is not known (a relay's report).
  */
 export function applyFeedback(
   state: LimiterState,

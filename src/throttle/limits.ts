@@ -1,4 +1,4 @@
-/** Limits: how fast, and over how many connections at once, a receiving system is met. Rates are in messages a second. */
+/** Limits: how fast, and over how many connections at once, a receiving system is contacted. Rates are in messages a second. */
 
 import type { DestinationGroup } from './destination-groups.js'
 
@@ -129,7 +129,7 @@ const RELAY = 'relay:'
 /** The name that a relay's turn goes by. */
 export const relayKey = (host: string): string => `${RELAY}${host}`
 
-/** The relay whose turn goes by this name; null where it is a receiving system's. */
+/** The relay whose turn goes by this name; null if it is a receiving system's. */
 export const relayOf = (name: string): string | null => (name.startsWith(RELAY) ? name.slice(RELAY.length) : null)
 
 /** What the settings say of a system, or of the relay. */

@@ -10,7 +10,7 @@ import { markPublished, type UnpublishedOutage, unpublishedOutages } from './out
 /** Who was told nothing for so long has no use for it any more. */
 const OF_USE_FOR_MS = 24 * 60 * 60_000
 
-/** @param name of one system; of all of them when left out. @throws Error where the database or Temporal is away. */
+/** @param name of one system; of all of them when left out. @throws Error if the database or Temporal is away. */
 export async function publishOutages(
   client: Client,
   taskQueue: string,

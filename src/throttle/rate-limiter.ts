@@ -21,7 +21,7 @@ export interface LimiterState {
   readonly serviceMs: number
   /** Failures in a row. */
   readonly failures: number
-  /** The first failure since it last took a message; null where there is none. */
+  /** The first failure since it last took a message; null if there is none. */
   readonly failingSince: number | null
   readonly downSince: number | null
   /** While it is down: the next minute that nobody asks in. */
@@ -60,7 +60,7 @@ export interface AdmissionRequest {
 
 export type WaitReason = 'pace' | 'connections' | 'down' | 'asked to wait' | 'paused'
 
-/** Go now; or wait until then. `slotAt` is when it goes, as far as is known now; null where nothing is. */
+/** Go now; or wait until then. `slotAt` is when it goes, as far as is known now; null if nothing is. */
 export type Admission =
   | { readonly kind: 'go'; readonly state: LimiterState }
   | {

@@ -1,5 +1,5 @@
 /**
- * What an answer teaches of its receiving system, and what follows where that takes messages again: suppressions that it caused lapse early,
+ * What an answer teaches of its receiving system, and what follows where that takes messages again: suppressions that it caused expire early,
  * and by setting the retries that wait for it are released.
  */
 import { Context } from '@temporalio/activity'
@@ -16,14 +16,14 @@ import { wakeWaiters } from './wake-waiting.js'
 
 const RELEASES_APART_MS = 60 * 60_000
 
-/** Who answered, what, and how long that took; null where it is not known. */
+/** Who answered, what, and how long that took; null if it is not known. */
 export interface ObservedAnswer {
   readonly system: string
   readonly answer: DestinationAnswer & { readonly mailServer: string | null }
   readonly tookMs: number | null
 }
 
-/** Never rejects: what is not learnt now is learnt by the next answer. Null where it could not be written. */
+/** Never rejects: what is not learnt now is learnt by the next answer. Null if it could not be written. */
 export async function recordFeedback(
   { system, answer, tookMs }: ObservedAnswer,
   dependencies: ThrottleContext,

@@ -1,6 +1,6 @@
 /**
- * Wakes messages that wait for their turn: Temporal starts a waiting activity at once where it is reset (the operation behind
- * `temporal activity reset`), which adds no event. Where the server cannot do that, they look again by themselves.
+ * Wakes messages that wait for their permit: Temporal starts a waiting activity at once if it is reset (the operation behind
+ * `temporal activity reset`), which adds no event. If the server cannot do that, they look again by themselves.
  */
 import type { Client } from '@temporalio/client'
 import type { Database } from '../store/index.js'

@@ -1,5 +1,5 @@
 /**
- * Messages that sleep until their moment at a receiving system: the engine holds them, and only their rows know of them. Where there is
+ * Messages that sleep until their moment at a receiving system: the engine holds them, and only their rows know of them. If there is
  * room for the next starts, those whose moment comes first are to be woken: by each acceptance, and every few seconds by whoever looks
  * (a wake that was lost, a worker that died over it, and messages that were cancelled break no chain). Whoever is not woken looks again by
  * himself.

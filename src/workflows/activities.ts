@@ -11,7 +11,7 @@ import {
 import type { Activities } from '../activities/index.js'
 import type { SoftbounceEvent } from '../bounce/index.js'
 
-/** Own trouble comes with a delay of its own; this is for a worker that died. No attempt is the last. */
+/** A local failure comes with a delay of its own; this is for a worker that died. No attempt is the last. */
 const RETRY = { initialInterval: '5s', backoffCoefficient: 2, maximumInterval: '10m' } as const
 
 /** Quick work on the database, with no limit to how often it is tried. */
@@ -60,7 +60,7 @@ const local = proxyLocalActivities<Activities>({
 type Quick = Pick<Activities, 'prepare' | 'recordEnd' | 'recordReport'>
 
 /**
- * Runs an activity as a local one, which costs a single event; where that fails twice, as an ordinary one, which waits for as long as it
+ * Runs an activity as a local one, which costs a single event; if that fails twice, as an ordinary one, which waits for as long as it
  * takes and shows why (a local activity that keeps failing would fill the history and show nothing).
  * @throws ApplicationFailure of the public contract where the input is refused.
  */

@@ -35,7 +35,7 @@ export class SmtpSession {
   #eightBit = false
   #sent = 0
   #stopped = false
-  /** Since when the server waits for the content, and we for leave to send it, ms; null where we do not. */
+  /** Since when the server waits for the content, and we for leave to send it, ms; null if we do not. */
   #askingSince: number | null = null
   #fail: (error: SmtpError) => void = () => {}
 
@@ -174,7 +174,7 @@ export class SmtpSession {
     })
   }
 
-  /** What is wrong with the certificate that was shown, where it is checked here (DANE); else null. */
+  /** What is wrong with the certificate that was shown, if it is checked here (DANE); else null. */
   #untrustedPeer(): string | null {
     const { checkPeer } = this.#path
     if (checkPeer === undefined) return null

@@ -1,5 +1,5 @@
 /**
- * ConnectionPool that are open and idle for a moment: the next message for the same hosts takes one over, in place of connecting anew. Each is held
+ * ConnectionPool that are open and idle for a moment: the next message for the same hosts takes one over, instead of connecting anew. Each is held
  * under the lease that it was opened with, and given up together with it.
  */
 import type { NextHop } from '../next-hop.js'
@@ -86,7 +86,7 @@ export class ConnectionPool {
   }
 }
 
-/** True where a session by the one path is as good as one by the other. */
+/** True if a session by the one path is as good as one by the other. */
 function isSameWay(a: NextHop, b: NextHop): boolean {
   return (
     a.kind === b.kind &&

@@ -1,5 +1,5 @@
 /**
- * Follows the steps of a dialogue by nodemailer's transaction log: which command each reply answers, also where a pipelining server is
+ * Follows the steps of a dialogue by nodemailer's transaction log: which command each reply answers, also if a pipelining server is
  * asked several at once, whether the final dot is out, and that no step takes longer than it may.
  */
 import { parseReply, type SmtpReply, type Stage } from '../../bounce/index.js'

@@ -9,7 +9,7 @@ export interface Mail {
   readonly recipient: string
   /** The message in canonical form (canonical-message.ts). */
   readonly content: Buffer
-  /** Ask for notifications where the server offers DSN (RFC 3461), with this envelope identifier. */
+  /** Ask for reports where the server offers DSN (RFC 3461), with this envelope identifier. */
   readonly envid?: string
   /** Asked when the server waits for the content; false stops the transaction before anything is sent. */
   readonly beforeContent: () => Promise<boolean>
@@ -48,7 +48,7 @@ export const BLOCK_BYTES = 64 * 1024
 
 export const NONE: Mail = { sender: '', recipient: '', content: Buffer.alloc(0), beforeContent: async () => false }
 
-/** True where nothing is said without TLS that was verified. */
+/** True if nothing is said without TLS that was verified. */
 export const mustBeVerified = ({ tls }: NextHop): boolean => tls === 'verify' || tls === 'dane'
 
 /** The first command of a later transaction found nobody, or a server that closes an idle session (421, RFC 5321 3.8). */

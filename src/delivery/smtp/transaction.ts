@@ -5,11 +5,11 @@ import type { Mail, SessionOptions, TransactionResult } from './transaction-resu
 /** What is to be sent, and how. */
 export interface Transaction extends Mail, SessionOptions {}
 
-/** What happened, and the session that it left open; null where it is closed. */
+/** What happened, and the session that it left open; null if it is closed. */
 export interface SmtpExchange {
   readonly dialogue: TransactionResult
   readonly session: SmtpSession | null
-  /** The open session was over before the message was begun: nothing is known of the message, and a new session wants a turn of its own. */
+  /** The open session was over before the message was begun: nothing is known of the message, and a new session wants a permit of its own. */
   readonly stale?: true
 }
 
@@ -22,7 +22,7 @@ export async function transact(transaction: Transaction): Promise<TransactionRes
 
 /**
  * Runs the transaction. Never rejects.
- * @param open a session that is open already. Where its server has left it meanwhile, that says nothing about this message.
+ * @param open a session that is open already. If its server has left it meanwhile, that says nothing about this message.
  */
 export async function converse(transaction: Transaction, open: SmtpSession | null = null): Promise<SmtpExchange> {
   if (open !== null) {

@@ -10,7 +10,7 @@ import type { SmtpSession } from './client.js'
 import { converse, type SmtpExchange, type Transaction } from './transaction.js'
 import type { TransactionResult } from './transaction-result.js'
 
-/** How hosts are met directly. */
+/** How hosts are contacted directly. */
 export interface DirectOptions {
   readonly port: number
   /** Our own addresses to connect from: at most one of each family. */
@@ -32,7 +32,7 @@ export function nextHopTo(host: MailHost, policy: StsPolicy | null, { port, bind
   }
 }
 
-/** The hosts that may be met; where a policy is enforced, those that it names (RFC 8461 section 5). */
+/** The hosts that may be contacted; if a policy is enforced, those that it names (RFC 8461 section 5). */
 export function allowedHosts(hosts: readonly MailHost[], policy: StsPolicy | null): readonly MailHost[] {
   return policy?.mode === 'enforce' ? hosts.filter(({ name }) => isAllowed(name, policy)) : hosts
 }
@@ -41,7 +41,7 @@ export function allowedHosts(hosts: readonly MailHost[], policy: StsPolicy | nul
 const MOST_HOSTS = 5
 
 /**
- * Those that one attempt walks: no more than five, of those that one of our own addresses can connect to, where some are set (mail must not
+ * Those that one attempt walks: no more than five, of those that one of our own addresses can connect to, if some are set (mail must not
  * leave by an address that nobody has set).
  */
 export function reachableHosts(hosts: readonly MailHost[], bindAddresses: readonly string[]): readonly MailHost[] {
@@ -51,7 +51,7 @@ export function reachableHosts(hosts: readonly MailHost[], bindAddresses: readon
 
 /**
  * Walks the paths. Never rejects: whatever happens is a TransactionResult, the most telling one of those that there were.
- * @param mayGoOn asked before another host is met: whether our connection is still counted.
+ * @param mayGoOn asked before another host is contacted: whether our connection is still counted.
  */
 export async function deliver(
   paths: readonly NextHop[],
@@ -74,7 +74,7 @@ export async function deliver(
 
 const BEFORE_THE_RECIPIENT: readonly Stage[] = ['connect', 'banner', 'EHLO', 'STARTTLS', 'MAIL']
 
-/** True where the next host may take what this one did not. */
+/** True if the next host may take what this one did not. */
 export function asksForNext(dialogue: TransactionResult): boolean {
   if (dialogue.kind === 'lost') return BEFORE_THE_RECIPIENT.includes(dialogue.at)
   if (dialogue.kind !== 'reply')

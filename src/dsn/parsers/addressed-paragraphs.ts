@@ -38,7 +38,7 @@ const BARE = new RegExp(`^(${ADDRESS}): (.*)$`)
 /** Lines that only announce the reason. */
 const LABEL = /^\s*(?:reason|error|the reason was|for the following reason)\s*:\s*$/i
 
-/** Reads a notice with a paragraph for each recipient; null where it is none. */
+/** Reads a notice with a paragraph for each recipient; null if it is none. */
 export function parseAddressedParagraphs(mail: Mail): ParsedReport | null {
   const notice = noticeOf(mail)
   if (!OPENINGS.some((words) => notice.lower.includes(words))) return null
@@ -53,7 +53,7 @@ export function parseAddressedParagraphs(mail: Mail): ParsedReport | null {
   return notificationFrom(mail, notice, found)
 }
 
-/** The lines up to the next empty one, or the next recipient; where none stand right below, those behind the empty line. */
+/** The lines up to the next empty one, or the next recipient; if none stand right below, those behind the empty line. */
 function paragraphBelow(lines: readonly string[], from: number, begun: boolean): string[] {
   const paragraph: string[] = []
   for (const line of lines.slice(from, from + 60)) {

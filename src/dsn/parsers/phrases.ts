@@ -35,7 +35,7 @@ const PATTERNS = SENTENCES.map(
   ([before, behind]) => new RegExp(`${before}\\s{1,4}['"]?<?(?:mailto:)?(${ADDRESS})>?['"]?${behind === '' ? '' : `(?=${behind})`}`, 'i'),
 )
 
-/** Reads a notice whose sentence names the recipient; null where it is none. */
+/** Reads a notice whose sentence names the recipient; null if it is none. */
 export function parsePhrases(mail: Mail): ParsedReport | null {
   const notice = noticeOf(mail)
   const found: Found[] = []

@@ -4,7 +4,7 @@ import { noticeOf } from '../notice.js'
 import type { ParsedReport } from '../report.js'
 import { groupsOf, notificationOf } from '../report-fields.js'
 
-/** Reads `Final-Recipient` and the fields around it in the text; null where there is none. */
+/** Reads `Final-Recipient` and the fields around it in the text; null if there is none. */
 export function parseQuotedFields(mail: Mail): ParsedReport | null {
   const text = mail.parts
     .filter((p) => p.type.startsWith('text/'))

@@ -1,4 +1,4 @@
-/** Delivery status notifications (RFC 3464; RFC 6533 for international addresses). */
+/** Delivery status reports (RFC 3464; RFC 6533 for international addresses). */
 import type { Mail } from '../mail.js'
 import { embeddedOriginal } from '../original.js'
 import type { ParsedReport } from '../report.js'
@@ -6,7 +6,7 @@ import { groupsOf, notificationOf } from '../report-fields.js'
 
 const REPORTS = ['message/delivery-status', 'message/global-delivery-status']
 
-/** Reads a notification by its message/delivery-status part; null where there is none, or it names nobody. */
+/** Reads a report by its message/delivery-status part; null if there is none, or it names nobody. */
 export function parseRfc3464(mail: Mail): ParsedReport | null {
   const report = mail.parts.find((p) => REPORTS.includes(p.type))
   if (report === undefined) return null

@@ -13,7 +13,7 @@ const DAEMON = /mailer-daemon|postmaster|mail.{0,3}delivery|double-bounce/i
 const SUBJECT =
   /^\s*(?:automatic reply|auto(?:matic)?[ -]?(?:reply|response)|out of (?:the )?office|abwesenheit|automatische antwort|r[ée]ponse automatique|vacation)/i
 
-/** Recognises an automatic answer; null where it is none, or a bounce. */
+/** Recognises an automatic answer; null if it is none, or a bounce. */
 export function parseRfc3834(mail: Mail): ParsedReport | null {
   const { fields } = mail
   if (mail.parts.some((p) => p.type.startsWith('message/'))) return null

@@ -4,7 +4,7 @@ import { addressesIn, embeddedOriginal } from '../original.js'
 import type { ParsedReport, ReportedRecipient } from '../report.js'
 import { addressOf, groupsOf, timeOf, typed } from '../report-fields.js'
 
-/** Reads a feedback report; null where it is none. Its type stands as the diagnostic. */
+/** Reads a feedback report; null if it is none. Its type stands as the diagnostic. */
 export function parseRfc5965(mail: Mail): ParsedReport | null {
   const report = mail.parts.find((p) => p.type === 'message/feedback-report')
   const junkMailReport =

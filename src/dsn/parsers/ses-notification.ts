@@ -1,6 +1,6 @@
 /**
- * Amazon SES's notifications as Amazon SNS mails them: JSON in a text part.
- * https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html
+ * Amazon SES's reports as Amazon SNS mails them: JSON in a text part.
+ * https://docs.aws.amazon.com/ses/latest/dg/report-contents.html
  */
 import type { Mail } from '../mail.js'
 import { bare } from '../original.js'
@@ -10,7 +10,7 @@ import { readStatus } from '../status.js'
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** Reads the JSON of a bounce or complaint; null where it is none. */
+/** Reads the JSON of a bounce or complaint; null if it is none. */
 export function parseSesNotification(mail: Mail): ParsedReport | null {
   const text = mail.parts.find((p) => p.type === 'text/plain')?.text() ?? ''
   if (!text.trimStart().startsWith('{')) return null

@@ -28,7 +28,7 @@ const LISTED = new RegExp(`^\\s{0,8}(?:>>> )?(?:Recipient: )?(?:<(${ADDRESS})>|(
 const REASON = /^\s{1,8}\(reason: (.*)$/
 const REPLY = /^[45]\d\d[ -]/
 
-/** Reads a notice with a transcript; null where it is none. */
+/** Reads a notice with a transcript; null if it is none. */
 export function parseTranscript(mail: Mail): ParsedReport | null {
   const notice = noticeOf(mail)
   if (!OPENINGS.some((words) => notice.lower.includes(words))) return null
