@@ -8,7 +8,7 @@ import { WorkflowCoverage } from '@temporalio/nyc-test-coverage'
 import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker'
 import coverage from 'istanbul-lib-coverage'
 
-const FOLDERS = ['bounce', 'workflows', 'smtp', 'store']
+const FOLDERS = ['bounce', 'workflows', 'delivery', 'throttle', 'suppression', 'store']
 const LEAST = 95
 
 const root = fileURLToPath(new URL('..', import.meta.url))

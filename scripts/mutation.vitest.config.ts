@@ -4,6 +4,12 @@ import { defineConfig } from 'vitest/config'
 // biome-ignore lint/style/noDefaultExport: vitest asks for one
 export default defineConfig({
   test: {
-    include: ['test/bounce/*.test.ts', 'test/smtp/outcome.test.ts', 'test/smtp/return-path.test.ts', 'test/encryption/codec.test.ts'],
+    include: [
+      'test/bounce/*.test.ts',
+      'test/delivery/outcome.test.ts',
+      'test/delivery/return-path.test.ts',
+      'test/encryption/codec.test.ts',
+      'test/workflows/lifecycle.test.ts',
+    ],
   },
 })

@@ -1,5 +1,7 @@
-/** Once for all tests: builds dist/, finds the Temporal programs, starts one dev server. */
+/** Once for all tests: builds dist/ unless it is fresh, finds the Temporal programs, starts one dev server. */
 import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { TestProject } from 'vitest/node'
 import { findProgram, startDevServer, TEST_SERVER } from '../../dev/dev-server/index.js'
@@ -11,8 +13,23 @@ declare module 'vitest' {
   }
 }
 
+const here = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
+
+/** Whether what was built last is newer than everything that it is built from. */
+function isFresh(): boolean {
+  const last = here('dist/workflow-bundle-traced.js')
+  if (!existsSync(last)) return false
+  const builtAt = statSync(last).mtimeMs
+  const sources = ['src', 'dev'].flatMap((folder) =>
+    readdirSync(here(folder), { recursive: true, encoding: 'utf8' }).map((name) => join(here(folder), name)),
+  )
+  return [...sources, here('scripts/build.mjs'), here('tsconfig.json'), here('package-lock.json')].every(
+    (path) => statSync(path).mtimeMs < builtAt,
+  )
+}
+
 export async function setup(project: TestProject) {
-  execFileSync(process.execPath, [fileURLToPath(new URL('../../scripts/build.mjs', import.meta.url))], { stdio: 'inherit' })
+  if (!isFresh()) execFileSync(process.execPath, [here('scripts/build.mjs')], { stdio: 'inherit' })
   const say = (line: string) => process.stderr.write(`${line}\n`)
   project.provide('testServer', await findProgram(TEST_SERVER, say))
   const server = await startDevServer({ say })
