@@ -34,8 +34,8 @@ const MAY = {
     'throttle',
   ],
   workflows: ['bounce', 'type:activities'],
-  'worker.ts': ['activities', 'config', 'delivery', 'encryption', 'logger.ts', 'report', 'store', 'temporal', 'throttle'],
-  'plugin.ts': ['activities', 'config', 'delivery', 'encryption', 'logger.ts', 'store', 'temporal', 'throttle', 'worker.ts'],
+  'worker.ts': ['activities', 'bounce', 'config', 'delivery', 'encryption', 'logger.ts', 'report', 'store', 'temporal', 'throttle'],
+  'plugin.ts': ['activities', 'bounce', 'config', 'delivery', 'encryption', 'logger.ts', 'store', 'temporal', 'throttle', 'worker.ts'],
   client: [
     'bounce',
     'config',

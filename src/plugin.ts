@@ -5,6 +5,7 @@ import type { DataConverter } from '@temporalio/common'
 import { SimplePlugin } from '@temporalio/plugin'
 import type { NativeConnection } from '@temporalio/worker'
 import { type Activities, createActivities } from './activities/index.js'
+import { TASK_QUEUE } from './bounce/index.js'
 import { readSettings, requirePath, type Settings } from './config/index.js'
 import { ConnectionPool } from './delivery/index.js'
 import { clientDataConverter, workerDataConverter } from './encryption/index.js'
@@ -12,7 +13,7 @@ import { createLogger, type Log } from './logger.js'
 import { migrateToLatest, openDatabase } from './store/index.js'
 import { ensureSchedules, SearchAttributes } from './temporal/index.js'
 import { startWakeupLoop } from './throttle/index.js'
-import { endSessions, TASK_QUEUE } from './worker.js'
+import { endSessions } from './worker.js'
 
 export interface PluginOptions {
   /** Default: read from the environment. */

@@ -10,6 +10,7 @@ import { Client } from '@temporalio/client'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { makeTelemetryFilterString, NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker'
 import { createActivities } from './activities/index.js'
+import { TASK_QUEUE } from './bounce/index.js'
 import { readSettings, requirePath, type Settings, temporalEnvironment } from './config/index.js'
 import { ConnectionPool } from './delivery/index.js'
 import { clientDataConverter, workerDataConverter } from './encryption/index.js'
@@ -19,9 +20,6 @@ import { Metrics } from './report/metrics.js'
 import { type Database, migrateToLatest, openDatabase } from './store/index.js'
 import { ensureSchedules, SearchAttributes, startTracing, type Tracing } from './temporal/index.js'
 import { releaseLease, startWakeupLoop } from './throttle/index.js'
-
-/** The task queue of the public contract. */
-export const TASK_QUEUE = 'softbounce'
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 

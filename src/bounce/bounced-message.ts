@@ -22,6 +22,8 @@ export interface Bounce {
   token?: string
   /** The report's `Action`; `failed` when left out. `delivered`, `relayed` and `expanded` confirm a send through a relay. */
   action?: 'failed' | 'delayed' | 'delivered' | 'relayed' | 'expanded'
+  /** True: `status` alone counts, also if the diagnostic quotes another code. The intake sets it. */
+  authoritative?: boolean
   /** With `delayed`: until when the relay goes on trying, ISO 8601. */
   willRetryUntil?: string
 }
@@ -127,6 +129,8 @@ function readBounce(fields: unknown, faults: Faults, prefix: string): Bounce | u
   const action = faults.text(fields, name('action'), false) as Bounce['action']
   if (action !== undefined && !ACTIONS.includes(action)) faults.list.push(`${name('action')} must be one of ${ACTIONS.join(', ')}`)
   const willRetryUntil = faults.time(fields, name('willRetryUntil'), false)
+  const authoritative = fields.authoritative ?? undefined
+  if (authoritative !== undefined && typeof authoritative !== 'boolean') faults.list.push(`${name('authoritative')} must be true or false`)
   if (status === undefined || bouncedAt === undefined) return undefined
   return {
     status,
@@ -135,6 +139,7 @@ function readBounce(fields: unknown, faults: Faults, prefix: string): Bounce | u
     ...(remoteMta === undefined ? {} : { remoteMta: withoutControls(remoteMta).slice(0, MAX_NAME) }),
     ...(token === undefined ? {} : { token: token.slice(0, MAX_NAME) }),
     ...(action === undefined ? {} : { action }),
+    ...(authoritative === true ? { authoritative } : {}),
     ...(willRetryUntil === undefined ? {} : { willRetryUntil }),
   }
 }

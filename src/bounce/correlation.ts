@@ -13,7 +13,7 @@ const CLOCK_SKEW_MS = 5 * 60 * 1000
 const MAX_DELAY_MS = 30 * 24 * 60 * 60 * 1000
 
 /** The status of a checked bounce; it always has one. */
-export const statusOf = (bounce: Bounce): string => effectiveStatus(bounce.status, bounce.diagnostic) as string
+export const statusOf = (bounce: Bounce): string => effectiveStatus(bounce) as string
 
 /** When a checked bounce happened, epoch ms. */
 export const bouncedAtMs = (bounce: Bounce): number => parseTime(bounce.bouncedAt) as number

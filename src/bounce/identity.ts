@@ -1,6 +1,10 @@
 /** From message and recipient to the workflow ID: one workflow for each pair, the same in every language. */
 import { addressKey } from './address.js'
 
+/** The task queue and the workflow type of the public contract. */
+export const TASK_QUEUE = 'softbounce'
+export const WORKFLOW_TYPE = 'retryBouncedMessage'
+
 /** Most bytes of a workflow ID. */
 export const MAX_WORKFLOW_ID_BYTES = 255
 
@@ -60,5 +64,5 @@ export function quoted(text: string): string {
 
 /** The list query for the open retries of a destination. */
 export function openRetriesOf(destination: string): string {
-  return `WorkflowType = 'retryBouncedMessage' AND ExecutionStatus = 'Running' AND BounceDestination = ${quoted(destination)}`
+  return `WorkflowType = '${WORKFLOW_TYPE}' AND ExecutionStatus = 'Running' AND BounceDestination = ${quoted(destination)}`
 }

@@ -114,14 +114,21 @@ export function statusOfReply(reply: SmtpReply): string | null {
   return reply.code >= 200 ? `${Math.floor(reply.code / 100)}.0.0` : null
 }
 
-/**
- * The status that a report means: its `Status` field, or that of the reply it quotes (RFC 3464 Diagnostic-Code) where the field
- * is missing, unreadable or says less than the reply does.
- */
-export function effectiveStatus(field: string | undefined, diagnostic: string | undefined): string | null {
-  const own = parseStatus(field?.trim() ?? '')
+/** What a report says of a status. */
+export interface ReportedStatus {
+  /** The `Status` field. */
+  readonly status?: string | undefined
+  /** The reply that it quotes (RFC 3464 Diagnostic-Code). */
+  readonly diagnostic?: string | undefined
+  /** True: the field alone counts. */
+  readonly authoritative?: boolean | undefined
+}
+
+/** The status that a report means: its `Status` field, or that of the reply it quotes if the field is missing, unreadable or says less. */
+export function effectiveStatus({ status, diagnostic, authoritative }: ReportedStatus): string | null {
+  const own = parseStatus(status?.trim() ?? '')
+  if (own !== null && (authoritative || !isGeneric(own))) return formatStatus(own)
   const quoted = diagnostic === undefined ? null : statusOfReply(parseReply(diagnostic.replace(/^\s*smtp\s*;\s*/i, '')))
-  if (own !== null && !isGeneric(own)) return formatStatus(own)
   const reply = quoted === null ? null : parseStatus(quoted)
   if (reply !== null && (own === null || !isGeneric(reply))) return quoted
   return own === null ? null : formatStatus(own)

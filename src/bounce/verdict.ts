@@ -1,5 +1,5 @@
 /** What is to be done about a bounce: retry, suppress for good, refuse without suppressing, or ignore, and why. */
-import { effectiveStatus } from './reply.js'
+import { effectiveStatus, type ReportedStatus } from './reply.js'
 import { type EnhancedStatus, meaningOf, parseStatus } from './status.js'
 import { sendOf } from './token.js'
 
@@ -64,11 +64,8 @@ export const DEFAULT_RETRY_STATUSES = '4.3.2'
  * Judges a failed delivery by its status and the reply it quotes.
  * @param bounce `status` as reported (may be missing or generic), `diagnostic` the reply that was quoted, `token` which send it is about.
  */
-export function judgeBounce(
-  bounce: { status?: string | undefined; diagnostic?: string | undefined; token?: string | undefined },
-  retry: RetryStatuses,
-): Judgement {
-  const text = effectiveStatus(bounce.status, bounce.diagnostic)
+export function judgeBounce(bounce: ReportedStatus & { token?: string | undefined }, retry: RetryStatuses): Judgement {
+  const text = effectiveStatus(bounce)
   const status = text === null ? null : parseStatus(text)
   if (status === null || text === null) return { verdict: 'ignore', status: null, reason: 'it says no status and quotes no reply' }
   const { sentence, whose } = meaningOf(status)

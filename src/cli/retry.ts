@@ -139,7 +139,7 @@ async function start(client: SoftbounceClient, notification: ParsedReport, repor
 function bounceOf(notification: ParsedReport, reported: ReportedRecipient, options: Options, sentBy: string | null = null): BounceOf {
   const sender = options.sender ?? sentBy ?? notification.sender
   if (sender === undefined) throw new Error("it does not name the original's envelope sender; give --sender")
-  const status = effectiveStatus(reported.status ?? options.status, reported.diagnostic)
+  const status = effectiveStatus({ status: reported.status ?? options.status, diagnostic: reported.diagnostic })
   const messageId = options.messageId ?? notification.messageId
   const at = reported.lastAttemptAt ?? notification.date ?? new Date()
   return {

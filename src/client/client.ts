@@ -9,6 +9,8 @@ import {
   messageIdKey,
   quoted,
   type RetryResult,
+  TASK_QUEUE,
+  WORKFLOW_TYPE,
 } from '../bounce/index.js'
 import { readSettings, temporalEnvironment } from '../config/index.js'
 import { canonicalMessage, sentId } from '../delivery/index.js'
@@ -30,10 +32,6 @@ import { describeRetry, type RetryDescription } from './describe.js'
 import { Destinations } from './destinations.js'
 import { type Erased, eraseRecipient } from './erase.js'
 import { type BounceOf, type ClientOptions, type RetryOptions, type RetryRef, type StartedRetry, UnretryableBounce } from './options.js'
-
-/** The public contract's names: other languages start it by these. */
-export const TASK_QUEUE = 'softbounce'
-export const WORKFLOW_TYPE = 'retryBouncedMessage'
 
 /** Temporal's word that this very request is beyond a limit (of its size, or of signals) comes again however often it is made. */
 async function unlessRefused<T>(request: Promise<T>): Promise<T> {

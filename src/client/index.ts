@@ -1,5 +1,6 @@
 /** Start and steer retries from TypeScript; ask and change the suppression list; filter lists. */
 export type { Attempt, Bounce, BouncedMessage, RetryResult } from '../bounce/index.js'
+export { TASK_QUEUE, WORKFLOW_TYPE } from '../bounce/index.js'
 export { readSettings, type Settings, WrongSettings } from '../config/index.js'
 export { UnsendableMessage } from '../delivery/index.js'
 export type { Suppression } from '../suppression/index.js'
@@ -13,7 +14,7 @@ export {
   type ListStatus,
 } from '../suppression/index.js'
 export type { Progress, State } from '../workflows/retry-bounced-message.js'
-export { SoftbounceClient, TASK_QUEUE, WORKFLOW_TYPE } from './client.js'
+export { SoftbounceClient } from './client.js'
 export type { RetryDescription } from './describe.js'
 export { type DestinationInfo, Destinations, type ReleaseOptions } from './destinations.js'
 export type { Erased } from './erase.js'

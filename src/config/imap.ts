@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { isLoopback, parsed } from './parsers.js'
 import type { Values } from './setting.js'
 
-/** If the mailbox is. */
+/** Where the mailbox is. */
 export interface ImapAddress {
   readonly host: string
   readonly port: number

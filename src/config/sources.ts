@@ -1,9 +1,9 @@
-/** If a setting comes from: the environment, or a file .env. */
+/** Where a setting comes from: the environment, or a file .env. */
 import { readFileSync } from 'node:fs'
-import { parse as parseDotenv } from 'dotenv'
+import { parseEnv } from 'node:util'
 import { WrongSettings } from './wrong-settings.js'
 
-/** If a setting's value came from. */
+/** Where a setting's value came from. */
 export type Source = 'environment' | '.env' | 'default'
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -11,7 +11,7 @@ export type Environment = Readonly<Record<string, string | undefined>>
 /** The values of `.env` in the working directory; none if it is not there. */
 export function readDotenv(path = '.env'): Environment {
   try {
-    return parseDotenv(readFileSync(path))
+    return parseEnv(readFileSync(path, 'utf8'))
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {}
     throw new WrongSettings([`${path} could not be read: ${(error as Error).message}`])

@@ -18,7 +18,7 @@ import {
 import { findSuppression, suppressLastingly } from '../suppression/index.js'
 import type { AuthenticationSettings, ReportMatch } from './authenticate.js'
 import { NO_COMPLAINTS } from './feedback-loop.js'
-import { complaintEvent, idempotencyKey, meant, passing, type ReportSubject, repliedWith } from './report-status.js'
+import { complaintEvent, idempotencyKey, isAuthoritative, meant, passing, type ReportSubject } from './report-status.js'
 
 /** What was done about a bounce, and why. */
 export type Taken = Pick<InboundReport, 'recipient' | 'messageId' | 'disposition' | 'why' | 'workflowId'>
@@ -152,7 +152,7 @@ export class ReportHandler {
     const { now } = this.#dependencies
     const latest = now().getTime()
     const earliest = sentAt?.getTime() ?? latest - LONGEST_MS
-    const reply = repliedWith(reported, status)
+    const reply = reported.diagnostic
     const said = (reported.lastAttemptAt ?? notification.date ?? now()).getTime()
     const at = Math.min(Math.max(said, earliest), latest)
     const until = reported.willRetryUntil?.getTime()
@@ -162,6 +162,7 @@ export class ReportHandler {
       action: reported.action,
       ...(reply === undefined ? {} : { diagnostic: withoutControls(reply).slice(0, 2000) }),
       ...(reported.remoteMta === undefined ? {} : { remoteMta: withoutControls(reported.remoteMta).slice(0, 255) }),
+      ...(isAuthoritative(reported, status) ? { authoritative: true } : {}),
       ...(subject.token === null ? {} : { token: subject.token }),
       ...(until === undefined || until < latest ? {} : { willRetryUntil: new Date(Math.min(until, earliest + LONGEST_MS)).toISOString() }),
     }

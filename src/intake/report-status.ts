@@ -1,4 +1,4 @@
-/** What a authenticated report means for a send: the status that is acted on, and which event it tells of. */
+/** What an authenticated report means for a send: the status that is acted on, and which event it tells of. */
 import { createHash } from 'node:crypto'
 import { isLasting, type Send, speaksOfOtherThings } from '../bounce/index.js'
 import { sentId } from '../delivery/index.js'
@@ -6,7 +6,7 @@ import type { ReportedRecipient } from '../dsn/index.js'
 
 /**
  * The status that is acted on. Time that ran out is trouble that passes, also if a system gave up with a 5 (RFC 3463 X.4.7). That the
- * recipient is gone counts only if the report speaks of that very address, and of nothing else beside; what says nothing is no nonRetryable.
+ * recipient is gone counts only if the report speaks of that very address, and of nothing else beside; what says nothing is no refusal.
  */
 export function meant(reported: ReportedRecipient, isItself: boolean): string {
   const { status, statusFrom, diagnostic = '' } = reported
@@ -23,14 +23,9 @@ export function meant(reported: ReportedRecipient, isItself: boolean): string {
 /** The same as trouble that passes. */
 export const passing = (status: string): string => (status.startsWith('5') ? `4${status.slice(1)}` : status)
 
-/**
- * The reply as the workflow gets it. It reads the reply's own code if the status says no more than its class, so a code that does not count
- * may not stand at its start.
- */
-export function repliedWith({ status, diagnostic }: ReportedRecipient, actedOn: string): string | undefined {
-  if (diagnostic === undefined || status === undefined || !isLasting(status) || isLasting(actedOn)) return diagnostic
-  return `(not for certain of this address) ${diagnostic}`
-}
+/** The status that is acted on says less than the report's: then the report's reply must not be read again. */
+export const isAuthoritative = ({ status, diagnostic }: ReportedRecipient, actedOn: string): boolean =>
+  diagnostic !== undefined && status !== undefined && isLasting(status) && !isLasting(actedOn)
 
 /** The event that a complaint tells of: one for each message and recipient. */
 export const complaintEvent = (messageId: string, recipient: string): string =>

@@ -28,7 +28,7 @@ export interface SystemFigures extends Answers, OutageFigures {
   readonly mailServers: readonly (Answers & { readonly mailServer: string })[]
 }
 
-/** One outage, from the first nonRetryable to the first acceptance. */
+/** One outage, from the first refusal to the first acceptance. */
 export interface Outage {
   readonly destination: string
   readonly beganAt: Date

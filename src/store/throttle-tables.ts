@@ -40,7 +40,7 @@ export interface DestinationsTable {
   last_answer_by: string | null
 }
 
-/** A time in which a receiving system refused everything: from the first nonRetryable to the first acceptance. */
+/** A time in which a receiving system refused everything: from the first refusal to the first acceptance. */
 export interface OutagesTable {
   destination: string
   began_at: number

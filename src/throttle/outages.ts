@@ -1,4 +1,4 @@
-/** Outages of receiving systems, each a row of its own: from the first nonRetryable, whoever met it, to the first acceptance. */
+/** Outages of receiving systems, each a row of its own: from the first refusal, to the first acceptance. */
 import type { Kysely } from 'kysely'
 import type { Database, Tables } from '../store/index.js'
 import type { DestinationAnswer } from './feedback.js'
@@ -88,7 +88,7 @@ export async function unpublishedOutages({ db }: Database, since: Date, name?: s
         : [
             {
               ...{ destination: row.destination, change, beganAt: new Date(row.began_at), at: new Date(at) },
-              // of what began it its first nonRetryable tells; of what ended it, what was said last
+              // of what began it its first refusal tells; of what ended it, what was said last
               ...(change === 'down'
                 ? { status: row.status, reply: row.reply }
                 : { status: row.last_answer_status ?? '', reply: row.last_answer_reply ?? '' }),

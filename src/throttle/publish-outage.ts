@@ -24,7 +24,7 @@ export async function publishOutages(
     const event = eventOf(outage)
     if (types.includes(event.type))
       await client.workflow
-        .start('notifyEvent', {
+        .start('publishEvent', {
           ...{ taskQueue, workflowId: `event/${event.id}`, args: [{ event, ...channels }] },
           workflowIdReusePolicy: WorkflowIdReusePolicy.REJECT_DUPLICATE,
           staticSummary: `${event.type} ${outage.destination}`,

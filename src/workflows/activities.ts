@@ -31,7 +31,8 @@ export const send = (summary: string, fairnessKey: string) =>
 export const suppress = (summary: string) => proxyActivities<Activities>({ ...DATABASE, summary }).suppressAddress
 
 /** The webhook: for a day, and no longer. */
-export const tell = (summary: string) => proxyActivities<Activities>({ ...DATABASE, scheduleToCloseTimeout: '1d', summary }).deliverWebhook
+export const deliverWebhook = (summary: string) =>
+  proxyActivities<Activities>({ ...DATABASE, scheduleToCloseTimeout: '1d', summary }).deliverWebhook
 
 /** An activity of a team's own, written in any SDK, on its own task queue. */
 export const notifyAlternative = (taskQueue: string, summary: string) =>
@@ -41,7 +42,8 @@ export const notifyAlternative = (taskQueue: string, summary: string) =>
 
 export const purge = () => proxyActivities<Activities>({ ...DATABASE, startToCloseTimeout: '1h', heartbeatTimeout: '1m' }).purgeMessages
 
-export const unlist = () => proxyActivities<Activities>({ ...DATABASE, startToCloseTimeout: '1h', heartbeatTimeout: '1m' }).removeAtProvider
+export const removeFromProviderList = () =>
+  proxyActivities<Activities>({ ...DATABASE, startToCloseTimeout: '1h', heartbeatTimeout: '1m' }).removeAtProvider
 
 /** As long as the longest release; a worker that died is noticed by its heartbeat. */
 export const release = (destination: string) =>
@@ -88,7 +90,7 @@ export async function recordIfQuick(order: Parameters<Activities['recordEnd']>[0
   }
 }
 
-/** Throws the nonRetryable that an activity ended with, as the workflow's own failure; returns where it was something else. */
+/** Throws the refusal that an activity ended with, as the workflow's own failure; returns where it was something else. */
 export function rethrowNonRetryable(error: unknown): void {
   // a local activity's failure comes as it is, an ordinary one's wrapped
   const failure = error instanceof ActivityFailure ? error.cause : error

@@ -30,7 +30,7 @@ export async function publish(
   }
   try {
     // an abandoned child that is cancelled before it started would never resolve
-    await CancellationScope.nonCancellable(() => startChild('notifyEvent', options))
+    await CancellationScope.nonCancellable(() => startChild('publishEvent', options))
   } catch (error) {
     log.warn('an event was not published', { type, error: (error as Error).message })
   }

@@ -30,20 +30,21 @@ test('4.3.2 and what means the same is retried', () => {
 })
 
 test('a reply that says more than the field wins over it', () => {
-  expect(effectiveStatus('5.0.0', '421 4.3.2 System not accepting network messages')).toBe('4.3.2')
-  expect(effectiveStatus('4.0.0', '421 try later')).toBe('4.3.2')
-  expect(effectiveStatus('4.4.1', '421 4.3.2 x')).toBe('4.4.1')
-  expect(effectiveStatus('nonsense', '550 5.1.1 no such user')).toBe('5.1.1')
-  expect(effectiveStatus('5.0.0', 'no reply at all')).toBe('5.0.0')
-  expect(effectiveStatus(undefined, undefined)).toBeNull()
-  expect(effectiveStatus(' 4.3.2 ', undefined)).toBe('4.3.2')
+  expect(effectiveStatus({ status: '5.0.0', diagnostic: '421 4.3.2 System not accepting network messages' })).toBe('4.3.2')
+  expect(effectiveStatus({ status: '4.0.0', diagnostic: '421 try later' })).toBe('4.3.2')
+  expect(effectiveStatus({ status: '4.4.1', diagnostic: '421 4.3.2 x' })).toBe('4.4.1')
+  expect(effectiveStatus({ status: 'nonsense', diagnostic: '550 5.1.1 no such user' })).toBe('5.1.1')
+  expect(effectiveStatus({ status: '5.0.0', diagnostic: 'no reply at all' })).toBe('5.0.0')
+  expect(effectiveStatus({})).toBeNull()
+  expect(effectiveStatus({ status: '5.0.0', diagnostic: '550 5.1.1 no such user', authoritative: true })).toBe('5.0.0')
+  expect(effectiveStatus({ status: ' 4.3.2 ', diagnostic: undefined })).toBe('4.3.2')
   for (const quote of ['smtp;550 5.1.1 no', ' SMTP ; 550 5.1.1 no', 'smtp;\t550 5.1.1', '550 5.1.1', '  550-5.1.1 no'])
-    expect(effectiveStatus('5.0.0', quote), quote).toBe('5.1.1')
-  expect(effectiveStatus('5.0.0', 'x smtp; 550 5.1.1 no')).toBe('5.0.0')
-  expect(effectiveStatus(undefined, '550 no')).toBe('5.0.0')
+    expect(effectiveStatus({ status: '5.0.0', diagnostic: quote }), quote).toBe('5.1.1')
+  expect(effectiveStatus({ status: '5.0.0', diagnostic: 'x smtp; 550 5.1.1 no' })).toBe('5.0.0')
+  expect(effectiveStatus({ status: undefined, diagnostic: '550 no' })).toBe('5.0.0')
   // as little as the field says
-  expect(effectiveStatus('5.0.0', '421 no')).toBe('4.3.2')
-  expect(effectiveStatus('4.0.0', '550 no')).toBe('4.0.0')
+  expect(effectiveStatus({ status: '5.0.0', diagnostic: '421 no' })).toBe('4.3.2')
+  expect(effectiveStatus({ status: '4.0.0', diagnostic: '550 no' })).toBe('4.0.0')
 })
 
 test('only what is about the recipient suppresses for good', () => {
@@ -115,7 +116,7 @@ test('no text makes reading a reply throw', () => {
   fc.assert(
     fc.property(fc.string(), (text) => {
       expect(parseReply(text).text).toBe(withoutControls(text))
-      effectiveStatus(text, text)
+      effectiveStatus({ status: text, diagnostic: text })
     }),
   )
 })

@@ -398,7 +398,7 @@ describe('TLS', () => {
     })
     expect(await send(broken.port)).toMatchObject({ kind: 'reply', at: 'final dot', reply: { code: 250 } })
     expect(broken.connections).toBe(2)
-    // the second connection's nonRetryable is what counts
+    // the second connection's refusal is what counts
     const refusing = await script((line, socket, connection) => {
       if (connection === 2) return line.startsWith('MAIL') ? '450 4.3.2 not now\r\n' : polite(line)
       if (line.startsWith('EHLO')) return '250-mx.example.org\r\n250 STARTTLS\r\n'

@@ -56,7 +56,7 @@ onBothDatabases('the outages of a receiving system', (opened) => {
   test('are told once each way, what began it by its first nonRetryable, what ended it by what was said last', async () => {
     const system = meet()
     await system.refuses('421 4.3.2 first')
-    // a nonRetryable alone is nothing to tell
+    // a refusal alone is nothing to tell
     expect(await system.untold()).toEqual([])
     await system.refuses('421 4.3.2 second')
     const [down, ...more] = await system.untold()

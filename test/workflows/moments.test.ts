@@ -237,7 +237,7 @@ describe('what comes while something else is done', () => {
   test('an event that cannot be told, since one is under its name already, holds nothing up', async () => {
     telling()
     instead.set('prepare', async (call, _, { firstRunId }: { firstRunId: string }) => {
-      await workflows().start('notifyEvent', { taskQueue: 'nobody', workflowId: `event/${firstRunId}.bounce.retrying`, args: [{}] })
+      await workflows().start('publishEvent', { taskQueue: 'nobody', workflowId: `event/${firstRunId}.bounce.retrying`, args: [{}] })
       return call()
     })
     const handle = await begin()

@@ -210,7 +210,7 @@ test('a system that takes one message a session is met by turns all the same, an
     for (const handle of handles) expect(await handle.result()).toMatchObject({ outcome: 'delivered', retries: 1 })
     expect(system.taken).toHaveLength(8)
     expect(refused).toBeLessThanOrEqual(1)
-    // eight connections and a nonRetryable, 100 ms apart at least
+    // eight connections and a refusal, 100 ms apart at least
     const [first, last] = [Math.min(...system.connections), Math.max(...system.connections)]
     expect(last - first).toBeGreaterThan(6 * 100)
   } finally {

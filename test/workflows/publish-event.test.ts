@@ -1,4 +1,4 @@
-/** notifyEvent by itself: each way has a day, and none waits for the other. */
+/** publishEvent by itself: each way has a day, and none waits for the other. */
 import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
@@ -36,7 +36,7 @@ const event = () => ({
   data: { recipient: 'ann@example.org' },
 })
 const start = (order: object, of = world) =>
-  of.environment.client.workflow.start('notifyEvent', {
+  of.environment.client.workflow.start('publishEvent', {
     ...{ taskQueue: 'softbounce', workflowId: `event/${randomUUID()}`, args: [{ event: event(), ...order }] },
   })
 

@@ -12,7 +12,7 @@ import { BLOCK_BYTES, type Mail, mustBeVerified, NONE, type SessionOptions, type
 
 const QUIT_MS = 2000
 /** However impatient a server is, it waits for so long after 354 (RFC 5321 section 4.5.3.2.5 asks for minutes). */
-const MAX_IN_PLACE_WAIT_MS = 2000
+const MAX_CLAIM_WAIT_MS = 2000
 /** How far nodemailer's own timers lie beyond ours. */
 const BEYOND_MS = 60_000
 /** Errors of connecting that the other side, or the way to it, causes. */
@@ -244,7 +244,7 @@ export class SmtpSession {
     const mailServer = this.#mailServer
     const at = this.#steps.current
     // a server that lost its patience with us is not to blame; one that closed at once, or refused, has answered
-    const weWereSlow = this.#askingSince !== null && Date.now() - this.#askingSince > MAX_IN_PLACE_WAIT_MS
+    const weWereSlow = this.#askingSince !== null && Date.now() - this.#askingSince > MAX_CLAIM_WAIT_MS
     if (this.#stopped || weWereSlow) return { kind: 'stopped', mailServer }
     if (error.status !== undefined) return { kind: 'unsupported', status: error.status, text: error.message, mailServer }
     if (at === 'STARTTLS' && mustBeVerified(this.#path)) return this.#policy(at, error.message)

@@ -1,6 +1,6 @@
 /**
  * One attempt: over the relay or a route to one host; or directly, to the hosts of the recipient's domain one after another, on no connection
- * or a nonRetryable up to MAIL, and never once a recipient was named (RFC 5321 section 5.1).
+ * or a refusal up to MAIL, and never once a recipient was named (RFC 5321 section 5.1).
  */
 import type { Stage } from '../../bounce/index.js'
 import { isAllowed, type StsPolicy } from '../mta-sts.js'
