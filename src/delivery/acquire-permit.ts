@@ -1,6 +1,6 @@
 /**
- * Takes the permit of a send: at once, or after a moment in place; else the engine waits, which costs no worker slot and no event, and shows
- * why and until when.
+ * Acquires the permit of a send: at once, or after a short wait in place. A longer wait is the engine's: it costs no worker slot and no
+ * event, and the Web UI shows why and until when.
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -22,14 +22,14 @@ import type { DeliveryContext } from './context.js'
 import { connectionKey, type Routing } from './routing.js'
 import type { ConnectionPool, PooledConnection } from './smtp/connection-pool.js'
 
-/** A turn that is ours: the lease that our connection is counted by, and a session where one was open. */
+/** A permit: the lease that counts our connection, and an idle connection if there was one. */
 export interface Permit {
   readonly leaseId: string
   readonly open: PooledConnection | null
   readonly polls: number
 }
 
-/** Whose turn is taken: first run ID and retry; and until when it is of use, ms. */
+/** Which attempt the permit is for; `deliverByMs`: it is of no use after that, epoch ms. */
 export interface PermitSubject {
   readonly firstRunId: string
   readonly retry: number
@@ -40,15 +40,15 @@ export interface PermitSubject {
 type Route = Extract<Routing, { kind: 'way' }>
 type Waiting = Extract<Acquisition, { kind: 'wait' }>
 
-/** A session stays open for this long for the next message. */
+/** How long a connection stays open, idle, for the next message. */
 export const IDLE_MS = 1000
 const PAUSED_LOOK_MS = 10 * 60_000
-/** Longer than this altogether is not waited in place. */
+/** The longest wait in place, altogether. */
 const MOST_IN_PLACE_MS = 2 * MAX_IN_PLACE_WAIT_MS
 
 /**
- * Ends as `retryLater` where the permit is not ours yet.
- * @param held the lease that is ours already, without a connection: a new one is wanted.
+ * @param held a lease that is ours already, without a connection.
+ * @throws ApplicationFailure of type Waiting if the permit is not granted yet.
  */
 export async function acquirePermit(
   subject: PermitSubject,
@@ -81,7 +81,7 @@ export async function acquirePermit(
     if (open !== null) sessions.keep(peer, open, onIdleEnd)
     waitedMs += turn.askAgainMs
     if (turn.askAgainMs > MAX_IN_PLACE_WAIT_MS || waitedMs > MOST_IN_PLACE_MS) {
-      // one that is of no use any more ends in time
+      // a message that is of no use any more ends in time
       const usefulMs = subject.deliverByMs === undefined ? Number.POSITIVE_INFINITY : Math.max(1, subject.deliverByMs - now().getTime() + 1)
       throw retryLater('Waiting', waitingText(turn, dependencies), Math.min(turn.askAgainMs, usefulMs))
     }
@@ -93,14 +93,15 @@ export async function acquirePermit(
 }
 
 const clock = (at: Date | number): string => new Date(at).toISOString().slice(11, 19)
-/** With the day where that is not today's. */
+/** With the date, unless that is today's. */
 const moment = (at: Date | number, now: number): string => {
   const iso = new Date(at).toISOString()
   return iso.slice(0, 10) === new Date(now).toISOString().slice(0, 10) ? `${clock(at)} UTC` : `${iso.slice(0, 10)} ${clock(at)} UTC`
 }
 
 /**
- * Ends as `retryLater` where retries for the destination, or all, are paused: what is decided without a permit waits for that too.
+ * What is decided without a permit waits for a pause too.
+ * @throws ApplicationFailure of type Waiting if retries for the destination, or all, are paused.
  */
 export async function waitWhilePaused(destination: string, context: Context, dependencies: DeliveryContext): Promise<void> {
   const paused = await withDatabase(context.info.attempt, () => pausedNow(dependencies.database.db, destination))

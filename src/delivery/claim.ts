@@ -1,4 +1,4 @@
-/** The claim of one send on its row of the attempt log: nobody else sends the same retry meanwhile. */
+/** The claim on a row of the attempt log: no other worker sends the same retry meanwhile. */
 import { randomUUID } from 'node:crypto'
 import { type AttemptSubject, beginSend, type Claim, claimAttempt, type ReleaseReason, releaseClaim, renewClaim } from '../store/index.js'
 import { describe } from '../temporal/index.js'
@@ -8,15 +8,15 @@ import { BLOCK_BYTES } from './smtp/transaction-result.js'
 
 const SECOND = 1000
 /**
- * Up to the content, a claim only keeps others from trying at the same moment: beginSend asks again before anything is sent. So it may be
- * short, and a message whose worker died before that is taken up soon.
+ * Until the content begins, a claim only keeps others from trying at the same time: beginSend asks again before anything is sent. So it can
+ * be short, and a message whose worker died before that is resumed soon.
  */
 const FIRST_CLAIM_MS = 20 * SECOND
-/** While a content is on its way its claim is renewed, so that a worker which dies over a large one holds it no longer than over a small one. */
+/** The claim is renewed while a content is sent: a worker that dies over a large message holds it no longer than over a small one. */
 const RENEW_MS = 60 * SECOND
-/** From the content on, a claim lasts this long beyond the moment when the reply to one block more must have come. */
+/** From the content on, a claim lasts this long beyond the time limit of the next block and its reply. */
 const CLAIM_MARGIN_MS = 5 * SECOND
-/** How long the database may take to say whether the claim is still ours, while the server waits. */
+/** How long the database may take to confirm the claim, while the SMTP server waits. */
 const BEGIN_WITHIN_MS = 10 * SECOND
 
 export class AttemptClaim {
@@ -24,12 +24,12 @@ export class AttemptClaim {
   readonly #about: object
   readonly #dependencies: DeliveryContext
   readonly id = randomUUID()
-  /** The content was begun under it: from there on the message may arrive. */
+  /** The content has begun: from here on the message may arrive. */
   begun = false
   /** The row has its answer. */
   answered = false
   #givenBack = false
-  /** What the database says of that, also if nobody waits for it any longer. */
+  /** The database's confirmation, also if it comes too late. */
   #asked: Promise<boolean> = Promise.resolve(false)
   #renewing: NodeJS.Timeout | undefined
 
@@ -40,7 +40,7 @@ export class AttemptClaim {
     this.#dependencies = dependencies
   }
 
-  /** @param destination the receiving system that is contacted. */
+  /** @param destination the one that is contacted. */
   take(destination: string): Promise<Claim> {
     const { database, now } = this.#dependencies
     const at = now()
@@ -48,9 +48,9 @@ export class AttemptClaim {
   }
 
   /**
-   * The server waits for the content. Never rejects.
-   * @returns whether it may be sent: not if the claim is another's by now, the database cannot be asked, or the worker was frozen for so
-   * long that others count its connection no more.
+   * Called when the SMTP server waits for the content. Never rejects.
+   * @returns whether the content may be sent: not if another worker holds the claim by now, the database does not answer, or the lease of
+   * the connection has expired.
    */
   async begin(bytes: number, leaseId: string): Promise<boolean> {
     const { database, settings, now, log } = this.#dependencies
@@ -61,9 +61,9 @@ export class AttemptClaim {
       const asked = beginSend(database, this.#subject, this.id, until(), leaseThatHolds(database, leaseId))
       this.#asked = asked.catch(() => false)
       const last = now().getTime() + Math.ceil(bytes / BLOCK_BYTES) * timeouts.blockMs
-      // before anything is waited for: the dialogue may be over when it has come
+      // set before the first wait: the transaction may have ended when the answer comes
       this.#renewing = setInterval(() => {
-        // its time for the content is over: what is left is the reply's
+        // the time for the content is over: only the reply is awaited
         if (now().getTime() > last) return this.end()
         renewClaim(database, this.#subject, this.id, until()).catch(notRenewed)
       }, RENEW_MS)
@@ -76,18 +76,18 @@ export class AttemptClaim {
     return this.begun
   }
 
-  /** Whatever stopped the send before its content: the next try need not wait until the claim runs out. */
+  /** A send that stopped before its content gives the claim back, so that the next try need not wait until it expires. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.end()
     if (!this.begun && !this.answered && !this.#givenBack) await this.giveBack({}).catch(() => {})
   }
 
-  /** Nothing is on its way any more. */
+  /** Stops renewing. */
   end(): void {
     clearInterval(this.#renewing)
   }
 
-  /** @param known with `notSent`, a send that was begun is taken back. */
+  /** @param known with `notSent`, a send that was begun does not count. */
   async giveBack(known: ReleaseReason): Promise<void> {
     const notSent = known.notSent === true && (await this.#asked)
     await releaseClaim(this.#dependencies.database.db, this.#subject, this.id, { ...known, notSent })
@@ -95,7 +95,7 @@ export class AttemptClaim {
   }
 }
 
-/** The step's result, or an error where it takes too long. */
+/** The step's result, or an error if it takes too long. */
 function within<T>(ms: number, step: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {

@@ -1,6 +1,6 @@
 /**
- * Meets a receiving system, or a relay, for one message: acquires the permit, holds the lease for as long as the connection is there, walks the
- * hosts, and learns from what was said.
+ * One delivery attempt, to a destination or a relay: holds the permit and the lease of the connection, tries the hosts one after another, and
+ * records the feedback.
  */
 import type { Context } from '@temporalio/activity'
 import {
@@ -22,7 +22,7 @@ import type { ConnectionPool, PooledConnection } from './smtp/connection-pool.js
 import type { SmtpExchange, Transaction } from './smtp/transaction.js'
 import { asksForNext, deliver } from './smtp/try-hosts.js'
 
-/** What was said, and by whose system; how long it took. */
+/** The outcome, whose it is, and how long it took. */
 export interface DeliveryOutcome {
   readonly outcome: SendOutcome
   readonly path: NextHop
@@ -30,9 +30,9 @@ export interface DeliveryOutcome {
   readonly tookMs: number
 }
 
-/** A connection's lease is renewed with every so many heartbeats: well before it runs out. */
+/** The lease is renewed with every so many heartbeats, well before it expires. */
 const RENEW_EVERY_BEATS = 2
-/** What is kept of a reply. */
+/** Characters kept of a reply. */
 export const MAX_REPLY = 2000
 
 export class DeliveryAttempt {
@@ -41,7 +41,7 @@ export class DeliveryAttempt {
   readonly #dependencies: DeliveryContext
   readonly #sessions: ConnectionPool
   readonly #context: Context
-  /** By which our connection is counted. */
+  /** The lease that counts our connection. */
   readonly leaseId: string
   #open: PooledConnection | null
   #beats = 0
@@ -70,8 +70,8 @@ export class DeliveryAttempt {
   }
 
   /**
-   * Takes the permit.
-   * @throws ApplicationFailure of type Waiting where it is not ours yet: when to ask again, and why.
+   * Acquires the permit.
+   * @throws ApplicationFailure of type Waiting if it is not granted yet: when to ask again, and why.
    */
   static async begin(
     way: Route,
@@ -91,7 +91,7 @@ export class DeliveryAttempt {
     if (!this.#ended && this.#beats % RENEW_EVERY_BEATS === 0) this.isCounted().catch(() => {})
   }
 
-  /** Our connection is still counted: its lease has not run out while this worker stood still. Then nothing more may be sent on it. */
+  /** Whether the lease still holds: it may have expired while this worker was frozen, and then nothing more may be sent. */
   isCounted(): Promise<boolean> {
     const at = Date.now()
     return renewLease(this.#dependencies.database, this.leaseId).then(
@@ -103,7 +103,7 @@ export class DeliveryAttempt {
     )
   }
 
-  /** Sends, over the open session or to one host after another. Hosts of another system are contacted by that one's turn, if it can be had at once. */
+  /** Sends over an idle connection, or to one host after another. Hosts of another destination need its permit, if that is granted at once. */
   async deliver(mail: Omit<Transaction, 'path'>): Promise<DeliveryOutcome> {
     const open = this.#open
     this.#open = null
@@ -111,7 +111,7 @@ export class DeliveryAttempt {
     let { system } = this.#way
     let met: SmtpExchange & { readonly path: NextHop } = await deliver(this.#way.paths, mail, open, () => this.isCounted())
     if (met.stale) {
-      // a new connection is another start
+      // a new connection needs a permit of its own
       if (met.dialogue.kind === 'reply') this.#sessions.endedAfter(connectionKey(this.#way), open?.session.sent ?? 1)
       await this.#takeAgain()
       began = Date.now()
@@ -130,7 +130,7 @@ export class DeliveryAttempt {
     return { outcome: classifyResult(dialogue, path), path, system, tookMs: Date.now() - began }
   }
 
-  /** What the answer teaches of the system; a relay's teaches nothing. Null if nothing was written. */
+  /** Records what the answer says of the destination; a relay's says nothing. Null if nothing was written. */
   async applyFeedback({ outcome, path, system, tookMs }: DeliveryOutcome): Promise<FeedbackResult | null> {
     if (path.kind === 'relay' || relayOf(system) !== null || !('status' in outcome)) return null
     const { status, reply, stage, mailServer, kind } = outcome
@@ -139,20 +139,20 @@ export class DeliveryAttempt {
     return recordFeedback({ system, answer, tookMs }, this.#dependencies)
   }
 
-  /** The session stays open for a moment, for the next message; unless others wait for its connection, or it has had its share. */
+  /** Keeps the connection for the next message, unless others wait for it or it has carried its share. */
   async keepOpen(system: string, wanted: boolean): Promise<void> {
     const open = this.#open
     if (open === null || wanted || system !== this.#way.system) return
     const peer = connectionKey(this.#way)
     if (open.session.sent >= Math.min(this.#way.maxDeliveriesPerConnection, this.#sessions.mostIn(peer))) return
-    // it lies idle for less than its lease lasts; whoever takes it over asks whether that holds
+    // it is idle for less than its lease lasts; the next user checks that the lease holds
     if (Date.now() - this.#countedAt > LEASE_MS / 2 && !(await this.isCounted())) return
     this.#open = null
     this.#ended = true
     this.#sessions.keep(peer, open, (leaseId) => freeLease(this.#dependencies, leaseId))
   }
 
-  /** Closes what is open. The lease counts for as long as the connection is there. */
+  /** Closes the connection; the lease is released when it is closed. */
   end(): void {
     if (this.#ended) return
     this.#ended = true
@@ -169,7 +169,7 @@ export class DeliveryAttempt {
     await acquirePermit(this.#subject, this.#way, this.#sessions, this.#context, this.#dependencies, free, this.leaseId)
   }
 
-  /** A turn at one more system, under the lease that is held already; false if it cannot be had at once. */
+  /** A permit for one more destination, under the same lease; false if it is not granted at once. */
   async #takeOver({ turn }: Route['beyond'][number]): Promise<boolean> {
     const { database, settings } = this.#dependencies
     const asker = { ...this.#subject, leaseId: this.leaseId, hasConnection: false }
@@ -180,7 +180,7 @@ export class DeliveryAttempt {
   }
 }
 
-/** It runs out by itself where this cannot be written. */
+/** It expires by itself if this cannot be written. */
 function freeLease({ database }: DeliveryContext, leaseId: string): void {
   releaseLease(database, leaseId).catch(() => {})
 }

@@ -1,16 +1,16 @@
 /**
- * The receiving system: one name for all hosts of one provider. By the group that the settings put its mail host in, else by that host's
- * registrable domain; if no host is known, by the recipient's domain.
+ * The destination: one name for all hosts of a receiving system. It is the configured group of the mail host, else that host's registrable
+ * domain; if no host is known, the recipient's domain.
  */
 import { getDomain } from 'tldts'
 import { foldDomain, parseAddress } from '../bounce/index.js'
 import { type DestinationGroup, groupOf } from '../throttle/index.js'
 import { isWithin } from './own-hosts.js'
 
-/** The host is a host's name, and not to be found in something else. */
+/** The input is a host name, not a URL. */
 const AS_IT_IS = { extractHostname: false } as const
 
-/** The system that a mail host belongs to. */
+/** The destination that a mail host belongs to. */
 export function destinationOfHost(host: string, groups: readonly DestinationGroup[]): string {
   return groupOf(host, groups) ?? getDomain(host, AS_IT_IS) ?? host
 }
@@ -25,7 +25,7 @@ function remoteHost(remoteMta: string | undefined, ownHosts: readonly string[]):
 /**
  * @param mailHost the host that mail for the recipient goes to, if it was looked up.
  * @param remoteMta the host that gave the reply, as a report names it.
- * @param ownHosts hosts that are ours; they blame nobody.
+ * @param ownHosts our own hosts; they are never the destination.
  */
 export function deriveDestination(
   recipient: string,

@@ -1,14 +1,14 @@
-/** The way to a destination: a route (the receiving system itself), or the relay. */
+/** The next hop to a destination: a static route (the receiving system itself), or the relay. */
 import { isIP } from 'node:net'
 import type { DetailedPeerCertificate } from 'node:tls'
 
 /**
- * How TLS is used: `verify` before anything else is said; `dane` the same, the certificate checked by `checkPeer`; `opportunistic` where
- * offered, unverified; `off`; `implicit` from the first byte, verified.
+ * How TLS is used: `verify`: required and verified; `dane`: the same, the certificate checked by `checkPeer`; `opportunistic`: if offered,
+ * unverified; `off`; `implicit`: from the first byte, verified.
  */
 export type TlsMode = 'verify' | 'dane' | 'opportunistic' | 'off' | 'implicit'
 
-/** If a message goes, and whose answers these are. */
+/** Where a message goes next, and whose the replies are. */
 export interface NextHop {
   /**
    * `system`: answers are the receiving system's. `relay`: they are the relay's, and say nothing of the receiving system. `transparent`: a
@@ -35,7 +35,7 @@ export function nameOf(path: Pick<NextHop, 'host' | 'port' | 'servername'>): str
   return path.port === 25 ? host : `${host}:${path.port}`
 }
 
-/** A route: destinations it is for (`*` for all), and the host that takes their mail. */
+/** A static route: its destinations (`*` for all), and the host that accepts their mail. */
 export interface StaticRoute {
   readonly destination: string
   readonly host: string
@@ -59,13 +59,13 @@ export function parseRoutes(text: string): StaticRoute[] {
     })
 }
 
-/** If mail can go. */
+/** The static routes, and the relay for everything else. */
 export interface NextHops {
   readonly routes: readonly StaticRoute[]
   readonly relay: NextHop | null
 }
 
-/** The path for a destination: its route, else the route `*`, else the relay; null if there is none. */
+/** The next hop for a destination: its route, else the route `*`, else the relay; null if there is none. */
 export function nextHopFor(destination: string, { routes, relay }: NextHops): NextHop | null {
   const route = routes.find((r) => r.destination === destination) ?? routes.find((r) => r.destination === '*')
   if (route !== undefined) return { kind: 'system', host: route.host, port: route.port, tls: 'opportunistic' }

@@ -1,14 +1,14 @@
-/** What a dialogue means for the retry: the one place where a reply becomes an outcome (docs/protocol.md has the table). */
+/** The one place where an SMTP transaction becomes an outcome (docs/protocol.md has the table). */
 import { isLasting, parseReply, refusesRecipient, type Stage, statusOfReply } from '../bounce/index.js'
 import type { MailHosts } from './mx.js'
 import type { NextHop } from './next-hop.js'
 import type { TransactionResult } from './smtp/transaction-result.js'
 
 /**
- * - `accepted`, `deferred`, `rejected`: the answer to this retry. `lasting`: the rejection is about the recipient, for good.
+ * - `accepted`, `deferred`, `rejected`: the answer to this attempt. `lasting`: the rejection is about the recipient, for good.
  * - `ambiguous`: the connection was lost after the final dot; the message may have arrived (RFC 1047).
- * - `unreachable`: nobody answered; whether that is the other side's trouble or ours, the dialogue cannot tell.
- * - `our trouble`: the receiving system was not met; uses up no retry.
+ * - `unreachable`: nobody answered; whether the destination or our own network failed is not known.
+ * - `local failure`: the destination was not contacted; uses up no retry.
  * - `stopped`: we stopped it.
  */
 export type SendOutcome =
@@ -19,7 +19,7 @@ export type SendOutcome =
   | { readonly kind: 'local failure'; readonly text: string }
   | { readonly kind: 'stopped' }
 
-/** What was answered, by whom, and where in the dialogue. */
+/** The answer, by whom, and at which step. */
 export interface Answered {
   readonly status: string
   /** The reply, unchanged, or what happened instead. */
@@ -28,7 +28,7 @@ export interface Answered {
   readonly mailServer: string
 }
 
-/** Judges a look-up that names no host to ask. `domain` stands where else the mail server does. */
+/** Classifies a look-up that found no host. `domain` stands for the mail server. */
 export function classifyLookup(found: Exclude<MailHosts, { kind: 'hosts' }>, domain: string): SendOutcome {
   const answer = { reply: found.text, stage: 'MX', mailServer: domain } as const
   switch (found.kind) {
@@ -45,7 +45,7 @@ export function classifyLookup(found: Exclude<MailHosts, { kind: 'hosts' }>, dom
   }
 }
 
-/** Judges what happened; `path` says whose answers these are. */
+/** Classifies a transaction; `path` says whether the replies are a relay's. */
 export function classifyResult(dialogue: TransactionResult, path: Pick<NextHop, 'kind'>): SendOutcome {
   const { mailServer } = dialogue
   switch (dialogue.kind) {
@@ -54,7 +54,7 @@ export function classifyResult(dialogue: TransactionResult, path: Pick<NextHop, 
     case 'local':
       return { kind: 'local failure', text: dialogue.text }
     case 'policy':
-      // no relay of ours, and no receiving system, is sent to in clear instead; RFC 8461 section 5: the message waits
+      // never sent in clear instead: the message waits (RFC 8461 section 5)
       return isSystems(path, dialogue.at)
         ? { kind: 'deferred', status: '4.7.5', reply: dialogue.text, stage: dialogue.at, mailServer }
         : { kind: 'local failure', text: dialogue.text }
@@ -78,7 +78,7 @@ export function classifyResult(dialogue: TransactionResult, path: Pick<NextHop, 
   }
 }
 
-/** Whether what happens at this step is the receiving system's doing. A login is always between us and a relay of ours. */
+/** Whether a reply at this step is the destination's. A login is always between us and our relay. */
 function isSystems({ kind }: Pick<NextHop, 'kind'>, at: Stage): boolean {
   if (at === 'AUTH' || kind === 'relay') return false
   return kind === 'system' || at === 'MAIL' || at === 'RCPT' || at === 'DATA' || at === 'final dot'
@@ -90,13 +90,13 @@ function judgeSystemReply({ at, reply, mailServer }: Replied): SendOutcome {
   const answer = { status: statusOfReply(reply) ?? '4.5.0', reply: reply.text, stage: at, mailServer }
   if (at === 'final dot' && reply.code >= 200 && reply.code < 300) return { kind: 'accepted', ...answer }
   if (reply.code >= 500) return { kind: 'rejected', lasting: isLastingRejection(answer), ...answer }
-  // 4xx, and whatever is no reply that this step allows
+  // 4xx, and any reply that this step does not allow
   return { kind: 'deferred', ...answer, status: answer.status.startsWith('4') ? answer.status : '4.5.0' }
 }
 
 /**
- * True if a rejection says that this recipient will never take mail: at RCPT, by its code, or by its text where a bare 550, 551 or 553 was
- * said; or by a null MX (RFC 7505).
+ * True if a rejection says that this recipient will never accept mail: at RCPT, by its code, or by its text for a bare 550, 551 or 553; or
+ * by a null MX (RFC 7505).
  */
 export function isLastingRejection(answer: { stage: Stage; status: string; reply: string }): boolean {
   if (answer.stage === 'MX') return answer.status === '5.1.10'
@@ -105,7 +105,7 @@ export function isLastingRejection(answer: { stage: Stage; status: string; reply
   return reply.status === null ? refusesRecipient(reply) : isLasting(answer.status)
 }
 
-/** A relay's a local failure (overload, login, relaying denied) says nothing of the receiving system, and must not use up a retry. */
+/** A failure of the relay itself (overload, login, relaying denied) says nothing of the destination, and uses up no retry. */
 function judgeRelayReply(dialogue: Replied): SendOutcome {
   const { at, reply, mailServer } = dialogue
   if (at === 'final dot' && reply.code >= 200 && reply.code < 300) return judgeSystemReply(dialogue)

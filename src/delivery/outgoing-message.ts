@@ -1,4 +1,4 @@
-/** What goes over the wire for one retry: its return path, its DKIM signature, and the name under which a provider knows it. */
+/** What is sent for one attempt: its return path, its bytes with their DKIM signature, and the provider's name for it. */
 
 import { addressKey, envelopeAddress, isRetry, parseAddress, type ReturnPathToken, sendOfAttempt } from '../bounce/index.js'
 import { type Provider, providerIdIn, withToken } from '../providers/index.js'
@@ -17,7 +17,7 @@ export class OutgoingMessage {
   readonly #token: ReturnPathToken | null
   /** Whose presets the relay has. */
   readonly #provider: Provider | null
-  /** What it is signed with anew, if mail goes directly. */
+  /** The key that signs it anew, if it is delivered directly. */
   readonly #dkim: DkimKey | null
 
   private constructor(
@@ -36,7 +36,7 @@ export class OutgoingMessage {
     this.#dkim = kind === 'system' && dkim !== null && isAuthoredBy(message, dkim.domain) ? dkim : null
   }
 
-  /** @param database how a step with the database is done: its failures are a local failure. */
+  /** @param database runs a step on the database; its failure is a local failure. */
   static async of(
     order: SendOrder,
     message: Buffer,
@@ -55,7 +55,7 @@ export class OutgoingMessage {
     return signReturnPath(returnPaths, this.#token, sender)
   }
 
-  /** Signed, or with the token where the provider gives it back. */
+  /** Signed, or with the token in the header that the provider returns. */
   async content(): Promise<Buffer> {
     const { returnPaths } = this.#dependencies.settings
     if (this.#dkim !== null) return signMessage(this.#message, this.#dkim)
@@ -63,13 +63,13 @@ export class OutgoingMessage {
     return withToken(this.#provider, this.#message, signToken(returnPaths, this.#token))
   }
 
-  /** Says so if the message's own signatures have run out and it is not signed anew: it would arrive unsigned. */
+  /** Why it would arrive unsigned: its own signatures have expired, and it is not signed anew. Null if it would not. */
   signaturesRanOut(now: Date): string | null {
     const until = this.#dkim === null ? signaturesExpireAt(this.#message, this.#order.sender) : null
     return until === null || now <= until ? null : `its DKIM signatures ran out at ${until.toISOString()}`
   }
 
-  /** Keeps the name that the provider gave it: without it, the token and the return path must do. */
+  /** Keeps the provider's name for the message: its events use it. */
   async recordProviderName(reply: string): Promise<void> {
     if (this.#provider === null) return
     const name = providerIdIn(this.#provider, reply)
@@ -82,8 +82,8 @@ export class OutgoingMessage {
 }
 
 /**
- * Through a relay each retry has a return path of its own, so that its bounce names it; elsewhere every retry has that of the message itself
- * (greylisting knows sender, recipient and host). Null if none is signed.
+ * Through a relay each retry has a return path of its own, so that its bounce names it; else every retry has that of the original
+ * (greylisting remembers sender, recipient and host). Null if return paths are not signed.
  */
 async function tokenFor(order: SendOrder, kind: NextHop['kind'], dependencies: DeliveryContext): Promise<ReturnPathToken | null> {
   const { messageId, recipient, sender, messageKey } = order
@@ -92,7 +92,7 @@ async function tokenFor(order: SendOrder, kind: NextHop['kind'], dependencies: D
   const { db } = dependencies.database
   const id = sentId(messageId, recipient)
   const now = dependencies.now()
-  // what the return path stands for must be known before it is used, also if the retries began before there was a key
+  // written before it is used, also if the retries began before a key was set
   const known = await findSent(db, id)
   const row = {
     id,
@@ -107,6 +107,6 @@ async function tokenFor(order: SendOrder, kind: NextHop['kind'], dependencies: D
   if (known === null) await recordSent(db, row)
   const [day, today] = [dayOf(known?.sentAt ?? now), dayOf(now)]
   if (kind === 'relay') return { id, day: today, send: sendOfAttempt(order) }
-  // one that would run out before its bounce could come is made anew
+  // a return path that would expire before its bounce could come is renewed
   return { id, day: today - day > returnPaths.validDays / 2 ? today : day, send: 0 }
 }

@@ -1,4 +1,4 @@
-/** Writes the answer of a retry and what follows from it, in one transaction. */
+/** Writes the answer of an attempt and its consequences, in one transaction. */
 import { ApplicationFailure } from '@temporalio/common'
 import { isRetry } from '../bounce/index.js'
 import { type Answer, type AnsweredRow, type AttemptSubject, keepMessage, recordAnswer, recordEnd } from '../store/index.js'
@@ -12,13 +12,13 @@ const FIRST_PAUSE_MS = 400
 
 interface Sent extends AttemptSubject {
   readonly messageKey: string
-  /** Written only while this claim holds; null: in any case. */
+  /** Written only while this claim holds the row; null: in any case. */
   readonly claim: string | null
 }
 
 /**
- * A delivery lifts a temporary suppression, and ends it; so does a rejection that suppresses nobody. Tries for a while, since a lost answer
- * would mean a second send.
+ * A delivery lifts a temporary suppression and ends the run; a rejection that suppresses nobody ends it too. Tries several times, since a
+ * lost answer would mean a second send.
  * @returns the answer that stands: an earlier one if there was one.
  */
 export async function recordSend(dependencies: DeliveryContext, sent: Sent, answer: Answer, attempt: number): Promise<AnsweredRow> {

@@ -1,4 +1,4 @@
-/** The way of a message: its route, the relay, or the mail hosts of its recipient's domain; and whose turns it takes. */
+/** Where a message goes next: a static route, the relay, or the mail hosts of its recipient's domain; and which permits it needs. */
 import { parseAddress } from '../bounce/index.js'
 import { findPolicy, keepPolicy } from '../store/index.js'
 import type { LimiterKey } from '../throttle/index.js'
@@ -11,17 +11,17 @@ import { type NextHop, nameOf, nextHopFor } from './next-hop.js'
 import { classifyLookup, type SendOutcome } from './outcome.js'
 import { allowedHosts, nextHopTo, reachableHosts } from './smtp/try-hosts.js'
 
-/** The way, or what is known without asking anybody. */
+/** The route; or the outcome that is known without contacting anybody; or why there is none. */
 export type Routing =
   | {
       readonly kind: 'way'
-      /** In the order in which they are tried; all of one kind, and of one system. */
+      /** In the order in which they are tried; all of one kind and one destination. */
       readonly paths: readonly [NextHop, ...NextHop[]]
-      /** Further mail hosts, of other systems: each has a permit of its own. */
+      /** Further mail hosts, of other destinations: each needs a permit of its own. */
       readonly beyond: readonly { readonly system: string; readonly paths: readonly NextHop[]; readonly turn: LimiterKey }[]
-      /** The receiving system. */
+      /** The destination. */
       readonly system: string
-      /** Whose turns are taken, the receiving system's first. */
+      /** The permits that it needs, the destination's first. */
       readonly turns: readonly LimiterKey[]
       readonly maxDeliveriesPerConnection: number
     }
@@ -30,12 +30,12 @@ export type Routing =
 
 export type Route = Extract<Routing, { kind: 'way' }>
 
-/** Whose connections are used: the receiving system's, or where mail goes over a relay, that relay's, whatever system a message is for. */
+/** The key of the connection pool: the destination, or the relay that the message goes through. */
 export const connectionKey = (way: Route): string => way.turns.find(({ needsConnection }) => needsConnection)?.name ?? way.system
 
-/** A look-up is good for this long; one that failed, for less. */
+/** How long a look-up is reused; one that failed, for less. */
 const FRESH_MS = 60_000
-/** Less than what a failure waits for until it is tried again: that asks anew. */
+/** Less than the wait after a failure, so that the next try looks up again. */
 const FAILURE_FRESH_MS = 3_000
 const MOST_KEPT = 10_000
 
@@ -60,7 +60,7 @@ export class Router {
     if (path !== null) {
       const relay = path.kind === 'system' ? [] : [this.#relayKey(path)]
       const limits = this.#limits(destination)
-      // a relay's answers teach nothing of the receiving system, so that its rate there is the highest; pauses and limits by hand hold
+      // a relay's answers say nothing of the destination: its rate does not adapt; pauses and manual limits hold
       const own: LimiterKey =
         path.kind === 'relay'
           ? { name: destination, limits: { ...limits, minMessageRate: limits.maxMessageRate }, needsConnection: false, fixed: true }
@@ -108,8 +108,8 @@ export class Router {
   }
 
   /**
-   * The second way of a message that is urgent; null if none is set. Its answers are counted apart: the system that it is contacted as is that
-   * way itself, so that a receiving system that is down holds nothing up here, and is taught nothing.
+   * The backup relay for an urgent message; null if none is set. Its limiter is its own: a destination that is down neither delays it nor
+   * learns from it.
    */
   backupTo(destination: string): Route | null {
     const { backup, throttle } = this.#dependencies.settings
@@ -120,7 +120,7 @@ export class Router {
     return { kind: 'way', paths: [path], beyond: [], system: turn.name, turns: [turn], maxDeliveriesPerConnection }
   }
 
-  /** The first mail host of a recipient, if mail goes directly and it can be looked up; else null. */
+  /** The first mail host of a recipient, if mail is delivered directly and the look-up succeeds; else null. */
   async mailHost(recipient: string): Promise<string | null> {
     if (this.#dependencies.settings.direct === null) return null
     const found = await this.#mailHosts(parseAddress(recipient).domain)

@@ -1,4 +1,4 @@
-/** Does what a authenticated report asks for, wherever it came from, and writes it down: the one place where intakes decide. */
+/** Applies an authenticated report, from whichever intake it came, and records it: the one place where intakes decide. */
 import { addressKey, type Bounce, judgeBounce, messageIdKey, type RetryStatuses, type Send, withoutControls } from '../bounce/index.js'
 import { type RetryOptions, type RetryRef, type SoftbounceClient, UnretryableBounce } from '../client/index.js'
 import { canonicalMessage, UnsendableMessage } from '../delivery/index.js'
@@ -20,7 +20,7 @@ import type { AuthenticationSettings, ReportMatch } from './authenticate.js'
 import { NO_COMPLAINTS } from './feedback-loop.js'
 import { complaintEvent, idempotencyKey, isAuthoritative, meant, passing, type ReportSubject } from './report-status.js'
 
-/** What was done about a bounce, and why. */
+/** What was done with a report, and why. */
 export type Taken = Pick<InboundReport, 'recipient' | 'messageId' | 'disposition' | 'why' | 'workflowId'>
 
 export interface IntakeDependencies {
@@ -31,7 +31,7 @@ export interface IntakeDependencies {
   readonly metrics?: Metrics
 }
 
-/** Who a believed bounce is about, and which send of it. */
+/** Which send of which message to whom an authenticated report is about. */
 export interface MessageRun extends ReportSubject {
   readonly sender: string
   /** The message to send again: a key of the store, or the embedded original; null if it is not there. */
@@ -41,7 +41,7 @@ export interface MessageRun extends ReportSubject {
   readonly options: RetryOptions
 }
 
-/** Handled, and why; for the row of the table. */
+/** The disposition, and why. */
 export interface Handled {
   readonly disposition: Disposition
   readonly why: string
@@ -49,12 +49,12 @@ export interface Handled {
   readonly event?: string | null
 }
 
-/** Nothing that is told reaches further than this from its send. */
+/** Reported times are clamped to this long after the send. */
 const LONGEST_MS = 30 * 24 * 60 * 60 * 1000
 
-/** How it came, for the row of the table. */
+/** How it came in. */
 export interface About {
-  /** Whom and what the return path stands for: that is named, whatever the report says. */
+  /** What the signed return path stands for: it names message and recipient, not the report. */
   readonly sent?: Sent
   readonly at: Date
   readonly source: string
@@ -68,10 +68,10 @@ export class ReportHandler {
     this.#dependencies = dependencies
   }
 
-  /** Does what a authenticated report of one recipient asks for. */
+  /** Applies an authenticated report about one recipient. */
   async act(subject: MessageRun, { reported, isItself }: ReportMatch, notification: ParsedReport): Promise<Handled> {
     const { client, database, settings, now } = this.#dependencies
-    // what the second way refuses for good, the first may still take
+    // what the backup relay is refused for good, the receiving system may still accept from us
     const status = subject.send === 'backup' ? passing(meant(reported, isItself)) : meant(reported, isItself)
     const { send } = subject
     const isOriginal = send === null || send === 0
@@ -105,12 +105,12 @@ export class ReportHandler {
     return this.#retry(subject, bounce, workflowId, judged.reason, event)
   }
 
-  /** Tells it to the retries that are open. @returns null, or why they were not told. */
+  /** Signals it to the open retries. @returns null, or why that was not possible. */
   async #tell(ref: RetryRef, bounce: Bounce): Promise<string | null> {
     try {
       return (await this.#dependencies.client.tell(ref, bounce)) ? null : 'no retry of it is open'
     } catch (error) {
-      // as it is it would be refused whenever it came, and hold up what comes behind it
+      // it would be refused again each time, and hold up what comes after it
       if (error instanceof UnretryableBounce) return error.message
       throw error
     }
@@ -139,7 +139,7 @@ export class ReportHandler {
       if ('key' in message) await client.retryStored(message.key, of, subject.options)
       else await client.retry(canonicalMessage(message.content), of, subject.options)
     } catch (error) {
-      // it would be refused again, however often it came
+      // it would be refused again each time
       if (error instanceof UnsendableMessage || error instanceof UnretryableBounce)
         return { disposition: 'ignored', why: `${why}; ${error.message}` }
       throw error
@@ -168,7 +168,7 @@ export class ReportHandler {
     }
   }
 
-  /** Whoever complains gets no more mail, also none that is on its way. */
+  /** After a complaint the recipient gets no more mail: open retries are cancelled too. */
   async complain({ recipient, messageId }: MessageRun, feedbackType: string | undefined): Promise<Handled> {
     const { client, database, now } = this.#dependencies
     if (feedbackType !== undefined && NO_COMPLAINTS.includes(feedbackType))
@@ -188,7 +188,7 @@ export class ReportHandler {
     }
   }
 
-  /** Writes down what was done about each recipient. */
+  /** Records the disposition of each recipient. */
   async record(
     { sent, ...came }: About,
     notification: ParsedReport | null,

@@ -1,6 +1,6 @@
 /**
- * Whose bounce is it? A bounce is data from a stranger. It is authenticated where it came to a return path that carries our signature, or where
- * our own mail system made it and handed it to an intake that only that system reaches. A known Message-ID with a recipient is no proof:
+ * Does a report answer mail that we sent? It is data from a stranger. It is authenticated if it came to a return path with our signature, or
+ * if our own mail system made it and handed it to an intake that only that system reaches. A known Message-ID with a recipient is no proof:
  * every recipient knows both.
  */
 import { getDomain } from 'tldts'
@@ -18,7 +18,7 @@ export interface Envelope {
   readonly sender: string | null
 }
 
-/** The settings that believing needs. */
+/** The settings that authentication needs. */
 export type AuthenticationSettings = Pick<Settings, 'returnPaths' | 'ownHosts'> & { readonly isTrusted: boolean }
 
 /** A return path of ours, or why it is none. */
@@ -57,8 +57,8 @@ export interface ReportMatch {
 }
 
 /**
- * What a authenticated report says of the recipient that its return path names; or why it says nothing of that one.
- * @param isOurs our own mail system made it: then it is authenticated which host it spoke to.
+ * What an authenticated report says of the recipient that its return path names; or why it says nothing of that one.
+ * @param isOurs our own mail system made it: then the host that it names counts.
  */
 export function recordFor(sent: Sent, notification: ParsedReport, isOurs: boolean): ReportMatch | { readonly refused: string } {
   const { recipients } = notification
@@ -69,7 +69,7 @@ export function recordFor(sent: Sent, notification: ParsedReport, isOurs: boolea
   if (named === undefined && more !== undefined)
     return { refused: `it names ${recipients.length} recipients, and none of them is the one that its return path stands for` }
   const { remoteMta, ...reported } = named ?? only
-  // where a member's or a forwarder's target failed, the host is of another system; and a stranger's word routes no mail
+  // if a member's or a forwarder's target failed, the host is another destination's; and a stranger's report routes no mail
   const believed = itself !== undefined && remoteMta !== undefined && (isOurs || sameSystem(remoteMta, sent.recipient))
   return { reported: believed ? { ...reported, remoteMta } : reported, isItself: itself !== undefined }
 }

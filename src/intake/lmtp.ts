@@ -132,7 +132,7 @@ export function causeOf(error: unknown): string {
 
 const reply = (responseCode: number, text: string): Error => Object.assign(new Error(text), { responseCode })
 
-/** What was disposition, in a few words. */
+/** The dispositions, in a few words. */
 export const summary = (taken: readonly Taken[]): string => [...new Set(taken.map((t) => t.disposition))].join(', ') || 'ignored'
 
 /** A line of the log for each recipient. */

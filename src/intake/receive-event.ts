@@ -1,6 +1,6 @@
 /**
- * Takes a provider's notification in. Its signature has shown that it is the provider's, and whoever sends by our account there is us: so it
- * is authenticated as the word of our own mail system, and acted on in the same place as every other bounce.
+ * Receives a provider's webhook event. Its signature has shown that it is the provider's, and only we send by our account there: so it counts
+ * as a report of our own mail system, and is applied in the same place as every other report.
  */
 import { addressKey, messageIdKey } from '../bounce/index.js'
 import { sentId, verifyToken } from '../delivery/index.js'
@@ -20,8 +20,7 @@ export class EventReceiver {
   }
 
   /**
-   * Takes one notification in, as it was kept. When it returns, what was to be done is disposition, and written down; an event that tells of nothing
-   * but mail on its usual way is not.
+   * Receives one stored webhook. When it returns, everything is done and recorded; an event of mail on its usual way is not recorded.
    * @param digest SHA-256 of the content, hex: the name under which it stays where nobody can read it.
    * @throws Error if Temporal or the database is away: it must come again.
    */
@@ -93,7 +92,7 @@ export class EventReceiver {
     }
   }
 
-  /** Whether there is a retry that could be told; a message's first way says nothing that changes something. */
+  /** Whether the message was retried: reports about the original send need no action. */
   async #wasRetried({ messageId, recipient }: MessageRun): Promise<boolean> {
     return (await answeredAttempts(this.#dependencies.database.db, messageIdKey(messageId), addressKey(recipient))).length > 0
   }

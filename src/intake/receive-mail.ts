@@ -1,6 +1,5 @@
 /**
- * Takes a bounce in: believed or not, read, judged, disposition, written down. Every mail ends as a retry started, a retry told, a suppression,
- * nothing to do, not authenticated, or kept unread; each with its reason. Whatever comes twice acts once.
+ * Receives a mail: parses it, authenticates it, applies it, and records its disposition with the reason. A mail that comes twice acts once.
  */
 import { createHash } from 'node:crypto'
 import { sentId } from '../delivery/index.js'
@@ -38,7 +37,7 @@ export class MailReceiver {
   }
 
   /**
-   * Takes one mail in. When it returns, what was to be done is disposition, and written down.
+   * Receives one mail. When it returns, everything is done and recorded.
    * @param source where it came in: `lmtp`, `pipe`, `maildir` or `imap`.
    * @throws Error if Temporal or the database is away: the mail must stay where it was, and come again.
    */
@@ -62,7 +61,7 @@ export class MailReceiver {
       cameTo: 'refused' in proven ? (envelope.recipients[0] ?? null) : proven.cameTo,
       ...('refused' in proven ? {} : { sent: proven.sent }),
     }
-    // what comes to no return path of ours, at an intake that anybody reaches, is not even read
+    // at an intake that anybody reaches, mail to no return path of ours is not even parsed
     if ('refused' in proven && !settings.isTrusted && !mayBeComplaint(mail))
       return this.#acting.record(about, null, [[null, { disposition: 'unauthenticated', why: proven.refused }]])
     let parts: Mail

@@ -5,22 +5,22 @@ import { sentId } from '../delivery/index.js'
 import type { ReportedRecipient } from '../dsn/index.js'
 
 /**
- * The status that is acted on. Time that ran out is trouble that passes, also if a system gave up with a 5 (RFC 3463 X.4.7). That the
- * recipient is gone counts only if the report speaks of that very address, and of nothing else beside; what says nothing is no refusal.
+ * The status that is acted on. An expired message is a temporary failure, also if a system gave up with a 5 (RFC 3463 X.4.7). That the
+ * recipient is gone counts only if the report is about that very address and about nothing else; a report that says nothing is no refusal.
  */
 export function meant(reported: ReportedRecipient, isItself: boolean): string {
   const { status, statusFrom, diagnostic = '' } = reported
   if (status === undefined) return reported.action === 'failed' ? '4.0.0' : '2.0.0'
-  // words that nobody knows say only that it failed
+  // unknown words say only that it failed
   if (status === '5.0.0' && statusFrom === 'text') return '4.0.0'
   if (status === '5.4.7' || (statusFrom === 'text' && /^5\.4\.[134]$/.test(status))) return `4${status.slice(1)}`
   if (!isLasting(status)) return status
-  // the reply's own code, at its start, is the receiving system's verdict; one that stands further on may be quoted from elsewhere
+  // the code at the start of the reply is the receiving system's; one further on may be quoted from elsewhere
   const own = new RegExp(`^\\d{3}[ -]${status.replaceAll('.', '\\.')}\\b`).test(diagnostic) && status !== '5.2.1'
   return isItself && (own || !speaksOfOtherThings(diagnostic)) ? status : '5.0.0'
 }
 
-/** The same as trouble that passes. */
+/** The same as a temporary failure. */
 export const passing = (status: string): string => (status.startsWith('5') ? `4${status.slice(1)}` : status)
 
 /** The status that is acted on says less than the report's: then the report's reply must not be read again. */
@@ -33,7 +33,7 @@ export const complaintEvent = (messageId: string, recipient: string): string =>
     .update([sentId(messageId, recipient), 'complaint'].join('\0'))
     .digest('hex')
 
-/** Which send of what it is about. */
+/** Which send of which message it is about. */
 export interface ReportSubject {
   readonly messageId: string
   readonly recipient: string
@@ -42,9 +42,8 @@ export interface ReportSubject {
 }
 
 /**
- * Which event a report tells of: a send fails once, is delivered once; a delay may be told with a later
- * day, which is within bounds. Null if nothing tells which send
- * it was. `at` is when that send was: a retry's number comes again if somebody starts it again by hand.
+ * The key under which a report acts once: a send fails once and is delivered once; a delay may be reported with a later day. Null if the send
+ * is unknown. `at` is when that send was: a retry's number comes again after a restart by hand.
  */
 export function idempotencyKey(
   subject: ReportSubject,

@@ -1,7 +1,7 @@
 /**
- * Turns: who may meet a receiving system now. The state stands in one row for each system; a permit is taken, or a moment reserved, in one
- * transaction that holds that row (PostgreSQL: `for update`; SQLite: the write lock), and by the database's clock. So any number of workers
- * share a limit exactly, whatever their clocks say. What is decided is pure (src/throttle).
+ * The permit: may this message contact the destination now? The state is one row for each destination. A permit is granted, or a time
+ * reserved, in one transaction that holds that row (PostgreSQL: `for update`; SQLite: the write lock), by the database's clock. So any
+ * number of workers share a limit exactly. The decision itself is pure (rate-limiter.ts).
  */
 import type { Kysely, Selectable } from 'kysely'
 import type { DestinationsTable, Tables } from '../store/index.js'
@@ -14,46 +14,46 @@ import { recordOutage } from './outages.js'
 import { type Admission, admit, type LimiterState, newLimiterState, type Reservation, type WaitReason } from './rate-limiter.js'
 import { MOST_AT_A_LOOK, selectWakeups } from './wakeups.js'
 
-/** Whose turn is needed: the receiving system's, and where it goes through one, the relay's. */
+/** What a permit is for: the destination, or the relay that the message goes through. */
 export interface LimiterKey {
   readonly name: string
-  /** As the settings say; what a person has set by hand is added here. */
+  /** As configured; limits set by hand are applied here. */
   readonly limits: Limits
-  /** False: it is observed over a relay, whose connections count instead. */
+  /** False: it is contacted through a relay, whose connections count instead. */
   readonly needsConnection: boolean
-  /** A relay's rate is fixed: it is not learnt. */
+  /** A relay's rate is fixed: it does not adapt. */
   readonly fixed: boolean
 }
 
 export interface Waiter {
   readonly firstRunId: string
   readonly retry: number
-  /** Whom to wake. */
+  /** The workflow to wake. */
   readonly workflowId: string
-  /** The lease that it will hold; or holds already, with an open connection. */
+  /** The lease that it will hold, or already holds with an open connection. */
   readonly leaseId: string
   readonly hasConnection: boolean
 }
 
-/** A turn was taken (`polls`: how often it was asked for, this time included; `waitedMs`: since the first time), or when to ask again and why. */
+/** A permit (`polls`: how often it was asked for, this time included; `waitedMs`: since the first time), or when to ask again and why. */
 export type Acquisition =
   | { readonly kind: 'taken'; readonly polls: number; readonly waitedMs: number }
   | {
       readonly kind: 'wait'
       readonly name: string
       readonly why: WaitReason
-      /** How long until it is to be asked again. */
+      /** How long until it asks again. */
       readonly askAgainMs: number
-      /** When it goes, as far as is known now; by the database's clock. */
+      /** When it goes, as far as is known now, by the database's clock. */
       readonly goesAt: Date | null
       readonly state: DestinationStatus
     }
 
-/** An asker is waiting for a connection, if one found none within this. */
+/** A waiter that found no free connection within this time still wants one. */
 const WANTED_WITHIN_MS = 2_000
 const RESTORE_AGAIN_MS = 60_000
 
-/** Takes the permit of all of them, or reserves a moment at the first that is not free. */
+/** Acquires the permits of all of them, or reserves a time at the first that grants none. */
 export async function acquire(
   database: Database,
   asker: Waiter,
@@ -121,36 +121,36 @@ export async function acquire(
   })
 }
 
-/** The message needs no turn any more. */
+/** The message needs no permit any more. */
 export async function cancelReservation(db: Kysely<Tables>, { firstRunId, retry }: Pick<Waiter, 'firstRunId' | 'retry'>): Promise<void> {
   await db.deleteFrom('waiters').where('first_run_id', '=', firstRunId).where('retry', '=', retry).execute()
 }
 
-/** What came of a permit, for a system that learns. */
+/** The outcome of an attempt, for a limiter that adapts. */
 export interface Observation {
   readonly name: string
   readonly limits: Limits
   readonly lesson: Feedback
   readonly answer: DestinationAnswer & { readonly mailServer: string | null }
-  /** How long the message took; null if that is not known. */
+  /** How long the message took; null if unknown. */
   readonly tookMs: number | null
 }
 
-/** What has changed by an answer. */
+/** What an answer changed. */
 export interface FeedbackResult {
-  /** It went down by this answer; or takes messages again, that were refused (since when). */
+  /** `down`: this answer opened the circuit. `up`: first acceptance after failures. */
   readonly change: 'down' | 'up' | null
-  /** It takes messages again, and what follows from that has not been done: the suppressions that it caused are to expire. */
+  /** It accepts mail again, and the suppressions that it caused are still to be ended. */
   readonly restore: boolean
-  /** It was down, until this answer. */
+  /** It was down until this answer. */
   readonly wasDown: boolean
   readonly failingSince: Date | null
   readonly wanted: boolean
-  /** Workflows that wait for their permit, and may come now. */
+  /** Workflows that wait for a permit, and may come now. */
   readonly wake: readonly string[]
 }
 
-/** Writes what an answer teaches. */
+/** Writes what an answer changes. */
 export async function writeFeedback(database: Database, observed: Observation, settings: AdmissionSettings): Promise<FeedbackResult> {
   return asyncCommit(database, async (tx) => {
     const { rows, everything, now } = await hold(tx, database, [observed])
@@ -160,7 +160,7 @@ export async function writeFeedback(database: Database, observed: Observation, s
     const after = applyFeedback(before, observed.lesson, observed.tookMs, limits, settings, now)
     const { answer } = observed
     const up = before.failingSince !== null && after.failingSince === null
-    // one whose worker died over it is taken up by a later acceptance
+    // if the worker that did this died, a later acceptance does it
     const left = row.restore_due !== null && row.restore_due < now - RESTORE_AGAIN_MS && observed.lesson.kind === 'accepted'
     const said =
       observed.lesson.kind === 'nothing'
@@ -191,7 +191,7 @@ export async function writeFeedback(database: Database, observed: Observation, s
   })
 }
 
-/** The workflows that wait for this system's turn and may come now, whoever else has come or not. */
+/** The workflows that wait for this destination and may come now. */
 export function nextWakeups(database: Database, name: string, limits: Limits): Promise<string[]> {
   return asyncCommit(database, async (tx) => {
     const { rows, everything, now } = await hold(tx, database, [{ name, limits }])
@@ -200,14 +200,14 @@ export function nextWakeups(database: Database, name: string, limits: Limits): P
   })
 }
 
-/** The suppressions that it caused have been made to expire. */
+/** The suppressions that it caused have been ended. */
 export async function markRestored(db: Kysely<Tables>, name: string): Promise<void> {
   await db.updateTable('destinations').set({ restore_due: null }).where('name', '=', name).execute()
 }
 
-/** Holds the systems' rows until the transaction ends; makes those that are new. */
+/** Locks the destinations' rows until the transaction ends; inserts new ones. */
 async function hold(tx: Kysely<Tables>, database: Database, wanted: readonly Pick<LimiterKey, 'name' | 'limits'>[]) {
-  // always in the order of their names: two that hold two each never wait for each other
+  // always in the order of names: two transactions that lock two rows each never wait for each other
   const names = wanted.map(({ name }) => name).sort()
   const read = () =>
     tx
@@ -229,7 +229,7 @@ async function hold(tx: Kysely<Tables>, database: Database, wanted: readonly Pic
       .execute()
     found = await read()
   }
-  // asked after the rows are held: whoever waited for them must not go by a clock from before
+  // read after the rows are locked: after a wait, an earlier time would be stale
   const { now, ...everything } = await tx
     .selectNoFrom((eb) => {
       const row = eb.selectFrom('destinations').where('name', '=', EVERYTHING)
@@ -242,7 +242,7 @@ async function hold(tx: Kysely<Tables>, database: Database, wanted: readonly Pic
 const limitsWith = (limits: Limits, row: Pick<DestinationsTable, 'limited_rate' | 'limited_connections'>): Limits =>
   withManualLimits(limits, { rate: row.limited_rate, connections: row.limited_connections })
 
-/** With `passed`: it waits elsewhere by now, and has had its moment here. */
+/** With `passed`: it waits at another limiter by now, and has passed this one. */
 function reservationOf(
   row: { asked_at: number; slot_at: number; allotted: number; epoch: number },
   passed?: { readonly now: number; readonly state: LimiterState },

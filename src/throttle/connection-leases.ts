@@ -1,12 +1,12 @@
-/** Leases: whose connection counts, and until when. By the database's clock. */
+/** Leases: which connections count, and until when, by the database's clock. */
 import { type Kysely, sql } from 'kysely'
 import type { Tables } from '../store/index.js'
 import { asyncCommit, type Database, nowExpression } from '../store/index.js'
 
-/** A connection counts for this long beyond the last word of its worker. */
+/** A connection counts for this long after its worker last renewed it. */
 export const LEASE_MS = 30_000
 
-/** The connection is still open. False if its lease has run out: others may have taken its place, and it must be closed. */
+/** Renews the lease of an open connection. False if it has expired: another connection may have its place, and this one must be closed. */
 export async function renewLease(database: Database, leaseId: string): Promise<boolean> {
   const now = nowExpression(database)
   const done = await asyncCommit(database, (tx) =>
@@ -20,10 +20,10 @@ export async function renewLease(database: Database, leaseId: string): Promise<b
   return Number(done.numUpdatedRows) > 0
 }
 
-/** A content is begun only with this much of the lease left: by then it has been renewed, or it was about to run out. */
+/** A message's content begins only with this much of the lease left. */
 const LEFT_FOR_CONTENT_MS = LEASE_MS / 3
 
-/** The lease, while it holds for long enough to begin a content. */
+/** The lease, if it lasts long enough to begin a content. */
 export const leaseThatHolds = (database: Database, leaseId: string) =>
   database.db
     .selectFrom('connection_leases')
@@ -36,7 +36,7 @@ export async function releaseLease(database: Database, leaseId: string): Promise
   await asyncCommit(database, (tx) => tx.deleteFrom('connection_leases').where('id', '=', leaseId).execute())
 }
 
-/** Those of a system that hold now; what has run out goes. */
+/** The valid leases of a destination; expired ones are deleted. */
 export async function leasesOf(tx: Kysely<Tables>, name: string, now: number) {
   const rows = await tx.selectFrom('connection_leases').select(['id', 'since', 'until']).where('name', '=', name).execute()
   if (rows.some(({ until }) => until <= now))

@@ -1,6 +1,6 @@
-/** Which receiving system a mail host belongs to: own groups first; what is in none goes by its registrable domain (activities/destination.ts). */
+/** Which destination a mail host belongs to: a configured group, else its registrable domain (delivery/destination.ts). */
 
-/** A group of hosts that is one receiving system: its name, and host names or `*.example.com`, in lower case. */
+/** Hosts that are one destination: its name, and host names or `*.example.com`, in lower case. */
 export interface DestinationGroup {
   readonly name: string
   readonly hosts: readonly string[]

@@ -1,12 +1,12 @@
-/** A receiving system's row, as turns count with it and as a person reads it. */
+/** A destination's row: as the limiter computes with it, and as an operator reads it. */
 import type { Kysely, Selectable } from 'kysely'
 import type { DestinationsTable, Tables } from '../store/index.js'
 import type { LimiterState } from './rate-limiter.js'
 
-/** The name of the row that stands for every system. */
+/** The name of the row that stands for every destination. */
 export const EVERYTHING = '*'
 
-/** What is known of a system, as a person reads it. */
+/** What is known of a destination. */
 export interface DestinationStatus extends LimiterState {
   readonly name: string
   readonly pausedBy: string | null
@@ -39,7 +39,7 @@ export function stateOf(row: Selectable<DestinationsTable>, everything?: Pick<De
   }
 }
 
-/** What turns and answers change; pauses and limits are a person's. */
+/** What permits and answers change; pauses and limits are an operator's. */
 export function columnsOf(state: LimiterState) {
   return {
     next_start_at: state.nextStartAt,
@@ -60,7 +60,7 @@ export function columnsOf(state: LimiterState) {
 
 const whole = (ms: number | null) => (ms === null ? null : Math.round(ms))
 
-/** Of rows that are held: all in one statement. */
+/** Writes several locked rows in one statement. */
 export async function writeStates(
   tx: Kysely<Tables>,
   written: readonly { readonly name: string; readonly state: LimiterState }[],
@@ -88,7 +88,7 @@ export async function writeStates(
     .execute()
 }
 
-/** The row as a person reads it. */
+/** The row as an operator reads it. */
 export function known(
   row: Selectable<DestinationsTable>,
   state: LimiterState = stateOf(row),

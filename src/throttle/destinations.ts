@@ -1,4 +1,4 @@
-/** Receiving systems as a person looks at them and steers them: what is known of each, pauses, limits, releases, and their suppressions. */
+/** Destinations as an operator sees and steers them: their status, pauses, limits and releases. */
 import { type Kysely, sql } from 'kysely'
 import type { Tables } from '../store/index.js'
 import { type Database, databaseNow } from '../store/index.js'
@@ -6,10 +6,10 @@ import { columnsOf, type DestinationStatus, EVERYTHING, known } from './destinat
 import type { Limits } from './limits.js'
 import { intervalOf, newLimiterState } from './rate-limiter.js'
 
-/** A message that asked within this still waits for its permit. */
+/** A message that polled within this time still waits. */
 export const STILL_WAITS_MS = 20 * 60_000
 
-/** A receiving system, and how many messages wait for their permit at it, over how many connections it is contacted now. */
+/** A destination, how many messages wait for it, and how many connections are open to it. */
 export interface DestinationOverview extends DestinationStatus {
   readonly waitingForTurn: number
   readonly connectionsNow: number
@@ -32,7 +32,7 @@ export async function pausedNow(db: Kysely<Tables>, destination: string): Promis
   return row?.paused_since == null ? null : { name: row.name, since: new Date(row.paused_since), by: row.paused_by ?? 'somebody' }
 }
 
-/** What is known of the receiving systems, those that are down or paused first; of one, if it is named. */
+/** The destinations, those that are down or paused first; one of them, if it is named. */
 export async function destinations(database: Database, limit: number, name?: string): Promise<DestinationOverview[]> {
   const { db } = database
   const now = await databaseNow(database)
@@ -68,7 +68,7 @@ export async function destinations(database: Database, limit: number, name?: str
   }))
 }
 
-/** What a person may change of a system; its row is made where it has none yet. */
+/** What an operator changes of a destination; inserts its row if there is none. */
 interface ByHand {
   readonly paused_since?: number | null
   readonly paused_by?: string | null
@@ -87,13 +87,13 @@ async function change(database: Database, name: string, byHand: ByHand, now: num
     .execute()
 }
 
-/** Holds every retry for the system (or for all, if it is left out), using none up. */
+/** Holds every retry for the destination (or for all, if it is left out), using none up. */
 export async function pause(database: Database, by: string, name: string = EVERYTHING): Promise<void> {
   const now = await databaseNow(database)
   await change(database, name, { paused_since: Math.round(now), paused_by: by }, now)
 }
 
-/** Lets them go again, through turns. False if it was not paused. */
+/** Resumes; the retries still need permits. False if it was not paused. */
 export async function resume(database: Database, name: string = EVERYTHING): Promise<boolean> {
   const done = await database.db
     .updateTable('destinations')
@@ -104,7 +104,7 @@ export async function resume(database: Database, name: string = EVERYTHING): Pro
   return Number(done.numUpdatedRows) > 0
 }
 
-/** Sets limits by hand, over those of the settings; null takes one back. */
+/** Limits set by hand win over configured ones; null removes one. */
 export async function limitDestination(
   database: Database,
   name: string,
@@ -118,7 +118,7 @@ export async function limitDestination(
   const byHand = { limited_rate: rate, limited_connections: connections, limited_by: limitedBy }
   const now = await databaseNow(database)
   await change(database, name, byHand, now)
-  // moments that were given out by the limits before are void; the next start is no further away than one at the rate of now
+  // times reserved under the former limits are void; the next start is at most one interval away
   const next = now + intervalOf(rate ?? (row?.rate || 1))
   await database.db
     .updateTable('destinations')
@@ -132,20 +132,18 @@ export async function limitDestination(
     .execute()
 }
 
-/** A release of a destination's waiting retries: those go whose last attempt lies before it began. */
+/** A release of a destination's waiting retries: of those whose last attempt was before it began. */
 export interface Release {
   readonly destination: string
   readonly beganAt: Date
   readonly withinMs: number
   readonly by: string
-  /** How many were told. */
+  /** How many retries were released. */
   readonly released: number
   readonly endedAt: Date | null
 }
 
-/**
- * Begins a release, or goes on with one that has not ended and is no older than that: a second one would send again what this one has sent.
- */
+/** Begins a release, or resumes one that has not ended and is recent: a second one would send again what the first has sent. */
 export async function beginRelease(
   db: Kysely<Tables>,
   destination: string,
@@ -181,7 +179,7 @@ export async function findRelease(db: Kysely<Tables>, destination: string): Prom
   }
 }
 
-/** So many more were told; or it has ended. */
+/** Adds to the number of released retries, or ends the release. */
 export async function recordRelease(db: Kysely<Tables>, destination: string, released: number, endedAt: Date | null = null): Promise<void> {
   await db
     .updateTable('releases')
@@ -190,7 +188,7 @@ export async function recordRelease(db: Kysely<Tables>, destination: string, rel
     .execute()
 }
 
-/** The retries that were answered last, by workflow; those without one are left out. */
+/** The last answered retry of each workflow; workflows without one are left out. */
 export async function lastRetries(
   db: Kysely<Tables>,
   workflowIds: readonly string[],
@@ -207,12 +205,12 @@ export async function lastRetries(
 }
 
 const DAY_MS = 24 * 60 * 60_000
-/** An outage of a system that nobody has met for so long has ended, or nobody wants to know. */
+/** An outage is closed after this time without any contact. */
 const UNMET_MS = 14 * DAY_MS
-/** What was learnt of a system that nobody has met for so long is worth no more than a new beginning. */
+/** After this time without contact, what was learnt of a destination is dropped. */
 const FORGET_AFTER_MS = 90 * DAY_MS
 
-/** Deletes what nobody needs any more: places of messages that never came back, leases and policies that ran out, systems not met for long. */
+/** Deletes what nobody needs any more: waiters that never came back, expired leases and policies, destinations without contact. */
 export async function purgeDestinations(database: Database): Promise<void> {
   const { db } = database
   const now = Math.round(await databaseNow(database))
@@ -229,7 +227,7 @@ export async function purgeDestinations(database: Database): Promise<void> {
     .deleteFrom('releases')
     .where('ended_at', '<', now - FORGET_AFTER_MS)
     .execute()
-  // nobody has asked for long: when it came back is not known
+  // without contact, when it recovered is unknown
   await db
     .updateTable('outages')
     .set((eb) => ({

@@ -1,24 +1,24 @@
 /**
- * What the answers of a receiving system teach: additive increase, multiplicative decrease (as TCP does, and Postfix's concurrency
- * scheduler), down after some failures in a row. What it says about one recipient teaches nothing about the system.
+ * What answers teach the rate limiter: additive increase, multiplicative decrease (as TCP, and Postfix's destination concurrency feedback),
+ * down after several failures in a row. An answer about one recipient says nothing about the destination.
  */
 import { parseReply, type Stage } from '../bounce/index.js'
 import type { AdmissionSettings, Limits } from './limits.js'
 import { connectionsOf, intervalOf, type LimiterState, rateOf } from './rate-limiter.js'
 
-/** What one answer says of the system: it takes messages; it cannot keep up, or is not there; or nothing. */
+/** What one answer says of the destination: it accepts mail; it is overloaded or unreachable; or nothing. */
 export type Feedback =
   | { readonly kind: 'accepted' }
   | {
       readonly kind: 'failing'
-      /** Fewer connections, a lower rate: both, unless it says which. */
+      /** What to slow down: both, unless the reply says which. */
       readonly slower: 'rate' | 'connections' | 'both'
-      /** It asked for so much time, within bounds; ms. */
+      /** How long the reply asks us to wait, within bounds; ms. */
       readonly waitMs: number
     }
   | { readonly kind: 'nothing' }
 
-/** An answer as the attempt log has it. */
+/** An answer, as in the attempt log. */
 export interface DestinationAnswer {
   readonly outcome: 'accepted' | 'deferred' | 'rejected'
   readonly status: string
@@ -27,7 +27,7 @@ export interface DestinationAnswer {
 }
 
 const SECOND_MS = 1000
-/** A system is authenticated when it asks for time, but not for more than a message may wait for it anyway. */
+/** A destination may ask for time, but for no more than a message may wait for it anyway. */
 const LONGEST_ASKED_WAIT_MS = 15 * 60 * SECOND_MS
 const UNIT_MS: Record<string, number> = { s: SECOND_MS, m: 60 * SECOND_MS, h: 3600 * SECOND_MS }
 /** `try again in 300 seconds`, `retry after 5 minutes`, `wait 10 min`. */
@@ -41,19 +41,19 @@ const TOO_FAST =
 const SYSTEM_STATUS = /^4\.(?:3\.[0125]|4\.[0-2])$/
 /** A connection that was refused, lost, or not answered. */
 const NOT_MET = ['4.4.1', '4.4.2']
-/** Replies that say "not now" whatever their enhanced code (RFC 5321 3.8 and 4.2.2; IANA ties 453 to X.3.2). */
+/** Replies that mean "not now" with any enhanced code (RFC 5321 3.8 and 4.2.2; IANA ties 453 to X.3.2). */
 const SYSTEM_CODES = [421, 453]
 
-/** What an answer teaches. */
+/** What an answer teaches the limiter. */
 export function classifyFeedback({ outcome, status, reply, stage }: DestinationAnswer): Feedback {
   if (outcome === 'accepted') return { kind: 'accepted' }
   if (outcome === 'rejected') return { kind: 'nothing' }
   const { code } = parseReply(reply)
-  // from RCPT on a text may speak of one mailbox: "receiving mail too quickly", "too many messages"
+  // from RCPT on, a text may be about one mailbox: "receiving mail too quickly", "too many messages"
   const ofMailbox = /^4\.[12]\./.test(status)
   const connections = !ofMailbox && TOO_MANY_CONNECTIONS.test(reply)
   const rate = !ofMailbox && TOO_FAST.test(reply)
-  // before a recipient is named, every "not now" speaks of the system, or of us
+  // before a recipient is named, every "not now" is about the destination, or about us
   const general = stage === 'connect' || stage === 'banner' || stage === 'EHLO' || stage === 'STARTTLS' || stage === 'MAIL'
   const system =
     SYSTEM_CODES.includes(code) || status === '4.3.2' || (code === 0 && NOT_MET.includes(status)) || (general && SYSTEM_STATUS.test(status))
@@ -72,7 +72,7 @@ function askedWait(reply: string): number {
   return Math.min(ms, LONGEST_ASKED_WAIT_MS)
 }
 
-/** An increase is this share of the lowest rate: twenty successes from the lowest rate to three times as much. */
+/** An increase is this share of the lowest rate: after twenty successes, three times the lowest rate. */
 const INCREASE = 0.1
 const AVERAGE_OVER = 5
 
@@ -115,12 +115,12 @@ export function applyFeedback(
   const rate = lesson.slower === 'connections' ? rateOf(state, limits) : Math.max(limits.minMessageRate, rateOf(state, limits) / 2)
   const connections = lesson.slower === 'rate' ? connectionsOf(state, limits) : Math.max(1, connectionsOf(state, limits) / 2)
   const slower = paced({ ...failing, rate, connections }, state, limits, now)
-  // moments that were given out at the higher rate are void
+  // times reserved at the higher rate are void
   return rate < rateOf(state, limits) ? { ...slower, reservedUntil: now, overflowUntil: now, epoch: state.epoch + 1 } : slower
 }
 
 function accepted(state: LimiterState, limits: Limits, now: number): LimiterState {
-  // the time that it asked for stands: what is accepted now may have been begun before
+  // the time that it asked for stands: what is accepted now may have begun before
   const up = { ...state, failures: 0, failingSince: null, downSince: null }
   if (state.downSince !== null) return { ...up, rate: limits.minMessageRate, connections: 1, reservedUntil: now, epoch: state.epoch + 1 }
   const rate = Math.min(limits.maxMessageRate, rateOf(state, limits) + limits.minMessageRate * INCREASE)
@@ -128,11 +128,11 @@ function accepted(state: LimiterState, limits: Limits, now: number): LimiterStat
   return paced({ ...up, rate, connections }, state, limits, now)
 }
 
-/** As many moments stay reserved as were: at the new rate they reach less far, or further. */
+/** As many starts stay reserved as before: at the new rate they take more time, or less. */
 function paced(state: LimiterState, before: LimiterState, limits: Limits, now: number): LimiterState {
   const ahead = Math.max(0, before.reservedUntil - now)
   const [rateBefore, rate] = [rateOf(before, limits), rateOf(state, limits)]
-  // what follows the last start keeps its distance at a lower rate
+  // the next start keeps its distance at a lower rate
   const nextStartAt = state.nextStartAt + Math.max(0, intervalOf(rate) - intervalOf(rateBefore))
   return { ...state, nextStartAt, reservedUntil: now + (ahead * rateBefore) / rate }
 }

@@ -1,31 +1,31 @@
-/** Limits: how fast, and over how many connections at once, a receiving system is contacted. Rates are in messages a second. */
+/** Limits: the message rate and the connections at once for each destination. Rates are messages a second. */
 
 import type { DestinationGroup } from './destination-groups.js'
 
-/** Between what a receiving system's rate and connections may move. */
+/** Between what a destination's rate and connections may adapt. */
 export interface Limits {
-  /** Messages a second: where it begins, and where a failing system ends. */
+  /** Messages a second: the first rate, and the lowest. */
   readonly minMessageRate: number
-  /** Messages a second: never more. */
+  /** Messages a second: the highest rate. */
   readonly maxMessageRate: number
-  /** Connections at once: never more. */
+  /** Connections at once. */
   readonly connections: number
   /** Messages in one session; then it is closed. */
   readonly maxDeliveriesPerConnection: number
 }
 
-/** How turns are taken, for all receiving systems alike. */
+/** How permits are granted, for all destinations alike. */
 export interface AdmissionSettings {
   readonly limits: Limits
-  /** Failures in a row until a system counts as down. */
+  /** Failures in a row until a destination counts as down. */
   readonly failuresBeforeDown: number
-  /** How often a system that is down is asked. */
+  /** How often a destination that is down is probed. */
   readonly probeIntervalMs: number
-  /** A message waits for a system that is down at most this long; then it makes its own try. */
+  /** A message waits for a destination that is down at most this long; then it makes its own attempt. */
   readonly maxQueueDelayMs: number
 }
 
-/** Everything that is set of the throttle. */
+/** All settings of the throttle. */
 export interface ThrottleSettings extends AdmissionSettings {
   readonly groups: readonly DestinationGroup[]
   readonly destinationLimits: ReadonlyMap<string, PartialLimits>
@@ -68,7 +68,7 @@ export function formatRate(rate: number): string {
   return rate >= 1 ? `${rate.toFixed(1)}/s` : `${(rate * 60).toFixed(1)}/min`
 }
 
-/** What LIMITS says of one receiving system, or a person by `softbounce destinations limit`. */
+/** Limits of one destination: by the setting LIMITS, or by `softbounce destinations limit`. */
 export type PartialLimits = Partial<Limits>
 
 const FIELDS: Record<string, { readonly field: keyof Limits; readonly read: (text: string) => number }> = {
@@ -118,7 +118,7 @@ export function parseLimits(text: string): ReadonlyMap<string, PartialLimits> {
   return all
 }
 
-/** The limits of one system: what is said of it alone wins, later ones over earlier ones; the lowest rate is never above the highest. */
+/** The limits of one destination: later ones win over earlier ones; the lowest rate is never above the highest. */
 export function limitsOf(general: Limits, ...own: readonly (PartialLimits | undefined)[]): Limits {
   const limits: Limits = Object.assign({}, general, ...own)
   return { ...limits, minMessageRate: Math.min(limits.minMessageRate, limits.maxMessageRate) }
@@ -126,13 +126,13 @@ export function limitsOf(general: Limits, ...own: readonly (PartialLimits | unde
 
 const RELAY = 'relay:'
 
-/** The name that a relay's turn goes by. */
+/** The key of a relay's limiter. */
 export const relayKey = (host: string): string => `${RELAY}${host}`
 
-/** The relay whose turn goes by this name; null if it is a receiving system's. */
+/** The relay whose limiter has this key; null if it is a destination's. */
 export const relayOf = (name: string): string | null => (name.startsWith(RELAY) ? name.slice(RELAY.length) : null)
 
-/** What the settings say of a system, or of the relay. */
+/** The configured limits of a destination, or of the relay. */
 export function configuredLimits(
   settings: { readonly limits: Limits; readonly destinationLimits: ReadonlyMap<string, PartialLimits>; readonly relay: Limits },
   name: string,
@@ -140,7 +140,7 @@ export function configuredLimits(
   return relayOf(name) === null ? limitsOf(settings.limits, settings.destinationLimits.get(name)) : settings.relay
 }
 
-/** The limits with what a person has set by hand; null: nothing. */
+/** The limits with those set by hand; null: none. */
 export function withManualLimits(
   limits: Limits,
   byHand: { readonly rate: number | null; readonly connections: number | null } | null,

@@ -1,10 +1,10 @@
-/** Outages of receiving systems, each a row of its own: from the first refusal, to the first acceptance. */
+/** Outages of destinations, each a row of its own: from the first refusal to the first acceptance. */
 import type { Kysely } from 'kysely'
 import type { Database, Tables } from '../store/index.js'
 import type { DestinationAnswer } from './feedback.js'
 import type { LimiterState } from './rate-limiter.js'
 
-/** Writes what an answer changes of it; in the transaction that holds the system's row. */
+/** Writes what an answer changes of an outage, in the transaction that locks the destination's row. */
 export async function recordOutage(
   tx: Kysely<Tables>,
   name: string,
@@ -44,19 +44,19 @@ export async function recordOutage(
     .execute()
 }
 
-/** A change of an outage that nobody has been told of. */
+/** A change of an outage that was not published yet. */
 export interface UnpublishedOutage {
   readonly destination: string
   readonly change: 'down' | 'up'
   readonly beganAt: Date
   /** When it changed. */
   readonly at: Date
-  /** What the system said. */
+  /** What the destination replied. */
   readonly status: string
   readonly reply: string
 }
 
-/** Those that changed since then, of one system or all; each change of one after the other. */
+/** The changes since then, of one destination or all; of one outage, `down` before `up`. */
 export async function unpublishedOutages({ db }: Database, since: Date, name?: string): Promise<UnpublishedOutage[]> {
   const rows = await db
     .selectFrom('outages')
@@ -88,7 +88,7 @@ export async function unpublishedOutages({ db }: Database, since: Date, name?: s
         : [
             {
               ...{ destination: row.destination, change, beganAt: new Date(row.began_at), at: new Date(at) },
-              // of what began it its first refusal tells; of what ended it, what was said last
+              // `down` shows the first refusal, `up` the last answer
               ...(change === 'down'
                 ? { status: row.status, reply: row.reply }
                 : { status: row.last_answer_status ?? '', reply: row.last_answer_reply ?? '' }),
@@ -98,7 +98,7 @@ export async function unpublishedOutages({ db }: Database, since: Date, name?: s
   })
 }
 
-/** It was told, or nobody wants to know. */
+/** The change was published, or nobody subscribes to it. */
 export async function markPublished({ db }: Database, { destination, beganAt, change }: UnpublishedOutage): Promise<void> {
   await db
     .updateTable('outages')

@@ -1,13 +1,13 @@
 /**
- * Tells that a receiving system went down, or came back: from its outage, which is written with the answer itself. What could not be told
- * then, since Temporal was away or the worker died, is found by the next look.
+ * Publishes that a destination went down or came back, from its outage, which is written with the answer itself. What could not be
+ * published then (Temporal was away, the worker died) is found by the next look.
  */
 import { type Client, WorkflowExecutionAlreadyStartedError, WorkflowIdReusePolicy } from '@temporalio/client'
 import { channelsFor, type EventType, type SoftbounceEvent } from '../bounce/index.js'
 import type { ThrottleContext } from './context.js'
 import { markPublished, type UnpublishedOutage, unpublishedOutages } from './outages.js'
 
-/** Who was told nothing for so long has no use for it any more. */
+/** A change is not published after this time. */
 const OF_USE_FOR_MS = 24 * 60 * 60_000
 
 /** @param name of one system; of all of them when left out. @throws Error if the database or Temporal is away. */

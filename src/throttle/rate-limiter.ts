@@ -1,57 +1,57 @@
 /**
- * Whose turn it is: the way of GCRA. Each message that asks gets the next free moment, and comes back for it; starts lie at least an
- * interval apart, whatever comes back early or late. A system that is down is asked once a minute, and no message waits for that longer
- * than it may: then it makes its own try, one after another at the lowest rate.
+ * The rate limiter: GCRA. Each message reserves the next free start time, and comes back for it; starts are at least one interval apart. A
+ * destination that is down is probed once per interval. No message waits for that longer than `maxQueueDelayMs`: then it makes its own
+ * attempt, one after another at the lowest rate.
  */
 import type { AdmissionSettings, Limits } from './limits.js'
 
-/** What is known of a receiving system (or a relay); times are ms of the database's clock. */
+/** The state of a destination's limiter (or a relay's); times are epoch ms of the database's clock. */
 export interface LimiterState {
   /** No start before this. */
   readonly nextStartAt: number
-  /** The first moment that nobody has reserved. */
+  /** The first start time that is not reserved. */
   readonly reservedUntil: number
-  /** The same for those whose moment has passed, because many came at once: right behind the next start. */
+  /** The same for waiters that missed their time because many came at once: right behind the next start. */
   readonly overflowUntil: number
-  /** Messages a second, as learnt. */
+  /** Messages a second, as adapted. */
   readonly rate: number
-  /** Connections at once, as learnt; whole ones count. */
+  /** Connections at once, as adapted; only whole ones count. */
   readonly connections: number
-  /** How long a message takes, from connecting to the end; a moving average, ms. */
+  /** How long a message takes, from connecting to the end: a moving average, ms. */
   readonly serviceMs: number
   /** Failures in a row. */
   readonly failures: number
-  /** The first failure since it last took a message; null if there is none. */
+  /** The first failure since it last accepted a message; null if there is none. */
   readonly failingSince: number | null
   readonly downSince: number | null
-  /** While it is down: the next minute that nobody asks in. */
+  /** While it is down: the next free time for a probe. */
   readonly nextProbeAt: number
   /** It asked us not to come before this. */
   readonly notBefore: number
   readonly pausedSince: number | null
   /** Reservations of another epoch are void: it went down, or came back. */
   readonly epoch: number
-  /** When an asker last found every connection taken. */
+  /** When a waiter last found every connection in use. */
   readonly starvedAt: number
 }
 
-/** A message's place. */
+/** A message's place in the queue. */
 export interface Reservation {
-  /** When it asked first: what it waits counts from here. */
+  /** When it first asked: its wait counts from here. */
   readonly askedAt: number
-  /** Its moment. */
+  /** Its start time. */
   readonly slotAt: number
-  /** The moment is its own to the millisecond: the next start was set behind it. */
+  /** The start time is exact: the next start was set behind it. */
   readonly allotted: boolean
   readonly epoch: number
 }
 
 export interface AdmissionRequest {
   readonly mine: Reservation | null
-  /** Connections that are held now, without this asker's own; and for how long the oldest of them. */
+  /** Connections in use by others, and for how long the oldest of them. */
   readonly held: number
   readonly heldForMs: number
-  /** It has an open connection to use (or needs none of its own). */
+  /** It has an open connection, or needs none of its own. */
   readonly hasConnection: boolean
   readonly now: number
   /** From 0 (inclusive) to 1 (exclusive). */
@@ -60,7 +60,7 @@ export interface AdmissionRequest {
 
 export type WaitReason = 'pace' | 'connections' | 'down' | 'asked to wait' | 'paused'
 
-/** Go now; or wait until then. `slotAt` is when it goes, as far as is known now; null if nothing is. */
+/** Go now; or wait. `slotAt`: when it goes, as far as is known; null if unknown. */
 export type Admission =
   | { readonly kind: 'go'; readonly state: LimiterState }
   | {
@@ -73,14 +73,14 @@ export type Admission =
       readonly askAgainAt: number
     }
 
-/** A moment within this is waited for in place: shorter than what the engine's timers are good for. */
+/** A shorter wait happens in place: the engine's timers are too coarse for it. */
 export const MAX_IN_PLACE_WAIT_MS = 3000
-/** Whoever comes back from the engine comes this much before the moment: its timers tick by the second. */
+/** A message comes back from the engine this much before its time: the engine's timers tick by the second. */
 const EARLY_MS = 2500
-/** A moment this near is now; one that lies this far back is missed. */
+/** A time this near is now; one this long ago was missed. */
 const NOW_MS = 15
 const MISSED_MS = 30
-/** Starts lie this much further apart than the rate asks for, so that the way to the receiving system may take longer once, and shorter then. */
+/** Starts are this much further apart than the rate asks for, since the network's delay may vary from one to the next. */
 export const SLACK = 1.1
 const SHORTEST_CONNECTION_WAIT_MS = 50
 const LONGEST_CONNECTION_WAIT_MS = 1000
@@ -104,26 +104,26 @@ export function newLimiterState(limits: Limits, now: number): LimiterState {
   }
 }
 
-/** The rate in use: what was learnt, within the limits; the lowest while it is down. */
+/** The rate in use: as adapted, within the limits; the lowest while it is down. */
 export function rateOf(state: Pick<LimiterState, 'rate' | 'downSince'>, limits: Limits): number {
   if (state.downSince !== null) return limits.minMessageRate
   return Math.min(Math.max(state.rate, limits.minMessageRate), limits.maxMessageRate)
 }
 
-/** The connections in use: what was learnt, within the limits; one while it is down. */
+/** The connections in use: as adapted, within the limits; one while it is down. */
 export function connectionsOf(state: Pick<LimiterState, 'connections' | 'downSince'>, limits: Limits): number {
   return state.downSince !== null ? 1 : Math.max(1, Math.min(Math.floor(state.connections + 1e-9), limits.connections))
 }
 
-/** How far starts lie apart, ms. */
+/** The time between starts, ms. */
 export const intervalOf = (rate: number): number => (1000 / rate) * SLACK
 
-/** How far messages come apart that need a connection each, ms: where they take long, connections are what limits it. */
+/** The time between starts that each need a connection, ms: for slow messages, connections are the limit. */
 export function stepOf(state: LimiterState, limits: Limits): number {
   return Math.max(intervalOf(rateOf(state, limits)), state.serviceMs / connectionsOf(state, limits))
 }
 
-/** Decides, and gives the state that follows. */
+/** Decides, and returns the next state. */
 export function admit(state: LimiterState, asking: AdmissionRequest, limits: Limits, settings: AdmissionSettings): Admission {
   const { now } = asking
   if (state.pausedSince !== null) {
@@ -171,7 +171,7 @@ export function admit(state: LimiterState, asking: AdmissionRequest, limits: Lim
   return { kind: 'go', state: next }
 }
 
-/** The message's moment: the one that it has, or a better one, or the next free one. */
+/** The message's start time: the one that it has, an earlier one, or the next free one. */
 function reserve(
   state: LimiterState,
   asking: AdmissionRequest,
@@ -193,6 +193,6 @@ function reserve(
   return { mine: at(slotAt), state: { ...state, reservedUntil: slotAt + step } }
 }
 
-/** Nobody sleeps longer than that without looking again: limits, pauses and recoveries are noticed within it. */
+/** Waiters poll at least this often: so changed limits, pauses and recoveries are noticed. */
 const lookAgainAt = ({ now, random }: AdmissionRequest, { maxQueueDelayMs }: AdmissionSettings): number =>
   now + maxQueueDelayMs * (0.5 + random / 2)

@@ -1,6 +1,6 @@
 /**
- * What an answer teaches of its receiving system, and what follows where that takes messages again: suppressions that it caused expire early,
- * and by setting the retries that wait for it are released.
+ * Records what an answer says of its destination. When the destination accepts mail again, the suppressions that it caused end early, and by
+ * setting the waiting retries are released.
  */
 import { Context } from '@temporalio/activity'
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client'
@@ -16,14 +16,14 @@ import { wakeWaiters } from './wake-waiting.js'
 
 const RELEASES_APART_MS = 60 * 60_000
 
-/** Who answered, what, and how long that took; null if it is not known. */
+/** Which destination answered what, and how long that took; null if unknown. */
 export interface ObservedAnswer {
   readonly system: string
   readonly answer: DestinationAnswer & { readonly mailServer: string | null }
   readonly tookMs: number | null
 }
 
-/** Never rejects: what is not learnt now is learnt by the next answer. Null if it could not be written. */
+/** Never rejects: the next answer makes up for one that could not be recorded. Null if it could not. */
 export async function recordFeedback(
   { system, answer, tookMs }: ObservedAnswer,
   dependencies: ThrottleContext,
@@ -69,7 +69,7 @@ async function takesMailAgain(system: string, learnt: FeedbackResult, dependenci
   // a single failure is no outage
   if (!releaseOnRecovery || !learnt.wasDown) return
   const last = await findRelease(database.db, system)
-  // one that comes and goes would use up a retry of every message each time
+  // a flapping destination would use up a retry of every message each time
   if (last !== null && now().getTime() - last.beganAt.getTime() < RELEASES_APART_MS) return
   await client.workflow
     .start('releaseDestination', {

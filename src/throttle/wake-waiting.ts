@@ -1,6 +1,6 @@
 /**
- * Wakes messages that wait for their permit: Temporal starts a waiting activity at once if it is reset (the operation behind
- * `temporal activity reset`), which adds no event. If the server cannot do that, they look again by themselves.
+ * Wakes messages that wait for a permit: Temporal starts a waiting activity at once if it is reset (what `temporal activity reset` does),
+ * which adds no event. If the server cannot do that, the waiters poll.
  */
 import type { Client } from '@temporalio/client'
 import type { Database } from '../store/index.js'
@@ -15,7 +15,7 @@ const WITHIN_MS = 3000
 const LOOK_EVERY_MS = 5000
 const NOT_FOUND = 5
 
-/** Never rejects: a wake that is lost is made up for by the next look. */
+/** Never rejects: the next look makes up for a lost wake-up. */
 export async function wakeWaiters(client: Client, workflowIds: readonly string[], database: Database): Promise<void> {
   if (workflowIds.length === 0) return
   const { namespace, identity } = client.options
@@ -30,8 +30,9 @@ export async function wakeWaiters(client: Client, workflowIds: readonly string[]
 }
 
 /**
- * Looks every few seconds whether somebody waits where there is room, and whether an outage has not been told. Every worker does so; the systems' rows keep them apart.
- * @returns what ends it.
+ * Looks every few seconds for waiters that have room, and for outages that were not published. Every worker does so; row locks keep them
+ * apart.
+ * @returns what stops it.
  */
 export function startWakeupLoop(
   client: Client,

@@ -1,8 +1,6 @@
 /**
- * Messages that sleep until their moment at a receiving system: the engine holds them, and only their rows know of them. If there is
- * room for the next starts, those whose moment comes first are to be woken: by each acceptance, and every few seconds by whoever looks
- * (a wake that was lost, a worker that died over it, and messages that were cancelled break no chain). Whoever is not woken looks again by
- * himself.
+ * Which sleeping messages to wake. The engine holds them; only their rows say that they wait. When there is room for the next starts, the
+ * earliest are woken: at each acceptance, and every few seconds by each worker. A lost wake-up only costs latency: waiters also poll.
  */
 import type { Kysely, Selectable } from 'kysely'
 import type { Tables, WaitersTable } from '../store/index.js'
@@ -10,19 +8,19 @@ import { type Database, databaseNow } from '../store/index.js'
 import type { Limits } from './limits.js'
 import { type LimiterState, MAX_IN_PLACE_WAIT_MS, stepOf } from './rate-limiter.js'
 
-/** So much of what is to come is filled with messages. */
+/** How much of the near future is filled with waiters. */
 const AHEAD_MS = 2000
-/** One acceptance wakes so many at the most; a look at all of a system so many. */
+/** At most so many wake-ups for one acceptance, and for one periodic look. */
 const MOST_AT_ONCE = 5
 export const MOST_AT_A_LOOK = 50
-/** One whose moment is this near comes by itself (MAX_IN_PLACE_WAIT_MS, and the tick of the engine's timers). */
+/** A waiter whose time is this near comes by itself (MAX_IN_PLACE_WAIT_MS, plus a tick of the engine's timers). */
 const COMES_BY_ITSELF_MS = MAX_IN_PLACE_WAIT_MS + 3000
-/** One whose moment lies this far back, and that was not seen since, sleeps all the same: its wake was lost, or it is gone. */
+/** A waiter whose time passed this long ago still sleeps: its wake-up was lost, or it is gone. */
 const LOST_MS = 5000
-/** How many systems one look takes. */
+/** At most so many destinations in one look. */
 const MOST_SYSTEMS = 1000
 
-/** The workflows to wake after a system has taken a message: each gets its moment now. */
+/** The workflows to wake after an acceptance: each gets its start time now. */
 export async function selectWakeups(
   tx: Kysely<Tables>,
   name: string,
@@ -44,7 +42,7 @@ export async function selectWakeups(
     .execute()
   const isLost = ({ slot_at, seen_at }: Pick<Selectable<WaitersTable>, 'slot_at' | 'seen_at'>) =>
     slot_at < now - LOST_MS && seen_at < now - LOST_MS
-  // one that has its moment already is counted by the next start
+  // a waiter that already has its start time is counted by the next start
   const coming = rows.filter((row) => row.slot_at <= near && row.allotted === 0 && !isLost(row)).length
   const woken = rows
     .filter((row) => row.workflow_id !== null && (row.slot_at > near || isLost(row)))
@@ -63,7 +61,7 @@ export async function selectWakeups(
   return woken.map(({ workflow_id }) => workflow_id as string)
 }
 
-/** The systems and relays that somebody waits for; those that are down or paused are left out. */
+/** The destinations and relays with waiters, without those that are down or paused. */
 export async function destinationsWithWaiters(database: Database): Promise<string[]> {
   const now = await databaseNow(database)
   const rows = await database.db
@@ -80,7 +78,7 @@ export async function destinationsWithWaiters(database: Database): Promise<strin
   return rows.map(({ name }) => name)
 }
 
-/** The workflow has ended: it waits for no turn. */
+/** The workflow has ended: it waits for nothing. */
 export async function removeWaiters(db: Kysely<Tables>, workflowId: string): Promise<void> {
   await db.deleteFrom('waiters').where('workflow_id', '=', workflowId).execute()
 }

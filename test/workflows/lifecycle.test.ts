@@ -41,7 +41,7 @@ function follow(first: Next, ...moves: (Event | Signal)[]): Next {
     const sleeps = next.command.kind === 'wait' && move.kind === 'woke' && !isInterrupted(next.delivery)
     const nowMs = Math.max(NOW + HOUR, sleeps ? (next.command as { untilMs: number }).untilMs : 0)
     if (move.kind === 'retryNow' || move.kind === 'bouncedAgain' || move.kind === 'giveUp' || move.kind === 'acceptedByBackup')
-      return { ...next, delivery: receive(next.delivery, move, nowMs) }
+      return { command: next.command, delivery: receive(next.delivery, move, nowMs) }
     return step(next.delivery, move, at(nowMs))
   }, first)
 }

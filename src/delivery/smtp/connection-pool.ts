@@ -1,16 +1,16 @@
 /**
- * ConnectionPool that are open and idle for a moment: the next message for the same hosts takes one over, instead of connecting anew. Each is held
- * under the lease that it was opened with, and given up together with it.
+ * Idle connections: the next message for the same hosts reuses one instead of connecting again. Each is kept under the lease that it was
+ * opened with, and closed together with it.
  */
 import type { NextHop } from '../next-hop.js'
 import type { SmtpSession } from './client.js'
 
-/** A session, to whom, and the lease that it is counted by. */
+/** An open connection, its next hop, and the lease that counts it. */
 export interface PooledConnection {
   readonly path: NextHop
   readonly session: SmtpSession
   readonly leaseId: string
-  /** It is given up then, whoever looks at it meanwhile; ms. */
+  /** Closed at this time (epoch ms) unless taken first. */
   readonly idleUntil: number
 }
 
