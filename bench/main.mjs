@@ -5,14 +5,14 @@ import { compared } from './compare.mjs'
 import { filter } from './filter.mjs'
 import { herd } from './herd.mjs'
 import { life } from './life.mjs'
+import { permits } from './permits.mjs'
 import { reading } from './reading.mjs'
 import { report } from './report.mjs'
 import { sends } from './sends.mjs'
 import { sleeping } from './sleeping.mjs'
 import { starts } from './starts.mjs'
-import { turns } from './turns.mjs'
 
-const BENCHES = { life, starts, sends, filter, reading, report, turns, herd, sleeping }
+const BENCHES = { life, starts, sends, filter, reading, report, permits, herd, sleeping }
 const { values, positionals: names } = parseArgs({
   allowPositionals: true,
   options: { json: { type: 'string' }, compare: { type: 'string' } },

@@ -40,5 +40,5 @@ export async function deliverWebhook(event: SoftbounceEvent, attempt: number, de
   }
   await response.body?.cancel()
   if (!response.ok) throw failed(`the webhook answered ${response.status}`)
-  metrics?.eventPublished(type, 'told')
+  metrics?.eventPublished(type, 'published')
 }

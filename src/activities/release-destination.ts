@@ -65,7 +65,7 @@ export async function releaseWaiting(order: ReleaseOrder, context: Context, depe
     }
     await tell(page)
     await recordRelease(database.db, order.destination, 0, now())
-    log.info({ destination: order.destination, released, by: order.by }, 'the retries that waited for a destination were released')
+    log.info({ destination: order.destination, released, by: order.by }, 'the waiting retries of a destination were released')
     return { released }
   } catch (error) {
     if (context.cancellationDetails?.cancelRequested) throw new CancelledFailure(`stopped after ${released}`)

@@ -99,7 +99,7 @@ function row(standing: DestinationInfo, throttle: Settings['throttle']): string[
     `${rate >= 10_000 ? 'any rate' : formatRate(rate)}${standing.limited === null ? '' : ' (limited by hand)'}`,
     `${standing.connectionsNow} of ${most}`,
     standing.openRetries === null ? '' : String(standing.openRetries),
-    String(standing.waitingForTurn),
+    String(standing.waitingForPermit),
     said === null ? '' : `${said.at.toISOString()} ${said.outcome} ${said.reply}${said.by === null ? '' : ` (${said.by})`}`,
   ]
 }

@@ -40,9 +40,9 @@ async function screen(client: SoftbounceClient, recipient: string | undefined, t
   }
   const everything = await client.destinations.pausedAltogether()
   const systems = (await client.destinations.list(200)).filter(
-    (one) => one.downSince !== null || one.pausedSince !== null || one.failures > 0 || one.waitingForTurn > 0,
+    (one) => one.downSince !== null || one.pausedSince !== null || one.failures > 0 || one.waitingForPermit > 0,
   )
-  const waiting = systems.reduce((sum, { waitingForTurn }) => sum + waitingForTurn, 0)
+  const waiting = systems.reduce((sum, { waitingForPermit }) => sum + waitingForPermit, 0)
   const down = systems.filter(({ downSince }) => downSince !== null).length
   const lines = [
     `softbounce  ${clock()} UTC   ${waiting} wait for a turn   ${down} ${down === 1 ? 'system is' : 'systems are'} down   (Ctrl-C ends)`,
@@ -77,7 +77,7 @@ async function screen(client: SoftbounceClient, recipient: string | undefined, t
     .join('\n')
 }
 
-function systemLine({ name, downSince, pausedSince, pausedBy, failures, waitingForTurn, said }: DestinationInfo): string {
+function systemLine({ name, downSince, pausedSince, pausedBy, failures, waitingForPermit, said }: DestinationInfo): string {
   const iso = (ms: number) => new Date(ms).toISOString().slice(0, 19)
   const state =
     pausedSince !== null
@@ -87,5 +87,5 @@ function systemLine({ name, downSince, pausedSince, pausedBy, failures, waitingF
         : failures > 0
           ? `${failures} failures in a row`
           : 'takes mail'
-  return `${name}: ${state}, ${waitingForTurn} wait for a turn${said === null ? '' : `; said: ${said.reply}`}`
+  return `${name}: ${state}, ${waitingForPermit} wait for a turn${said === null ? '' : `; said: ${said.reply}`}`
 }

@@ -65,7 +65,7 @@ export const THROTTLE_SETTINGS = {
   },
   LOWEST_RATE: {
     default: '1/s',
-    doc: 'The rate that a receiving system is met at first, and after it failed (`2/s`, `30/min`).',
+    doc: 'The rate that a receiving system is limited to first, and after it failed (`2/s`, `30/min`).',
     schema: rate,
   },
   HIGHEST_RATE: {

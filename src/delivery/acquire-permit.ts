@@ -121,7 +121,7 @@ function waitingText(turn: Waiting, { settings, now }: DeliveryContext): string 
   const at = now().getTime()
   const relay = relayOf(turn.name)
   const name = relay === null ? turn.name : `the relay ${relay}`
-  const said = state.said === null ? '' : ` (it said: ${state.said.reply.replace(/\s+/g, ' ').slice(0, 200)})`
+  const said = state.said === null ? '' : ` (last reply: ${state.said.reply.replace(/\s+/g, ' ').slice(0, 200)})`
   const goes = goesAt === null ? '' : `this message goes at ${moment(goesAt, at)} at the latest`
   switch (why) {
     case 'paused':
@@ -129,16 +129,16 @@ function waitingText(turn: Waiting, { settings, now }: DeliveryContext): string 
     case 'down': {
       const every = throttle.probeIntervalMs
       const next = state.nextProbeAt - Math.max(0, Math.floor((state.nextProbeAt - at) / every)) * every
-      return `${name} is down since ${moment(state.downSince as number, at)}${said}; its next question is at ${moment(Math.max(next, at), at)}; ${goes}`
+      return `${name} is down since ${moment(state.downSince as number, at)}${said}; next probe at ${moment(Math.max(next, at), at)}; ${goes}`
     }
-    case 'asked to wait':
-      return `${name} asked for time until ${moment(state.notBefore, at)}${said}; ${goes}`
-    case 'connections':
-      return `every connection that ${name} is met over is taken; ${goes}`
-    case 'pace': {
+    case 'retry after':
+      return `${name} asked us to wait until ${moment(state.notBefore, at)}${said}; ${goes}`
+    case 'connection limit':
+      return `every connection to ${name} is in use; ${goes}`
+    case 'rate limit': {
       const limits = withManualLimits(configuredLimits(throttle, turn.name), state.limited)
       const ahead = goesAt === null ? 0 : goesAt.getTime() - at
-      return `${name} is met at ${formatRate(rateOf(state, limits))}, and others come before; ${goes} (in ${formatDuration(ahead)})`
+      return `${name} is limited to ${formatRate(rateOf(state, limits))}, and other messages come first; ${goes} (in ${formatDuration(ahead)})`
     }
   }
 }

@@ -44,7 +44,7 @@ export class MailReceiver {
   async take(mail: Uint8Array, envelope: Envelope, source: string): Promise<Taken[]> {
     try {
       const taken = await this.#take(mail, envelope, source)
-      this.#dependencies.metrics?.mailCame(source, 'taken')
+      this.#dependencies.metrics?.mailCame(source, 'accepted')
       return taken
     } catch (error) {
       this.#dependencies.metrics?.mailCame(source, 'failed')

@@ -78,7 +78,7 @@ export class WebhookReceiver {
     const provider = PROVIDERS.find((one) => one === name)
     if (provider === undefined || this.#options.secrets[provider] === undefined) return false
     void this.#answer(provider, request).then(({ status, text, result }) => {
-      this.#options.metrics?.notificationCame(provider, result)
+      this.#options.metrics?.webhookReceived(provider, result)
       if (!request.complete) response.setHeader('connection', 'close')
       response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${text}\n`)
     })
@@ -146,7 +146,7 @@ export class WebhookReceiver {
     try {
       const taken = await this.#intake.take(provider, due.content, digestOf(due.content))
       await markWebhookDone(this.#database.db, due, now())
-      metrics?.mailCame(provider, 'taken')
+      metrics?.mailCame(provider, 'accepted')
       if (taken.length > 0) logTaken(this.#logger, taken, provider)
     } catch (error) {
       metrics?.mailCame(provider, 'failed')

@@ -12,7 +12,7 @@ const OPEN_FOR_MS = 60 * 24 * 3_600_000
 export interface Stand {
   /** The largest first; the rest together as `other`. */
   readonly open: ReadonlyMap<string, number>
-  readonly waitingForTurn: number
+  readonly waitingForPermit: number
   readonly oldestDueMs: number
   /** Systems that refuse, those that are down among them. */
   readonly failing: number
@@ -86,7 +86,7 @@ export class DatabaseGauges {
     const waits = new Map(open.map(({ destination, n }) => [destination, Number(n)]))
     return {
       open: byName,
-      waitingForTurn: Number(turns.n),
+      waitingForPermit: Number(turns.n),
       oldestDueMs: Math.max(0, now - oldest),
       failing: outages.length,
       down: down.length,

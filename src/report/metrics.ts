@@ -15,23 +15,28 @@ export class Metrics {
   readonly registry = new Registry()
   readonly #destinations = new LabelLimiter(MOST_DESTINATIONS)
   readonly #retries = this.#counter('softbounce_retries_total', 'Retries that were answered, by number and outcome', ['retry', 'outcome'])
-  readonly #notNow = this.#counter('softbounce_not_now_total', 'Retries refused with 4.3.2, by receiving system', ['destination'])
-  readonly #turns = this.#counter('softbounce_turns_total', 'Turns that were taken, and times that one was waited for, by why', ['result'])
+  readonly #notNow = this.#counter(
+    'softbounce_unavailable_deferrals_total',
+    'Deferrals with 4.3.2; top 200 destinations, the rest as `other`',
+    ['destination'],
+  )
+  readonly #turns = this.#counter('softbounce_permits_total', 'Permits that were acquired, and waits for one, by reason', ['result'])
   readonly #waits = new Histogram({
-    name: 'softbounce_turn_wait_seconds',
-    help: 'From the first asking for a turn to the turn',
+    name: 'softbounce_permit_wait_seconds',
+    help: 'From the first request of a permit to the permit',
     buckets: [0.1, 1, 10, 60, 300, 900, 3600, 4 * 3600, 24 * 3600],
     registers: [this.registry],
   })
-  readonly #mails = this.#counter('softbounce_intake_mails_total', 'Mails that came to the intake: taken, or left with the mail system', [
-    'source',
-    'result',
-  ])
-  readonly #notifications = this.#counter('softbounce_notifications_total', 'Notifications of providers that came, by what was answered', [
+  readonly #mails = this.#counter(
+    'softbounce_intake_mails_total',
+    'Mails that came to the intake: accepted, or left with the mail system',
+    ['source', 'result'],
+  )
+  readonly #notifications = this.#counter('softbounce_webhooks_total', 'Webhooks of providers, by what was answered', [
     'provider',
     'result',
   ])
-  readonly #events = this.#counter('softbounce_events_total', 'Events told to the alternative channel, by type and result', [
+  readonly #events = this.#counter('softbounce_events_total', 'Events published to the alternative channel, by type and result', [
     'type',
     'result',
   ])
@@ -53,7 +58,7 @@ export class Metrics {
   }
 
   permitAcquired(waitedMs: number): void {
-    this.#turns.inc({ result: 'taken' })
+    this.#turns.inc({ result: 'acquired' })
     this.#waits.observe(waitedMs / 1000)
   }
 
@@ -63,18 +68,18 @@ export class Metrics {
 
   /** An increase is seen only from a value before it. */
   countMailsFrom(source: string): void {
-    for (const result of ['taken', 'failed']) this.#mails.inc({ source, result }, 0)
+    for (const result of ['accepted', 'failed']) this.#mails.inc({ source, result }, 0)
   }
 
-  mailCame(source: string, result: 'taken' | 'failed'): void {
+  mailCame(source: string, result: 'accepted' | 'failed'): void {
     this.#mails.inc({ source, result })
   }
 
-  notificationCame(provider: string, result: 'kept' | 'repeated' | 'refused' | 'unreadable' | 'failed'): void {
+  webhookReceived(provider: string, result: 'kept' | 'repeated' | 'refused' | 'unreadable' | 'failed'): void {
     this.#notifications.inc({ provider, result })
   }
 
-  eventPublished(type: string, result: 'told' | 'failed'): void {
+  eventPublished(type: string, result: 'published' | 'failed'): void {
     this.#events.inc({ type, result })
   }
 
@@ -114,21 +119,21 @@ export class Metrics {
           await told(() => collect(this))
         },
       })
-    gauge('softbounce_open_messages', 'Messages whose retries go on, by receiving system', ['destination'], async (g) => {
+    gauge('softbounce_open_messages', 'Messages with open retries, by destination', ['destination'], async (g) => {
       for (const [destination, n] of (await gauges.look()).open) g.set({ destination }, n)
     })
-    gauge('softbounce_waiting_for_turn', 'Messages whose retry is due and waits for its turn', [], async (g) => {
-      g.set((await gauges.look()).waitingForTurn)
+    gauge('softbounce_waiting_for_permit', 'Messages whose retry is due and waits for its permit', [], async (g) => {
+      g.set((await gauges.look()).waitingForPermit)
     })
     gauge('softbounce_oldest_due_retry_seconds', 'For how long the retry that is due longest has waited', [], async (g) => {
       g.set((await gauges.look()).oldestDueMs / 1000)
     })
-    gauge('softbounce_outages', 'Receiving systems that refuse (failing), and those that count as down', ['state'], async (g) => {
+    gauge('softbounce_outages', 'Destinations that refuse (failing), and those that are down', ['state'], async (g) => {
       const { failing, down } = await gauges.look()
       g.set({ state: 'failing' }, failing - down)
       g.set({ state: 'down' }, down)
     })
-    gauge('softbounce_destination_down_seconds', 'For how long a receiving system has been down', ['destination'], async (g) => {
+    gauge('softbounce_destination_down_seconds', 'For how long a destination has been down', ['destination'], async (g) => {
       for (const [destination, ms] of (await gauges.look()).longestDown) g.set({ destination }, ms / 1000)
     })
     gauge('softbounce_suppressed_addresses', 'Addresses that are suppressed now, by reason', ['reason'], async (g) => {

@@ -11,7 +11,7 @@ export const STILL_WAITS_MS = 20 * 60_000
 
 /** A destination, how many messages wait for it, and how many connections are open to it. */
 export interface DestinationOverview extends DestinationStatus {
-  readonly waitingForTurn: number
+  readonly waitingForPermit: number
   readonly connectionsNow: number
 }
 
@@ -63,7 +63,7 @@ export async function destinations(database: Database, limit: number, name?: str
     .execute()
   return rows.map(({ waiting, held, ...row }) => ({
     ...known(row),
-    waitingForTurn: Number(waiting),
+    waitingForPermit: Number(waiting),
     connectionsNow: Number(held),
   }))
 }

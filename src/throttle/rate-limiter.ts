@@ -58,7 +58,7 @@ export interface AdmissionRequest {
   readonly random: number
 }
 
-export type WaitReason = 'pace' | 'connections' | 'down' | 'asked to wait' | 'paused'
+export type WaitReason = 'rate limit' | 'connection limit' | 'down' | 'retry after' | 'paused'
 
 /** Go now; or wait. `slotAt`: when it goes, as far as is known; null if unknown. */
 export type Admission =
@@ -141,32 +141,32 @@ export function admit(state: LimiterState, asking: AdmissionRequest, limits: Lim
     kind: 'wait',
     state: after,
     mine: slot,
-    why: after.notBefore > now ? 'asked to wait' : after.downSince !== null ? 'down' : why,
+    why: after.notBefore > now ? 'retry after' : after.downSince !== null ? 'down' : why,
     slotAt: slot.slotAt,
     askAgainAt: slot.slotAt - now <= MAX_IN_PLACE_WAIT_MS ? slot.slotAt : Math.min(slot.slotAt - EARLY_MS, lookAgainAt(asking, settings)),
   })
-  if (mine.slotAt - now > MAX_IN_PLACE_WAIT_MS) return wait('pace', mine, next)
+  if (mine.slotAt - now > MAX_IN_PLACE_WAIT_MS) return wait('rate limit', mine, next)
   if (!mine.allotted || mine.slotAt < now - MISSED_MS || mine.slotAt < next.notBefore) {
     const at = Math.max(now, next.nextStartAt, next.notBefore)
     if (at - now > MAX_IN_PLACE_WAIT_MS) {
       // many have come at once; its place was counted when it was reserved
       const slotAt = Math.max(next.overflowUntil, at)
-      return wait('pace', { ...mine, slotAt, allotted: false }, { ...next, overflowUntil: slotAt + step })
+      return wait('rate limit', { ...mine, slotAt, allotted: false }, { ...next, overflowUntil: slotAt + step })
     }
     mine = { ...mine, slotAt: at, allotted: true }
     next = { ...next, nextStartAt: at + interval }
   }
-  if (mine.slotAt - now > NOW_MS) return wait('pace', mine, next)
+  if (mine.slotAt - now > NOW_MS) return wait('rate limit', mine, next)
   if (!asking.hasConnection && asking.held >= most) {
     const unused = next.nextStartAt === mine.slotAt + interval ? mine.slotAt : next.nextStartAt
     const free = Math.max(state.serviceMs, asking.heldForMs) / most
     const crowded = { ...next, nextStartAt: unused, starvedAt: now }
     if (free <= LONGEST_CONNECTION_WAIT_MS) {
       const slotAt = now + Math.max(free, SHORTEST_CONNECTION_WAIT_MS) * (1 + asking.random)
-      return wait('connections', { ...mine, slotAt, allotted: false }, crowded)
+      return wait('connection limit', { ...mine, slotAt, allotted: false }, crowded)
     }
     const slotAt = Math.max(next.reservedUntil, now + free)
-    return wait('connections', { ...mine, slotAt, allotted: false }, { ...crowded, reservedUntil: slotAt + free })
+    return wait('connection limit', { ...mine, slotAt, allotted: false }, { ...crowded, reservedUntil: slotAt + free })
   }
   return { kind: 'go', state: next }
 }

@@ -37,20 +37,17 @@ export async function recordFeedback(
       throttle,
     )
     if (learnt.change === 'down')
-      log.warn(
-        { destination: system, status: answer.status, reply: answer.reply, since: learnt.failingSince },
-        'a receiving system is down',
-      )
+      log.warn({ destination: system, status: answer.status, reply: answer.reply, since: learnt.failingSince }, 'a destination is down')
     const { client, info } = Context.current()
     await wakeWaiters(client, learnt.wake, database)
     if (learnt.change === 'down' || learnt.wasDown)
       await publishOutages(client, info.taskQueue, dependencies, system).catch((error: Error) =>
-        log.warn({ destination: system, error: describe(error) }, 'an event could not be told yet; that is tried again'),
+        log.warn({ destination: system, error: describe(error) }, 'an event could not be published yet; it is tried again'),
       )
     if (learnt.restore) await takesMailAgain(system, learnt, dependencies)
     return learnt
   } catch (error) {
-    log.warn({ destination: system, error: describe(error) }, 'what a receiving system answered could not be written down')
+    log.warn({ destination: system, error: describe(error) }, 'the feedback of a destination could not be recorded')
     return null
   }
 }
@@ -62,7 +59,7 @@ async function takesMailAgain(system: string, learnt: FeedbackResult, dependenci
   const restored = await restoreSuppressed(database.db, system, by, now(), restoreWithinMs)
   log.info(
     { destination: system, failingSince: learnt.failingSince, restored },
-    'a receiving system takes mail again; the suppressions that it caused lapse early',
+    'a destination accepts mail again; the suppressions that it caused expire early',
   )
   const { client, info } = Context.current()
   await markRestored(database.db, system)

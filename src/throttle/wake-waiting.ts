@@ -48,7 +48,7 @@ export function startWakeupLoop(
         await wakeWaiters(client, await nextWakeups(database, name, configuredLimits(settings.throttle, name)), database)
       await publishOutages(client, taskQueue, { database, settings })
     } catch (error) {
-      log.warn({ error: describe(error) }, 'what waits for its turn, or to be told, could not be looked at')
+      log.warn({ error: describe(error) }, 'waiting messages, or events to be published, could not be looked at')
     } finally {
       looking = false
     }

@@ -68,13 +68,13 @@ describe.skipIf(reason !== null)(`metrics${reason === null ? '' : ` (${reason})`
   test('say what was done, what waits, who is down, and who is suppressed', async () => {
     const value = async (expr: string) => Number((await query(expr))[0]?.value[1])
     expect(await value('softbounce_retries_total{retry="1",outcome="accepted"}')).toBe(2)
-    expect(await value('softbounce_not_now_total{destination="down.example"}')).toBeGreaterThanOrEqual(2)
+    expect(await value('softbounce_unavailable_deferrals_total{destination="down.example"}')).toBeGreaterThanOrEqual(2)
     expect(await value('softbounce_open_messages{destination="down.example"}')).toBe(3)
     expect(await value('softbounce_outages{state="down"}')).toBe(1)
     expect(await value('softbounce_destination_down_seconds{destination="down.example"}')).toBeGreaterThan(0)
     expect(await value('softbounce_suppressed_addresses{reason="manual"}')).toBe(1)
     expect(await value('softbounce_suppressions_total{reason="manual",change="suppressed"}')).toBe(1)
-    expect(await value('softbounce_turns_total{result="taken"}')).toBeGreaterThanOrEqual(4)
+    expect(await value('softbounce_permits_total{result="accepted"}')).toBeGreaterThanOrEqual(4)
   })
 
   test('no address is in a label, and names and units are as Prometheus wants them', async () => {

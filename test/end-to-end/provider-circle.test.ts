@@ -186,9 +186,9 @@ describe('softbounce intake', () => {
     await eventually(() => intake.log().includes('"source":"mailgun"'))
     const metrics = await eventually(async () => {
       const text = await (await page('/metrics')).text()
-      return text.includes('softbounce_intake_mails_total{source="mailgun",result="taken"} 1') ? text : null
+      return text.includes('softbounce_intake_mails_total{source="mailgun",result="accepted"} 1') ? text : null
     })
-    expect(metrics).toContain('softbounce_notifications_total{provider="mailgun",result="kept"} 1')
+    expect(metrics).toContain('softbounce_webhooks_total{provider="mailgun",result="kept"} 1')
   })
 
   test.each<[string, Record<string, string>, string]>([

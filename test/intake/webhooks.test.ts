@@ -125,7 +125,7 @@ const signals = async (workflowId: string) =>
   ).length
 const counted = async (provider: string, result: string) =>
   Number(
-    new RegExp(`softbounce_notifications_total\\{provider="${provider}",result="${result}"\\} (\\d+)`).exec(
+    new RegExp(`softbounce_webhooks_total\\{provider="${provider}",result="${result}"\\} (\\d+)`).exec(
       await metrics.registry.metrics(),
     )?.[1] ?? 0,
   )

@@ -106,7 +106,7 @@ describe('what a person sees', () => {
     const metrics = new Metrics()
     metrics.attemptAnswered({ retry: 1 }, 'deferred', '4.3.2', 'a"\n} evil{x="1')
     const text = await metrics.registry.metrics()
-    expect(text).toContain('softbounce_not_now_total{destination="a\\"\\n} evil{x=\\"1"} 1')
+    expect(text).toContain('softbounce_unavailable_deferrals_total{destination="a\\"\\n} evil{x=\\"1"} 1')
     expect(text.split('\n').filter((line) => /^\s*\}? ?evil/.test(line))).toEqual([])
   })
 })

@@ -7,7 +7,7 @@ import { expect, test } from 'vitest'
 import { onBothDatabases } from '../support/both-databases.js'
 import { startReceivingSystem } from '../support/receiving-system.js'
 
-const TAKER = fileURLToPath(new URL('../../bench/support/turn-taker.mjs', import.meta.url))
+const TAKER = fileURLToPath(new URL('../../bench/support/permit-process.mjs', import.meta.url))
 const FAKETIME = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/usr/lib/faketime', '/usr/local/lib/faketime']
   .flatMap((folder) => [join(folder, 'faketime', 'libfaketime.so.1'), join(folder, 'libfaketime.so.1')])
   .find((file) => existsSync(file))

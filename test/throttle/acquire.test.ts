@@ -73,7 +73,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     expect(await acquire(database, first, [of(name)], SETTINGS)).toMatchObject({ kind: 'taken', polls: 1, waitedMs: 0 })
     await releaseLease(database, first.leaseId)
     const wait = (await acquire(database, second, [of(name)], SETTINGS)) as Extract<Acquisition, { kind: 'wait' }>
-    expect(wait).toMatchObject({ kind: 'wait', why: 'pace', name })
+    expect(wait).toMatchObject({ kind: 'wait', why: 'rate limit', name })
     expect(wait.askAgainMs).toBeCloseTo(INTERVAL, 0)
     time.ms += INTERVAL
     expect(await acquire(database, second, [of(name)], SETTINGS)).toMatchObject({ kind: 'taken', polls: 2, waitedMs: expect.any(Number) })
@@ -85,7 +85,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     const [killed, next] = [asker(), asker()]
     await acquire(database, killed, [of(name)], SETTINGS)
     time.ms += INTERVAL
-    expect(await acquire(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'connections' })
+    expect(await acquire(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'connection limit' })
     time.ms += LEASE_MS - INTERVAL - 1
     expect(await renewLease(database, killed.leaseId)).toBe(true)
     const [from, until] = [new Date(), new Date(Date.now() + 60_000)]
@@ -98,7 +98,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     expect(await beginSend(database, killed, 'claim', until, leaseThatHolds(database, killed.leaseId))).toBe(false)
     expect(await beginSend(database, killed, 'claim', until)).toBe(true)
     time.ms += LEASE_MS / 3 - 1
-    expect(await acquire(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'connections' })
+    expect(await acquire(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'connection limit' })
     time.ms += 1
     expect(await renewLease(database, killed.leaseId)).toBe(false)
     // by now it has been told when to come back
@@ -124,7 +124,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     time.ms += INTERVAL
     expect(await acquire(database, asker({ leaseId: first.leaseId, hasConnection: true }), [of(name)], SETTINGS)).toMatchObject({
       kind: 'wait',
-      why: 'connections',
+      why: 'connection limit',
     })
   })
 
@@ -291,9 +291,9 @@ onBothDatabases('promise 4: turns', (opened) => {
     await acquire(database, asker(), [of(name)], SETTINGS)
     const waits = asker()
     await acquire(database, waits, [of(name)], SETTINGS)
-    expect((await destinations(database, 1, name))[0]).toMatchObject({ waitingForTurn: 1 })
+    expect((await destinations(database, 1, name))[0]).toMatchObject({ waitingForPermit: 1 })
     await cancelReservation(database.db, waits)
-    expect((await destinations(database, 1, name))[0]).toMatchObject({ waitingForTurn: 0 })
+    expect((await destinations(database, 1, name))[0]).toMatchObject({ waitingForPermit: 0 })
   })
 
   test('what nobody needs any more is purged; a pause and a limit by hand stay', async () => {
@@ -305,7 +305,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     await limitDestination(database, limited, 'operator ann', { rate: 1 })
     time.ms += 2 * 24 * 60 * MINUTE
     await purgeDestinations(database)
-    expect((await destinations(database, 1, old))[0]).toMatchObject({ waitingForTurn: 0, connectionsNow: 0 })
+    expect((await destinations(database, 1, old))[0]).toMatchObject({ waitingForPermit: 0, connectionsNow: 0 })
     expect(await database.db.selectFrom('waiters').selectAll().where('name', '=', old).execute()).toEqual([])
     time.ms += 100 * 24 * 60 * MINUTE
     await purgeDestinations(database)

@@ -24,7 +24,7 @@ test('the first goes at once, the next an interval later', () => {
   const first = ask(newLimiterState(LIMITS, 0), 0)
   expect(first.kind).toBe('go')
   const second = ask(first.state, 10)
-  expect(second).toMatchObject({ kind: 'wait', why: 'pace', askAgainAt: intervalOf(1), slotAt: intervalOf(1) })
+  expect(second).toMatchObject({ kind: 'wait', why: 'rate limit', askAgainAt: intervalOf(1), slotAt: intervalOf(1) })
   if (second.kind !== 'wait') throw new Error('it must wait')
   expect(ask(second.state, intervalOf(1), { mine: second.mine }).kind).toBe('go')
 })
@@ -103,7 +103,7 @@ test('a pause holds everybody, and takes no moment', () => {
 
 test('a system that asked for time is given it', () => {
   const asked = { ...newLimiterState(LIMITS, 0), notBefore: 5 * MINUTE }
-  expect(ask(asked, 0)).toMatchObject({ kind: 'wait', why: 'asked to wait', slotAt: 5 * MINUTE })
+  expect(ask(asked, 0)).toMatchObject({ kind: 'wait', why: 'retry after', slotAt: 5 * MINUTE })
   // also by whoever waits in place with a moment of its own
   const mine: Reservation = { askedAt: 0, slotAt: 10, allotted: true, epoch: 0 }
   expect(ask(asked, 10, { mine }).kind).toBe('wait')
@@ -111,9 +111,9 @@ test('a system that asked for time is given it', () => {
 
 test('with every connection taken it waits in place for one that is soon free, and elsewhere for one that is held long', () => {
   const state = { ...newLimiterState(LIMITS, 0), serviceMs: 100 }
-  expect(ask(state, 0, { held: 1 })).toMatchObject({ kind: 'wait', why: 'connections', askAgainAt: 150 })
+  expect(ask(state, 0, { held: 1 })).toMatchObject({ kind: 'wait', why: 'connection limit', askAgainAt: 150 })
   const tarpit = ask(state, 0, { held: 1, heldForMs: 30_000 })
-  expect(tarpit).toMatchObject({ kind: 'wait', why: 'connections', slotAt: 30_000 })
+  expect(tarpit).toMatchObject({ kind: 'wait', why: 'connection limit', slotAt: 30_000 })
   // the moment that it could not use is not lost for the others
   expect(tarpit.state.nextStartAt).toBe(0)
   expect(ask(state, 0, { held: 1, hasConnection: true }).kind).toBe('go')

@@ -66,7 +66,7 @@ describe('promise 4: a receiving system that is down', { shuffle: false }, () =>
     const before = await events()
     expect(text).toMatch(
       new RegExp(
-        `^${name()} is down since .* UTC \\(it said: ${NOT_NOW}\\); its next question is at .* UTC; this message goes at .* UTC at the latest$`,
+        `^${name()} is down since .* UTC \\(it said: ${NOT_NOW}\\); next probe at .* UTC; this message goes at .* UTC at the latest$`,
       ),
     )
     await world.environment.sleep('10 seconds')
@@ -99,7 +99,7 @@ describe('promise 4: a receiving system that is down', { shuffle: false }, () =>
   })
 })
 
-test('a system that comes and goes is never down, is met at its lowest rate, and gets every message', async () => {
+test('a system that comes and goes is never down, is limited to its lowest rate, and gets every message', async () => {
   let asked = 0
   system.say = {
     banner: () => {

@@ -10,13 +10,13 @@ import { mostIn, startSink } from './support/sink.mjs'
 
 const PROCESSES = 8
 const EACH = 10
-const SECONDS = Number(process.env.BENCH_TURNS_SECONDS ?? 60)
+const SECONDS = Number(process.env.BENCH_PERMITS_SECONDS ?? 60)
 const RATE = 20
 const CONNECTIONS = 3
 /** Each message takes the sink this long: about as many connections are needed as there may be. */
-const SLOW_MS = Number(process.env.BENCH_TURNS_SLOW_MS ?? 130)
+const SLOW_MS = Number(process.env.BENCH_PERMITS_SLOW_MS ?? 130)
 const WINDOWS_MS = [1000, 2000, 5000, 10_000]
-const taker = fileURLToPath(new URL('./support/turn-taker.mjs', import.meta.url))
+const taker = fileURLToPath(new URL('./support/permit-process.mjs', import.meta.url))
 
 async function run(kind, url) {
   const database = openDatabase(url)
@@ -54,7 +54,7 @@ async function run(kind, url) {
   }
 }
 
-export async function turns() {
+export async function permits() {
   const folder = mkdtempSync(join(tmpdir(), 'softbounce-bench-'))
   const postgres = await startPostgres()
   try {
