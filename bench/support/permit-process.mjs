@@ -23,7 +23,7 @@ async function messages() {
         return { kind: 'wait', askAgainMs: 100 }
       })
       count.polls += 1
-      if (turn.kind === 'taken') break
+      if (turn.kind === 'granted') break
       if (Date.now() + turn.askAgainMs > until) return
       await sleep(turn.askAgainMs)
     }

@@ -67,7 +67,10 @@ const MAX_INLINE_BYTES = 128 * 1024
 /** A look-up that takes longer than this waits for the send: until then the receiving system goes by what the bounce says. */
 const LOOK_UP_WITHIN_MS = 2000
 
-/** Checks and prepares. Refuses with InvalidBouncedMessage, MessageNotFound or MessageTooLarge. */
+/**
+ * Validates the input, resumes from what is logged, derives the destination, keeps the message.
+ * @throws ApplicationFailure of type InvalidBouncedMessage, MessageNotFound or MessageTooLarge.
+ */
 export async function prepare(
   input: unknown,
   run: RunInfo,
@@ -77,6 +80,32 @@ export async function prepare(
 ): Promise<Prepared> {
   const { settings } = dependencies
   const now = dependencies.now()
+  const { message, verdict, content } = validate(input, run, settings, names)
+  const isRetried = verdict.verdict === 'retry'
+  const delaysMs = message.schedule === undefined ? settings.scheduleMs : parseSchedule(message.schedule)
+  const bouncedAtMs = bounceTime(message, now)
+  return withDatabase(attempt, async () => {
+    const { logged, ended, retriesSoFar, fromMs } = await resume(message, run, bouncedAtMs, dependencies)
+    checkTimeouts(run, delaysMs.slice(retriesSoFar))
+    const destination = message.destination ?? (await destinationOf(message, dependencies, router))
+    const needsMessage = ended === null && isRetried
+    const messageKey = needsMessage ? await keep(message, content, run, now, destination, dependencies) : ''
+    const hashedRecipient = names.hashedRecipient(addressKey(message.recipient))
+    return {
+      ...{ messageId: message.messageId, sender: message.sender, recipient: message.recipient, messageKey, destination },
+      ...{ bouncedAtMs, fromMs, delaysMs, retriesSoFar, confirmWithinMs: settings.confirmWithinMs },
+      searchAttributes: dependencies.searchAttributesKnown(),
+      ...(hashedRecipient === null ? {} : { hashedRecipient }),
+      ...(message.deliverBy === undefined ? {} : { deliverByMs: parseTime(message.deliverBy) as number }),
+      ...(ended === null ? await eventsOf(message, content, dependencies, isRetried) : { ended }),
+      ...(needsMessage && goesByBackup(message, logged, destination, dependencies, router) ? { backup: true as const } : {}),
+      ...(isRetried ? {} : { permanent: { lasting: verdict.verdict === 'suppress', reason: verdict.reason } }),
+    }
+  })
+}
+
+/** The message, the verdict on its bounce, and its content if it stands in the argument. */
+function validate(input: unknown, run: RunInfo, settings: ActivityContext['settings'], names: WorkflowIds) {
   const message = check(input)
   const workflowId = names.workflowId(message.recipient, message.messageId)
   if (workflowId !== run.workflowId)
@@ -84,46 +113,24 @@ export async function prepare(
       'InvalidBouncedMessage',
       `the workflow ID of this message and recipient is ${JSON.stringify(workflowId)}, not ${JSON.stringify(run.workflowId)}: under another one it could run twice`,
     )
-  const delaysMs = message.schedule === undefined ? settings.scheduleMs : parseSchedule(message.schedule)
-  const bouncedAtMs = bounceTime(message, now)
   const verdict = judgeBounce(message.bounce, settings.retryStatuses)
   if (verdict.verdict === 'ignore')
-    throw nonRetryable('InvalidBouncedMessage', `bounce.status: ${verdict.reason}. Set RETRY_STATUSES where it is to be retried.`)
-  const content = inlineContent(message)
-  const { database } = dependencies
-  return withDatabase(attempt, async () => {
-    const recipient = addressKey(message.recipient)
-    const hashedRecipient = names.hashedRecipient(recipient)
-    const logged = (await answeredAttempts(database.db, message.messageId, recipient)).filter((row) => row.firstRunId !== run.firstRunId)
-    const end = message.retriesSoFar === undefined ? await findEnd(database.db, message.messageId, recipient) : null
-    const ended = message.retriesSoFar === undefined ? endedBefore(end, run, logged, bouncedAtMs, sendOf(message.bounce)) : null
-    const retriesSoFar = message.retriesSoFar ?? retriesOf(logged)
-    checkTimeouts(run, delaysMs.slice(retriesSoFar))
-    const needsMessage = ended === null && verdict.verdict === 'retry'
-    const destination = message.destination ?? (await destinationOf(message, dependencies, router))
-    return {
-      messageId: message.messageId,
-      sender: message.sender,
-      recipient: message.recipient,
-      messageKey: needsMessage ? await keep(message, content, run, now, destination, dependencies) : '',
-      destination,
-      bouncedAtMs,
-      fromMs:
-        retriesSoFar === 0
-          ? bouncedAtMs
-          : Math.max(bouncedAtMs, ...logged.filter(isRetry).map((row) => Math.min((row.reported ?? row).at.getTime(), now.getTime()))),
-      delaysMs,
-      retriesSoFar,
-      confirmWithinMs: settings.confirmWithinMs,
-      searchAttributes: dependencies.searchAttributesKnown(),
-      ...(hashedRecipient === null ? {} : { hashedRecipient }),
-      ...(message.deliverBy === undefined ? {} : { deliverByMs: parseTime(message.deliverBy) as number }),
-      ...(ended === null ? await eventsOf(message, content, dependencies, verdict.verdict === 'retry') : {}),
-      ...(needsMessage && goesByBackup(message, logged, destination, dependencies, router) ? { backup: true as const } : {}),
-      ...(ended === null ? {} : { ended }),
-      ...(verdict.verdict === 'retry' ? {} : { permanent: { lasting: verdict.verdict === 'suppress', reason: verdict.reason } }),
-    }
-  })
+    throw nonRetryable('InvalidBouncedMessage', `bounce.status: ${verdict.reason}. Set RETRY_STATUSES if it is to be retried.`)
+  return { message, verdict, content: inlineContent(message) }
+}
+
+/** What earlier runs have done: their attempts, how they ended, and what the first delay counts from. */
+async function resume(message: BouncedMessage, run: RunInfo, bouncedAtMs: number, { database, now }: ActivityContext) {
+  const { db } = database
+  const recipient = addressKey(message.recipient)
+  const logged = (await answeredAttempts(db, message.messageId, recipient)).filter((row) => row.firstRunId !== run.firstRunId)
+  // an explicit count starts it again, also after an end
+  const isExplicit = message.retriesSoFar !== undefined
+  const end = isExplicit ? null : await findEnd(db, message.messageId, recipient)
+  const ended = isExplicit ? null : endedBefore(end, run, logged, bouncedAtMs, sendOf(message.bounce))
+  const retriesSoFar = message.retriesSoFar ?? retriesOf(logged)
+  const failures = logged.filter(isRetry).map((row) => Math.min((row.reported ?? row).at.getTime(), now().getTime()))
+  return { logged, ended, retriesSoFar, fromMs: retriesSoFar === 0 ? bouncedAtMs : Math.max(bouncedAtMs, ...failures) }
 }
 
 /** Once for a message and recipient, however often it bounces. */

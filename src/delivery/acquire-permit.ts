@@ -73,7 +73,7 @@ export async function acquirePermit(
       if (open !== null) sessions.keep(peer, open, onIdleEnd)
       throw error
     }
-    if (turn.kind === 'taken') {
+    if (turn.kind === 'granted') {
       metrics?.permitAcquired(turn.waitedMs)
       return { leaseId: open?.leaseId ?? leaseId, open, polls: turn.polls }
     }

@@ -173,8 +173,8 @@ export class DeliveryAttempt {
   async #takeOver({ turn }: Route['beyond'][number]): Promise<boolean> {
     const { database, settings } = this.#dependencies
     const asker = { ...this.#subject, leaseId: this.leaseId, hasConnection: false }
-    const taken = await acquire(database, asker, [turn], settings.throttle).catch(() => null)
-    if (taken?.kind === 'taken') return true
+    const granted = await acquire(database, asker, [turn], settings.throttle).catch(() => null)
+    if (granted?.kind === 'granted') return true
     await cancelReservation(database.db, this.#subject).catch(() => {})
     return false
   }

@@ -6,7 +6,7 @@
 import type { Kysely, Selectable } from 'kysely'
 import type { DestinationsTable, Tables } from '../store/index.js'
 import { asyncCommit, type Database, databaseNow, nowExpression } from '../store/index.js'
-import { LEASE_MS, leasesOf } from './connection-leases.js'
+import { leasesOf, writeLease } from './connection-leases.js'
 import { columnsOf, type DestinationStatus, EVERYTHING, known, stateOf, writeStates } from './destination-row.js'
 import { applyFeedback, type DestinationAnswer, type Feedback } from './feedback.js'
 import { type AdmissionSettings, type Limits, withManualLimits } from './limits.js'
@@ -37,7 +37,7 @@ export interface Waiter {
 
 /** A permit (`polls`: how often it was asked for, this time included; `waitedMs`: since the first time), or when to ask again and why. */
 export type Acquisition =
-  | { readonly kind: 'taken'; readonly polls: number; readonly waitedMs: number }
+  | { readonly kind: 'granted'; readonly polls: number; readonly waitedMs: number }
   | {
       readonly kind: 'wait'
       readonly name: string
@@ -56,69 +56,81 @@ const RESTORE_AGAIN_MS = 60_000
 /** Acquires the permits of all of them, or reserves a time at the first that grants none. */
 export async function acquire(
   database: Database,
-  asker: Waiter,
+  waiter: Waiter,
   wanted: readonly LimiterKey[],
   settings: AdmissionSettings,
   random: () => number = Math.random,
 ): Promise<Acquisition> {
   return asyncCommit(database, async (tx) => {
-    const { rows, everything, now } = await hold(tx, database, wanted)
-    const reservation = await tx
-      .selectFrom('waiters')
-      .selectAll()
-      .where('first_run_id', '=', asker.firstRunId)
-      .where('retry', '=', asker.retry)
-      .executeTakeFirst()
-    const polls = (reservation?.polls ?? 0) + 1
-    const at = wanted.findIndex(({ name }) => name === reservation?.name)
-    const taken: { name: string; state: LimiterState }[] = []
-    for (const [index, { name, limits, needsConnection, fixed }] of wanted.entries()) {
-      const row = rows.get(name) as Selectable<DestinationsTable>
-      const learnt = stateOf(row, everything)
-      const state = fixed ? { ...learnt, connections: limits.connections } : learnt
-      const leases = needsConnection ? await leasesOf(tx, name, now) : []
-      const others = leases.filter(({ id }) => id !== asker.leaseId)
-      const decision: Admission = admit(
-        state,
-        {
-          mine: reservation === undefined || at < index ? null : reservationOf(reservation, at === index ? undefined : { now, state }),
-          held: others.length,
-          heldForMs: others.length === 0 ? 0 : now - Math.min(...others.map(({ since }) => since)),
-          hasConnection: !needsConnection || (asker.hasConnection && others.length < leases.length),
-          now,
-          random: random(),
-        },
-        limitsWith(limits, row),
-        settings,
-      )
-      if (decision.kind === 'go') {
-        taken.push({ name, state: decision.state })
-        continue
+    const locked = await lockRows(tx, database, wanted)
+    const { now } = locked
+    const place = await placeOf(tx, waiter)
+    const polls = (place?.polls ?? 0) + 1
+    const granted: { name: string; state: LimiterState }[] = []
+    for (const key of wanted) {
+      const row = locked.rows.get(key.name) as Selectable<DestinationsTable>
+      const state = limiterState(row, key, locked.everything)
+      const mine = place === undefined ? null : reservationAt(place, key.name, wanted, { now, state })
+      const request = { ...(await connectionsInUse(tx, waiter, key, now)), mine, now, random: random() }
+      const admission = admit(state, request, limitsWith(key.limits, row), settings)
+      if (admission.kind === 'wait') {
+        await writeStates(tx, [{ name: key.name, state: admission.state }])
+        await writeReservation(tx, waiter, key.name, admission.mine, now, polls)
+        return waitResult(admission, key.name, now, known(row, admission.state, locked.everything))
       }
-      await writeStates(tx, [{ name, state: decision.state }])
-      await writeReservation(tx, asker, name, decision.mine, now, polls)
-      const { why, slotAt, askAgainAt } = decision
-      return {
-        kind: 'wait',
-        name,
-        why,
-        askAgainMs: Math.max(0, askAgainAt - now),
-        goesAt: slotAt === null ? null : new Date(slotAt),
-        state: known(row, decision.state, everything),
-      }
+      granted.push({ name: key.name, state: admission.state })
     }
-    await writeStates(tx, taken)
-    if (reservation !== undefined) await cancelReservation(tx, asker)
-    for (const { name } of wanted.filter(({ needsConnection }) => needsConnection)) {
-      const until = Math.ceil(now + LEASE_MS)
-      await tx
-        .insertInto('connection_leases')
-        .values({ id: asker.leaseId, name, since: Math.round(now), until })
-        .onConflict((conflict) => conflict.columns(['id', 'name']).doUpdateSet({ until }))
-        .execute()
-    }
-    return { kind: 'taken', polls, waitedMs: reservation === undefined ? 0 : Math.max(0, now - reservation.asked_at) }
+    await writeStates(tx, granted)
+    if (place !== undefined) await cancelReservation(tx, waiter)
+    for (const { name } of wanted.filter(({ needsConnection }) => needsConnection)) await writeLease(tx, waiter.leaseId, name, now)
+    return { kind: 'granted', polls, waitedMs: place === undefined ? 0 : Math.max(0, now - place.asked_at) }
   })
+}
+
+type Place = Selectable<Tables['waiters']>
+
+/** The waiter's place in the queue, from when it asked before. */
+function placeOf(tx: Kysely<Tables>, { firstRunId, retry }: Waiter): Promise<Place | undefined> {
+  return tx.selectFrom('waiters').selectAll().where('first_run_id', '=', firstRunId).where('retry', '=', retry).executeTakeFirst()
+}
+
+/** A relay's connections do not adapt. */
+function limiterState(row: Selectable<DestinationsTable>, { fixed, limits }: LimiterKey, everything: Everything): LimiterState {
+  const state = stateOf(row, everything)
+  return fixed ? { ...state, connections: limits.connections } : state
+}
+
+async function connectionsInUse(tx: Kysely<Tables>, waiter: Waiter, { name, needsConnection }: LimiterKey, now: number) {
+  const leases = needsConnection ? await leasesOf(tx, name, now) : []
+  const others = leases.filter(({ id }) => id !== waiter.leaseId)
+  return {
+    held: others.length,
+    heldForMs: others.length === 0 ? 0 : now - Math.min(...others.map(({ since }) => since)),
+    hasConnection: !needsConnection || (waiter.hasConnection && others.length < leases.length),
+  }
+}
+
+/** Its reservation at this limiter; one that waits at a later one has passed this already, at an earlier one has none here yet. */
+function reservationAt(
+  place: Place,
+  name: string,
+  wanted: readonly LimiterKey[],
+  { now, state }: { readonly now: number; readonly state: LimiterState },
+): Reservation | null {
+  const [here, waits] = [name, place.name].map((one) => wanted.findIndex((key) => key.name === one)) as [number, number]
+  if (waits < here) return null
+  if (waits > here) return { askedAt: place.asked_at, slotAt: now, allotted: false, epoch: state.epoch }
+  return { askedAt: place.asked_at, slotAt: place.slot_at, allotted: place.allotted === 1, epoch: place.epoch }
+}
+
+function waitResult(
+  { why, slotAt, askAgainAt }: Extract<Admission, { kind: 'wait' }>,
+  name: string,
+  now: number,
+  state: DestinationStatus,
+): Acquisition {
+  const goesAt = slotAt === null ? null : new Date(slotAt)
+  return { kind: 'wait', name, why, askAgainMs: Math.max(0, askAgainAt - now), goesAt, state }
 }
 
 /** The message needs no permit any more. */
@@ -153,7 +165,7 @@ export interface FeedbackResult {
 /** Writes what an answer changes. */
 export async function writeFeedback(database: Database, observed: Observation, settings: AdmissionSettings): Promise<FeedbackResult> {
   return asyncCommit(database, async (tx) => {
-    const { rows, everything, now } = await hold(tx, database, [observed])
+    const { rows, everything, now } = await lockRows(tx, database, [observed])
     const row = rows.get(observed.name) as Selectable<DestinationsTable>
     const before = stateOf(row)
     const limits = limitsWith(observed.limits, row)
@@ -194,7 +206,7 @@ export async function writeFeedback(database: Database, observed: Observation, s
 /** The workflows that wait for this destination and may come now. */
 export function nextWakeups(database: Database, name: string, limits: Limits): Promise<string[]> {
   return asyncCommit(database, async (tx) => {
-    const { rows, everything, now } = await hold(tx, database, [{ name, limits }])
+    const { rows, everything, now } = await lockRows(tx, database, [{ name, limits }])
     const row = rows.get(name) as Selectable<DestinationsTable>
     return selectWakeups(tx, name, stateOf(row, everything), limitsWith(limits, row), now, MOST_AT_A_LOOK)
   })
@@ -206,7 +218,7 @@ export async function markRestored(db: Kysely<Tables>, name: string): Promise<vo
 }
 
 /** Locks the destinations' rows until the transaction ends; inserts new ones. */
-async function hold(tx: Kysely<Tables>, database: Database, wanted: readonly Pick<LimiterKey, 'name' | 'limits'>[]) {
+async function lockRows(tx: Kysely<Tables>, database: Database, wanted: readonly Pick<LimiterKey, 'name' | 'limits'>[]) {
   // always in the order of names: two transactions that lock two rows each never wait for each other
   const names = wanted.map(({ name }) => name).sort()
   const read = () =>
@@ -239,17 +251,10 @@ async function hold(tx: Kysely<Tables>, database: Database, wanted: readonly Pic
   return { rows: new Map(found.map((row) => [row.name, row])), everything, now: Number(now) }
 }
 
+type Everything = Pick<DestinationsTable, 'paused_since' | 'paused_by'>
+
 const limitsWith = (limits: Limits, row: Pick<DestinationsTable, 'limited_rate' | 'limited_connections'>): Limits =>
   withManualLimits(limits, { rate: row.limited_rate, connections: row.limited_connections })
-
-/** With `passed`: it waits at another limiter by now, and has passed this one. */
-function reservationOf(
-  row: { asked_at: number; slot_at: number; allotted: number; epoch: number },
-  passed?: { readonly now: number; readonly state: LimiterState },
-): Reservation {
-  if (passed !== undefined) return { askedAt: row.asked_at, slotAt: passed.now, allotted: false, epoch: passed.state.epoch }
-  return { askedAt: row.asked_at, slotAt: row.slot_at, allotted: row.allotted === 1, epoch: row.epoch }
-}
 
 async function writeReservation(
   tx: Kysely<Tables>,

@@ -36,6 +36,16 @@ export async function releaseLease(database: Database, leaseId: string): Promise
   await asyncCommit(database, (tx) => tx.deleteFrom('connection_leases').where('id', '=', leaseId).execute())
 }
 
+/** The connection counts from now on, or still. */
+export async function writeLease(tx: Kysely<Tables>, id: string, name: string, now: number): Promise<void> {
+  const until = Math.ceil(now + LEASE_MS)
+  await tx
+    .insertInto('connection_leases')
+    .values({ id, name, since: Math.round(now), until })
+    .onConflict((conflict) => conflict.columns(['id', 'name']).doUpdateSet({ until }))
+    .execute()
+}
+
 /** The valid leases of a destination; expired ones are deleted. */
 export async function leasesOf(tx: Kysely<Tables>, name: string, now: number) {
   const rows = await tx.selectFrom('connection_leases').select(['id', 'since', 'until']).where('name', '=', name).execute()

@@ -74,7 +74,7 @@ describe.skipIf(reason !== null)(`metrics${reason === null ? '' : ` (${reason})`
     expect(await value('softbounce_destination_down_seconds{destination="down.example"}')).toBeGreaterThan(0)
     expect(await value('softbounce_suppressed_addresses{reason="manual"}')).toBe(1)
     expect(await value('softbounce_suppressions_total{reason="manual",change="suppressed"}')).toBe(1)
-    expect(await value('softbounce_permits_total{result="accepted"}')).toBeGreaterThanOrEqual(4)
+    expect(await value('softbounce_permits_total{result="acquired"}')).toBeGreaterThanOrEqual(4)
   })
 
   test('no address is in a label, and names and units are as Prometheus wants them', async () => {

@@ -70,13 +70,13 @@ onBothDatabases('promise 4: turns', (opened) => {
     const { database, time } = atTime(opened.database)
     const name = system()
     const [first, second] = [asker(), asker()]
-    expect(await acquire(database, first, [of(name)], SETTINGS)).toMatchObject({ kind: 'taken', polls: 1, waitedMs: 0 })
+    expect(await acquire(database, first, [of(name)], SETTINGS)).toMatchObject({ kind: 'granted', polls: 1, waitedMs: 0 })
     await releaseLease(database, first.leaseId)
     const wait = (await acquire(database, second, [of(name)], SETTINGS)) as Extract<Acquisition, { kind: 'wait' }>
     expect(wait).toMatchObject({ kind: 'wait', why: 'rate limit', name })
     expect(wait.askAgainMs).toBeCloseTo(INTERVAL, 0)
     time.ms += INTERVAL
-    expect(await acquire(database, second, [of(name)], SETTINGS)).toMatchObject({ kind: 'taken', polls: 2, waitedMs: expect.any(Number) })
+    expect(await acquire(database, second, [of(name)], SETTINGS)).toMatchObject({ kind: 'granted', polls: 2, waitedMs: expect.any(Number) })
   })
 
   test('a connection counts until it is given back, or its worker has said nothing for half a minute', async () => {
@@ -105,7 +105,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     const waits = (await acquire(database, next, [of(name)], SETTINGS)) as Extract<Acquisition, { kind: 'wait' }>
     expect(waits.askAgainMs).toBeLessThan(2 * LEASE_MS)
     time.ms = (waits.goesAt as Date).getTime()
-    expect(await acquire(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'taken' })
+    expect(await acquire(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'granted' })
   })
 
   test('an open connection is used again without another one; one whose lease has run out is not', async () => {
@@ -115,7 +115,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     await acquire(database, first, [of(name)], SETTINGS)
     time.ms += INTERVAL
     expect(await acquire(database, asker({ leaseId: first.leaseId, hasConnection: true }), [of(name)], SETTINGS)).toMatchObject({
-      kind: 'taken',
+      kind: 'granted',
     })
     expect((await destinations(database, 1, name))[0]).toMatchObject({ connectionsNow: 1 })
     time.ms += LEASE_MS + 1
@@ -136,13 +136,13 @@ onBothDatabases('promise 4: turns', (opened) => {
     }
     const over = (name: string): LimiterKey[] => [{ ...of(name), needsConnection: false }, relay]
     const [a, b, c] = [system(), system(), system()]
-    expect(await acquire(database, asker(), over(a), SETTINGS)).toMatchObject({ kind: 'taken' })
+    expect(await acquire(database, asker(), over(a), SETTINGS)).toMatchObject({ kind: 'granted' })
     const second = asker()
     expect(await acquire(database, second, over(b), SETTINGS)).toMatchObject({ kind: 'wait', name: relay.name })
     // b's own moment was not used up by that
-    expect(await acquire(database, asker(), [of(b)], SETTINGS)).toMatchObject({ kind: 'taken' })
+    expect(await acquire(database, asker(), [of(b)], SETTINGS)).toMatchObject({ kind: 'granted' })
     time.ms += intervalOf(1)
-    expect(await acquire(database, second, over(b), SETTINGS)).toMatchObject({ kind: 'taken' })
+    expect(await acquire(database, second, over(b), SETTINGS)).toMatchObject({ kind: 'granted' })
     expect(await acquire(database, asker(), over(c), SETTINGS)).toMatchObject({ kind: 'wait', name: relay.name })
   })
 
@@ -259,7 +259,7 @@ onBothDatabases('promise 4: turns', (opened) => {
         for (const [one, at] of due) {
           if (at > time.ms) continue
           const turn = await acquire(database, one, [{ ...of(name), needsConnection: false }], SETTINGS)
-          if (turn.kind === 'taken') {
+          if (turn.kind === 'granted') {
             went.push(time.ms)
             due.delete(one)
           } else due.set(one, time.ms + turn.askAgainMs)
@@ -282,7 +282,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     expect(await nextWakeups(database, name, LIMITS)).toEqual([waits.workflowId])
     await releaseLease(database, waits.leaseId)
     const turn = await acquire(database, waits, [{ ...of(name), needsConnection: false }], SETTINGS)
-    expect(turn.kind === 'taken' || turn.askAgainMs < 1000).toBe(true)
+    expect(turn.kind === 'granted' || turn.askAgainMs < 1000).toBe(true)
   })
 
   test('who needs no turn any more is not counted as waiting', async () => {
@@ -336,7 +336,7 @@ onBothDatabases('promise 4: turns', (opened) => {
           const one = askers[who] as ReturnType<typeof asker>
           const turn = await acquire(database, one, [of(name)], SETTINGS, () => 0.5)
           const [row] = await destinations(database, 1, name)
-          if (turn.kind === 'taken') {
+          if (turn.kind === 'granted') {
             expect(open.size).toBeLessThan(Math.max(1, Math.floor(row?.connections ?? 1)))
             if (starts.length > 0)
               expect(time.ms - (starts.at(-1) as number)).toBeGreaterThanOrEqual(intervalOf(LIMITS.maxMessageRate) - 20)

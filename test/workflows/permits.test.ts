@@ -66,7 +66,7 @@ describe('promise 4: a receiving system that is down', { shuffle: false }, () =>
     const before = await events()
     expect(text).toMatch(
       new RegExp(
-        `^${name()} is down since .* UTC \\(it said: ${NOT_NOW}\\); next probe at .* UTC; this message goes at .* UTC at the latest$`,
+        `^${name()} is down since .* UTC \\(last reply: ${NOT_NOW}\\); next probe at .* UTC; this message goes at .* UTC at the latest$`,
       ),
     )
     await world.environment.sleep('10 seconds')
