@@ -23,8 +23,9 @@ import { releaseLease, startWakeupLoop } from './throttle/index.js'
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
+export { TASK_QUEUE } from './bounce/index.js'
 export { FAILURE_CONVERTER, PAYLOAD_CONVERTER } from './encryption/index.js'
-/** If the workflows are for a worker of your own: the bundle that the build made. */
+/** Where the workflows are for a worker of your own: the bundle that the build made. */
 export const WORKFLOW_BUNDLE = here('./workflow-bundle.js')
 
 /** What a worker needs beside its activities. */

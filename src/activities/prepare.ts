@@ -55,7 +55,7 @@ export interface Prepared {
   readonly deliverByMs?: number
   /** It goes by the backup relay once, before its first retry. */
   readonly backup?: true
-  /** Which events are told of this message, and by which router. */
+  /** Which events of this message are published, and by which channels. */
   readonly events?: { readonly types: readonly EventType[]; readonly channels: Omit<EventOrder, 'event'> }
   /** It ended before, and this bounce changes nothing: the logged result. */
   readonly ended?: RetryResult

@@ -1,7 +1,7 @@
 /**
  * The token of a signed return path: which send of which message to which recipient a bounce answers. Twenty-four bytes in base32
  * (RFC 4648 section 6, lower case, unpadded; read in any case): an identifier of message and recipient, the day, the send, and a code
- * (HMAC) that only we can make. This is its form; smtp/return-path.ts signs and verifies.
+ * (HMAC) that only we can make. This is its form; delivery/return-path.ts signs and verifies.
  */
 
 /** What a token says. */

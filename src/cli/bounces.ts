@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import { type Disposition, findQuarantined, listBounces } from '../store/index.js'
 import { CommandFailed, json, table } from './output.js'
-import { withDatabase } from './with-database.js'
+import { openingDatabase } from './with-database.js'
 
 interface Options {
   unauthenticated?: boolean
@@ -29,7 +29,7 @@ export function addBounces(program: Command): void {
     )
     .option('--json', 'print JSON, one object a line')
     .action((options: Options) =>
-      withDatabase(async (database) => {
+      openingDatabase(async (database) => {
         if (options.show !== undefined) {
           const mail = await findQuarantined(database.db, options.show.toLowerCase())
           if (mail === null)

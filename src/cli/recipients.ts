@@ -7,7 +7,7 @@ import { addressKey } from '../bounce/index.js'
 import { historyOf } from '../store/index.js'
 import { CommandFailed, json, line, table } from './output.js'
 import { withClient } from './with-client.js'
-import { withDatabase } from './with-database.js'
+import { openingDatabase } from './with-database.js'
 
 /** `list-check`, `history` and `forget`. */
 export function addRecipients(program: Command): void {
@@ -73,7 +73,7 @@ function progress(total: number) {
 async function listCheck(file: string, options: ListOptions): Promise<void> {
   const size = file === '-' ? 0 : sizeOf(file)
   const { checkList } = await import('../suppression/list-check.js')
-  await withDatabase(async (database) => {
+  await openingDatabase(async (database) => {
     const input: Readable = file === '-' ? process.stdin : createReadStream(file)
     const bar = progress(size)
     input.on('data', (chunk: Buffer) => bar.add(chunk.length))
@@ -117,7 +117,7 @@ function sizeOf(file: string): number {
 }
 
 async function history(address: string, asJson: boolean): Promise<void> {
-  await withDatabase(async (database) => {
+  await openingDatabase(async (database) => {
     const events = await historyOf(database, address)
     if (asJson) for (const event of events) json(event)
     else if (events.length === 0) line(`nothing is known of ${address}`)

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { parseDuration } from '../bounce/index.js'
 import type { Figures } from '../report/figures.js'
 import { CommandFailed, json, line } from './output.js'
-import { withDatabase } from './with-database.js'
+import { openingDatabase } from './with-database.js'
 
 interface Options {
   readonly since: string
@@ -28,7 +28,7 @@ async function report({ since, format, output }: Options): Promise<void> {
   if (!['text', 'json', 'html'].includes(format)) throw new CommandFailed(`--format ${format}: it must be text, json or html`, 2)
   const until = new Date()
   const from = sinceOf(since, until)
-  await withDatabase(async (database) => {
+  await openingDatabase(async (database) => {
     const { figures } = await import('../report/figures.js')
     const found = await figures(database, { since: from, until })
     if (format === 'json' && output === undefined) return json(found)

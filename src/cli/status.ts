@@ -18,7 +18,7 @@ export function addStatus(program: Command): void {
       const limit = limitOf(options.limit)
       if (options.watch)
         return withClient(async (client) => {
-          const { watch } = await import('./watch.js')
+          const { watch } = await import('./watch-status.js')
           if (which !== undefined && !which.startsWith('bounce/')) addressKey(which)
           await watch(client, which, (standing) => ({ whose: nameOf(standing), where: sentence(standing) }))
         })

@@ -13,7 +13,7 @@ import {
 } from '../suppression/index.js'
 import { CommandFailed, json, line, table } from './output.js'
 import { operator } from './with-client.js'
-import { withDatabase } from './with-database.js'
+import { openingDatabase } from './with-database.js'
 
 export function addSuppressions(program: Command): void {
   const command = program.command('suppressions').description('the suppression list')
@@ -22,7 +22,7 @@ export function addSuppressions(program: Command): void {
     .description('who is suppressed now')
     .option('--json', 'print JSON, one object a line')
     .action((options: { json?: boolean }) =>
-      withDatabase(async (database) => {
+      openingDatabase(async (database) => {
         const rows: string[][] = []
         for await (const entry of listSuppressions(database.db, new Date())) {
           if (options.json) json(entry)
@@ -38,7 +38,7 @@ export function addSuppressions(program: Command): void {
     .argument('<address>')
     .option('--json', 'print JSON')
     .action((address: string, options: { json?: boolean }) =>
-      withDatabase(async (database) => {
+      openingDatabase(async (database) => {
         const key = keyOf(address)
         const entry = await findSuppression(database.db, key, new Date())
         const history = await suppressionHistory(database.db, key)
@@ -70,7 +70,7 @@ export function addSuppressions(program: Command): void {
     .option('--note <text>', 'why')
     .option('--json', 'print JSON')
     .action((address: string, options: { for?: string; note?: string; json?: boolean }) =>
-      withDatabase(async (database) => {
+      openingDatabase(async (database) => {
         const key = keyOf(address)
         const now = new Date()
         const until = options.for === undefined ? null : new Date(now.getTime() + duration(options.for))
@@ -87,7 +87,7 @@ export function addSuppressions(program: Command): void {
     .argument('<address>')
     .option('--json', 'print JSON')
     .action((address: string, options: { json?: boolean }) =>
-      withDatabase(async (database) => {
+      openingDatabase(async (database) => {
         const key = keyOf(address)
         const lifted = await database.db.transaction().execute((tx) => liftSuppression(tx, key, operator(), new Date()))
         if (options.json) json({ address: key, lifted })
@@ -102,7 +102,7 @@ export function addSuppressions(program: Command): void {
     .option('--suppressed', 'print those that are suppressed instead')
     .option('--json', 'print only the counts, as JSON')
     .action((file: string, options: { column?: string; suppressed?: boolean; json?: boolean }) =>
-      withDatabase(async (database) => {
+      openingDatabase(async (database) => {
         const input = file === '-' ? process.stdin : createReadStream(file)
         const { Writable } = await import('node:stream')
         const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
@@ -123,7 +123,7 @@ export function addSuppressions(program: Command): void {
     .description('print the suppression list as CSV (or JSON)')
     .option('--json', 'print JSON, one object a line')
     .action((options: { json?: boolean }) =>
-      withDatabase(async (database) => {
+      openingDatabase(async (database) => {
         if (options.json) {
           for await (const entry of listSuppressions(database.db, new Date())) json(entry)
           return

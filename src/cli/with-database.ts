@@ -3,7 +3,7 @@ import { readSettings } from '../config/index.js'
 import { type Database, migrateToLatest, openDatabase } from '../store/index.js'
 
 /** Opens it, brings it up to date, works, and closes. */
-export async function withDatabase(work: (database: Database) => Promise<void>): Promise<void> {
+export async function openingDatabase(work: (database: Database) => Promise<void>): Promise<void> {
   const database = openDatabase(readSettings().databaseUrl)
   try {
     await migrateToLatest(database.db, database.kind)

@@ -125,8 +125,8 @@ export class SoftbounceClient {
    */
   async retry(message: Uint8Array | string, bounce: BounceOf, options: RetryOptions = {}): Promise<StartedRetry> {
     const content = canonicalMessage(typeof message === 'string' ? Buffer.from(message, 'utf8') : message)
-    const { messageId: given, sender, recipient, ...report } = bounce
-    const messageId = messageIdKey(given ?? messageIdOf(content))
+    const { messageId: valuesTable, sender, recipient, ...report } = bounce
+    const messageId = messageIdKey(valuesTable ?? messageIdOf(content))
     const input = { messageId, sender, recipient, bounce: report, ...options }
     const checked = checkBouncedMessage({ ...input, message: { stored: messageKey(content) } })
     if ('faults' in checked) throw new UnretryableBounce(`the bounce of ${messageId} cannot be retried: ${checked.faults.join('; ')}`)
@@ -168,7 +168,7 @@ export class SoftbounceClient {
     return { workflowId, runId: handle.signaledRunId, result: () => handle.result() as Promise<RetryResult> }
   }
 
-  /** If the retries of a message for a recipient stand; null if there are none. */
+  /** Where the retries of a message for a recipient stand; null if there are none. */
   get(recipient: string, messageId: string): Promise<RetryDescription | null> {
     return this.getById(this.workflowId(recipient, messageId))
   }

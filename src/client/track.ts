@@ -97,7 +97,7 @@ export function track<T extends Transporter>(transporter: T, options: TrackOptio
   const tracking = new Tracking(inner, {
     paths: settings.returnPaths,
     provider: options.provider ?? settings.relayPreset ?? null,
-    given: options.database ?? null,
+    valuesTable: options.database ?? null,
     open: () => openDatabase(settings.databaseUrl),
   })
   const send = (mail: MailMessage, callback: Callback) => {
@@ -130,7 +130,7 @@ interface How {
   readonly paths: NonNullable<Settings['returnPaths']>
   readonly provider: Provider | null
   /** A database that is not ours to close. */
-  readonly given: Database | null
+  readonly valuesTable: Database | null
   readonly open: () => Database
 }
 
@@ -148,7 +148,7 @@ class Tracking {
   async close(): Promise<void> {
     const own = this.#own
     this.#own = null
-    if (this.#how.given === null && own !== null) await (await own).close()
+    if (this.#how.valuesTable === null && own !== null) await (await own).close()
   }
 
   #database(): Promise<Database> {
@@ -160,7 +160,7 @@ class Tracking {
   }
 
   async #ready(): Promise<Database> {
-    const database = this.#how.given ?? this.#how.open()
+    const database = this.#how.valuesTable ?? this.#how.open()
     await migrateToLatest(database.db, database.kind)
     return database
   }

@@ -48,7 +48,7 @@ export const names = parsed((text) =>
 /** Whether nobody but this machine itself is reached there. */
 export const isLoopback = (host: string) => /^(127\.\d+\.\d+\.\d+|::1|localhost)$/.test(host)
 
-/** If a server listens. */
+/** Where a server listens. */
 export type Listen = { readonly host: string; readonly port: number } | { readonly path: string }
 
 /** `127.0.0.1:2003`, `[::1]:2003` or `unix:/path`; null if it is empty. */

@@ -67,7 +67,7 @@ export async function acquirePermit(
     let turn: Acquisition
     try {
       turn = await withDatabase(context.info.attempt, () =>
-        acquire(database, { ...subject, leaseId: open?.leaseId ?? leaseId, hasConnection: open !== null }, way.turns, settings.throttle),
+        acquire(database, { ...subject, leaseId: open?.leaseId ?? leaseId, hasConnection: open !== null }, way.permits, settings.throttle),
       )
     } catch (error) {
       if (open !== null) sessions.keep(peer, open, onIdleEnd)

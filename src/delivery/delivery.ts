@@ -36,7 +36,7 @@ const RENEW_EVERY_BEATS = 2
 export const MAX_REPLY = 2000
 
 export class DeliveryAttempt {
-  readonly #way: Route
+  readonly #route: Route
   readonly #subject: PermitSubject
   readonly #dependencies: DeliveryContext
   readonly #sessions: ConnectionPool
@@ -52,14 +52,14 @@ export class DeliveryAttempt {
   readonly polls: number
 
   private constructor(
-    way: Route,
+    route: Route,
     subject: PermitSubject,
     dependencies: DeliveryContext,
     sessions: ConnectionPool,
     context: Context,
     turn: { leaseId: string; open: PooledConnection | null; polls: number },
   ) {
-    this.#way = way
+    this.#route = route
     this.#subject = subject
     this.#dependencies = dependencies
     this.#sessions = sessions
@@ -74,15 +74,15 @@ export class DeliveryAttempt {
    * @throws ApplicationFailure of type Waiting if it is not granted yet: when to ask again, and why.
    */
   static async begin(
-    way: Route,
+    route: Route,
     subject: PermitSubject,
     context: Context,
     dependencies: DeliveryContext,
     sessions: ConnectionPool,
   ): Promise<DeliveryAttempt> {
     const free = (leaseId: string) => freeLease(dependencies, leaseId)
-    const turn = await acquirePermit(subject, way, sessions, context, dependencies, free)
-    return new DeliveryAttempt(way, subject, dependencies, sessions, context, turn)
+    const turn = await acquirePermit(subject, route, sessions, context, dependencies, free)
+    return new DeliveryAttempt(route, subject, dependencies, sessions, context, turn)
   }
 
   /** With each heartbeat of the activity. */
@@ -108,17 +108,17 @@ export class DeliveryAttempt {
     const open = this.#open
     this.#open = null
     let began = Date.now()
-    let { system } = this.#way
-    let met: SmtpExchange & { readonly path: NextHop } = await deliver(this.#way.paths, mail, open, () => this.isCounted())
+    let { system } = this.#route
+    let met: SmtpExchange & { readonly path: NextHop } = await deliver(this.#route.paths, mail, open, () => this.isCounted())
     if (met.stale) {
       // a new connection needs a permit of its own
-      if (met.dialogue.kind === 'reply') this.#sessions.endedAfter(connectionKey(this.#way), open?.session.sent ?? 1)
-      await this.#takeAgain()
+      if (met.dialogue.kind === 'reply') this.#sessions.endedAfter(connectionKey(this.#route), open?.session.sent ?? 1)
+      await this.#acquireAgain()
       began = Date.now()
-      met = await deliver(this.#way.paths, mail, null, () => this.isCounted())
+      met = await deliver(this.#route.paths, mail, null, () => this.isCounted())
     }
-    for (const next of this.#way.beyond) {
-      if (!asksForNext(met.dialogue) || !(await this.#takeOver(next))) break
+    for (const next of this.#route.beyond) {
+      if (!asksForNext(met.dialogue) || !(await this.#acquireNext(next))) break
       const outcome = classifyResult(met.dialogue, met.path)
       if (outcome.kind !== 'unreachable') await this.applyFeedback({ outcome, path: met.path, system, tookMs: Date.now() - began })
       began = Date.now()
@@ -142,9 +142,9 @@ export class DeliveryAttempt {
   /** Keeps the connection for the next message, unless others wait for it or it has carried its share. */
   async keepOpen(system: string, wanted: boolean): Promise<void> {
     const open = this.#open
-    if (open === null || wanted || system !== this.#way.system) return
-    const peer = connectionKey(this.#way)
-    if (open.session.sent >= Math.min(this.#way.maxDeliveriesPerConnection, this.#sessions.mostIn(peer))) return
+    if (open === null || wanted || system !== this.#route.system) return
+    const peer = connectionKey(this.#route)
+    if (open.session.sent >= Math.min(this.#route.maxDeliveriesPerConnection, this.#sessions.mostIn(peer))) return
     // it is idle for less than its lease lasts; the next user checks that the lease holds
     if (Date.now() - this.#countedAt > LEASE_MS / 2 && !(await this.isCounted())) return
     this.#open = null
@@ -164,13 +164,13 @@ export class DeliveryAttempt {
     this.end()
   }
 
-  async #takeAgain(): Promise<void> {
+  async #acquireAgain(): Promise<void> {
     const free = (leaseId: string) => freeLease(this.#dependencies, leaseId)
-    await acquirePermit(this.#subject, this.#way, this.#sessions, this.#context, this.#dependencies, free, this.leaseId)
+    await acquirePermit(this.#subject, this.#route, this.#sessions, this.#context, this.#dependencies, free, this.leaseId)
   }
 
   /** A permit for one more destination, under the same lease; false if it is not granted at once. */
-  async #takeOver({ turn }: Route['beyond'][number]): Promise<boolean> {
+  async #acquireNext({ turn }: Route['beyond'][number]): Promise<boolean> {
     const { database, settings } = this.#dependencies
     const asker = { ...this.#subject, leaseId: this.leaseId, hasConnection: false }
     const granted = await acquire(database, asker, [turn], settings.throttle).catch(() => null)

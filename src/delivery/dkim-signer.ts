@@ -18,7 +18,7 @@ export async function signMessage(content: Buffer, key: DkimKey): Promise<Buffer
   return Buffer.concat([signed.subarray(0, signed.indexOf('\r\n', signatureEnd(signed)) + 2), content])
 }
 
-/** If the last line of the signature begins: the field goes on while lines begin with white space. */
+/** Where the last line of the signature begins: the field goes on while lines begin with white space. */
 function signatureEnd(signed: Buffer): number {
   let line = 0
   for (;;) {

@@ -66,15 +66,15 @@ export function classifyResult(dialogue: TransactionResult, path: Pick<NextHop, 
       if (dialogue.afterFinalDot) return { kind: 'ambiguous', status: '4.4.2', reply: dialogue.text, stage: 'final dot', mailServer }
       return isSystems(path, dialogue.at)
         ? { kind: 'deferred', status: '4.4.2', reply: dialogue.text, stage: dialogue.at, mailServer }
-        : { kind: 'local failure', text: `the relay ${dialogue.text}` }
+        : { kind: 'local failure', text: `the relay: ${dialogue.text}` }
     case 'refused':
       return isSystems(path, 'connect')
         ? { kind: 'deferred', status: '4.4.1', reply: dialogue.text, stage: 'connect', mailServer }
-        : { kind: 'local failure', text: `the relay ${dialogue.text}` }
+        : { kind: 'local failure', text: `the relay: ${dialogue.text}` }
     case 'unreachable':
       return isSystems(path, 'connect')
         ? { kind: 'unreachable', status: '4.4.1', reply: dialogue.text, stage: 'connect', mailServer }
-        : { kind: 'local failure', text: `the relay ${dialogue.text}` }
+        : { kind: 'local failure', text: `the relay: ${dialogue.text}` }
   }
 }
 

@@ -22,7 +22,7 @@ export type Routing =
       /** The destination. */
       readonly system: string
       /** The permits that it needs, the destination's first. */
-      readonly turns: readonly LimiterKey[]
+      readonly permits: readonly LimiterKey[]
       readonly maxDeliveriesPerConnection: number
     }
   | { readonly kind: 'judged'; readonly outcome: SendOutcome }
@@ -31,7 +31,7 @@ export type Routing =
 export type Route = Extract<Routing, { kind: 'way' }>
 
 /** The key of the connection pool: the destination, or the relay that the message goes through. */
-export const connectionKey = (way: Route): string => way.turns.find(({ needsConnection }) => needsConnection)?.name ?? way.system
+export const connectionKey = (way: Route): string => way.permits.find(({ needsConnection }) => needsConnection)?.name ?? way.system
 
 /** How long a look-up is reused; one that failed, for less. */
 const FRESH_MS = 60_000
@@ -39,7 +39,7 @@ const FRESH_MS = 60_000
 const FAILURE_FRESH_MS = 3_000
 const MOST_KEPT = 10_000
 
-interface WorkflowIds {
+interface NameServers {
   readonly resolve: Resolve
   readonly policies: StsPolicies
 }
@@ -47,7 +47,7 @@ interface WorkflowIds {
 export class Router {
   readonly #dependencies: DeliveryContext
   readonly #known = new Map<string, { readonly until: number; readonly found: Promise<MailHosts> }>()
-  #names: WorkflowIds | undefined
+  #names: NameServers | undefined
 
   constructor(dependencies: DeliveryContext) {
     this.#dependencies = dependencies
@@ -70,7 +70,7 @@ export class Router {
         paths: [path],
         beyond: [],
         system: destination,
-        turns: [own, ...relay],
+        permits: [own, ...relay],
         maxDeliveriesPerConnection: path.kind === 'system' ? limits.maxDeliveriesPerConnection : throttle.relay.maxDeliveriesPerConnection,
       }
     }
@@ -96,13 +96,13 @@ export class Router {
       else group.paths.push(nextHopTo(host, policy, direct))
     }
     const [own, ...beyond] = groups as [(typeof groups)[number], ...typeof groups]
-    const turnOf = (system: string): LimiterKey => ({ name: system, limits: this.#limits(system), needsConnection: true, fixed: false })
+    const permitOf = (system: string): LimiterKey => ({ name: system, limits: this.#limits(system), needsConnection: true, fixed: false })
     return {
       kind: 'way',
       paths: own.paths as [NextHop, ...NextHop[]],
-      beyond: beyond.map((group) => ({ ...group, turn: turnOf(group.system) })),
+      beyond: beyond.map((group) => ({ ...group, turn: permitOf(group.system) })),
       system: own.system,
-      turns: [turnOf(own.system)],
+      permits: [permitOf(own.system)],
       maxDeliveriesPerConnection: this.#limits(own.system).maxDeliveriesPerConnection,
     }
   }
@@ -117,7 +117,7 @@ export class Router {
     if (path === null) return null
     const { maxDeliveriesPerConnection } = throttle.relay
     const turn = this.#relayKey(path)
-    return { kind: 'way', paths: [path], beyond: [], system: turn.name, turns: [turn], maxDeliveriesPerConnection }
+    return { kind: 'way', paths: [path], beyond: [], system: turn.name, permits: [turn], maxDeliveriesPerConnection }
   }
 
   /** The first mail host of a recipient, if mail is delivered directly and the look-up succeeds; else null. */
@@ -135,7 +135,7 @@ export class Router {
     return configuredLimits(this.#dependencies.settings.throttle, system)
   }
 
-  #nameServers(): WorkflowIds {
+  #nameServers(): NameServers {
     if (this.#names !== undefined) return this.#names
     const { settings, database } = this.#dependencies
     const resolve = resolverOf(settings.direct?.dnsServers ?? [])

@@ -4,9 +4,9 @@ import { msToNumber } from '@temporalio/common/lib/time.js'
 import { addressKey } from '../bounce/index.js'
 import { type Answer, type AnsweredRow, type AttemptKey, type AttemptSubject, findAttempt, toAttempt } from '../store/index.js'
 import { localFailure, retryLater, withDatabase } from '../temporal/index.js'
+import { commitAnswer } from './commit-answer.js'
 import type { DeliveryContext } from './context.js'
 import { isLastingRejection } from './outcome.js'
-import { recordSend } from './record-answer.js'
 import type { SendOrder, SendResult } from './send-order.js'
 
 const HEARTBEAT_MS = 5_000
@@ -97,7 +97,7 @@ export class SendContext {
   /** Writes the answer. @param claim written only while this claim holds the row; null: in any case. */
   record(answer: Answer, claim: string | null): Promise<AnsweredRow> {
     const { messageKey, destination } = this.order
-    return recordSend(this.dependencies, { ...this.subject, messageKey, destination, claim }, answer, this.activity.info.attempt)
+    return commitAnswer(this.dependencies, { ...this.subject, messageKey, destination, claim }, answer, this.activity.info.attempt)
   }
 
   result(row: AnsweredRow): SendResult {

@@ -2,8 +2,9 @@
  * Reads a bounce report: a mail in, records out. One reader a format, tried in a fixed order, standard first; none knows another.
  * A mail that no reader knows is null: what cannot be read stays where it was.
  */
+
+import { noticeOf } from './free-text.js'
 import { type Mail, takeApart } from './mail.js'
-import { noticeOf } from './notice.js'
 import { parseAddressedParagraphs } from './parsers/addressed-paragraphs.js'
 import { parseListedAddresses } from './parsers/listed-addresses.js'
 import { parsePhrases } from './parsers/phrases.js'

@@ -177,7 +177,7 @@ export function headOf(message: Uint8Array): Fields {
   return new Fields(new Headers(end < 0 ? bytes : bytes.subarray(0, end)).getList())
 }
 
-/** If the body begins, behind the first empty line; -1 where there is none within the longest head. */
+/** Where the body begins, behind the first empty line; -1 where there is none within the longest head. */
 function headEnd(bytes: Buffer): number {
   const head = bytes.subarray(0, MAX_HEAD_BYTES)
   const bare = head.indexOf('\n\n')

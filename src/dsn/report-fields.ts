@@ -42,7 +42,7 @@ export function groupsOf(report: string): Group[] {
 }
 
 /** The report that groups of fields make. */
-export function notificationOf(mail: Mail, groups: readonly Group[], original: Returned): ParsedReport {
+export function reportOfFields(mail: Mail, groups: readonly Group[], original: Returned): ParsedReport {
   const ofMessage = groups.find((g) => g.has('reporting-mta') || g.has('arrival-date') || g.has('original-envelope-id')) ?? groups[0]
   const { to, ...returned } = original
   // a report may name a mailbox file, or a route, instead of the recipient: then it is the only one that there was

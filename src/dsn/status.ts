@@ -2,7 +2,7 @@
 import { parseStatus, refusesRecipient, saysNoSuchRecipient, statusOfReply } from '../bounce/index.js'
 
 /**
- * If a status was read: the `Status` field (RFC 3464 2.3.4), the enhanced code of a reply (RFC 2034), its basic code (RFC 5321 4.2),
+ * Where a status was read: the `Status` field (RFC 3464 2.3.4), the enhanced code of a reply (RFC 2034), its basic code (RFC 5321 4.2),
  * or the words of a text.
  */
 export type StatusSource = 'field' | 'enhanced code' | 'basic code' | 'text'

@@ -17,11 +17,11 @@ import {
 } from '../store/index.js'
 import { findSuppression, suppressLastingly } from '../suppression/index.js'
 import type { AuthenticationSettings, ReportMatch } from './authenticate.js'
-import { NO_COMPLAINTS } from './feedback-loop.js'
-import { complaintEvent, idempotencyKey, isAuthoritative, meant, passing, type ReportSubject } from './report-status.js'
+import { NON_COMPLAINT_TYPES } from './feedback-loop.js'
+import { asTransient, complaintEvent, effectiveReportStatus, idempotencyKey, isAuthoritative, type ReportSubject } from './report-status.js'
 
 /** What was done with a report, and why. */
-export type Taken = Pick<InboundReport, 'recipient' | 'messageId' | 'disposition' | 'why' | 'workflowId'>
+export type IntakeResult = Pick<InboundReport, 'recipient' | 'messageId' | 'disposition' | 'why' | 'workflowId'>
 
 export interface IntakeDependencies {
   readonly client: SoftbounceClient
@@ -32,7 +32,7 @@ export interface IntakeDependencies {
 }
 
 /** Which send of which message to whom an authenticated report is about. */
-export interface MessageRun extends ReportSubject {
+export interface ReportedSend extends ReportSubject {
   readonly sender: string
   /** The message to send again: a key of the store, or the embedded original; null if it is not there. */
   readonly message: { readonly key: string } | { readonly content: Buffer } | null
@@ -69,10 +69,11 @@ export class ReportHandler {
   }
 
   /** Applies an authenticated report about one recipient. */
-  async act(subject: MessageRun, { reported, isItself }: ReportMatch, notification: ParsedReport): Promise<Handled> {
+  async act(subject: ReportedSend, { reported, isItself }: ReportMatch, notification: ParsedReport): Promise<Handled> {
     const { client, database, settings, now } = this.#dependencies
     // what the backup relay is refused for good, the receiving system may still accept from us
-    const status = subject.send === 'backup' ? passing(meant(reported, isItself)) : meant(reported, isItself)
+    const status =
+      subject.send === 'backup' ? asTransient(effectiveReportStatus(reported, isItself)) : effectiveReportStatus(reported, isItself)
     const { send } = subject
     const isOriginal = send === null || send === 0
     const at = isOriginal ? subject.sentAt : await sendAnsweredAt(database.db, subject.messageId, addressKey(subject.recipient), send)
@@ -116,7 +117,7 @@ export class ReportHandler {
     }
   }
 
-  async #retry(subject: MessageRun, bounce: Bounce, workflowId: string, why: string, event: string | null): Promise<Handled> {
+  async #retry(subject: ReportedSend, bounce: Bounce, workflowId: string, why: string, event: string | null): Promise<Handled> {
     const { client, database, now } = this.#dependencies
     const open = await client.isOpen({ workflowId })
     const { messageId, recipient, sender, message } = subject
@@ -148,7 +149,7 @@ export class ReportHandler {
   }
 
   /** The bounce as the workflow gets it, its time within bounds: not before the send that it is about, and not in the future. */
-  #bounceOf(subject: MessageRun, reported: ReportedRecipient, notification: ParsedReport, status: string, sentAt: Date | null): Bounce {
+  #bounceOf(subject: ReportedSend, reported: ReportedRecipient, notification: ParsedReport, status: string, sentAt: Date | null): Bounce {
     const { now } = this.#dependencies
     const latest = now().getTime()
     const earliest = sentAt?.getTime() ?? latest - LONGEST_MS
@@ -169,9 +170,9 @@ export class ReportHandler {
   }
 
   /** After a complaint the recipient gets no more mail: open retries are cancelled too. */
-  async complain({ recipient, messageId }: MessageRun, feedbackType: string | undefined): Promise<Handled> {
+  async complain({ recipient, messageId }: ReportedSend, feedbackType: string | undefined): Promise<Handled> {
     const { client, database, now } = this.#dependencies
-    if (feedbackType !== undefined && NO_COMPLAINTS.includes(feedbackType))
+    if (feedbackType !== undefined && NON_COMPLAINT_TYPES.includes(feedbackType))
       return { disposition: 'ignored', why: `a report of ${feedbackType} is no complaint` }
     const workflowId = client.workflowId(recipient, messageId)
     const event = complaintEvent(messageId, recipient)
@@ -193,7 +194,7 @@ export class ReportHandler {
     { sent, ...came }: About,
     notification: ParsedReport | null,
     done: readonly (readonly [ReportedRecipient | null, Handled])[],
-  ): Promise<Taken[]> {
+  ): Promise<IntakeResult[]> {
     const rows = done.map(
       ([reported, one]): InboundReport => ({
         ...came,
@@ -216,7 +217,7 @@ export class ReportHandler {
 }
 
 /** What is known of a message that we sent. */
-export function subjectOf(sent: Sent, token: { readonly send: Send; readonly text: string | null } | null): MessageRun {
+export function subjectOf(sent: Sent, token: { readonly send: Send; readonly text: string | null } | null): ReportedSend {
   return {
     messageId: sent.messageId,
     recipient: sent.envelopeRecipient,

@@ -161,7 +161,7 @@ const firstFromOutside = ({ ownHosts }: AuthenticationSettings, received: readon
 
 /**
  * Whether a Received field (RFC 5321 4.4) shows a step within our own systems: made on the machine itself, or handed over by an address that
- * is ours. Only the address counts, and only if the receiving system itself puts it: a name first of it is what the other side called
+ * is ours. Only the address counts, and only if the receiving system itself puts it: a name in front of it is what the other side called
  * itself, and one beside it may be anybody's reverse DNS.
  */
 function isFromInside(received: string, ownHosts: readonly string[]): boolean {

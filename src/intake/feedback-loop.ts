@@ -10,7 +10,7 @@ export function complaintReturnPaths(notification: ParsedReport, mail: Mail): st
 }
 
 /** Feedback types that are no complaints (RFC 5965 7.3, RFC 6591). */
-export const NO_COMPLAINTS = ['not-spam', 'auth-failure']
+export const NON_COMPLAINT_TYPES = ['not-spam', 'auth-failure']
 
 /** Whether a mail could be a feedback report: those come to an address that was told to the provider, not to a return path. */
 export const mayBeComplaint = (mail: Uint8Array): boolean =>

@@ -1,7 +1,7 @@
 import type { ImapSettings } from '../config/index.js'
 import type { Logger } from '../logger.js'
 import type { Database } from '../store/index.js'
-import { MailboxReader } from './imap-watch.js'
+import { MailboxReader } from './mailbox-reader.js'
 import type { MailReceiver } from './receive-mail.js'
 
 export interface ImapWatch {

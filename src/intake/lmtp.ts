@@ -7,14 +7,14 @@ import { type AddressInfo, connect } from 'node:net'
 import { SMTPServer, type SMTPServerDataStream, type SMTPServerSession } from 'smtp-server'
 import type { Settings } from '../config/index.js'
 import type { Logger } from '../logger.js'
-import type { Taken } from './apply.js'
+import type { IntakeResult } from './apply.js'
 import type { MailReceiver } from './receive-mail.js'
 
 /** Time for a client to say its next word. */
 const IDLE_MS = 5 * 60 * 1000
 
 export interface LmtpServer {
-  /** If it listens: the port that was given, where 0 was asked for. */
+  /** Where it listens: the port that was given, where 0 was asked for. */
   readonly port: number | null
   /** Stops listening, and lets what is under way finish. */
   close(): Promise<void>
@@ -36,7 +36,7 @@ type Replies = (error: Error | null, replies?: (string | Error)[]) => void
 export async function serveLmtp(intake: MailReceiver, settings: Settings['intake'], logger: Logger): Promise<LmtpServer> {
   const { listen, maxBytes, maxConnections } = settings
   if (listen === null) throw new Error('INTAKE_LISTEN is not set')
-  /** ConnectionPool whose mail is being dealt with. */
+  /** Sessions whose mail is being received. */
   const busy = new Set<string>()
   let stopping = false
   const server = new SMTPServer({
@@ -133,10 +133,10 @@ export function causeOf(error: unknown): string {
 const reply = (responseCode: number, text: string): Error => Object.assign(new Error(text), { responseCode })
 
 /** The dispositions, in a few words. */
-export const summary = (taken: readonly Taken[]): string => [...new Set(taken.map((t) => t.disposition))].join(', ') || 'ignored'
+export const summary = (taken: readonly IntakeResult[]): string => [...new Set(taken.map((t) => t.disposition))].join(', ') || 'ignored'
 
 /** A line of the log for each recipient. */
-export function logTaken(logger: Logger, taken: readonly Taken[], source: string): void {
+export function logTaken(logger: Logger, taken: readonly IntakeResult[], source: string): void {
   for (const { disposition, why, recipient, messageId, workflowId } of taken) {
     const fields = { source, disposition, why, recipient, messageId, workflowId }
     if (disposition === 'unauthenticated' || disposition === 'unreadable') logger.warn(fields, 'a bounce came in')

@@ -7,7 +7,7 @@ import { sentId, verifyToken } from '../delivery/index.js'
 import type { ParsedReport, ReportedRecipient } from '../dsn/index.js'
 import { PROVIDER_NAMES, type Provider, type ProviderEvent, parseWebhook, UnreadableWebhook } from '../providers/index.js'
 import { answeredAttempts, findProviderId, findSent, quarantine } from '../store/index.js'
-import { type Handled, type IntakeDependencies, type MessageRun, ReportHandler, subjectOf, type Taken } from './apply.js'
+import { type Handled, type IntakeDependencies, type IntakeResult, type ReportedSend, ReportHandler, subjectOf } from './apply.js'
 import { provenReturnPath, recordFor } from './authenticate.js'
 
 export class EventReceiver {
@@ -24,7 +24,7 @@ export class EventReceiver {
    * @param digest SHA-256 of the content, hex: the name under which it stays where nobody can read it.
    * @throws Error if Temporal or the database is away: it must come again.
    */
-  async take(provider: Provider, content: string, digest: string): Promise<Taken[]> {
+  async take(provider: Provider, content: string, digest: string): Promise<IntakeResult[]> {
     let events: readonly ProviderEvent[]
     try {
       events = parseWebhook(provider, content)
@@ -32,12 +32,12 @@ export class EventReceiver {
       if (!(error instanceof UnreadableWebhook)) throw error
       return this.#unread(provider, content, digest, error.message)
     }
-    const taken: Taken[] = []
+    const taken: IntakeResult[] = []
     for (const event of events) taken.push(...(await this.#takeOne(provider, event)))
     return taken
   }
 
-  async #takeOne(provider: Provider, event: ProviderEvent): Promise<Taken[]> {
+  async #takeOne(provider: Provider, event: ProviderEvent): Promise<IntakeResult[]> {
     const { recipient, reported, complaint, why } = event
     if (recipient === null) return []
     const notification = notificationOf(provider, event)
@@ -67,7 +67,7 @@ export class EventReceiver {
   async #subjectOf(
     provider: Provider,
     event: ProviderEvent,
-  ): Promise<{ readonly subject: MessageRun; readonly sent: Parameters<typeof subjectOf>[0] | null } | { readonly refused: string }> {
+  ): Promise<{ readonly subject: ReportedSend; readonly sent: Parameters<typeof subjectOf>[0] | null } | { readonly refused: string }> {
     const { database, settings, now } = this.#dependencies
     const { db } = database
     const recipient = event.recipient as string
@@ -93,11 +93,11 @@ export class EventReceiver {
   }
 
   /** Whether the message was retried: reports about the original send need no action. */
-  async #wasRetried({ messageId, recipient }: MessageRun): Promise<boolean> {
+  async #wasRetried({ messageId, recipient }: ReportedSend): Promise<boolean> {
     return (await answeredAttempts(this.#dependencies.database.db, messageIdKey(messageId), addressKey(recipient))).length > 0
   }
 
-  async #unread(provider: Provider, content: string, digest: string, why: string): Promise<Taken[]> {
+  async #unread(provider: Provider, content: string, digest: string, why: string): Promise<IntakeResult[]> {
     const came = { at: this.#dependencies.now(), source: provider, cameTo: null }
     const kept = await quarantine(this.#dependencies.database.db, { ...came, digest, content: Buffer.from(content), why })
     const where = kept ? `kept as ${digest}` : 'not kept, since too many are kept already'

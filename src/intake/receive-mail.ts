@@ -13,7 +13,7 @@ import {
   UnreadableMail,
 } from '../dsn/index.js'
 import { findSent, quarantine } from '../store/index.js'
-import { type About, type Handled, type IntakeDependencies, ReportHandler, subjectOf, type Taken } from './apply.js'
+import { type About, type Handled, type IntakeDependencies, type IntakeResult, ReportHandler, subjectOf } from './apply.js'
 import {
   cameFromInside,
   type Envelope,
@@ -41,7 +41,7 @@ export class MailReceiver {
    * @param source where it came in: `lmtp`, `pipe`, `maildir` or `imap`.
    * @throws Error if Temporal or the database is away: the mail must stay where it was, and come again.
    */
-  async take(mail: Uint8Array, envelope: Envelope, source: string): Promise<Taken[]> {
+  async take(mail: Uint8Array, envelope: Envelope, source: string): Promise<IntakeResult[]> {
     try {
       const taken = await this.#take(mail, envelope, source)
       this.#dependencies.metrics?.mailCame(source, 'accepted')
@@ -52,7 +52,7 @@ export class MailReceiver {
     }
   }
 
-  async #take(mail: Uint8Array, envelope: Envelope, source: string): Promise<Taken[]> {
+  async #take(mail: Uint8Array, envelope: Envelope, source: string): Promise<IntakeResult[]> {
     const { database, settings, now } = this.#dependencies
     const proven = await provenReturnPath(settings, database, envelope.recipients, now())
     const about: About = {
@@ -170,7 +170,7 @@ export class MailReceiver {
     return [reported, await this.#acting.complain(subjectOf(proven.sent, null), notification.feedbackType)]
   }
 
-  async #unread(mail: Uint8Array, about: About, why: string, refused: string | null): Promise<Taken[]> {
+  async #unread(mail: Uint8Array, about: About, why: string, refused: string | null): Promise<IntakeResult[]> {
     if (refused !== null) return this.#acting.record(about, null, [[null, { disposition: 'unauthenticated', why: refused }]])
     const digest = createHash('sha256').update(mail).digest('hex')
     const { sent: _, ...came } = about

@@ -8,7 +8,7 @@ import type { ReportedRecipient } from '../dsn/index.js'
  * The status that is acted on. An expired message is a temporary failure, also if a system gave up with a 5 (RFC 3463 X.4.7). That the
  * recipient is gone counts only if the report is about that very address and about nothing else; a report that says nothing is no refusal.
  */
-export function meant(reported: ReportedRecipient, isItself: boolean): string {
+export function effectiveReportStatus(reported: ReportedRecipient, isItself: boolean): string {
   const { status, statusFrom, diagnostic = '' } = reported
   if (status === undefined) return reported.action === 'failed' ? '4.0.0' : '2.0.0'
   // unknown words say only that it failed
@@ -21,7 +21,7 @@ export function meant(reported: ReportedRecipient, isItself: boolean): string {
 }
 
 /** The same as a temporary failure. */
-export const passing = (status: string): string => (status.startsWith('5') ? `4${status.slice(1)}` : status)
+export const asTransient = (status: string): string => (status.startsWith('5') ? `4${status.slice(1)}` : status)
 
 /** The status that is acted on says less than the report's: then the report's reply must not be read again. */
 export const isAuthoritative = ({ status, diagnostic }: ReportedRecipient, actedOn: string): boolean =>
@@ -42,7 +42,7 @@ export interface ReportSubject {
 }
 
 /**
- * The key under which a report acts once: a send fails once and is delivered once; a delay may be reported with a later day. Null if the send
+ * The key under which a report acts once: a send fails once and is delivered once; a delay may be reported again with a later day. Null if the send
  * is unknown. `at` is when that send was: a retry's number comes again after a restart by hand.
  */
 export function idempotencyKey(

@@ -36,7 +36,7 @@ const Envelope = z.object({
 const WITHIN_MS = 10_000
 /** Identifiers are remembered for longer (purge-messages.ts). */
 const GOOD_FOR_MS = 36 * 3_600_000
-/** If a subscription is confirmed; whoever signs is asked nowhere else. */
+/** Hosts at which a subscription may be confirmed. */
 const SUBSCRIBE_URL = /^https:\/\/sns\.[a-z0-9-]{3,40}\.amazonaws\.com(?:\.cn)?\/\?[\x21-\x7e]{1,2000}$/
 
 /** Knows SNS's signatures, and keeps the certificates that it has fetched. */

@@ -13,7 +13,7 @@ import { PROVIDER_NAMES, type Provider } from './provider.js'
 /** Providers whose list can be changed so. Resend's cannot, as far as it is documented. */
 export const REMOVAL_APIS = ['ses', 'sendgrid', 'mailgun', 'postmark'] as const satisfies readonly Provider[]
 
-/** If a provider's API is, and what it knows us by. */
+/** Where a provider's API is, and our credentials for it. */
 export interface ProviderApi {
   readonly provider: (typeof REMOVAL_APIS)[number]
   /** Without a slash at its end. Mailgun's ends with the domain, Postmark's with the message stream. */

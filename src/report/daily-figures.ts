@@ -1,7 +1,7 @@
 /** Figures by hour, day and weekday, and how long deliveries took. */
 import { sql } from 'kysely'
 import type { Database } from '../store/index.js'
-import { count, DAY_MS, HOUR_MS, outcomeOf, ranked, retriesIn, saidNotNow, type Window } from './window.js'
+import { count, DAY_MS, HOUR_MS, outcomeOf, percentile, retriesIn, saidNotNow, type Window } from './window.js'
 
 /** A day, UTC: bounces that came in with 4.3.2, retries that were refused with it, and retries that were accepted. */
 export interface Day {
@@ -125,5 +125,5 @@ export async function deliveryTime({ db }: Database, { since, until }: Window): 
     const row = await delivered.select(took.as('ms')).orderBy('ms').limit(1).offset(offset).executeTakeFirst()
     return row === undefined ? null : Number(row.ms)
   }
-  return { delivered: n, medianMs: await ranked(n, 0.5, at), p90Ms: await ranked(n, 0.9, at), buckets }
+  return { delivered: n, medianMs: await percentile(n, 0.5, at), p90Ms: await percentile(n, 0.9, at), buckets }
 }

@@ -9,7 +9,7 @@ const MONTH_MS = 30 * 24 * 3_600_000
 /** What was begun longer ago and has no end was terminated. */
 const OPEN_FOR_MS = 60 * 24 * 3_600_000
 
-export interface Stand {
+export interface GaugeSnapshot {
   /** The largest first; the rest together as `other`. */
   readonly open: ReadonlyMap<string, number>
   readonly waitingForPermit: number
@@ -25,7 +25,7 @@ export interface Stand {
 export class DatabaseGauges {
   readonly #database: Database
   readonly #now: () => Date
-  #looked: { readonly at: number; readonly stand: Promise<Stand> } | null = null
+  #looked: { readonly at: number; readonly stand: Promise<GaugeSnapshot> } | null = null
   /** The last ID of each table that was looked at. */
   readonly #seen = new Map<string, number>()
 
@@ -34,13 +34,13 @@ export class DatabaseGauges {
     this.#now = now
   }
 
-  look(): Promise<Stand> {
+  look(): Promise<GaugeSnapshot> {
     const at = Date.now()
     if (this.#looked === null || at - this.#looked.at > LOOK_EVERY_MS) this.#looked = { at, stand: this.#look() }
     return this.#looked.stand
   }
 
-  async #look(): Promise<Stand> {
+  async #look(): Promise<GaugeSnapshot> {
     const { db } = this.#database
     const now = this.#now().getTime()
     const open = await db

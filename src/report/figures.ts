@@ -7,14 +7,14 @@ import type { Database } from '../store/index.js'
 import { type Day, type DeliveryTime, daysOf, deliveryTime, hoursOf, weekOf } from './daily-figures.js'
 import {
   type Answers,
-  countSystems,
+  countDestinations,
+  type DestinationFigures,
   type Heat,
   heat,
   longestOutages,
   type Outage,
-  type SystemFigures,
-  worstSystems,
-} from './outage-figures.js'
+  worstDestinations,
+} from './destination-figures.js'
 import { answeredIn, count, outcomeOf, saidNotNow, type Window } from './window.js'
 
 /** What a retry of the schedule earned. Shares are of 1. */
@@ -60,7 +60,7 @@ export interface Figures {
   /** 4.3.2 by weekday (Monday first) and hour, UTC. */
   readonly week: readonly (readonly number[])[]
   readonly systems: number
-  readonly worst: readonly SystemFigures[]
+  readonly worst: readonly DestinationFigures[]
   readonly outages: readonly Outage[]
   readonly heat: Heat
   readonly delivery: DeliveryTime
@@ -78,7 +78,7 @@ const LIMITS: FigureLimits = { systems: 10, heatRows: 20, outages: 20 }
 
 /** @param until exclusive; what goes on still is counted up to then. */
 export async function figures(database: Database, window: Window, limits: FigureLimits = LIMITS): Promise<Figures> {
-  const shown = await worstSystems(database, window, Math.max(limits.systems, limits.heatRows))
+  const shown = await worstDestinations(database, window, Math.max(limits.systems, limits.heatRows))
   const { steps, answers, backup } = await stepsOf(database, window)
   const hours = await hoursOf(database, window)
   return {
@@ -93,7 +93,7 @@ export async function figures(database: Database, window: Window, limits: Figure
     backup,
     days: await daysOf(database, window, hours),
     week: weekOf(hours),
-    systems: await countSystems(database, window),
+    systems: await countDestinations(database, window),
     worst: shown.slice(0, limits.systems),
     outages: await longestOutages(database, window, limits.outages),
     heat: await heat(

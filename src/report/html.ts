@@ -1,9 +1,9 @@
 /** The report as one HTML file: nothing is loaded from elsewhere. Each picture has a line that says what is in it, and its numbers as a table. */
 
 import { daysChart, deliveryChart, heatChart, stepsChart, suppressionsChart, weekChart } from './charts.js'
+import type { DestinationFigures } from './destination-figures.js'
 import type { Figures } from './figures.js'
 import { brief, duration, minute, number, OUTCOMES, percent, several, WEEKDAYS } from './format.js'
-import type { SystemFigures } from './outage-figures.js'
 import { Html, html, page } from './page.js'
 
 export function htmlReport(figures: Figures): string {
@@ -54,7 +54,7 @@ const section = (title: string, ...parts: (Html | string)[]) => html`<section><h
 
 const BY_SHARE = html`<div class="key"><span><i style="background:var(--good)"></i>all accepted or rejected</span><span><i style="background:var(--shade1)"></i>up to a quarter refused</span><span><i style="background:var(--shade2)"></i>half</span><span><i style="background:var(--shade3)"></i>three quarters</span><span><i style="background:var(--shade4)"></i>all</span><span><i style="background:var(--bad);height:.25rem"></i>an outage</span></div>`
 
-function state({ downSince, failingSince }: SystemFigures): Html {
+function state({ downSince, failingSince }: DestinationFigures): Html {
   if (downSince !== null) return html`<td class="now" data-value="2"><span class="down">down since ${minute(downSince)}</span></td>`
   return failingSince === null
     ? html`<td class="now" data-value="0">takes mail</td>`

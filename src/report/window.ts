@@ -32,6 +32,6 @@ export const retriesIn = (window: Window) => (eb: ExpressionBuilder<Tables, 'att
 export const count = (condition: ReturnType<typeof sql>) => sql<number>`cast(sum(case when ${condition} then 1 else 0 end) as bigint)`
 
 /** The value in the middle of so many (from 0 to 1), nearest rank; null if there are none. */
-export async function ranked(n: number, share: number, at: (offset: number) => Promise<number | null>): Promise<number | null> {
+export async function percentile(n: number, share: number, at: (offset: number) => Promise<number | null>): Promise<number | null> {
   return n === 0 ? null : at(Math.min(n - 1, Math.max(0, Math.ceil(n * share) - 1)))
 }

@@ -212,8 +212,8 @@ export async function advisoryLock(tx: Kysely<Tables>, what: string): Promise<vo
 }
 
 /** Many values as a table `given(value)`, by one parameter: the statement stays the same whatever their number. */
-export function given(kind: DatabaseKind, values: readonly string[]): RawBuilder<unknown> {
-  return kind === 'sqlite' ? sql`json_each(${JSON.stringify(values)}) as given` : sql`unnest(${values}::text[]) as given(value)`
+export function valuesTable(kind: DatabaseKind, values: readonly string[]): RawBuilder<unknown> {
+  return kind === 'sqlite' ? sql`json_each(${JSON.stringify(values)}) as valuesTable` : sql`unnest(${values}::text[]) as valuesTable(value)`
 }
 
 /** The time by that clock, ms. */

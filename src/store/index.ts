@@ -24,7 +24,16 @@ export {
   releaseClaim,
   renewClaim,
 } from './attempts.js'
-export { advisoryLock, asyncCommit, type Database, databaseKind, databaseNow, given, nowExpression, openDatabase } from './database.js'
+export {
+  advisoryLock,
+  asyncCommit,
+  type Database,
+  databaseKind,
+  databaseNow,
+  nowExpression,
+  openDatabase,
+  valuesTable,
+} from './database.js'
 export { otherDestinationReached, otherDestinationSilent } from './destination-evidence.js'
 export { type Forgotten, forget } from './erasure.js'
 export { advanceImapCursor, holdImapCursor, type ImapCursor, releaseImapCursor } from './imap-cursors.js'

@@ -5,7 +5,7 @@ import type { Tables } from './tables.js'
 
 /** Which send a provider's name stands for. */
 export interface SentAs {
-  /** Of message and recipient (smtp/return-path.ts). */
+  /** Of message and recipient (delivery/return-path.ts). */
   readonly sentId: string
   readonly send: Send
 }

@@ -6,7 +6,7 @@ import type { Tables } from './tables.js'
 
 /** A message to one of its recipients. */
 export interface Sent {
-  /** Of message and recipient (smtp/return-path.ts). */
+  /** Of message and recipient (delivery/return-path.ts). */
   readonly id: string
   readonly messageId: string
   /** Folded for comparing. */

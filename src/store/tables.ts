@@ -109,7 +109,7 @@ export interface SuppressionHistoryTable {
 
 /** A message to a recipient that a bounce may come back for: what its signed return path stands for. */
 export interface SentMessagesTable {
-  /** Of message and recipient: 10 bytes in hex (smtp/return-path.ts). */
+  /** Of message and recipient: 10 bytes in hex (delivery/return-path.ts). */
   id: string
   message_id: string
   /** Folded for comparing. */

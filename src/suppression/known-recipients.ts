@@ -1,7 +1,7 @@
 /** What is known of many recipients at once: one look-up of each kind for a batch. */
 import { sql } from 'kysely'
 import type { SuppressionReason } from '../store/index.js'
-import { type Database, given } from '../store/index.js'
+import { type Database, valuesTable } from '../store/index.js'
 
 /** What is known of a recipient; nothing if it is not in the map. */
 export interface KnownRecipient {
@@ -27,16 +27,16 @@ export async function knownAmong(
   since: Date,
   now: Date,
 ): Promise<Map<string, KnownRecipient>> {
-  const list = given(kind, keys)
+  const list = valuesTable(kind, keys)
   const suppressed = await sql<{ address: string; reason: SuppressionReason; since: number; until: number | null; reply: string | null }>`
-    select s.address, s.reason, s.since, s.until, s.reply from ${list} join suppressions s on s.address = given.value
+    select s.address, s.reason, s.since, s.until, s.reply from ${list} join suppressions s on s.address = valuesTable.value
     where s.lifted_at is null and (s.until is null or s.until > ${now.getTime()})`.execute(db)
   const attempts = await sql<{ recipient: string; destination: string; n: number; deferred: number; last: number }>`
     select a.recipient, a.destination, count(*) as n, sum(case when coalesce(a.reported_status, a.status) like '4%' then 1 else 0 end) as deferred, max(a.at) as last
-    from ${list} join attempts a on a.recipient = given.value where a.at >= ${since.getTime()} and a.outcome is not null and a.retry > 0
+    from ${list} join attempts a on a.recipient = valuesTable.value where a.at >= ${since.getTime()} and a.outcome is not null and a.retry > 0
     group by a.recipient, a.destination order by last`.execute(db)
   const times = await sql<{ address: string; n: number }>`
-    select h.address, count(*) as n from ${list} join suppression_history h on h.address = given.value
+    select h.address, count(*) as n from ${list} join suppression_history h on h.address = valuesTable.value
     where h.at >= ${since.getTime()} and h.change = 'suppressed' and h.reason = 'unavailable' group by h.address`.execute(db)
   const nothing: KnownRecipient = { suppressed: null, answered: 0, deferred: 0, timesSuppressed: 0, system: null }
   const known = new Map<string, KnownRecipient>()

@@ -88,7 +88,7 @@ export async function checkList(database: Database, input: Readable, output: Wri
   return counts
 }
 
-/** If the address stands; -1 where the list has no head. */
+/** The column of the address; -1 where the list has no head. */
 function columnOf(head: readonly string[], column: string | undefined): number {
   const names = head.map((name) => name.trim())
   if (column !== undefined) {

@@ -4,7 +4,7 @@
  */
 import { type Kysely, type Selectable, sql } from 'kysely'
 import type { SuppressionChange, SuppressionReason, SuppressionsTable, Tables } from '../store/index.js'
-import { advisoryLock, type Database, given } from '../store/index.js'
+import { advisoryLock, type Database, valuesTable } from '../store/index.js'
 
 /** An entry as it stands. */
 export interface Suppression {
@@ -170,7 +170,7 @@ const RESTORE_AT_ONCE = 500
 
 /**
  * The destination takes mail again: suppressions that its unavailability caused expire within the time given, spread out. Those that a
- * mailbox's a local failure caused stay.
+ * mailbox's own failure caused stay.
  * @returns how many.
  */
 export async function restoreSuppressed(
@@ -231,7 +231,7 @@ export async function activeSuppressions({ db, kind }: Database, keys: readonly 
   const rows = await db
     .selectFrom('suppressions')
     .selectAll()
-    .where('address', 'in', sql<string>`(select value from ${given(kind, keys)})`)
+    .where('address', 'in', sql<string>`(select value from ${valuesTable(kind, keys)})`)
     .execute()
   return rows.filter((row) => isActive(row, now)).map(toSuppression)
 }

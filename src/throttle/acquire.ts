@@ -7,12 +7,9 @@ import type { Kysely, Selectable } from 'kysely'
 import type { DestinationsTable, Tables } from '../store/index.js'
 import { asyncCommit, type Database, databaseNow, nowExpression } from '../store/index.js'
 import { leasesOf, writeLease } from './connection-leases.js'
-import { columnsOf, type DestinationStatus, EVERYTHING, known, stateOf, writeStates } from './destination-row.js'
-import { applyFeedback, type DestinationAnswer, type Feedback } from './feedback.js'
+import { columnsOf, type DestinationStatus, EVERYTHING, stateOf, toDestinationStatus, writeStates } from './destination-row.js'
 import { type AdmissionSettings, type Limits, withManualLimits } from './limits.js'
-import { recordOutage } from './outages.js'
 import { type Admission, admit, type LimiterState, newLimiterState, type Reservation, type WaitReason } from './rate-limiter.js'
-import { MOST_AT_A_LOOK, selectWakeups } from './wakeups.js'
 
 /** What a permit is for: the destination, or the relay that the message goes through. */
 export interface LimiterKey {
@@ -49,10 +46,6 @@ export type Acquisition =
       readonly state: DestinationStatus
     }
 
-/** A waiter that found no free connection within this time still wants one. */
-const WANTED_WITHIN_MS = 2_000
-const RESTORE_AGAIN_MS = 60_000
-
 /** Acquires the permits of all of them, or reserves a time at the first that grants none. */
 export async function acquire(
   database: Database,
@@ -76,7 +69,7 @@ export async function acquire(
       if (admission.kind === 'wait') {
         await writeStates(tx, [{ name: key.name, state: admission.state }])
         await writeReservation(tx, waiter, key.name, admission.mine, now, polls)
-        return waitResult(admission, key.name, now, known(row, admission.state, locked.everything))
+        return waitResult(admission, key.name, now, toDestinationStatus(row, admission.state, locked.everything))
       }
       granted.push({ name: key.name, state: admission.state })
     }
@@ -138,87 +131,8 @@ export async function cancelReservation(db: Kysely<Tables>, { firstRunId, retry 
   await db.deleteFrom('waiters').where('first_run_id', '=', firstRunId).where('retry', '=', retry).execute()
 }
 
-/** The outcome of an attempt, for a limiter that adapts. */
-export interface Observation {
-  readonly name: string
-  readonly limits: Limits
-  readonly lesson: Feedback
-  readonly answer: DestinationAnswer & { readonly mailServer: string | null }
-  /** How long the message took; null if unknown. */
-  readonly tookMs: number | null
-}
-
-/** What an answer changed. */
-export interface FeedbackResult {
-  /** `down`: this answer opened the circuit. `up`: first acceptance after failures. */
-  readonly change: 'down' | 'up' | null
-  /** It accepts mail again, and the suppressions that it caused are still to be ended. */
-  readonly restore: boolean
-  /** It was down until this answer. */
-  readonly wasDown: boolean
-  readonly failingSince: Date | null
-  readonly wanted: boolean
-  /** Workflows that wait for a permit, and may come now. */
-  readonly wake: readonly string[]
-}
-
-/** Writes what an answer changes. */
-export async function writeFeedback(database: Database, observed: Observation, settings: AdmissionSettings): Promise<FeedbackResult> {
-  return asyncCommit(database, async (tx) => {
-    const { rows, everything, now } = await lockRows(tx, database, [observed])
-    const row = rows.get(observed.name) as Selectable<DestinationsTable>
-    const before = stateOf(row)
-    const limits = limitsWith(observed.limits, row)
-    const after = applyFeedback(before, observed.lesson, observed.tookMs, limits, settings, now)
-    const { answer } = observed
-    const up = before.failingSince !== null && after.failingSince === null
-    // if the worker that did this died, a later acceptance does it
-    const left = row.restore_due !== null && row.restore_due < now - RESTORE_AGAIN_MS && observed.lesson.kind === 'accepted'
-    const said =
-      observed.lesson.kind === 'nothing'
-        ? {}
-        : {
-            last_answer_at: Math.round(now),
-            last_answer_outcome: answer.outcome,
-            last_answer_status: answer.status,
-            last_answer_reply: answer.reply,
-            last_answer_by: answer.mailServer,
-          }
-    await tx
-      .updateTable('destinations')
-      .set({ ...columnsOf(after), ...said, ...(up ? { restore_due: Math.round(now) } : {}) })
-      .where('name', '=', observed.name)
-      .execute()
-    await recordOutage(tx, observed.name, before, after, answer, now)
-    const standing = { ...after, pausedSince: stateOf(row, everything).pausedSince }
-    const wake = observed.lesson.kind === 'accepted' ? await selectWakeups(tx, observed.name, standing, limits, now) : []
-    return {
-      change: before.downSince === null && after.downSince !== null ? 'down' : up ? 'up' : null,
-      restore: up || left,
-      wasDown: before.downSince !== null && after.downSince === null,
-      failingSince: before.failingSince === null ? null : new Date(before.failingSince),
-      wanted: before.starvedAt > now - WANTED_WITHIN_MS,
-      wake,
-    }
-  })
-}
-
-/** The workflows that wait for this destination and may come now. */
-export function nextWakeups(database: Database, name: string, limits: Limits): Promise<string[]> {
-  return asyncCommit(database, async (tx) => {
-    const { rows, everything, now } = await lockRows(tx, database, [{ name, limits }])
-    const row = rows.get(name) as Selectable<DestinationsTable>
-    return selectWakeups(tx, name, stateOf(row, everything), limitsWith(limits, row), now, MOST_AT_A_LOOK)
-  })
-}
-
-/** The suppressions that it caused have been ended. */
-export async function markRestored(db: Kysely<Tables>, name: string): Promise<void> {
-  await db.updateTable('destinations').set({ restore_due: null }).where('name', '=', name).execute()
-}
-
 /** Locks the destinations' rows until the transaction ends; inserts new ones. */
-async function lockRows(tx: Kysely<Tables>, database: Database, wanted: readonly Pick<LimiterKey, 'name' | 'limits'>[]) {
+export async function lockRows(tx: Kysely<Tables>, database: Database, wanted: readonly Pick<LimiterKey, 'name' | 'limits'>[]) {
   // always in the order of names: two transactions that lock two rows each never wait for each other
   const names = wanted.map(({ name }) => name).sort()
   const read = () =>
@@ -253,7 +167,7 @@ async function lockRows(tx: Kysely<Tables>, database: Database, wanted: readonly
 
 type Everything = Pick<DestinationsTable, 'paused_since' | 'paused_by'>
 
-const limitsWith = (limits: Limits, row: Pick<DestinationsTable, 'limited_rate' | 'limited_connections'>): Limits =>
+export const limitsWith = (limits: Limits, row: Pick<DestinationsTable, 'limited_rate' | 'limited_connections'>): Limits =>
   withManualLimits(limits, { rate: row.limited_rate, connections: row.limited_connections })
 
 async function writeReservation(

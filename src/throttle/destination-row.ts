@@ -89,7 +89,7 @@ export async function writeStates(
 }
 
 /** The row as an operator reads it. */
-export function known(
+export function toDestinationStatus(
   row: Selectable<DestinationsTable>,
   state: LimiterState = stateOf(row),
   everything?: Pick<DestinationsTable, 'paused_since' | 'paused_by'>,

@@ -2,7 +2,7 @@
 import { type Kysely, sql } from 'kysely'
 import type { Tables } from '../store/index.js'
 import { type Database, databaseNow } from '../store/index.js'
-import { columnsOf, type DestinationStatus, EVERYTHING, known } from './destination-row.js'
+import { columnsOf, type DestinationStatus, EVERYTHING, toDestinationStatus } from './destination-row.js'
 import type { Limits } from './limits.js'
 import { intervalOf, newLimiterState } from './rate-limiter.js'
 
@@ -62,7 +62,7 @@ export async function destinations(database: Database, limit: number, name?: str
     .limit(limit)
     .execute()
   return rows.map(({ waiting, held, ...row }) => ({
-    ...known(row),
+    ...toDestinationStatus(row),
     waitingForPermit: Number(waiting),
     connectionsNow: Number(held),
   }))

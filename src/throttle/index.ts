@@ -2,16 +2,7 @@
  * Limits per destination that hold across all workers: rate (GCRA), connections, backoff. What is decided is pure (rate-limiter.ts,
  * feedback.ts); the state is a row of the database, held for one transaction (acquire.ts), by the database's clock.
  */
-export {
-  type Acquisition,
-  acquire,
-  cancelReservation,
-  type FeedbackResult,
-  type LimiterKey,
-  markRestored,
-  nextWakeups,
-  writeFeedback,
-} from './acquire.js'
+export { type Acquisition, acquire, cancelReservation, type LimiterKey } from './acquire.js'
 export { LEASE_MS, leaseThatHolds, releaseLease, renewLease } from './connection-leases.js'
 export type { ThrottleContext } from './context.js'
 export { type DestinationGroup, groupOf, parseDestinationGroups } from './destination-groups.js'
@@ -57,6 +48,7 @@ export {
   type Reservation,
   rateOf,
 } from './rate-limiter.js'
+export { type FeedbackResult, markRestored, nextWakeups, writeFeedback } from './record-answer.js'
 export { recordFeedback } from './record-feedback.js'
-export { startWakeupLoop } from './wake-waiting.js'
+export { startWakeupLoop } from './wake-waiters.js'
 export { destinationsWithWaiters, removeWaiters } from './wakeups.js'

@@ -6,13 +6,13 @@ import { Context } from '@temporalio/activity'
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client'
 import { restoreSuppressed } from '../suppression/index.js'
 import { describe } from '../temporal/index.js'
-import { type FeedbackResult, markRestored, writeFeedback } from './acquire.js'
 import type { ThrottleContext } from './context.js'
 import { findRelease } from './destinations.js'
 import { classifyFeedback, type DestinationAnswer } from './feedback.js'
 import { configuredLimits } from './limits.js'
 import { publishOutages } from './publish-outage.js'
-import { wakeWaiters } from './wake-waiting.js'
+import { type FeedbackResult, markRestored, writeFeedback } from './record-answer.js'
+import { wakeWaiters } from './wake-waiters.js'
 
 const RELEASES_APART_MS = 60 * 60_000
 

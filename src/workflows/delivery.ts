@@ -21,8 +21,8 @@ export type Plan = Pick<
   'bouncedAtMs' | 'fromMs' | 'delaysMs' | 'retriesSoFar' | 'confirmWithinMs' | 'deliverByMs' | 'ended' | 'permanent'
 > & {
   readonly bounce: Bounce
-  /** No retry before that: until then the backup relay may send. Epoch ms. */
-  readonly notBeforeMs?: number
+  /** The backup relay may send until then, epoch ms: no retry goes before, unless it ends earlier. */
+  readonly backupUntilMs?: number
 }
 
 export interface Clock {
@@ -49,7 +49,7 @@ export type Reason =
 
 /** What a wait is for. Times are epoch ms. */
 export interface Wait {
-  readonly kind: 'retry' | 'deadline' | 'confirmation'
+  readonly kind: 'retry' | 'deadline' | 'backup' | 'confirmation'
   readonly untilMs: number
   /** The delay of the schedule, and what was added to it at random. */
   readonly delayMs: number
@@ -75,6 +75,8 @@ export interface Delivery {
   readonly retryNow: boolean
   readonly retryNowAtMs: number
   readonly givenUp: boolean
+  /** The backup relay may still send. */
+  readonly backupIsOpen: boolean
   /** The backup relay accepted the message, and that has not been looked at yet. */
   readonly backup: Accepted | null
   /** The row of the backup relay's attempt, if there is one. */
@@ -128,6 +130,8 @@ export type Signal =
   | { readonly kind: 'giveUp' }
   /** From the child workflow. */
   | ({ readonly kind: 'acceptedByBackup' } & Accepted)
+  /** The child workflow has ended. */
+  | { readonly kind: 'backupEnded' }
 
 export interface Next {
   readonly delivery: Delivery

@@ -32,7 +32,7 @@ export function begin(plan: Plan, clock: Clock, early: readonly { readonly signa
   const unprepared: Delivery = {
     plan,
     state: 'preparing',
-    retry: 0,
+    retry: plan.retriesSoFar + 1,
     attempts: [],
     countFromMs: plan.fromMs,
     failedAtMs: plan.bouncedAtMs,
@@ -43,6 +43,7 @@ export function begin(plan: Plan, clock: Clock, early: readonly { readonly signa
     retryNowAtMs: Number.NEGATIVE_INFINITY,
     givenUp: false,
     backup: null,
+    backupIsOpen: plan.backupUntilMs !== undefined,
     backupRow: null,
     ending: null,
     reason: null,
@@ -76,8 +77,9 @@ export function step(delivery: Delivery, event: Event, clock: Clock): Next {
 function startRetry(before: Delivery, retry: number, clock: Clock): Next {
   const { plan } = before
   const delayMs = plan.delaysMs[retry - 1]
-  if (delayMs === undefined) return afterLastRetry({ ...before, retry }, clock)
-  const due = dueAt(before.countFromMs, delayMs, Math.max(clock.nowMs, plan.notBeforeMs ?? 0), clock.random())
+  const backupUntilMs = before.backupIsOpen ? (plan.backupUntilMs ?? 0) : 0
+  if (delayMs === undefined) return waitForBackup({ ...before, retry }, backupUntilMs, clock)
+  const due = dueAt(before.countFromMs, delayMs, Math.max(clock.nowMs, backupUntilMs), clock.random())
   const expiresFirst = plan.deliverByMs !== undefined && plan.deliverByMs < due.atMs
   const untilMs = expiresFirst ? (plan.deliverByMs as number) : due.atMs
   const wait: Wait = { kind: expiresFirst ? 'deadline' : 'retry', untilMs, delayMs, jitterMs: due.staggerMs }
@@ -90,8 +92,16 @@ function endWait(before: Delivery, clock: Clock): Next {
   const [report, ...reports] = delivery.reports
   if (report !== undefined) return endByReport({ ...delivery, reports }, report)
   if (delivery.backup !== null) return confirmBackup(delivery, delivery.backup, clock)
+  if (delivery.wait?.kind === 'backup') return afterLastRetry({ ...delivery, backupIsOpen: false }, clock)
   if (delivery.wait?.kind === 'deadline' && !before.retryNow) return expire(delivery, null)
   return { delivery: { ...delivery, state: 'sending', wait: null }, command: { kind: 'send', retry: delivery.retry } }
+}
+
+/** No retry is left, but the backup relay may still send. */
+function waitForBackup(before: Delivery, untilMs: number, clock: Clock): Next {
+  if (untilMs <= clock.nowMs) return afterLastRetry(before, clock)
+  const wait: Wait = { kind: 'backup', untilMs, delayMs: 0, jitterMs: 0 }
+  return { delivery: dropLateReports({ ...before, state: 'waiting', wait }), command: { kind: 'wait', untilMs } }
 }
 
 /** Final reports that came while the last retry was under way are judged first. */
@@ -110,6 +120,7 @@ function confirmBackup(before: Delivery, { attempt, row, relayed }: Accepted, cl
     state: 'confirming',
     wait: null,
     backup: null,
+    backupIsOpen: false,
     backupRow: row,
     attempts: [...before.attempts, attempt],
   }

@@ -20,6 +20,8 @@ export function receive(delivery: Delivery, signal: Signal, nowMs: number): Deli
       const named = signal.retry
       // while it is being prepared, the first retry is the one that waits
       const waits = delivery.state === 'waiting' || delivery.state === 'preparing'
+      // both would send
+      if (delivery.backupIsOpen && delivery.state === 'waiting') return delivery
       if (!waits || (named != null && named !== delivery.retry)) return delivery
       if (named == null && nowMs - delivery.retryNowAtMs < DOUBLE_PRESS_MS) return delivery
       return { ...delivery, retryNow: true, retryNowAtMs: nowMs }
@@ -35,13 +37,16 @@ export function receive(delivery: Delivery, signal: Signal, nowMs: number): Deli
       return { ...delivery, givenUp: true }
     case 'acceptedByBackup': {
       const { attempt, row, relayed } = signal
-      return { ...delivery, backup: { attempt, row, relayed } }
+      return { ...delivery, backup: { attempt, row, relayed }, backupIsOpen: false }
     }
+    case 'backupEnded':
+      return { ...delivery, backupIsOpen: false }
   }
 }
 
 /** Whether a wait ends early, or need not begin. */
-export function isInterrupted({ state, retryNow, givenUp, reports, backup }: Delivery): boolean {
+export function isInterrupted({ state, retryNow, givenUp, reports, backup, backupIsOpen, wait }: Delivery): boolean {
+  if (wait?.kind === 'backup' && !backupIsOpen) return true
   return givenUp || reports.length > 0 || (state === 'waiting' && (retryNow || backup !== null))
 }
 

@@ -12,7 +12,7 @@ import { Inbox } from './inbox.js'
 import { begin, step } from './lifecycle.js'
 import { isSubscribed, publish, publishEnd } from './publish.js'
 import { showOutcome } from './search-attributes.js'
-import { acceptedByBackup, startBackup } from './send-by-backup-relay.js'
+import { acceptedByBackup, readAccepted, startBackup } from './send-by-backup-relay.js'
 import { showCancelled, showDelivery, showPreparing } from './web-ui.js'
 
 export { BounceDestination, BounceOutcome, BounceRecipient, BounceStatus } from './search-attributes.js'
@@ -44,7 +44,10 @@ export async function retryBouncedMessage(message: BouncedMessage): Promise<Retr
   setHandler(retryNow, (which) => inbox.receive({ kind: 'retryNow', retry: which?.retry }))
   setHandler(bouncedAgain, (bounce) => inbox.receiveBounce(bounce))
   setHandler(giveUp, () => inbox.receive({ kind: 'giveUp' }))
-  setHandler(acceptedByBackup, (accepted) => inbox.receive({ kind: 'acceptedByBackup', ...accepted }))
+  setHandler(acceptedByBackup, (input) => {
+    const accepted = readAccepted(input)
+    if (accepted !== null) inbox.receive({ kind: 'acceptedByBackup', ...accepted })
+  })
   let prepared: Prepared | null = null
   let cancelled = false
   setHandler(progress, () => progressOf(inbox, cancelled))
@@ -68,8 +71,9 @@ async function retry(message: BouncedMessage, prepared: Prepared, inbox: Inbox):
   if (isRetried && isSubscribed(prepared, 'bounce.retrying')) await publish(prepared, bounce, 'bounce.retrying', prepared.bouncedAtMs, {})
   if (prepared.ended === undefined) stopIfCancelled()
   const givenUp = inbox.early.some(({ signal }) => signal.kind === 'giveUp')
-  const notBeforeMs = isRetried && prepared.backup && !givenUp ? await startBackup(prepared) : undefined
-  let next = begin({ ...prepared, bounce, ...(notBeforeMs === undefined ? {} : { notBeforeMs }) }, clock(), inbox.early)
+  const onBackupEnd = () => inbox.receive({ kind: 'backupEnded' })
+  const backupUntilMs = isRetried && prepared.backup && !givenUp ? await startBackup(prepared, onBackupEnd) : null
+  let next = begin({ ...prepared, bounce, ...(backupUntilMs === null ? {} : { backupUntilMs }) }, clock(), inbox.early)
   for (;;) {
     inbox.delivery = next.delivery
     showDelivery(prepared, next.delivery)

@@ -34,18 +34,30 @@ export async function sendByBackupRelay(order: BackupOrder): Promise<void> {
   const result = await send(backupSummary(order), fairnessKey(order.destination))({ ...order, ...row, via: 'backup-relay' })
   if (parent === undefined || result.kind !== 'answered' || result.attempt.outcome !== 'accepted') return
   const { attempt, relayed } = result
-  await getExternalWorkflowHandle(parent.workflowId, parent.runId)
+  await getExternalWorkflowHandle(parent.workflowId)
     .signal(acceptedByBackup, { attempt, row, relayed })
     .catch((error: Error) => log.warn('the retries had ended before the backup relay accepted the message', { error: error.message }))
 }
 
-/** Starts it. Never rejects. @returns the first moment at which a retry may go, epoch ms. */
-export async function startBackup(prepared: Prepared): Promise<number> {
+/** What a signal brings, if it is well-formed; a malformed one must not fail every workflow task. */
+export function readAccepted(accepted: Accepted | null | undefined): Accepted | null {
+  const { attempt, row, relayed } = accepted ?? {}
+  const isAttempt = typeof attempt?.at === 'string' && !Number.isNaN(Date.parse(attempt.at)) && attempt.outcome === 'accepted'
+  if (!isAttempt || typeof row?.firstRunId !== 'string' || typeof row.retry !== 'number') return null
+  return { attempt: { ...attempt, via: 'backup-relay', retry: 0 }, row, relayed: relayed === true }
+}
+
+/**
+ * Starts it. Never rejects.
+ * @param onEnd called when the child has ended.
+ * @returns until when it may send, epoch ms; null if it could not be started.
+ */
+export async function startBackup(prepared: Prepared, onEnd: () => void): Promise<number | null> {
   const { messageId, sender, recipient, messageKey, destination, deliverByMs } = prepared
   const dueMs = prepared.fromMs + (prepared.delaysMs[prepared.retriesSoFar] ?? 0)
-  const notBeforeMs = Math.max(dueMs, Date.now() + MIN_TIME_MS + MARGIN_MS)
+  const untilMs = Math.max(dueMs, Date.now() + MIN_TIME_MS + MARGIN_MS)
   const order: BackupOrder = {
-    ...{ messageId, sender, recipient, messageKey, destination, untilMs: notBeforeMs - MARGIN_MS },
+    ...{ messageId, sender, recipient, messageKey, destination, untilMs: untilMs - MARGIN_MS },
     ...(deliverByMs === undefined ? {} : { deliverByMs }),
   }
   const options = {
@@ -57,9 +69,11 @@ export async function startBackup(prepared: Prepared): Promise<number> {
   }
   try {
     // an abandoned child that is cancelled before it started would never resolve
-    await CancellationScope.nonCancellable(() => startChild('sendByBackupRelay', options))
+    const child = await CancellationScope.nonCancellable(() => startChild('sendByBackupRelay', options))
+    CancellationScope.nonCancellable(() => child.result()).then(onEnd, onEnd)
+    return untilMs
   } catch (error) {
     log.warn('the backup relay is not used: its workflow could not be started', { error: (error as Error).message })
+    return null
   }
-  return notBeforeMs
 }

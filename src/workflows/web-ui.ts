@@ -66,6 +66,7 @@ function noteOf(delivery: Delivery): string {
   if (reason !== null) return sentenceOf(reason, delivery)
   if (state === 'sending') return 'If this takes long, Pending Activities shows what it waits for.'
   if (state === 'confirming') return 'No report until then counts as delivered, unconfirmed. A bounce makes it a failed retry.'
+  if (wait?.kind === 'backup') return 'No retry is left; the backup relay may still send.'
   if (wait?.kind === 'deadline') return `It is of no use after ${utc(wait.untilMs)}, and expires then.`
   return wait === null ? '' : `${capital(scheduleOf(delivery))}.`
 }
@@ -147,6 +148,7 @@ function scheduleOf({ retry, wait, attempts }: Delivery): string {
 
 /** The summary of a timer. */
 export function waitSummary(delivery: Delivery): string {
+  if (delivery.wait?.kind === 'backup') return 'the backup relay may still send'
   if (delivery.wait?.kind === 'confirmation')
     return isOfBackup(delivery) ? 'word from the backup relay' : `word of retry ${delivery.retry} from the relay`
   return delivery.wait?.kind === 'deadline' ? `expires before ${scheduleOf(delivery)}` : scheduleOf(delivery)

@@ -31,9 +31,10 @@ describe('what an answer says of the system', () => {
     ['452 4.3.2 Connection rate limit exceeded', 'MAIL'],
     ['421 Service not available', 'final dot', '4.3.2'],
     ['453 System not accepting network messages', 'EHLO', '4.3.2'],
-    ['mx.example.org refused the connection', 'connect', '4.4.1'],
+    ['host 203-0-113-5.example.net refused the connection', 'connect', '4.4.1'],
+    ['host 203.0.113.5 refused the connection', 'connect', '4.4.1'],
     ['mx.example.org: no answer in time at banner', 'banner', '4.4.2'],
-    ['mx.example.org: connection lost after the final dot', 'final dot', '4.4.2'],
+    ['host 203-0-113-5.example.net: connection lost after the final dot', 'final dot', '4.4.2'],
   ] as const)('%s at %s: it is failing', (reply, stage, status?) => {
     expect(classifyFeedback(answer(reply, stage, status))).toMatchObject({ kind: 'failing' })
   })

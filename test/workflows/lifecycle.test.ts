@@ -40,7 +40,13 @@ function follow(first: Next, ...moves: (Event | Signal)[]): Next {
   return moves.reduce<Next>((next, move) => {
     const sleeps = next.command.kind === 'wait' && move.kind === 'woke' && !isInterrupted(next.delivery)
     const nowMs = Math.max(NOW + HOUR, sleeps ? (next.command as { untilMs: number }).untilMs : 0)
-    if (move.kind === 'retryNow' || move.kind === 'bouncedAgain' || move.kind === 'giveUp' || move.kind === 'acceptedByBackup')
+    if (
+      move.kind === 'retryNow' ||
+      move.kind === 'bouncedAgain' ||
+      move.kind === 'giveUp' ||
+      move.kind === 'acceptedByBackup' ||
+      move.kind === 'backupEnded'
+    )
       return { command: next.command, delivery: receive(next.delivery, move, nowMs) }
     return step(next.delivery, move, at(nowMs))
   }, first)
@@ -209,7 +215,19 @@ describe('state and event -> state and command', () => {
   })
 
   test('no retry goes while the backup relay may still send', () => {
-    expect(begin(plan({ notBeforeMs: NOW + 2 * HOUR }), at(NOW)).command).toEqual({ kind: 'wait', untilMs: NOW + 2 * HOUR })
+    const open = begin(plan({ backupUntilMs: NOW + 2 * HOUR }), at(NOW))
+    expect(open.command).toEqual({ kind: 'wait', untilMs: NOW + 2 * HOUR })
+    expect(isInterrupted(receive(open.delivery, { kind: 'retryNow' }, NOW))).toBe(false)
+    const ended = receive(open.delivery, { kind: 'backupEnded' }, NOW)
+    expect(isInterrupted(receive(ended, { kind: 'retryNow' }, NOW))).toBe(true)
+  })
+
+  test('without a retry left, the backup relay has its time before the address is suppressed', () => {
+    const none = begin(plan({ retriesSoFar: 2, backupUntilMs: NOW + HOUR }), at(NOW))
+    expect(none).toMatchObject({ delivery: { state: 'waiting' }, command: { kind: 'wait', untilMs: NOW + HOUR } })
+    expect(follow(none, WOKE).command).toMatchObject({ kind: 'suppress', because: 'unavailable' })
+    expect(follow(none, { kind: 'backupEnded' }, WOKE).command).toMatchObject({ kind: 'suppress' })
+    expect(follow(none, backup, WOKE)).toMatchObject({ delivery: { state: 'confirming' }, command: { kind: 'wait' } })
   })
 })
 

@@ -1,6 +1,6 @@
 /**
  * One SMTP session with one host, over nodemailer's connection: several transactions, one recipient each. It says what happened in each
- * dialogue and where; what that means is judged in outcome.ts. Nodemailer names no step for many of its errors, so steps.ts follows them.
+ * dialogue and where; what that means is judged in outcome.ts. Nodemailer names no step for many of its errors, so protocol-tracker.ts follows them.
  */
 import { Readable } from 'node:stream'
 import type { DetailedPeerCertificate, TLSSocket } from 'node:tls'
@@ -223,12 +223,12 @@ export class SmtpSession {
     const offers = (keyword: string) => new RegExp(`^250[ -]${keyword}(?:[ =]|$)`, 'im').test(this.#steps.ehlo)
     const lack = (status: string, text: string) => Object.assign(new Error(text), { status })
     if ((isInternational(sender) || isInternational(recipient)) && !offers('SMTPUTF8'))
-      return lack('5.6.7', `${this.#mailServer} does not offer SMTPUTF8, which these addresses need (RFC 6531)`)
+      return lack('5.6.7', `host ${this.#mailServer} does not offer SMTPUTF8, which these addresses need (RFC 6531)`)
     if (this.#eightBit && !offers('8BITMIME'))
-      return lack('5.6.3', `${this.#mailServer} does not offer 8BITMIME, which this message needs (RFC 6152)`)
+      return lack('5.6.3', `host ${this.#mailServer} does not offer 8BITMIME, which this message needs (RFC 6152)`)
     const limit = Number(/^250[ -]SIZE[ \t]+(\d{1,15})/im.exec(this.#steps.ehlo)?.[1] ?? 0)
     if (limit > 0 && content.length > limit)
-      return lack('5.3.4', `${this.#mailServer} takes messages of up to ${limit} bytes; this one has ${content.length} (RFC 1870)`)
+      return lack('5.3.4', `host ${this.#mailServer} takes messages of up to ${limit} bytes; this one has ${content.length} (RFC 1870)`)
     return null
   }
 
@@ -258,7 +258,7 @@ export class SmtpSession {
         kind: 'lost',
         at: 'final dot',
         afterFinalDot: true,
-        text: `${mailServer}: connection lost after the final dot (${detail})`,
+        text: `host ${mailServer}: connection lost after the final dot (${detail})`,
         mailServer,
       }
     const code = error.originalCode ?? error.code ?? ''
@@ -268,7 +268,7 @@ export class SmtpSession {
     if (this.#path.tls !== 'opportunistic' && (error.code === 'ETLS' || /certificate|self.signed|CERT_|altname/i.test(`${code} ${detail}`)))
       return this.#policy(at, error.message)
     const how = code === 'ETIMEDOUT' ? 'no answer in time' : 'connection lost'
-    return { kind: 'lost', at, afterFinalDot: false, text: `${mailServer}: ${how} at ${at} (${detail})`, mailServer }
+    return { kind: 'lost', at, afterFinalDot: false, text: `host ${mailServer}: ${how} at ${at} (${detail})`, mailServer }
   }
 
   #policy(at: Stage, text: string): TransactionResult {
@@ -283,10 +283,10 @@ export class SmtpSession {
 
   #notConnected(code: string, detail: string): TransactionResult {
     const mailServer = this.#mailServer
-    if (code === 'ECONNREFUSED') return { kind: 'refused', text: `${mailServer} refused the connection`, mailServer }
-    if (UNREACHABLE.has(code)) return { kind: 'unreachable', text: `${mailServer} did not answer (${detail})`, mailServer }
+    if (code === 'ECONNREFUSED') return { kind: 'refused', text: `host ${mailServer} refused the connection`, mailServer }
+    if (UNREACHABLE.has(code)) return { kind: 'unreachable', text: `host ${mailServer} did not answer (${detail})`, mailServer }
     if (BROKEN.has(code))
-      return { kind: 'lost', at: 'connect', afterFinalDot: false, text: `${mailServer} closed the connection (${detail})`, mailServer }
+      return { kind: 'lost', at: 'connect', afterFinalDot: false, text: `host ${mailServer} closed the connection (${detail})`, mailServer }
     return { kind: 'local', text: `${mailServer} cannot be reached from here: ${detail}`, mailServer }
   }
 }

@@ -2,8 +2,9 @@
  * Notices with a paragraph for each recipient that begins with its address: qmail and what grew out of it (Yahoo, Yandex), Postfix where
  * the report is missing, OpenSMTPD, GMX, Courier. They differ in words alone.
  */
+
+import { ADDRESS, type Found, joined, noticeOf, reportFromNotice } from '../free-text.js'
 import type { Mail } from '../mail.js'
-import { ADDRESS, type Found, joined, noticeOf, notificationFrom } from '../notice.js'
 import type { ParsedReport } from '../report.js'
 
 /** What one of them says above its paragraphs, in lower case. */
@@ -50,7 +51,7 @@ export function parseAddressedParagraphs(mail: Mail): ParsedReport | null {
     found.push({ recipient: match[1] as string, reason })
     if (found.length === 1000) break
   }
-  return notificationFrom(mail, notice, found)
+  return reportFromNotice(mail, notice, found)
 }
 
 /** The lines up to the next empty one, or the next recipient; if none stand right below, those behind the empty line. */

@@ -2,8 +2,9 @@
  * Notices that list the recipients, each alone on its line, with the reason below it or once for all: Exim and Mail.ru, Gmail and Google
  * Groups, Exchange and Outlook, 1&1, Domino, MailMarshal, BigLobe, and many others. They differ in words alone.
  */
+
+import { ADDRESS, type Found, joined, type Notice, noticeOf, reportFromNotice } from '../free-text.js'
 import type { Mail } from '../mail.js'
-import { ADDRESS, type Found, joined, type Notice, noticeOf, notificationFrom } from '../notice.js'
 import type { ParsedReport } from '../report.js'
 import { quotedReply } from '../status.js'
 
@@ -56,7 +57,7 @@ const SHARED =
 export function parseListedAddresses(mail: Mail): ParsedReport | null {
   const notice = noticeOf(mail)
   if (notice.failedRecipients.length === 0 && !OPENINGS.some((words) => notice.lower.includes(words))) return null
-  return notificationFrom(mail, notice, foundIn(notice))
+  return reportFromNotice(mail, notice, foundIn(notice))
 }
 
 function foundIn(notice: Notice): Found[] {

@@ -1,6 +1,7 @@
 /** Notices that name the recipient within a sentence: DragonFly, IMail, KDDI, MailFoundry, FML, Exchange 5.5 and others. A table of sentences. */
+
+import { ADDRESS, type Found, joined, noticeOf, reportFromNotice } from '../free-text.js'
 import type { Mail } from '../mail.js'
-import { ADDRESS, type Found, joined, noticeOf, notificationFrom } from '../notice.js'
 import type { ParsedReport } from '../report.js'
 
 /** What stands before the address, and what behind it. */
@@ -50,5 +51,5 @@ export function parsePhrases(mail: Mail): ParsedReport | null {
   const [only, more] = notice.original.to
   if (found.length === 0 && only !== undefined && more === undefined && NAMELESS.some((words) => notice.lower.includes(words)))
     found.push({ recipient: only, reason: joined(notice.lines).slice(0, 2000) })
-  return notificationFrom(mail, notice, found)
+  return reportFromNotice(mail, notice, found)
 }

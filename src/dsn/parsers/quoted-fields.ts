@@ -1,8 +1,9 @@
 /** The fields of a report in a text part: reports whose MIME parts were lost or never made, and bounces that somebody forwarded. */
+
+import { noticeOf } from '../free-text.js'
 import type { Mail } from '../mail.js'
-import { noticeOf } from '../notice.js'
 import type { ParsedReport } from '../report.js'
-import { groupsOf, notificationOf } from '../report-fields.js'
+import { groupsOf, reportOfFields } from '../report-fields.js'
 
 /** Reads `Final-Recipient` and the fields around it in the text; null if there is none. */
 export function parseQuotedFields(mail: Mail): ParsedReport | null {
@@ -15,6 +16,6 @@ export function parseQuotedFields(mail: Mail): ParsedReport | null {
     .split(/\r?\n/)
     .map((line) => line.replace(/^(?:>[> ]{0,8})/, ''))
     .join('\n')
-  const notification = notificationOf(mail, groupsOf(plain), noticeOf(mail).original)
+  const notification = reportOfFields(mail, groupsOf(plain), noticeOf(mail).original)
   return notification.recipients.length === 0 ? null : notification
 }

@@ -2,7 +2,7 @@
 import type { Mail } from '../mail.js'
 import { embeddedOriginal } from '../original.js'
 import type { ParsedReport } from '../report.js'
-import { groupsOf, notificationOf } from '../report-fields.js'
+import { groupsOf, reportOfFields } from '../report-fields.js'
 
 const REPORTS = ['message/delivery-status', 'message/global-delivery-status']
 
@@ -12,7 +12,7 @@ export function parseRfc3464(mail: Mail): ParsedReport | null {
   if (report === undefined) return null
   const groups = groupsOf(report.text())
   const fromPostfix = groups.some((group) => [...group.keys()].some((name) => name.startsWith('x-postfix-')))
-  const notification = notificationOf(mail, groups, embeddedOriginal(mail, fromPostfix))
+  const notification = reportOfFields(mail, groups, embeddedOriginal(mail, fromPostfix))
   // a report that names recipients and tells of no delivery (an address that was only verified, say) is read, and says nothing
   return notification.recipients.length > 0 || groups.some((g) => g.has('final-recipient') || g.has('original-recipient'))
     ? notification

@@ -2,8 +2,9 @@
  * Notices with the SMTP dialogue in them: Sendmail (also before version 8), activehunter, ezweb, InterScan, Postfix's note to its
  * postmaster. They differ in how they mark who said what.
  */
+
+import { ADDRESS, type Found, joined, noticeOf, reportFromNotice } from '../free-text.js'
 import type { Mail } from '../mail.js'
-import { ADDRESS, type Found, joined, noticeOf, notificationFrom } from '../notice.js'
 import type { ParsedReport } from '../report.js'
 
 /** What one of them says, in lower case. */
@@ -32,7 +33,7 @@ const REPLY = /^[45]\d\d[ -]/
 export function parseTranscript(mail: Mail): ParsedReport | null {
   const notice = noticeOf(mail)
   if (!OPENINGS.some((words) => notice.lower.includes(words))) return null
-  return notificationFrom(mail, notice, new Transcript(notice.lines).found(notice.original.to))
+  return reportFromNotice(mail, notice, new Transcript(notice.lines).found(notice.original.to))
 }
 
 class Transcript {

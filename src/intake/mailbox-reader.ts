@@ -7,7 +7,7 @@ import { ImapFlow } from 'imapflow'
 import type { Logger } from '../logger.js'
 import { advanceImapCursor, type Database, holdImapCursor, type ImapCursor, releaseImapCursor } from '../store/index.js'
 import type { ImapOptions } from './imap.js'
-import { passed, reasonOf } from './imap-steps.js'
+import { advanceCursor, imapErrorText } from './imap-cursor.js'
 import { logTaken } from './lmtp.js'
 import { deliveredTo, returnPathOf } from './maildir.js'
 import type { MailReceiver } from './receive-mail.js'
@@ -72,7 +72,7 @@ export class MailboxReader {
         if (!this.#gotOn) this.#batch = Math.max(1, Math.floor(this.#batch / 2))
         this.#gotOn = false
         this.#logger.warn(
-          { error: reasonOf(error), mailbox: this.#name, againInMs: pauseMs },
+          { error: imapErrorText(error), mailbox: this.#name, againInMs: pauseMs },
           'the mailbox cannot be read now; it is tried again',
         )
         await this.#pause(pauseMs * (0.8 + 0.4 * Math.random()))
@@ -199,7 +199,7 @@ export class MailboxReader {
       if (source === undefined && size <= maxBytes) continue
       dealtWith.set(uid, await this.#take(uid, Math.max(size, source?.length ?? 0), source))
       // in whatever order they come, the place moves over none that has not
-      while (left[0] !== undefined && dealtWith.has(left[0])) place = passed(place, left.shift() as number, dealtWith)
+      while (left[0] !== undefined && dealtWith.has(left[0])) place = advanceCursor(place, left.shift() as number, dealtWith)
       await this.#note(place)
       this.#gotOn = true
       if (this.#stopping.signal.aborted) return place
@@ -212,7 +212,7 @@ export class MailboxReader {
     if (owed.length > 0)
       this.#logger.warn({ mailbox: this.#name, uid: owed[0] }, 'the server does not send a mail; it is moved to IMAP_UNREADABLE')
     // what somebody has deleted meanwhile comes no more
-    for (const uid of left) place = passed(place, uid, owed.includes(uid) ? new Map([[uid, true]]) : dealtWith)
+    for (const uid of left) place = advanceCursor(place, uid, owed.includes(uid) ? new Map([[uid, true]]) : dealtWith)
     return place
   }
 
@@ -265,7 +265,7 @@ export class MailboxReader {
       }
     } catch (error) {
       if (!client.usable) throw error
-      why = reasonOf(error)
+      why = imapErrorText(error)
     }
     this.#logger.warn({ mailbox: this.#name, uids: uids.length, folder, why }, 'mails are not moved; they stay, marked as read')
     await client.messageFlagsAdd(range, ['\\Seen'], { uid: true })

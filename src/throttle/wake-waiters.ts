@@ -5,10 +5,10 @@
 import type { Client } from '@temporalio/client'
 import type { Database } from '../store/index.js'
 import { describe } from '../temporal/index.js'
-import { nextWakeups } from './acquire.js'
 import type { ThrottleContext } from './context.js'
 import { configuredLimits } from './limits.js'
 import { publishOutages } from './publish-outage.js'
+import { nextWakeups } from './record-answer.js'
 import { destinationsWithWaiters, removeWaiters } from './wakeups.js'
 
 const WITHIN_MS = 3000

@@ -21,7 +21,7 @@ interface Sent extends AttemptSubject {
  * lost answer would mean a second send.
  * @returns the answer that stands: an earlier one if there was one.
  */
-export async function recordSend(dependencies: DeliveryContext, sent: Sent, answer: Answer, attempt: number): Promise<AnsweredRow> {
+export async function commitAnswer(dependencies: DeliveryContext, sent: Sent, answer: Answer, attempt: number): Promise<AnsweredRow> {
   const { database, now } = dependencies
   const { recipient, workflowId, messageId, firstRunId } = sent
   for (let tries = 1; ; tries += 1) {

@@ -94,7 +94,7 @@ function originalBehind(mail: Mail, lines: readonly string[]): Returned {
   return [lines.join('\n'), ...behind].map(quotedOriginal).find((o) => o.returned !== 'none') ?? { returned: 'none', to: [] }
 }
 
-/** If the notice ends, and where the original begins; both are the end where there is no original. */
+/** Where the notice ends, and where the original begins; both are the end where there is no original. */
 function split(lines: readonly string[]): readonly [number, number] {
   for (let i = 0; i < lines.length; i += 1) {
     const line = lines[i] as string
@@ -130,7 +130,7 @@ export interface Found {
 }
 
 /** The report that a notice makes with the recipients that were found in it; null if there are none. */
-export function notificationFrom(mail: Mail, notice: Notice, found: readonly Found[]): ParsedReport | null {
+export function reportFromNotice(mail: Mail, notice: Notice, found: readonly Found[]): ParsedReport | null {
   // what was delivered is told in the same form
   const failed = found.filter(({ reason }) => !/\b250 2\.\d\.\d\b/.test(reason))
   if (failed.length === 0) return null

@@ -1,7 +1,7 @@
 /** The receiving systems, the worst first: what they answered, their outages, their mail servers, and how they did over time. */
 import { sql } from 'kysely'
 import type { Database } from '../store/index.js'
-import { count, DAY_MS, HOUR_MS, outcomeOf, ranked, retriesIn, saidNotNow, type Window } from './window.js'
+import { count, DAY_MS, HOUR_MS, outcomeOf, percentile, retriesIn, saidNotNow, type Window } from './window.js'
 
 /** What was answered. `notNow`: with 4.3.2. */
 export interface Answers {
@@ -23,7 +23,7 @@ export interface OutageFigures {
   readonly downSince: Date | null
 }
 
-export interface SystemFigures extends Answers, OutageFigures {
+export interface DestinationFigures extends Answers, OutageFigures {
   readonly destination: string
   readonly mailServers: readonly (Answers & { readonly mailServer: string })[]
 }
@@ -70,7 +70,7 @@ const numbers = (row: Answers): Answers => ({
 })
 
 /** Those that deferred most, at most so many. */
-export async function worstSystems(database: Database, window: Window, limit: number): Promise<SystemFigures[]> {
+export async function worstDestinations(database: Database, window: Window, limit: number): Promise<DestinationFigures[]> {
   const rows = await database.db
     .selectFrom('attempts')
     .select('destination')
@@ -87,7 +87,7 @@ export async function worstSystems(database: Database, window: Window, limit: nu
     window,
     rows.map(({ destination }) => destination),
   )
-  const found: SystemFigures[] = []
+  const found: DestinationFigures[] = []
   for (const { destination, ...row } of rows)
     found.push({
       destination,
@@ -99,7 +99,7 @@ export async function worstSystems(database: Database, window: Window, limit: nu
 }
 
 /** How many systems answered. */
-export async function countSystems({ db }: Database, window: Window): Promise<number> {
+export async function countDestinations({ db }: Database, window: Window): Promise<number> {
   const row = await db
     .selectFrom('attempts')
     .select(sql<number>`count(distinct destination)`.as('n'))
@@ -142,7 +142,7 @@ async function outagesOf({ db }: Database, window: Window, destination: string):
   const { n, worst } = await of
     .select([sql<number>`count(*)`.as('n'), sql<number>`max(${lasted(window)})`.as('worst')])
     .executeTakeFirstOrThrow()
-  const median = await ranked(Number(n), 0.5, async (offset) => {
+  const median = await percentile(Number(n), 0.5, async (offset) => {
     const row = await of.select(lasted(window).as('ms')).orderBy('ms').limit(1).offset(offset).executeTakeFirst()
     return row === undefined ? null : Number(row.ms)
   })

@@ -9,10 +9,10 @@ const CLEAR = '\u001b[H\u001b[J'
 const [SHOW_OTHER, SHOW_FIRST] = ['\u001b[?1049h\u001b[?25l', '\u001b[?25h\u001b[?1049l']
 
 /** Whose message it is, and where it stands, in words. */
-export type Told = (standing: RetryDescription) => { readonly whose: string; readonly where: string }
+export type StatusFormatter = (standing: RetryDescription) => { readonly whose: string; readonly where: string }
 
 /** @throws CommandFailed if there is no terminal. */
-export async function watch(client: SoftbounceClient, recipient: string | undefined, told: Told): Promise<void> {
+export async function watch(client: SoftbounceClient, recipient: string | undefined, told: StatusFormatter): Promise<void> {
   const { stdout } = process
   if (!stdout.isTTY) throw new CommandFailed('--watch draws on a terminal, and this is none; leave it out', 2)
   const ended = new AbortController()
@@ -33,7 +33,13 @@ export async function watch(client: SoftbounceClient, recipient: string | undefi
 
 const clock = () => new Date().toISOString().slice(0, 19).replace('T', ' ')
 
-async function screen(client: SoftbounceClient, recipient: string | undefined, told: Told, width: number, height: number): Promise<string> {
+async function screen(
+  client: SoftbounceClient,
+  recipient: string | undefined,
+  told: StatusFormatter,
+  width: number,
+  height: number,
+): Promise<string> {
   const cut = (text: string) => {
     const characters = [...printable(text)]
     return characters.length > width ? `${characters.slice(0, width - 1).join('')}…` : characters.join('')
@@ -64,7 +70,7 @@ async function screen(client: SoftbounceClient, recipient: string | undefined, t
     if (!ids.includes(workflowId)) ids.push(workflowId)
   }
   const standings = (await Promise.all(ids.map((id) => client.getById(id)))).filter((one) => one !== null)
-  // where both do not fit, the name is cut, not if it stands
+  // where both do not fit, the name is cut, not where it stands
   const messages = standings.map((one) => {
     const { whose, where } = told(one)
     const most = Math.max(20, width - where.length - 2)
