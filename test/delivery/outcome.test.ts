@@ -117,7 +117,7 @@ test('without a reply the answer is the step, what happened, and a status of our
   const relay = (dialogue: object) => classifyResult({ ...dialogue, mailServer } as never, { kind: 'relay' })
   const lost = { kind: 'lost', at: 'MAIL', afterFinalDot: false, text: 'lost' }
   expect(system(lost)).toEqual({ kind: 'deferred', status: '4.4.2', reply: 'lost', stage: 'MAIL', mailServer })
-  expect(relay(lost)).toEqual({ kind: 'local failure', text: 'the relay lost' })
+  expect(relay(lost)).toEqual({ kind: 'local failure', text: 'the relay: lost' })
   for (const judged of [system, relay])
     expect(judged({ ...lost, at: 'final dot', afterFinalDot: true })).toEqual({
       ...{ kind: 'ambiguous', status: '4.4.2', reply: 'lost', stage: 'final dot', mailServer },
@@ -129,11 +129,11 @@ test('without a reply the answer is the step, what happened, and a status of our
     stage: 'connect',
     mailServer,
   })
-  expect(relay({ kind: 'refused', text: 'refused' })).toEqual({ kind: 'local failure', text: 'the relay refused' })
+  expect(relay({ kind: 'refused', text: 'refused' })).toEqual({ kind: 'local failure', text: 'the relay: refused' })
   expect(system({ kind: 'unreachable', text: 'silent' })).toEqual({
     ...{ kind: 'unreachable', status: '4.4.1', reply: 'silent', stage: 'connect', mailServer },
   })
-  expect(relay({ kind: 'unreachable', text: 'silent' })).toEqual({ kind: 'local failure', text: 'the relay silent' })
+  expect(relay({ kind: 'unreachable', text: 'silent' })).toEqual({ kind: 'local failure', text: 'the relay: silent' })
   expect(system({ kind: 'local', text: 'no route' })).toEqual({ kind: 'local failure', text: 'no route' })
   expect(system({ kind: 'unsupported', status: '5.6.7', text: 'no SMTPUTF8' })).toEqual({
     ...{ kind: 'rejected', lasting: false, status: '5.6.7', reply: 'no SMTPUTF8', stage: 'EHLO', mailServer },

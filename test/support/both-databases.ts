@@ -1,7 +1,7 @@
 /** The same tests on SQLite and on PostgreSQL. */
-import { afterAll, beforeAll, describe } from 'vitest'
-import { type Database, migrateToLatest, openDatabase } from '../../src/store/index.js'
-import { type Postgres, sqliteDatabase, startPostgres, withoutPostgres } from './databases.js'
+import { afterAll, beforeAll, describe, inject } from 'vitest'
+import type { Database } from '../../src/store/index.js'
+import { postgresDatabase, sqliteDatabase, withoutPostgres } from './databases.js'
 
 /** What a suite gets: the database, emptied tables are its own affair (addresses differ by test). */
 export interface Opened {
@@ -25,17 +25,13 @@ export function onBothDatabases(name: string, suite: (opened: Opened) => void): 
   })
   describe.skipIf(withoutPostgres !== null)(`${name} (PostgreSQL${withoutPostgres === null ? '' : `: ${withoutPostgres}`})`, () => {
     const opened = { kind: 'postgres' } as Opened
-    let server: Postgres
+    let close: () => Promise<void>
     beforeAll(async () => {
-      server = await startPostgres()
-      const database = openDatabase(server.url)
-      await migrateToLatest(database.db, database.kind)
-      Object.assign(opened, { database, url: server.url })
+      const postgres = await postgresDatabase(inject('postgres') as string)
+      Object.assign(opened, { database: postgres.database, url: postgres.url })
+      close = postgres.close
     })
-    afterAll(async () => {
-      await opened.database.close()
-      await server.remove()
-    })
+    afterAll(() => close())
     suite(opened)
   })
 }

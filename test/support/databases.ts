@@ -1,9 +1,11 @@
 /** Databases for tests: a SQLite file, and a PostgreSQL of the test's own. */
 import { execFileSync, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
+import pg from 'pg'
 import { freePort } from '../../dev/dev-server/index.js'
 import { type Database, migrateToLatest, openDatabase } from '../../src/store/index.js'
 
@@ -88,6 +90,46 @@ export async function startPostgres(): Promise<Postgres> {
       await stop().catch(() => {})
       folder.remove()
     },
+  }
+}
+
+const TEMPLATE = 'template_softbounce'
+
+/** One PostgreSQL for all tests, with a migrated database that others are copied from. */
+export async function startSharedPostgres(): Promise<Postgres> {
+  const server = await startPostgres()
+  await administer(server.url, `create database ${TEMPLATE}`)
+  const database = openDatabase(named(server.url, TEMPLATE))
+  await migrateToLatest(database.db, database.kind)
+  await database.close()
+  return server
+}
+
+/** A database of a test's own on the shared server, migrated. */
+export async function postgresDatabase(server: string): Promise<{ url: string; database: Database; close: () => Promise<void> }> {
+  const name = `t_${randomUUID().replaceAll('-', '')}`
+  await administer(server, `create database ${name} template ${TEMPLATE}`)
+  const url = named(server, name)
+  const database = openDatabase(url)
+  return {
+    url,
+    database,
+    close: async () => {
+      await database.close()
+      await administer(server, `drop database ${name} with (force)`)
+    },
+  }
+}
+
+const named = (url: string, name: string) => url.replace(/[^/]*$/, name)
+
+async function administer(url: string, statement: string): Promise<void> {
+  const client = new pg.Client(url)
+  await client.connect()
+  try {
+    await client.query(statement)
+  } finally {
+    await client.end()
   }
 }
 

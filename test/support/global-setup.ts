@@ -1,15 +1,18 @@
-/** Once for all tests: builds dist/ unless it is fresh, finds the Temporal programs, starts one dev server. */
+/** Once for all tests: builds dist/ unless it is fresh, finds the Temporal programs, starts one dev server and one PostgreSQL. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { TestProject } from 'vitest/node'
 import { findProgram, startDevServer, TEST_SERVER } from '../../dev/dev-server/index.js'
+import { startSharedPostgres, withoutPostgres } from './databases.js'
 
 declare module 'vitest' {
   export interface ProvidedContext {
     devServer: string
     testServer: string
+    /** Of the shared PostgreSQL; null if its programs are not installed. */
+    postgres: string | null
   }
 }
 
@@ -34,5 +37,10 @@ export async function setup(project: TestProject) {
   project.provide('testServer', await findProgram(TEST_SERVER, say))
   const server = await startDevServer({ say })
   project.provide('devServer', server.address)
-  return () => server.stop()
+  const postgres = withoutPostgres === null ? await startSharedPostgres() : null
+  project.provide('postgres', postgres?.url ?? null)
+  return async () => {
+    await server.stop()
+    await postgres?.remove()
+  }
 }

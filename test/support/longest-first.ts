@@ -2,7 +2,7 @@
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 const LONG =
-  /(events|faults|upgrade|throttle|contract|encryption|web-ui|imap|erasure|acquire|receive-mail|ways-in|command|insight|direct|relay|random-orders)\.test\.ts$/
+  /(events|faults|upgrade|throttle|contract|encryption|web-ui|imap|erasure|acquire|receive-mail|ways-in|command|insight|direct|relay|random-orders)(\.slow)?\.test\.ts$/
 
 export class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

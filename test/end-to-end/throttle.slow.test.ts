@@ -173,7 +173,7 @@ describe.concurrent('promise 4', () => {
     const world = await realWorld({ ROUTES: `*=127.0.0.1:${back.port}` })
     await world.startWorker()
     const limits = limitsOf({ minMessageRate: 20, maxMessageRate: 20, connections: 1, maxDeliveriesPerConnection: 5 })
-    const settings = { limits, failuresBeforeDown: 1, probeIntervalMs: 8000, maxQueueDelayMs: 1000 }
+    const settings = { limits, failuresBeforeDown: 1, probeIntervalMs: 20_000, maxQueueDelayMs: 1000 }
     const answer = { outcome: 'deferred', status: '4.3.2', reply: NOT_NOW, stage: 'banner', mailServer: null } as const
     const lesson = { kind: 'failing', slower: 'both', waitMs: 0 } as const
     await writeFeedback(world.database, { name: 'down.example', limits, lesson, answer, tookMs: 5 }, settings)
