@@ -37,6 +37,10 @@ function ours<T>(given: DataConverter | undefined, converter: T): T {
  * The plugin: adds softbounce's activities, opens and migrates its database, and closes it when the worker has stopped. The worker's
  * workflows must export softbounce's too (`export * from 'softbounce/workflows'`), and it listens on the task queue `softbounce`.
  * @throws WrongSettings if a setting is wrong, or an Error if the database cannot be reached.
+ * @example
+ * const connection = await NativeConnection.connect()
+ * const plugins = [await softbouncePlugin({ connection })]
+ * const worker = await Worker.create({ connection, taskQueue: 'softbounce', workflowsPath, plugins })
  */
 export async function softbouncePlugin(options: PluginOptions): Promise<SimplePlugin> {
   const settings = options.settings ?? readSettings()

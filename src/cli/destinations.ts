@@ -10,7 +10,7 @@ import { limitOf, operator, withClient } from './with-client.js'
 export function addDestinations(program: Command): void {
   const command = program
     .command('destinations')
-    .description('the receiving systems: which are down, how they are met, how many messages wait for them, what they said last')
+    .description('the receiving systems: which are down, how they are met, how many messages wait for them, what they last reply')
     .argument('[name]', 'one of them')
     .option('--limit <n>', 'at most so many', '100')
     .option('--json', 'print JSON, one object a line')
@@ -82,7 +82,7 @@ async function show(client: SoftbounceClient, name: string | undefined, limit: n
     return
   }
   const { throttle } = readSettings()
-  const head = ['destination', 'state', 'met at', 'connections', 'open retries', 'wait for a turn', 'said last']
+  const head = ['destination', 'state', 'rate', 'connections', 'open retries', 'wait for a permit', 'last reply']
   if (all.length === 0) line('no receiving system has been met yet')
   else table([head, ...all.map((standing) => row(standing, throttle))])
   if (name === undefined && all.length >= limit) line(`(the first ${limit}; --limit shows more)`)
@@ -132,7 +132,7 @@ async function resume(client: SoftbounceClient, name: string | undefined, option
   const resumed = await client.destinations.resume(name)
   const what = name ?? 'everything'
   if (options.json) json({ destination: name ?? '*', resumed })
-  else line(resumed ? `${what} goes on: what waits takes turns` : `${what} was not paused`)
+  else line(resumed ? `${what} goes on: waiting retries need permits` : `${what} was not paused`)
 }
 
 async function limit(

@@ -9,7 +9,7 @@ const AT_ONCE = 10
 export function addStatus(program: Command): void {
   program
     .command('status')
-    .description('what waits, at which retry, when the next one goes, and what was said last')
+    .description('what waits, at which retry, when the next one goes, and what was last reply')
     .argument('[address|workflow-id]', 'the retries of one recipient, or one of them')
     .option('--limit <n>', 'at most so many', '100')
     .option('--watch', 'draw it anew every two seconds, until Ctrl-C')
@@ -99,7 +99,7 @@ function sentence({ status, progress, result, trouble, failure }: RetryDescripti
     const left = Date.parse(progress.nextRetryAt) - Date.now()
     return `retry ${progress.retry} of ${progress.of} waits ${left > 0 ? `for ${formatDuration(inRoundSeconds(left))}, ` : ''}until ${minute(progress.nextRetryAt)}`
   }
-  if (trouble?.waiting) return `retry ${progress.retry} of ${progress.of} waits for its turn`
+  if (trouble?.waiting) return `retry ${progress.retry} of ${progress.of} waits for its permit`
   const held = trouble === null ? '' : ', held up'
   const what = isRetry(progress) ? `retry ${progress.retry} of ${progress.of}` : 'the backup relay'
   if (progress.state === 'confirming') {

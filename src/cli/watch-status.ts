@@ -51,7 +51,7 @@ async function screen(
   const waiting = systems.reduce((sum, { waitingForPermit }) => sum + waitingForPermit, 0)
   const down = systems.filter(({ downSince }) => downSince !== null).length
   const lines = [
-    `softbounce  ${clock()} UTC   ${waiting} wait for a turn   ${down} ${down === 1 ? 'system is' : 'systems are'} down   (Ctrl-C ends)`,
+    `softbounce  ${clock()} UTC   ${waiting} wait for a permit   ${down} ${down === 1 ? 'system is' : 'systems are'} down   (Ctrl-C ends)`,
     ...(everything === null ? [] : [`everything is paused since ${everything.since.toISOString()} by ${everything.by}`]),
     '',
     ...systems.slice(0, MOST_SYSTEMS).map(systemLine),
@@ -93,5 +93,5 @@ function systemLine({ name, downSince, pausedSince, pausedBy, failures, waitingF
         : failures > 0
           ? `${failures} failures in a row`
           : 'takes mail'
-  return `${name}: ${state}, ${waitingForPermit} wait for a turn${said === null ? '' : `; said: ${said.reply}`}`
+  return `${name}: ${state}, ${waitingForPermit} wait for a permit${said === null ? '' : `; said: ${said.reply}`}`
 }

@@ -1,5 +1,5 @@
 /** Starts and steers retries from TypeScript. */
-import { Client, Connection, isGrpcServiceError, WorkflowIdConflictPolicy, WorkflowNotFoundError } from '@temporalio/client'
+import { Client, Connection, WorkflowIdConflictPolicy, WorkflowNotFoundError } from '@temporalio/client'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import {
   addressKey,
@@ -32,22 +32,7 @@ import { describeRetry, type RetryDescription } from './describe.js'
 import { Destinations } from './destinations.js'
 import { type Erased, eraseRecipient } from './erase.js'
 import { type BounceOf, type ClientOptions, type RetryOptions, type RetryRef, type StartedRetry, UnretryableBounce } from './options.js'
-
-/** Temporal's word that this very request is beyond a limit (of its size, or of signals) comes again however often it is made. */
-async function unlessRefused<T>(request: Promise<T>): Promise<T> {
-  try {
-    return await request
-  } catch (error) {
-    const cause = error instanceof Error ? error.cause : undefined
-    if (!isGrpcServiceError(cause)) throw error
-    const tooLarge = cause.code === GRPC_RESOURCE_EXHAUSTED && /larger than max/.test(cause.details)
-    if (cause.code !== GRPC_INVALID_ARGUMENT && !tooLarge) throw error
-    throw new UnretryableBounce(`Temporal refuses it for good: ${cause.details.slice(0, 200)}`)
-  }
-}
-
-const GRPC_INVALID_ARGUMENT = 3
-const GRPC_RESOURCE_EXHAUSTED = 8
+import { unlessRefused } from './unretryable.js'
 
 export class SoftbounceClient {
   readonly #temporal: Client
@@ -65,6 +50,11 @@ export class SoftbounceClient {
   /**
    * Connects to Temporal and the database.
    * @throws WrongSettings, or an Error that says what could not be reached.
+   * @example
+   * const client = await SoftbounceClient.connect()
+   * const { workflowId, result } = await client.retry(message, bounce)
+   * console.log(workflowId, (await result()).outcome)
+   * await client.close()
    */
   static async connect(options: ClientOptions = {}): Promise<SoftbounceClient> {
     const settings = options.settings ?? readSettings()
@@ -118,10 +108,17 @@ export class SoftbounceClient {
   }
 
   /**
-   * Keeps the message, and starts its retries, or tells the bounce to those that are open already. A bounce that is not newer than the
+   * Stores the message, and starts its retries, or signals the bounce to those that are open already. A bounce that is not newer than the
    * last logged attempt changes nothing.
    * @param message the original as it was sent (RFC 5322 bytes).
-   * @throws UnsendableMessage if it cannot be sent as it is; Error naming every field of the bounce that is wrong.
+   * @throws UnsendableMessage if it cannot be sent as it is; UnretryableBounce naming every field of the bounce that is wrong.
+   * @example
+   * await client.retry(eml, {
+   *   sender: 'bounces@example.com',
+   *   recipient: 'ann@example.org',
+   *   status: '4.3.2',
+   *   bouncedAt: '2026-11-24T08:00:00Z',
+   * })
    */
   async retry(message: Uint8Array | string, bounce: BounceOf, options: RetryOptions = {}): Promise<StartedRetry> {
     const content = canonicalMessage(typeof message === 'string' ? Buffer.from(message, 'utf8') : message)

@@ -66,7 +66,7 @@ export class Destinations {
     return pause(this.#database, by, name)
   }
 
-  /** Lets them go again, through turns; false if they were not paused. */
+  /** Lets them go again, through permits; false if they were not paused. */
   resume(name?: string): Promise<boolean> {
     return resume(this.#database, name)
   }
@@ -77,7 +77,7 @@ export class Destinations {
   }
 
   /**
-   * The retries that wait for a destination go early, spread out, through turns. If a release is under way already, that one goes on.
+   * The retries that wait for a destination go early, spread out, through permits. If a release is under way already, that one goes on.
    * @throws Error if the server does not know the search attribute.
    * @returns the workflow that does it.
    */

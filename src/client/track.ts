@@ -11,52 +11,13 @@ import { canonicalMessage, dayOf, sentId, signReturnPath, signToken } from '../d
 import { headOf } from '../dsn/index.js'
 import { type Provider, providerIdIn, withToken } from '../providers/index.js'
 import { type Database, migrateToLatest, openDatabase, recordProviderId, storeSent } from '../store/index.js'
-import { activeSuppressions, liftSuppression, type Suppression } from '../suppression/index.js'
-import type { RetryOptions } from './options.js'
-
-export interface TrackOptions {
-  /** Default: opened by DATABASE_URL, and closed with the transporter. */
-  readonly database?: Database
-  readonly settings?: Pick<Settings, 'databaseUrl' | 'returnPaths'> & Partial<Pick<Settings, 'relayPreset'>>
-  /** The provider that the transporter sends by; default: RELAY_PRESET. */
-  readonly provider?: Provider
-}
-
-/** What a message may say of itself, in the field `softbounce` of `sendMail`. */
-export interface TrackedOptions extends Pick<RetryOptions, 'destination' | 'schedule' | 'urgent' | 'deliverBy'> {
-  /** The person has just asked for this mail: it passes a suppression for unavailability, and lifts it. */
-  readonly askedFor?: boolean
-}
-
-/** What is used of nodemailer's Transporter, of any version. */
-export interface Transporter {
-  // biome-ignore lint/suspicious/noExplicitAny: nodemailer's own types differ from version to version
-  transporter: any
-  // biome-ignore lint/suspicious/noExplicitAny: the same
-  sendMail(data: any): Promise<any>
-}
-
-/** A transporter whose messages are tracked. */
-export type Tracked<T extends Transporter> = T & {
-  sendMail(data: SendMailOptions & { softbounce?: TrackedOptions }): Promise<InfoOf<T['transporter']>>
-}
+import { activeSuppressions, liftSuppression } from '../suppression/index.js'
+import { SuppressedRecipients, type Tracked, type TrackedOptions, type TrackOptions, type Transporter } from './track-options.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: nodemailer's own types differ from version to version
-type InfoOf<Inner> = Inner extends { send(mail: any, callback: (error: any, info: infer Info) => void): void } ? NonNullable<Info> : any
-
-/** The message was not sent: some of its recipients are suppressed. Nobody got it; send it to the others alone. */
-export class SuppressedRecipients extends Error {
-  override name = 'SuppressedRecipients'
-  readonly code = 'ESUPPRESSED'
-  constructor(readonly suppressions: readonly Suppression[]) {
-    super(
-      `the message was sent to nobody, since it is also for suppressed ${suppressions.length === 1 ? 'address' : 'addresses'} ${suppressions
-        .slice(0, 20)
-        .map((s) => `${s.address} (${s.reason}${s.until === null ? '' : `, until ${s.until.toISOString()}`})`)
-        .join(', ')}: leave ${suppressions.length === 1 ? 'it' : 'them'} out`,
-    )
-  }
-}
+export type InfoOf<Inner> = Inner extends { send(mail: any, callback: (error: any, info: infer Info) => void): void }
+  ? NonNullable<Info>
+  : any
 
 /** What a transport gives back for one envelope. */
 interface Info {
@@ -87,6 +48,9 @@ const AT_ONCE = 5
  * Tracks what a transporter sends: `track(nodemailer.createTransport(...))`. The transporter is given back, and is used as ever; its own
  * plugins, defaults and DKIM stay.
  * @throws Error if RETURN_PATH_KEYS is not set; WrongSettings.
+ * @example
+ * const transporter = track(nodemailer.createTransport('smtp://127.0.0.1:25'))
+ * await transporter.sendMail({ from: 'shop@example.com', to: 'ann@example.org', subject: 'Your invoice', text: 'Thank you.' })
  */
 export function track<T extends Transporter>(transporter: T, options: TrackOptions = {}): Tracked<T> {
   const settings = options.settings ?? readSettings()

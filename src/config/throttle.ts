@@ -1,4 +1,4 @@
-/** The settings of direct delivery and of turns. */
+/** The settings of direct delivery and of the throttle. */
 import dns from 'node:dns'
 import { isIP } from 'node:net'
 import { z } from 'zod'
@@ -70,7 +70,7 @@ export const THROTTLE_SETTINGS = {
   },
   HIGHEST_RATE: {
     default: '20/s',
-    doc: 'The highest rate that a receiving system is met at, however well it takes messages.',
+    doc: 'The highest rate at which a destination is contacted, however well it accepts messages.',
     schema: rate,
   },
   HIGHEST_CONNECTIONS: {
@@ -101,7 +101,7 @@ export const THROTTLE_SETTINGS = {
   },
   RELAY_RATE: {
     default: '',
-    doc: 'The rate that the relay is met at, by all workers together (a provider’s `14/s`). Default: that of `RELAY_PRESET`, else as fast as turns allow.',
+    doc: 'The rate at which the relay is contacted, by all workers together (a provider’s `14/s`). Default: that of `RELAY_PRESET`, else as fast as permits allow.',
     schema: parsed((text) => (text === '' ? null : parseRate(text))),
   },
   RELAY_CONNECTIONS: { default: '20', doc: 'Most connections to the relay at once, of all workers together.', schema: integer(1, 1000) },
@@ -140,7 +140,7 @@ export function directSettings(v: Read<typeof DELIVERY_SETTINGS>, faults: string
 }
 
 const DEFAULT_LOWEST_RATE = parseRate(THROTTLE_SETTINGS.LOWEST_RATE.default)
-/** As fast as nothing but turns allow. */
+/** As fast as permits allow. */
 const NO_RATE = 10_000
 
 /** @param presetRate of the provider that the relay is. */

@@ -64,30 +64,30 @@ export async function acquirePermit(
   const peer = connectionKey(way)
   for (let waitedMs = 0; ; ) {
     const open = held === undefined ? sessions.take(peer, way.paths) : null
-    let turn: Acquisition
+    let acquisition: Acquisition
     try {
-      turn = await withDatabase(context.info.attempt, () =>
+      acquisition = await withDatabase(context.info.attempt, () =>
         acquire(database, { ...subject, leaseId: open?.leaseId ?? leaseId, hasConnection: open !== null }, way.permits, settings.throttle),
       )
     } catch (error) {
       if (open !== null) sessions.keep(peer, open, onIdleEnd)
       throw error
     }
-    if (turn.kind === 'granted') {
-      metrics?.permitAcquired(turn.waitedMs)
-      return { leaseId: open?.leaseId ?? leaseId, open, polls: turn.polls }
+    if (acquisition.kind === 'granted') {
+      metrics?.permitAcquired(acquisition.waitedMs)
+      return { leaseId: open?.leaseId ?? leaseId, open, polls: acquisition.polls }
     }
-    metrics?.permitWaited(turn.why)
+    metrics?.permitWaited(acquisition.why)
     if (open !== null) sessions.keep(peer, open, onIdleEnd)
-    waitedMs += turn.askAgainMs
-    if (turn.askAgainMs > MAX_IN_PLACE_WAIT_MS || waitedMs > MOST_IN_PLACE_MS) {
+    waitedMs += acquisition.askAgainMs
+    if (acquisition.askAgainMs > MAX_IN_PLACE_WAIT_MS || waitedMs > MOST_IN_PLACE_MS) {
       // a message that is of no use any more ends in time
       const usefulMs = subject.deliverByMs === undefined ? Number.POSITIVE_INFINITY : Math.max(1, subject.deliverByMs - now().getTime() + 1)
-      throw retryLater('Waiting', waitingText(turn, dependencies), Math.min(turn.askAgainMs, usefulMs))
+      throw retryLater('Waiting', waitingText(acquisition, dependencies), Math.min(acquisition.askAgainMs, usefulMs))
     }
-    await sleep(turn.askAgainMs, undefined, { signal: context.cancellationSignal }).catch(() => {
-      if (context.cancellationDetails?.cancelRequested) throw new CancelledFailure('cancelled while it waited for its turn')
-      throw retryLater('Waiting', 'the worker was stopped while the message waited for its turn', 1)
+    await sleep(acquisition.askAgainMs, undefined, { signal: context.cancellationSignal }).catch(() => {
+      if (context.cancellationDetails?.cancelRequested) throw new CancelledFailure('cancelled while it waited for its permit')
+      throw retryLater('Waiting', 'the worker was stopped while the message waited for its permit', 1)
     })
   }
 }
@@ -115,17 +115,17 @@ export async function waitWhilePaused(destination: string, context: Context, dep
 }
 
 /** Why it waits and until when, as a person reads it in the Web UI. */
-function waitingText(turn: Waiting, { settings, now }: DeliveryContext): string {
-  const { state, why, goesAt } = turn
+function waitingText(acquisition: Waiting, { settings, now }: DeliveryContext): string {
+  const { state, why, goesAt } = acquisition
   const { throttle } = settings
   const at = now().getTime()
-  const relay = relayOf(turn.name)
-  const name = relay === null ? turn.name : `the relay ${relay}`
+  const relay = relayOf(acquisition.name)
+  const name = relay === null ? acquisition.name : `the relay ${relay}`
   const said = state.said === null ? '' : ` (last reply: ${state.said.reply.replace(/\s+/g, ' ').slice(0, 200)})`
   const goes = goesAt === null ? '' : `this message goes at ${moment(goesAt, at)} at the latest`
   switch (why) {
     case 'paused':
-      return `retries for ${name} are paused since ${moment(state.pausedSince as number, at)} by ${state.pausedBy ?? 'somebody'}; none is used up; looked at again at ${moment(at + turn.askAgainMs, at)} at the latest`
+      return `retries for ${name} are paused since ${moment(state.pausedSince as number, at)} by ${state.pausedBy ?? 'somebody'}; none is used up; looked at again at ${moment(at + acquisition.askAgainMs, at)} at the latest`
     case 'down': {
       const every = throttle.probeIntervalMs
       const next = state.nextProbeAt - Math.max(0, Math.floor((state.nextProbeAt - at) / every)) * every
@@ -136,7 +136,7 @@ function waitingText(turn: Waiting, { settings, now }: DeliveryContext): string 
     case 'connection limit':
       return `every connection to ${name} is in use; ${goes}`
     case 'rate limit': {
-      const limits = withManualLimits(configuredLimits(throttle, turn.name), state.limited)
+      const limits = withManualLimits(configuredLimits(throttle, acquisition.name), state.limited)
       const ahead = goesAt === null ? 0 : goesAt.getTime() - at
       return `${name} is limited to ${formatRate(rateOf(state, limits))}, and other messages come first; ${goes} (in ${formatDuration(ahead)})`
     }

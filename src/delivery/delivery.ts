@@ -57,16 +57,16 @@ export class DeliveryAttempt {
     dependencies: DeliveryContext,
     sessions: ConnectionPool,
     context: Context,
-    turn: { leaseId: string; open: PooledConnection | null; polls: number },
+    permit: { leaseId: string; open: PooledConnection | null; polls: number },
   ) {
     this.#route = route
     this.#subject = subject
     this.#dependencies = dependencies
     this.#sessions = sessions
     this.#context = context
-    this.leaseId = turn.leaseId
-    this.#open = turn.open
-    this.polls = turn.polls
+    this.leaseId = permit.leaseId
+    this.#open = permit.open
+    this.polls = permit.polls
   }
 
   /**
@@ -81,8 +81,8 @@ export class DeliveryAttempt {
     sessions: ConnectionPool,
   ): Promise<DeliveryAttempt> {
     const free = (leaseId: string) => freeLease(dependencies, leaseId)
-    const turn = await acquirePermit(subject, route, sessions, context, dependencies, free)
-    return new DeliveryAttempt(route, subject, dependencies, sessions, context, turn)
+    const permit = await acquirePermit(subject, route, sessions, context, dependencies, free)
+    return new DeliveryAttempt(route, subject, dependencies, sessions, context, permit)
   }
 
   /** With each heartbeat of the activity. */
@@ -170,10 +170,10 @@ export class DeliveryAttempt {
   }
 
   /** A permit for one more destination, under the same lease; false if it is not granted at once. */
-  async #acquireNext({ turn }: Route['beyond'][number]): Promise<boolean> {
+  async #acquireNext({ permit }: Route['beyond'][number]): Promise<boolean> {
     const { database, settings } = this.#dependencies
-    const asker = { ...this.#subject, leaseId: this.leaseId, hasConnection: false }
-    const granted = await acquire(database, asker, [turn], settings.throttle).catch(() => null)
+    const waiter = { ...this.#subject, leaseId: this.leaseId, hasConnection: false }
+    const granted = await acquire(database, waiter, [permit], settings.throttle).catch(() => null)
     if (granted?.kind === 'granted') return true
     await cancelReservation(database.db, this.#subject).catch(() => {})
     return false

@@ -100,7 +100,7 @@ export async function mailHosts(domain: string, options: MailHostOptions, resolv
         },
       },
       dane: { enabled: options.dane, resolveTlsa: async (name) => (await resolve(name, 'TLSA')) as TlsaRecord[] },
-      // it is asked for the hosts alone: who is contacted, and in which dialogue the next one's turn comes, is decided by delivery.ts
+      // it is asked for the hosts alone: who is contacted, and when the next one is tried, is decided by smtp/try-hosts.ts
       connectHook: ({ mx }, _, stop) => {
         done(mx)
         stop(new Error('looked up'))
@@ -154,7 +154,7 @@ const onlyInside = (domain: string): MailHosts => ({
   text: `none of the mail hosts of ${domain} has a public address (MX_MAY_BE_LOCAL allows loopback and private ones)`,
 })
 
-/** Each host's addresses one after another, IPv6 and IPv4 taking turns in being first; no address twice. */
+/** Each host's addresses one after another, IPv6 and IPv4 first in alternation; no address twice. */
 function inOrder(mx: readonly mxConnect.MxHost[], dane: boolean): MailHost[] {
   const byChance = mx.map((host) => ({ host, chance: Math.random() }))
   byChance.sort((a, b) => a.host.priority - b.host.priority || a.chance - b.chance)

@@ -18,7 +18,7 @@ export type Routing =
       /** In the order in which they are tried; all of one kind and one destination. */
       readonly paths: readonly [NextHop, ...NextHop[]]
       /** Further mail hosts, of other destinations: each needs a permit of its own. */
-      readonly beyond: readonly { readonly system: string; readonly paths: readonly NextHop[]; readonly turn: LimiterKey }[]
+      readonly beyond: readonly { readonly system: string; readonly paths: readonly NextHop[]; readonly permit: LimiterKey }[]
       /** The destination. */
       readonly system: string
       /** The permits that it needs, the destination's first. */
@@ -100,7 +100,7 @@ export class Router {
     return {
       kind: 'way',
       paths: own.paths as [NextHop, ...NextHop[]],
-      beyond: beyond.map((group) => ({ ...group, turn: permitOf(group.system) })),
+      beyond: beyond.map((group) => ({ ...group, permit: permitOf(group.system) })),
       system: own.system,
       permits: [permitOf(own.system)],
       maxDeliveriesPerConnection: this.#limits(own.system).maxDeliveriesPerConnection,
@@ -116,8 +116,8 @@ export class Router {
     const path = nextHopFor(destination, backup)
     if (path === null) return null
     const { maxDeliveriesPerConnection } = throttle.relay
-    const turn = this.#relayKey(path)
-    return { kind: 'way', paths: [path], beyond: [], system: turn.name, permits: [turn], maxDeliveriesPerConnection }
+    const permit = this.#relayKey(path)
+    return { kind: 'way', paths: [path], beyond: [], system: permit.name, permits: [permit], maxDeliveriesPerConnection }
   }
 
   /** The first mail host of a recipient, if mail is delivered directly and the look-up succeeds; else null. */

@@ -54,7 +54,7 @@ export class DatabaseGauges {
     const byName = new Map(open.slice(0, MOST_DESTINATIONS).map(({ destination, n }) => [destination, Number(n)]))
     const rest = open.slice(MOST_DESTINATIONS).reduce((sum, { n }) => sum + Number(n), 0)
     if (rest > 0) byName.set('other', rest)
-    const turns = await db
+    const waiters = await db
       .selectFrom('waiters')
       .select([sql<number>`count(*)`.as('n'), sql<number | null>`min(asked_at)`.as('oldest')])
       .where('seen_at', '>', now - STILL_WAITS_MS)
@@ -68,7 +68,7 @@ export class DatabaseGauges {
       .where('attempts.begun_at', '>', now - OPEN_FOR_MS)
       .where('runs.ended_at', 'is', null)
       .executeTakeFirstOrThrow()
-    const oldest = Math.min(...[turns.oldest, unanswered.oldest].map((at) => (at === null ? now : Number(at))))
+    const oldest = Math.min(...[waiters.oldest, unanswered.oldest].map((at) => (at === null ? now : Number(at))))
     const outages = await db
       .selectFrom('outages')
       .select(['destination', 'began_at', 'down_at'])
@@ -86,7 +86,7 @@ export class DatabaseGauges {
     const waits = new Map(open.map(({ destination, n }) => [destination, Number(n)]))
     return {
       open: byName,
-      waitingForPermit: Number(turns.n),
+      waitingForPermit: Number(waiters.n),
       oldestDueMs: Math.max(0, now - oldest),
       failing: outages.length,
       down: down.length,

@@ -20,7 +20,7 @@ export class Metrics {
     'Deferrals with 4.3.2; top 200 destinations, the rest as `other`',
     ['destination'],
   )
-  readonly #turns = this.#counter('softbounce_permits_total', 'Permits that were acquired, and waits for one, by reason', ['result'])
+  readonly #permits = this.#counter('softbounce_permits_total', 'Permits that were acquired, and waits for one, by reason', ['result'])
   readonly #waits = new Histogram({
     name: 'softbounce_permit_wait_seconds',
     help: 'From the first request of a permit to the permit',
@@ -58,12 +58,12 @@ export class Metrics {
   }
 
   permitAcquired(waitedMs: number): void {
-    this.#turns.inc({ result: 'acquired' })
+    this.#permits.inc({ result: 'acquired' })
     this.#waits.observe(waitedMs / 1000)
   }
 
   permitWaited(why: string): void {
-    this.#turns.inc({ result: why })
+    this.#permits.inc({ result: why })
   }
 
   /** An increase is seen only from a value before it. */

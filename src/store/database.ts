@@ -25,7 +25,7 @@ export type DatabaseKind = 'sqlite' | 'postgres'
 export interface Database {
   readonly kind: DatabaseKind
   readonly db: Kysely<Tables>
-  /** The clock that turns go by, if it is not the database's own. */
+  /** The clock of the throttle, if it is not the database's own. */
   readonly clock?: () => Date
   close(): Promise<void>
 }
@@ -223,7 +223,7 @@ export async function databaseNow(database: Database, db: Kysely<Tables> = datab
 }
 
 /**
- * A transaction that does not wait for the disk: for turns and leases, which are worth nothing after a power cut. What it has written is seen
+ * A transaction that does not wait for the disk: for permits and leases, which are worth nothing after a power cut. What it has written is seen
  * by everybody at once, and is on the disk with the next transaction that waits. (An attempt log that forgets would send twice; this may not
  * be used for it.)
  */

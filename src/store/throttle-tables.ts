@@ -2,7 +2,7 @@
 import type { Generated } from 'kysely'
 import type { AttemptOutcome } from '../bounce/index.js'
 
-/** What is known of a receiving system, or of a relay (`relay:host:port`); `*` stands for all of them. Times with fractions are moments of turns. */
+/** What is known of a destination, or of a relay (`relay:host:port`); `*` stands for all of them. Times with fractions are start times. */
 export interface DestinationsTable {
   name: string
   /** No start before this. */

@@ -34,6 +34,8 @@ interface Row {
 /**
  * Writes the rows that may be mailed to `output`, each as it was read.
  * @throws Error if the CSV cannot be read, or has no such column.
+ * @example
+ * await filterList(database, createReadStream('list.csv'), createWriteStream('mailable.csv'), { column: 'email' })
  */
 export async function filterList(database: Database, input: Readable, output: Writable, options: FilterOptions = {}): Promise<Filtered> {
   const counts = { lines: 0, suppressed: 0, unreadable: 0 }

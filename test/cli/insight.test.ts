@@ -111,7 +111,7 @@ describe('what is known of people and systems', { shuffle: false }, () => {
     })
     const ended = new Promise((resolve) => child.once('exit', resolve))
     await eventually(() => (drawn.match(/watched@seen\.example\S* +retry 1 of 1 waits for /g)?.length ?? 0) >= 2, 30_000)
-    expect(drawn).toMatch(/softbounce {2}\S+ \S+ UTC +0 wait for a turn +0 systems are down/)
+    expect(drawn).toMatch(/softbounce {2}\S+ \S+ UTC +0 wait for a permit +0 systems are down/)
     // Ctrl-C
     child.stdin.write('\u0003')
     expect(await ended).toBe(0)

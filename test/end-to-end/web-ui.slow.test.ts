@@ -116,7 +116,7 @@ describe.skipIf(reason !== null)(`the Web UI${reason === null ? '' : ` (${reason
   test('each state can be told: waiting for a turn, relay down, waiting for confirmation, suppressed, cancelled, expired', {
     timeout: 240_000,
   }, async () => {
-    // waits for its turn
+    // waits for its permit
     await world.client.destinations.pause('operator ann', 'ui.example')
     const turn = await known((await retry('turn@ui.example', ['1s', '30d'])).workflowId)
     await eventually(async () => (await world.client.getById(turn))?.trouble?.waiting === true, 30_000)

@@ -53,7 +53,7 @@ onBothDatabases('the outages of a receiving system', (opened) => {
     ])
   })
 
-  test('are told once each way, what began it by its first nonRetryable, what ended it by what was said last', async () => {
+  test('are told once each way, what began it by its first nonRetryable, what ended it by what was last reply', async () => {
     const system = meet()
     await system.refuses('421 4.3.2 first')
     // a refusal alone is nothing to tell

@@ -127,7 +127,7 @@ test('a pause holds retries for days, uses none up, and says who did it; resumed
   expect(await handle.result()).toMatchObject({ outcome: 'delivered', retries: 1 })
 })
 
-test('a message that is of no use any more ends while it waits for its turn', async () => {
+test('a message that is of no use any more ends while it waits for its permit', async () => {
   const deliverBy = new Date((await world.currentTime()).getTime() + 2 * HOUR).toISOString()
   const handle = await send('ann', { deliverBy })
   await pause(world.database, 'operator ann', name())

@@ -1,0 +1,48 @@
+import type { SendMailOptions } from 'nodemailer'
+import type { Settings } from '../config/index.js'
+import type { Provider } from '../providers/index.js'
+import type { Database } from '../store/index.js'
+import type { Suppression } from '../suppression/index.js'
+import type { RetryOptions } from './options.js'
+import type { InfoOf } from './track.js'
+
+export interface TrackOptions {
+  /** Default: opened by DATABASE_URL, and closed with the transporter. */
+  readonly database?: Database
+  readonly settings?: Pick<Settings, 'databaseUrl' | 'returnPaths'> & Partial<Pick<Settings, 'relayPreset'>>
+  /** The provider that the transporter sends by; default: RELAY_PRESET. */
+  readonly provider?: Provider
+}
+
+/** What a message may say of itself, in the field `softbounce` of `sendMail`. */
+export interface TrackedOptions extends Pick<RetryOptions, 'destination' | 'schedule' | 'urgent' | 'deliverBy'> {
+  /** The person has just asked for this mail: it passes a suppression for unavailability, and lifts it. */
+  readonly askedFor?: boolean
+}
+
+/** What is used of nodemailer's Transporter, of any version. */
+export interface Transporter {
+  // biome-ignore lint/suspicious/noExplicitAny: nodemailer's own types differ from version to version
+  transporter: any
+  // biome-ignore lint/suspicious/noExplicitAny: the same
+  sendMail(data: any): Promise<any>
+}
+
+/** A transporter whose messages are tracked. */
+export type Tracked<T extends Transporter> = T & {
+  sendMail(data: SendMailOptions & { softbounce?: TrackedOptions }): Promise<InfoOf<T['transporter']>>
+}
+
+/** The message was not sent: some of its recipients are suppressed. Nobody got it; send it to the others alone. */
+export class SuppressedRecipients extends Error {
+  override name = 'SuppressedRecipients'
+  readonly code = 'ESUPPRESSED'
+  constructor(readonly suppressions: readonly Suppression[]) {
+    super(
+      `the message was sent to nobody, since it is also for suppressed ${suppressions.length === 1 ? 'address' : 'addresses'} ${suppressions
+        .slice(0, 20)
+        .map((s) => `${s.address} (${s.reason}${s.until === null ? '' : `, until ${s.until.toISOString()}`})`)
+        .join(', ')}: leave ${suppressions.length === 1 ? 'it' : 'them'} out`,
+    )
+  }
+}

@@ -1,0 +1,20 @@
+/** A start or signal that Temporal refuses for good, as an error of the client. */
+import { isGrpcServiceError } from '@temporalio/client'
+import { UnretryableBounce } from './options.js'
+
+/** Temporal's word that this very request is beyond a limit (of its size, or of signals) comes again however often it is made. */
+export async function unlessRefused<T>(request: Promise<T>): Promise<T> {
+  try {
+    return await request
+  } catch (error) {
+    const cause = error instanceof Error ? error.cause : undefined
+    if (!isGrpcServiceError(cause)) throw error
+    const tooLarge = cause.code === GRPC_RESOURCE_EXHAUSTED && /larger than max/.test(cause.details)
+    if (cause.code !== GRPC_INVALID_ARGUMENT && !tooLarge) throw error
+    throw new UnretryableBounce(`Temporal refuses it for good: ${cause.details.slice(0, 200)}`)
+  }
+}
+
+export const GRPC_INVALID_ARGUMENT = 3
+
+export const GRPC_RESOURCE_EXHAUSTED = 8
