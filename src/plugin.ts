@@ -6,7 +6,7 @@ import { SimplePlugin } from '@temporalio/plugin'
 import type { NativeConnection } from '@temporalio/worker'
 import { type Activities, createActivities } from './activities/index.js'
 import { TASK_QUEUE } from './bounce/index.js'
-import { readSettings, requirePath, type Settings } from './config/index.js'
+import { readSettings, requireNextHop, type Settings } from './config/index.js'
 import { ConnectionPool } from './delivery/index.js'
 import { clientDataConverter, workerDataConverter } from './encryption/index.js'
 import { createLogger, type Log } from './logger.js'
@@ -44,7 +44,7 @@ function ours<T>(given: DataConverter | undefined, converter: T): T {
  */
 export async function softbouncePlugin(options: PluginOptions): Promise<SimplePlugin> {
   const settings = options.settings ?? readSettings()
-  requirePath(settings)
+  requireNextHop(settings)
   const log = options.log ?? createLogger(settings.logLevel)
   const namespace = options.namespace ?? 'default'
   const database = openDatabase(settings.databaseUrl, (error) => log.warn({ error: error.message }, 'a database connection broke'))

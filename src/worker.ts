@@ -11,7 +11,7 @@ import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { makeTelemetryFilterString, NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker'
 import { createActivities } from './activities/index.js'
 import { TASK_QUEUE } from './bounce/index.js'
-import { readSettings, requirePath, type Settings, temporalEnvironment } from './config/index.js'
+import { readSettings, requireNextHop, type Settings, temporalEnvironment } from './config/index.js'
 import { ConnectionPool } from './delivery/index.js'
 import { clientDataConverter, workerDataConverter } from './encryption/index.js'
 import { createLogger, ThroughPino } from './logger.js'
@@ -58,7 +58,7 @@ export function workerOptions(
  * @throws WrongSettings, or an Error that says what could not be reached.
  */
 export async function runWorker(settings: Settings = readSettings()): Promise<void> {
-  requirePath(settings)
+  requireNextHop(settings)
   const logger = createLogger(settings.logLevel)
   const temporalMetrics = settings.httpPort === null ? undefined : `127.0.0.1:${await freePort()}`
   Runtime.install({

@@ -123,7 +123,7 @@ function recipients({ recipients: reported }: ParsedReport, options: Options): R
   return [{ action: 'failed', recipient: options.recipient }]
 }
 
-/** With the original that is given, that it holds, or that is kept. */
+/** Starts the retry with the original that was given, that the report holds, or that is stored. */
 async function start(client: SoftbounceClient, notification: ParsedReport, reported: ReportedRecipient, options: Options): Promise<string> {
   const more = retryOptions(options)
   const original = options.message === undefined ? notification.original : readFileSync(options.message)

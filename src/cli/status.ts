@@ -79,7 +79,7 @@ async function several(client: SoftbounceClient, recipient: string | undefined, 
   if (shown >= limit) line(`(the first ${limit}; --limit shows more)`)
 }
 
-/** Whether its workflow ID tells nobody whose it is. */
+/** Whether its workflow ID hides the recipient. */
 const isHidden = ({ workflowId }: RetryDescription) => workflowId.startsWith('bounce/hmac-')
 
 const nameOf = (standing: RetryDescription) =>

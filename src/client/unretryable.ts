@@ -2,7 +2,7 @@
 import { isGrpcServiceError } from '@temporalio/client'
 import { UnretryableBounce } from './options.js'
 
-/** Temporal's word that this very request is beyond a limit (of its size, or of signals) comes again however often it is made. */
+/** Temporal's word that this very request is beyond a limit (of its size, or of signals) would be repeated at each try. */
 export async function unlessRefused<T>(request: Promise<T>): Promise<T> {
   try {
     return await request

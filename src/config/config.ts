@@ -12,7 +12,7 @@ import { BOUNCE_SETTINGS, type IntakeSettings, intakeSettings, returnPaths } fro
 import { DAY, duration, HOUR, integer, isLoopback, names, parsed, SECOND } from './parsers.js'
 import { PRESET_RATES, PROVIDER_SETTINGS, providerSecrets, unlistBy } from './providers.js'
 import type { Setting, Values as ValuesOf } from './setting.js'
-import { backupPaths, DKIM_SETTINGS, dkimKey, PATH_SETTINGS, relayPath, SMTP_SETTINGS, smtpTimeouts } from './smtp.js'
+import { backupPaths, DKIM_SETTINGS, dkimKey, RELAY_SETTINGS, relayPath, SMTP_SETTINGS, smtpTimeouts } from './smtp.js'
 import { type Environment, readDotenv, type Source } from './sources.js'
 import { DELIVERY_SETTINGS, directSettings, THROTTLE_SETTINGS, throttleSettings } from './throttle.js'
 import { WrongSettings } from './wrong-settings.js'
@@ -34,7 +34,7 @@ export const SETTINGS = {
     }),
     secret: true,
   },
-  ...PATH_SETTINGS,
+  ...RELAY_SETTINGS,
   ...DELIVERY_SETTINGS,
   OWN_SYSTEMS: {
     default: '',
@@ -280,7 +280,7 @@ function deploymentVersionOf(
 }
 
 /** What a worker cannot do without: a way to send. */
-export function requirePath({ paths, direct }: Settings): void {
+export function requireNextHop({ paths, direct }: Settings): void {
   if (paths.relay === null && paths.routes.length === 0 && direct === null)
     throw new WrongSettings([
       'RELAY_URL: neither RELAY_URL nor ROUTES nor DELIVERY=direct is set, so that nothing can be sent; set RELAY_URL=smtp://your-relay:25',

@@ -1,4 +1,4 @@
-export { readSettings, requirePath, type Settings, showSettings } from './config.js'
+export { readSettings, requireNextHop, type Settings, showSettings } from './config.js'
 export type { EncryptionKey, EncryptionSettings } from './encryption.js'
 export type { ImapSettings } from './imap.js'
 export { parseListen } from './parsers.js'

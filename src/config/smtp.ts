@@ -6,7 +6,7 @@ import { type DkimKey, type NextHop, type NextHops, parseRoutes, type SmtpTimeou
 import { flag, isLoopback, names, parsed, parseRelayUrl, smtpTimeout } from './parsers.js'
 import type { Values } from './setting.js'
 
-export const PATH_SETTINGS = {
+export const RELAY_SETTINGS = {
   RELAY_URL: {
     default: '',
     doc: 'The relay (smarthost) that retries go through: `smtp://user:password@host:587`, or `smtps://` for TLS from the first byte.',
@@ -99,7 +99,7 @@ export function smtpTimeouts(v: Values<typeof SMTP_SETTINGS>): SmtpTimeouts {
 }
 
 /** Adds what is wrong to `faults`. */
-export function relayPath(v: Values<typeof PATH_SETTINGS>, faults: string[]): NextHop | null {
+export function relayPath(v: Values<typeof RELAY_SETTINGS>, faults: string[]): NextHop | null {
   const path = pathOf(v.RELAY_URL, v.RELAY_TLS, v.RELAY_CA_FILE, v.RELAY_IS_TRANSPARENT ? 'transparent' : 'relay')
   if (path?.credentials !== undefined && path.tls !== 'verify' && path.tls !== 'implicit' && !isLoopback(path.host))
     faults.push(
@@ -109,7 +109,7 @@ export function relayPath(v: Values<typeof PATH_SETTINGS>, faults: string[]): Ne
 }
 
 /** The second way of what is urgent. */
-export function backupPaths(v: Values<typeof PATH_SETTINGS>): NextHops {
+export function backupPaths(v: Values<typeof RELAY_SETTINGS>): NextHops {
   return { routes: v.BACKUP_ROUTES, relay: pathOf(v.BACKUP_RELAY_URL, '', v.BACKUP_RELAY_CA_FILE, 'relay') }
 }
 

@@ -5,9 +5,9 @@
 
 import { noticeOf } from './free-text.js'
 import { type Mail, takeApart } from './mail.js'
-import { parseAddressedParagraphs } from './parsers/addressed-paragraphs.js'
-import { parseListedAddresses } from './parsers/listed-addresses.js'
-import { parsePhrases } from './parsers/phrases.js'
+import { parseEximStyle } from './parsers/exim-style.js'
+import { parseInlineRecipients } from './parsers/inline-recipients.js'
+import { parseQmailStyle } from './parsers/qmail-style.js'
 import { parseQuotedFields } from './parsers/quoted-fields.js'
 import { parseRfc3464 } from './parsers/rfc3464.js'
 import { parseRfc3834 } from './parsers/rfc3834.js'
@@ -22,7 +22,7 @@ export { originalFields } from './original.js'
 export type { ParsedReport, ReportedRecipient } from './report.js'
 export { readReported } from './report-fields.js'
 
-const TEXT_PARSERS: readonly Parser[] = [parseTranscript, parseAddressedParagraphs, parseListedAddresses, parsePhrases]
+const TEXT_PARSERS: readonly Parser[] = [parseTranscript, parseQmailStyle, parseEximStyle, parseInlineRecipients]
 const PARSERS: readonly Parser[] = [parseRfc3464, parseRfc5965, parseRfc3834, parseSesNotification, parseQuotedFields, ...TEXT_PARSERS]
 
 /**

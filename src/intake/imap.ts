@@ -1,7 +1,7 @@
 import type { ImapSettings } from '../config/index.js'
 import type { Logger } from '../logger.js'
 import type { Database } from '../store/index.js'
-import { MailboxReader } from './mailbox-reader.js'
+import { ImapReader } from './imap-reader.js'
 import type { MailReceiver } from './receive-mail.js'
 
 export interface ImapWatch {
@@ -18,7 +18,7 @@ export interface ImapOptions extends ImapSettings {
 
 /** Never rejects: a server that is away, or refuses the login, is tried again and reported. */
 export function watchImap(intake: MailReceiver, database: Database, options: ImapOptions, logger: Logger): ImapWatch {
-  const reader = new MailboxReader(intake, database, options, logger)
+  const reader = new ImapReader(intake, database, options, logger)
   const running = reader.run()
   return {
     close: async () => {

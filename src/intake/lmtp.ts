@@ -63,7 +63,7 @@ export async function serveLmtp(intake: MailReceiver, settings: Settings['intake
         })
     },
   })
-  // whoever waits for nothing is sent away; the others when they have their replies
+  // idle connections are closed; the others after their replies
   const leave = () => {
     for (const connection of (server as unknown as { connections: Set<Idle> }).connections)
       if (!busy.has(connection.session?.id ?? '')) {

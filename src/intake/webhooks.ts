@@ -24,7 +24,7 @@ import type { EventReceiver } from './receive-event.js'
 /** SendGrid sends the largest: batches of up to 768 KiB. */
 const MAX_BODY = 1024 * 1024
 const BODY_WITHIN_MS = 20_000
-/** Who works on one and says nothing for so long has died. */
+/** A worker that holds a webhook for longer than this has died. */
 const HOLD_MS = 60_000
 const LOOK_EVERY_MS = 5_000
 const FIRST_PAUSE_MS = 1_000

@@ -45,7 +45,7 @@ export class NotAuthentic extends Error {
   override name = 'NotAuthentic'
 }
 
-/** It is the provider's, and has not the documented shape. */
+/** It is the provider's, but does not have the documented shape. */
 export class UnreadableWebhook extends Error {
   override name = 'UnreadableWebhook'
 }

@@ -34,7 +34,7 @@ const Envelope = z.object({
 })
 
 const WITHIN_MS = 10_000
-/** Identifiers are remembered for longer (purge-messages.ts). */
+/** Identifiers are remembered for longer (purge-expired.ts). */
 const GOOD_FOR_MS = 36 * 3_600_000
 /** Hosts at which a subscription may be confirmed. */
 const SUBSCRIBE_URL = /^https:\/\/sns\.[a-z0-9-]{3,40}\.amazonaws\.com(?:\.cn)?\/\?[\x21-\x7e]{1,2000}$/

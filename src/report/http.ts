@@ -79,7 +79,7 @@ async function health({ database, state }: HttpOptions, response: ServerResponse
 
 let before: Promise<unknown> = Promise.resolve()
 
-/** The text format, or OpenMetrics for whoever asks for it. One after another: the form is the registry's. */
+/** The text format, or OpenMetrics if it is asked for. One request after another, since the format is a state of the registry. */
 async function metrics({ metrics: { registry } }: HttpOptions, response: ServerResponse, accept: string): Promise<void> {
   const open = /application\/openmetrics-text/.test(accept)
   const mine = before.then(async () => {

@@ -168,7 +168,7 @@ async function postgresPool(url: string, onIdleError: (error: Error) => void) {
     max: POOL_SIZE,
     connectionTimeoutMillis: POSTGRES_CONNECT_TIMEOUT_MS,
     statement_timeout: POSTGRES_STATEMENT_TIMEOUT_MS,
-    // a connection that is cut without a word would else be waited for
+    // a connection that is cut silently would otherwise be waited for
     query_timeout: POSTGRES_STATEMENT_TIMEOUT_MS + 5_000,
     keepAlive: true,
     types: {
@@ -178,7 +178,7 @@ async function postgresPool(url: string, onIdleError: (error: Error) => void) {
     },
   })
   pool.on('error', onIdleError)
-  // one that breaks while it is in use tells so too, and unheard that would end the process
+  // a connection that breaks while in use emits an error, which would end the process if nobody listened
   pool.on('connect', (client) => client.on('error', onIdleError))
   return pool
 }

@@ -88,7 +88,7 @@ function toBounce(row: Selectable<InboundTable>): InboundReport {
   }
 }
 
-/** How many unread mails are kept for one return path, however it is spelled, and in all: whoever knows a return path may fill no disk. */
+/** How many unread mails are kept for one return path, however it is spelled, and in all: somebody who knows a return path must not be able to fill the disk. */
 const MAX_UNREAD_EACH = 10
 const MAX_UNREAD = 10_000
 

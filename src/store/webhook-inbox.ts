@@ -1,4 +1,4 @@
-/** Notifications of providers: kept as soon as they are known for theirs, worked on afterwards, and remembered so that none acts twice. */
+/** Notifications of providers: stored as soon as they are known to be theirs, worked on afterwards, and remembered so that none acts twice. */
 import { type Kysely, sql } from 'kysely'
 import { type Database, nowExpression } from './database.js'
 import type { Tables } from './tables.js'
@@ -54,7 +54,7 @@ export async function storeWebhooks(
   })
 }
 
-/** The next of those that are due, held for so long: whoever dies with it lets another one have it. Null if none is due. */
+/** The next of those that are due, held for so long: if its worker dies, another one gets it. Null if none is due. */
 export async function nextWebhook(database: Database, holdMs: number): Promise<DueWebhook | null> {
   const { db } = database
   const now = nowExpression(database)

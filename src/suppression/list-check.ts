@@ -6,7 +6,7 @@ import { stringify } from 'csv-stringify/sync'
 import { getDomain } from 'tldts'
 import { addressKey } from '../bounce/index.js'
 import type { Database } from '../store/index.js'
-import { type KnownRecipient, knownAmong, systemsDown } from './known-recipients.js'
+import { destinationsDown, type RecipientStats, recipientStats } from './recipient-stats.js'
 
 /** What an address is; the words of the column `softbounce`. */
 export type ListStatus = 'ok' | 'suppressed until' | 'system down since' | 'often unavailable' | 'permanently rejected' | 'no address'
@@ -44,7 +44,7 @@ export async function checkList(database: Database, input: Readable, output: Wri
     },
   }
   const now = new Date()
-  const down = await systemsDown(database)
+  const down = await destinationsDown(database)
   const parser = input.pipe(
     parseCsv({ bom: true, relax_column_count: true, skip_empty_lines: true, trim: true, max_record_size: MAX_LINE }),
   )
@@ -57,8 +57,8 @@ export async function checkList(database: Database, input: Readable, output: Wri
     const wanted = keys.filter((key) => key !== null)
     const known =
       wanted.length === 0
-        ? new Map<string, KnownRecipient>()
-        : await knownAmong(database, [...new Set(wanted)], new Date(now.getTime() - LOOK_BACK_MS), now)
+        ? new Map<string, RecipientStats>()
+        : await recipientStats(database, [...new Set(wanted)], new Date(now.getTime() - LOOK_BACK_MS), now)
     const rows = batch.map((record, i) => {
       const key = keys[i] ?? null
       const { status, time, why } = key === null ? { status: 'no address' as const, time: '', why: '' } : judge(key, known.get(key), down)
@@ -112,7 +112,7 @@ function keyOf(text: string): string | null {
 
 function judge(
   key: string,
-  known: KnownRecipient | undefined,
+  known: RecipientStats | undefined,
   down: ReadonlyMap<string, number>,
 ): { status: ListStatus; time: string; why: string } {
   const iso = (ms: number) => new Date(ms).toISOString()

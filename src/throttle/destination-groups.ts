@@ -1,4 +1,4 @@
-/** Which destination a mail host belongs to: a configured group, else its registrable domain (delivery/destination.ts). */
+/** Configured groups of mail hosts that are one destination: parsing and matching. A host in no group: delivery/destination.ts. */
 
 /** Hosts that are one destination: its name, and host names or `*.example.com`, in lower case. */
 export interface DestinationGroup {

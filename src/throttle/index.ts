@@ -48,7 +48,7 @@ export {
   type Reservation,
   rateOf,
 } from './rate-limiter.js'
-export { type FeedbackResult, markRestored, nextWakeups, writeFeedback } from './record-answer.js'
 export { recordFeedback } from './record-feedback.js'
+export { destinationsWithWaiters, removeWaiters } from './select-wakeups.js'
 export { startWakeupLoop } from './wake-waiters.js'
-export { destinationsWithWaiters, removeWaiters } from './wakeups.js'
+export { type FeedbackResult, markRestored, nextWakeups, writeFeedback } from './write-feedback.js'

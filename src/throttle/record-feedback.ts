@@ -11,8 +11,8 @@ import { findRelease } from './destinations.js'
 import { classifyFeedback, type DestinationAnswer } from './feedback.js'
 import { configuredLimits } from './limits.js'
 import { publishOutages } from './publish-outage.js'
-import { type FeedbackResult, markRestored, writeFeedback } from './record-answer.js'
 import { wakeWaiters } from './wake-waiters.js'
+import { type FeedbackResult, markRestored, writeFeedback } from './write-feedback.js'
 
 const RELEASES_APART_MS = 60 * 60_000
 

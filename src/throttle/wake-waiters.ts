@@ -8,8 +8,8 @@ import { describe } from '../temporal/index.js'
 import type { ThrottleContext } from './context.js'
 import { configuredLimits } from './limits.js'
 import { publishOutages } from './publish-outage.js'
-import { nextWakeups } from './record-answer.js'
-import { destinationsWithWaiters, removeWaiters } from './wakeups.js'
+import { destinationsWithWaiters, removeWaiters } from './select-wakeups.js'
+import { nextWakeups } from './write-feedback.js'
 
 const WITHIN_MS = 3000
 const LOOK_EVERY_MS = 5000

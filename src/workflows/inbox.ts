@@ -1,7 +1,7 @@
 /** Signals and waits: what comes while the workflow is busy is kept, and ends a wait early if it matters. */
 import { CancellationScope, log, sleep } from '@temporalio/workflow'
 import { checkBounce } from '../bounce/index.js'
-import type { Delivery, Signal } from './delivery.js'
+import type { Delivery, Signal } from './lifecycle-state.js'
 import { isInterrupted, receive } from './receive.js'
 
 export class Inbox {

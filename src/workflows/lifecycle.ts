@@ -24,7 +24,7 @@ import {
   statusOf,
   withReport,
 } from '../bounce/index.js'
-import type { Accepted, Clock, Delivery, Ending, Event, Next, Plan, Reason, Signal, Wait } from './delivery.js'
+import type { Accepted, Clock, Delivery, Ending, Event, Next, Plan, Reason, Signal, Wait } from './lifecycle-state.js'
 import { dropLateReports, isOfAnEarlierSend, receive } from './receive.js'
 
 /** @param early signals that came while it was being prepared, each with its time. */

@@ -8,7 +8,7 @@ import {
   isSuccess,
   MOST_AHEAD_MS,
 } from '../bounce/index.js'
-import type { Delivery, Signal } from './delivery.js'
+import type { Delivery, Signal } from './lifecycle-state.js'
 
 /** A second `retryNow` within this time is the same press of the button, also if the retry was answered in between. */
 export const DOUBLE_PRESS_MS = 10_000

@@ -14,7 +14,7 @@ import {
 } from '@temporalio/workflow'
 import type { Prepared, SendOrder } from '../activities/index.js'
 import { send } from './activities.js'
-import type { Accepted } from './delivery.js'
+import type { Accepted } from './lifecycle-state.js'
 import { backupSummary, fairnessKey } from './web-ui.js'
 
 /** The backup relay accepted the message. */

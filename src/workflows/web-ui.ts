@@ -2,7 +2,7 @@
 import { setCurrentDetails } from '@temporalio/workflow'
 import type { Prepared } from '../activities/index.js'
 import { type Attempt, type BouncedMessage, formatDuration, isRetry, nameOfAttempt } from '../bounce/index.js'
-import type { Delivery, Reason, State } from './delivery.js'
+import type { Delivery, Reason, State } from './lifecycle-state.js'
 
 const MAX_REPLY = 200
 const NAMED: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;' }

@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { readSettings, requirePath, SETTINGS, showSettings } from '../../src/config/config.js'
+import { readSettings, requireNextHop, SETTINGS, showSettings } from '../../src/config/config.js'
 import { readDotenv } from '../../src/config/sources.js'
 import type { WrongSettings } from '../../src/config/wrong-settings.js'
 import { temporaryFolder } from '../support/databases.js'
@@ -22,7 +22,7 @@ test('without anything set the defaults are those of the docs', () => {
     messageRetentionMs: 10 * 24 * HOUR,
     httpPort: null,
   })
-  expect(() => requirePath(settings)).toThrow('RELAY_URL')
+  expect(() => requireNextHop(settings)).toThrow('RELAY_URL')
 })
 
 test('every fault is reported at once, each in one line with its setting', () => {
@@ -101,8 +101,8 @@ describe('direct delivery and turns', () => {
       groups: [{ name: 'google', hosts: ['*.google.com'] }],
     })
     expect(settings.throttle.destinationLimits.get('example.org')).toEqual({ maxMessageRate: 0.5 })
-    expect(() => requirePath(settings)).not.toThrow()
-    expect(() => requirePath(read({}))).toThrow('DELIVERY=direct')
+    expect(() => requireNextHop(settings)).not.toThrow()
+    expect(() => requireNextHop(read({}))).toThrow('DELIVERY=direct')
     expect(read({}).direct).toBeNull()
     expect(read({ HIGHEST_RATE: '30/min' }).throttle.limits).toMatchObject({ minMessageRate: 0.5, maxMessageRate: 0.5 })
   })

@@ -3,8 +3,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { SendResult } from '../../src/activities/index.js'
 import { type Attempt, type Bounce, dueAt, encodeToken, type Send } from '../../src/bounce/index.js'
-import type { Clock, Command, Delivery, Event, Next, Plan, Signal } from '../../src/workflows/delivery.js'
 import { begin, step } from '../../src/workflows/lifecycle.js'
+import type { Clock, Command, Delivery, Event, Next, Plan, Signal } from '../../src/workflows/lifecycle-state.js'
 import { isInterrupted, receive } from '../../src/workflows/receive.js'
 
 const HOUR = 3_600_000

@@ -7,7 +7,7 @@ import { ImapFlow } from 'imapflow'
 import type { Logger } from '../logger.js'
 import { advanceImapCursor, type Database, holdImapCursor, type ImapCursor, releaseImapCursor } from '../store/index.js'
 import type { ImapOptions } from './imap.js'
-import { advanceCursor, imapErrorText } from './imap-cursor.js'
+import { advanceCursor, imapErrorText } from './imap-error-text.js'
 import { logTaken } from './lmtp.js'
 import { deliveredTo, returnPathOf } from './maildir.js'
 import type { MailReceiver } from './receive-mail.js'
@@ -22,7 +22,7 @@ const POLL_EVERY_MS = 60_000
 const BATCH = 50
 const STOP_WITHIN_MS = 5000
 
-export class MailboxReader {
+export class ImapReader {
   readonly #intake: MailReceiver
   readonly #database: Database
   readonly #options: ImapOptions

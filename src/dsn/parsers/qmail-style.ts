@@ -40,7 +40,7 @@ const BARE = new RegExp(`^(${ADDRESS}): (.*)$`)
 const LABEL = /^\s*(?:reason|error|the reason was|for the following reason)\s*:\s*$/i
 
 /** Reads a notice with a paragraph for each recipient; null if it is none. */
-export function parseAddressedParagraphs(mail: Mail): ParsedReport | null {
+export function parseQmailStyle(mail: Mail): ParsedReport | null {
   const notice = noticeOf(mail)
   if (!OPENINGS.some((words) => notice.lower.includes(words))) return null
   const found: Found[] = []

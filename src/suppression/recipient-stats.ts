@@ -4,7 +4,7 @@ import type { SuppressionReason } from '../store/index.js'
 import { type Database, valuesTable } from '../store/index.js'
 
 /** What is known of a recipient; nothing if it is not in the map. */
-export interface KnownRecipient {
+export interface RecipientStats {
   readonly suppressed: {
     readonly reason: SuppressionReason
     readonly since: number
@@ -21,12 +21,12 @@ export interface KnownRecipient {
 }
 
 /** @param keys folded addresses. @param since what is looked at of the past. */
-export async function knownAmong(
+export async function recipientStats(
   { db, kind }: Database,
   keys: readonly string[],
   since: Date,
   now: Date,
-): Promise<Map<string, KnownRecipient>> {
+): Promise<Map<string, RecipientStats>> {
   const list = valuesTable(kind, keys)
   const suppressed = await sql<{ address: string; reason: SuppressionReason; since: number; until: number | null; reply: string | null }>`
     select s.address, s.reason, s.since, s.until, s.reply from ${list} join suppressions s on s.address = valuesTable.value
@@ -38,9 +38,9 @@ export async function knownAmong(
   const times = await sql<{ address: string; n: number }>`
     select h.address, count(*) as n from ${list} join suppression_history h on h.address = valuesTable.value
     where h.at >= ${since.getTime()} and h.change = 'suppressed' and h.reason = 'unavailable' group by h.address`.execute(db)
-  const nothing: KnownRecipient = { suppressed: null, answered: 0, deferred: 0, timesSuppressed: 0, system: null }
-  const known = new Map<string, KnownRecipient>()
-  const add = (key: string, more: (before: KnownRecipient) => Partial<KnownRecipient>) => {
+  const nothing: RecipientStats = { suppressed: null, answered: 0, deferred: 0, timesSuppressed: 0, system: null }
+  const known = new Map<string, RecipientStats>()
+  const add = (key: string, more: (before: RecipientStats) => Partial<RecipientStats>) => {
     const before = known.get(key) ?? nothing
     known.set(key, { ...before, ...more(before) })
   }
@@ -58,7 +58,7 @@ export async function knownAmong(
 }
 
 /** The systems that are down, and since when (ms). */
-export async function systemsDown({ db }: Database): Promise<Map<string, number>> {
+export async function destinationsDown({ db }: Database): Promise<Map<string, number>> {
   const rows = await db.selectFrom('destinations').select(['name', 'down_since']).where('down_since', 'is not', null).execute()
   return new Map(rows.map(({ name, down_since }) => [name, down_since as number]))
 }

@@ -54,7 +54,7 @@ const SHARED =
   /(?:technical details|^\s*because\s*:|for the following reason|failure reasons|server message|non-delivered information|because of)/i
 
 /** Reads a notice that lists recipients; null if it is none. */
-export function parseListedAddresses(mail: Mail): ParsedReport | null {
+export function parseEximStyle(mail: Mail): ParsedReport | null {
   const notice = noticeOf(mail)
   if (notice.failedRecipients.length === 0 && !OPENINGS.some((words) => notice.lower.includes(words))) return null
   return reportFromNotice(mail, notice, foundIn(notice))

@@ -7,7 +7,7 @@ import { columnsOf, stateOf } from './destination-row.js'
 import { applyFeedback, type DestinationAnswer, type Feedback } from './feedback.js'
 import type { AdmissionSettings, Limits } from './limits.js'
 import { recordOutage } from './outages.js'
-import { MOST_AT_A_LOOK, selectWakeups } from './wakeups.js'
+import { MOST_AT_A_LOOK, selectWakeups } from './select-wakeups.js'
 
 /** A waiter that found no free connection within this time still wants one. */
 export const WANTED_WITHIN_MS = 2_000

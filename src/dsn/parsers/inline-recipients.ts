@@ -37,7 +37,7 @@ const PATTERNS = SENTENCES.map(
 )
 
 /** Reads a notice whose sentence names the recipient; null if it is none. */
-export function parsePhrases(mail: Mail): ParsedReport | null {
+export function parseInlineRecipients(mail: Mail): ParsedReport | null {
   const notice = noticeOf(mail)
   const found: Found[] = []
   for (const [i, line] of notice.lines.entries()) {
