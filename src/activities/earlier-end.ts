@@ -1,3 +1,4 @@
+/** What the log says of earlier runs: whether the message had ended before, so that this bounce changes nothing. */
 import { isRetry, isStale, type RetryResult, type Send } from '../bounce/index.js'
 import { type AnsweredRow, type End, toAttempt } from '../store/index.js'
 import { nonRetryable } from '../temporal/index.js'

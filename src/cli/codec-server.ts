@@ -1,3 +1,4 @@
+/** softbounce codec-server: decrypts payloads for the Web UI. */
 import { once } from 'node:events'
 import type { Command } from 'commander'
 import { readSettings } from '../config/index.js'

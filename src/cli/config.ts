@@ -1,3 +1,4 @@
+/** softbounce config: the settings in force, and where each comes from. */
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import type { Command } from 'commander'
 import { readSettings, showSettings, temporalEnvironment } from '../config/index.js'

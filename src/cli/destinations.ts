@@ -1,3 +1,4 @@
+/** softbounce destinations, pause, resume, release: the status of destinations, and how to steer them. */
 import type { Command } from 'commander'
 import { formatDuration, parseDuration } from '../bounce/index.js'
 import type { DestinationInfo, SoftbounceClient } from '../client/index.js'

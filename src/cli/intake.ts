@@ -1,3 +1,4 @@
+/** softbounce intake: receives bounces by LMTP, Maildir, IMAP, webhooks, or from standard input. */
 import type { Server } from 'node:http'
 import type { Command } from 'commander'
 import { parseListen, readSettings, type Settings, WrongSettings } from '../config/index.js'

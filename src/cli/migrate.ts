@@ -1,3 +1,4 @@
+/** softbounce migrate: brings the database up to date. */
 import type { Command } from 'commander'
 import { readSettings } from '../config/index.js'
 import { migrateToLatest, openDatabase } from '../store/index.js'

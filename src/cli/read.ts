@@ -1,3 +1,4 @@
+/** softbounce read: what a bounce says, without doing anything. */
 import type { Command } from 'commander'
 import { type ParsedReport, parseReport, type ReportedRecipient } from '../dsn/index.js'
 import { mailsOf, type NamedMail } from './mail-files.js'

@@ -1,3 +1,4 @@
+/** softbounce list-check, history, forget: what is known of recipients, and how to erase one. */
 import { createReadStream, createWriteStream, statSync } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import type { Readable, Writable } from 'node:stream'

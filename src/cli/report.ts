@@ -1,3 +1,4 @@
+/** softbounce report: figures as text, JSON or HTML. */
 import { rename, writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { parseDuration } from '../bounce/index.js'

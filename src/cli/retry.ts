@@ -1,3 +1,4 @@
+/** softbounce retry: starts retries from bounces in files. */
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { effectiveStatus, judgeBounce, parseStatus } from '../bounce/index.js'

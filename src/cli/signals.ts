@@ -1,3 +1,4 @@
+/** softbounce now, give-up, cancel: signals to an open retry. */
 import type { Command } from 'commander'
 import type { SoftbounceClient } from '../client/index.js'
 import { CommandFailed, json, line } from './output.js'

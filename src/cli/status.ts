@@ -1,3 +1,4 @@
+/** softbounce status: open retries, and where one stands. */
 import type { Command } from 'commander'
 import { addressKey, formatDuration, isRetry, nameOfAttempt } from '../bounce/index.js'
 import type { RetryDescription, SoftbounceClient } from '../client/index.js'

@@ -1,3 +1,4 @@
+/** softbounce suppressions: the list, and filtering lists by it. */
 import { createReadStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'

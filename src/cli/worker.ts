@@ -1,3 +1,4 @@
+/** softbounce worker: the worker process. */
 import type { Command } from 'commander'
 import { readSettings } from '../config/index.js'
 

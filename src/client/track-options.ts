@@ -1,10 +1,10 @@
+/** What callers of track pass and get, and its error. */
 import type { SendMailOptions } from 'nodemailer'
 import type { Settings } from '../config/index.js'
 import type { Provider } from '../providers/index.js'
 import type { Database } from '../store/index.js'
 import type { Suppression } from '../suppression/index.js'
 import type { RetryOptions } from './options.js'
-import type { InfoOf } from './track.js'
 
 export interface TrackOptions {
   /** Default: opened by DATABASE_URL, and closed with the transporter. */
@@ -32,6 +32,12 @@ export interface Transporter {
 export type Tracked<T extends Transporter> = T & {
   sendMail(data: SendMailOptions & { softbounce?: TrackedOptions }): Promise<InfoOf<T['transporter']>>
 }
+
+/** What `sendMail` of a transport resolves to. */
+// biome-ignore lint/suspicious/noExplicitAny: nodemailer's own types differ from version to version
+type Sends<Info> = { send(mail: any, callback: (error: any, info: Info) => void): void }
+// biome-ignore lint/suspicious/noExplicitAny: the same
+type InfoOf<Inner> = Inner extends Sends<infer Info> ? NonNullable<Info> : any
 
 /** The message was not sent: some of its recipients are suppressed. Nobody got it; send it to the others alone. */
 export class SuppressedRecipients extends Error {

@@ -14,11 +14,6 @@ import { type Database, migrateToLatest, openDatabase, recordProviderId, storeSe
 import { activeSuppressions, liftSuppression } from '../suppression/index.js'
 import { SuppressedRecipients, type Tracked, type TrackedOptions, type TrackOptions, type Transporter } from './track-options.js'
 
-// biome-ignore lint/suspicious/noExplicitAny: nodemailer's own types differ from version to version
-export type InfoOf<Inner> = Inner extends { send(mail: any, callback: (error: any, info: infer Info) => void): void }
-  ? NonNullable<Info>
-  : any
-
 /** What a transport gives back for one envelope. */
 interface Info {
   envelope?: { from: unknown; to: unknown[] }

@@ -1,3 +1,4 @@
+/** All settings: their schema in sections, and how they are read, shown and checked. */
 import type { WorkerDeploymentVersion } from '@temporalio/common'
 import { z } from 'zod'
 import { DEFAULT_RETRY_STATUSES, DEFAULT_SCHEDULE, parseDuration, parseRetryStatuses, parseSchedule } from '../bounce/index.js'

@@ -1,3 +1,4 @@
+/** The settings, from the environment and `.env`. */
 export { readSettings, requireNextHop, type Settings, showSettings } from './config.js'
 export type { EncryptionKey, EncryptionSettings } from './encryption.js'
 export type { ImapSettings } from './imap.js'

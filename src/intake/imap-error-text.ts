@@ -1,3 +1,4 @@
+/** What an IMAP server said when it refused, and the cursor behind a mail that was processed. */
 import type { ImapCursor } from '../store/index.js'
 import { causeOf } from './lmtp.js'
 

@@ -1,3 +1,4 @@
+/** The IMAP intake: starts and stops the reader of a mailbox. */
 import type { ImapSettings } from '../config/index.js'
 import type { Logger } from '../logger.js'
 import type { Database } from '../store/index.js'

@@ -1,3 +1,4 @@
+/** Everything that the tables know of a recipient, in the order of time. */
 import { nameOfAttempt } from '../bounce/index.js'
 import type { Database } from './database.js'
 

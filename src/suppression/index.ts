@@ -1,3 +1,4 @@
+/** Addresses that must not be mailed: the list, its history, and checking lists of addresses by it. */
 export { type Filtered, type FilterOptions, filterList } from './filter-list.js'
 export { suppressionHistory } from './history.js'
 export { checkList, type ListCheck, type ListCheckOptions, type ListStatus } from './list-check.js'

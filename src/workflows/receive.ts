@@ -1,3 +1,4 @@
+/** Takes in signals while a command is under way, and drops reports that are no news. Pure. */
 import {
   type Attempt,
   type Bounce,

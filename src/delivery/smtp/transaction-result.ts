@@ -1,3 +1,4 @@
+/** What one SMTP transaction came to, and what the client is given for one. */
 import type { SmtpReply, Stage } from '../../bounce/index.js'
 import type { NextHop } from '../next-hop.js'
 import type { SmtpTimeouts } from './timeouts.js'
