@@ -65,7 +65,7 @@ const STATEMENT = /^(?:import|export)\s+(?:((?:type\s+)?(?:\{[^}]*\}|\*(?:\s+as\
 const DYNAMIC = /\bimport\(()'([^']+)'\)/g
 
 const faults = []
-/** File -> files that it imports when it is loaded. */
+/** File -> files that it imports, types too. */
 const loads = new Map()
 for (const entry of readdirSync(src, { recursive: true, withFileTypes: true })) {
   if (!entry.isFile() || !entry.name.endsWith('.ts')) continue
@@ -84,7 +84,7 @@ for (const entry of readdirSync(src, { recursive: true, withFileTypes: true })) 
     }
     const target = resolve(dirname(file), specifier.replace(/\.js$/, '.ts'))
     const onlyTypes = /^\s*(?:type\s|\*\sas\stype)/.test(clause ?? '')
-    if (!onlyTypes && !whole.startsWith('import(')) loaded.push(target)
+    if (!whole.startsWith('import(')) loaded.push(target)
     const to = relative(src, target).split('/')[0]
     if (to === from) continue
     const may = MAY[from] ?? []
@@ -93,7 +93,7 @@ for (const entry of readdirSync(src, { recursive: true, withFileTypes: true })) 
   loads.set(file, loaded)
 }
 
-/** Follows what a file loads; a file that comes up again closes a circle. */
+/** Follows what a file imports; a file that comes up again closes a circle. */
 const done = new Set()
 function follow(file, way) {
   if (way.includes(file)) {

@@ -2,7 +2,7 @@
 import { isRetry, isStale, type RetryResult, type Send } from '../bounce/index.js'
 import { type AnsweredRow, type End, toAttempt } from '../store/index.js'
 import { nonRetryable } from '../temporal/index.js'
-import type { RunInfo } from './prepare.js'
+import type { RunInfo } from './run-info.js'
 
 export const retriesOf = (logged: readonly AnsweredRow[]): number => Math.max(0, ...logged.filter(isRetry).map((row) => row.retry))
 

@@ -26,14 +26,7 @@ import { type AnsweredRow, answeredAttempts, findEnd, holdMessage, loadMessage, 
 import { nonRetryable, withDatabase } from '../temporal/index.js'
 import type { ActivityContext } from './context.js'
 import { endedBefore, retriesOf } from './earlier-end.js'
-
-/** Which workflow asks, and what bounds it. */
-export interface RunInfo {
-  readonly workflowId: string
-  readonly firstRunId: string
-  readonly executionTimeoutMs?: number
-  readonly runTimeoutMs?: number
-}
+import type { RunInfo } from './run-info.js'
 
 /** What the workflow goes on with: times and delays in ms. */
 export interface Prepared {

@@ -1,20 +1,12 @@
-/** The IMAP intake: starts and stops the reader of a mailbox. */
-import type { ImapSettings } from '../config/index.js'
 import type { Logger } from '../logger.js'
 import type { Database } from '../store/index.js'
+import type { ImapOptions } from './imap-options.js'
 import { ImapReader } from './imap-reader.js'
 import type { MailReceiver } from './receive-mail.js'
 
 export interface ImapWatch {
   /** Lets the mail under way finish, and leaves the mailbox to others. */
   close(): Promise<void>
-}
-
-export interface ImapOptions extends ImapSettings {
-  readonly maxBytes: number
-  /** How long it is known which bounces were acted on. */
-  readonly rememberedForMs: number
-  readonly lookEveryMs?: number
 }
 
 /** Never rejects: a server that is away, or refuses the login, is tried again and reported. */

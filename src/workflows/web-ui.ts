@@ -71,7 +71,7 @@ function noteOf(delivery: Delivery): string {
   return wait === null ? '' : `${capital(scheduleOf(delivery))}.`
 }
 
-function sentenceOf(reason: Reason, { plan }: Delivery): string {
+function sentenceOf(reason: Reason, { plan, state }: Delivery): string {
   switch (reason.kind) {
     case 'ended before':
       return 'It had ended before; this bounce changes nothing.'
@@ -98,9 +98,9 @@ function sentenceOf(reason: Reason, { plan }: Delivery): string {
     case 'gave up':
       return 'Somebody gave up.'
     case 'every retry failed':
-      return reason.until === undefined
-        ? ''
-        : `Suppressed until ${utc(Date.parse(reason.until))}; that expires by itself, and a delivery lifts it.`
+      if (state !== 'suppressed') return ''
+      if (reason.until === undefined) return 'A lasting suppression stood already.'
+      return `Suppressed until ${utc(Date.parse(reason.until))}; that expires by itself, and a delivery lifts it.`
   }
 }
 
@@ -150,7 +150,7 @@ function scheduleOf({ retry, wait, attempts }: Delivery): string {
 export function waitSummary(delivery: Delivery): string {
   if (delivery.wait?.kind === 'backup') return 'the backup relay may still send'
   if (delivery.wait?.kind === 'confirmation')
-    return isOfBackup(delivery) ? 'word from the backup relay' : `word of retry ${delivery.retry} from the relay`
+    return isOfBackup(delivery) ? 'confirmation by the backup relay' : `confirmation of retry ${delivery.retry} by the relay`
   return delivery.wait?.kind === 'deadline' ? `expires before ${scheduleOf(delivery)}` : scheduleOf(delivery)
 }
 
