@@ -229,7 +229,8 @@ const expire = (delivery: Delivery, text: string | null): Next =>
 function suppressForAWhile(delivery: Delivery): Next {
   if (!delivery.givenUp && delivery.attempts.some(isRetry) && delivery.allAmbiguous)
     return recordEnd(delivery, { outcome: 'delivered', confirmed: false }, { kind: 'maybe delivered' })
-  const last = delivery.attempts.at(-1)
+  // what a relay accepted is no reason to suppress anybody
+  const last = delivery.attempts.findLast(({ outcome }) => outcome !== 'accepted')
   const { bounce } = delivery.plan
   const { status, reply } = last ?? { status: bounce.status, reply: bounce.diagnostic ?? '' }
   return suppress(delivery, 'unavailable', status, reply, { kind: delivery.givenUp ? 'gave up' : 'every retry failed' })

@@ -111,6 +111,7 @@ describe('state and event -> state and command', () => {
       { kind: 'record end', outcome: 'delivered', confirmed: false },
     ],
     ['giveUp', waiting(), [{ kind: 'giveUp' }, WOKE], 'suppressing', { kind: 'suppress', because: 'unavailable', status: '4.3.2' }],
+    ['giveUp while a relay has it', confirming(), [{ kind: 'giveUp' }, WOKE], 'suppressing', { status: '4.3.2', reply: '421 4.3.2 no' }],
     ['silence', confirming(), [WOKE], 'confirming', { kind: 'record end', outcome: 'delivered', confirmed: false }],
     [
       'silence, and it is recorded',
