@@ -115,7 +115,7 @@ async function startSystems(): Promise<Map<string, PlayedSystem>> {
 async function startWorker(folder: string, temporal: DevServer, databaseUrl: string, systems: Map<string, PlayedSystem>): Promise<void> {
   // nothing of the caller's own Temporal profile or settings may lead it elsewhere
   const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(TEMPORAL|SMTP|RELAY|HTTP_PORT)/.test(name)))
-  const worker: ChildProcess = spawn(process.execPath, [here('../cli/main.js'), 'worker'], {
+  const worker: ChildProcess = spawn(process.execPath, [here('../../dist/cli/main.js'), 'worker'], {
     cwd: folder,
     env: {
       ...clean,

@@ -191,7 +191,12 @@ describe.concurrent('promise 4', () => {
     expect(Date.now() - began).toBeLessThan(60_000)
     expect(once(back.taken)).toBe(true)
     const events = await Promise.all(
-      waiting.map(async ({ workflowId }) => (await world.temporal.workflow.getHandle(workflowId).fetchHistory()).events?.length),
+      waiting.map(async ({ workflowId }) => {
+        const { events } = await world.temporal.workflow.getHandle(workflowId).fetchHistory()
+        // how many workflow tasks a slow machine needs is another matter
+        return events?.filter((event) => !Object.keys(event).some((key) => key.startsWith('workflowTask') && event[key as 'eventId']))
+          .length
+      }),
     )
     expect(new Set(events).size).toBe(1)
   })
