@@ -112,22 +112,22 @@ export class DeliveryAttempt {
     let met: SmtpExchange & { readonly path: NextHop } = await deliver(this.#route.paths, mail, open, () => this.isCounted())
     if (met.stale) {
       // a new connection needs a permit of its own
-      if (met.dialogue.kind === 'reply') this.#sessions.endedAfter(connectionKey(this.#route), open?.session.sent ?? 1)
+      if (met.result.kind === 'reply') this.#sessions.endedAfter(connectionKey(this.#route), open?.session.sent ?? 1)
       await this.#acquireAgain()
       began = Date.now()
       met = await deliver(this.#route.paths, mail, null, () => this.isCounted())
     }
     for (const next of this.#route.beyond) {
-      if (!asksForNext(met.dialogue) || !(await this.#acquireNext(next))) break
-      const outcome = classifyResult(met.dialogue, met.path)
+      if (!asksForNext(met.result) || !(await this.#acquireNext(next))) break
+      const outcome = classifyResult(met.result, met.path)
       if (outcome.kind !== 'unreachable') await this.applyFeedback({ outcome, path: met.path, system, tookMs: Date.now() - began })
       began = Date.now()
       met = await deliver(next.paths, mail, null, () => this.isCounted())
       system = next.system
     }
-    const { dialogue, session, path } = met
+    const { result, session, path } = met
     if (session !== null) this.#open = { path, session, leaseId: this.leaseId, idleUntil: Date.now() + IDLE_MS }
-    return { outcome: classifyResult(dialogue, path), path, system, tookMs: Date.now() - began }
+    return { outcome: classifyResult(result, path), path, system, tookMs: Date.now() - began }
   }
 
   /** Records what the answer says of the destination; a relay's says nothing. Null if nothing was written. */

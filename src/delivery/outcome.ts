@@ -46,35 +46,35 @@ export function classifyLookup(found: Exclude<MailHosts, { kind: 'hosts' }>, dom
 }
 
 /** Classifies a transaction; `path` says whether the replies are a relay's. */
-export function classifyResult(dialogue: TransactionResult, path: Pick<NextHop, 'kind'>): SendOutcome {
-  const { mailServer } = dialogue
-  switch (dialogue.kind) {
+export function classifyResult(result: TransactionResult, path: Pick<NextHop, 'kind'>): SendOutcome {
+  const { mailServer } = result
+  switch (result.kind) {
     case 'stopped':
       return { kind: 'stopped' }
     case 'local':
-      return { kind: 'local failure', text: dialogue.text }
+      return { kind: 'local failure', text: result.text }
     case 'policy':
       // never sent in clear instead: the message waits (RFC 8461 section 5)
-      return isSystems(path, dialogue.at)
-        ? { kind: 'deferred', status: '4.7.5', reply: dialogue.text, stage: dialogue.at, mailServer }
-        : { kind: 'local failure', text: dialogue.text }
+      return isSystems(path, result.at)
+        ? { kind: 'deferred', status: '4.7.5', reply: result.text, stage: result.at, mailServer }
+        : { kind: 'local failure', text: result.text }
     case 'unsupported':
-      return { kind: 'rejected', lasting: false, status: dialogue.status, reply: dialogue.text, stage: 'EHLO', mailServer }
+      return { kind: 'rejected', lasting: false, status: result.status, reply: result.text, stage: 'EHLO', mailServer }
     case 'reply':
-      return isSystems(path, dialogue.at) ? judgeSystemReply(dialogue) : judgeRelayReply(dialogue)
+      return isSystems(path, result.at) ? judgeSystemReply(result) : judgeRelayReply(result)
     case 'lost':
-      if (dialogue.afterFinalDot) return { kind: 'ambiguous', status: '4.4.2', reply: dialogue.text, stage: 'final dot', mailServer }
-      return isSystems(path, dialogue.at)
-        ? { kind: 'deferred', status: '4.4.2', reply: dialogue.text, stage: dialogue.at, mailServer }
-        : { kind: 'local failure', text: `the relay: ${dialogue.text}` }
+      if (result.afterFinalDot) return { kind: 'ambiguous', status: '4.4.2', reply: result.text, stage: 'final dot', mailServer }
+      return isSystems(path, result.at)
+        ? { kind: 'deferred', status: '4.4.2', reply: result.text, stage: result.at, mailServer }
+        : { kind: 'local failure', text: `the relay: ${result.text}` }
     case 'refused':
       return isSystems(path, 'connect')
-        ? { kind: 'deferred', status: '4.4.1', reply: dialogue.text, stage: 'connect', mailServer }
-        : { kind: 'local failure', text: `the relay: ${dialogue.text}` }
+        ? { kind: 'deferred', status: '4.4.1', reply: result.text, stage: 'connect', mailServer }
+        : { kind: 'local failure', text: `the relay: ${result.text}` }
     case 'unreachable':
       return isSystems(path, 'connect')
-        ? { kind: 'unreachable', status: '4.4.1', reply: dialogue.text, stage: 'connect', mailServer }
-        : { kind: 'local failure', text: `the relay: ${dialogue.text}` }
+        ? { kind: 'unreachable', status: '4.4.1', reply: result.text, stage: 'connect', mailServer }
+        : { kind: 'local failure', text: `the relay: ${result.text}` }
   }
 }
 
@@ -106,14 +106,14 @@ export function isLastingRejection(answer: { stage: Stage; status: string; reply
 }
 
 /** A failure of the relay itself (overload, login, relaying denied) says nothing of the destination, and uses up no retry. */
-function judgeRelayReply(dialogue: Replied): SendOutcome {
-  const { at, reply, mailServer } = dialogue
-  if (at === 'final dot' && reply.code >= 200 && reply.code < 300) return judgeSystemReply(dialogue)
+function judgeRelayReply(result: Replied): SendOutcome {
+  const { at, reply, mailServer } = result
+  if (at === 'final dot' && reply.code >= 200 && reply.code < 300) return judgeSystemReply(result)
   const denied = at === 'RCPT' && (reply.status?.startsWith('5.7.') === true || deniesRelaying(reply))
   const later = at === 'RCPT' || at === 'DATA' || at === 'final dot'
   if (reply.code < 500 || !later || denied || reply.code === 530)
     return { kind: 'local failure', text: `the relay ${mailServer} said at ${at}: ${reply.text}` }
-  return judgeSystemReply(dialogue)
+  return judgeSystemReply(result)
 }
 
 /** A bare reply whose text denies relaying; "user unknown in relay recipient table" does not. */

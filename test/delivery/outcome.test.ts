@@ -105,16 +105,16 @@ test('without a reply: the receiving system answers by refusing or breaking off,
     [{ kind: 'stopped' }, 'stopped', 'stopped'],
     [{ kind: 'unsupported', status: '5.6.7', text: 'no SMTPUTF8' }, 'rejected', 'rejected'],
   ] as const
-  for (const [dialogue, system, relay] of cases) {
-    expect(classifyResult({ ...dialogue, mailServer }, { kind: 'system' }).kind, JSON.stringify(dialogue)).toBe(system)
-    expect(classifyResult({ ...dialogue, mailServer }, { kind: 'relay' }).kind, JSON.stringify(dialogue)).toBe(relay)
+  for (const [result, system, relay] of cases) {
+    expect(classifyResult({ ...result, mailServer }, { kind: 'system' }).kind, JSON.stringify(result)).toBe(system)
+    expect(classifyResult({ ...result, mailServer }, { kind: 'relay' }).kind, JSON.stringify(result)).toBe(relay)
   }
 })
 
 test('without a reply the answer is the step, what happened, and a status of ours; a relay is named as such', () => {
   const mailServer = 'mx.example.org'
-  const system = (dialogue: object) => classifyResult({ ...dialogue, mailServer } as never, { kind: 'system' })
-  const relay = (dialogue: object) => classifyResult({ ...dialogue, mailServer } as never, { kind: 'relay' })
+  const system = (result: object) => classifyResult({ ...result, mailServer } as never, { kind: 'system' })
+  const relay = (result: object) => classifyResult({ ...result, mailServer } as never, { kind: 'relay' })
   const lost = { kind: 'lost', at: 'MAIL', afterFinalDot: false, text: 'lost' }
   expect(system(lost)).toEqual({ kind: 'deferred', status: '4.4.2', reply: 'lost', stage: 'MAIL', mailServer })
   expect(relay(lost)).toEqual({ kind: 'local failure', text: 'the relay: lost' })

@@ -22,7 +22,7 @@ test('several messages go over one session, one recipient each', async () => {
   let session: SmtpSession | null = null
   for (const to of ['a@example.org', 'b@example.org', 'c@example.org']) {
     const sent = await converse(mail(system.port, to), session)
-    expect(sent.dialogue).toMatchObject({ kind: 'reply', at: 'final dot', reply: { code: 250 } })
+    expect(sent.result).toMatchObject({ kind: 'reply', at: 'final dot', reply: { code: 250 } })
     session = sent.session
     expect(session?.isOpen).toBe(true)
   }
@@ -41,7 +41,7 @@ test('a nonRetryable belongs to its own message, and ends the session', async ()
   closers.push(system.close)
   const first = await converse(mail(system.port, 'a@example.org'))
   const second = await converse(mail(system.port, 'full@example.org'), first.session)
-  expect(second).toMatchObject({ dialogue: { kind: 'reply', at: 'RCPT', reply: { status: '4.2.2' } }, session: null })
+  expect(second).toMatchObject({ result: { kind: 'reply', at: 'RCPT', reply: { status: '4.2.2' } }, session: null })
   expect(system.connections).toHaveLength(1)
 })
 
@@ -59,7 +59,7 @@ for (const [how, leave] of [
     closers.push(script.close)
     const first = await converse(mail(script.port, 'a@example.org'))
     const second = await converse(mail(script.port, 'b@example.org', { sender: 'second@example.com' }), first.session)
-    expect(second).toMatchObject({ stale: true, session: null, dialogue: { at: 'MAIL' } })
+    expect(second).toMatchObject({ stale: true, session: null, result: { at: 'MAIL' } })
     expect(script.connections).toBe(1)
   })
 
@@ -72,7 +72,7 @@ test('one that is lost behind the final dot of a later message is lost there, an
   closers.push(script.close)
   const first = await converse(mail(script.port, 'a@example.org'))
   const second = await converse(mail(script.port, 'b@example.org'), first.session)
-  expect(second).toMatchObject({ dialogue: { kind: 'lost', at: 'final dot', afterFinalDot: true }, session: null })
+  expect(second).toMatchObject({ result: { kind: 'lost', at: 'final dot', afterFinalDot: true }, session: null })
   expect(script.connections).toBe(1)
 })
 
@@ -118,6 +118,6 @@ test('a session that must be verified is not used in clear', async () => {
   const strict = new SmtpSession(
     mail(script.port, 'a@example.org', { path: { ...path(script.port), tls: 'verify', servername: 'mx.example.org' } }),
   )
-  expect(await strict.send(mail(script.port, 'a@example.org'))).toMatchObject({ kind: 'policy' })
+  expect((await strict.send(mail(script.port, 'a@example.org'))).result).toMatchObject({ kind: 'policy' })
   expect(script.heard.some((line) => line.startsWith('MAIL'))).toBe(false)
 })

@@ -35,8 +35,8 @@ async function script(play: Parameters<typeof startScript>[0]) {
 test('a message is taken, its bytes unchanged', async () => {
   const system = await startReceivingSystem()
   closers.push(system.close)
-  const dialogue = await send(system.port)
-  expect(dialogue).toMatchObject({
+  const result = await send(system.port)
+  expect(result).toMatchObject({
     kind: 'reply',
     at: 'final dot',
     reply: { code: 250, status: '2.0.0' },
@@ -47,7 +47,7 @@ test('a message is taken, its bytes unchanged', async () => {
   expect(system.taken[0]?.content.equals(CONTENT)).toBe(true)
 })
 
-describe('where in the dialogue a nonRetryable was said is kept', () => {
+describe('the stage of a refusal is kept', () => {
   const steps = [
     ['', 'banner'],
     ['EHLO', 'EHLO'],
@@ -161,9 +161,9 @@ describe('a connection that is lost', () => {
         })
       return line.startsWith('EHLO') ? '250 mx.example.org\r\n' : polite(line)
     })
-    const dialogue = await send(port, { content: large })
+    const result = await send(port, { content: large })
     expect(said).toBe(true)
-    expect(dialogue).toMatchObject({ kind: 'lost', afterFinalDot: false })
+    expect(result).toMatchObject({ kind: 'lost', afterFinalDot: false })
   })
 })
 

@@ -98,9 +98,9 @@ describe('hosts one after another', () => {
     const system = await startReceivingSystem()
     closers.push(system.close)
     const busy = await says('EHLO', '421 4.3.2 busy\r\n')
-    const { dialogue, path: by, session } = await walk([path(await freePort()), path(busy.port), path(system.port), path(1)])
+    const { result, path: by, session } = await walk([path(await freePort()), path(busy.port), path(system.port), path(1)])
     await session?.end()
-    expect(dialogue).toMatchObject({ kind: 'reply', at: 'final dot', reply: { code: 250 } })
+    expect(result).toMatchObject({ kind: 'reply', at: 'final dot', reply: { code: 250 } })
     expect(by.port).toBe(system.port)
     expect(system.taken).toHaveLength(1)
   })
@@ -117,23 +117,23 @@ describe('hosts one after another', () => {
     for (let last = 0; last < order.length; last += 1) {
       const some = order.slice(0, last + 1)
       for (const paths of [some, some.toReversed()]) {
-        const { dialogue, session } = await walk(paths)
-        expect(dialogue.kind, `${last}`).toBe(kinds[last])
+        const { result, session } = await walk(paths)
+        expect(result.kind, `${last}`).toBe(kinds[last])
         expect(session).toBeNull()
       }
     }
-    expect((await walk(order)).dialogue).toMatchObject({ reply: { code: 421 } })
+    expect((await walk(order)).result).toMatchObject({ reply: { code: 421 } })
     // no way out on our own side says least
     const local = path(25, { localAddress: '192.0.2.99' })
-    expect((await walk([local])).dialogue.kind).toBe('local')
-    expect((await walk([local, path(noMail.port)])).dialogue).toMatchObject({ reply: { code: 521 } })
+    expect((await walk([local])).result.kind).toBe('local')
+    expect((await walk([local, path(noMail.port)])).result).toMatchObject({ reply: { code: 521 } })
   })
 
   test('no further than it is allowed', async () => {
     const system = await startReceivingSystem()
     closers.push(system.close)
-    const { dialogue } = await walk([path(await freePort()), path(system.port)], async () => false)
-    expect(dialogue.kind).toBe('refused')
+    const { result } = await walk([path(await freePort()), path(system.port)], async () => false)
+    expect(result.kind).toBe('refused')
     expect(system.connections).toHaveLength(0)
   })
 })

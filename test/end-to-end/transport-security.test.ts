@@ -108,12 +108,12 @@ describe.skipIf(without !== null)(`transport security${without === null ? '' : `
       if (host === undefined) throw new Error('there must be a host')
       const path = nextHopTo(host, null, { port, bindAddresses: [] })
       expect(path.tls).toBe('dane')
-      const { dialogue, session } = await converse({
+      const { result, session } = await converse({
         ...{ path, ehloDomain: 'softbounce.example.com', timeouts: QUICK, sender: 'bounces@example.com', recipient: 'dane@good.example' },
         ...{ content: Buffer.from('From: a@example.com\r\n\r\nhello\r\n'), beforeContent: async () => true },
       })
       await session?.end()
-      return dialogue
+      return result
     }
     const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest()
     const leaf = new X509Certificate(certificates.cert)

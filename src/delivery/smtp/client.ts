@@ -7,8 +7,18 @@ import type { DetailedPeerCertificate, TLSSocket } from 'node:tls'
 import SMTPConnection from 'nodemailer/lib/smtp-connection'
 import { isInternational, parseReply, type Stage } from '../../bounce/index.js'
 import { type NextHop, nameOf } from '../next-hop.js'
+import { missingExtension } from './missing-extension.js'
 import { ProtocolTracker } from './protocol-tracker.js'
-import { BLOCK_BYTES, type Mail, mustBeVerified, NONE, type SessionOptions, type TransactionResult, wasLeft } from './transaction-result.js'
+import {
+  BLOCK_BYTES,
+  type Mail,
+  mustBeVerified,
+  NONE,
+  type SessionOptions,
+  type SessionResult,
+  type TransactionResult,
+  wasLeft,
+} from './transaction-result.js'
 
 const QUIT_MS = 2000
 /** However impatient a server is, it waits for so long after 354 (RFC 5321 section 4.5.3.2.5 asks for minutes). */
@@ -39,12 +49,7 @@ export class SmtpSession {
   #askingSince: number | null = null
   #fail: (error: SmtpError) => void = () => {}
 
-  /** It can take another transaction. */
-  isOpen = false
-  /** TLS that was begun did not come about. */
-  tlsFailed = false
-  /** The last transaction found that the server had left an open session. */
-  wasStale = false
+  #isOpen = false
 
   /** @param how `plain`: without TLS, whatever is offered. */
   constructor({ path, ehloDomain, timeouts }: SessionOptions, how: { readonly plain: boolean } = { plain: path.tls === 'off' }) {
@@ -76,19 +81,23 @@ export class SmtpSession {
     })
   }
 
-  /** How many messages it has taken. */
+  /** True while it can run another transaction. */
+  get isOpen(): boolean {
+    return this.#isOpen
+  }
+
+  /** How many messages the server has accepted or refused in this session. */
   get sent(): number {
     return this.#sent
   }
 
-  /** One transaction. Opens the session where that was not done. */
-  async send(mail: Mail): Promise<TransactionResult> {
+  /** Runs one transaction, and connects before the first. Never rejects. */
+  async send(mail: Mail): Promise<SessionResult> {
     const { signal } = mail
     this.#mail = mail
     this.#eightBit = mail.content.some((byte) => byte > 127)
-    this.wasStale = false
-    const isFirst = !this.isOpen
-    this.isOpen = false
+    const isFirst = !this.#isOpen
+    this.#isOpen = false
     if (!isFirst) this.#steps.again()
     const stop = () => {
       if (this.#steps.finalDotSent) return
@@ -99,33 +108,38 @@ export class SmtpSession {
     try {
       if (signal?.aborted) {
         this.close()
-        return { kind: 'stopped', mailServer: this.#mailServer }
+        return { result: { kind: 'stopped', mailServer: this.#mailServer }, connection: 'closed' }
       }
       await this.#converse(isFirst)
-      const dialogue = this.#answered()
-      this.isOpen = dialogue.kind === 'reply'
-      if (this.isOpen) this.#sent += 1
-      else this.close()
-      return dialogue
+      const result = this.#answered()
+      if (result.kind !== 'reply') {
+        this.close()
+        return { result, connection: 'closed' }
+      }
+      this.#isOpen = true
+      this.#sent += 1
+      return { result, connection: 'open' }
     } catch (error) {
       this.close()
-      const failure = error as SmtpError
-      this.tlsFailed = isFirst && !this.#stopped && (failure.code === 'ETLS' || this.#steps.current === 'STARTTLS')
-      const dialogue = this.#failed(failure)
-      this.wasStale = !isFirst && wasLeft(dialogue, this.#steps.last === undefined)
-      return dialogue
+      const result = this.#failed(error as SmtpError)
+      return { result, connection: this.#closedHow(error as SmtpError, result, isFirst) }
     } finally {
       this.#steps.stop()
       this.#fail = () => {
-        this.isOpen = false
+        this.#isOpen = false
       }
       signal?.removeEventListener('abort', stop)
     }
   }
 
+  #closedHow({ code }: SmtpError, result: TransactionResult, isFirst: boolean): SessionResult['connection'] {
+    if (isFirst) return !this.#stopped && (code === 'ETLS' || this.#steps.current === 'STARTTLS') ? 'tls-failed' : 'closed'
+    return wasLeft(result, this.#steps.last === undefined) ? 'stale' : 'closed'
+  }
+
   /** Says QUIT, and closes when that is answered, or after a moment. Resolves when the connection is gone. */
   end(): Promise<void> {
-    this.isOpen = false
+    this.#isOpen = false
     const socket = this.#socket
     if (socket === null || socket.destroyed) return Promise.resolve()
     return new Promise((resolve) => {
@@ -140,7 +154,7 @@ export class SmtpSession {
 
   /** Closes at once. */
   close(): void {
-    this.isOpen = false
+    this.#isOpen = false
     const socket = this.#socket
     this.#connection.close()
     socket?.destroy()
@@ -183,9 +197,9 @@ export class SmtpSession {
 
   #send(resolve: () => void, reject: (error: Error) => void): void {
     const { sender, recipient, content, envid } = this.#mail
-    const lacking = this.#lacking()
-    if (lacking !== null) {
-      reject(lacking)
+    const missing = missingExtension(this.#mail, this.#eightBit, this.#steps.ehlo, this.#mailServer)
+    if (missing !== null) {
+      reject(Object.assign(new Error(missing.text), { status: missing.status }))
       return
     }
     const notify = {
@@ -215,21 +229,6 @@ export class SmtpSession {
       this.#steps.block()
       yield content.subarray(at, at + BLOCK_BYTES)
     }
-  }
-
-  /** What this message needs and the server does not offer, as an error that carries the status. */
-  #lacking(): (SmtpError & { status: string }) | null {
-    const { sender, recipient, content } = this.#mail
-    const offers = (keyword: string) => new RegExp(`^250[ -]${keyword}(?:[ =]|$)`, 'im').test(this.#steps.ehlo)
-    const lack = (status: string, text: string) => Object.assign(new Error(text), { status })
-    if ((isInternational(sender) || isInternational(recipient)) && !offers('SMTPUTF8'))
-      return lack('5.6.7', `host ${this.#mailServer} does not offer SMTPUTF8, which these addresses need (RFC 6531)`)
-    if (this.#eightBit && !offers('8BITMIME'))
-      return lack('5.6.3', `host ${this.#mailServer} does not offer 8BITMIME, which this message needs (RFC 6152)`)
-    const limit = Number(/^250[ -]SIZE[ \t]+(\d{1,15})/im.exec(this.#steps.ehlo)?.[1] ?? 0)
-    if (limit > 0 && content.length > limit)
-      return lack('5.3.4', `host ${this.#mailServer} takes messages of up to ${limit} bytes; this one has ${content.length} (RFC 1870)`)
-    return null
   }
 
   #answered(): TransactionResult {

@@ -45,6 +45,13 @@ export type TransactionResult = { readonly mailServer: string } & (
   | { readonly kind: 'stopped' }
 )
 
+/** What a transaction came to, and what became of its connection. */
+export interface SessionResult {
+  readonly result: TransactionResult
+  /** `stale`: the server had closed the idle session before this message was begun. `tls-failed`: STARTTLS was tried and failed. */
+  readonly connection: 'open' | 'closed' | 'stale' | 'tls-failed'
+}
+
 export const BLOCK_BYTES = 64 * 1024
 
 export const NONE: Mail = { sender: '', recipient: '', content: Buffer.alloc(0), beforeContent: async () => false }
@@ -53,5 +60,5 @@ export const NONE: Mail = { sender: '', recipient: '', content: Buffer.alloc(0),
 export const mustBeVerified = ({ tls }: NextHop): boolean => tls === 'verify' || tls === 'dane'
 
 /** The first command of a later transaction found nobody, or a server that closes an idle session (421, RFC 5321 3.8). */
-export const wasLeft = (dialogue: TransactionResult, nothingWasSaid: boolean): boolean =>
-  dialogue.kind === 'reply' ? dialogue.at === 'MAIL' && dialogue.reply.code === 421 : dialogue.kind === 'lost' && nothingWasSaid
+export const wasLeft = (result: TransactionResult, nothingWasSaid: boolean): boolean =>
+  result.kind === 'reply' ? result.at === 'MAIL' && result.reply.code === 421 : result.kind === 'lost' && nothingWasSaid

@@ -7,7 +7,7 @@ export interface Transaction extends Mail, SessionOptions {}
 
 /** What happened, and the session that it left open; null if it is closed. */
 export interface SmtpExchange {
-  readonly dialogue: TransactionResult
+  readonly result: TransactionResult
   readonly session: SmtpSession | null
   /** The open session was over before the message was begun: nothing is known of the message, and a new session wants a permit of its own. */
   readonly stale?: true
@@ -15,9 +15,9 @@ export interface SmtpExchange {
 
 /** Runs the transaction on a session of its own, and ends that. Never rejects: whatever happens is a TransactionResult. */
 export async function transact(transaction: Transaction): Promise<TransactionResult> {
-  const { dialogue, session } = await converse(transaction)
+  const { result, session } = await converse(transaction)
   await session?.end()
-  return dialogue
+  return result
 }
 
 /**
@@ -26,18 +26,17 @@ export async function transact(transaction: Transaction): Promise<TransactionRes
  */
 export async function converse(transaction: Transaction, open: SmtpSession | null = null): Promise<SmtpExchange> {
   if (open !== null) {
-    const dialogue = await open.send(transaction)
-    if (open.wasStale) {
-      await open.end()
-      return { dialogue, session: null, stale: true }
-    }
-    return { dialogue, session: open.isOpen ? open : null }
+    const { result, connection } = await open.send(transaction)
+    if (connection === 'stale') return { result, session: null, stale: true }
+    return { result, session: connection === 'open' ? open : null }
   }
-  const session = new SmtpSession(transaction)
-  const dialogue = await session.send(transaction)
+  const first = await startSession(transaction)
   // opportunistic TLS that fails is no reason not to send (RFC 7435): once more in clear
-  if (!session.tlsFailed || transaction.path.tls !== 'opportunistic') return { dialogue, session: session.isOpen ? session : null }
-  const plain = new SmtpSession(transaction, { plain: true })
-  const again = await plain.send(transaction)
-  return { dialogue: again, session: plain.isOpen ? plain : null }
+  return first.tlsFailed && transaction.path.tls === 'opportunistic' ? startSession(transaction, { plain: true }) : first
+}
+
+async function startSession(transaction: Transaction, how?: { readonly plain: true }): Promise<SmtpExchange & { tlsFailed: boolean }> {
+  const session = new SmtpSession(transaction, how)
+  const { result, connection } = await session.send(transaction)
+  return { result, session: connection === 'open' ? session : null, tlsFailed: connection === 'tls-failed' }
 }

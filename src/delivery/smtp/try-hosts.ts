@@ -63,10 +63,10 @@ export async function deliver(
   let best: (SmtpExchange & { readonly path: NextHop }) | null = null
   for (const path of order) {
     const met = { ...(await converse({ ...transaction, path }, path === open?.path ? open.session : null)), path }
-    const { dialogue, session } = met
-    if (met.stale || !asksForNext(dialogue)) return met
+    const { result, session } = met
+    if (met.stale || !asksForNext(result)) return met
     await session?.end()
-    if (best === null || weight(dialogue) > weight(best.dialogue)) best = { ...met, session: null }
+    if (best === null || weight(result) > weight(best.result)) best = { ...met, session: null }
     if (!(await mayGoOn())) break
   }
   return best as SmtpExchange & { readonly path: NextHop }
@@ -75,17 +75,17 @@ export async function deliver(
 const BEFORE_THE_RECIPIENT: readonly Stage[] = ['connect', 'banner', 'EHLO', 'STARTTLS', 'MAIL']
 
 /** True if the next host may take what this one did not. */
-export function asksForNext(dialogue: TransactionResult): boolean {
-  if (dialogue.kind === 'lost') return BEFORE_THE_RECIPIENT.includes(dialogue.at)
-  if (dialogue.kind !== 'reply')
-    return dialogue.kind === 'refused' || dialogue.kind === 'unreachable' || dialogue.kind === 'policy' || dialogue.kind === 'local'
-  if (dialogue.reply.code < 500) return dialogue.reply.code >= 400 && BEFORE_THE_RECIPIENT.includes(dialogue.at)
+export function asksForNext(result: TransactionResult): boolean {
+  if (result.kind === 'lost') return BEFORE_THE_RECIPIENT.includes(result.at)
+  if (result.kind !== 'reply')
+    return result.kind === 'refused' || result.kind === 'unreachable' || result.kind === 'policy' || result.kind === 'local'
+  if (result.reply.code < 500) return result.reply.code >= 400 && BEFORE_THE_RECIPIENT.includes(result.at)
   // "no mail service here" is said of the host, not of the domain (RFC 7504)
-  return dialogue.at === 'banner' || dialogue.at === 'EHLO'
+  return result.at === 'banner' || result.at === 'EHLO'
 }
 
 /** Of several refusals the one that says most of the receiving system, and nothing for good where another may pass. */
-function weight(dialogue: TransactionResult): number {
-  if (dialogue.kind === 'reply') return dialogue.reply.code < 500 ? 6 : 2
-  return { lost: 5, refused: 4, policy: 3, unreachable: 2.5, local: 1 }[dialogue.kind as string] ?? 0
+function weight(result: TransactionResult): number {
+  if (result.kind === 'reply') return result.reply.code < 500 ? 6 : 2
+  return { lost: 5, refused: 4, policy: 3, unreachable: 2.5, local: 1 }[result.kind as string] ?? 0
 }
