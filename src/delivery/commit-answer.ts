@@ -1,5 +1,7 @@
 /** Writes the answer of an attempt and its consequences, in one transaction. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { ApplicationFailure } from '@temporalio/common'
+import { backoff } from '../backoff.js'
 import { isRetry } from '../bounce/index.js'
 import { type Answer, type AnsweredRow, type AttemptSubject, keepMessage, recordAnswer, recordEnd } from '../store/index.js'
 import { liftSuppression } from '../suppression/index.js'
@@ -9,6 +11,7 @@ import { isLastingRejection } from './outcome.js'
 
 const TRIES = 5
 const FIRST_PAUSE_MS = 400
+const LONGEST_PAUSE_MS = 5_000
 
 interface Sent extends AttemptSubject {
   readonly messageKey: string
@@ -51,7 +54,7 @@ export async function commitAnswer(dependencies: DeliveryContext, sent: Sent, an
           `the answer "${answer.reply.slice(0, 200)}" could not be written to the database yet: ${describe(error)}`,
           attempt,
         )
-      await new Promise((resolve) => setTimeout(resolve, FIRST_PAUSE_MS * 2 ** (tries - 1)))
+      await sleep(backoff(tries, FIRST_PAUSE_MS, LONGEST_PAUSE_MS))
     }
   }
 }

@@ -1,12 +1,12 @@
 /** Follows an IMAP mailbox: one connection at a time, reconnected with backoff. */
 import { randomUUID } from 'node:crypto'
-import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ImapFlow } from 'imapflow'
+import { backoff } from '../backoff.js'
 import type { Logger } from '../logger.js'
 import { advanceImapCursor, type Database, holdImapCursor, type ImapCursor, releaseImapCursor } from '../store/index.js'
 import { advanceCursor, imapErrorText } from './imap-error-text.js'
+import { ImapMailbox } from './imap-mailbox.js'
+import { markProcessed } from './imap-marks.js'
 import type { ImapOptions } from './imap-options.js'
 import { logTaken } from './lmtp.js'
 import { deliveredTo, returnPathOf } from './maildir.js'
@@ -18,9 +18,7 @@ const STABLE_AFTER_MS = 60_000
 /** The mailbox is held for so long, and held anew this often. */
 const HOLD_MS = 30_000
 const HOLD_AGAIN_MS = 10_000
-const POLL_EVERY_MS = 60_000
 const BATCH = 50
-const STOP_WITHIN_MS = 5000
 
 export class ImapReader {
   readonly #intake: MailReceiver
@@ -31,52 +29,52 @@ export class ImapReader {
   readonly #name: string
   readonly #holder = randomUUID()
   readonly #stopping = new AbortController()
-  #client: ImapFlow | null = null
-  /** The server has told of mail since the last look. */
-  #news = false
-  /** How many are asked for at once: fewer where a connection does not last for more. */
+  /** Mails fetched at once: fewer while connections break before a batch is read. */
   #batch = BATCH
   /** Something was read since the last failure. */
-  #gotOn = false
+  #progressed = false
 
   constructor(intake: MailReceiver, database: Database, options: ImapOptions, logger: Logger) {
     this.#intake = intake
     this.#database = database
     this.#options = options
-    this.#logger = logger
     this.#name = `${options.user}@${options.host}:${options.port}/${options.folder}`
+    this.#logger = logger.child({ mailbox: this.#name })
   }
 
   stop(): void {
     this.#stopping.abort()
   }
 
+  get #stopped(): boolean {
+    return this.#stopping.signal.aborted
+  }
+
+  /** Reads until it is stopped. Never rejects. */
   async run(): Promise<void> {
-    let pauseMs = FIRST_PAUSE_MS
-    let told = false
-    while (!this.#stopping.signal.aborted) {
+    let failures = 0
+    let announced = false
+    while (!this.#stopped) {
       const began = Date.now()
       try {
-        const place = await holdImapCursor(this.#database, this.#name, this.#holder, HOLD_MS)
-        if (place === null) {
-          if (!told) this.#logger.info({ mailbox: this.#name }, 'another process reads this mailbox; this one waits')
-          told = true
-          await this.#pause(HOLD_AGAIN_MS)
+        const cursor = await this.#hold()
+        if (cursor !== null) {
+          announced = false
+          await this.#read(cursor)
           continue
         }
-        told = false
-        await this.#session(place)
+        if (!announced) this.#logger.info('another process reads this mailbox; this one waits')
+        announced = true
+        await this.#pause(HOLD_AGAIN_MS)
       } catch (error) {
-        if (this.#stopping.signal.aborted) break
-        if (this.#gotOn || Date.now() - began > STABLE_AFTER_MS) pauseMs = FIRST_PAUSE_MS
-        if (!this.#gotOn) this.#batch = Math.max(1, Math.floor(this.#batch / 2))
-        this.#gotOn = false
-        this.#logger.warn(
-          { error: imapErrorText(error), mailbox: this.#name, againInMs: pauseMs },
-          'the mailbox cannot be read now; it is tried again',
-        )
-        await this.#pause(pauseMs * (0.8 + 0.4 * Math.random()))
-        pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)
+        if (this.#stopped) break
+        if (this.#progressed || Date.now() - began > STABLE_AFTER_MS) failures = 0
+        if (!this.#progressed) this.#batch = Math.max(1, Math.floor(this.#batch / 2))
+        this.#progressed = false
+        failures += 1
+        const againInMs = backoff(failures, FIRST_PAUSE_MS, LONGEST_PAUSE_MS)
+        this.#logger.warn({ error: imapErrorText(error), againInMs }, 'the mailbox cannot be read now; it is tried again')
+        await this.#pause(againInMs * (0.8 + 0.4 * Math.random()))
       }
     }
     await releaseImapCursor(this.#database, this.#name, this.#holder).catch(() => {})
@@ -86,144 +84,124 @@ export class ImapReader {
     return sleep(ms, undefined, { signal: this.#stopping.signal }).catch(() => {})
   }
 
-  async #session(held: ImapCursor): Promise<void> {
-    const client = await this.#connect()
-    this.#client = client
-    let broken: Error | null = null
-    // without a listener it would end the process
-    client.on('error', (error: Error) => {
-      broken = error
-    })
-    client.on('exists', () => {
-      this.#news = true
-    })
-    const hold = setInterval(() => {
-      holdImapCursor(this.#database, this.#name, this.#holder, HOLD_MS).then(
-        (place) => place ?? client.close(),
+  /** Null if another process holds the mailbox. */
+  #hold(): Promise<ImapCursor | null> {
+    return holdImapCursor(this.#database, this.#name, this.#holder, HOLD_MS)
+  }
+
+  /** One connection, until it ends. */
+  async #read(held: ImapCursor): Promise<void> {
+    await using mailbox = await ImapMailbox.open(this.#options, this.#stopping.signal)
+    using _held = this.#keepHolding(mailbox)
+    let cursor = await this.#cursorIn(mailbox, held)
+    this.#logger.info({ from: cursor.lastUid + 1, mails: mailbox.mails }, 'the mailbox is open')
+    cursor = await this.#mark(mailbox, cursor)
+    while (!this.#stopped) {
+      mailbox.assertOpen()
+      cursor = await this.#readNew(mailbox, cursor)
+      await mailbox.waitForMail()
+    }
+  }
+
+  #keepHolding(mailbox: ImapMailbox): Disposable {
+    const timer = setInterval(() => {
+      this.#hold().then(
+        (cursor) => cursor ?? mailbox.close(),
         () => {},
       )
     }, HOLD_AGAIN_MS)
-    const close = () => client.close()
-    // whatever hangs when it is told to stop
-    const stopped = () => setTimeout(close, STOP_WITHIN_MS).unref()
-    this.#stopping.signal.addEventListener('abort', stopped, { once: true })
-    try {
-      await client.connect()
-      const opened = await client.mailboxOpen(this.#options.folder)
-      let place = await this.#placeIn(String(opened.uidValidity), held)
-      this.#logger.info({ mailbox: this.#name, from: place.lastUid + 1, mails: opened.exists }, 'the mailbox is open')
-      place = await this.#mark(place)
-      while (!this.#stopping.signal.aborted && client.usable) {
-        place = await this.#readNew(place)
-        await this.#somethingCame()
-      }
-      if (!this.#stopping.signal.aborted) throw broken ?? new Error('the connection was closed')
-      await Promise.race([client.logout(), sleep(2000, undefined, { ref: false })])
-    } finally {
-      clearInterval(hold)
-      this.#stopping.signal.removeEventListener('abort', stopped)
-      close()
-      this.#client = null
-    }
+    return { [Symbol.dispose]: () => clearInterval(timer) }
   }
 
-  async #connect(): Promise<ImapFlow> {
-    const { host, port, tls, user, password, tokenFile, ca, lookEveryMs = POLL_EVERY_MS } = this.#options
-    return new ImapFlow({
-      ...{ host, port, secure: tls === 'implicit', logger: false },
-      ...(tls === 'implicit' ? {} : { doSTARTTLS: tls === 'starttls' }),
-      ...(ca === null ? {} : { tls: { ca } }),
-      auth: password === null ? { user, accessToken: (await readFile(tokenFile as string, 'utf8')).trim() } : { user, pass: password },
-      maxIdleTime: lookEveryMs,
-      disableAutoIdle: true,
-    })
-  }
-
-  /** A changed UIDVALIDITY means that UIDs begin anew: everything is read again, and what was acted on is not acted on twice. */
-  async #placeIn(uidValidity: string, held: ImapCursor): Promise<ImapCursor> {
+  /** After a change of UIDVALIDITY, UIDs start anew: the mails are read again, and those that were acted on have no effect. */
+  async #cursorIn(mailbox: ImapMailbox, held: ImapCursor): Promise<ImapCursor> {
+    const { uidValidity } = mailbox
     if (held.uidValidity === uidValidity) return held
-    const lastUid = held.uidValidity === null ? 0 : await this.#beforeWhatIsRemembered()
+    const lastUid = held.uidValidity === null ? 0 : await this.#lastForgotten(mailbox)
     if (held.uidValidity !== null)
       this.#logger.warn(
-        { mailbox: this.#name, was: held.uidValidity, is: uidValidity, from: lastUid + 1 },
+        { was: held.uidValidity, is: uidValidity, from: lastUid + 1 },
         'the mailbox was made anew (UIDVALIDITY); it is read again, as far back as bounces are remembered',
       )
-    const place = { uidValidity, lastUid, markedUid: lastUid, unreadable: [] }
-    await this.#note(place)
-    return place
+    const cursor = { uidValidity, lastUid, markedUid: lastUid, unreadable: [] }
+    await this.#save(cursor)
+    return cursor
   }
 
-  /** The last UID of those that came so long ago that nobody knows any more whether they were acted on. */
-  async #beforeWhatIsRemembered(): Promise<number> {
+  /** The last UID of the mails that are older than our record of what was acted on. */
+  async #lastForgotten(mailbox: ImapMailbox): Promise<number> {
     const since = new Date(Date.now() - this.#options.rememberedForMs)
-    const [all, recent] = [await this.#imap.search({ all: true }, { uid: true }), await this.#imap.search({ since }, { uid: true })]
-    const first = Math.min(...(recent || []))
-    return Math.max(0, ...(all || []).filter((uid) => uid < first))
+    const [all, recent] = [await mailbox.uids({ all: true }), await mailbox.uids({ since })]
+    return Math.max(0, ...all.filter((uid) => uid < (recent[0] ?? Number.POSITIVE_INFINITY)))
   }
 
-  async #note(place: ImapCursor): Promise<void> {
-    if (!(await advanceImapCursor(this.#database, this.#name, this.#holder, place)))
+  async #save(cursor: ImapCursor): Promise<void> {
+    if (!(await advanceImapCursor(this.#database, this.#name, this.#holder, cursor)))
       throw new Error('another process reads this mailbox by now')
   }
 
-  /** Deals with everything above the last UID. */
-  async #readNew(from: ImapCursor): Promise<ImapCursor> {
-    let place = from
+  /** Reads everything above the last UID. */
+  async #readNew(mailbox: ImapMailbox, from: ImapCursor): Promise<ImapCursor> {
+    let cursor = from
     for (;;) {
-      this.#news = false
-      // a range whose end lies below its beginning is turned round by servers: what was read is left out
-      const found = await this.#imap.search({ uid: `${place.lastUid + 1}:*` }, { uid: true })
-      const fresh = (found || []).filter((uid) => uid > place.lastUid).sort((a, b) => a - b)
-      if (fresh.length === 0) return place
-      for (let i = 0; i < fresh.length; ) {
-        const batch = fresh.slice(i, i + this.#batch)
-        place = await this.#readBatch(batch, place)
-        place = await this.#mark(place)
+      mailbox.beginLook()
+      const uids = await mailbox.uidsBetween(cursor.lastUid + 1)
+      if (uids.length === 0) return cursor
+      for (let i = 0; i < uids.length; ) {
+        const batch = uids.slice(i, i + this.#batch)
+        cursor = await this.#mark(mailbox, await this.#readBatch(mailbox, batch, cursor))
         i += batch.length
         this.#batch = BATCH
-        if (this.#stopping.signal.aborted) return place
+        if (this.#stopped) return cursor
       }
     }
   }
 
-  async #readBatch(uids: readonly number[], from: ImapCursor): Promise<ImapCursor> {
+  async #readBatch(mailbox: ImapMailbox, uids: readonly number[], from: ImapCursor): Promise<ImapCursor> {
     const { maxBytes } = this.#options
-    let place = from
+    let cursor = from
     const left = [...uids]
-    const dealtWith = new Map<number, boolean>()
-    // one mail after another is held here; nothing is asked of the server until all have come
+    /** UID to whether nobody can read that mail. */
+    const read = new Map<number, boolean>()
     const query = { uid: true, size: true, source: { start: 0, maxLength: maxBytes + 1 } } as const
-    for await (const { uid, size, source } of this.#imap.fetch(uids.join(','), query, { uid: true })) {
-      // in between a server tells of changes that others make: of any mail, and without what was asked for
-      if (size === undefined || !uids.includes(uid) || dealtWith.has(uid)) continue
+    // each mail is taken in as it arrives; no other command is sent until all have
+    for await (const { uid, size, source } of mailbox.client.fetch(uids.join(','), query, { uid: true })) {
+      // a server also reports others' changes here: for any mail, and without what was asked for
+      if (size === undefined || !uids.includes(uid) || read.has(uid)) continue
       if (source === undefined && size <= maxBytes) continue
-      dealtWith.set(uid, await this.#take(uid, Math.max(size, source?.length ?? 0), source))
-      // in whatever order they come, the place moves over none that has not
-      while (left[0] !== undefined && dealtWith.has(left[0])) place = advanceCursor(place, left.shift() as number, dealtWith)
-      await this.#note(place)
-      this.#gotOn = true
-      if (this.#stopping.signal.aborted) return place
+      read.set(uid, await this.#take(uid, Math.max(size, source?.length ?? 0), source))
+      // in whatever order they arrive, the cursor passes none that has not
+      while (left[0] !== undefined && read.has(left[0])) cursor = advanceCursor(cursor, left.shift() as number, read)
+      await this.#save(cursor)
+      this.#progressed = true
+      if (this.#stopped) return cursor
     }
-    if (left.length === 0) return place
-    const there = new Set((await this.#imap.search({ uid: left.join(',') }, { uid: true })) || [])
-    const owed = left.filter((uid) => there.has(uid) && !dealtWith.has(uid))
-    if (owed.length > 0 && uids.length > 1)
-      throw new Error(`the server did not send ${owed.length} of ${uids.length} mails; they are asked for again`)
-    if (owed.length > 0)
-      this.#logger.warn({ mailbox: this.#name, uid: owed[0] }, 'the server does not send a mail; it is moved to IMAP_UNREADABLE')
-    // what somebody has deleted meanwhile comes no more
-    for (const uid of left) place = advanceCursor(place, uid, owed.includes(uid) ? new Map([[uid, true]]) : dealtWith)
-    return place
+    return left.length === 0 ? cursor : this.#passMissing(mailbox, uids, left, read, cursor)
   }
 
-  /** True if nobody can read it. */
+  /** What a server left out of a batch: deleted meanwhile, or not sent. Such a mail is asked for again, alone; then it is unreadable. */
+  async #passMissing(
+    mailbox: ImapMailbox,
+    uids: readonly number[],
+    left: readonly number[],
+    read: ReadonlyMap<number, boolean>,
+    from: ImapCursor,
+  ): Promise<ImapCursor> {
+    const present = new Set(await mailbox.uids({ uid: left.join(',') }))
+    const notSent = left.filter((uid) => present.has(uid) && !read.has(uid))
+    if (notSent.length > 0 && uids.length > 1)
+      throw new Error(`the server did not send ${notSent.length} of ${uids.length} mails; they are asked for again`)
+    if (notSent.length > 0) this.#logger.warn({ uid: notSent[0] }, 'the server does not send a mail; it is moved to IMAP_UNREADABLE')
+    let cursor = from
+    for (const uid of left) cursor = advanceCursor(cursor, uid, notSent.includes(uid) ? new Map([[uid, true]]) : read)
+    return cursor
+  }
+
+  /** @returns true if nobody can read it. */
   async #take(uid: number, size: number, source: Buffer | undefined): Promise<boolean> {
     const { maxBytes } = this.#options
     if (source === undefined || size > maxBytes) {
-      this.#logger.warn(
-        { mailbox: this.#name, uid, size },
-        `a mail is larger than ${maxBytes} bytes (INTAKE_MAX_SIZE); it is moved to IMAP_UNREADABLE`,
-      )
+      this.#logger.warn({ uid, size }, `a mail is larger than ${maxBytes} bytes (INTAKE_MAX_SIZE); it is moved to IMAP_UNREADABLE`)
       return true
     }
     const taken = await this.#intake.take(source, { recipients: deliveredTo(source), sender: returnPathOf(source) }, 'imap')
@@ -231,70 +209,13 @@ export class ImapReader {
     return taken.some(({ disposition }) => disposition === 'unreadable')
   }
 
-  /** Flags or moves what was dealt with. What a process that died has left is marked by the next. */
-  async #mark(place: ImapCursor): Promise<ImapCursor> {
-    if (place.markedUid >= place.lastUid) return place
-    const { handledFolder, unreadableFolder } = this.#options
-    const found = await this.#imap.search({ uid: `${place.markedUid + 1}:${place.lastUid}` }, { uid: true })
-    const there = (found || []).filter((uid) => uid > place.markedUid && uid <= place.lastUid)
-    const unreadable = there.filter((uid) => place.unreadable.includes(uid))
-    const handled = there.filter((uid) => !place.unreadable.includes(uid))
-    await this.#move(unreadable, unreadableFolder)
-    if (handledFolder !== null) await this.#move(handled, handledFolder)
-    else if (handled.length > 0) await this.#imap.messageFlagsAdd(handled.join(','), ['\\Seen'], { uid: true })
-    const marked = { ...place, markedUid: place.lastUid, unreadable: [] }
-    await this.#note(marked)
+  /** Flags or moves what was read, also what a process that died has left. */
+  async #mark(mailbox: ImapMailbox, cursor: ImapCursor): Promise<ImapCursor> {
+    if (cursor.markedUid >= cursor.lastUid) return cursor
+    const range = { first: cursor.markedUid + 1, last: cursor.lastUid, unreadable: cursor.unreadable }
+    await markProcessed(mailbox, range, this.#options, this.#logger)
+    const marked = { ...cursor, markedUid: cursor.lastUid, unreadable: [] }
+    await this.#save(marked)
     return marked
-  }
-
-  /** Mails that cannot be moved stay, marked as read: they hold up none that comes after. */
-  async #move(uids: readonly number[], folder: string): Promise<void> {
-    if (uids.length === 0) return
-    const client = this.#imap
-    const range = uids.join(',')
-    let why = 'the server refused it'
-    try {
-      // done or said to be there already; if neither is true, moving says why
-      await client.mailboxCreate(folder).catch(() => {})
-      if (client.capabilities.has('MOVE') || client.capabilities.has('UIDPLUS')) {
-        if ((await client.messageMove(range, folder, { uid: true })) !== false) return
-      } else {
-        // a move of one's own would expunge what others have marked as deleted
-        why = 'the server knows neither MOVE nor UIDPLUS, so that they were copied there'
-        if ((await client.messageCopy(range, folder, { uid: true })) === false) why = 'the server refused to copy them'
-      }
-    } catch (error) {
-      if (!client.usable) throw error
-      why = imapErrorText(error)
-    }
-    this.#logger.warn({ mailbox: this.#name, uids: uids.length, folder, why }, 'mails are not moved; they stay, marked as read')
-    await client.messageFlagsAdd(range, ['\\Seen'], { uid: true })
-  }
-
-  /** Until the server tells of new mail, or it is time to look, or the connection ends. */
-  async #somethingCame(): Promise<void> {
-    if (this.#news) return
-    const client = this.#imap
-    const finished = new AbortController()
-    const { lookEveryMs = POLL_EVERY_MS } = this.#options
-    const stopped = new Promise<void>((resolve) =>
-      this.#stopping.signal.addEventListener('abort', () => resolve(), { once: true, signal: finished.signal }),
-    )
-    try {
-      client.idle().catch(() => {})
-      await Promise.race([
-        once(client, 'exists', { signal: finished.signal }),
-        once(client, 'close', { signal: finished.signal }),
-        sleep(lookEveryMs, undefined, { signal: finished.signal }),
-        stopped,
-      ])
-    } finally {
-      finished.abort()
-    }
-  }
-
-  get #imap(): ImapFlow {
-    if (this.#client === null) throw new Error('the connection was closed')
-    return this.#client
   }
 }

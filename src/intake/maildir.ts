@@ -5,6 +5,7 @@
 import { type FSWatcher, watch } from 'node:fs'
 import { lstat, mkdir, readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
+import { backoff } from '../backoff.js'
 import { type Fields, headOf } from '../dsn/index.js'
 import type { Logger } from '../logger.js'
 import { causeOf, logTaken } from './lmtp.js'
@@ -62,8 +63,8 @@ class Watch {
   readonly #path: string
   readonly #maxBytes: number
   readonly #logger: Logger
-  /** Files that wait: until when, and how long the next time. */
-  readonly #pauses = new Map<string, { until: number; ms: number }>()
+  /** Files that could not be taken in: when each is tried again (epoch ms). */
+  readonly #pauses = new Map<string, { until: number; failures: number }>()
   #running: Promise<void> | null = null
   #again = false
   #stopped = false
@@ -120,8 +121,9 @@ class Watch {
     } catch (error) {
       // another process has taken it
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
-      const ms = Math.min((this.#pauses.get(name)?.ms ?? FIRST_PAUSE_MS / 2) * 2, LONGEST_PAUSE_MS)
-      this.#pauses.set(name, { until: Date.now() + ms, ms })
+      const failures = (this.#pauses.get(name)?.failures ?? 0) + 1
+      const ms = backoff(failures, FIRST_PAUSE_MS, LONGEST_PAUSE_MS)
+      this.#pauses.set(name, { until: Date.now() + ms, failures })
       setTimeout(() => this.look(), ms + 10).unref()
       this.#logger.warn({ error: causeOf(error), file }, 'a bounce could not be taken in; it stays where it is, and is tried again')
     }

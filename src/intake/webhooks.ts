@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { backoff } from '../backoff.js'
 import type { Logger } from '../logger.js'
 import {
   NotAuthentic,
@@ -150,7 +151,7 @@ export class WebhookReceiver {
       if (taken.length > 0) logTaken(this.#logger, taken, provider)
     } catch (error) {
       metrics?.mailCame(provider, 'failed')
-      const againInMs = Math.min(FIRST_PAUSE_MS * 2 ** Math.min(due.tries - 1, 20), LONGEST_PAUSE_MS)
+      const againInMs = backoff(due.tries, FIRST_PAUSE_MS, LONGEST_PAUSE_MS)
       this.#logger.warn(
         { provider, notification: due.id, error: causeOf(error), againInMs },
         'a notification cannot be dealt with now; it is kept, and tried again',

@@ -1,5 +1,6 @@
 /** The failures that an activity ends with: bad input (for good), and a local failure (again, for as long as it takes). */
 import { ApplicationFailure, ApplicationFailureCategory } from '@temporalio/common'
+import { backoff } from '../backoff.js'
 
 /** Failure types of the public contract: non-retryable, and the workflow fails with them. */
 export type NonRetryableType = 'InvalidBouncedMessage' | 'MessageNotFound' | 'MessageTooLarge'
@@ -29,8 +30,7 @@ export function localFailure(text: string, attempt: number): ApplicationFailure 
       message: text.slice(0, MAX_TEXT),
       category: ApplicationFailureCategory.BENIGN,
     })
-  const delayMs = Math.min(FIRST_DELAY_MS * 2 ** Math.min(attempt - 1, 20), MAX_DELAY_MS)
-  return retryLater('LocalFailure', text, delayMs * (0.8 + 0.2 * Math.random()))
+  return retryLater('LocalFailure', text, backoff(attempt, FIRST_DELAY_MS, MAX_DELAY_MS) * (0.8 + 0.2 * Math.random()))
 }
 
 /** Not now, but at a time that is known. */

@@ -1,0 +1,120 @@
+/** One connection to an IMAP mailbox: opened, searched, waited on for new mail. */
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ImapFlow, type SearchObject } from 'imapflow'
+import type { ImapOptions } from './imap-options.js'
+
+const POLL_EVERY_MS = 60_000
+const STOP_WITHIN_MS = 5000
+const LOGOUT_MS = 2000
+
+export class ImapMailbox implements AsyncDisposable {
+  readonly client: ImapFlow
+  readonly #pollEveryMs: number
+  readonly #stopping: AbortSignal
+  readonly #closed = new AbortController()
+  #newMail = false
+  #error: Error | null = null
+
+  private constructor(client: ImapFlow, pollEveryMs: number, stopping: AbortSignal) {
+    this.client = client
+    this.#pollEveryMs = pollEveryMs
+    this.#stopping = stopping
+    // without a listener, an error would end the process
+    client.on('error', (error: Error) => {
+      this.#error = error
+    })
+    client.on('exists', () => {
+      this.#newMail = true
+    })
+    // whatever hangs is cut off some time after the stop
+    const closeLater = () => setTimeout(() => client.close(), STOP_WITHIN_MS).unref()
+    stopping.addEventListener('abort', closeLater, { once: true, signal: this.#closed.signal })
+  }
+
+  /** @param stopping a command that is still running some seconds after this signal is cut off. */
+  static async open(options: ImapOptions, stopping: AbortSignal): Promise<ImapMailbox> {
+    const { host, port, tls, user, password, tokenFile, ca, folder, lookEveryMs = POLL_EVERY_MS } = options
+    const client = new ImapFlow({
+      ...{ host, port, secure: tls === 'implicit', logger: false },
+      ...(tls === 'implicit' ? {} : { doSTARTTLS: tls === 'starttls' }),
+      ...(ca === null ? {} : { tls: { ca } }),
+      auth: password === null ? { user, accessToken: (await readFile(tokenFile as string, 'utf8')).trim() } : { user, pass: password },
+      maxIdleTime: lookEveryMs,
+      disableAutoIdle: true,
+    })
+    const mailbox = new ImapMailbox(client, lookEveryMs, stopping)
+    try {
+      await client.connect()
+      await client.mailboxOpen(folder)
+      return mailbox
+    } catch (error) {
+      mailbox.close()
+      throw error
+    }
+  }
+
+  get uidValidity(): string {
+    return String(this.#opened.uidValidity)
+  }
+
+  get mails(): number {
+    return this.#opened.exists
+  }
+
+  /** @throws Error once the connection is gone. */
+  assertOpen(): void {
+    if (!this.client.usable) throw this.#error ?? new Error('the connection was closed')
+  }
+
+  /** The UIDs that match, ascending. */
+  async uids(query: SearchObject): Promise<number[]> {
+    return ((await this.client.search(query, { uid: true })) || []).sort((a, b) => a - b)
+  }
+
+  /** The UIDs in this range, ascending. A server turns a range around if its end lies below its start: what is outside is left out. */
+  async uidsBetween(first: number, last = Number.POSITIVE_INFINITY): Promise<number[]> {
+    const found = await this.uids({ uid: `${first}:${Number.isFinite(last) ? last : '*'}` })
+    return found.filter((uid) => uid >= first && uid <= last)
+  }
+
+  /** Called before each look: only mail that arrives from here on ends the next wait at once. */
+  beginLook(): void {
+    this.#newMail = false
+  }
+
+  /** Until the server announces new mail, or the next poll is due, or the connection ends. */
+  async waitForMail(): Promise<void> {
+    if (this.#newMail || this.#stopping.aborted) return
+    const finished = new AbortController()
+    const { signal } = finished
+    try {
+      this.client.idle().catch(() => {})
+      await Promise.race([
+        once(this.client, 'exists', { signal }),
+        once(this.client, 'close', { signal }),
+        once(this.#stopping, 'abort', { signal }),
+        sleep(this.#pollEveryMs, undefined, { signal }),
+      ])
+    } finally {
+      finished.abort()
+    }
+  }
+
+  close(): void {
+    this.#closed.abort()
+    this.client.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.client.usable) await Promise.race([this.client.logout(), sleep(LOGOUT_MS, undefined, { ref: false })]).catch(() => {})
+    this.close()
+  }
+
+  get #opened(): { uidValidity: bigint; exists: number } {
+    const { mailbox } = this.client
+    if (mailbox === false) throw new Error('the connection was closed')
+    return mailbox
+  }
+}

@@ -1,0 +1,56 @@
+/** Marks mails as processed: flagged, or moved to a folder. */
+import type { Logger } from '../logger.js'
+import { imapErrorText } from './imap-error-text.js'
+import type { ImapMailbox } from './imap-mailbox.js'
+
+/** Where a mailbox's mails go; null: they stay, and are flagged as read. */
+export interface ImapFolders {
+  readonly handledFolder: string | null
+  readonly unreadableFolder: string
+}
+
+/**
+ * Flags or moves the mails of a range of UIDs.
+ * @param unreadable those of them that nobody can read.
+ */
+export async function markProcessed(
+  mailbox: ImapMailbox,
+  range: { readonly first: number; readonly last: number; readonly unreadable: readonly number[] },
+  { handledFolder, unreadableFolder }: ImapFolders,
+  logger: Logger,
+): Promise<void> {
+  const present = await mailbox.uidsBetween(range.first, range.last)
+  const isUnreadable = (uid: number) => range.unreadable.includes(uid)
+  await move(mailbox, present.filter(isUnreadable), unreadableFolder, logger)
+  const handled = present.filter((uid) => !isUnreadable(uid))
+  if (handledFolder !== null) await move(mailbox, handled, handledFolder, logger)
+  else if (handled.length > 0) await flagAsRead(mailbox, handled)
+}
+
+const flagAsRead = ({ client }: ImapMailbox, uids: readonly number[]) => client.messageFlagsAdd(uids.join(','), ['\\Seen'], { uid: true })
+
+/** Mails that cannot be moved stay, flagged as read, so that they do not hold up later ones. */
+async function move(mailbox: ImapMailbox, uids: readonly number[], folder: string, logger: Logger): Promise<void> {
+  if (uids.length === 0) return
+  const why = await moveOrWhyNot(mailbox, uids.join(','), folder)
+  if (why === null) return
+  logger.warn({ uids: uids.length, folder, why }, 'mails are not moved; they stay, marked as read')
+  await flagAsRead(mailbox, uids)
+}
+
+/** @returns null if they were moved; else the reason. */
+async function moveOrWhyNot({ client }: ImapMailbox, range: string, folder: string): Promise<string | null> {
+  try {
+    // it may exist already; if it can be neither made nor found, the move gives the reason
+    await client.mailboxCreate(folder).catch(() => {})
+    if (client.capabilities.has('MOVE') || client.capabilities.has('UIDPLUS'))
+      return (await client.messageMove(range, folder, { uid: true })) === false ? 'the server refused it' : null
+    // a plain EXPUNGE would remove what others have marked as deleted
+    return (await client.messageCopy(range, folder, { uid: true })) === false
+      ? 'the server refused to copy them'
+      : 'the server knows neither MOVE nor UIDPLUS, so that they were copied there'
+  } catch (error) {
+    if (!client.usable) throw error
+    return imapErrorText(error)
+  }
+}
