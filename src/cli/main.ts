@@ -2,21 +2,7 @@
 /** The softbounce command. Exit status 0; 1 for a failure; 2 for wrong use. */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
-import { addBounces } from './bounces.js'
-import { addCodecServer } from './codec-server.js'
-import { addConfig } from './config.js'
-import { addDestinations } from './destinations.js'
-import { addIntake } from './intake.js'
-import { addMigrate } from './migrate.js'
 import { failed } from './output.js'
-import { addRead } from './read.js'
-import { addRecipients } from './recipients.js'
-import { addReport } from './report.js'
-import { addRetry } from './retry.js'
-import { addSteering } from './signals.js'
-import { addStatus } from './status.js'
-import { addSuppressions } from './suppressions.js'
-import { addWorker } from './worker.js'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
 
@@ -25,23 +11,25 @@ const program = new Command('softbounce')
   .version(version)
   .configureHelp({ showGlobalOptions: true })
   .exitOverride()
-for (const add of [
-  addWorker,
-  addIntake,
-  addRead,
-  addRetry,
-  addStatus,
-  addSteering,
-  addDestinations,
-  addBounces,
-  addReport,
-  addRecipients,
-  addSuppressions,
-  addMigrate,
-  addCodecServer,
-  addConfig,
-])
-  add(program)
+/** The module of each command: only that of the command to be run is loaded, or all if it is none of these (--help). */
+const MODULES: readonly (readonly [names: readonly string[], load: () => Promise<(program: Command) => void>])[] = [
+  [['worker'], async () => (await import('./worker.js')).addWorker],
+  [['intake'], async () => (await import('./intake.js')).addIntake],
+  [['read'], async () => (await import('./read.js')).addRead],
+  [['retry'], async () => (await import('./retry.js')).addRetry],
+  [['status'], async () => (await import('./status.js')).addStatus],
+  [['now', 'give-up', 'cancel'], async () => (await import('./signals.js')).addSteering],
+  [['destinations', 'pause', 'resume', 'release'], async () => (await import('./destinations.js')).addDestinations],
+  [['bounces'], async () => (await import('./bounces.js')).addBounces],
+  [['report'], async () => (await import('./report.js')).addReport],
+  [['list-check', 'history', 'forget'], async () => (await import('./recipients.js')).addRecipients],
+  [['suppressions'], async () => (await import('./suppressions.js')).addSuppressions],
+  [['migrate'], async () => (await import('./migrate.js')).addMigrate],
+  [['codec-server'], async () => (await import('./codec-server.js')).addCodecServer],
+  [['config'], async () => (await import('./config.js')).addConfig],
+]
+const wanted = MODULES.filter(([names]) => names.includes(process.argv[2] ?? ''))
+for (const [, load] of wanted.length > 0 ? wanted : MODULES) (await load())(program)
 
 const LEAVE_AFTER_MS = 500
 

@@ -1,5 +1,5 @@
 /** What the commands print: text for a person, or with --json one JSON object a line; errors in one line that says what to do. */
-import { WrongSettings } from '../config/index.js'
+import { WrongSettings } from '../config/wrong-settings.js'
 
 /** Ends the command with this status and line. 1: it failed; 2: it was used wrongly. */
 export class CommandFailed extends Error {

@@ -13,7 +13,8 @@ import {
   WORKFLOW_TYPE,
 } from '../bounce/index.js'
 import { readSettings, temporalEnvironment } from '../config/index.js'
-import { canonicalMessage, sentId } from '../delivery/index.js'
+import { canonicalMessage } from '../delivery/canonical-message.js'
+import { sentId } from '../delivery/return-path.js'
 import { headOf } from '../dsn/index.js'
 import { clientDataConverter, WorkflowIds } from '../encryption/index.js'
 import {
@@ -27,7 +28,7 @@ import {
   workflowIdsOf,
 } from '../store/index.js'
 import { findSuppression, liftSuppression, type Suppression, suppressLastingly } from '../suppression/index.js'
-import { startTracing } from '../temporal/index.js'
+import { startTracing } from '../temporal/tracing.js'
 import { describeRetry, type RetryDescription } from './describe.js'
 import { Destinations } from './destinations.js'
 import { type Erased, eraseRecipient } from './erase.js'

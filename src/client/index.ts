@@ -2,7 +2,7 @@
 export type { Attempt, Bounce, BouncedMessage, RetryResult } from '../bounce/index.js'
 export { TASK_QUEUE, WORKFLOW_TYPE } from '../bounce/index.js'
 export { readSettings, type Settings, WrongSettings } from '../config/index.js'
-export { UnsendableMessage } from '../delivery/index.js'
+export { UnsendableMessage } from '../delivery/canonical-message.js'
 export type { Suppression } from '../suppression/index.js'
 export {
   checkList,

@@ -1,6 +1,6 @@
 /** The settings of how bounces come in, and which are authenticated. */
 import { maxStaggerMs } from '../bounce/index.js'
-import { parseReturnPathTemplate, type ReturnPaths } from '../delivery/index.js'
+import { parseReturnPathTemplate, type ReturnPaths } from '../delivery/return-path.js'
 import { DAY, flag, integer, type Listen, parsed, parseKeys, parseListen } from './parsers.js'
 import type { Values } from './setting.js'
 

@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { z } from 'zod'
-import { type DkimKey, type NextHop, type NextHops, parseRoutes, type SmtpTimeouts } from '../delivery/index.js'
+import type { DkimKey, SmtpTimeouts } from '../delivery/index.js'
+import { type NextHop, type NextHops, parseRoutes } from '../delivery/next-hop.js'
 import { flag, isLoopback, names, parsed, parseRelayUrl, smtpTimeout } from './parsers.js'
 import type { Values } from './setting.js'
 

@@ -17,9 +17,8 @@ import {
   sql,
 } from 'kysely'
 import Libsql from 'libsql'
+import { type DatabaseKind, databaseKind } from './database-kind.js'
 import type { Tables } from './tables.js'
-
-export type DatabaseKind = 'sqlite' | 'postgres'
 
 /** An open database. */
 export interface Database {
@@ -195,12 +194,6 @@ export function openDatabase(url: string, onIdleError: (error: Error) => void = 
   const dialect = kind === 'sqlite' ? sqliteDialect(url.slice('file:'.length)) : postgresDialect(url, onIdleError)
   const db = new Kysely<Tables>({ dialect })
   return { kind, db, close: () => db.destroy() }
-}
-
-/** Which database a URL names; null if it is neither. */
-export function databaseKind(url: string): DatabaseKind | null {
-  if (/^file:./.test(url)) return 'sqlite'
-  return /^postgres(ql)?:\/\/./.test(url) ? 'postgres' : null
 }
 
 /**

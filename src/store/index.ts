@@ -28,7 +28,6 @@ export {
   advisoryLock,
   asyncCommit,
   type Database,
-  databaseKind,
   databaseNow,
   nowExpression,
   openDatabase,

@@ -1,5 +1,5 @@
 /** The tables of 1.0, as SQL. Times are epoch ms, flags 0 or 1, in both databases. tables.ts says what each column means. */
-import type { DatabaseKind } from './database.js'
+import type { DatabaseKind } from './database-kind.js'
 
 /** The statements, in order. */
 export function initialSchema(kind: DatabaseKind): string[] {

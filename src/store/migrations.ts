@@ -1,6 +1,6 @@
 /** The schema, as numbered migrations. A released one never changes; Kysely's migrator runs the missing ones in order. */
 import { type Kysely, type Migration, type MigrationResult, Migrator, sql } from 'kysely'
-import type { DatabaseKind } from './database.js'
+import type { DatabaseKind } from './database-kind.js'
 import { initialSchema } from './initial-schema.js'
 import type { Tables } from './tables.js'
 
