@@ -227,6 +227,8 @@ describe('errors are one line that says what to do', () => {
       ['suppressions', 'add', 'a@b.org', '--for', 'ever'],
     ])
       expect(await world.cli(...args), args.join(' ')).toMatchObject({ status: 2 })
+    // the process itself ends with that status
+    expect(await runCli(folder.path, world.env, ['nonsense'])).toMatchObject({ status: 2 })
     const wrong = await runCli(folder.path, { ...world.env, RETRY_SCHEDULE: 'x', LOG_LEVEL: 'y' }, ['worker'])
     expect(wrong.status).toBe(2)
     expect(wrong.stderr.trim().split('\n')).toHaveLength(2)
@@ -257,7 +259,7 @@ describe('errors are one line that says what to do', () => {
   })
 
   test('help and version end with status 0', async () => {
-    expect(await world.cli('--help')).toMatchObject({ status: 0, stdout: expect.stringContaining('give-up') })
+    expect(await runCli(folder.path, world.env, ['--help'])).toMatchObject({ status: 0, stdout: expect.stringContaining('give-up') })
     expect((await world.cli('--version')).stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
   })
 })

@@ -1,4 +1,8 @@
-/** Ends a run with one plain line: `N passed, N failed, N skipped`. In CI a test that was skipped for a missing program is a failure. */
+/**
+ * Ends a run with one plain line: `N passed, N failed, N skipped`. In CI a test that was skipped for a missing program is a failure.
+ * With SOFTBOUNCE_DURATIONS=1 it also writes how long each file took, by which the next runs order the files.
+ */
+import { readFileSync, writeFileSync } from 'node:fs'
 import type { Reporter, TestModule } from 'vitest/node'
 
 export class CountsReporter implements Reporter {
@@ -16,8 +20,21 @@ export class CountsReporter implements Reporter {
       process.stdout.write(`${counts.skipped} skipped: in CI every program is there, so that is a failure\n`)
       process.exitCode = 1
     }
+    if (process.env.SOFTBOUNCE_DURATIONS === '1') writeDurations(modules)
     process.stdout.write(`\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`)
   }
+}
+
+export const DURATIONS = new URL('./durations.json', import.meta.url)
+
+/** Seconds of each file, by its path from the root; files that did not run keep theirs. */
+export const measuredDurations = (): Record<string, number> => JSON.parse(readFileSync(DURATIONS, 'utf8'))
+
+function writeDurations(modules: readonly TestModule[]): void {
+  const seconds = modules.map((module) => [module.relativeModuleId, Math.round(module.diagnostic().duration / 1000)] as const)
+  const all = { ...measuredDurations(), ...Object.fromEntries(seconds) }
+  const sorted = Object.fromEntries(Object.entries(all).sort(([a], [b]) => (a < b ? -1 : 1)))
+  writeFileSync(DURATIONS, `${JSON.stringify(sorted, null, 2)}\n`)
 }
 
 // biome-ignore lint/style/noDefaultExport: vitest asks for one

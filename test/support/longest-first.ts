@@ -1,13 +1,16 @@
-/** Files whose tests wait for long (for leases to end, for another look) begin first: what comes last would be waited for alone. */
+/** The files that take longest begin first: what comes last would be waited for alone. SOFTBOUNCE_DURATIONS=1 measures them anew. */
+import { relative } from 'node:path'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
+import { measuredDurations } from './counts-reporter.js'
 
-const LONG =
-  /(events|faults|upgrade|throttle|contract|encryption|web-ui|imap|erasure|acquire|receive-mail|ways-in|command|insight|direct|relay|random-orders)(\.slow)?\.test\.ts$/
+/** A file that was never measured, seconds. */
+const UNKNOWN = 10
 
 export class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const sorted = await super.sort(files)
-    const isLong = ({ moduleId }: TestSpecification) => LONG.test(moduleId)
-    return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))]
+    const durations = measuredDurations()
+    const root = this.ctx.config.root
+    const secondsOf = ({ moduleId }: TestSpecification) => durations[relative(root, moduleId)] ?? UNKNOWN
+    return [...(await super.sort(files))].sort((a, b) => secondsOf(b) - secondsOf(a))
   }
 }

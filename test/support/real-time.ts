@@ -9,6 +9,7 @@ import { EncryptionCodec } from '../../src/encryption/index.js'
 import { type Database, migrateToLatest, openDatabase } from '../../src/store/index.js'
 import { sqliteDatabase, temporaryFolder } from './databases.js'
 import { newNamespace } from './namespaces.js'
+import { runHere } from './run-here.js'
 import { QUICK_TURNS, quietRuntime, WORKFLOWS } from './skipping-time.js'
 import { countHistories } from './workflow-coverage.js'
 
@@ -37,7 +38,7 @@ export interface RealWorld {
   startIntake(args: readonly string[], env?: Record<string, string>): Promise<WorkerProcess>
   /** Runs `softbounce codec-server`. */
   startCodecServer(env?: Record<string, string>): Promise<WorkerProcess>
-  /** Runs the command; resolves with what it printed and its exit status. */
+  /** Runs the command in this process; resolves with what it printed and its exit status. */
   cli(...args: string[]): Promise<{ status: number; stdout: string; stderr: string }>
   close(): Promise<void>
 }
@@ -109,7 +110,7 @@ export async function startRealWorld(env: Record<string, string>, databaseUrl?: 
       workers.push(server)
       return server
     },
-    cli: (...args) => runCli(folder.path, all, args),
+    cli: (...args) => runHere(folder.path, all, args),
     close: async () => {
       for (const worker of workers) {
         worker.signal('SIGKILL')
@@ -157,7 +158,7 @@ async function spawnReady(cwd: string, env: Record<string, string>, args: readon
   return worker
 }
 
-/** Runs the command in a folder. */
+/** Runs the command in a folder, as a process of its own. */
 export function runCli(cwd: string, env: Record<string, string>, args: readonly string[], input?: string) {
   return new Promise<{ status: number; stdout: string; stderr: string }>((resolve) => {
     const child = spawn(process.execPath, [CLI, ...args], { cwd, env, stdio: ['pipe', 'pipe', 'pipe'] })

@@ -1,0 +1,44 @@
+/** All commands: their names, and how one of them is run. */
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError } from 'commander'
+import { failed } from './output.js'
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+
+/** The module of each command: only that of the command to be run is loaded, or all if it is none of these (--help). */
+const MODULES: readonly (readonly [names: readonly string[], load: () => Promise<(program: Command) => void>])[] = [
+  [['worker'], async () => (await import('./worker.js')).addWorker],
+  [['intake'], async () => (await import('./intake.js')).addIntake],
+  [['read'], async () => (await import('./read.js')).addRead],
+  [['retry'], async () => (await import('./retry.js')).addRetry],
+  [['status'], async () => (await import('./status.js')).addStatus],
+  [['now', 'give-up', 'cancel'], async () => (await import('./signals.js')).addSteering],
+  [['destinations', 'pause', 'resume', 'release'], async () => (await import('./destinations.js')).addDestinations],
+  [['bounces'], async () => (await import('./bounces.js')).addBounces],
+  [['report'], async () => (await import('./report.js')).addReport],
+  [['list-check', 'history', 'forget'], async () => (await import('./recipients.js')).addRecipients],
+  [['suppressions'], async () => (await import('./suppressions.js')).addSuppressions],
+  [['migrate'], async () => (await import('./migrate.js')).addMigrate],
+  [['codec-server'], async () => (await import('./codec-server.js')).addCodecServer],
+  [['config'], async () => (await import('./config.js')).addConfig],
+]
+/**
+ * Runs one command, and prints what it has to say. Never rejects.
+ * @returns the exit status: 0; 1 for a failure; 2 for wrong use.
+ */
+export async function runCommand(args: readonly string[]): Promise<number> {
+  const program = new Command('softbounce')
+    .description('Retries soft-bounced e-mail durably and politely. Settings come from the environment: softbounce config shows them.')
+    .version(version)
+    .configureHelp({ showGlobalOptions: true })
+    .exitOverride()
+  const wanted = MODULES.filter(([names]) => names.includes(args[0] ?? ''))
+  try {
+    for (const [, load] of wanted.length > 0 ? wanted : MODULES) (await load())(program)
+    await program.parseAsync(args, { from: 'user' })
+    return 0
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+    return failed(error)
+  }
+}
