@@ -5,10 +5,11 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { retryBouncedMessage } from '../../src/workflows/index.js'
 import { temporaryFolder } from '../support/databases.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
-import { eventually } from '../support/skipping-time.js'
+import { eventually, stands } from '../support/skipping-time.js'
 
 const folder = temporaryFolder()
 let world: RealWorld
@@ -18,7 +19,8 @@ beforeAll(async () => {
   world = await startRealWorld({ ROUTES: `*=127.0.0.1:${system.port}` })
   await world.startWorker()
   await (await retry('ann@seen.example', ['1s', '30d'])).result()
-  await retry('ann@seen.example', ['30d'], '2')
+  const { workflowId } = await retry('ann@seen.example', ['30d'], '2')
+  await stands(world.temporal.workflow.getHandle<typeof retryBouncedMessage>(workflowId), 'waiting', 1)
 })
 afterAll(async () => {
   await world.close()
