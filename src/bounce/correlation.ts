@@ -3,7 +3,7 @@
  * A signed return path's token names the send; without one, the times must do.
  */
 import { type Bounce, parseTime } from './bounced-message.js'
-import { effectiveStatus } from './reply.js'
+import { effectiveStatus } from './effective-status.js'
 import type { Attempt } from './retry-result.js'
 import { isRetry, type Send, sendOf, sendOfAttempt, type Via } from './token.js'
 

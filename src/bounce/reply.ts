@@ -1,5 +1,7 @@
 /** SMTP replies (RFC 5321 section 4.2, enhanced codes RFC 2034), and the forms in which 4.3.2 comes without its code. */
-import { type EnhancedStatus, formatStatus, isGeneric, parseStatus } from './status.js'
+import { saysNoSuchRecipient } from './recipient-texts.js'
+import { type EnhancedStatus, isGeneric, parseStatus } from './status.js'
+import { saysNobodyAnswered } from './status-words.js'
 
 /** A reply: its basic code (0 if the text holds none), its enhanced status code if it has one, and its text, unchanged. */
 export interface SmtpReply {
@@ -37,61 +39,6 @@ const SYSTEM_TEXTS = [
   'connection rate limit exceeded',
 ]
 
-/** Texts that say that the recipient does not exist or is closed for good, in lower case. */
-const RECIPIENT_TEXTS = [
-  'user unknown',
-  'unknown user',
-  'no such user',
-  'no such recipient',
-  'no such mailbox',
-  'no such address',
-  'no such person',
-  'no mailbox here by that name',
-  'unknown recipient',
-  'recipient unknown',
-  'unknown mailbox',
-  'mailbox unknown',
-  'unknown address',
-  'address unknown',
-  'user not found',
-  'recipient not found',
-  'mailbox not found',
-  'address not found',
-  'user does not exist',
-  "user doesn't exist",
-  'mailbox does not exist',
-  "mailbox doesn't exist",
-  'recipient does not exist',
-  'address does not exist',
-  'account does not exist',
-  'account that you tried to reach does not exist',
-  'invalid recipient',
-  'invalid mailbox',
-  'not a valid mailbox',
-  'mailbox is disabled',
-  'mailbox disabled',
-  'account is disabled',
-  'account has been disabled',
-]
-
-/**
- * Texts that speak of the sender, or of something else than the mailbox: a callout that failed for us says "user unknown" too, and means us;
- * "address not found" may be said of our reverse DNS, "user" of a rate.
- */
-const OTHER_TEXTS =
-  /sender|return.path|mail from|callout|verif|for sending|response:|reverse|hostname|your (?:ip|host)|client host|\b(?:ptr|helo|dns|rate|limits?|too many|relay|spam|blocked|blacklist|policy|greylist)/i
-
-/** True if a text speaks of the sender, a rate, a policy: then no code in it says for sure that the recipient is gone. */
-export function speaksOfOtherThings(text: string): boolean {
-  return OTHER_TEXTS.test(text.replaceAll('relay recipient', ''))
-}
-
-/** True if the text says that there is no such recipient (for replies without an enhanced code). */
-export function saysNoSuchRecipient(text: string): boolean {
-  const lower = text.toLowerCase()
-  return RECIPIENT_TEXTS.some((t) => lower.includes(t)) && !speaksOfOtherThings(text)
-}
-
 /** Replies whose text counts, if they have no enhanced code: with these, it may say that there is no such recipient (RFC 5321 4.2.2). */
 const RECIPIENT_REPLIES = [550, 551, 553]
 
@@ -109,27 +56,7 @@ export function statusOfReply(reply: SmtpReply): string | null {
   const lower = reply.text.toLowerCase()
   if (reply.code < 500 && SYSTEM_TEXTS.some((t) => lower.includes(t))) return '4.3.2'
   const known = SYSTEM_REPLIES[reply.code]
-  if (known !== undefined && reply.status === null) return known
+  if (known !== undefined && reply.status === null) return reply.code === 421 && saysNobodyAnswered(reply.text) ? '4.4.1' : known
   if (reply.status !== null) return reply.status
   return reply.code >= 200 ? `${Math.floor(reply.code / 100)}.0.0` : null
-}
-
-/** What a report says of a status. */
-export interface ReportedStatus {
-  /** The `Status` field. */
-  readonly status?: string | undefined
-  /** The reply that it quotes (RFC 3464 Diagnostic-Code). */
-  readonly diagnostic?: string | undefined
-  /** True: the field alone counts. */
-  readonly authoritative?: boolean | undefined
-}
-
-/** The status that a report means: its `Status` field, or that of the reply it quotes if the field is missing, unreadable or says less. */
-export function effectiveStatus({ status, diagnostic, authoritative }: ReportedStatus): string | null {
-  const own = parseStatus(status?.trim() ?? '')
-  if (own !== null && (authoritative || !isGeneric(own))) return formatStatus(own)
-  const quoted = diagnostic === undefined ? null : statusOfReply(parseReply(diagnostic.replace(/^\s*smtp\s*;\s*/i, '')))
-  const reply = quoted === null ? null : parseStatus(quoted)
-  if (reply !== null && (own === null || !isGeneric(reply))) return quoted
-  return own === null ? null : formatStatus(own)
 }

@@ -37,6 +37,12 @@ export function isGeneric(status: EnhancedStatus): boolean {
   return status.detail === 0
 }
 
+/** Vendors' codes for X.4.7 (Exchange Online: message expired; expired, connection refused; expired, cannot connect). */
+const EXPIRED = new Set(['4.7', '4.300', '4.316', '4.317', '4.318'])
+
+/** True if the code says that the sending system's time ran out (RFC 3463 X.4.7): not why. */
+export const isExpired = (status: string): boolean => EXPIRED.has(status.slice(2))
+
 const MAILBOX = 'mailbox'
 const SYSTEM = 'receiving system'
 const NETWORK = 'network'

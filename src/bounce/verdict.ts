@@ -1,5 +1,6 @@
 /** What is to be done about a bounce: retry, suppress for good, refuse without suppressing, or ignore, and why. */
-import { effectiveStatus, type ReportedStatus } from './reply.js'
+import { effectiveStatus, type ReportedStatus } from './effective-status.js'
+import { speaksOfOtherThings, speaksOfPolicy } from './recipient-texts.js'
 import { type EnhancedStatus, meaningOf, parseStatus } from './status.js'
 import { sendOf } from './token.js'
 
@@ -21,9 +22,19 @@ export interface Judgement {
 /** Permanent statuses that are about the recipient itself: only these take an address off the list for good. */
 const LASTING = new Set(['5.1.1', '5.1.2', '5.1.3', '5.1.6', '5.1.10', '5.2.1'])
 
-/** True if the status says that this recipient will never take mail. */
-export function isLasting(status: string): boolean {
-  return LASTING.has(status)
+/** True if the status says that this recipient will never accept mail. */
+export const isLasting = (status: string): boolean => LASTING.has(status)
+
+/**
+ * True if a refusal proves that the recipient is gone for good: a code about the recipient, and a text that does not speak of rate, quota,
+ * policy or reputation. A code that does not stand at the start of the text may be quoted from elsewhere: then the text may not speak of
+ * the sender either.
+ * @example provesGone('5.1.1', '550 5.1.1 <a@example.org> 192.0.2.7 has sent to too many recipients this hour') // false
+ */
+export function provesGone(status: string, text = ''): boolean {
+  if (!isLasting(status) || speaksOfPolicy(text)) return false
+  const atStart = new RegExp(`^\\d{3}[ -]${status.replaceAll('.', '\\.')}\\b`).test(text) && status !== '5.2.1'
+  return atStart || !speaksOfOtherThings(text)
 }
 
 /** A list of statuses to retry, such as `4.3.2,4.4.*`. */
@@ -70,7 +81,7 @@ export function judgeBounce(bounce: ReportedStatus & { token?: string | undefine
   if (status === null || text === null) return { verdict: 'ignore', status: null, reason: 'it says no status and quotes no reply' }
   const { sentence, whose } = meaningOf(status)
   if (retry.matches(status)) return { verdict: 'retry', status: text, reason: `${text}: ${sentence}` }
-  if (isLasting(text)) return { verdict: 'suppress', status: text, reason: `${text}: ${sentence}` }
+  if (provesGone(text, bounce.diagnostic)) return { verdict: 'suppress', status: text, reason: `${text}: ${sentence}` }
   if (status.class === 5)
     return { verdict: 'refuse', status: text, reason: `${text}: ${sentence} (trouble: ${whose}; nobody is suppressed)` }
   if (status.class === 2) return { verdict: 'ignore', status: text, reason: `${text} tells of a success` }

@@ -1,5 +1,5 @@
 /** The one place where an SMTP transaction becomes an outcome (docs/protocol.md has the table). */
-import { isLasting, parseReply, refusesRecipient, type Stage, statusOfReply } from '../bounce/index.js'
+import { parseReply, provesGone, refusesRecipient, type Stage, statusOfReply } from '../bounce/index.js'
 import type { MailHosts } from './mx.js'
 import type { NextHop } from './next-hop.js'
 import type { TransactionResult } from './smtp/transaction-result.js'
@@ -102,7 +102,7 @@ export function isLastingRejection(answer: { stage: Stage; status: string; reply
   if (answer.stage === 'MX') return answer.status === '5.1.10'
   if (answer.stage !== 'RCPT') return false
   const reply = parseReply(answer.reply)
-  return reply.status === null ? refusesRecipient(reply) : isLasting(answer.status)
+  return reply.status === null ? refusesRecipient(reply) : provesGone(answer.status, answer.reply)
 }
 
 /** A failure of the relay itself (overload, login, relaying denied) says nothing of the destination, and uses up no retry. */

@@ -1,9 +1,10 @@
 /** A bounce in free text: the notice that a system wrote, and what it put behind it of the original. */
+
+import { readStatus } from '../bounce/index.js'
 import type { Mail } from './mail.js'
 import { embeddedOriginal, quotedOriginal, type Returned } from './original.js'
 import type { Action, ParsedReport, ReportedRecipient } from './report.js'
 import { addressesOf, timeOf } from './report-fields.js'
-import { readStatus } from './status.js'
 
 export interface Notice {
   /** The notice's lines, without what follows of the original. */

@@ -3,6 +3,7 @@
  * A mail that no reader knows is null: what cannot be read stays where it was.
  */
 
+import { quotedReply, readStatus } from '../bounce/index.js'
 import { noticeOf } from './free-text.js'
 import { type Mail, takeApart } from './mail.js'
 import { parseEximStyle } from './parsers/exim-style.js'
@@ -15,7 +16,6 @@ import { parseRfc5965 } from './parsers/rfc5965.js'
 import { parseSesNotification } from './parsers/ses-notification.js'
 import { parseTranscript } from './parsers/transcript.js'
 import type { ParsedReport, Parser, ReportedRecipient } from './report.js'
-import { quotedReply, readStatus } from './status.js'
 
 export { Fields, headOf, type Mail, takeApart, UnreadableMail } from './mail.js'
 export { originalFields } from './original.js'

@@ -1,8 +1,9 @@
 /** The fields of a delivery report (RFC 3464 sections 2.2 and 2.3), wherever they stand. */
+
+import { readStatus } from '../bounce/index.js'
 import type { Mail } from './mail.js'
 import { bare, type Returned } from './original.js'
 import type { Action, ParsedReport, ReportedRecipient } from './report.js'
-import { readStatus } from './status.js'
 
 export type Group = ReadonlyMap<string, string>
 

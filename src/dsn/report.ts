@@ -1,7 +1,7 @@
 /** What a report says, whatever its format. */
 
+import type { StatusSource } from '../bounce/index.js'
 import type { Mail } from './mail.js'
-import type { StatusSource } from './status.js'
 
 export type Action = 'failed' | 'delayed' | 'delivered' | 'relayed' | 'expanded'
 

@@ -1,6 +1,6 @@
 /** What an authenticated report means for a send: the status that is acted on, and which event it tells of. */
 import { createHash } from 'node:crypto'
-import { isLasting, type Send, speaksOfOtherThings } from '../bounce/index.js'
+import { effectiveStatus, isExpired, isLasting, provesGone, type Send } from '../bounce/index.js'
 import { sentId } from '../delivery/index.js'
 import type { ReportedRecipient } from '../dsn/index.js'
 
@@ -13,19 +13,17 @@ export function effectiveReportStatus(reported: ReportedRecipient, isItself: boo
   if (status === undefined) return reported.action === 'failed' ? '4.0.0' : '2.0.0'
   // unknown words say only that it failed
   if (status === '5.0.0' && statusFrom === 'text') return '4.0.0'
-  if (status === '5.4.7' || (statusFrom === 'text' && /^5\.4\.[134]$/.test(status))) return `4${status.slice(1)}`
+  if (isExpired(status) || (statusFrom === 'text' && /^5\.4\.[134]$/.test(status))) return `4${status.slice(1)}`
   if (!isLasting(status)) return status
-  // the code at the start of the reply is the receiving system's; one further on may be quoted from elsewhere
-  const own = new RegExp(`^\\d{3}[ -]${status.replaceAll('.', '\\.')}\\b`).test(diagnostic) && status !== '5.2.1'
-  return isItself && (own || !speaksOfOtherThings(diagnostic)) ? status : '5.0.0'
+  return isItself && provesGone(status, diagnostic) ? status : '5.0.0'
 }
 
 /** The same as a temporary failure. */
 export const asTransient = (status: string): string => (status.startsWith('5') ? `4${status.slice(1)}` : status)
 
-/** The status that is acted on says less than the report's: then the report's reply must not be read again. */
-export const isAuthoritative = ({ status, diagnostic }: ReportedRecipient, actedOn: string): boolean =>
-  diagnostic !== undefined && status !== undefined && isLasting(status) && !isLasting(actedOn)
+/** The status that is acted on is not the one that its reply would give: then the reply must not be read again. */
+export const isAuthoritative = ({ diagnostic }: ReportedRecipient, actedOn: string): boolean =>
+  diagnostic !== undefined && effectiveStatus({ status: actedOn, diagnostic }) !== actedOn
 
 /** The event that a complaint tells of: one for each message and recipient. */
 export const complaintEvent = (messageId: string, recipient: string): string =>

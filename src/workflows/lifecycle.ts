@@ -14,10 +14,10 @@ import {
   dueAt,
   isAbout,
   isFinal,
-  isLasting,
   isRetry,
   isSuccess,
   type Outcome,
+  provesGone,
   type RetryResult,
   relayTriesUntilMs,
   sendOf,
@@ -217,7 +217,7 @@ function endByReport(before: Delivery, bounce: Bounce): Next {
   }
   const status = statusOf(bounce)
   const delivery = before.attempts.at(-1)?.outcome === 'accepted' ? correctLast(before, bounce, 'rejected') : before
-  if (isLasting(status)) return suppressForGood(delivery, status, bounce.diagnostic ?? status)
+  if (provesGone(status, bounce.diagnostic)) return suppressForGood(delivery, status, bounce.diagnostic ?? status)
   const report = reportOf(delivery, bounce)
   return recordEnd(delivery, { outcome: 'rejected', confirmed: false, report }, { kind: 'report rejected', status })
 }

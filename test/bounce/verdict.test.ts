@@ -32,7 +32,13 @@ test('4.3.2 and what means the same is retried', () => {
 test('a reply that says more than the field wins over it', () => {
   expect(effectiveStatus({ status: '5.0.0', diagnostic: '421 4.3.2 System not accepting network messages' })).toBe('4.3.2')
   expect(effectiveStatus({ status: '4.0.0', diagnostic: '421 try later' })).toBe('4.3.2')
-  expect(effectiveStatus({ status: '4.4.1', diagnostic: '421 4.3.2 x' })).toBe('4.4.1')
+  expect(effectiveStatus({ status: '4.4.1', diagnostic: '421 4.3.2 x' })).toBe('4.3.2')
+  expect(effectiveStatus({ status: '4.4.1', diagnostic: '421 x' })).toBe('4.4.1')
+  expect(effectiveStatus({ status: '5.3.2', diagnostic: '421 4.3.2 x' })).toBe('4.3.2')
+  expect(effectiveStatus({ status: '5.3.2', diagnostic: '421 x' })).toBe('4.3.2')
+  expect(effectiveStatus({ status: '5.1.1', diagnostic: '552 5.2.2 Over quota' })).toBe('5.2.2')
+  expect(effectiveStatus({ status: '5.4.300', diagnostic: '550 5.4.300 Message expired -> 421 4.3.2 Service not available' })).toBe('4.3.2')
+  expect(effectiveStatus({ status: '5.0.0', diagnostic: '421 Connection timed out' })).toBe('4.4.1')
   expect(effectiveStatus({ status: 'nonsense', diagnostic: '550 5.1.1 no such user' })).toBe('5.1.1')
   expect(effectiveStatus({ status: '5.0.0', diagnostic: 'no reply at all' })).toBe('5.0.0')
   expect(effectiveStatus({})).toBeNull()
@@ -40,7 +46,7 @@ test('a reply that says more than the field wins over it', () => {
   expect(effectiveStatus({ status: ' 4.3.2 ', diagnostic: undefined })).toBe('4.3.2')
   for (const quote of ['smtp;550 5.1.1 no', ' SMTP ; 550 5.1.1 no', 'smtp;\t550 5.1.1', '550 5.1.1', '  550-5.1.1 no'])
     expect(effectiveStatus({ status: '5.0.0', diagnostic: quote }), quote).toBe('5.1.1')
-  expect(effectiveStatus({ status: '5.0.0', diagnostic: 'x smtp; 550 5.1.1 no' })).toBe('5.0.0')
+  expect(effectiveStatus({ status: '5.0.0', diagnostic: 'host mx.example.org said: 550 5.1.1 no' })).toBe('5.1.1')
   expect(effectiveStatus({ status: undefined, diagnostic: '550 no' })).toBe('5.0.0')
   // as little as the field says
   expect(effectiveStatus({ status: '5.0.0', diagnostic: '421 no' })).toBe('4.3.2')
@@ -52,6 +58,22 @@ test('only what is about the recipient suppresses for good', () => {
   for (const status of ['5.1.7', '5.1.8', '5.2.2', '5.3.2', '5.3.4', '5.4.6', '5.6.0', '5.7.1', '5.7.26', '5.0.0'])
     expect(verdict(status), status).toBe('refuse')
   expect(verdict(undefined, '521 host takes no mail')).toBe('refuse')
+  for (const text of [
+    '550 5.1.1 <ann@example.org> - 192.0.2.7 has sent to too many recipients this hour',
+    '550 5.1.1 recipient rejected, rate limit exceeded',
+    '550 5.1.1 Mailbox over quota',
+    '550 5.2.1 The user you are trying to contact is receiving mail too quickly',
+    '550 5.1.1 rejected by local policy',
+    '550 5.1.1 your IP has a poor reputation',
+    '550 5.1.10 blocked, see https://block.example.org/',
+  ])
+    expect(verdict(text.slice(4, 9).trim(), text), text).toBe('refuse')
+  for (const text of [
+    '550 5.1.1 <policy@example.org>: Recipient address rejected: User unknown in virtual alias table',
+    '550-5.1.1 The email account that you tried to reach does not exist. https://support.example.com/rate-limits',
+    '550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup',
+  ])
+    expect(verdict(text.slice(4, 10).trim(), text), text).toBe('suppress')
 })
 
 test('other transient statuses are ignored with the setting named, unless they are set to be retried', () => {

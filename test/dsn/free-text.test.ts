@@ -331,7 +331,8 @@ test('the more specific of field and reply counts, and both are kept', async () 
     statusField: '5.0.0',
     replyCode: 421,
   })
-  expect(await fields('4.4.1', '421 4.3.2 x')).toMatchObject({ status: '4.4.1', statusFrom: 'field' })
+  expect(await fields('4.4.1', '421 x')).toMatchObject({ status: '4.4.1', statusFrom: 'field' })
+  expect(await fields('4.4.1', '421 4.3.2 x')).toMatchObject({ status: '4.3.2', statusFrom: 'enhanced code' })
   expect(await fields('4.4.7', '554 4.4.7 Message expired.<421 4.4.2 Connection timed out>')).toMatchObject({
     status: '4.4.2',
     statusFrom: 'enhanced code',

@@ -153,19 +153,25 @@ describe('state and event -> state and command', () => {
     [
       'rejected, says a report',
       confirming(),
-      [report({ status: '5.7.1' }), WOKE],
+      [report({ status: '5.7.1', diagnostic: '550 5.7.1 no' }), WOKE],
       'confirming',
       { kind: 'record end', outcome: 'rejected' },
     ],
     [
       'no such user, says a report',
       confirming(),
-      [report({ status: '5.1.1' }), WOKE],
+      [report({ status: '5.1.1', diagnostic: '550 5.1.1 no' }), WOKE],
       'suppressing',
       { kind: 'suppress', because: 'rejected' },
     ],
     ['a late bounce before the next retry', waiting(), [report({}), WOKE], 'sending', { kind: 'send', retry: 1 }],
-    ['no such user, before the next retry', waiting(), [report({ status: '5.1.1' }), WOKE], 'suppressing', { because: 'rejected' }],
+    [
+      'no such user, before the next retry',
+      waiting(),
+      [report({ status: '5.1.1', diagnostic: '550 5.1.1 no' }), WOKE],
+      'suppressing',
+      { because: 'rejected' },
+    ],
     ['the backup relay accepted', waiting(), [backup, WOKE], 'confirming', { kind: 'wait', untilMs: NOW + 25 * HOUR }],
     [
       'the backup relay accepted for the receiving system',
@@ -202,8 +208,8 @@ describe('state and event -> state and command', () => {
 
   test('a permanent bounce is not retried', () => {
     const permanent = (lasting: boolean) =>
-      begin(plan({ permanent: { lasting, reason: 'no' }, bounce: { ...bounce, status: '5.1.1' } }), at(NOW))
-    expect(permanent(true).command).toMatchObject({ kind: 'suppress', because: 'rejected', status: '5.1.1', reply: '421 4.3.2 no' })
+      begin(plan({ permanent: { lasting, reason: 'no' }, bounce: { ...bounce, status: '5.1.1', diagnostic: '550 5.1.1 no' } }), at(NOW))
+    expect(permanent(true).command).toMatchObject({ kind: 'suppress', because: 'rejected', status: '5.1.1', reply: '550 5.1.1 no' })
     expect(permanent(false).command).toMatchObject({ kind: 'record end', outcome: 'rejected' })
   })
 

@@ -3,10 +3,10 @@
  * Groups, Exchange and Outlook, 1&1, Domino, MailMarshal, BigLobe, and many others. They differ in words alone.
  */
 
+import { quotedReply } from '../../bounce/index.js'
 import { ADDRESS, type Found, joined, type Notice, noticeOf, reportFromNotice } from '../free-text.js'
 import type { Mail } from '../mail.js'
 import type { ParsedReport } from '../report.js'
-import { quotedReply } from '../status.js'
 
 /** What one of them says above its list, in lower case. */
 const OPENINGS = [

@@ -2,11 +2,12 @@
  * Amazon SES's reports as Amazon SNS mails them: JSON in a text part.
  * https://docs.aws.amazon.com/ses/latest/dg/report-contents.html
  */
+
+import { readStatus } from '../../bounce/index.js'
 import type { Mail } from '../mail.js'
 import { bare } from '../original.js'
 import type { ParsedReport, ReportedRecipient } from '../report.js'
 import { timeOf } from '../report-fields.js'
-import { readStatus } from '../status.js'
 
 type Fields = Readonly<Record<string, unknown>>
 

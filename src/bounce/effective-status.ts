@@ -1,0 +1,97 @@
+/**
+ * Which status counts: one rule for replies, reports, providers' events and callers. The reply that is quoted was given by the receiving
+ * system; the `Status` field is what another system made of it (RFC 3464 2.3.6). docs/reading-bounces.md has the table.
+ */
+
+import { type QuotedReply, quotedReply, specificity } from './quoted-reply.js'
+import { parseReply, refusesRecipient, statusOfReply } from './reply.js'
+import { isExpired, parseStatus } from './status.js'
+import { statusOfWords } from './status-words.js'
+
+/**
+ * Where a status was read: the `Status` field (RFC 3464 2.3.4), the enhanced code of a reply (RFC 2034), its basic code (RFC 5321 4.2),
+ * or the words of a text.
+ */
+export type StatusSource = 'field' | 'enhanced code' | 'basic code' | 'text'
+
+/** What is known of a status. */
+export interface ReadStatus {
+  readonly status?: string
+  readonly statusFrom?: StatusSource
+  readonly statusField?: string
+  readonly replyCode?: number
+}
+
+/** What a report says of a status. */
+export interface ReportedStatus {
+  /** The `Status` field. */
+  readonly status?: string | undefined
+  /** The reply that it quotes (RFC 3464 Diagnostic-Code). */
+  readonly diagnostic?: string | undefined
+  /** True: the field alone counts. */
+  readonly authoritative?: boolean | undefined
+}
+
+interface Found {
+  readonly status: string
+  readonly statusFrom: StatusSource
+}
+
+const MAX_TEXT = 10_000
+
+/**
+ * Reads the status of a field and of the reply, or the words, beside it. Both may be missing.
+ * @param givenUp the system will not try again.
+ * @example readStatus('5.3.2', '421 4.3.2 System not accepting network messages').status // '4.3.2'
+ */
+export function readStatus(field: string | undefined, diagnostic: string | undefined, givenUp = true): ReadStatus {
+  const own = /^\s*([245]\.\d{1,3}\.\d{1,3})(?!\d)/.exec(field ?? '')?.[1] ?? null
+  // a field without an enhanced code may hold a reply (`553 Exceeded maximum message size`)
+  const text = (diagnostic ?? (own === null ? field : undefined))?.slice(0, MAX_TEXT)
+  const reply = text === undefined ? null : quotedReply(text)
+  const known = {
+    ...(field === undefined ? {} : { statusField: field }),
+    ...(reply === null || reply.code === 0 ? {} : { replyCode: reply.code }),
+  }
+  const said = reply === null ? null : statusOfQuoted(reply, text as string, own === null)
+  if (said !== null && (own === null || countsMore(said, reply as QuotedReply, own))) return { ...said, ...known }
+  if (own !== null && parseStatus(own) !== null) return { status: own, statusFrom: 'field', ...known }
+  const words = text === undefined ? null : statusOfWords(text, givenUp)
+  return words === null ? known : { status: words, statusFrom: 'text', ...known }
+}
+
+/** The status of a reply: its own; what its basic code says; what its words say, if no field says anything; else its class. */
+function statusOfQuoted({ code, status }: QuotedReply, text: string, alone: boolean): Found | null {
+  if (status !== null) return { status, statusFrom: 'enhanced code' }
+  if (code === 0) return null
+  const bare = statusOfReply({ code, status: null, text: `${code} ${text}` }) as string
+  if (specificity(bare) > 1) return { status: bare, statusFrom: 'basic code' }
+  if (!alone) return { status: bare, statusFrom: 'basic code' }
+  if (refusesRecipient({ code, text })) return { status: '5.1.1', statusFrom: 'text' }
+  const words = statusOfWords(text, code >= 500)
+  return words !== null && specificity(words) > 1 ? { status: words, statusFrom: 'text' } : { status: bare, statusFrom: 'basic code' }
+}
+
+/** Whether the reply says more than the field, or is the better witness of the two. */
+function countsMore({ status, statusFrom }: Found, reply: QuotedReply, field: string): boolean {
+  const difference = specificity(status) - specificity(field)
+  if (difference !== 0) return difference > 0
+  if (status === field) return false
+  // that time ran out is not why it failed (RFC 3463 X.4.7)
+  if (isExpired(field)) return true
+  // an enhanced code that stands alone in a text may be about anything
+  if (statusFrom === 'enhanced code') return reply.code !== 0
+  // a bare code says less than a field of its class, and more than one that contradicts it; its class alone says nothing more
+  return specificity(status) > 1 && status.charAt(0) !== field.charAt(0)
+}
+
+/** The status that a report means; null if it says none. */
+export function effectiveStatus({ status, diagnostic, authoritative }: ReportedStatus): string | null {
+  const field = status?.trim()
+  if (field !== undefined && parseStatus(field) !== null && (authoritative || diagnostic === undefined)) return field
+  const reply = diagnostic?.replace(/^\s*smtp\s*;\s*/i, '')
+  const read = readStatus(field, reply)
+  if (read.statusFrom !== 'text') return read.status ?? null
+  // a caller's diagnostic is a reply, or nothing that counts
+  return reply === undefined ? null : statusOfReply(parseReply(reply))
+}

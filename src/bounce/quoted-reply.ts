@@ -1,0 +1,59 @@
+/** Finds the SMTP reply that a text quotes, wherever it stands in it. */
+import { isExpired, parseStatus } from './status.js'
+
+/** A reply that stands somewhere in a text. */
+export interface QuotedReply {
+  /** Basic code; 0 where only an enhanced code stands there. */
+  readonly code: number
+  readonly status: string | null
+}
+
+/** Codes that replies to MAIL, RCPT and DATA have, so that not any number in a text is taken for one. */
+const CODES = new Set(
+  '421 422 430 431 432 441 442 446 447 449 450 451 452 453 454 455 458 459 471 500 501 502 503 504 505 510 511 512 513 515 517 521 522 523 530 531 533 534 535 538 540 541 542 543 546 547 550 551 552 553 554 555 556 557 571 572 573 574'
+    .split(' ')
+    .map(Number),
+)
+
+const BOTH = /(?<![\d.])([45]\d\d)[- :'#]{1,3}([45]\.\d{1,3}\.\d{1,3})(?!\.?\d)/g
+const ENHANCED = /(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?!\.?\d)/g
+const BASIC = /(?<![\w.@/#-])([45]\d\d)(?=[ \-.,:;>)'"]|$)/g
+
+/**
+ * The reply in a text: one whose two codes agree, else the first enhanced and the first basic code; the most specific. Behind an arrow stands
+ * the reply that was the reason (`550 5.4.300 Message expired -> 421 4.3.2 ...`). Null if there is none.
+ */
+export function quotedReply(text: string): QuotedReply | null {
+  const arrow = text.lastIndexOf('->')
+  return (arrow < 0 ? null : firstReply(text.slice(arrow + 2))) ?? firstReply(text)
+}
+
+function firstReply(text: string): QuotedReply | null {
+  const pairs = [...text.matchAll(BOTH)].map((m) => ({ code: Number(m[1]), status: m[2] as string })).filter(agree)
+  const reasons = pairs.filter(({ status }) => !isExpired(status))
+  const both = reasons.length > 0 ? reasons : pairs
+  const alone = [...text.matchAll(ENHANCED)].map((m) => m[1] as string).filter((s) => parseStatus(s) !== null)
+  const best = mostSpecific(both.map((b) => b.status)) ?? null
+  const other = mostSpecific(alone) ?? null
+  if (best !== null && specificity(best) >= specificity(other)) return both.find((b) => b.status === best) as QuotedReply
+  const code = basicCode(text)
+  return code === 0 && other === null ? null : { code, status: other }
+}
+
+/** The first basic code in a text; 0 if there is none. */
+function basicCode(text: string): number {
+  for (const match of text.matchAll(BASIC)) if (CODES.has(Number(match[1]))) return Number(match[1])
+  return 0
+}
+
+const agree = ({ code, status }: { code: number; status: string }): boolean =>
+  parseStatus(status) !== null && String(code).charAt(0) === status.charAt(0)
+
+/** 0 for nothing, 1 for a class alone (5.0.0), 2 for a subject (5.1.0), 3 for a detail. */
+export function specificity(status: string | null): number {
+  const parsed = status === null ? null : parseStatus(status)
+  return parsed === null ? 0 : parsed.detail !== 0 ? 3 : parsed.subject !== 0 ? 2 : 1
+}
+
+const mostSpecific = (statuses: readonly string[]): string | undefined =>
+  statuses.reduce<string | undefined>((best, s) => (specificity(s) > specificity(best ?? null) ? s : best), undefined)

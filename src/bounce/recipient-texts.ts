@@ -1,0 +1,66 @@
+/** What replies say about a recipient, in words. */
+
+/** Texts that say that the recipient does not exist or is closed for good, in lower case. */
+const RECIPIENT_TEXTS = [
+  'user unknown',
+  'unknown user',
+  'no such user',
+  'no such recipient',
+  'no such mailbox',
+  'no such address',
+  'no such person',
+  'no mailbox here by that name',
+  'unknown recipient',
+  'recipient unknown',
+  'unknown mailbox',
+  'mailbox unknown',
+  'unknown address',
+  'address unknown',
+  'user not found',
+  'recipient not found',
+  'mailbox not found',
+  'address not found',
+  'user does not exist',
+  "user doesn't exist",
+  'mailbox does not exist',
+  "mailbox doesn't exist",
+  'recipient does not exist',
+  'address does not exist',
+  'account does not exist',
+  'account that you tried to reach does not exist',
+  'invalid recipient',
+  'invalid mailbox',
+  'not a valid mailbox',
+  'mailbox is disabled',
+  'mailbox disabled',
+  'account is disabled',
+  'account has been disabled',
+]
+
+/**
+ * Texts about the sender or something else than the mailbox: a callout that failed for us says "user unknown" too, and means us; "address not
+ * found" may be about our reverse DNS.
+ */
+const SENDER_TEXTS =
+  /sender|return.path|mail from|callout|verif|for sending|response:|reverse|hostname|your (?:ip|host)|client host|\b(?:ptr|helo|dns|relay)\b/i
+
+/** Texts about rate, quota, policy or reputation: whatever code stands beside them, the mailbox may exist. */
+const POLICY_TEXTS =
+  /\b(?:rate|limits?|limited|too (?:many|much|fast|quickly|often)|quota|exceed(?:s|ed|ing)?|mailbox (?:is )?full|polic(?:y|ies)|reputation|spam|unsolicited|abus(?:e|ive)|block(?:ed|ing|list(?:ed)?)|black ?list(?:ed)?|deny ?list(?:ed)?|gr[ae]y ?list(?:ed|ing)?|throttl(?:ed|ing)|(?:this|per|an) (?:hour|minute|day)|dmarc|spf|dkim|access denied)\b/i
+
+/** Addresses and links: what they spell says nothing. */
+const NAMES = /<[^<>]{0,320}>|\S{1,256}@\S{1,256}|https?:\/\/\S{1,1000}/gi
+
+/** True if a text is about a rate, a quota, a policy or a reputation. */
+export const speaksOfPolicy = (text: string): boolean => POLICY_TEXTS.test(text.replace(NAMES, ' '))
+
+/** True if a text is about the sender, a rate, a policy: then its words do not prove that the recipient is gone. */
+export function speaksOfOtherThings(text: string): boolean {
+  return speaksOfPolicy(text) || SENDER_TEXTS.test(text.replaceAll('relay recipient', ''))
+}
+
+/** True if the text says that there is no such recipient (for replies without an enhanced code). */
+export function saysNoSuchRecipient(text: string): boolean {
+  const lower = text.toLowerCase()
+  return RECIPIENT_TEXTS.some((t) => lower.includes(t)) && !speaksOfOtherThings(text)
+}

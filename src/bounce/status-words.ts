@@ -1,0 +1,68 @@
+/** What texts without a code mean. */
+import { saysNoSuchRecipient } from './recipient-texts.js'
+
+/** What systems say that give no code at all, in lower case, with subject and detail. The first that is found counts. */
+const WORDS: readonly (readonly [string, readonly string[]])[] = [
+  ['2.2', ['mailbox is full', 'mailbox full', 'mailfolder is full', 'quota', 'exceeded the local limit', 'mailbox exceeds', 'over limit']],
+  ['3.4', ['size limit', 'too large', 'too big', 'exceeds the maximum', 'message size']],
+  [
+    '4.7',
+    [
+      'retry timeout exceeded',
+      'message expired',
+      'delivery time expired',
+      'time limit',
+      'gave up',
+      'no longer trying',
+      'stopped trying',
+      'retry time not reached',
+      'in the queue too long',
+      'giving up',
+      'given up',
+      'delivery retry timeout',
+      'was aborted after',
+      'not delivered within',
+      'delivery failed 20 attempts',
+      'have been unsuccessful',
+      'multiple retries',
+      'for the last',
+      'has been delayed',
+      'will be retried',
+      'not yet been delivered',
+    ],
+  ],
+  ['4.1', ['connection refused', 'connection timed out', 'not responding', 'host not reachable', 'did not accept our requests to connect']],
+  ['4.3', ['try again', 'host name lookup failure', 'dns error', 'name service error']],
+  [
+    '4.4',
+    [
+      'unrouteable address',
+      'unrouteable mail domain',
+      'host unknown',
+      'unknown host',
+      'host not found',
+      'no mx record',
+      'could not find a gateway',
+      'no such domain',
+      'domain does not exist',
+      'unknown domain',
+    ],
+  ],
+]
+
+/**
+ * The status that the words of a text mean; x.0.0 if they say only that it failed. Null if the text is empty. Its class says whether
+ * the system has given up; whether the trouble lasts is another matter (5.4.7: it was tried for days).
+ */
+export function statusOfWords(text: string, givenUp: boolean): string | null {
+  if (text.trim() === '') return null
+  const lower = text.toLowerCase()
+  const detail = saysNoSuchRecipient(text) ? '1.1' : WORDS.find(([, phrases]) => phrases.some((phrase) => lower.includes(phrase)))?.[0]
+  return `${givenUp ? 5 : 4}.${detail ?? '0.0'}`
+}
+
+/** True if a text says that nobody answered: then a bare 421 is the sending system's own line, and means 4.4.1. */
+export const saysNobodyAnswered = (text: string): boolean => NOBODY_ANSWERED.test(text)
+
+const NOBODY_ANSWERED =
+  /\btimed? ?out\b|\btimeout\b|unreachable|no route to host|not respond|no response|no answer|connection refused|refused (?:the |your )?connection|(?:could not|couldn't|cannot|can't|unable to|failed to) connect/i
