@@ -1,4 +1,4 @@
-/** E-mail addresses: parsed for the envelope, folded for comparing (RFC 5321 section 2.4 and 4.1.2, RFC 6531, RFC 5891). */
+/** Email addresses: parsed for the envelope, folded for comparison (RFC 5321 section 2.4 and 4.1.2, RFC 6531, RFC 5891). */
 
 /** An address in its two parts; `local` as it was written, `domain` in lower case and A-label form (`xn--…`). */
 export interface Address {
@@ -31,7 +31,7 @@ export function foldDomain(domain: string): string | null {
   if (folded.endsWith('.')) folded = folded.slice(0, -1)
   if (ADDRESS_LITERAL.test(folded)) return folded
   if (NOT_ASCII.test(folded)) {
-    // what a URL would take for a port, a path or a query
+    // characters that a URL would parse as a port, path or query
     if (/[/:?#\\%@\s]/.test(folded)) return null
     try {
       folded = new URL(`http://${folded}/`).hostname
@@ -59,7 +59,7 @@ export function parseAddress(text: string): Address {
     throw new Error(`the address ${shown} is longer than ${MAX_ADDRESS_BYTES} bytes (RFC 5321 4.5.3.1.3)`)
   const domain = foldDomain(text.slice(at + 1))
   if (domain === null) throw new Error(`the part after the @ of ${shown} is not a domain`)
-  // as it is compared it must be an address too
+  // the folded form must be an address too
   const folded = foldLocal(local)
   if (!isLocalPart(folded)) throw new Error(`the part before the @ of ${shown} has characters that stand for others which need quotes`)
   for (const form of [local, folded])
@@ -70,7 +70,7 @@ export function parseAddress(text: string): Address {
 
 const isLocalPart = (local: string): boolean => PLAIN_LOCAL.test(local) || QUOTED_LOCAL.test(local)
 
-/** Lower case first: that can take characters apart. */
+/** Lower case before NFC, since lower-casing can decompose characters. */
 const foldLocal = (local: string): string => local.toLowerCase().normalize('NFC')
 
 /** The address as it goes into the envelope: the local part as it was written, the domain in A-labels (RFC 5891). */

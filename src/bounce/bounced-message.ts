@@ -1,4 +1,4 @@
-/** The argument of `retryBouncedMessage`, as any SDK may send it: its shape, and the check of it. */
+/** The argument of `retryBouncedMessage`, from any SDK: its type and validation. */
 import { parseAddress } from './address.js'
 import { messageIdKey } from './identity.js'
 import { withoutControls } from './reply.js'
@@ -8,7 +8,7 @@ import { parseStatus } from './status.js'
 /** The RFC 5322 message: inline (up to 128 KiB of bytes), or the key that the message store returned. */
 export type MessageSource = { raw: string } | { rawBase64: string } | { stored: string }
 
-/** What a report said (RFC 3464). */
+/** A report about one recipient (RFC 3464). */
 export interface Bounce {
   /** Enhanced status code, `4.3.2`. */
   status: string
@@ -18,17 +18,17 @@ export interface Bounce {
   diagnostic?: string
   /** Host that gave the reply. */
   remoteMta?: string
-  /** The signed return path's token: it names the send that this bounce is about. */
+  /** The signed return path's token: identifies the send that this bounce is about. */
   token?: string
   /** The report's `Action`; `failed` when left out. `delivered`, `relayed` and `expanded` confirm a send through a relay. */
   action?: 'failed' | 'delayed' | 'delivered' | 'relayed' | 'expanded'
-  /** True: `status` alone counts, also if the diagnostic quotes another code. The intake sets it. */
+  /** True: only `status` counts, even if the diagnostic quotes another code. Set by the intake. */
   authoritative?: boolean
-  /** With `delayed`: until when the relay goes on trying, ISO 8601. */
+  /** With `delayed`: when the relay stops trying, ISO 8601. */
   willRetryUntil?: string
 }
 
-/** `backup-relay`: the way that BACKUP_RELAY_URL or BACKUP_ROUTES names. */
+/** `backup-relay`: the route in BACKUP_RELAY_URL or BACKUP_ROUTES. */
 export type Urgent = boolean | { via: 'backup-relay' }
 
 /** One bounced message for one recipient. Unknown fields are ignored. */
@@ -41,24 +41,24 @@ export interface BouncedMessage {
   recipient: string
   message: MessageSource
   bounce: Bounce
-  /** The receiving system; derived when left out. */
+  /** The destination's name; derived if omitted. */
   destination?: string
   /** Delays, default `["1h", "4h", "12h", "24h"]`. */
   schedule?: string[]
   /** Retries already made for this message and recipient; counted in the attempt log when left out. */
   retriesSoFar?: number
-  /** Tell the alternative channel at once; with `via`, send it by that way too, once and at once. */
+  /** Notify the alternative channel at once; with `via`, also send the message by that route, once and at once. */
   urgent?: Urgent
-  /** ISO 8601: after this the message is of no use (the idea of RFC 2852). */
+  /** When the message expires, ISO 8601 (compare DELIVERBY, RFC 2852). */
   deliverBy?: string
 }
 
-/** What stands instead of a payload that is not JSON (an encrypted one, say): the field tells its encoding. */
+/** Replaces a payload that is not JSON (an encrypted one, for example); the field holds its encoding. */
 export interface UnreadablePayload {
   unreadablePayload: string
 }
 
-/** What an input is: a valid one, or what is wrong with it, every fault at once. */
+/** The result of validation: the value, or all faults at once. */
 export type Checked<T> = { readonly value: T } | { readonly faults: readonly string[] }
 
 const ISO_8601 = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)$/
@@ -73,7 +73,7 @@ type Fields = Record<string, unknown>
 
 const isFields = (value: unknown): value is Fields => typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** Collects faults, so that a caller learns of all at once. */
+/** Collects faults, so that a caller sees them all at once. */
 class Faults {
   readonly list: string[] = []
 
@@ -104,10 +104,10 @@ class Faults {
   }
 }
 
-/** How far a bounce's clock may be ahead of ours. */
+/** How far a bounce's time may be ahead of our clock. */
 export const MOST_AHEAD_MS = 60 * 60 * 1000
 
-/** What is kept of a quoted reply, and of a name. */
+/** Characters kept of a quoted reply, and of a name. */
 const MAX_DIAGNOSTIC = 2000
 const MAX_NAME = 255
 
@@ -144,7 +144,7 @@ function readBounce(fields: unknown, faults: Faults, prefix: string): Bounce | u
   }
 }
 
-/** Checks one bounce, as the signal `bouncedAgain` brings it. */
+/** Checks the argument of the signal `bouncedAgain`. */
 export function checkBounce(input: unknown): Checked<Bounce> {
   const faults = new Faults()
   const value = readBounce(input, faults, '')

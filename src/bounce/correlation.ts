@@ -1,6 +1,6 @@
 /**
- * Which send is a report about, and is it news? One answer for the intake, for `prepare` and for the lifecycle of a retry.
- * A signed return path's token names the send; without one, the times must do.
+ * Finds the send that a report is about, and detects stale reports; shared by `prepare` and the retry lifecycle.
+ * The token of a signed return path identifies the send; without one, times decide.
  */
 import { type Bounce, parseTime } from './bounced-message.js'
 import { effectiveStatus } from './effective-status.js'
@@ -9,7 +9,7 @@ import { isRetry, type Send, sendOf, sendOfAttempt, type Via } from './token.js'
 
 /** How far the clock of a reporting system may be behind ours. */
 const CLOCK_SKEW_MS = 5 * 60 * 1000
-/** A relay that announces more time than this is cut off here. */
+/** Limit for how long a `delayed` report can announce further tries. */
 const MAX_DELAY_MS = 30 * 24 * 60 * 60 * 1000
 
 /** The status of a checked bounce; it always has one. */
@@ -29,7 +29,7 @@ export const isSuccess = (bounce: Bounce): boolean =>
 export const isFinal = (bounce: Bounce): boolean => isSuccess(bounce) || (bounce.action !== 'delayed' && statusOf(bounce).startsWith('5'))
 
 /**
- * A success report of another send than the last one, from before the last failure: that failure is newer.
+ * True for a success report about another send than the last one, no later than the last failure: it is outdated.
  * @param failedAtMs when the last failure that counts happened, epoch ms.
  */
 export function isOfEarlierSend(bounce: Bounce, last: Attempt, failedAtMs: number): boolean {
@@ -39,7 +39,7 @@ export function isOfEarlierSend(bounce: Bounce, last: Attempt, failedAtMs: numbe
 
 /**
  * Whether a report is about this attempt: by its token, else by its time.
- * @param failedAtMs when the last failure that counts happened, epoch ms; a report from before that is no news.
+ * @param failedAtMs when the last failure that counts happened, epoch ms; a report that is no later is stale.
  */
 export function isAbout(attempt: Attempt, bounce: Bounce, failedAtMs: number): boolean {
   const send = sendOf(bounce)
@@ -51,29 +51,29 @@ export function isAbout(attempt: Attempt, bounce: Bounce, failedAtMs: number): b
 /** A failure of the send by the backup relay: the receiving system itself has not refused anything. */
 export const isBackupFailure = (bounce: Bounce): boolean => !isSuccess(bounce) && sendOf(bounce) === 'backup'
 
-/** Until when a `delayed` report says that the relay goes on trying, epoch ms; 0 if it does not say. */
+/** When the relay stops trying according to a `delayed` report, epoch ms; 0 if it gives no time. */
 export function relayTriesUntilMs(bounce: Bounce, nowMs: number): number {
   const untilMs = bounce.willRetryUntil === undefined ? 0 : (parseTime(bounce.willRetryUntil) as number)
   return Math.min(untilMs, nowMs + MAX_DELAY_MS)
 }
 
-/** The attempt with the outcome that a report gave it. */
+/** The attempt, updated with the outcome from a report. */
 export function withReport(attempt: Attempt, bounce: Bounce, outcome: Attempt['outcome']): Attempt {
   const status = statusOf(bounce)
   return { ...attempt, outcome, status, reply: bounce.diagnostic ?? `a report said ${status}` }
 }
 
-/** A logged attempt, as far as it matters here. */
+/** The fields of a logged attempt that matter here. */
 export interface LoggedAttempt extends Via {
   /** A relay accepted it. */
   readonly relayed: boolean
-  /** What a later report said became of it. */
+  /** The outcome in a later report, if there was one. */
   readonly reported: object | null
 }
 
 /**
- * Whether a bounce is old news: nothing in it is later than the last logged attempt.
- * @param newestMs the newest thing that is known about the message, epoch ms.
+ * Whether a bounce is stale: it adds nothing to the last logged attempt.
+ * @param newestMs time of the newest known event of the message, epoch ms.
  */
 export function isStale(
   bounce: { readonly atMs: number; readonly send: Send | null },

@@ -1,6 +1,6 @@
 /**
- * Which status counts: one rule for replies, reports, providers' events and callers. The reply that is quoted was given by the receiving
- * system; the `Status` field is what another system made of it (RFC 3464 2.3.6). docs/reading-bounces.md has the table.
+ * Which status counts: one rule for replies, reports, providers' events and callers. The quoted reply comes from the receiving system;
+ * the `Status` field is another system's interpretation of it (RFC 3464 2.3.6). docs/reading-bounces.md has the table.
  */
 
 import { type QuotedReply, quotedReply, specificity } from './quoted-reply.js'
@@ -14,7 +14,7 @@ import { statusOfWords } from './status-words.js'
  */
 export type StatusSource = 'field' | 'enhanced code' | 'basic code' | 'text'
 
-/** What is known of a status. */
+/** A status, its source, and the codes it was derived from. */
 export interface ReadStatus {
   readonly status?: string
   readonly statusFrom?: StatusSource
@@ -22,7 +22,7 @@ export interface ReadStatus {
   readonly replyCode?: number
 }
 
-/** What a report says of a status. */
+/** The parts of a report that determine its status. */
 export interface ReportedStatus {
   /** The `Status` field. */
   readonly status?: string | undefined
@@ -40,7 +40,7 @@ interface Found {
 const MAX_TEXT = 10_000
 
 /**
- * Reads the status of a field and of the reply, or the words, beside it. Both may be missing.
+ * Derives the status from the `Status` field and the diagnostic's reply or wording. Both may be missing.
  * @param givenUp the system will not try again.
  * @example readStatus('5.3.2', '421 4.3.2 System not accepting network messages').status // '4.3.2'
  */
@@ -60,7 +60,7 @@ export function readStatus(field: string | undefined, diagnostic: string | undef
   return words === null ? known : { status: words, statusFrom: 'text', ...known }
 }
 
-/** The status of a reply: its own; what its basic code says; what its words say, if no field says anything; else its class. */
+/** The status of a reply: its enhanced code; else what its basic code means; else its wording, if there is no field; else its class. */
 function statusOfQuoted({ code, status }: QuotedReply, text: string, alone: boolean): Found | null {
   if (status !== null) return { status, statusFrom: 'enhanced code' }
   if (code === 0) return null
@@ -72,26 +72,26 @@ function statusOfQuoted({ code, status }: QuotedReply, text: string, alone: bool
   return words !== null && specificity(words) > 1 ? { status: words, statusFrom: 'text' } : { status: bare, statusFrom: 'basic code' }
 }
 
-/** Whether the reply says more than the field, or is the better witness of the two. */
+/** Whether the reply is more specific than the field, or as specific and more reliable. */
 function countsMore({ status, statusFrom }: Found, reply: QuotedReply, field: string): boolean {
   const difference = specificity(status) - specificity(field)
   if (difference !== 0) return difference > 0
   if (status === field) return false
-  // that time ran out is not why it failed (RFC 3463 X.4.7)
+  // expiry is not the cause of a failure (RFC 3463 X.4.7)
   if (isExpired(field)) return true
-  // an enhanced code that stands alone in a text may be about anything
+  // an enhanced code without a basic code may refer to anything
   if (statusFrom === 'enhanced code') return reply.code !== 0
-  // a bare code says less than a field of its class, and more than one that contradicts it; its class alone says nothing more
+  // a specific basic code outweighs a field of another class, but not one of its own class
   return specificity(status) > 1 && status.charAt(0) !== field.charAt(0)
 }
 
-/** The status that a report means; null if it says none. */
+/** The status of a report; null if it has none. */
 export function effectiveStatus({ status, diagnostic, authoritative }: ReportedStatus): string | null {
   const field = status?.trim()
   if (field !== undefined && parseStatus(field) !== null && (authoritative || diagnostic === undefined)) return field
   const reply = diagnostic?.replace(/^\s*smtp\s*;\s*/i, '')
   const read = readStatus(field, reply)
   if (read.statusFrom !== 'text') return read.status ?? null
-  // a caller's diagnostic is a reply, or nothing that counts
+  // a caller's diagnostic counts only if it is a reply
   return reply === undefined ? null : statusOfReply(parseReply(reply))
 }

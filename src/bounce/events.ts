@@ -1,4 +1,4 @@
-/** What other systems are told, by a webhook or by an activity of their own: what happened, to which message or receiving system, and why. Never a body. */
+/** Events for other systems, by webhook or by their own activity: what happened, to which message or destination, and why. Never a body. */
 
 /** docs/events.md has the schema of each. */
 export const EVENT_TYPES = [
@@ -13,9 +13,9 @@ export const EVENT_TYPES = [
 
 export type EventType = (typeof EVENT_TYPES)[number]
 
-/** An event as its receiver gets it. Times are ISO 8601. */
+/** An event as receivers get it. Times are ISO 8601. */
 export interface SoftbounceEvent {
-  /** The same however often it is told: whoever has acted on it need not act again. */
+  /** The same on every delivery, so that receivers can ignore duplicates. */
   readonly id: string
   readonly type: EventType
   /** When it happened. */
@@ -23,10 +23,10 @@ export interface SoftbounceEvent {
   readonly data: Readonly<Record<string, string | number | boolean>>
 }
 
-/** Which message is urgent: by a field of its header, its sender, or its recipient. `*` stands for anything. */
+/** A rule that makes messages urgent, by a header field, the sender or the recipient. `*` matches anything. */
 export interface UrgentRule {
   readonly of: 'header' | 'sender' | 'recipient'
-  /** The field's name, folded; empty if it is no header. */
+  /** The header field's name in lower case; empty for sender and recipient. */
   readonly name: string
   readonly pattern: RegExp
 }
@@ -52,7 +52,7 @@ export function parseUrgentRules(text: string): UrgentRule[] {
     })
 }
 
-/** @param headers all values of a field, by its folded name. */
+/** `headers` returns all values of a field, given its name in lower case. */
 export function isUrgent(
   rules: readonly UrgentRule[],
   message: { readonly sender: string; readonly recipient: string; headers(name: string): readonly string[] },
@@ -71,14 +71,14 @@ export interface EventOrder {
   readonly taskQueue?: string
 }
 
-/** The channels that are set, and the events that all messages publish. */
+/** The configured channels, and the event types that all messages publish. */
 export interface EventChannels {
   readonly webhook: object | null
   readonly taskQueue: string | null
   readonly types: readonly EventType[]
 }
 
-/** The channels of these events; null if there is none. */
+/** The channels for these event types; null if there are none. */
 export function channelsFor(types: readonly EventType[], { webhook, taskQueue }: EventChannels): Omit<EventOrder, 'event'> | null {
   if (types.length === 0 || (webhook === null && taskQueue === null)) return null
   return { webhook: webhook !== null, ...(taskQueue === null ? {} : { taskQueue }) }

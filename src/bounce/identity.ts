@@ -1,14 +1,14 @@
-/** From message and recipient to the workflow ID: one workflow for each pair, the same in every language. */
+/** Derives the workflow ID from message and recipient: one workflow per pair, the same in every SDK. */
 import { addressKey } from './address.js'
 
 /** The task queue and the workflow type of the public contract. */
 export const TASK_QUEUE = 'softbounce'
 export const WORKFLOW_TYPE = 'retryBouncedMessage'
 
-/** Most bytes of a workflow ID. */
+/** Longest workflow ID. */
 export const MAX_WORKFLOW_ID_BYTES = 255
 
-/** SHA-256 of the UTF-8 bytes of a text, in lower-case hex. An argument, since the workflow's sandbox has no crypto. */
+/** SHA-256 of the UTF-8 bytes of a text, in lower-case hex. Passed in, since the workflow sandbox has no crypto. */
 export type Sha256Hex = (text: string) => string
 
 /**
@@ -24,8 +24,8 @@ export function messageIdKey(messageId: string): string {
 }
 
 /**
- * `bounce/<recipient>/<messageId>`; if that is longer than 255 bytes the Message-ID stands as `sha256-<hex>`, and where that is still
- * too long the recipient too. docs/protocol.md has the rule with test vectors.
+ * `bounce/<recipient>/<messageId>`; if that is longer than 255 bytes, `sha256-<hex>` replaces the Message-ID, and the recipient too
+ * if it is still too long. docs/protocol.md has the rule with test vectors.
  * @throws Error if the recipient or the Message-ID is not one.
  */
 export function workflowId(recipient: string, messageId: string, sha256: Sha256Hex): string {
@@ -44,25 +44,25 @@ export type Hmac = (text: string) => string
 
 const HIDDEN_LENGTH = 32
 
-/** What stands for an address or Message-ID where it may not be read: `hmac-` and the first 128 bits of its HMAC. */
+/** Pseudonym for an address or Message-ID that must stay unreadable: `hmac-` and the first 128 bits of its HMAC. */
 export function hiddenName(text: string, hmac: Hmac): string {
   return `hmac-${hmac(text).slice(0, HIDDEN_LENGTH)}`
 }
 
 /**
- * `bounce/hmac-<hex>/hmac-<hex>`: the workflow ID where payloads are encrypted, since no codec hides an ID.
+ * `bounce/hmac-<hex>/hmac-<hex>`: the workflow ID if payloads are encrypted, since a payload codec does not encrypt IDs.
  * @throws Error if the recipient or the Message-ID is not one.
  */
 export function hiddenWorkflowId(recipient: string, messageId: string, hmac: Hmac): string {
   return `bounce/${hiddenName(addressKey(recipient), hmac)}/${hiddenName(messageIdKey(messageId), hmac)}`
 }
 
-/** A text in one of Temporal's list queries; its escape is the backslash. */
+/** Quotes a string for a Temporal list filter, which escapes with a backslash. */
 export function quoted(text: string): string {
   return `'${text.replace(/\\/g, '\\\\').replace(/'/g, "\\'")}'`
 }
 
-/** The list query for the open retries of a destination. */
+/** The list filter for the open retries of a destination. */
 export function openRetriesOf(destination: string): string {
   return `WorkflowType = '${WORKFLOW_TYPE}' AND ExecutionStatus = 'Running' AND BounceDestination = ${quoted(destination)}`
 }

@@ -1,14 +1,14 @@
-/** Finds the SMTP reply that a text quotes, wherever it stands in it. */
+/** Finds the SMTP reply that a text quotes, anywhere in the text. */
 import { isExpired, parseStatus } from './status.js'
 
-/** A reply that stands somewhere in a text. */
+/** An SMTP reply quoted in a text. */
 export interface QuotedReply {
-  /** Basic code; 0 where only an enhanced code stands there. */
+  /** Basic code; 0 if the text has only an enhanced code. */
   readonly code: number
   readonly status: string | null
 }
 
-/** Codes that replies to MAIL, RCPT and DATA have, so that not any number in a text is taken for one. */
+/** Known reply codes to MAIL, RCPT and DATA; other numbers in a text do not count as codes. */
 const CODES = new Set(
   '421 422 430 431 432 441 442 446 447 449 450 451 452 453 454 455 458 459 471 500 501 502 503 504 505 510 511 512 513 515 517 521 522 523 530 531 533 534 535 538 540 541 542 543 546 547 550 551 552 553 554 555 556 557 571 572 573 574'
     .split(' ')
@@ -20,8 +20,8 @@ const ENHANCED = /(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?!\.?\d)/g
 const BASIC = /(?<![\w.@/#-])([45]\d\d)(?=[ \-.,:;>)'"]|$)/g
 
 /**
- * The reply in a text: one whose two codes agree, else the first enhanced and the first basic code; the most specific. Behind an arrow stands
- * the reply that was the reason (`550 5.4.300 Message expired -> 421 4.3.2 ...`). Null if there is none.
+ * The most specific reply in a text: a pair of agreeing codes, else the first basic and the most specific enhanced code. A reply after
+ * an arrow is the cause, and wins (`550 5.4.300 Message expired -> 421 4.3.2 ...`). Null if there is none.
  */
 export function quotedReply(text: string): QuotedReply | null {
   const arrow = text.lastIndexOf('->')

@@ -1,6 +1,6 @@
-/** What replies say about a recipient, in words. */
+/** Phrases in replies about a recipient. */
 
-/** Texts that say that the recipient does not exist or is closed for good, in lower case. */
+/** Phrases for a recipient that does not exist or is closed for good, in lower case. */
 const RECIPIENT_TEXTS = [
   'user unknown',
   'unknown user',
@@ -38,17 +38,17 @@ const RECIPIENT_TEXTS = [
 ]
 
 /**
- * Texts about the sender or something else than the mailbox: a callout that failed for us says "user unknown" too, and means us; "address not
- * found" may be about our reverse DNS.
+ * Signs that a text is not about the recipient's mailbox: after a failed sender callout, "user unknown" means our sender; "address not
+ * found" may refer to our reverse DNS.
  */
 const SENDER_TEXTS =
   /sender|return.path|mail from|callout|verif|for sending|response:|reverse|hostname|your (?:ip|host)|client host|\b(?:ptr|helo|dns|relay)\b/i
 
-/** Texts about rate, quota, policy or reputation: whatever code stands beside them, the mailbox may exist. */
+/** Texts about rate, quota, policy or reputation: whatever code comes with them, the mailbox may exist. */
 const POLICY_TEXTS =
   /\b(?:rate|limits?|limited|too (?:many|much|fast|quickly|often)|quota|exceed(?:s|ed|ing)?|mailbox (?:is )?full|polic(?:y|ies)|reputation|spam|unsolicited|abus(?:e|ive)|block(?:ed|ing|list(?:ed)?)|black ?list(?:ed)?|deny ?list(?:ed)?|gr[ae]y ?list(?:ed|ing)?|throttl(?:ed|ing)|(?:this|per|an) (?:hour|minute|day)|dmarc|spf|dkim|access denied)\b/i
 
-/** Addresses and links: what they spell says nothing. */
+/** Addresses and links: words within them do not count. */
 const NAMES = /<[^<>]{0,320}>|\S{1,256}@\S{1,256}|https?:\/\/\S{1,1000}/gi
 
 /** True if a text is about a rate, a quota, a policy or a reputation. */

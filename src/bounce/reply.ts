@@ -1,4 +1,4 @@
-/** SMTP replies (RFC 5321 section 4.2, enhanced codes RFC 2034), and the forms in which 4.3.2 comes without its code. */
+/** SMTP replies (RFC 5321 section 4.2, enhanced codes RFC 2034), and replies that mean 4.3.2 without giving it. */
 import { saysNoSuchRecipient } from './recipient-texts.js'
 import { type EnhancedStatus, isGeneric, parseStatus } from './status.js'
 import { saysNobodyAnswered } from './status-words.js'
@@ -10,7 +10,7 @@ export interface SmtpReply {
   readonly text: string
 }
 
-/** The text without NULs and other control characters, which no database and no log takes well; line ends and tabs stay. */
+/** Replaces NULs and other control characters, which break databases and logs; line ends and tabs stay. */
 export function withoutControls(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are exactly what is taken out
   return text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g, '\ufffd')
@@ -19,7 +19,7 @@ export function withoutControls(text: string): string {
 /** Reads `421 4.3.2 System not accepting network messages`, also in several lines (`421-4.3.2 …`); the text is kept unchanged. */
 export function parseReply(text: string): SmtpReply {
   const clean = withoutControls(text)
-  // the code is what counts, whatever stands behind it (RFC 5321 4.2)
+  // only the code counts, not the text after it (RFC 5321 4.2)
   const match = /^([2-5]\d\d)(?!\d)[ \t-]?(?:([245]\.\d{1,3}\.\d{1,3})(?=[\s:;,]|$))?/.exec(clean.trimStart())
   if (match === null) return { code: 0, status: null, text: clean }
   const status = match[2] !== undefined && parseStatus(match[2]) !== null ? match[2] : null
@@ -28,10 +28,10 @@ export function parseReply(text: string): SmtpReply {
   return { code: Number(match[1]), status: agrees ? status : null, text: clean }
 }
 
-/** Basic replies that say "not now" or "not here" for the whole system (IANA ties X.3.2 to 453 and 521; 421 is said at shutdown and overload). */
+/** Basic codes that mean the whole system takes no mail (IANA ties X.3.2 to 453 and 521; 421 is sent at shutdown and overload). */
 const SYSTEM_REPLIES: Record<number, string> = { 421: '4.3.2', 453: '4.3.2', 521: '5.3.2' }
 
-/** Texts of systems that leave the code out, in lower case. */
+/** Phrases of systems that omit the code 4.3.2, in lower case. */
 const SYSTEM_TEXTS = [
   'system not accepting network messages',
   'not accepting network messages',
@@ -39,7 +39,7 @@ const SYSTEM_TEXTS = [
   'connection rate limit exceeded',
 ]
 
-/** Replies whose text counts, if they have no enhanced code: with these, it may say that there is no such recipient (RFC 5321 4.2.2). */
+/** Basic codes that can mean an unknown recipient; without an enhanced code, the text decides (RFC 5321 4.2.2). */
 const RECIPIENT_REPLIES = [550, 551, 553]
 
 /** True if a bare reply says that there is no such recipient, by its code and its text. */
@@ -48,8 +48,8 @@ export function refusesRecipient({ code, text }: Pick<SmtpReply, 'code' | 'text'
 }
 
 /**
- * The enhanced status of a reply: its own; else that of its basic code if the registry ties one to it, or of its text; else the class
- * alone (4.0.0). Null if the text is no reply at all.
+ * The enhanced status of a reply: its own if specific; else the one that its text or basic code implies; else only the class
+ * (4.0.0). Null if the text is not a reply.
  */
 export function statusOfReply(reply: SmtpReply): string | null {
   if (reply.status !== null && !isGeneric(parseStatus(reply.status) as EnhancedStatus)) return reply.status

@@ -1,4 +1,4 @@
-/** The retry schedule: written as a person says it (`1h, 4h*2`), due times, and the stagger. No clock and no randomness of its own. */
+/** The retry schedule: its notation (`1h, 4h*2`), due times, and the stagger. No clock and no randomness of its own. */
 
 const SECOND_MS = 1000
 const MINUTE_MS = 60 * SECOND_MS
@@ -14,14 +14,14 @@ const UNITS: Record<string, number> = {
   d: DAY_MS,
 }
 
-/** 1 h after the bounce, then 4 h, 12 h and 24 h after the retry before. */
+/** 1 h after the bounce, then 4 h, 12 h and 24 h after the previous retry. */
 export const DEFAULT_SCHEDULE: readonly string[] = ['1h', '4h', '12h', '24h']
 
-/** Most retries of one schedule. */
+/** Maximum retries per schedule. */
 export const MAX_RETRIES = 20
 const MIN_DELAY_MS = SECOND_MS
 const MAX_DELAY_MS = 30 * DAY_MS
-/** What an error quotes of a wrong entry. */
+/** Characters of a wrong entry that an error quotes. */
 const MAX_SHOWN = 40
 const MAX_STAGGER_MS = 15 * MINUTE_MS
 
@@ -48,7 +48,7 @@ export function parseDuration(text: string): number {
   return Math.round(ms)
 }
 
-/** `4 h`, `1 h 30 min`, `6 min`, `45 s`: the two largest units, as a person says it. */
+/** `4 h`, `1 h 30 min`, `6 min`, `45 s`: at most the two largest units. */
 export function formatDuration(ms: number): string {
   const parts: string[] = []
   let rest = Math.max(0, Math.round(ms / SECOND_MS)) * SECOND_MS
@@ -70,7 +70,7 @@ export function formatDuration(ms: number): string {
 /**
  * Reads a schedule: `1h, 4h, 12h, 24h` or the same as a list; `4h*2` stands for the same delay twice.
  * @returns the delays in ms, at most 20, each from 1 s to 30 d.
- * @throws Error with the place (entry and its text) where it is wrong.
+ * @throws Error with the number and text of the wrong entry.
  */
 export function parseSchedule(schedule: string | readonly string[]): number[] {
   const entries = typeof schedule === 'string' ? schedule.split(',') : schedule
@@ -96,20 +96,20 @@ export function parseSchedule(schedule: string | readonly string[]): number[] {
   return delays
 }
 
-/** The most that is added to a delay: 10 % of it, and 15 minutes at the most. */
+/** Maximum stagger for a delay: 10 % of it, at most 15 minutes. */
 export function maxStaggerMs(delayMs: number): number {
   return Math.min(Math.floor(delayMs / 10), MAX_STAGGER_MS)
 }
 
-/** When a retry goes, and how much of that is the stagger; both in ms (epoch, and span). */
+/** When a retry is due (epoch ms), including its stagger (ms). */
 export interface Due {
   readonly atMs: number
   readonly staggerMs: number
 }
 
 /**
- * When the retry goes: the delay after `fromMs`, or now where that has passed already, plus a random share of the stagger. Never early,
- * and never later than the stagger's bound beyond that.
+ * When a retry is due: the delay after `fromMs`, or now if that has passed, plus a random stagger of up to
+ * {@link maxStaggerMs}.
  * @param random a number from 0 (inclusive) to 1 (exclusive).
  */
 export function dueAt(fromMs: number, delayMs: number, nowMs: number, random: number): Due {

@@ -1,7 +1,7 @@
-/** What texts without a code mean. */
+/** Derives a status from the wording of a text. */
 import { saysNoSuchRecipient } from './recipient-texts.js'
 
-/** What systems say that give no code at all, in lower case, with subject and detail. The first that is found counts. */
+/** Phrases of systems that give no code, in lower case, by the subject and detail they mean. The first match counts. */
 const WORDS: readonly (readonly [string, readonly string[]])[] = [
   ['2.2', ['mailbox is full', 'mailbox full', 'mailfolder is full', 'quota', 'exceeded the local limit', 'mailbox exceeds', 'over limit']],
   ['3.4', ['size limit', 'too large', 'too big', 'exceeds the maximum', 'message size']],
@@ -51,8 +51,8 @@ const WORDS: readonly (readonly [string, readonly string[]])[] = [
 ]
 
 /**
- * The status that the words of a text mean; x.0.0 if they say only that it failed. Null if the text is empty. Its class says whether
- * the system has given up; whether the trouble lasts is another matter (5.4.7: it was tried for days).
+ * The status that a text's wording means; x.0.0 if no phrase matches, null if the text is empty. The class shows only whether the
+ * system gave up, not whether the problem is permanent (5.4.7: the message expired after days of retries).
  */
 export function statusOfWords(text: string, givenUp: boolean): string | null {
   if (text.trim() === '') return null
@@ -61,7 +61,7 @@ export function statusOfWords(text: string, givenUp: boolean): string | null {
   return `${givenUp ? 5 : 4}.${detail ?? '0.0'}`
 }
 
-/** True if a text says that nobody answered: then a bare 421 is the sending system's own line, and means 4.4.1. */
+/** True if a text reports that the host did not answer: then a bare 421 comes from the sending system itself, and means 4.4.1. */
 export const saysNobodyAnswered = (text: string): boolean => NOBODY_ANSWERED.test(text)
 
 const NOBODY_ANSWERED =

@@ -1,6 +1,6 @@
 /**
  * Enhanced mail system status codes (RFC 3463), with the additions of RFC 5248's IANA registry
- * "SMTP Enhanced Status Codes": what each says in plain words, and whose trouble it is.
+ * "SMTP Enhanced Status Codes": what each means in plain words, and which party it concerns.
  */
 
 /** A code such as 4.3.2: class 2 (success), 4 (transient) or 5 (permanent), subject and detail 0..999. */
@@ -10,10 +10,10 @@ export interface EnhancedStatus {
   readonly detail: number
 }
 
-/** Whose trouble a status tells of: the mailbox's, the receiving system's, the network's between, or ours (the sender, the message). */
+/** The party that a status concerns: the mailbox, the receiving system, the network in between, or us (the sender, the message). */
 export type Whose = 'mailbox' | 'receiving system' | 'network' | 'ours' | 'unknown'
 
-/** What a status means to a person. */
+/** A status in plain words. */
 export interface StatusMeaning {
   readonly status: string
   readonly sentence: string
@@ -32,7 +32,7 @@ export function formatStatus(status: EnhancedStatus): string {
   return `${status.class}.${status.subject}.${status.detail}`
 }
 
-/** True if the code says no more than its class or its subject (x.0.0, x.y.0): a more specific one beside it is to be preferred. */
+/** True if the code says no more than its class or its subject (x.0.0, x.y.0): prefer a more specific one beside it. */
 export function isGeneric(status: EnhancedStatus): boolean {
   return status.detail === 0
 }
@@ -40,7 +40,7 @@ export function isGeneric(status: EnhancedStatus): boolean {
 /** Vendors' codes for X.4.7 (Exchange Online: message expired; expired, connection refused; expired, cannot connect). */
 const EXPIRED = new Set(['4.7', '4.300', '4.316', '4.317', '4.318'])
 
-/** True if the code says that the sending system's time ran out (RFC 3463 X.4.7): not why. */
+/** True if the code means only that the message expired in the sending system (RFC 3463 X.4.7), without the cause. */
 export const isExpired = (status: string): boolean => EXPIRED.has(status.slice(2))
 
 const MAILBOX = 'mailbox'
@@ -48,7 +48,7 @@ const SYSTEM = 'receiving system'
 const NETWORK = 'network'
 const OURS = 'ours'
 
-/** subject.detail -> sentence and whose trouble. Order and wording follow the IANA registry. */
+/** subject.detail -> sentence and party. Order and meaning follow the IANA registry. */
 const REGISTRY: Record<string, readonly [string, Whose]> = {
   '0.0': ['nothing more is said', 'unknown'],
   '1.0': ['something is wrong with the address', MAILBOX],
@@ -135,7 +135,7 @@ const REGISTRY: Record<string, readonly [string, Whose]> = {
 
 const SUBJECTS: readonly Whose[] = ['unknown', MAILBOX, MAILBOX, SYSTEM, NETWORK, OURS, OURS, OURS]
 
-/** What the code says in plain words, and whose trouble it is. Unregistered codes are read by their subject (RFC 3463 section 3). */
+/** Explains a code in plain words, with the party it concerns. Unregistered codes fall back to their subject (RFC 3463 section 3). */
 export function meaningOf(status: EnhancedStatus): StatusMeaning {
   const text = formatStatus(status)
   const [sentence, whose] = REGISTRY[`${status.subject}.${status.detail}`] ??
@@ -143,5 +143,5 @@ export function meaningOf(status: EnhancedStatus): StatusMeaning {
   return { status: text, sentence, whose }
 }
 
-/** The statuses that the registry names, as `subject.detail`. */
+/** All registered statuses, as `subject.detail`. */
 export const REGISTERED: readonly string[] = Object.keys(REGISTRY)

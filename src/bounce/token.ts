@@ -1,19 +1,19 @@
 /**
- * The token of a signed return path: which send of which message to which recipient a bounce answers. Twenty-four bytes in base32
- * (RFC 4648 section 6, lower case, unpadded; read in any case): an identifier of message and recipient, the day, the send, and a code
- * (HMAC) that only we can make. This is its form; delivery/return-path.ts signs and verifies.
+ * The token in a signed return path: identifies the message, recipient and send that a bounce is about. 24 bytes in base32
+ * (RFC 4648 section 6, lower case, unpadded; decoded in any case): an ID of message and recipient, the day, the send, and an HMAC.
+ * This file encodes and decodes; delivery/return-path.ts signs and verifies.
  */
 
-/** What a token says. */
+/** A decoded token, without its MAC. */
 export interface ReturnPathToken {
-  /** Of message and recipient: 10 bytes in hex. */
+  /** Identifies message and recipient: 10 bytes in hex. */
   readonly id: string
   /** Day of the signature, since 1970-01-01 UTC. */
   readonly day: number
   readonly send: Send
 }
 
-/** Which send of a message: 0 for the original, n for retry n of the schedule, or the one by the backup relay. */
+/** A send of a message: 0 for the original, n for retry n of the schedule, `backup` for the send by the backup relay. */
 export type Send = number | 'backup'
 
 const ALPHABET = 'abcdefghijklmnopqrstuvwxyz234567'
@@ -22,29 +22,29 @@ export const MAC_BYTES = 10
 const HEAD_BYTES = ID_BYTES + 4
 /** Characters of a token. */
 export const TOKEN_LENGTH = Math.ceil(((HEAD_BYTES + MAC_BYTES) * 8) / 5)
-/** The last send that has a number of its own in a token; later ones share it. */
+/** Highest send number in a token; later sends share it. */
 export const LAST_SEND = 0xfffd
 
 const BACKUP_CODE = 0xfffe
 
-/** The number that stands for a send in a token, and in a table. */
+/** The number of a send, as tokens and tables store it. */
 export const sendCode = (send: Send): number => (send === 'backup' ? BACKUP_CODE : Math.min(send, LAST_SEND))
 
 export const sendFromCode = (code: number): Send => (code === BACKUP_CODE ? 'backup' : code)
 
-/** An attempt, as far as it says by which way it went. */
+/** The fields of an attempt that identify its send. */
 export interface Via {
   readonly retry: number
   readonly via?: 'backup-relay' | null
 }
 
-/** Whether it is a retry of the schedule, not the send by the backup relay. */
+/** True for a retry of the schedule, false for the send by the backup relay. */
 export const isRetry = ({ via }: Via): boolean => via == null
 
-/** What a person calls an attempt. */
+/** Display name of an attempt. */
 export const nameOfAttempt = ({ retry, via }: Via): string => (via == null ? `retry ${retry}` : 'backup relay')
 
-/** Which send an attempt is. */
+/** The send that an attempt made. */
 export const sendOfAttempt = ({ retry, via }: Via): Send => (via == null ? Math.min(retry, LAST_SEND) : 'backup')
 
 /** The bytes that are signed. */
@@ -76,7 +76,7 @@ export function encodeToken(token: ReturnPathToken, mac: Uint8Array): string {
   return text + ALPHABET[(value << (5 - bits)) & 31]
 }
 
-/** What a token says, and its code; null if the text is no token. Whether it is ours, the code must show. */
+/** Decodes a token with its MAC; null if the text is not a token. Does not verify the MAC. */
 export function decodeToken(text: string): (ReturnPathToken & { readonly mac: Uint8Array }) | null {
   if (text.length !== TOKEN_LENGTH) return null
   const bytes = new Uint8Array(HEAD_BYTES + MAC_BYTES)
@@ -95,14 +95,14 @@ export function decodeToken(text: string): (ReturnPathToken & { readonly mac: Ui
       value &= (1 << bits) - 1
     }
   }
-  // the bits that fill up the last character are zero: a token has one text
+  // padding bits must be zero, so that a token has only one encoding
   if (value !== 0) return null
   const id = [...bytes.subarray(0, ID_BYTES)].map((b) => b.toString(16).padStart(2, '0')).join('')
   const number = (i: number) => ((bytes[i] as number) << 8) | (bytes[i + 1] as number)
   return { id, day: number(ID_BYTES), send: sendFromCode(number(ID_BYTES + 2)), mac: bytes.subarray(HEAD_BYTES) }
 }
 
-/** Which send a bounce is about, by its token; null without one. */
+/** The send that a bounce is about, from its token; null without a readable one. */
 export function sendOf(bounce: { readonly token?: string | undefined }): Send | null {
   return decodeToken(bounce.token ?? '')?.send ?? null
 }

@@ -1,4 +1,4 @@
-/** What is to be done about a bounce: retry, suppress for good, refuse without suppressing, or ignore, and why. */
+/** Decides what to do about a bounce, and why: retry, suppress for good, refuse without suppressing, or ignore. */
 import { effectiveStatus, type ReportedStatus } from './effective-status.js'
 import { speaksOfOtherThings, speaksOfPolicy } from './recipient-texts.js'
 import { type EnhancedStatus, meaningOf, parseStatus } from './status.js'
@@ -12,23 +12,23 @@ import { sendOf } from './token.js'
  */
 export type Verdict = 'retry' | 'suppress' | 'refuse' | 'ignore'
 
-/** A verdict, the status it was made by, and its reason as a sentence. */
+/** A verdict, the status it is based on, and the reason as a sentence. */
 export interface Judgement {
   readonly verdict: Verdict
   readonly status: string | null
   readonly reason: string
 }
 
-/** Permanent statuses that are about the recipient itself: only these take an address off the list for good. */
+/** Permanent statuses about the recipient itself: only these suppress an address for good. */
 const LASTING = new Set(['5.1.1', '5.1.2', '5.1.3', '5.1.6', '5.1.10', '5.2.1'])
 
 /** True if the status says that this recipient will never accept mail. */
 export const isLasting = (status: string): boolean => LASTING.has(status)
 
 /**
- * True if a refusal proves that the recipient is gone for good: a code about the recipient, and a text that does not speak of rate, quota,
- * policy or reputation. A code that does not stand at the start of the text may be quoted from elsewhere: then the text may not speak of
- * the sender either.
+ * True if a refusal proves that the recipient is gone for good: a code about the recipient, and a text that is not about rate, quota,
+ * policy or reputation. A code that is not at the start of the text may be quoted from elsewhere: then the text must not be about the
+ * sender either.
  * @example provesGone('5.1.1', '550 5.1.1 <a@example.org> 192.0.2.7 has sent to too many recipients this hour') // false
  */
 export function provesGone(status: string, text = ''): boolean {
@@ -68,12 +68,12 @@ export function parseRetryStatuses(text: string): RetryStatuses {
   }
 }
 
-/** What softbounce retries when nothing else is set: 4.3.2, and what means the same (see {@link effectiveStatus}). */
+/** Retried by default: 4.3.2, and replies that mean the same (see {@link effectiveStatus}). */
 export const DEFAULT_RETRY_STATUSES = '4.3.2'
 
 /**
  * Judges a failed delivery by its status and the reply it quotes.
- * @param bounce `status` as reported (may be missing or generic), `diagnostic` the reply that was quoted, `token` which send it is about.
+ * @param bounce `status` as reported (may be missing or generic), `diagnostic` the quoted reply, `token` identifies the send.
  */
 export function judgeBounce(bounce: ReportedStatus & { token?: string | undefined }, retry: RetryStatuses): Judgement {
   const text = effectiveStatus(bounce)
@@ -85,7 +85,7 @@ export function judgeBounce(bounce: ReportedStatus & { token?: string | undefine
   if (status.class === 5)
     return { verdict: 'refuse', status: text, reason: `${text}: ${sentence} (trouble: ${whose}; nobody is suppressed)` }
   if (status.class === 2) return { verdict: 'ignore', status: text, reason: `${text} tells of a success` }
-  // a retry of ours that came back for whatever passing trouble is a failed retry, not a new question
+  // a temporary failure of one of our own retries is a failed retry, whatever its status
   const verdict = (sendOf(bounce) ?? 0) !== 0 ? 'retry' : 'ignore'
   return { verdict, status: text, reason: `${text}: ${sentence}; not among the statuses that are retried (${retry.text})` }
 }

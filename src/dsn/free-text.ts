@@ -1,4 +1,4 @@
-/** A bounce in free text: the notice that a system wrote, and what it put behind it of the original. */
+/** Bounces in free text: splits a mail into the notice and the returned original below it. */
 
 import { readStatus } from '../bounce/index.js'
 import type { Mail } from './mail.js'
@@ -7,21 +7,21 @@ import type { Action, ParsedReport, ReportedRecipient } from './report.js'
 import { addressesOf, timeOf } from './report-fields.js'
 
 export interface Notice {
-  /** The notice's lines, without what follows of the original. */
+  /** The notice's lines, without the original below them. */
   readonly lines: readonly string[]
-  /** The same in lower case, in one line. */
+  /** The lines joined into one, in lower case, for phrase matching. */
   readonly lower: string
   readonly original: Returned
   /** `X-Failed-Recipients`, which Exim, Gmail and Mail.ru write. */
   readonly failedRecipients: readonly string[]
 }
 
-/** Notices are short; what is longer is no notice. */
+/** Lines read of a text: notices are short. */
 const MAX_LINES = 2000
-/** Longest line that is looked at. */
+/** Longer lines are cut to this many characters. */
 const MAX_LINE = 4000
 
-/** Lines that stand between the notice and the original, by their letters alone. */
+/** Lines that separate the notice from the original, reduced to lower-case words. */
 const SEPARATORS = new Set([
   'below is a copy of the original message',
   'below this line is a copy of the message',
@@ -52,13 +52,13 @@ const SEPARATORS = new Set([
 
 const HEADER =
   /^[ >]{0,4}(?:from|to|date|subject|message-id|received|return-path|mime-version|delivered-to|dkim-signature|x-[a-z0-9-]{1,40}|content-type|arc-[a-z-]{1,30}|domainkey-signature|sender|reply-to)\s{0,3}:/i
-/** A word of every line that announces the original. */
+/** Each separator line has one of these words: a cheap check before the full one. */
 const ANNOUNCING = /original|copy|header|message|bounce/i
 const FIRST_HEADER = /^(?:received|return-path|x-originating-ip|dkim-signature|x-google-[a-z-]{1,30})\s{0,3}:/i
 
 const notices = new WeakMap<Mail, Notice>()
 
-/** Splits the text of a mail into notice and original; once for all readers. */
+/** Splits the text of a mail into notice and original; cached for the other parsers. */
 export function noticeOf(mail: Mail): Notice {
   const known = notices.get(mail)
   if (known !== undefined) return known
@@ -95,7 +95,7 @@ function originalBehind(mail: Mail, lines: readonly string[]): Returned {
   return [lines.join('\n'), ...behind].map(quotedOriginal).find((o) => o.returned !== 'none') ?? { returned: 'none', to: [] }
 }
 
-/** Where the notice ends, and where the original begins; both are the end where there is no original. */
+/** Indexes of the lines where the notice ends and the original begins; both are the line count if there is no original. */
 function split(lines: readonly string[]): readonly [number, number] {
   for (let i = 0; i < lines.length; i += 1) {
     const line = lines[i] as string
@@ -113,7 +113,7 @@ function split(lines: readonly string[]): readonly [number, number] {
   return [lines.length, lines.length]
 }
 
-/** Words that say that the sending system is still at it. */
+/** Phrases that mean the reporting system keeps retrying. */
 const STILL_TRYING = [
   'has been delayed',
   'not yet been delivered',
@@ -122,7 +122,7 @@ const STILL_TRYING = [
   'you do not need to resend',
 ]
 
-/** A recipient with its reason, the lines that the system wrote for it. */
+/** A recipient with the reason that the notice gives for it. */
 export interface Found {
   readonly recipient: string
   readonly originalRecipient?: string
@@ -130,9 +130,9 @@ export interface Found {
   readonly remoteMta?: string
 }
 
-/** The report that a notice makes with the recipients that were found in it; null if there are none. */
+/** Builds the report from a notice and the recipients found in it; null if none of them failed. */
 export function reportFromNotice(mail: Mail, notice: Notice, found: readonly Found[]): ParsedReport | null {
-  // what was delivered is told in the same form
+  // notices may list delivered recipients in the same form
   const failed = found.filter(({ reason }) => !/\b250 2\.\d\.\d\b/.test(reason))
   if (failed.length === 0) return null
   const action: Action = STILL_TRYING.some((words) => notice.lower.includes(words)) ? 'delayed' : 'failed'
@@ -177,7 +177,7 @@ export function remoteMtaIn(text: string): string | undefined {
   return undefined
 }
 
-/** One line out of several: what mailers folded is put together again. */
+/** Joins folded lines into one. */
 export const joined = (lines: readonly string[]): string =>
   lines
     .map((line) => line.trim())

@@ -1,6 +1,6 @@
 /**
- * Reads a bounce report: a mail in, records out. One reader a format, tried in a fixed order, standard first; none knows another.
- * A mail that no reader knows is null: what cannot be read stays where it was.
+ * Parses bounce reports. One parser per format, tried in a fixed order, standard formats first; parsers do not depend on one another.
+ * A mail in no known format yields null.
  */
 
 import { quotedReply, readStatus } from '../bounce/index.js'
@@ -26,14 +26,14 @@ const TEXT_PARSERS: readonly Parser[] = [parseTranscript, parseQmailStyle, parse
 const PARSERS: readonly Parser[] = [parseRfc3464, parseRfc5965, parseRfc3834, parseSesNotification, parseQuotedFields, ...TEXT_PARSERS]
 
 /**
- * Reads a mail (RFC 5322 bytes); null if it is no report that is known.
- * @throws UnreadableMail where it cannot be taken apart at all.
+ * Parses a mail (RFC 5322 bytes); null if it is not a report in a known format.
+ * @throws UnreadableMail if it is malformed or exceeds a limit.
  */
 export async function parseReport(mail: Uint8Array): Promise<ParsedReport | null> {
   return readMail(await takeApart(mail))
 }
 
-/** What a mail that was taken apart says itself, not what is attached to it. */
+/** Parses the report that a mail itself is, not one attached to it. */
 export function parseOwnReport(mail: Mail): ParsedReport | null {
   const read = firstOf(PARSERS, mail)
   return read?.kind === 'bounce' ? withItsText(read, mail) : read
@@ -42,15 +42,15 @@ export function parseOwnReport(mail: Mail): ParsedReport | null {
 async function readMail(outer: Mail): Promise<ParsedReport | null> {
   const read = parseOwnReport(outer)
   if (read !== null) return read
-  // a report that somebody wrapped, or forwarded as it came
+  // a report that was forwarded as an attachment
   const inner = outer.parts.find((p) => p.type === 'message/rfc822')
   if (inner === undefined || inner.content.length === 0) return null
   return firstOf([parseRfc3464, parseRfc5965], await takeApart(inner.content))
 }
 
-/** If a report gives no reply and hardly a status, the text beside it may say more of the same recipient. */
+/** For recipients without a quoted reply and with no status better than x.0.0 or x.4.7, uses the reply in the report's text part. */
 function withItsText(notification: ParsedReport, mail: Mail): ParsedReport {
-  // OpenSMTPD calls `delayed` what it has given up, and says so in its text alone
+  // OpenSMTPD reports expired messages as `delayed`; only the text shows that it gave up
   const expired = noticeOf(mail).lower.includes(': envelope expired')
   if (expired)
     notification = {

@@ -1,11 +1,11 @@
 /**
- * A mail taken apart: its fields, and its parts with their contents decoded. Taking apart is mailsplit's work; what is bounded here is how
- * much of a hostile mail is looked at.
+ * Splits a mail into its header fields and its parts with decoded contents. mailsplit does the splitting; this file limits the work
+ * that a hostile mail can cause.
  */
 import { decode as decodeQuotedPrintable } from 'libqp'
 import { type BodyChunk, Headers, type Node, Splitter } from 'mailsplit'
 
-/** Fields of a head by their names in lower case. */
+/** The header fields of a mail or part, by lower-case name. */
 export class Fields {
   readonly #lines: readonly { readonly key: string; readonly line: string }[]
 
@@ -39,38 +39,38 @@ export interface Part {
   text(): string
 }
 
-/** A mail as the readers get it. */
+/** A mail as the parsers receive it. */
 export interface Mail {
   readonly fields: Fields
-  /** Lower case, without parameters; of a mail without one, `text/plain`. */
+  /** Lower case, without parameters; `text/plain` if the mail has no Content-Type. */
   readonly type: string
   /** Every part that is not a multipart, from the top. Attached messages stay whole. */
   readonly parts: readonly Part[]
 }
 
-/** A mail that cannot be taken apart within the bounds; says why. */
+/** A mail that is malformed or exceeds a limit; the message gives the reason. */
 export class UnreadableMail extends Error {
   override name = 'UnreadableMail'
 }
 
 /** Largest mail that is read. */
 export const MAX_MAIL_BYTES = 50 * 1024 * 1024
-/** Longest head, of the mail or of a part. */
+/** Longest header, of the mail or of a part. */
 const MAX_HEAD_BYTES = 64 * 1024
 const MAX_PARTS = 1000
-/** More than any mail of the largest size has whose lines hold something; each costs the splitter a microsecond. */
+/** More lines than a real mail of the largest size has; each costs the splitter about a microsecond. */
 const MAX_LINES = 1_000_000
-/** A text that is longer is cut: the reasons stand at its top. */
+/** Longer texts are cut: the reasons are at the top. */
 const MAX_TEXT_BYTES = 1024 * 1024
-/** So many carriage returns in a row are no line end of anybody, and cost the splitter quadratic time. */
+/** No real mail has this many carriage returns in a row, and they cost the splitter quadratic time. */
 const CR_RUN = Buffer.alloc(256, 0x0d)
-/** Below this, no head costs anything. */
+/** Mails up to this size skip the check for LONG_ENCODING: they cannot cost much. */
 const HARMLESS_BYTES = 8 * 1024
 const LONG_ENCODING = /^content-transfer-encoding:(?:[^\n]|\n[ \t]){1000}/im
 
 /**
- * Takes a mail apart.
- * @throws UnreadableMail where it is too large, or its heads or parts are beyond the bounds.
+ * Splits a mail into header fields and parts.
+ * @throws UnreadableMail if it is malformed or exceeds a limit.
  */
 export async function takeApart(mail: Uint8Array): Promise<Mail> {
   const bytes = Buffer.from(mail.buffer, mail.byteOffset, mail.byteLength)
@@ -80,20 +80,20 @@ export async function takeApart(mail: Uint8Array): Promise<Mail> {
   if (bytes.length > HARMLESS_BYTES && LONG_ENCODING.test(bytes.toString('latin1')))
     throw new UnreadableMail('it has a Content-Transfer-Encoding of more than 1,000 characters')
   if (hasMoreLines(bytes, MAX_LINES)) throw new UnreadableMail('it has more than a million lines')
-  // line ends of one carriage return each, as old Macs had them
+  // lines that end in a bare CR, as on classic Mac OS
   const lines = bytes.includes(0x0a) ? bytes : Buffer.from(bytes.toString('latin1').replaceAll('\r', '\n'), 'latin1')
   const nodes: { node: Node; chunks: Buffer[] }[] = []
-  // of a mail that is no multipart the splitter needs the head alone: all that follows is its body
+  // if the mail is not multipart, the splitter needs only the header: the rest is the body
   const bodyAt = /^content-type:\s*multipart\//im.test(lines.toString('latin1', 0, Math.max(headEnd(lines), 0))) ? -1 : headEnd(lines)
   try {
     await split(bodyAt < 0 ? lines : lines.subarray(0, bodyAt), (item) => {
       if (item.type === 'node') nodes.push({ node: item, chunks: [] })
-      // what stands in a multipart, beside its parts, comes as `data`
+      // text of a multipart outside its parts arrives as `data`
       else if (item.value !== undefined && (item.type === 'body' || nodes.length === 1))
         nodes.findLast((n) => n.node === item.node)?.chunks.push(item.value)
     })
   } catch (error) {
-    // what was read of a mail with too many parts is as good as a report with parts missing
+    // keep the parts read so far: a mail with too many parts is handled like a report with missing ones
     if (nodes.length === 0) throw new UnreadableMail(`it cannot be taken apart (${(error as Error).message})`)
   }
   if (bodyAt >= 0 && bodyAt < lines.length) nodes[0]?.chunks.push(lines.subarray(bodyAt))
@@ -103,7 +103,7 @@ export async function takeApart(mail: Uint8Array): Promise<Mail> {
     fields: new Fields(root.headers.getList()),
     type: root.contentType || 'text/plain',
     parts: nodes
-      // of a multipart whose boundary is never found, the whole body is one text
+      // if the boundary of a multipart is never found, its whole body is one text
       .filter(({ node }) => node.multipart === false || nodes.length === 1)
       .map(({ node, chunks }) => partOf(node, Buffer.concat(chunks))),
   }
@@ -152,14 +152,14 @@ function decoded(raw: Buffer, encoding: string): Buffer {
 
 const UTF_8 = new TextDecoder('utf-8', { fatal: true })
 
-/** By its charset; as UTF-8, else Latin-1, if none is named or the one that is named is unknown. */
+/** Decodes text by its charset; if that is missing or unknown, as UTF-8, or as Latin-1 if it is not valid UTF-8. */
 export function inCharset(content: Uint8Array, charset: string | false): string {
   const name = charset === false ? '' : charset.trim().toLowerCase()
   if (name !== '' && name !== 'us-ascii' && name !== 'utf-8') {
     try {
       return new TextDecoder(name).decode(content)
     } catch {
-      // nobody knows this charset
+      // unknown charset
     }
   }
   try {
@@ -169,7 +169,7 @@ export function inCharset(content: Uint8Array, charset: string | false): string 
   }
 }
 
-/** The fields of a message (RFC 5322 bytes): of its head alone, which may be all there is. */
+/** The header fields of a message (RFC 5322 bytes), with or without a body. */
 export function headOf(message: Uint8Array): Fields {
   const bytes = Buffer.from(message.buffer, message.byteOffset, Math.min(message.byteLength, MAX_HEAD_BYTES))
   if (bytes.includes(CR_RUN)) return new Fields([])
@@ -177,7 +177,7 @@ export function headOf(message: Uint8Array): Fields {
   return new Fields(new Headers(end < 0 ? bytes : bytes.subarray(0, end)).getList())
 }
 
-/** Where the body begins, behind the first empty line; -1 where there is none within the longest head. */
+/** Offset of the body, after the first empty line; -1 if there is none within MAX_HEAD_BYTES. */
 function headEnd(bytes: Buffer): number {
   const head = bytes.subarray(0, MAX_HEAD_BYTES)
   const bare = head.indexOf('\n\n')
@@ -186,7 +186,7 @@ function headEnd(bytes: Buffer): number {
   return bare < 0 ? -1 : bare + 2
 }
 
-/** What stands behind the colon, unfolded. */
+/** The field's value, unfolded. */
 function unfolded(line: string): string {
   const folded = line.slice(line.indexOf(':') + 1)
   const text = folded.includes('\n') ? folded.split(/\r?\n/).join(' ') : folded

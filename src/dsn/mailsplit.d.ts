@@ -1,8 +1,8 @@
-/** What is used of mailsplit, which brings no typings of its own. */
+/** Typings for what we use of mailsplit, which ships none. */
 declare module 'mailsplit' {
   import type { Transform } from 'node:stream'
 
-  /** A part's head; the body comes in `BodyChunk`s behind it. */
+  /** A part's header; its body follows as `BodyChunk`s. */
   export interface Node {
     readonly type: 'node'
     readonly headers: Headers
@@ -21,7 +21,7 @@ declare module 'mailsplit' {
   }
   export class Headers {
     constructor(head: Buffer)
-    /** Fields in their order; `line` is a byte string, folded. */
+    /** Fields in order; `line` is a binary string, still folded. */
     getList(): { readonly key: string; readonly line: string }[]
   }
 }

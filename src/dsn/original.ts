@@ -1,42 +1,42 @@
-/** What came back of the original: its Message-ID, its envelope sender, and whether it is whole. */
+/** The returned original: its Message-ID, its envelope sender, and whether it is complete. */
 import { Fields, headOf, type Mail, type Part } from './mail.js'
 import type { ParsedReport } from './report.js'
 
-/** The fields of a report that the returned original gives. */
+/** The fields of a report that come from the returned original. */
 export type Returned = Pick<ParsedReport, 'messageId' | 'sender' | 'returned' | 'original'> & {
   /** The original's own recipients, as its To field names them. */
   readonly to: readonly string[]
 }
 
-/** Types of a part that holds a message, or its headers alone (RFC 3462, RFC 6532, RFC 6533). */
+/** MIME types of parts that hold a message, or only its headers (RFC 3462, RFC 6532, RFC 6533). */
 const MESSAGES = ['message/rfc822', 'message/global']
 const HEADS = ['text/rfc822-headers', 'message/global-headers', 'text/rfc822-header']
 
-/** The fields of the original that a mail holds, whole or its headers alone. */
+/** The header fields of the original that a report returns; empty if it returns none. */
 export function originalFields(mail: Mail): Fields {
   const embedded = mail.parts.find(({ type }) => MESSAGES.includes(type) || HEADS.includes(type))
   return embedded === undefined ? new Fields([]) : headOf(embedded.content)
 }
 
-/** The embedded original of a mail, or its headers. `fromPostfix`: whoever made the mail returns a message whole, or its headers alone. */
+/** The original, or its headers, embedded in a report. `fromPostfix`: Postfix generated the report, which never truncates an original. */
 export function embeddedOriginal(mail: Mail, fromPostfix = false): Returned {
   const embedded = mail.parts.find((p) => MESSAGES.includes(p.type))
   const behind = mail.parts.slice(1)
-  // a part that has no head of its own, right behind its boundary, begins with the original's
+  // in a part without a header of its own, the original's fields directly follow the boundary
   const part =
     embedded ??
     mail.parts.find((p) => HEADS.includes(p.type)) ??
     behind.find((p) => p.fields.first('message-id') !== undefined) ??
     behind.find((p) => p.type === 'text/plain' && headOf(p.content).first('message-id') !== undefined)
   if (part === undefined) return { returned: 'none', to: [] }
-  // where the empty line between the part's head and its content is missing, the original's fields stand in the part's own head
+  // if the empty line after the part's header is missing, the original's fields are parsed as the part's own
   const within = headOf(part.content)
   const fields = within.first('message-id') === undefined && part.fields.first('message-id') !== undefined ? part.fields : within
   const whole = embedded !== undefined && isWhole(embedded, fields, fromPostfix)
   return { ...saidBy(fields), returned: whole ? 'whole' : 'headers', ...(whole ? { original: embedded.content } : {}) }
 }
 
-/** What stands in a text behind the reasons: the headers of the original, perhaps its body. */
+/** The original quoted in a text below the reasons: its headers, perhaps its body. */
 export function quotedOriginal(text: string): Returned {
   if (text.trim() === '') return { returned: 'none', to: [] }
   const said = saidBy(headOf(Buffer.from(text.trimStart(), 'utf8')))
@@ -53,14 +53,14 @@ function saidBy(fields: Fields): Omit<Returned, 'returned'> {
   }
 }
 
-/** What stands in the first angle brackets, or the value without them; undefined if that can be no Message-ID and no address. */
+/** The text in the first angle brackets, or the whole value if it has none; undefined if that cannot be a Message-ID or address. */
 export function bare(value: string | undefined): string | undefined {
   const text = value === undefined ? '' : (/<([^<>\s]{1,998})>/.exec(value)?.[1] ?? value.trim())
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are exactly what is refused
   return /^[^\s<>\u0000-\u001f\u007f-\u009f]{1,998}$/.test(text) ? text : undefined
 }
 
-/** The addresses in a text. Not a parser of address lists: what looks like an address counts, at most a thousand. */
+/** Whatever looks like an address in a text, up to 1,000. Not a parser for RFC 5322 address lists. */
 export function addressesIn(text: string): string[] {
   return text
     .slice(0, 64 * 1024)
@@ -74,8 +74,8 @@ export function addressesIn(text: string): string[] {
 }
 
 /**
- * True if the embedded original is provably whole: a multipart message whose last boundary is there; any other only from Postfix, which
- * returns a message whole or its headers alone (other systems cut a long one off).
+ * True if the embedded original is provably complete: a multipart message with its closing boundary, or any other message from Postfix,
+ * which returns either the whole message or only its headers (other systems truncate long ones).
  */
 function isWhole(embedded: Part, fields: Fields, fromPostfix: boolean): boolean {
   if (fields.size === 0) return false

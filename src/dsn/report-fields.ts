@@ -1,4 +1,4 @@
-/** The fields of a delivery report (RFC 3464 sections 2.2 and 2.3), wherever they stand. */
+/** Reads the fields of a delivery status notification (RFC 3464 sections 2.2 and 2.3), in a part of their own or in a text. */
 
 import { readStatus } from '../bounce/index.js'
 import type { Mail } from './mail.js'
@@ -7,11 +7,11 @@ import type { Action, ParsedReport, ReportedRecipient } from './report.js'
 
 export type Group = ReadonlyMap<string, string>
 
-/** What is read of a report: enough for a thousand recipients. */
+/** Characters and groups read of a report: enough for 1,000 recipients. */
 const MAX_REPORT_LENGTH = 1024 * 1024
 const MAX_GROUPS = 1001
 
-/** Every field that the RFC gives a recipient, so that a report whose empty lines were lost is read all the same. */
+/** Per-recipient fields: a group with any of them is a recipient's, even in a report that lost its empty lines. */
 const OF_RECIPIENT = new Set(['original-recipient', 'final-recipient', 'action', 'status', 'remote-mta', 'diagnostic-code'])
 
 /** The groups of fields, separated by empty lines: the first is about the message, each other about a recipient (section 2.1). */
@@ -35,18 +35,18 @@ export function groupsOf(report: string): Group[] {
     }
     const colon = line.indexOf(':')
     last = /^[A-Za-z0-9-]{1,60}$/.test(line.slice(0, Math.max(colon, 0)).trim()) ? line.slice(0, colon).trim().toLowerCase() : ''
-    // the first of a name counts
+    // the first field of a name counts
     if (last !== '' && !fields.has(last)) fields.set(last, line.slice(colon + 1).trim())
     else last = ''
   }
   return found
 }
 
-/** The report that groups of fields make. */
+/** Builds a report from groups of fields. */
 export function reportOfFields(mail: Mail, groups: readonly Group[], original: Returned): ParsedReport {
   const ofMessage = groups.find((g) => g.has('reporting-mta') || g.has('arrival-date') || g.has('original-envelope-id')) ?? groups[0]
   const { to, ...returned } = original
-  // a report may name a mailbox file, or a route, instead of the recipient: then it is the only one that there was
+  // a report may name a mailbox file or a route instead of the address: then use the message's only recipient
   const failed = mail.fields.first('x-failed-recipients')
   const only = failed !== undefined ? addressesOf(failed) : to
   const reportingMta = typed(ofMessage?.get('reporting-mta'))
@@ -68,7 +68,7 @@ export function reportOfFields(mail: Mail, groups: readonly Group[], original: R
   }
 }
 
-/** The original's fields where its part was not told apart from the report: its boundary is another. */
+/** The original's fields, if a wrong MIME boundary made its part run into the report. */
 function belowTheReport(groups: readonly Group[]): Pick<ParsedReport, 'messageId' | 'sender'> {
   const group = groups.findLast((g) => g.has('message-id'))
   const messageId = bare(group?.get('message-id'))
@@ -86,14 +86,14 @@ export function addressesOf(list: string): string[] {
 
 const ACTIONS: readonly Action[] = ['failed', 'delayed', 'delivered', 'relayed', 'expanded']
 
-/** Words that systems have instead of the five (an `X-` action is read by its status alone). */
+/** Nonstandard values of `Action` (an `X-` value is classified by its status). */
 const OTHER_ACTIONS: Readonly<Record<string, Action>> = { failure: 'failed', error: 'failed', expired: 'failed', deferred: 'delayed' }
 
 function actionOf(field: string | undefined, status: string | undefined): Action | null {
   const word = (field ?? '').split(/[\s;(]/, 1)[0]?.toLowerCase() ?? ''
   const known = ACTIONS.find((a) => a === word) ?? OTHER_ACTIONS[word]
   if (known !== undefined) return known
-  // left out, or unknown: only what failed for good, or for now, is said by the status
+  // missing or unknown: only a class 4 or 5 status shows a failure
   return status === undefined || status.startsWith('2') ? null : 'failed'
 }
 
@@ -120,7 +120,7 @@ function recipientOf(fields: Group, only: string | undefined): ReportedRecipient
   }
 }
 
-/** `dns; mx.example.org` -> `mx.example.org`; a value without its type is taken as it is. */
+/** `dns; mx.example.org` -> `mx.example.org`; a value without a type stays as it is. */
 export function typed(value: string | undefined): string | undefined {
   if (value === undefined) return undefined
   const semicolon = value.indexOf(';')
@@ -128,7 +128,7 @@ export function typed(value: string | undefined): string | undefined {
   return text === '' ? undefined : text
 }
 
-/** What another source than a mail tells of a recipient, in the same fields. */
+/** The same fields from another source than a mail, such as a provider's webhook. */
 export interface ToldOfRecipient {
   readonly recipient: string
   readonly action: Action
@@ -139,13 +139,13 @@ export interface ToldOfRecipient {
   readonly until?: Date | undefined
 }
 
-/** Reads it as a report's fields are read. */
+/** Reads them by the same rules as the fields of a report. */
 export function readReported(told: ToldOfRecipient): ReportedRecipient {
   const diagnostic = typed(told.diagnostic)
   return {
     recipient: told.recipient,
     action: told.action,
-    // a reply that took the message is quoted for its words alone
+    // the reply to a delivered message is kept as text; its codes do not count
     ...(told.action === 'delivered' ? { status: '2.0.0' } : readStatus(told.status, diagnostic, told.action === 'failed')),
     ...(diagnostic === undefined ? {} : { diagnostic }),
     ...(told.remoteMta === undefined ? {} : { remoteMta: told.remoteMta }),
@@ -154,7 +154,7 @@ export function readReported(told: ToldOfRecipient): ReportedRecipient {
   }
 }
 
-/** The address of `rfc822; ann@example.org` or `utf-8; …`; UTF-8 escapes (RFC 6533 3) are undone. */
+/** The address of `rfc822; ann@example.org` or `utf-8; …`; UTF-8 escapes (RFC 6533 3) are decoded. */
 export function addressOf(value: string | undefined): string | undefined {
   const text = typed(value)
   const address = (/<([^<>]{1,998})>/.exec(text ?? '')?.[1] ?? text)?.trim()
@@ -165,10 +165,10 @@ export function addressOf(value: string | undefined): string | undefined {
   })
 }
 
-/** The same for Original-Recipient, whose + and = are written in xtext (RFC 3461 4). */
+/** The same for Original-Recipient, whose + and = are encoded as xtext (RFC 3461 4). */
 const xtextAddressOf = (value: string | undefined): string | undefined => addressOf(value?.replace(/\+2B/g, '+').replace(/\+3D/g, '='))
 
-/** A date as reports write it; undefined if it is none. */
+/** Parses a date; undefined if it is invalid. */
 export function timeOf(value: string | undefined): Date | undefined {
   const at = value === undefined || value.length > 100 ? Number.NaN : Date.parse(value)
   return Number.isNaN(at) ? undefined : new Date(at)

@@ -1,4 +1,4 @@
-/** What a report says, whatever its format. */
+/** A parsed report, independent of its format. */
 
 import type { StatusSource } from '../bounce/index.js'
 import type { Mail } from './mail.js'
@@ -9,17 +9,17 @@ export type Action = 'failed' | 'delayed' | 'delivered' | 'relayed' | 'expanded'
 export interface ReportedRecipient {
   /** The recipient that the reporting system tried (Final-Recipient, RFC 3464 2.3.2). */
   readonly recipient: string
-  /** The recipient as the sender knew it (Original-Recipient, 2.3.1), if that is another. */
+  /** The recipient as the sender knew it (Original-Recipient, 2.3.1), if it differs. */
   readonly originalRecipient?: string
   readonly action: Action
   /** Enhanced status code: the more specific one of the field and the reply. */
   readonly status?: string
   readonly statusFrom?: StatusSource
-  /** What the `Status` field says, unchanged, if there is one. */
+  /** The `Status` field, unchanged. */
   readonly statusField?: string
-  /** The basic code of the reply that is quoted. */
+  /** Basic code of the quoted reply. */
   readonly replyCode?: number
-  /** The reply that is quoted, or the reason in the system's own words; unchanged, without its type (`smtp;`). */
+  /** The quoted reply, or the reason in the system's own words; unchanged, without its type (`smtp;`). */
   readonly diagnostic?: string
   /** Host that gave the reply, without its type (`dns;`). */
   readonly remoteMta?: string
@@ -29,16 +29,16 @@ export interface ReportedRecipient {
 
 /** A report about one message. */
 export interface ParsedReport {
-  /** A complaint (RFC 5965) is never retried; an automatic answer (RFC 3834) tells of no delivery at all. */
+  /** A complaint (RFC 5965) is never retried; an automatic answer (RFC 3834) reports no delivery result. */
   readonly kind: 'bounce' | 'complaint' | 'automatic answer'
-  /** Of a complaint, in lower case: `abuse`, `fraud`, `virus`, `not-spam`, `auth-failure`, `unsubscribe` … */
+  /** Feedback type of a complaint, in lower case: `abuse`, `fraud`, `virus`, `not-spam`, `auth-failure`, `unsubscribe` … */
   readonly feedbackType?: string
   readonly recipients: readonly ReportedRecipient[]
-  /** Host that made the report. */
+  /** Host that generated the report. */
   readonly reportingMta?: string
   /** The report's own date. */
   readonly date?: Date
-  /** When the reporting system took the message. */
+  /** When the reporting system received the message. */
   readonly arrivalDate?: Date
   /** Message-ID of the original, without angle brackets. */
   readonly messageId?: string

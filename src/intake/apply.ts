@@ -1,4 +1,4 @@
-/** Applies an authenticated report, from whichever intake it came, and records it: the one place where intakes decide. */
+/** Applies and records authenticated reports from all intakes: the only place where intakes decide. */
 import { addressKey, type Bounce, judgeBounce, messageIdKey, type RetryStatuses, type Send, withoutControls } from '../bounce/index.js'
 import { type RetryOptions, type RetryRef, type SoftbounceClient, UnretryableBounce } from '../client/index.js'
 import { canonicalMessage, UnsendableMessage } from '../delivery/index.js'
@@ -34,7 +34,7 @@ export interface IntakeDependencies {
 /** Which send of which message to whom an authenticated report is about. */
 export interface ReportedSend extends ReportSubject {
   readonly sender: string
-  /** The message to send again: a key of the store, or the embedded original; null if it is not there. */
+  /** The message to send again: a key of the store, or the embedded original; null if there is neither. */
   readonly message: { readonly key: string } | { readonly content: Buffer } | null
   readonly token: string | null
   readonly sentAt: Date | null
@@ -52,9 +52,9 @@ export interface Handled {
 /** Reported times are clamped to this long after the send. */
 const LONGEST_MS = 30 * 24 * 60 * 60 * 1000
 
-/** How it came in. */
+/** How a report came in. */
 export interface About {
-  /** What the signed return path stands for: it names message and recipient, not the report. */
+  /** The send that the signed return path identifies; its message and recipient take precedence over the report's. */
   readonly sent?: Sent
   readonly at: Date
   readonly source: string
@@ -71,7 +71,7 @@ export class ReportHandler {
   /** Applies an authenticated report about one recipient. */
   async act(subject: ReportedSend, { reported, isItself }: ReportMatch, notification: ParsedReport): Promise<Handled> {
     const { client, database, settings, now } = this.#dependencies
-    // what the backup relay is refused for good, the receiving system may still accept from us
+    // a permanent rejection of the backup relay's send is not final: the receiving system may still accept the message from us
     const status =
       subject.send === 'backup' ? asTransient(effectiveReportStatus(reported, isItself)) : effectiveReportStatus(reported, isItself)
     const { send } = subject
@@ -106,12 +106,12 @@ export class ReportHandler {
     return this.#retry(subject, bounce, workflowId, judged.reason, event)
   }
 
-  /** Signals it to the open retries. @returns null, or why that was not possible. */
+  /** Signals the bounce to the open retry. @returns null, or the reason if that failed. */
   async #tell(ref: RetryRef, bounce: Bounce): Promise<string | null> {
     try {
       return (await this.#dependencies.client.tell(ref, bounce)) ? null : 'no retry of it is open'
     } catch (error) {
-      // it would be refused again each time, and hold up what comes after it
+      // it would fail every time, and block later reports
       if (error instanceof UnretryableBounce) return error.message
       throw error
     }
@@ -140,7 +140,7 @@ export class ReportHandler {
       if ('key' in message) await client.retryStored(message.key, of, subject.options)
       else await client.retry(canonicalMessage(message.content), of, subject.options)
     } catch (error) {
-      // it would be refused again each time
+      // it would fail every time
       if (error instanceof UnsendableMessage || error instanceof UnretryableBounce)
         return { disposition: 'ignored', why: `${why}; ${error.message}` }
       throw error
@@ -148,7 +148,7 @@ export class ReportHandler {
     return { disposition: open ? 'retry-updated' : 'retry-started', why, workflowId, event }
   }
 
-  /** The bounce as the workflow gets it, its time within bounds: not before the send that it is about, and not in the future. */
+  /** The bounce for the workflow, with its time clamped: not before the send that it is about, and not in the future. */
   #bounceOf(subject: ReportedSend, reported: ReportedRecipient, notification: ParsedReport, status: string, sentAt: Date | null): Bounce {
     const { now } = this.#dependencies
     const latest = now().getTime()
@@ -169,7 +169,7 @@ export class ReportHandler {
     }
   }
 
-  /** After a complaint the recipient gets no more mail: open retries are cancelled too. */
+  /** Suppresses the recipient for good after a complaint, and cancels open retries. */
   async complain({ recipient, messageId }: ReportedSend, feedbackType: string | undefined): Promise<Handled> {
     const { client, database, now } = this.#dependencies
     if (feedbackType !== undefined && NON_COMPLAINT_TYPES.includes(feedbackType))
@@ -216,7 +216,7 @@ export class ReportHandler {
   }
 }
 
-/** What is known of a message that we sent. */
+/** The send that a report is about, from our own record of it. */
 export function subjectOf(sent: Sent, token: { readonly send: Send; readonly text: string | null } | null): ReportedSend {
   return {
     messageId: sent.messageId,

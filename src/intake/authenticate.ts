@@ -1,7 +1,7 @@
 /**
- * Does a report answer mail that we sent? It is data from a stranger. It is authenticated if it came to a return path with our signature, or
- * if our own mail system made it and handed it to an intake that only that system reaches. A known Message-ID with a recipient is no proof:
- * every recipient knows both.
+ * Authenticates reports, which are untrusted input. A report is authentic if it came to a return path that we signed, or if our own mail
+ * system generated it and delivered it to an intake that only that system reaches. A known Message-ID and recipient prove nothing: every
+ * recipient has both.
  */
 import { getDomain } from 'tldts'
 import { addressKey, foldDomain, messageIdKey } from '../bounce/index.js'
@@ -10,9 +10,9 @@ import { isWithin, type VerifiedToken, verifyReturnPath } from '../delivery/inde
 import type { ParsedReport, ReportedRecipient } from '../dsn/index.js'
 import { type Database, findSent, type Sent, wasSent } from '../store/index.js'
 
-/** How a mail came in. */
+/** The envelope of an incoming mail. */
 export interface Envelope {
-  /** The recipients it came to, as the mail system that handed it over says: never those of a To field. */
+  /** Envelope recipients from the delivering mail system, never from a To field. */
   readonly recipients: readonly string[]
   /** Empty for the null sender; null if it is not known. */
   readonly sender: string | null
@@ -21,14 +21,14 @@ export interface Envelope {
 /** The settings that authentication needs. */
 export type AuthenticationSettings = Pick<Settings, 'returnPaths' | 'ownHosts'> & { readonly isTrusted: boolean }
 
-/** A return path of ours, or why it is none. */
+/** A return path that is proven to be ours. */
 export interface ProvenReturnPath {
   readonly cameTo: string
   readonly token: VerifiedToken
   readonly sent: Sent
 }
 
-/** The return path among those that a mail came to that is ours; else the reason of the last one. */
+/** The first recipient address that is a return path of ours; else why the last one was refused. */
 export async function provenReturnPath(
   settings: AuthenticationSettings,
   database: Database,
@@ -49,16 +49,16 @@ export async function provenReturnPath(
   return { refused }
 }
 
-/** What a report says of the recipient that its return path names. */
+/** A report's entry for the recipient that its return path identifies. */
 export interface ReportMatch {
   readonly reported: ReportedRecipient
-  /** It speaks of that very address: not of a member of an alias or list, nor of where it was forwarded to. */
+  /** The entry is about that very address, not about a member of an alias or list, nor a forwarding target. */
   readonly isItself: boolean
 }
 
 /**
- * What an authenticated report says of the recipient that its return path names; or why it says nothing of that one.
- * @param isOurs our own mail system made it: then the host that it names counts.
+ * Finds a report's entry for the recipient that its return path identifies, or the reason why there is none.
+ * @param isOurs our own mail system generated the report: then its `Remote-MTA` is trusted.
  */
 export function recordFor(sent: Sent, notification: ParsedReport, isOurs: boolean): ReportMatch | { readonly refused: string } {
   const { recipients } = notification
@@ -69,12 +69,12 @@ export function recordFor(sent: Sent, notification: ParsedReport, isOurs: boolea
   if (named === undefined && more !== undefined)
     return { refused: `it names ${recipients.length} recipients, and none of them is the one that its return path stands for` }
   const { remoteMta, ...reported } = named ?? only
-  // if a member's or a forwarder's target failed, the host is another destination's; and a stranger's report routes no mail
+  // a list member's or forwarding target's host belongs to another destination; and a foreign report must not affect routing
   const believed = itself !== undefined && remoteMta !== undefined && (isOurs || sameSystem(remoteMta, sent.recipient))
   return { reported: believed ? { ...reported, remoteMta } : reported, isItself: itself !== undefined }
 }
 
-/** Whether a host is of the recipient's own domain. */
+/** Whether a host is in the recipient's registrable domain. */
 function sameSystem(remoteMta: string, recipient: string): boolean {
   const host = foldDomain(/^\s*([^\s;()[\],]{1,255})/.exec(remoteMta)?.[1] ?? '')
   const domain = host === null ? null : getDomain(host)
@@ -89,7 +89,7 @@ function sameAddress(given: string | undefined, key: string): boolean {
   }
 }
 
-/** Why a report without a signed return path is not authenticated; null if our own mail system made it. */
+/** Why a report without a signed return path is not authenticated; null if our own mail system generated it. */
 export function rejectUntrustedReport(
   settings: AuthenticationSettings,
   notification: ParsedReport,
@@ -108,9 +108,9 @@ export function rejectUntrustedReport(
 }
 
 /**
- * Why the original within a report of our own mail system was not sent by us; null if it was. Whoever writes our address as the sender
- * of a mail to our own system gets its report delivered to us: then the original's Received fields, from the top, show a step from outside
- * that nobody logged in for (RFC 3848: an A in the protocol's name).
+ * Why the original in a report from our own mail system was not sent by us; null if it was. Anyone can forge our address as the sender
+ * of a mail to our own system, whose report then comes to us: the original's Received fields, from the top, show a hop from outside
+ * without authentication (RFC 3848: an A in the protocol's name).
  */
 export function rejectUnsentMessage(settings: AuthenticationSettings, received: readonly string[]): string | null {
   if (received.length === 0) return 'nothing shows that the original was sent by us: it has no Received field'
@@ -122,15 +122,15 @@ export function rejectUnsentMessage(settings: AuthenticationSettings, received: 
 const LOGGED_IN = /^(?:utf8)?(?:e?smtps?a|lmtps?a)$/i
 
 /**
- * The protocol's name of a Received field: behind the last `by HOST`. Not where the sender may have written it: in a quoted string, a comment,
- * an address, or what it called itself.
+ * The protocol in a Received field, after the last `by HOST`. Ignores text that the client controls: quoted strings, comments,
+ * addresses, and its HELO name.
  */
 function protocolOf(received: string): string {
   const clauses = [...bare(received).matchAll(/\bby\s{1,9}\S{1,255}\s{1,9}(?:via\s{1,9}\S{1,255}\s{1,9})?with\s{1,9}(\S{1,99})/gi)]
   return clauses.at(-1)?.[1] ?? ''
 }
 
-/** Without quoted strings, comments and what stands in angle brackets; nothing if one of them does not close. */
+/** Removes quoted strings, comments and text in angle brackets; returns an empty string if one of them is not closed. */
 function bare(text: string): string {
   let left = ''
   let quoted = false
@@ -151,31 +151,31 @@ function bare(text: string): string {
   return quoted || comments > 0 || angle ? '' : left
 }
 
-/** Whether a mail went through our own systems alone, as its Received fields show; and through one at least. */
+/** Whether, at a trusted intake, the Received fields show at least one hop, and only hops within our own systems. */
 export const cameFromInside = (settings: AuthenticationSettings, received: readonly string[]): boolean =>
   settings.isTrusted && received.length > 0 && firstFromOutside(settings, received) === undefined
 
-/** The first of the Received fields, from the top, that shows a step from outside. */
+/** The topmost Received field that shows a hop from outside. */
 const firstFromOutside = ({ ownHosts }: AuthenticationSettings, received: readonly string[]): string | undefined =>
   received.find((line) => !isFromInside(line, ownHosts))
 
 /**
- * Whether a Received field (RFC 5321 4.4) shows a step within our own systems: made on the machine itself, or handed over by an address that
- * is ours. Only the address counts, and only if the receiving system itself puts it: a name in front of it is what the other side called
- * itself, and one beside it may be anybody's reverse DNS.
+ * Whether a Received field (RFC 5321 4.4) shows a hop within our own systems: submitted on the host itself, or received from an address
+ * of ours. Only the address counts, and only if the receiving system recorded it: the name before it is what the client sent in HELO,
+ * and one beside it may come from anybody's reverse DNS.
  */
 function isFromInside(received: string, ownHosts: readonly string[]): boolean {
   // `by …`, `(Postfix, from userid 1000)`, `(qmail 1 invoked by uid 0)`
   if (!/^\s*\(?from\s/i.test(received)) return true
-  // Exim's word for what was submitted on its own machine
+  // Exim: submitted on its own host
   if (/^\s*from \S{1,255} by \S{1,255} with local\b/i.test(received)) return true
-  // Sendmail's own mail
+  // Sendmail: generated by itself
   if (/^\s*from localhost \(localhost\) by /i.test(received)) return true
   const address = handedOverBy(received)
   return address !== null && (address === 'local' || /^127\./.test(address) || address === '::1' || isWithin(address, ownHosts))
 }
 
-/** The address of the other side, as Postfix, Sendmail, OpenSMTPD, Exim, Exchange and qmail write it; null if it stands nowhere for sure. */
+/** The client's address, as Postfix, Sendmail, OpenSMTPD, Exim, Exchange and qmail write it; null if it is uncertain. */
 function handedOverBy(received: string): string | null {
   const match = /^\s*from\s{1,4}(\S{1,255})\s{1,4}\(([^()]{1,300})\)/i.exec(received)
   if (match === null) return null
@@ -193,8 +193,8 @@ function handedOverBy(received: string): string | null {
 }
 
 /**
- * Why a report of our own mail system says nothing that is acted on; null if it does. A message that we sent had its own recipients: a
- * report of another one is none of ours.
+ * Why a report from our own mail system is rejected for its recipient; null if it is not. If we sent the message, but not to this
+ * recipient, the report is not about our mail.
  */
 export async function rejectOtherRecipient(
   database: Database,

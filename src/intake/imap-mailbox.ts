@@ -1,4 +1,4 @@
-/** One connection to an IMAP mailbox: opened, searched, waited on for new mail. */
+/** One connection to an IMAP mailbox: opens it, searches it, and waits for new mail. */
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -28,12 +28,12 @@ export class ImapMailbox implements AsyncDisposable {
     client.on('exists', () => {
       this.#newMail = true
     })
-    // whatever hangs is cut off some time after the stop
+    // some seconds after a stop, close the connection even if a command hangs
     const closeLater = () => setTimeout(() => client.close(), STOP_WITHIN_MS).unref()
     stopping.addEventListener('abort', closeLater, { once: true, signal: this.#closed.signal })
   }
 
-  /** @param stopping a command that is still running some seconds after this signal is cut off. */
+  /** @param stopping some seconds after this signal, the connection is closed even if a command is running. */
   static async open(options: ImapOptions, stopping: AbortSignal): Promise<ImapMailbox> {
     const { host, port, tls, user, password, tokenFile, ca, folder, lookEveryMs = POLL_EVERY_MS } = options
     const client = new ImapFlow({
@@ -73,18 +73,18 @@ export class ImapMailbox implements AsyncDisposable {
     return ((await this.client.search(query, { uid: true })) || []).sort((a, b) => a - b)
   }
 
-  /** The UIDs in this range, ascending. A server turns a range around if its end lies below its start: what is outside is left out. */
+  /** The UIDs in this range, ascending. Servers reverse a range that ends below its start, so UIDs outside it are filtered out. */
   async uidsBetween(first: number, last = Number.POSITIVE_INFINITY): Promise<number[]> {
     const found = await this.uids({ uid: `${first}:${Number.isFinite(last) ? last : '*'}` })
     return found.filter((uid) => uid >= first && uid <= last)
   }
 
-  /** Called before each look: only mail that arrives from here on ends the next wait at once. */
+  /** Call before each search: mail announced after this ends the next wait at once. */
   beginLook(): void {
     this.#newMail = false
   }
 
-  /** Until the server announces new mail, or the next poll is due, or the connection ends. */
+  /** Waits until the server announces new mail, the next poll is due, the connection ends, or reading stops. */
   async waitForMail(): Promise<void> {
     if (this.#newMail || this.#stopping.aborted) return
     const finished = new AbortController()

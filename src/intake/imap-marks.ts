@@ -3,7 +3,7 @@ import type { Logger } from '../logger.js'
 import { imapErrorText } from './imap-error-text.js'
 import type { ImapMailbox } from './imap-mailbox.js'
 
-/** Where a mailbox's mails go; null: they stay, and are flagged as read. */
+/** Target folders for processed mails; null: they stay, flagged as read. */
 export interface ImapFolders {
   readonly handledFolder: string | null
   readonly unreadableFolder: string
@@ -11,7 +11,7 @@ export interface ImapFolders {
 
 /**
  * Flags or moves the mails of a range of UIDs.
- * @param unreadable those of them that nobody can read.
+ * @param unreadable the UIDs of those that could not be parsed.
  */
 export async function markProcessed(
   mailbox: ImapMailbox,
@@ -41,7 +41,7 @@ async function move(mailbox: ImapMailbox, uids: readonly number[], folder: strin
 /** @returns null if they were moved; else the reason. */
 async function moveOrWhyNot({ client }: ImapMailbox, range: string, folder: string): Promise<string | null> {
   try {
-    // it may exist already; if it can be neither made nor found, the move gives the reason
+    // the folder may exist already; if it cannot be created, the move fails with the reason
     await client.mailboxCreate(folder).catch(() => {})
     if (client.capabilities.has('MOVE') || client.capabilities.has('UIDPLUS'))
       return (await client.messageMove(range, folder, { uid: true })) === false ? 'the server refused it' : null

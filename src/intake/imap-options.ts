@@ -3,7 +3,7 @@ import type { ImapSettings } from '../config/index.js'
 
 export interface ImapOptions extends ImapSettings {
   readonly maxBytes: number
-  /** How long it is known which bounces were acted on. */
+  /** How long processed bounces are remembered. */
   readonly rememberedForMs: number
   readonly lookEveryMs?: number
 }

@@ -15,7 +15,7 @@ import type { MailReceiver } from './receive-mail.js'
 const FIRST_PAUSE_MS = 1000
 const LONGEST_PAUSE_MS = 5 * 60_000
 const STABLE_AFTER_MS = 60_000
-/** The mailbox is held for so long, and held anew this often. */
+/** Duration of the lease on the mailbox, and how often it is renewed. */
 const HOLD_MS = 30_000
 const HOLD_AGAIN_MS = 10_000
 const BATCH = 50
@@ -25,13 +25,13 @@ export class ImapReader {
   readonly #database: Database
   readonly #options: ImapOptions
   readonly #logger: Logger
-  /** As the logs and the table name it. */
+  /** The mailbox's name in logs and in the database. */
   readonly #name: string
   readonly #holder = randomUUID()
   readonly #stopping = new AbortController()
-  /** Mails fetched at once: fewer while connections break before a batch is read. */
+  /** Mails per fetch: halved while connections fail before any mail is read. */
   #batch = BATCH
-  /** Something was read since the last failure. */
+  /** Whether a mail was read since the last failure. */
   #progressed = false
 
   constructor(intake: MailReceiver, database: Database, options: ImapOptions, logger: Logger) {
@@ -89,7 +89,7 @@ export class ImapReader {
     return holdImapCursor(this.#database, this.#name, this.#holder, HOLD_MS)
   }
 
-  /** One connection, until it ends. */
+  /** Reads over one connection until it ends. */
   async #read(held: ImapCursor): Promise<void> {
     await using mailbox = await ImapMailbox.open(this.#options, this.#stopping.signal)
     using _held = this.#keepHolding(mailbox)
@@ -113,7 +113,7 @@ export class ImapReader {
     return { [Symbol.dispose]: () => clearInterval(timer) }
   }
 
-  /** After a change of UIDVALIDITY, UIDs start anew: the mails are read again, and those that were acted on have no effect. */
+  /** A new UIDVALIDITY invalidates all UIDs: mails are read again, and those already applied have no effect. */
   async #cursorIn(mailbox: ImapMailbox, held: ImapCursor): Promise<ImapCursor> {
     const { uidValidity } = mailbox
     if (held.uidValidity === uidValidity) return held
@@ -128,7 +128,7 @@ export class ImapReader {
     return cursor
   }
 
-  /** The last UID of the mails that are older than our record of what was acted on. */
+  /** The last UID among mails that are older than our record of processed bounces. */
   async #lastForgotten(mailbox: ImapMailbox): Promise<number> {
     const since = new Date(Date.now() - this.#options.rememberedForMs)
     const [all, recent] = [await mailbox.uids({ all: true }), await mailbox.uids({ since })]
@@ -161,16 +161,16 @@ export class ImapReader {
     const { maxBytes } = this.#options
     let cursor = from
     const left = [...uids]
-    /** UID to whether nobody can read that mail. */
+    /** UID -> whether that mail is unreadable. */
     const read = new Map<number, boolean>()
     const query = { uid: true, size: true, source: { start: 0, maxLength: maxBytes + 1 } } as const
-    // each mail is taken in as it arrives; no other command is sent until all have
+    // process each mail as it arrives; send no other command until all have
     for await (const { uid, size, source } of mailbox.client.fetch(uids.join(','), query, { uid: true })) {
-      // a server also reports others' changes here: for any mail, and without what was asked for
+      // unsolicited FETCH responses (other clients' changes) also arrive here: for any mail, without the requested items
       if (size === undefined || !uids.includes(uid) || read.has(uid)) continue
       if (source === undefined && size <= maxBytes) continue
       read.set(uid, await this.#take(uid, Math.max(size, source?.length ?? 0), source))
-      // in whatever order they arrive, the cursor passes none that has not
+      // mails may arrive in any order: the cursor advances only past those that have
       while (left[0] !== undefined && read.has(left[0])) cursor = advanceCursor(cursor, left.shift() as number, read)
       await this.#save(cursor)
       this.#progressed = true
@@ -179,7 +179,7 @@ export class ImapReader {
     return left.length === 0 ? cursor : this.#passMissing(mailbox, uids, left, read, cursor)
   }
 
-  /** What a server left out of a batch: deleted meanwhile, or not sent. Such a mail is asked for again, alone; then it is unreadable. */
+  /** Mails missing from a batch: deleted ones are skipped; one not sent is fetched again, and is unreadable if missing when alone. */
   async #passMissing(
     mailbox: ImapMailbox,
     uids: readonly number[],
@@ -197,7 +197,7 @@ export class ImapReader {
     return cursor
   }
 
-  /** @returns true if nobody can read it. */
+  /** @returns true if the mail is unreadable. */
   async #take(uid: number, size: number, source: Buffer | undefined): Promise<boolean> {
     const { maxBytes } = this.#options
     if (source === undefined || size > maxBytes) {
@@ -209,7 +209,7 @@ export class ImapReader {
     return taken.some(({ disposition }) => disposition === 'unreadable')
   }
 
-  /** Flags or moves what was read, also what a process that died has left. */
+  /** Flags or moves the mails that were read, including those left by a process that died. */
   async #mark(mailbox: ImapMailbox, cursor: ImapCursor): Promise<ImapCursor> {
     if (cursor.markedUid >= cursor.lastUid) return cursor
     const range = { first: cursor.markedUid + 1, last: cursor.lastUid, unreadable: cursor.unreadable }

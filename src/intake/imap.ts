@@ -5,11 +5,11 @@ import { ImapReader } from './imap-reader.js'
 import type { MailReceiver } from './receive-mail.js'
 
 export interface ImapWatch {
-  /** Lets the mail under way finish, and leaves the mailbox to others. */
+  /** Finishes the current mail, and releases the mailbox. */
   close(): Promise<void>
 }
 
-/** Never rejects: a server that is away, or refuses the login, is tried again and reported. */
+/** Never rejects: if the server is unreachable or refuses the login, this is logged and retried. */
 export function watchImap(intake: MailReceiver, database: Database, options: ImapOptions, logger: Logger): ImapWatch {
   const reader = new ImapReader(intake, database, options, logger)
   const running = reader.run()

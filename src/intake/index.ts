@@ -1,6 +1,6 @@
 /**
- * How bounces come in: LMTP, a pipe, a Maildir, an IMAP mailbox, a provider's webhook. Mails (receive-mail.ts) and events
- * (receive-event.ts) are acted on in one place (apply.ts); each entrance keeps what cannot be dealt with now where it was.
+ * The intakes for bounces: LMTP, a pipe, a Maildir, an IMAP mailbox, providers' webhooks. Mails (receive-mail.ts) and events
+ * (receive-event.ts) are applied in one place (apply.ts); what cannot be processed now stays at its source.
  */
 export type { IntakeDependencies } from './apply.js'
 export { watchImap } from './imap.js'

@@ -1,6 +1,6 @@
 /**
- * The intake as an LMTP server (RFC 2033): a mail system delivers its bounce domain to it. There is a reply for each recipient, and 250 means
- * that the bounce is dealt with and written down; while Temporal or the database is away it is 451 4.3.0, and the mail system keeps it.
+ * The LMTP intake (RFC 2033): a mail system delivers its bounce domain here. Each recipient gets a reply: 250 once the bounce is applied
+ * and recorded; 451 4.3.0 while Temporal or the database is unavailable, so that the mail system keeps it.
  */
 import { chmod, unlink } from 'node:fs/promises'
 import { type AddressInfo, connect } from 'node:net'
@@ -10,17 +10,17 @@ import type { Logger } from '../logger.js'
 import type { IntakeResult } from './apply.js'
 import type { MailReceiver } from './receive-mail.js'
 
-/** Time for a client to say its next word. */
+/** Idle timeout of a connection. */
 const IDLE_MS = 5 * 60 * 1000
 
 export interface LmtpServer {
-  /** Where it listens: the port that was given, where 0 was asked for. */
+  /** The listening port (assigned by the system if 0 is configured); null for a socket path. */
   readonly port: number | null
-  /** Stops listening, and lets what is under way finish. */
+  /** Stops listening, and finishes the mails being received. */
   close(): Promise<void>
 }
 
-/** What is used of smtp-server's connections. */
+/** The part of smtp-server's connections that we use. */
 interface Idle {
   readonly session?: { readonly id: string }
   send(code: number, text: string): void
@@ -63,7 +63,7 @@ export async function serveLmtp(intake: MailReceiver, settings: Settings['intake
         })
     },
   })
-  // idle connections are closed; the others after their replies
+  // close idle connections now, and busy ones after their replies
   const leave = () => {
     for (const connection of (server as unknown as { connections: Set<Idle> }).connections)
       if (!busy.has(connection.session?.id ?? '')) {
@@ -79,7 +79,7 @@ export async function serveLmtp(intake: MailReceiver, settings: Settings['intake
   })
   server.removeAllListeners('error')
   server.on('error', (error) => logger.warn({ error: error.message }, 'an LMTP connection broke'))
-  // whoever may enter the socket's folder may hand over bounces
+  // the permissions of the socket's folder control who may deliver
   if ('path' in listen) await chmod(listen.path, 0o666)
   const address = server.server.address()
   return {
@@ -104,7 +104,7 @@ async function answer(
   let size = 0
   for await (const chunk of stream as AsyncIterable<Buffer>) {
     size += chunk.length
-    // what is too large is read to its end, so that the reply can be given, and is not kept
+    // read a mail that is too large to its end, without keeping it, so that the reply can be sent
     if (size <= maxBytes) chunks.push(chunk)
   }
   const { rcptTo, mailFrom } = session.envelope
@@ -124,7 +124,7 @@ async function answer(
   return replies
 }
 
-/** What lies behind an error: Temporal's client says there that it cannot be reached. */
+/** An error's message with its cause's: Temporal's client reports a failed connection there. */
 export function causeOf(error: unknown): string {
   const { message, cause } = error as Error & { cause?: Error }
   return cause?.message === undefined ? message : `${message}: ${cause.message}`
@@ -132,10 +132,10 @@ export function causeOf(error: unknown): string {
 
 const reply = (responseCode: number, text: string): Error => Object.assign(new Error(text), { responseCode })
 
-/** The dispositions, in a few words. */
+/** The distinct dispositions, joined by commas. */
 export const summary = (taken: readonly IntakeResult[]): string => [...new Set(taken.map((t) => t.disposition))].join(', ') || 'ignored'
 
-/** A line of the log for each recipient. */
+/** Logs one line per recipient. */
 export function logTaken(logger: Logger, taken: readonly IntakeResult[], source: string): void {
   for (const { disposition, why, recipient, messageId, workflowId } of taken) {
     const fields = { source, disposition, why, recipient, messageId, workflowId }
@@ -144,7 +144,7 @@ export function logTaken(logger: Logger, taken: readonly IntakeResult[], source:
   }
 }
 
-/** Removes the socket of a process that died; one that somebody listens on stays. */
+/** Removes the socket of a process that died. @throws Error if another process listens on it. */
 async function removeStale(path: string): Promise<void> {
   const alive = await new Promise<boolean>((resolve) => {
     const socket = connect(path)

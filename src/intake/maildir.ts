@@ -1,6 +1,6 @@
 /**
- * The intake as a Maildir that is watched: a file leaves new/ only when it is dealt with, for cur/. What cannot be dealt with now stays, and
- * is tried again.
+ * The Maildir intake: a file moves from new/ to cur/ once it is processed. One that cannot be processed now stays in new/, and is
+ * retried.
  */
 import { type FSWatcher, watch } from 'node:fs'
 import { lstat, mkdir, readdir, readFile, rename } from 'node:fs/promises'
@@ -11,14 +11,14 @@ import type { Logger } from '../logger.js'
 import { causeOf, logTaken } from './lmtp.js'
 import type { MailReceiver } from './receive-mail.js'
 
-/** How often new/ is looked at where nothing is told of it. */
+/** How often new/ is polled, in addition to file system events. */
 const LOOK_EVERY_MS = 10_000
-/** A file that could not be dealt with is tried again after this, doubled up to ten minutes. An empty one may be written just now. */
+/** A file that failed is retried after this, doubled up to ten minutes. An empty one may still be being written. */
 const FIRST_PAUSE_MS = 1000
 const LONGEST_PAUSE_MS = 10 * 60_000
 
 export interface MaildirWatch {
-  /** Stops watching, and lets the file under way finish. */
+  /** Stops watching, and finishes the current file. */
   close(): Promise<void>
 }
 
@@ -42,7 +42,7 @@ export async function watchMaildir(
   let watcher: FSWatcher | null = null
   try {
     watcher = watch(fresh, () => watching.look())
-    // a file system that tells nothing is looked at all the same
+    // polling continues without file system events
     watcher.on('error', (error) => logger.warn({ error: error.message, path }, 'the Maildir tells nothing of new mail; it is looked at'))
   } catch (error) {
     logger.warn({ error: (error as Error).message, path }, 'the Maildir tells nothing of new mail; it is looked at')
@@ -63,7 +63,7 @@ class Watch {
   readonly #path: string
   readonly #maxBytes: number
   readonly #logger: Logger
-  /** Files that could not be taken in: when each is tried again (epoch ms). */
+  /** Files that failed: when each is retried (epoch ms). */
   readonly #pauses = new Map<string, { until: number; failures: number }>()
   #running: Promise<void> | null = null
   #again = false
@@ -108,7 +108,7 @@ class Watch {
     const file = join(this.#path, 'new', name)
     try {
       const { size } = await regularFile(file, this.#maxBytes)
-      // whoever writes there directly has not written it yet
+      // a program that writes directly into new/ may not have written it yet
       if (size === 0) throw new Error('it is empty as yet')
       const mail = await readFile(file)
       logTaken(
@@ -119,7 +119,7 @@ class Watch {
       await rename(file, join(this.#path, 'cur', name.includes(':2,') ? name : `${name}:2,S`))
       this.#pauses.delete(name)
     } catch (error) {
-      // another process has taken it
+      // another process has moved or deleted it
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
       const failures = (this.#pauses.get(name)?.failures ?? 0) + 1
       const ms = backoff(failures, FIRST_PAUSE_MS, LONGEST_PAUSE_MS)
@@ -130,7 +130,7 @@ class Watch {
   }
 }
 
-/** @throws Error if it is no file, or larger than the intake takes: it stays where it is, and is reported. */
+/** @throws Error if it is not a regular file, or too large: it stays in new/, and is logged. */
 async function regularFile(path: string, maxBytes: number): Promise<{ readonly size: number }> {
   const found = await lstat(path)
   if (!found.isFile()) throw new Error('it is no regular file')
@@ -142,8 +142,8 @@ async function regularFile(path: string, maxBytes: number): Promise<{ readonly s
 const RECIPIENT_FIELDS = ['x-original-to', 'delivered-to', 'envelope-to']
 
 /**
- * The envelope recipients of a delivered mail: from the fields that our mail system put on top of it, above the first Received field; what
- * stands below may be anybody's.
+ * The envelope recipients of a delivered mail: from the fields that our mail system put on top, above the first Received field; those
+ * below may be forged.
  */
 export function deliveredTo(mail: Uint8Array): string[] {
   const top = topOf(mail)

@@ -1,6 +1,6 @@
 /**
- * Receives a provider's webhook event. Its signature has shown that it is the provider's, and only we send by our account there: so it counts
- * as a report of our own mail system, and is applied in the same place as every other report.
+ * Receives a provider's webhook events. The signature proves that they are the provider's, and only we send through our account there: so
+ * they count as reports from our own mail system, and are applied like all others.
  */
 import { addressKey, messageIdKey } from '../bounce/index.js'
 import { sentId, verifyToken } from '../delivery/index.js'
@@ -20,9 +20,9 @@ export class EventReceiver {
   }
 
   /**
-   * Receives one stored webhook. When it returns, everything is done and recorded; an event of mail on its usual way is not recorded.
-   * @param digest SHA-256 of the content, hex: the name under which it stays where nobody can read it.
-   * @throws Error if Temporal or the database is away: it must come again.
+   * Receives one stored webhook. When it returns, everything is applied and recorded; routine events need no action and no record.
+   * @param digest SHA-256 of the content, hex: its name in quarantine if it is unreadable.
+   * @throws Error if Temporal or the database is unavailable: the webhook must be retried.
    */
   async take(provider: Provider, content: string, digest: string): Promise<IntakeResult[]> {
     let events: readonly ProviderEvent[]
@@ -63,7 +63,7 @@ export class EventReceiver {
     return this.#acting.record(came, notification, [[record.reported, explained(done, why)]])
   }
 
-  /** By what came back of it: the token, the return path, the provider's own name, or Message-ID and recipient. */
+  /** Finds the send by the token, the return path, the provider's message ID, or Message-ID and recipient, in this order. */
   async #subjectOf(
     provider: Provider,
     event: ProviderEvent,
@@ -107,7 +107,7 @@ export class EventReceiver {
   }
 }
 
-/** A message that was not sent with softbounce: nothing of it is kept. */
+/** A message that was not sent with softbounce: nothing about it is stored. */
 const UNKNOWN = { message: null, send: null, token: null, sentAt: null, options: {} } as const
 
 const explained = (done: Handled, why: string | undefined): Handled => (why === undefined ? done : { ...done, why: `${why}; ${done.why}` })

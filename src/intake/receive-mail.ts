@@ -37,9 +37,9 @@ export class MailReceiver {
   }
 
   /**
-   * Receives one mail. When it returns, everything is done and recorded.
+   * Receives one mail. When it returns, everything is applied and recorded.
    * @param source where it came in: `lmtp`, `pipe`, `maildir` or `imap`.
-   * @throws Error if Temporal or the database is away: the mail must stay where it was, and come again.
+   * @throws Error if Temporal or the database is unavailable: the mail must stay at its source, and be retried.
    */
   async take(mail: Uint8Array, envelope: Envelope, source: string): Promise<IntakeResult[]> {
     try {
@@ -61,7 +61,7 @@ export class MailReceiver {
       cameTo: 'refused' in proven ? (envelope.recipients[0] ?? null) : proven.cameTo,
       ...('refused' in proven ? {} : { sent: proven.sent }),
     }
-    // at an intake that anybody reaches, mail to no return path of ours is not even parsed
+    // at an untrusted intake, mail that is not to a return path of ours is not even parsed
     if ('refused' in proven && !settings.isTrusted && !mayBeComplaint(mail))
       return this.#acting.record(about, null, [[null, { disposition: 'unauthenticated', why: proven.refused }]])
     let parts: Mail
@@ -100,7 +100,7 @@ export class MailReceiver {
     )
   }
 
-  /** Once for a mail that comes to several recipients. */
+  /** Splits a mail once, even if it has several recipients. */
   #apart(mail: Uint8Array): Promise<Mail> {
     const known = this.#takenApart.get(mail)
     if (known !== undefined) return known
@@ -109,7 +109,7 @@ export class MailReceiver {
     return parts
   }
 
-  /** A bounce to a return path of ours: that names message, recipient and send; the report gives only status and text. */
+  /** A report to one of our return paths, which identifies message, recipient and send; the report adds only status and text. */
   async #answerTo(
     { token, sent }: ProvenReturnPath,
     notification: ParsedReport,
@@ -124,7 +124,7 @@ export class MailReceiver {
     return [record.reported, await this.#acting.act(subject, record, notification)]
   }
 
-  /** A report that our own mail system made. */
+  /** A report that our own mail system generated. */
   async #fromOurOwnSystem(notification: ParsedReport, reported: ReportedRecipient, mail: Mail): Promise<Handled> {
     const { database, settings } = this.#dependencies
     const { messageId, sender, original } = notification
@@ -161,7 +161,7 @@ export class MailReceiver {
     )
   }
 
-  /** A complaint that came to no return path is authenticated by the return path that the complained-of mail had. */
+  /** Authenticates a complaint that did not come to a return path by the return path of the mail that it is about. */
   async #complaint(notification: ParsedReport, mail: Mail): Promise<[ReportedRecipient | null, Handled]> {
     const { settings, database, now } = this.#dependencies
     const proven = await provenReturnPath(settings, database, complaintReturnPaths(notification, mail), now())

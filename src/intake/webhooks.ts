@@ -1,6 +1,6 @@
 /**
- * The intake as an HTTP endpoint for providers' notifications: POST /notifications/PROVIDER. 2xx means that it is kept, durably; it is
- * worked on afterwards, again and again until that succeeds. A wrong signature is 401, whatever is down here 503: the provider sends it again.
+ * The HTTP intake for providers' webhooks: POST /notifications/PROVIDER. 2xx means that a webhook is durably stored; it is processed
+ * afterwards, with retries until that succeeds. A wrong signature gets 401; if storing fails, 503 makes the provider send it again.
  */
 import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -25,7 +25,7 @@ import type { EventReceiver } from './receive-event.js'
 /** SendGrid sends the largest: batches of up to 768 KiB. */
 const MAX_BODY = 1024 * 1024
 const BODY_WITHIN_MS = 20_000
-/** A worker that holds a webhook for longer than this has died. */
+/** Lease on a webhook: when it expires, its worker has died, and another one takes over. */
 const HOLD_MS = 60_000
 const LOOK_EVERY_MS = 5_000
 const FIRST_PAUSE_MS = 1_000
@@ -34,12 +34,12 @@ const LONGEST_PAUSE_MS = 10 * 60_000
 export interface WebhookOptions {
   readonly secrets: ProviderSecrets
   readonly metrics?: Metrics
-  /** How SNS's certificate is fetched; by default from Amazon. */
+  /** Verifies SNS signatures; by default with certificates from Amazon. */
   readonly sns?: SnsSignatures
   readonly now?: () => Date
 }
 
-/** The answer to a request: what is sent back, and how it is counted. */
+/** The HTTP response, and the result that metrics count. */
 interface Answer {
   readonly status: number
   readonly text: string
@@ -66,14 +66,14 @@ export class WebhookReceiver {
     this.#working = this.#work()
   }
 
-  /** Lets the one under way finish; the others stay kept. */
+  /** Finishes the current webhook; the others stay stored. */
   async close(): Promise<void> {
     this.#stopping.abort()
     this.#came()
     await this.#working
   }
 
-  /** Answers a request for one of its pages. @returns false if the path is none of them. */
+  /** Handles a request to one of its endpoints. @returns false for any other path. */
   answer(request: IncomingMessage, response: ServerResponse): boolean {
     const [, name] = /^\/notifications\/([a-z]+)$/.exec((request.url ?? '').split('?')[0] as string) ?? []
     const provider = PROVIDERS.find((one) => one === name)
@@ -164,7 +164,7 @@ export class WebhookReceiver {
 
 const digestOf = (content: string) => createHash('sha256').update(content).digest('hex')
 
-/** The body, within bounds of size and time. */
+/** Reads the body, within limits of size and time. */
 async function read(request: IncomingMessage): Promise<Buffer | Answer> {
   const chunks: Buffer[] = []
   let bytes = 0

@@ -1,9 +1,9 @@
-/** What goes out with a message so that a provider gives it back, and what its reply says of the name that it has there. */
+/** Correlation with a provider: the token attached to a message, and the provider's message ID in its SMTP reply. */
 import { headOf } from '../dsn/index.js'
 import type { Provider } from './provider.js'
 import { RESEND_FIELD } from './resend.js'
 
-/** The field that each provider reads, and takes out or leaves in; `alone`: a message may have it once. */
+/** The header field through which each provider returns the token; `alone`: a message may have it only once. */
 const FIELDS: Readonly<Record<Provider, (token: string) => { readonly name: string; readonly value: string; readonly alone: boolean }>> = {
   // https://docs.aws.amazon.com/ses/latest/dg/event-publishing-send-email.html
   ses: (token) => ({ name: 'X-SES-MESSAGE-TAGS', value: `softbounce=${token}`, alone: true }),
@@ -17,8 +17,8 @@ const FIELDS: Readonly<Record<Provider, (token: string) => { readonly name: stri
 }
 
 /**
- * The message with the token of its send where the provider gives it back. A message that uses the provider's field itself stays as it is:
- * it is known by what else comes back (its return path, Message-ID or the provider's own identifier).
+ * Adds the send's token in the field that the provider returns. A message that already has such a single-use field stays unchanged:
+ * it is correlated by its return path, Message-ID or the provider's message ID.
  */
 export function withToken(provider: Provider, content: Buffer, token: string): Buffer {
   const { name, value, alone } = FIELDS[provider](token)
@@ -26,17 +26,17 @@ export function withToken(provider: Provider, content: Buffer, token: string): B
   return Buffer.concat([Buffer.from(`${name}: ${value}\r\n`), content])
 }
 
-/** The identifier in a reply to the final dot, after each provider's own words. */
+/** The message ID in each provider's reply to the final dot. */
 const IN_REPLY: Readonly<Record<Provider, RegExp>> = {
   // 250 Ok 0102018d…-000000
   ses: /^250[ -](?:2\.\d\.\d )?ok ([0-9a-f][0-9a-f-]{20,80})\b/i,
   // 250 Ok: queued as euo2iKxdSayPF4YE4--I7A
   sendgrid: /^250[ -](?:2\.\d\.\d )?ok: queued as ([A-Za-z0-9_-]{5,80})/i,
   mailgun: /^250[ -].{0,80}?<([^<>\s]{3,250})>/i,
-  // a UUID, whatever stands around it
+  // a UUID anywhere in the text
   postmark: /^250[ -].{0,80}?\b([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b/i,
   resend: /^250[ -].{0,80}?\b([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b/i,
 }
 
-/** The name that a message got at the provider; null if the reply does not tell. */
+/** The provider's message ID; null if the reply has none. */
 export const providerIdIn = (provider: Provider, reply: string): string | null => IN_REPLY[provider].exec(reply.trim())?.[1] ?? null

@@ -1,6 +1,6 @@
 /**
- * Providers of mail (Amazon SES, SendGrid, Mailgun, Postmark, Resend): whose notifications are theirs, and what each means. Nothing is done
- * here, and nothing is decided but whether a provider has given a message up: docs/providers.md has the sentences that say so.
+ * Email providers (Amazon SES, SendGrid, Mailgun, Postmark, Resend): verifies and parses their webhooks. The only decision made here is
+ * whether a provider has given a message up; docs/providers.md cites the sources.
  */
 import type { KeyObject } from 'node:crypto'
 import { readMailgun, verifyMailgun } from './mailgun.js'
@@ -16,9 +16,9 @@ export { sendGridKey } from './sendgrid.js'
 export { SnsSignatures } from './ses.js'
 export { type ProviderApi, REMOVAL_APIS, RemovalFailed, type RemovalResult, unlist } from './suppression-list.js'
 
-/** What each provider's signature is known by; a provider without one is off. */
+/** What verifies each provider's webhooks; a provider without an entry is disabled. */
 export interface ProviderSecrets {
-  /** The SNS topics that are ours. */
+  /** ARNs of our SNS topics. */
   readonly ses?: readonly string[]
   readonly sendgrid?: KeyObject
   readonly mailgun?: string
@@ -27,7 +27,7 @@ export interface ProviderSecrets {
 }
 
 /**
- * Whose request it is; null if that provider is off.
+ * Verifies a webhook request; null if the provider is disabled.
  * @throws NotAuthentic; UnreadableWebhook.
  */
 export async function verifyRequest(
@@ -60,7 +60,7 @@ const PARSERS: Readonly<Record<Provider, (content: string) => ProviderEvent[]>> 
 }
 
 /**
- * What a kept notification says: an event for each recipient.
+ * Parses a stored webhook into its events, one per recipient.
  * @throws UnreadableWebhook.
  */
 export const parseWebhook = (provider: Provider, content: string): ProviderEvent[] => PARSERS[provider](content)

@@ -1,5 +1,5 @@
 /**
- * Mailgun's webhooks. Their signature is over a timestamp and a random token, not over the event: so a token is good for one event, once.
+ * Mailgun's webhooks. The signature covers a timestamp and a random token, not the event: so each signature is valid for one event only.
  * https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks,
  * https://documentation.mailgun.com/docs/mailgun/user-manual/events/event-types
  */
@@ -8,12 +8,12 @@ import { z } from 'zod'
 import { readReported } from '../dsn/index.js'
 import { asText, json, NotAuthentic, type ProviderEvent, type ProviderRequest, shaped, text, time, type Verified } from './provider.js'
 
-/** Mailgun tries a notification again for eight hours. */
+/** Mailgun retries a webhook for eight hours. */
 const FRESH_MS = 9 * 60 * 60_000
 
 const Signed = z.object({
   signature: z.object({
-    // nothing stands between the two under the signature: each has one form
+    // the signature covers timestamp and token without a separator, so both need a fixed form
     timestamp: z
       .union([z.string(), z.number()])
       .transform(String)
@@ -60,7 +60,7 @@ export function verifyMailgun({ body }: ProviderRequest, key: string, now: Date)
   return { kind: 'notifications', kept: [{ id: signed.signature, content: asText(event) }], goodOnce: true }
 }
 
-/** What `event-data` says. */
+/** Parses `event-data`. */
 export function readMailgun(content: string): ProviderEvent[] {
   const event = shaped(Event, json(content))
   const { recipient, reason = '', 'delivery-status': status } = event
@@ -74,7 +74,7 @@ export function readMailgun(content: string): ProviderEvent[] {
     at,
   }
   const reply = status.message ?? status.description
-  // "code" is the reply's where it has three digits of SMTP; 6xx are Mailgun's own
+  // `code` is the SMTP reply's if it is 2xx, 4xx or 5xx; 6xx are Mailgun's own
   const diagnostic =
     reply !== undefined && /^[245]\d\d$/.test(`${status.code}`) && !/^\d{3}/.test(reply) ? `${status.code} ${reply}` : reply
   const remoteMta = status['mx-host']
@@ -93,7 +93,7 @@ export function readMailgun(content: string): ProviderEvent[] {
         const why = `the address is on Mailgun's list of ${reason.slice('suppress-'.length)}s, and it did not try: Suppressions in its control panel takes it off`
         return [{ ...about, reported: readReported({ recipient, action: 'failed', status: '5.7.1', diagnostic: why, at }), why }]
       }
-      // whatever its severity, `old` is the last word: the message was tried for as long as Mailgun tries
+      // `old` is final, whatever its severity: Mailgun's retry period is over
       return [{ ...about, reported: failed(event.severity === 'permanent' || reason === 'old' ? 'failed' : 'delayed') }]
     }
     case 'delivered':

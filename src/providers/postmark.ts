@@ -1,5 +1,5 @@
 /**
- * Postmark's webhooks, which carry no signature: a secret of ours stands in their address (basic authentication) or in a header.
+ * Postmark's webhooks, which are not signed: they carry our secret as basic authentication (in their URL) or in a header.
  * https://postmarkapp.com/developer/webhooks/webhooks-overview, https://postmarkapp.com/developer/webhooks/bounce-webhook,
  * https://postmarkapp.com/developer/api/bounce-api#bounce-types
  */
@@ -21,7 +21,7 @@ const Event = z.object({
   Metadata: z.object({ softbounce: text }).catch({ softbounce: undefined }),
 })
 
-/** The header that holds the secret, if it does not stand in the address. */
+/** The header that carries the secret, if the URL does not. */
 const SECRET_HEADER = 'x-softbounce-secret'
 
 /** @throws NotAuthentic; UnreadableWebhook. */
@@ -33,16 +33,16 @@ export function verifyPostmark(request: ProviderRequest, secret: string): Verifi
   const digest = (value: string) => createHash('sha256').update(value).digest()
   if (!timingSafeEqual(digest(given), digest(secret))) throw new NotAuthentic('its secret is not POSTMARK_WEBHOOK_SECRET')
   shaped(z.object({ RecordType: z.string() }), json(request.body))
-  // a bounce has an identifier, other records have none
+  // only bounces have an ID, so the digest identifies every record
   const id = createHash('sha256').update(request.body).digest('hex')
   return { kind: 'notifications', kept: [{ id, content: request.body.toString() }] }
 }
 
-/** Types of bounces that came back, so that Postmark tries no more; the others are on their way still, or are no bounces at all. */
+/** Bounce types that Postmark no longer retries; all others are still being retried, or are not delivery failures. */
 const GAVE_UP = new Set(['HardBounce', 'SoftBounce', 'Blocked', 'BadEmailAddress', 'DMARCPolicy'])
 const STILL_TRYING = new Set(['Transient', 'DnsError'])
 
-/** What a record says. */
+/** Parses a record. */
 export function readPostmark(content: string): ProviderEvent[] {
   const event = shaped(Event, json(content))
   const { RecordType, Type = '', Details, Description } = event

@@ -1,4 +1,4 @@
-/** What all providers have in common: who they are, what a request of theirs is, and what an event of theirs says. */
+/** What all providers share: their names, webhook requests, events, and helpers to parse them. */
 import { z } from 'zod'
 import { withoutControls } from '../bounce/index.js'
 import type { ReportedRecipient } from '../dsn/index.js'
@@ -6,7 +6,7 @@ import type { ReportedRecipient } from '../dsn/index.js'
 export const PROVIDERS = ['ses', 'sendgrid', 'mailgun', 'postmark', 'resend'] as const
 export type Provider = (typeof PROVIDERS)[number]
 
-/** Names as people know them. */
+/** Display names. */
 export const PROVIDER_NAMES: Readonly<Record<Provider, string>> = {
   ses: 'Amazon SES',
   sendgrid: 'SendGrid',
@@ -15,48 +15,48 @@ export const PROVIDER_NAMES: Readonly<Record<Provider, string>> = {
   resend: 'Resend',
 }
 
-/** A request as it came: the signature is over its very bytes. */
+/** A request as received: the signature covers its exact bytes. */
 export interface ProviderRequest {
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>
   readonly body: Buffer
 }
 
-/** One notification, as it is kept until it has been worked on. */
+/** One notification, as stored until it is processed. */
 export interface Kept {
-  /** The provider's own identifier: the same when it sends the same again. */
+  /** Stays the same when the provider sends the notification again. */
   readonly id: string
-  /** JSON, as the provider wrote it. */
+  /** The notification's JSON. */
   readonly content: string
 }
 
-/** What a provider's signature proves; or a question of the provider's that is answered at once, and says nothing of mail. */
+/** A verified request: notifications to store, or a subscription handshake that is confirmed at once and carries no events. */
 export type Verified =
   | {
       readonly kind: 'notifications'
       readonly kept: readonly Kept[]
-      /** The signature does not cover the content: an identifier that comes again with another content is a replay. */
+      /** The signature does not cover the content: the same ID with other content is a replay. */
       readonly goodOnce?: true
     }
   | { readonly kind: 'question'; readonly confirm: () => Promise<void> }
 
-/** The request is not the provider's, or not for us: 401. */
+/** The request is not from the provider, or not for us; answered with 401. */
 export class NotAuthentic extends Error {
   override name = 'NotAuthentic'
 }
 
-/** It is the provider's, but does not have the documented shape. */
+/** The request or notification does not have the documented shape. */
 export class UnreadableWebhook extends Error {
   override name = 'UnreadableWebhook'
 }
 
-/** Which message an event is about: whatever the provider gives back of it. */
+/** Identifies the message of an event, by whatever the provider returns. */
 export interface EventIdentity {
-  /** What we had put into a tag, argument or field of metadata: the token of the send's return path. */
+  /** The token of the send's return path, which we attached as a tag, argument or metadata field. */
   readonly token?: string | undefined
-  /** The envelope sender that we gave: our signed return path. */
+  /** The envelope sender: our signed return path. */
   readonly returnPath?: string | undefined
-  /** The provider's own identifier of the message, as its reply to the final dot names it. */
+  /** The provider's message ID, as in its reply to the final dot. */
   readonly providerId?: string | undefined
   /** The Message-ID that the message had when we handed it over, without angle brackets. */
   readonly messageId?: string | undefined
@@ -64,18 +64,18 @@ export interface EventIdentity {
 
 /** An event about one recipient. */
 export interface ProviderEvent extends EventIdentity {
-  /** Null if it says nothing of mail that is acted on; `why` says so. */
+  /** Null if the event needs no action; `why` gives the reason. */
   readonly recipient: string | null
   readonly at?: Date | undefined
   /** What happened to the message. */
   readonly reported?: ReportedRecipient
   /** The recipient has complained (RFC 5965's feedback type). */
   readonly complaint?: string
-  /** Why it means what it means, for whoever reads the log. */
+  /** Explanation for the log. */
   readonly why?: string
 }
 
-/** A JSON body; the shape is the caller's to check. */
+/** Parses a JSON body; the caller checks its shape. */
 export function json(body: Buffer | string): unknown {
   try {
     return JSON.parse(body.toString())
@@ -84,7 +84,7 @@ export function json(body: Buffer | string): unknown {
   }
 }
 
-/** Checks the documented shape; what else stands there is left alone. */
+/** Checks the documented shape; other fields are allowed. */
 export function shaped<T extends z.ZodType>(shape: T, value: unknown): z.output<T> {
   const checked = shape.safeParse(value)
   if (checked.success) return checked.data
@@ -97,26 +97,26 @@ export const header = ({ headers }: ProviderRequest, name: string): string | nul
   return typeof value === 'string' && value !== '' ? value : null
 }
 
-/** A text that may be missing, null, or of another kind: then it is as if it were not there. */
+/** An optional string; anything else (null, empty, another type) counts as missing. */
 export const text = z
   .string()
   .min(1)
   .optional()
   .catch(undefined)
-  // what no database and no protocol takes
+  // control characters and lone surrogates, which databases and protocols reject
   .transform((value) => (value === undefined ? undefined : withoutControls(value).replace(/\p{Cs}/gu, '\ufffd')))
 
-/** As it is kept. */
+/** The JSON to store. */
 export function asText(value: unknown): string {
   try {
     return JSON.stringify(value)
   } catch (error) {
-    // nested deeper than anybody means it
+    // nested too deeply
     throw new UnreadableWebhook((error as Error).message)
   }
 }
 
-/** A time in seconds since 1970 or in ISO 8601; undefined if it is none. */
+/** Parses a time in seconds since 1970 or in ISO 8601; undefined if it is invalid. */
 export function time(value: unknown): Date | undefined {
   const at = typeof value === 'number' ? new Date(value * 1000) : typeof value === 'string' ? new Date(value) : null
   return at === null || Number.isNaN(at.getTime()) ? undefined : at

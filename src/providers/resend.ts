@@ -1,5 +1,5 @@
 /**
- * Resend's webhooks, signed as Standard Webhooks under the names of Svix.
+ * Resend's webhooks, signed as Standard Webhooks, with Svix's header names.
  * https://resend.com/docs/webhooks/event-types, https://resend.com/docs/webhooks/emails/bounced,
  * https://resend.com/docs/webhooks/verify-webhooks-requests
  */
@@ -39,7 +39,7 @@ export function verifyResend(request: ProviderRequest, secret: string): Verified
   return { kind: 'notifications', kept: [{ id: header(request, 'svix-id') as string, content: request.body.toString() }] }
 }
 
-/** What an event says. */
+/** Parses an event. */
 export function readResend(content: string): ProviderEvent[] {
   const { type, created_at: createdAt, data } = shaped(Event, json(content))
   const at = time(createdAt)
@@ -50,7 +50,7 @@ export function readResend(content: string): ProviderEvent[] {
     messageId: data.message_id?.trim().replace(/^<|>$/g, ''),
     at,
   }
-  // it names all recipients, whichever it is about
+  // the event lists all recipients of the message, so with several it is unclear which one it is about
   if (only === undefined || more !== undefined)
     return [{ recipient: null, why: `Resend tells of ${type}, and names ${data.to.length} recipients` }]
   const about = { ...identity, recipient: only }
@@ -59,7 +59,7 @@ export function readResend(content: string): ProviderEvent[] {
       const { type: kind, subType, message, diagnosticCode = [] } = data.bounce ?? {}
       if (subType === 'Suppressed' || subType === 'OnAccountSuppressionList') return [listed(about, only, at)]
       const reply = diagnosticCode[0]
-      // without the receiving system's reply, an automatic answer to a delivered message looks the same
+      // without the receiving system's reply, it may be an automatic response to a delivered message
       if (reply === undefined && kind !== 'Permanent')
         return [
           { recipient: null, why: `Resend calls it ${kind ?? 'a bounce'}/${subType ?? ''}, without the reply of a delivery that failed` },

@@ -20,10 +20,10 @@ import {
   type Verified,
 } from './provider.js'
 
-/** How old a signature may be: SendGrid tries a notification again for 24 hours, and nothing says that it signs each try anew. */
+/** Maximum age of a signature: SendGrid retries for 24 hours, and does not document whether it signs each retry anew. */
 const FRESH_MS = 25 * 60 * 60_000
 
-/** Reads the verification key that SendGrid shows: base64 of a SubjectPublicKeyInfo. @throws Error if it is none. */
+/** Reads the verification key from SendGrid's settings: a SubjectPublicKeyInfo in base64. @throws Error if it is invalid. */
 export function sendGridKey(base64: string): KeyObject {
   const key = createPublicKey({ key: Buffer.from(base64, 'base64'), format: 'der', type: 'spki' })
   if (key.asymmetricKeyType !== 'ec') throw new Error('it is no key of elliptic curves')
@@ -59,14 +59,14 @@ export function verifySendGrid(request: ProviderRequest, key: KeyObject, now: Da
 
 const Named = z.object({ sg_event_id: z.string().regex(/^[\x21-\x7e]{1,500}$/) })
 
-/** One without a good identifier is known by its content, and holds up none beside it. */
+/** An event without a valid ID is identified by its digest, so that it does not block the rest of its batch. */
 function kept(event: unknown): Kept {
   const content = asText(event)
   const named = Named.safeParse(event)
   return { id: named.success ? named.data.sg_event_id : createHash('sha256').update(content).digest('hex'), content }
 }
 
-/** Reasons of `dropped` that are its own lists. */
+/** Reasons of `dropped` that name one of SendGrid's suppression lists. */
 const LISTS: Readonly<Record<string, string>> = {
   'bounced address': 'bounces',
   'spam reporting address': 'spam reports',
@@ -74,7 +74,7 @@ const LISTS: Readonly<Record<string, string>> = {
   invalid: 'invalid addresses',
 }
 
-/** What one event says. */
+/** Parses one event. */
 export function readSendGrid(content: string): ProviderEvent[] {
   const event = shaped(Event, json(content))
   const recipient = event.email
@@ -82,7 +82,7 @@ export function readSendGrid(content: string): ProviderEvent[] {
   const at = time(event.timestamp)
   const about = {
     token: event.softbounce,
-    // what follows the first dot is the way it went within SendGrid
+    // the part after the first dot is SendGrid's internal routing
     providerId: event.sg_message_id?.split('.')[0],
     messageId: event['smtp-id']?.trim().replace(/^<|>$/g, ''),
     recipient,

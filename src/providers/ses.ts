@@ -34,17 +34,17 @@ const Envelope = z.object({
 })
 
 const WITHIN_MS = 10_000
-/** Identifiers are remembered for longer (purge-expired.ts). */
+/** Maximum age of a notification; IDs are remembered for longer (purge-expired.ts). */
 const GOOD_FOR_MS = 36 * 3_600_000
-/** Hosts at which a subscription may be confirmed. */
+/** URLs at which a subscription may be confirmed. */
 const SUBSCRIBE_URL = /^https:\/\/sns\.[a-z0-9-]{3,40}\.amazonaws\.com(?:\.cn)?\/\?[\x21-\x7e]{1,2000}$/
 
-/** Knows SNS's signatures, and keeps the certificates that it has fetched. */
+/** Verifies SNS signatures, and caches the certificates. */
 export class SnsSignatures {
   readonly #agent: Agent | undefined
   #validator: SnsPayloadValidator
 
-  /** @param agent how the certificate is fetched; by default from Amazon. */
+  /** @param agent HTTPS agent for requests to SNS; Node's default if omitted. */
   constructor(agent?: Agent) {
     this.#agent = agent
     this.#validator = this.#fresh()
@@ -53,22 +53,22 @@ export class SnsSignatures {
   #fresh = () => new SnsPayloadValidator({ maxCerts: 20, ...(this.#agent === undefined ? {} : { requestAgent: this.#agent }) })
 
   /**
-   * @param topics the topics that may tell us something.
+   * @param topics ARNs of the topics that are accepted.
    * @throws NotAuthentic; UnreadableWebhook.
    */
   async verify({ body }: ProviderRequest, topics: readonly string[], now: Date): Promise<Verified> {
     const envelope = shaped(Envelope, json(body))
-    // before anything is fetched
+    // check the topic before fetching anything
     if (!topics.includes(envelope.TopicArn)) throw new NotAuthentic(`the topic ${envelope.TopicArn} is not among SES_TOPIC_ARNS`)
     try {
       await within(this.#validator.validate(body.toString()))
     } catch (error) {
-      // what was fetched instead of the certificate must not stay
+      // drop the cache: it may hold something else than the certificate
       this.#validator = this.#fresh()
       throw new NotAuthentic(`SNS's signature is not good: ${(error as Error).message}`)
     }
     const { Type, MessageId, Message, SubscribeURL, Timestamp } = envelope
-    // it is tried again for hours; one that is posted again after days, when its identifier is forgotten, is a replay
+    // SNS retries for hours; a notification that comes again after days, when its ID is forgotten, is a replay
     const age = now.getTime() - new Date(Timestamp).getTime()
     if (!(Math.abs(age) <= GOOD_FOR_MS))
       throw new NotAuthentic(`the notification of Amazon SNS is of ${Timestamp.slice(0, 40)}, and too old`)
@@ -126,14 +126,14 @@ const Event = z.object({
   reject: z.object({ reason: text }).optional(),
 })
 
-/** Its own lists: it did not even try. */
+/** Bounce subtypes for SES's own suppression lists: it attempted no delivery. */
 const LISTED: Readonly<Record<string, string>> = {
   Suppressed: 'Amazon SES holds the address on its global suppression list, and did not try',
   OnAccountSuppressionList:
     "the address is on the account's suppression list at Amazon SES, which did not try: aws sesv2 delete-suppressed-destination --email-address ADDRESS takes it off",
 }
 
-/** What the `Message` of a notification says. */
+/** Parses the `Message` of a notification. */
 export function readSes(content: string): ProviderEvent[] {
   const event = shaped(Event, json(content))
   const { mail } = event
@@ -159,7 +159,7 @@ export function readSes(content: string): ProviderEvent[] {
             reported: readReported({ recipient: emailAddress, action: 'failed', status: '5.7.1', diagnostic: listed }),
             why: listed,
           }
-        // an automatic answer to a message that was delivered becomes a bounce too, without an action
+        // SES also reports automatic responses to delivered messages as bounces, without an action
         if (action === undefined || (status === undefined && diagnosticCode === undefined))
           return {
             recipient: null,
@@ -175,7 +175,7 @@ export function readSes(content: string): ProviderEvent[] {
       const { complainedRecipients, complaintFeedbackType = 'abuse', complaintSubType, timestamp } = event.complaint
       const [only, more] = complainedRecipients
       if (complaintSubType === 'OnAccountSuppressionList') return [{ recipient: null, why: LISTED.OnAccountSuppressionList as string }]
-      // it lists everybody of the domain that complained
+      // SES lists every recipient at the domain that complained, so with several it is unclear who did
       if (only === undefined || more !== undefined)
         return [{ recipient: null, why: `it names ${complainedRecipients.length} recipients who may have complained` }]
       return [{ ...identity, at: time(timestamp), recipient: only.emailAddress, complaint: complaintFeedbackType.toLowerCase() }]

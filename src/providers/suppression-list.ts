@@ -1,6 +1,6 @@
 /**
- * Takes an address off a provider's own suppression list, if it stands there for a bounce. What somebody complained of, or a person put
- * there, stays.
+ * Removes an address from a provider's own suppression list if a bounce put it there. Entries from complaints, and those made by
+ * hand, stay.
  * https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_DeleteSuppressedDestination.html,
  * https://www.twilio.com/docs/sendgrid/api-reference/bounces-api, https://www.twilio.com/docs/sendgrid/api-reference/blocks-api,
  * https://documentation.mailgun.com/docs/mailgun/api-reference/send/mailgun/bounces,
@@ -10,29 +10,29 @@ import { AwsClient } from 'aws4fetch'
 import { z } from 'zod'
 import { PROVIDER_NAMES, type Provider } from './provider.js'
 
-/** Providers whose list can be changed so. Resend's cannot, as far as it is documented. */
+/** Providers with an API for this. Resend documents none. */
 export const REMOVAL_APIS = ['ses', 'sendgrid', 'mailgun', 'postmark'] as const satisfies readonly Provider[]
 
-/** Where a provider's API is, and our credentials for it. */
+/** A provider's API, and our credentials for it. */
 export interface ProviderApi {
   readonly provider: (typeof REMOVAL_APIS)[number]
-  /** Without a slash at its end. Mailgun's ends with the domain, Postmark's with the message stream. */
+  /** Without a trailing slash. Mailgun's ends with the domain, Postmark's with the message stream. */
   readonly url: string
   /** SES: `ACCESS_KEY_ID:SECRET`. */
   readonly key: string
 }
 
-/** `kept`: it stands there for another reason than a bounce. */
+/** `kept`: listed for a reason other than a bounce. */
 export type RemovalResult = 'removed' | 'not listed' | 'kept'
 
-/** The provider does not do it now, or does not let us. */
+/** The provider is unavailable, or refused the request. */
 export class RemovalFailed extends Error {
   override name = 'RemovalFailed'
 }
 
 const WITHIN_MS = 10_000
 
-/** @throws RemovalFailed saying what was answered. */
+/** @throws RemovalFailed with the provider's response. */
 export async function unlist(api: ProviderApi, address: string): Promise<RemovalResult> {
   const of = encodeURIComponent(address)
   switch (api.provider) {
@@ -69,7 +69,7 @@ const SesEntry = z.object({ SuppressedDestination: z.object({ Reason: z.string()
 const PostmarkList = z.object({ Suppressions: z.array(z.object({ EmailAddress: z.string(), SuppressionReason: z.string() })) })
 const PostmarkDeleted = z.object({ Suppressions: z.array(z.object({ Status: z.string(), Message: z.string().nullish() })) })
 
-/** The answer's JSON; null if there is no such thing (404). */
+/** The response's JSON; null on 404. */
 async function ask({ provider, url, key }: ProviderApi, method: string, path: string, body?: object): Promise<unknown> {
   const name = PROVIDER_NAMES[provider]
   const headers: Record<string, string> = {
@@ -97,7 +97,7 @@ async function ask({ provider, url, key }: ProviderApi, method: string, path: st
   }
 }
 
-/** Signature Version 4; the region stands in the host's name. */
+/** AWS Signature Version 4; the region comes from the host name. */
 function signedForAws(request: Request, url: string, key: string): Promise<Request> {
   const [accessKeyId = '', secretAccessKey = ''] = key.split(/:(.*)/s)
   const region = /^email(?:-fips)?\.([a-z0-9-]+)\.amazonaws\./.exec(new URL(url).hostname)?.[1] ?? 'us-east-1'

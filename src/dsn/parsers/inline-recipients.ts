@@ -4,7 +4,7 @@ import { ADDRESS, type Found, joined, noticeOf, reportFromNotice } from '../free
 import type { Mail } from '../mail.js'
 import type { ParsedReport } from '../report.js'
 
-/** What stands before the address, and what behind it. */
+/** Patterns of the text before the address, and after it. */
 const SENTENCES: readonly (readonly [string, string])[] = [
   // DragonFly Mail Agent
   ['there was an error delivering your mail to', ''],
@@ -20,7 +20,7 @@ const SENTENCES: readonly (readonly [string, string])[] = [
   ['message could not be delivered to', ''],
   ['^failed to deliver to', ''],
   ['^your message to', ' (?:couldn.t be delivered|was not delivered|cannot be delivered)'],
-  // Exim, of an address that is none
+  // Exim, about an address with invalid syntax
   ['', ': malformed address'],
   // Verizon
   ['^rcpt to:', ''],
@@ -29,7 +29,7 @@ const SENTENCES: readonly (readonly [string, string])[] = [
   ['^duplicated message-id in', ''],
 ]
 
-/** Notices that name nobody: they are about the only recipient that the original had. In lower case. */
+/** Phrases of notices that name no recipient, in lower case: they are about the original's only recipient. */
 const NAMELESS = ['message could not be delivered to mobile', 'delivery report unavailable', 'failure reasons']
 
 const PATTERNS = SENTENCES.map(

@@ -1,13 +1,13 @@
 /**
- * Notices with a paragraph for each recipient that begins with its address: qmail and what grew out of it (Yahoo, Yandex), Postfix where
- * the report is missing, OpenSMTPD, GMX, Courier. They differ in words alone.
+ * Notices with one paragraph per recipient, which begins with the address: qmail and its descendants (Yahoo, Yandex), Postfix if the
+ * report part is missing, OpenSMTPD, GMX, Courier. They differ only in wording.
  */
 
 import { ADDRESS, type Found, joined, noticeOf, reportFromNotice } from '../free-text.js'
 import type { Mail } from '../mail.js'
 import type { ParsedReport } from '../report.js'
 
-/** What one of them says above its paragraphs, in lower case. */
+/** Phrases that introduce such paragraphs, in lower case. */
 const OPENINGS = [
   // qmail
   'this is the qmail-send program',
@@ -31,7 +31,7 @@ const OPENINGS = [
   'undeliverable',
 ]
 
-/** `<ann@example.org>:` with the reason behind it or below; or the address alone on its line. */
+/** `<ann@example.org>:` with the reason after or below it; or the bracketed address alone on its line. */
 const BRACKETED = new RegExp(`^\\s{0,3}<(${ADDRESS})>(?:\\s{0,2}\\([^)]{0,200}\\))?(?:\\s{0,2}:\\s{0,4}(.*)|\\s{0,4})$`)
 /** `ann@example.org: 550 …`, as OpenSMTPD writes it. */
 const BARE = new RegExp(`^(${ADDRESS}): (.*)$`)
@@ -54,7 +54,7 @@ export function parseQmailStyle(mail: Mail): ParsedReport | null {
   return reportFromNotice(mail, notice, found)
 }
 
-/** The lines up to the next empty one, or the next recipient; if none stand right below, those behind the empty line. */
+/** The lines up to the next empty line or recipient; empty lines before the reason begins are skipped. */
 function paragraphBelow(lines: readonly string[], from: number, begun: boolean): string[] {
   const paragraph: string[] = []
   for (const line of lines.slice(from, from + 60)) {

@@ -1,4 +1,4 @@
-/** The fields of a report in a text part: reports whose MIME parts were lost or never made, and bounces that somebody forwarded. */
+/** RFC 3464 fields in a text part: reports whose MIME parts are missing, and forwarded bounces. */
 
 import { noticeOf } from '../free-text.js'
 import type { Mail } from '../mail.js'

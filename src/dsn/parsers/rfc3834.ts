@@ -1,19 +1,19 @@
-/** Automatic answers (RFC 3834): vacation notices and the like. Whoever wrote them has the message: nothing is to be done. */
+/** Automatic responses (RFC 3834), such as vacation notices. They show that the message arrived, so they need no action. */
 import type { Mail } from '../mail.js'
 import type { ParsedReport } from '../report.js'
 import { timeOf } from '../report-fields.js'
 
-/** Fields that only automatic answers have, beside `Auto-Submitted: auto-replied`. */
+/** Fields that mark an automatic response, besides `Auto-Submitted: auto-replied`. */
 const MARKS = ['x-autoreply', 'x-autorespond', 'x-autoresponder', 'x-auto-reply-from', 'x-ms-exchange-inbox-rules-loop', 'x-vacation']
 
-/** Who writes bounces: these also carry `Auto-Submitted: auto-replied` (RFC 3834 3.1.7). */
+/** Senders of bounces, which also carry `Auto-Submitted: auto-replied` (RFC 3834 3.1.7). */
 const DAEMON = /mailer-daemon|postmaster|mail.{0,3}delivery|double-bounce/i
 
-/** What the subjects of automatic answers begin with. */
+/** How the subjects of automatic responses begin. */
 const SUBJECT =
   /^\s*(?:automatic reply|auto(?:matic)?[ -]?(?:reply|response)|out of (?:the )?office|abwesenheit|automatische antwort|r[ée]ponse automatique|vacation)/i
 
-/** Recognises an automatic answer; null if it is none, or a bounce. */
+/** Recognises an automatic response; null if the mail is not one, or is a bounce. */
 export function parseRfc3834(mail: Mail): ParsedReport | null {
   const { fields } = mail
   if (mail.parts.some((p) => p.type.startsWith('message/'))) return null

@@ -1,10 +1,10 @@
-/** Complaints (RFC 5965, the Abuse Reporting Format), and the two forms beside it: Hotmail's junk mail report and Apple's unsubscription. */
+/** Complaints (RFC 5965, the Abuse Reporting Format), and two other forms: Hotmail's junk mail reports and Apple's unsubscribe requests. */
 import { headOf, type Mail } from '../mail.js'
 import { addressesIn, embeddedOriginal } from '../original.js'
 import type { ParsedReport, ReportedRecipient } from '../report.js'
 import { addressOf, groupsOf, timeOf, typed } from '../report-fields.js'
 
-/** Reads a feedback report; null if it is none. Its type stands as the diagnostic. */
+/** Reads a feedback report; null if the mail is not one. Its feedback type becomes the diagnostic. */
 export function parseRfc5965(mail: Mail): ParsedReport | null {
   const report = mail.parts.find((p) => p.type === 'message/feedback-report')
   const junkMailReport =

@@ -1,5 +1,5 @@
 /**
- * Amazon SES's reports as Amazon SNS mails them: JSON in a text part.
+ * Amazon SES notifications that Amazon SNS delivers by email: JSON in a text part.
  * https://docs.aws.amazon.com/ses/latest/dg/report-contents.html
  */
 
@@ -48,11 +48,11 @@ function recipientOf(fields: Fields, feedbackType: string | undefined): Reported
   return { recipient, action: 'failed', ...status, ...(diagnostic === undefined ? {} : { diagnostic }) }
 }
 
-/** The first JSON object of a text, whatever stands behind it. */
+/** The JSON object at the start of a text; text after its last brace is ignored. */
 function parsed(text: string): Fields | null {
   const end = text.lastIndexOf('}')
   try {
-    // the line breaks that mailing it put into its strings
+    // remove the line breaks that mail transport put into its strings
     return fieldsOf(JSON.parse(text.slice(0, end + 1).replace(/\r?\n\s?/g, '')))
   } catch {
     return null

@@ -1,13 +1,13 @@
 /**
- * Notices with the SMTP dialogue in them: Sendmail (also before version 8), activehunter, ezweb, InterScan, Postfix's note to its
- * postmaster. They differ in how they mark who said what.
+ * Notices that quote the SMTP session: Sendmail (also before version 8), activehunter, ezweb, InterScan, Postfix's notices to its
+ * postmaster. They differ in how they mark commands and replies.
  */
 
 import { ADDRESS, type Found, joined, noticeOf, reportFromNotice } from '../free-text.js'
 import type { Mail } from '../mail.js'
 import type { ParsedReport } from '../report.js'
 
-/** What one of them says, in lower case. */
+/** Phrases that identify such notices, in lower case. */
 const OPENINGS = [
   'transcript of session follows',
   'the following addresses had permanent fatal errors',
@@ -17,7 +17,7 @@ const OPENINGS = [
   'delivery errors',
 ]
 
-/** What we said, and what the other side answered. */
+/** Commands that the reporting system sent, and replies that it received. */
 const SAID = /^\s{0,8}(?:>>>|sent <<<|in:)\s{1,4}(.*)$/i
 const HEARD = /^\s{0,8}(?:<<<|received >>>|out:)\s{1,4}(.*)$/i
 const RCPT = new RegExp(`^rcpt to:\\s{0,3}<(${ADDRESS})>`, 'i')
@@ -37,12 +37,12 @@ export function parseTranscript(mail: Mail): ParsedReport | null {
 }
 
 class Transcript {
-  /** Recipient in lower case -> what was found of it. */
+  /** Lower-case recipient -> its reason and remote host. */
   readonly #found = new Map<string, { recipient: string; reason: string; host?: string }>()
-  /** The recipient that is spoken of, and the host that is spoken to. */
+  /** The current recipient (a key of #found), and the current remote host. */
   #current = ''
   #host = ''
-  /** The last answer of that host, and the last one at all that names nobody. */
+  /** The last reply of that host, and the first reply line that names no recipient. */
   #heard = ''
   #unnamed = ''
 
@@ -52,7 +52,7 @@ class Transcript {
 
   found(to: readonly string[]): Found[] {
     const unnamed = this.#heard === '' ? this.#unnamed : this.#heard
-    // a transcript that names nobody is about the one whom the message was for
+    // a transcript that names no recipient is about the original's only recipient
     if (this.#found.size === 0 && to.length === 1 && unnamed !== '') this.#add(to[0] as string, '')
     return [...this.#found.values()].map(({ recipient, reason, host }) => ({
       recipient,
