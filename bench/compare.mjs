@@ -1,10 +1,10 @@
-// One run's table against an earlier one's: what is a number in both, as the ratio of now to then.
+// Compares a run's table with an earlier one: cells that are numbers in both become the ratio of now to then.
 const numberIn = (cell) => {
   const [text] = /^-?[\d,]+(\.\d+)?/.exec(String(cell)) ?? []
   return text === undefined ? null : Number(text.replaceAll(',', ''))
 }
 
-/** Rows are the same where every cell that is no figure is. */
+/** Rows match if all their non-numeric cells are equal. */
 export function compared(before, now) {
   const keyOf = (row) => JSON.stringify(Object.values(row).filter((cell) => numberIn(cell) === null))
   return now.flatMap((row, i) => {

@@ -1,5 +1,5 @@
 // The herd: thousands of bounced messages for one receiving system that is down and comes back, beside those for fifty others that are well.
-// The schedule is shortened to minutes; turns keep their real times. Its own log says how it was contacted.
+// The schedule is shortened to minutes; rate limits keep their real values. The sink's own log shows how it was contacted.
 //   BENCH_HERD=10000 BENCH_OTHERS=1000 BENCH_DATABASES=sqlite,postgres BENCH_HERD_SVG=docs/images/herd.svg npm run bench herd
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -23,9 +23,9 @@ const OTHER_DESTINATIONS = 50
 const STARTS_PER_SECOND = 40
 const FIRST_DELAY_MS = Number(process.env.BENCH_FIRST_DELAY_MS ?? 60_000)
 const SCHEDULE = [`${FIRST_DELAY_MS / 1000}s`, '600s', '1200s', '2400s']
-/** Of the time that the first retries are spread over, the receiving system is down for so much. */
+/** Downtime of the receiving system, as a share of the time over which the first retries are spread. */
 const DOWN_SHARE = 0.4
-/** Of the others so many are sent without the herd, for comparing. */
+/** Share of the other messages that the baseline run, without the herd, sends. */
 const BASELINE_SHARE = 0.3
 const RATE = 10
 const CONNECTIONS = 3
@@ -55,7 +55,7 @@ async function startWorker(env) {
   return worker
 }
 
-/** One run: the herd (or none), the others, and what the sinks say. */
+/** One run: the herd (or none), the others, and what the sinks logged. */
 async function run(kind, herdSize) {
   const folder = mkdtempSync(join(tmpdir(), 'softbounce-bench-'))
   const postgres = kind === 'postgres' ? await startPostgres() : null
@@ -84,7 +84,7 @@ async function run(kind, herdSize) {
   const bounced = new Map()
   let down = true
   herdSink.how.banner = () => (down ? NOT_NOW : undefined)
-  // without the herd a part of the others tells their delay
+  // the baseline measures the others' delay on a part of them
   const started = Math.floor((HERD + OTHERS) * (herdSize === 0 ? BASELINE_SHARE : 1))
   const others = herdSize === 0 ? Math.floor((started * OTHERS) / (HERD + OTHERS)) : OTHERS
   const total = herdSize + others
@@ -95,7 +95,7 @@ async function run(kind, herdSize) {
     down = false
   }, downUntil - began)
   const pending = new Set()
-  // the others evenly among the herd; without the herd at the same moments
+  // the others are spread evenly among the herd, and start at the same times without it
   for (let i = 0; i < started; i += 1) {
     const isOther = Math.floor(((i + 1) * OTHERS) / (HERD + OTHERS)) > Math.floor((i * OTHERS) / (HERD + OTHERS))
     const dueAt = began + (i * 1000) / STARTS_PER_SECOND

@@ -1,5 +1,5 @@
-// A whole life: CPU of server and worker, events and bytes, against bare workflows of the same shape. Activities answer at once, so that
-// what is compared is what the workflow itself costs. With the workflow cache warm, and with one of a single workflow, which is as good as none.
+// A whole workflow: CPU of server and worker, events and bytes, against bare workflows of the same shape. Activities return at once, so
+// only the workflow's own cost is compared. Measured with a warm workflow cache, and with a cache of one, which is as good as none.
 import { fork } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -42,7 +42,7 @@ async function startWorker(options) {
   }
 }
 
-/** So many lives at once; what they took, each. */
+/** Runs this many workflows at once; returns the cost of each. */
 async function live(client, kind, run, count = LIVES) {
   const lives = Array.from({ length: count }, (_, i) => lifeOf(i, run))
   const results = lives.map(async ({ workflowId, input }) => {
@@ -87,7 +87,7 @@ export async function life() {
     const rows = []
     for (const cached of [true, false]) {
       const runs = Object.fromEntries(Object.keys(KINDS).map((kind) => [kind, []]))
-      // one after another, so that what else the machine does meets all of them
+      // interleaved, so that other load on the machine affects all kinds alike
       for (let round = 0; round < ROUNDS; round += 1)
         for (const kind of Object.keys(KINDS))
           runs[kind].push(await measure(client, server, kind, cached, bundle, `${kind.slice(0, 4)}${cached}${round}`))

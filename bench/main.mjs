@@ -32,7 +32,7 @@ for (const [name, bench] of Object.entries(BENCHES)) {
   console.table(rows)
   told.benches[name] = rows
   if (before?.benches[name] !== undefined) console.table(compared(before.benches[name], rows))
-  // after each: a run that is stopped has told what it had
+  // written after each bench, so that an interrupted run keeps its results
   writeFileSync(json, `${JSON.stringify(told, null, 2)}\n`)
 }
 console.log(`\nwritten to ${json}`)

@@ -1,4 +1,4 @@
-// Turns: 8 processes for 60 s that all want to send to one receiving system; its own log against the setting, on both databases.
+// Permits: 8 processes send to one receiving system for 60 s; its own log is checked against the rate limit, on both databases.
 import { fork } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -13,7 +13,7 @@ const EACH = 10
 const SECONDS = Number(process.env.BENCH_PERMITS_SECONDS ?? 60)
 const RATE = 20
 const CONNECTIONS = 3
-/** Each message takes the sink this long: about as many connections are needed as there may be. */
+/** Time the sink takes per message: long enough to need about as many connections as the limit allows. */
 const SLOW_MS = Number(process.env.BENCH_PERMITS_SLOW_MS ?? 130)
 const WINDOWS_MS = [1000, 2000, 5000, 10_000]
 const taker = fileURLToPath(new URL('./support/permit-process.mjs', import.meta.url))

@@ -1,5 +1,5 @@
-// Reading bounces: against Sisimai (Perl, Debian's libsisimai-perl) on the same files where it is there, and against taking the mails apart
-// alone. Files: ../shared/bounces where that is there, else the project's own corpus.
+// Parsing bounces: against Sisimai (Perl, Debian's libsisimai-perl), if installed, on the same files, and against MIME parsing
+// alone. Files: ../shared/bounces if it exists, else the project's own corpus.
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -13,7 +13,7 @@ const SECONDS = 5
 const folder = [new URL('../../shared/bounces/open/', import.meta.url), new URL('../test/corpus/real/', import.meta.url)].find(existsSync)
 const paths = readdirSync(folder).map((name) => fileURLToPath(new URL(name, folder)))
 
-/** Mails a second of a step, once it is warm, and what the process takes then. */
+/** Mails per second of a step after warm-up, and the process's memory then. */
 async function rate(mails, step) {
   const round = async () => {
     let i = 0

@@ -1,4 +1,4 @@
-// The report of a million attempts: how long the figures and the HTML take, on both databases, and the memory.
+// The report over a million attempts: time for the figures and the HTML, and memory, on both databases.
 //   BENCH_REPORT_ATTEMPTS=1000000 BENCH_DATABASES=sqlite,postgres npm run bench report
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -16,7 +16,7 @@ const DATABASES = (process.env.BENCH_DATABASES ?? 'sqlite,postgres').split(',')
 const DAY = 24 * 3_600_000
 const DAYS = 30
 
-/** A log of thirty days: a few large systems that are down at times, thousands of small ones. Made in the database, by numbers alone. */
+/** Thirty days of attempts, generated in SQL: a few large destinations that are down at times, thousands of small ones. */
 async function fill({ db, kind }, from) {
   const numbers =
     kind === 'sqlite'

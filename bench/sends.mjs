@@ -1,4 +1,4 @@
-// The send activity alone: claim, turn, transaction and attempt log, against nodemailer's pool on the same sink, from a process each.
+// The send activity alone: claim, permit, transaction and attempt log, against nodemailer's pool on the same sink, one process each.
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

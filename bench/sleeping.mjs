@@ -1,5 +1,5 @@
-// Workflows that sleep: what each costs the server's database, whether the worker's memory grows, and whether starting, listing and waking take
-// longer the more there are. BENCH_SLEEPING=100000 for so many; TMPDIR=/dev/shm keeps the server's file off a slow disk.
+// Sleeping workflows: what each costs the server's database, whether the worker's memory grows, and whether starting, listing and waking
+// slow down as their number grows. BENCH_SLEEPING=100000 sets the number; TMPDIR=/dev/shm keeps the server's file off a slow disk.
 import { fork } from 'node:child_process'
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -38,7 +38,7 @@ async function startWorker(address) {
   }
 }
 
-/** Until each has been prepared and sleeps: then none has a task waiting. */
+/** Waits until every workflow is prepared and sleeps, so that no workflow task is pending. */
 async function allSleep(client, count) {
   const query = `WorkflowType = 'retryBouncedMessage' AND BounceStatus = '4.3.2'`
   for (;;) {
@@ -108,7 +108,7 @@ export async function sleeping() {
         'server CPU while all sleep': `${((cpuMsOf(server.pid) - serverCpu) / 30).toFixed(1)} %`,
       })
       before = bytes()
-      // a long run that is stopped has told what it had
+      // an interrupted run keeps its results
       console.log(JSON.stringify(rows.at(-1)))
     }
     await running.stop()

@@ -1,5 +1,5 @@
-// Starts: by the client, which keeps the message and signals with start, against bare starts of the same input; and bounces by LMTP, from the
-// connection to the reply, against bare LMTP of the same mails into nothing.
+// Starts: by the client, which stores the message and calls signalWithStart, against bare starts; and bounces by LMTP, from the
+// connection to the reply, against an LMTP server that discards the same mails.
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
@@ -26,7 +26,7 @@ const REPLY = '421 4.3.2 System not accepting network messages'
 const content = (i) =>
   Buffer.from(`From: shop@example.com\r\nMessage-ID: <s${i}@example.com>\r\n\r\n${'Thank you for your order.\r\n'.repeat(40)}`)
 
-/** So many at once, until all are done; each a second. `memory`: what the process takes then, MiB. */
+/** Runs `count` steps, `atOnce` in parallel; returns steps per second. `memory`: the process's memory at the end, MiB. */
 async function rate(count, atOnce, step, memory = memoryOf) {
   const began = performance.now()
   let next = 0
@@ -44,7 +44,7 @@ function bounceOf(i, to) {
   return `From: MAILER-DAEMON@example.org\r\nTo: ${to}\r\nSubject: Undelivered\r\nMIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nIt came back.\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n${delivery}\r\n--b--\r\n`
 }
 
-/** One LMTP connection after the other's end would cost more than the bounces: each of them takes many. */
+/** Each connection carries many bounces: a new connection for each would cost more than the bounce itself. */
 function lmtp(port) {
   const socket = connect(port, '127.0.0.1')
   let heard = ''
@@ -60,7 +60,7 @@ function lmtp(port) {
   })
   const say = (line) =>
     new Promise((resolve) => {
-      // the banner may be there already
+      // the banner may have arrived already
       const [reply] = replies.splice(0, 1)
       if (reply === undefined) waiting.push(resolve)
       else resolve(reply)
@@ -120,7 +120,7 @@ async function startIntake(env) {
   }
 }
 
-/** An LMTP server that takes everything and keeps nothing. */
+/** An LMTP server that accepts and discards everything. */
 async function startNothing() {
   const server = new SMTPServer({
     ...{ lmtp: true, authOptional: true, disabledCommands: ['AUTH', 'STARTTLS'], disableReverseLookup: true },
@@ -176,7 +176,7 @@ export async function starts() {
     const intake = await startIntake(env)
     const believed = await lmtpRate(intake.port, mails, intake.memory)
     await intake.stop()
-    // the server lists a workflow a moment after it began
+    // visibility is eventually consistent
     const started = () => temporal.workflow.count("WorkflowType = 'retryBouncedMessage'")
     for (let look = 0; look < 50 && (await started()).count < 3 * STARTS; look += 1) await sleep(100)
     const row = (what, { perSecond, mib }, beside) => ({

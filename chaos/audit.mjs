@@ -1,5 +1,5 @@
-// The auditor: holds what the receiving systems wrote down against what softbounce says of itself, message by message. It knows the promises
-// and the public contract, and nothing of the code.
+// The auditor: compares the receiving systems' logs with what softbounce reports, message by message. It knows only the promises
+// and the public contract, not the code.
 
 /**
  * @param run
@@ -37,7 +37,7 @@ export function audit(run) {
     outcomes[outcome ?? 'none'] = (outcomes[outcome ?? 'none'] ?? 0) + 1
     const say = (of, text) => findings[of].push(`${life.recipient} (${life.kind}): ${text}`)
 
-    // 1: exactly one end
+    // promise 1: exactly one end
     if (outcome === null) say('lost', `it has no end: ${standing?.status ?? 'it was never started'} ${standing?.failure ?? ''}`)
     else if (outcome === 'delivered' && taken.length === 0) say('lost', 'it counts as delivered, and no system has it')
     else if (
@@ -52,16 +52,16 @@ export function audit(run) {
     if (standing?.result && standing.result.retries > life.delaysMs.length)
       say('other', `${standing.result.retries} retries of ${life.delaysMs.length}`)
 
-    // 2: never early
+    // promise 2: never early
     early(life, contacts, attempts, run, (text) => say('early', text))
 
-    // 3: what counts was said by the system itself
+    // promise 3: only the receiving system's own answers use up retries
     for (const attempt of attempts) {
       const fault = withoutContact(attempt, contacts, run)
       if (fault !== null) say('counted without contact', `retry ${attempt.retry}: ${fault}`)
     }
 
-    // 5: only what was refused to the end, or for good
+    // promise 5: suppressed only after every retry was refused, or for good
     const last = attempts.at(-1)
     const gone = outcome === 'rejected' && last?.status === '5.1.1'
     const should = outcome === 'suppressed' || gone
@@ -70,7 +70,7 @@ export function audit(run) {
     if (outcome === 'suppressed' && (attempts.length < life.delaysMs.length || attempts.some((one) => one.outcome !== 'deferred')))
       say('wrongly suppressed', `after ${attempts.map((one) => one.outcome).join(', ')}`)
 
-    // 6: once, unless the reply was on its way
+    // promise 6: sent once, unless the reply was in flight
     for (const again of taken.slice(1)) {
       const before = taken[taken.indexOf(again) - 1]
       const why = before.said === null ? 'the system took it and said nothing' : faultNear(run, before)
@@ -84,9 +84,9 @@ export function audit(run) {
   return { findings, explained, outcomes }
 }
 
-/** A retry goes its delay after the bounce, or after the answer to the one before. */
+/** Retries are due their delay after the bounce, or after the answer to the previous retry. */
 function early(life, contacts, attempts, run, say) {
-  // workers' clocks lie apart: what one wrote down, another goes by
+  // workers' clocks differ, and one worker uses times that another recorded
   const tolerance = 2 * run.settings.skewMs + 50
   for (const [i, attempt] of attempts.entries()) {
     const before = i === 0 ? { at: life.bouncedAt } : attempts[i - 1]
@@ -99,14 +99,14 @@ function early(life, contacts, attempts, run, say) {
 
 const BEFORE_RCPT = ['connect', 'banner', 'EHLO', 'STARTTLS', 'MAIL']
 
-/** Why an answer that is in the log cannot have been given; null if the system's own log has it. */
+/** Why a logged answer cannot be real; null if the receiving system's own log confirms it. */
 function withoutContact(attempt, contacts, run) {
   const { skewMs } = run.settings
   const within = ({ at }) => at >= attempt.begun_at - skewMs - 1000 && at <= attempt.at + skewMs + 1000
   if (attempt.outcome === 'accepted')
     return contacts.some((one) => one.taken && one.said !== null && within(one)) ? null : 'accepted, and no system took it then'
   if (BEFORE_RCPT.includes(attempt.stage)) {
-    // not said of one recipient: any connection of that system that went so
+    // not about one recipient: any failed connection to that destination confirms it
     const near = run.contacts.some((one) => one.system === attempt.destination && within(one) && (one.refused || one.drops || one.stalls))
     return near ? null : `${attempt.stage}: ${attempt.reply}, and the system says nothing of it`
   }
@@ -114,7 +114,7 @@ function withoutContact(attempt, contacts, run) {
   return said ? null : `${attempt.stage}: ${attempt.reply}, and the system says nothing of it`
 }
 
-/** What went wrong while a reply was on its way to whom it was for, or while the answer could not be written down. */
+/** The fault that hit while a reply was in flight, or while the answer could not be recorded. */
 function faultNear(run, { at, ehlo }) {
   const near = run.faults.find(({ kind, worker, at: from, until }) => {
     if (worker !== undefined && worker !== ehlo) return false
@@ -124,17 +124,17 @@ function faultNear(run, { at, ehlo }) {
   return near === undefined ? null : `${near.kind} ${near.worker ?? ''} at ${iso(near.at)}, when it was answered at ${iso(at)}`
 }
 
-/** A final dot's reply, its way into the database, and the heartbeat that carries it, take no longer than this. */
+/** Upper bound for a final dot's reply, its database write, and the heartbeat that carries it. */
 const IN_FLIGHT_MS = 5000
 
-/** Messages that a system was contacted with, in any window, against the setting. */
+/** Checks the messages started to each receiving system, in any window, against the rate limit. */
 function rates(run, found) {
   const { rate } = run.settings
   for (const [system, contacts] of groupBy(
     run.contacts.filter(({ step }) => step === 'connect' || step === 'MAIL'),
     ({ system }) => system,
   )) {
-    // a session's first message comes with its connection
+    // a session's first message counts as its connection
     const starts = []
     const fresh = new Set()
     for (const { step, connection, at } of contacts) {
@@ -150,7 +150,7 @@ function rates(run, found) {
         while (starts[j] - starts[i] >= ms) i += 1
         most = Math.max(most, j - i + 1)
       }
-      // one that was held up on its way comes beside the next
+      // tolerates one: a delayed start may coincide with the next
       if (most > (rate * ms) / 1000 + 1 && system !== run.settings.relay)
         found.push(`${system}: ${most} in ${ms / 1000} s, where ${(rate * ms) / 1000} are allowed`)
     }

@@ -1,9 +1,9 @@
-// What goes wrong while the lives go on: one thing after another.
+// Injects faults while the workflows run, one after another.
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * @param faults gets `{ kind, worker?, at, until }` of each.
- * @returns what ends it, when everything is up again.
+ * @param faults receives `{ kind, worker?, at, until }` for each fault.
+ * @returns a function that stops the faults and resolves when everything is up again.
  */
 export function startFaults({ random, workers, temporal, database, proxies, folder, relay, say }, faults) {
   let going = true

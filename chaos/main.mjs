@@ -1,4 +1,4 @@
-// Chaos: lives of messages while receiving systems misbehave, and workers, Temporal, the database and the network fail. Then the auditor.
+// Chaos: retries run while receiving systems misbehave and workers, Temporal, the database and the network fail; then the audit.
 //   npm run chaos -- --lives 1000 --seed 1 --database sqlite|postgres --skew 1500 --output chaos.json
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -18,7 +18,7 @@ const { values: args } = parseArgs({
     lives: { type: 'string', default: '1000' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     database: { type: 'string', default: 'sqlite' },
-    // how far workers' clocks lie apart, ms
+    // clock skew of the workers, ms
     skew: { type: 'string', default: '1500' },
     output: { type: 'string' },
     quiet: { type: 'boolean', default: false },
@@ -30,7 +30,7 @@ const RATE = 20
 const SKEW_MS = Number(args.skew)
 const SCHEDULE_MS = [4000, 5000, 6000]
 const CONFIRM_MS = 4000
-/** Lives begin over this time, so that some wait while others end. */
+/** Starts are spread out, so that some retries wait while others end. */
 const STARTS_PER_SECOND = 10
 const WORKERS = 3
 const CALM_WITHIN_MS = 10 * 60_000
@@ -81,13 +81,13 @@ const env = {
 }
 const store = openDatabase(database.url)
 await migrateToLatest(store.db, store.kind)
-// clocks apart: one is ahead, one behind
+// clock skew: one ahead, one behind
 const workers = Array.from({ length: WORKERS }, (_, i) => new Worker(`worker-${i}.example`, env, [0, SKEW_MS, -SKEW_MS][i % 3]))
 for (const worker of workers) worker.start()
 while (!workers.every(({ ready }) => ready)) await sleep(100)
 const skewMs = Math.max(...workers.map((worker) => Math.abs(worker.skewMs)))
 
-/** Whatever is away while we ask: asked again. */
+/** Retries the step until it succeeds, as servers may be away. */
 async function stubborn(what, step) {
   for (let tries = 1; ; tries += 1)
     try {
@@ -136,7 +136,7 @@ const open = () =>
     async () =>
       (await new Client({ connection }).workflow.count("WorkflowType = 'retryBouncedMessage' AND ExecutionStatus = 'Running'")).count,
   )
-// half of the time that the lives take goes on with faults, the rest in peace
+// faults stop after twice the schedule's length; the rest of the run is undisturbed
 const troubledUntil = Date.now() + SCHEDULE_MS.reduce((a, b) => a + b) * 2
 while (Date.now() < troubledUntil && (await open()) > 0) await sleep(1000)
 await chaos.end()

@@ -1,6 +1,6 @@
-// Random numbers of a seed: the same seed gives the same systems, lives and faults, though never the same moments.
+// Seeded random numbers: the same seed gives the same receiving systems, retries and faults, but not the same timing.
 
-/** @returns a generator of numbers from 0 to 1 (mulberry32), with helpers. */
+/** @returns a generator of numbers in [0, 1) (mulberry32), with helpers. */
 export function randomOf(seed) {
   let state = seed >>> 0
   const next = () => {
@@ -15,7 +15,7 @@ export function randomOf(seed) {
     between: (least, most) => least + next() * (most - least),
     pick: (of) => of[Math.floor(next() * of.length)],
     chance: (share) => next() < share,
-    /** A key by its weight. */
+    /** Picks a key at random by weight. */
     weighted: (weights) => {
       let at = next() * Object.values(weights).reduce((a, b) => a + b, 0)
       for (const [key, weight] of Object.entries(weights)) {

@@ -1,10 +1,10 @@
-// Receiving systems and a relay that behave badly, each in its own way, and write down themselves what happened: the auditor believes this log.
+// Receiving systems and a relay that each misbehave in their own way and log what happened: the auditor's source of truth.
 import { createServer } from 'node:net'
 
 const NOT_NOW = '4.3.2 System not accepting network messages'
 const STEPS = ['connect', 'banner', 'EHLO', 'MAIL', 'RCPT', 'DATA', 'content', 'final dot']
 
-/** What each kind does at a step of a connection or message: null lets it pass, a text is the reply, `drop`, `stall`, `slow`, `take and drop`. */
+/** What each kind does at an SMTP step: null (pass), a reply to send, or one of `drop`, `stall`, `slow`, `take and drop`. */
 const KINDS = {
   well: () => () => null,
   'down for ever': () => (step) => (step === 'RCPT' ? `451 ${NOT_NOW}` : null),
@@ -33,7 +33,7 @@ const KINDS = {
 export const SYSTEM_KINDS = Object.keys(KINDS)
 
 /**
- * @param log gets `{ at, system, connection, step, ehlo?, recipient?, messageId?, said?, taken? }` for each thing that happened.
+ * @param log receives `{ at, system, connection, step, ehlo?, recipient?, messageId?, said?, taken? }` for each thing that happened.
  */
 export async function startSystem(name, kind, random, log) {
   const says = KINDS[kind](random)
@@ -48,7 +48,7 @@ export async function startSystem(name, kind, random, log) {
     const note = (step, more = {}) => log({ at: Date.now(), system: name, connection, step, ...seen, ...more })
     let content = null
     let rest = ''
-    /** Says the reply unless the system does something else; true if it went on. */
+    /** Sends the good reply unless the system misbehaves at this step; true if the dialogue goes on. */
     const reply = async (step, good, more = {}) => {
       const does = says(step, seen)
       if (does === 'stall') {

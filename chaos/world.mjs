@@ -1,4 +1,4 @@
-// What the run is made of: a Temporal dev server that keeps its state in a file, a database, worker processes, and proxies that can cut.
+// The run's parts: a Temporal dev server that persists to a file, a database, worker processes, and proxies that can cut connections.
 import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
@@ -13,7 +13,7 @@ const FAKETIME = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/u
   .flatMap((folder) => [join(folder, 'faketime', 'libfaketime.so.1'), join(folder, 'libfaketime.so.1')])
   .find((file) => existsSync(file))
 
-/** A folder of its own; on a small file system of its own where that may be mounted, so that it can be filled up. */
+/** A temporary folder; on a small tmpfs, if mounting is allowed, so that the disk can be filled up. */
 export function ownFolder(megabytes) {
   const path = mkdtempSync(join(tmpdir(), 'softbounce-chaos-'))
   const data = join(path, 'data')
@@ -24,7 +24,7 @@ export function ownFolder(megabytes) {
       execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', data], { stdio: 'ignore' })
       mounted = true
     } catch {
-      // a container that may not: the disk is not filled up
+      // not allowed in this container: the disk is not filled up
     }
   }
   const filler = join(data, 'filler')
@@ -32,13 +32,13 @@ export function ownFolder(megabytes) {
     path,
     data,
     canBeFilled: mounted,
-    /** Until there is not a byte left. */
+    /** Fills the disk to the last byte. */
     fill: () => {
       for (let size = megabytes * 1024 * 1024; size >= 4096; size = Math.floor(size / 2))
         try {
           for (;;) writeFileSync(filler, Buffer.alloc(size), { flag: 'a' })
         } catch {
-          // smaller pieces
+          // then in smaller pieces
         }
     },
     empty: () => rmSync(filler, { force: true }),
@@ -49,7 +49,7 @@ export function ownFolder(megabytes) {
   }
 }
 
-/** Passes connections on, until it cuts them. */
+/** Forwards connections until told to cut them. */
 export async function startProxy(port) {
   const open = new Set()
   const server = createServer((socket) => {
@@ -98,13 +98,13 @@ export async function startTemporal(folder) {
   }
 }
 
-/** SQLite in the folder, or a PostgreSQL; null if that is not installed. */
+/** SQLite in the folder, or PostgreSQL; null if PostgreSQL is not installed. */
 export async function startDatabase(kind, folder) {
   if (kind === 'sqlite') return { url: `file:${join(folder.data, 'softbounce.db')}`, port: null, remove: async () => {} }
   return startPostgres()
 }
 
-/** A worker that is started again by the run whenever it was killed. `skewMs`: its clock lies beside. */
+/** A worker that the run restarts after each kill. `skewMs`: its clock's offset. */
 export class Worker {
   constructor(name, env, skewMs) {
     this.name = name

@@ -14,7 +14,7 @@ const compile = (project) => execFileSync(process.execPath, [join(dirname(typesc
 
 for (const folder of ['dist', 'dist-dev']) rmSync(join(root, folder), { recursive: true, force: true })
 compile(root)
-// the demo and the dev server, which are not shipped, use what was just built
+// the demo and the dev server (not shipped) import what was just built
 if (existsSync(join(root, 'dev'))) compile(join(root, 'dev'))
 chmodSync(join(dist, 'cli', 'main.js'), 0o755)
 const tracing = createRequire(import.meta.url).resolve('@temporalio/interceptors-opentelemetry/lib/workflow-interceptors')
@@ -28,7 +28,7 @@ for (const [name, workflowInterceptorModules] of [
     payloadConverterPath: join(dist, 'workflows', 'payload-converter.js'),
     failureConverterPath: join(dist, 'workflows', 'failure-converter.js'),
     workflowInterceptorModules,
-    // our modules as one: a worker runs each of them anew for every workflow that it takes up
+    // concatenate our modules: a worker evaluates each module again for every workflow it loads
     webpackConfigHook: (config) => ({
       ...config,
       optimization: { ...config.optimization, concatenateModules: true, usedExports: true, providedExports: true, sideEffects: true },

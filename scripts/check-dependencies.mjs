@@ -1,4 +1,4 @@
-// What is installed with softbounce: licences that go with MIT, no install script that is needed, and a reason for each direct dependency.
+// Checks softbounce's dependencies: licences compatible with MIT, no install scripts needed, and a documented reason for each direct one.
 import { readFileSync } from 'node:fs'
 
 const read = (path) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')
@@ -6,11 +6,11 @@ const { packages } = JSON.parse(read('package-lock.json'))
 const { dependencies } = JSON.parse(read('package.json'))
 const decisions = read('docs/decisions.md')
 
-/** Those of EUPL-1.1+ and CC-BY-4.0 (the data of caniuse-lite) are used as they come, unchanged. */
+/** Packages under EUPL-1.1+ and CC-BY-4.0 (the data of caniuse-lite) are used unmodified. */
 const LICENCES = /^(MIT|MIT-0|ISC|0BSD|Apache-2\.0|BSD-[23]-Clause|Unlicense|BlueOak-1\.0\.0|CC0-1\.0|Python-2\.0|EUPL-1\.1\+|CC-BY-4\.0)$/
-/** Stands in its file LICENSE only. */
+/** Licences stated only in the package's LICENSE file. */
 const SAID_ELSEWHERE = { unionfs: 'Unlicense' }
-/** protobufjs's only warns of version schemes; @swc/core's fetches another binary where none is there for the machine. */
+/** protobufjs's only warns about version schemes; @swc/core's fetches a fallback binary if the platform has none. */
 const HARMLESS_SCRIPTS = new Set(['protobufjs', '@swc/core'])
 
 const faults = []

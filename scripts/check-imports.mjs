@@ -1,4 +1,4 @@
-// The structure of src/: imports between rooms go one way, no files import each other in a circle, and no file is too long.
+// Checks the structure of src/: imports between folders go one way, there are no import cycles, and no file is too long.
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 const src = fileURLToPath(new URL('../src', import.meta.url))
 const MAX_LINES = 300
 
-/** What each room (or file at the top) may import; `type:` if only types. Later rows may import earlier ones, never the other way. */
+/** What each folder (or top-level file) may import; `type:` allows types only. Later rows may import earlier ones, never the reverse. */
 const MAY = {
   bounce: [],
   dsn: ['bounce'],
@@ -56,17 +56,17 @@ const MAY = {
     ...['suppression', 'throttle', 'worker.ts'],
   ],
 }
-/** Rooms without input or output, clock or randomness. */
+/** Folders without I/O, clock or randomness. */
 const PURE = ['bounce']
-/** The workflows' sandbox has only these packages. */
+/** The only packages that the workflow sandbox provides. */
 const WORKFLOW_PACKAGES = ['@temporalio/workflow', '@temporalio/common']
 
-/** `import … from '…'`, `export … from '…'`, `import '…'`: the clause, and what is imported. */
+/** `import … from '…'`, `export … from '…'`, `import '…'`: captures the clause and the specifier. */
 const STATEMENT = /^(?:import|export)\s+(?:((?:type\s+)?(?:\{[^}]*\}|\*(?:\s+as\s+\w+)?|\w+(?:\s*,\s*\{[^}]*\})?))\s+from\s+)?'([^']+)'/gm
 const DYNAMIC = /\bimport\(()'([^']+)'\)/g
 
 const faults = []
-/** File -> files that it imports, types too. */
+/** File -> files that it imports, including type-only imports. */
 const loads = new Map()
 for (const entry of readdirSync(src, { recursive: true, withFileTypes: true })) {
   if (!entry.isFile() || !entry.name.endsWith('.ts')) continue
@@ -94,7 +94,7 @@ for (const entry of readdirSync(src, { recursive: true, withFileTypes: true })) 
   loads.set(file, loaded)
 }
 
-/** Follows what a file imports; a file that comes up again closes a circle. */
+/** Depth-first search: a file that is already on the path closes a cycle. */
 const done = new Set()
 function follow(file, way) {
   if (way.includes(file)) {

@@ -1,4 +1,4 @@
-// The lockfile names no registry host: it must install from whichever registry a person has set.
+// Checks that the lockfile names no registry host, so that it installs from any configured registry.
 import { readFileSync } from 'node:fs'
 
 const lock = readFileSync(new URL('../package-lock.json', import.meta.url), 'utf8')

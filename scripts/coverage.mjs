@@ -1,5 +1,5 @@
-// Branches that the tests take, by folder: those of workflows too, which run in Temporal's sandbox, from a bundle that counts them.
-// Processes that tests start (the command, workers) are not seen. Arguments go to vitest.
+// Branch coverage by folder, including workflows: they run in Temporal's sandbox, from an instrumented bundle.
+// Processes that tests start (the command, workers) are not counted. Arguments are passed to vitest.
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
@@ -17,7 +17,7 @@ rmSync(folder, { recursive: true, force: true })
 mkdirSync(folder)
 run(process.execPath, [join(root, 'scripts/build.mjs')])
 
-// the library asks for that before it does anything
+// the library requires this global from the start
 globalThis.__coverage__ = {}
 const workflows = join(root, 'dist/workflows')
 const { code } = await bundleWorkflowCode(

@@ -1,4 +1,4 @@
-// Reads hostile mails and fails where the reader does: an exception, an answer that is none, or more than a second for one mail.
+// Parses hostile mails; fails on an exception, an invalid result, or more than a second for one mail.
 //   npm run fuzz -- [--runs 10000] [--seed N] [--large]
 
 import { parseReport, UnreadableMail } from '../dist/dsn/index.js'

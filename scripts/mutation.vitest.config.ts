@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config'
 
-/** The tests that `npm run mutation` asks: those that run the mutated code in the same process and need no server. */
+/** The tests that `npm run mutation` runs: those that execute the mutated code in-process and need no server. */
 // biome-ignore lint/style/noDefaultExport: vitest asks for one
 export default defineConfig({
   test: {

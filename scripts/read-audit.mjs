@@ -1,4 +1,4 @@
-// Reads `npm audit --json`: a vulnerability that is known fails; a registry that does not answer is said.
+// Reads `npm audit --json`: fails on a known vulnerability; an unreachable registry is only reported.
 import { text } from 'node:stream/consumers'
 
 const { metadata, vulnerabilities = {}, message } = JSON.parse(await text(process.stdin))

@@ -1,4 +1,4 @@
-// Records a history of each outcome with the workflow as it is built now, into test/histories/<version>-<outcome>.json. Run it once for each
+// Records a history of each outcome with the current workflow, as test/histories/<version>-<outcome>.json. Run it once for each
 // released version, before its workflow changes: later versions must replay them.
 //   npm run build && node scripts/record-histories.mjs
 
@@ -17,7 +17,7 @@ const { version } = JSON.parse(readFileSync(here('../package.json'), 'utf8'))
 const NOT_NOW = '421 4.3.2 System not accepting network messages'
 const nonRetryable = (reply) => Object.assign(new Error(reply.slice(4)), { responseCode: Number(reply.slice(0, 3)) })
 
-/** A server; `say` gives replies for the banner, RCPT and the message by the connection's number. */
+/** An SMTP server; `say` returns replies to the banner, RCPT and the message, by connection number. */
 async function system(say) {
   let connections = 0
   const server = new SMTPServer({
@@ -53,11 +53,11 @@ const until = async (handle, state) => {
   while ((await handle.query('progress')).state !== state) await new Promise((resolve) => setTimeout(resolve, 100))
 }
 
-/** A token in its form: the workflow reads it, and does not verify it. */
+/** A well-formed token with a zero MAC: the workflow decodes it but does not verify it. */
 const token = (send) => encodeToken({ id: '0123456789abcdef0123', day: 20_782, send }, new Uint8Array(10))
 
 const WEBHOOK = { WEBHOOK_URL: 'http://127.0.0.1:9/', WEBHOOK_SECRET: `whsec_${Buffer.from('of no worth at all').toString('base64')}` }
-/** Name, what the server says, whether it is a relay, more of the input, what is done meanwhile, and settings. */
+/** Name, server replies, whether the server is a relay, extra input, actions during the run, and settings. */
 const CASES = [
   ['suppressed', down, false, {}],
   ['delivered', back, false, {}],
@@ -125,12 +125,12 @@ const CASES = [
     { schedule: ['1s'] },
     async (handle) => {
       await until(handle, 'confirming')
-      // of an earlier send, then of this one
+      // a bounce of an earlier send, then of this one
       for (const send of [0, 1])
         await handle.signal('bouncedAgain', { status: '4.3.2', bouncedAt: now(), diagnostic: NOT_NOW, token: token(send) })
     },
   ],
-  // nobody listens there: that delays nothing
+  // nothing listens at the webhook's URL: that must delay nothing
   ['urgent', back, false, { urgent: true }, undefined, WEBHOOK],
   ['backup', down, false, { urgent: { via: 'backup-relay' }, schedule: ['1s', '2s'] }, undefined, { BACKUP_ROUTES: '*=127.0.0.1:9' }],
   ['events', down, false, { urgent: true }, undefined, { ...WEBHOOK, WEBHOOK_EVENTS: 'bounce.retrying, bounce.suppressed' }],
@@ -146,7 +146,7 @@ const connection = await Connection.connect({ address: temporal.address })
 const client = new Client({ connection })
 const ended = []
 try {
-  // with names on the command line, only those
+  // names on the command line select cases
   const wanted = process.argv.slice(2)
   for (const [name, say, relay, more, meanwhile, settings] of CASES.filter(([name]) => wanted.length === 0 || wanted.includes(name))) {
     const server = await system(say)
@@ -210,7 +210,7 @@ try {
   rmSync(folder, { recursive: true, force: true })
 }
 
-/** Writes the history down: who ran it, and where, is nobody's business. */
+/** Saves the history without the identity of the machine it was recorded on. */
 function save(name, workflowId) {
   const show = ['workflow', 'show', '--address', temporal.address, '--workflow-id', workflowId, '--output', 'json']
   const json = execFileSync(cli, show, { encoding: 'utf8' })

@@ -1,4 +1,4 @@
-// Writes docs/settings.md from src/config/ (as built). With --check: only says whether it is up to date.
+// Generates docs/settings.md from src/config/ (as built). With --check, only verifies that it is up to date.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { SETTINGS } from '../dist/config/config.js'
 

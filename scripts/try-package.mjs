@@ -1,4 +1,4 @@
-// The package as it would be published: what it holds, and that a fresh project which installs it runs, without install scripts.
+// Packs the package as for publishing, checks its contents, and runs it in a fresh project installed without install scripts.
 //   npm run try-package
 import { execFileSync, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -14,7 +14,7 @@ const say = (text) => console.log(text)
 const run = (command, args, options = {}) =>
   execFileSync(command, args, { cwd: folder, encoding: 'utf8', stdio: ['pipe', 'pipe', 'inherit'], ...options })
 
-/** What belongs into it; anything else is a fault, and so is one of these that is missing. */
+/** Files that the package may contain; any other file is an error. */
 const WANTED = [
   /^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/,
   /^docs\/[\w./-]+\.(md|json|png|svg|yaml)$/,
@@ -31,7 +31,7 @@ const NEEDED = [
   'docs/settings.md',
 ]
 
-/** The smallest program of somebody else: a bounce, retried. */
+/** A minimal program of a user: one bounce, retried. */
 const PROGRAM = `
 import { SoftbounceClient } from 'softbounce'
 import { TASK_QUEUE } from 'softbounce/worker'
@@ -62,7 +62,7 @@ try {
   const command = join(folder, 'node_modules/.bin/softbounce')
   const told = run(command, ['--version']).trim()
   if (told !== version) throw new Error(`softbounce --version says ${told} in place of ${version}`)
-  // each entry can be imported
+  // every export can be imported
   for (const entry of Object.keys(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).exports)) {
     const name = `softbounce${entry.slice(1)}`
     if (!/bundle|workflows/.test(name)) run(process.execPath, ['-e', `import(${JSON.stringify(name)})`])
@@ -83,7 +83,7 @@ try {
     await ended
   })
   writeFileSync(join(folder, 'main.js'), PROGRAM)
-  // not execFileSync: the sink is in this process
+  // not execFileSync, which would block the sink in this process
   const program = spawn(process.execPath, ['main.js'], { cwd: folder, env, stdio: ['ignore', 'pipe', 'inherit'] })
   let output = ''
   program.stdout.on('data', (chunk) => {

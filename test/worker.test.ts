@@ -1,4 +1,4 @@
-/** The worker process, the purge, and softbounce in a team's own worker. */
+/** The worker process, the purge, and softbounce in an existing worker. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -27,7 +27,7 @@ async function inWorld(env: Record<string, string>, use: (world: RealWorld) => P
   }
 }
 
-test('it says that it is healthy, names the workflow in its log lines, and logs no message', async () => {
+test('the worker reports health, logs workflow IDs, and logs no message content', async () => {
   const port = await freePort()
   await inWorld({ HTTP_PORT: String(port), LOG_LEVEL: 'debug' }, async (world) => {
     const worker = await world.startWorker()
@@ -49,7 +49,7 @@ test('it says that it is healthy, names the workflow in its log lines, and logs 
   })
 })
 
-test('kept messages are purged by a schedule, never while a workflow still needs one', { timeout: 60_000 }, async () => {
+test('a schedule purges stored messages, but not while a workflow needs them', { timeout: 60_000 }, async () => {
   await inWorld({ KEEP_MESSAGES_FOR: '1h' }, async (world) => {
     await world.startWorker()
     const old = new Date(Date.now() - 3 * DAY)
@@ -77,7 +77,7 @@ test('kept messages are purged by a schedule, never while a workflow still needs
   })
 })
 
-test('where search attributes exist under another type, workflows run without them', { timeout: 60_000 }, async () => {
+test('workflows run without search attributes if these exist with another type', { timeout: 60_000 }, async () => {
   await inWorld({}, async (world) => {
     await world.temporal.connection.operatorService.addSearchAttributes({
       namespace: world.namespace,
@@ -95,7 +95,7 @@ test('where search attributes exist under another type, workflows run without th
   })
 })
 
-test('in a worker that a team has, beside its own workflows', { timeout: 60_000 }, async () => {
+test('softbounce runs in an existing worker next to other workflows', { timeout: 60_000 }, async () => {
   quietRuntime()
   await inWorld({}, async (world) => {
     const connection = await NativeConnection.connect({ address: inject('devServer') })

@@ -1,4 +1,4 @@
-// What a life would be if nothing were added to it: for each retry a timer and a send, at last a suppression. Temporal's own means alone.
+// The baseline, plain Temporal: for each retry a timer and a send, and a suppression at the end.
 import { defineSearchAttributeKey } from '@temporalio/common'
 import { proxyActivities, proxyLocalActivities, sleep, upsertSearchAttributes } from '@temporalio/workflow'
 

@@ -1,4 +1,4 @@
-// The herd bench as a picture: messages a second that the receiving system took, and those of the others, before and after it came back.
+// Plots the herd bench: messages per second to the receiving system and to the others, before and after it came back.
 import * as echarts from 'echarts'
 
 const perBucket = (times, began, bucketMs, buckets) => {

@@ -1,4 +1,4 @@
-// A worker of the life bench: the workflows of softbounce, or the bare ones, with activities that answer at once. Tells what CPU it took.
+// A worker of the life bench: softbounce's workflows, or the bare ones, with activities that return at once. Reports its CPU time.
 import { NativeConnection, Worker } from '@temporalio/worker'
 import { readSettings } from '../../dist/config/config.js'
 import { workerOptions } from '../../dist/worker.js'
@@ -25,7 +25,7 @@ const worker = await Worker.create({
   ...options,
   ...(kind === 'softbounce' ? {} : { workflowBundle: { codePath: bundle } }),
   ...{ connection, namespace, activities },
-  // with 0, the SDK's core lets workflow tasks with local activities wait for each other (temporalio/sdk-rust issue 886)
+  // not 0: workflow tasks with local activities would then block each other (temporalio/sdk-rust issue 886)
   ...(cached ? {} : { maxCachedWorkflows: 1 }),
 })
 process.on('message', (what) => {

@@ -1,11 +1,11 @@
-// What a life is in the benches: the message, its schedule, and what the server keeps of it.
+// One workflow ("life") of the benches: its message, its schedule, and its history on the server.
 import { readFileSync } from 'node:fs'
 import proto from '@temporalio/proto'
 
-/** Three refusals, and the fourth retry is taken. */
+/** Three refusals, then the fourth retry is accepted. */
 export const DELAYS_MS = [300, 300, 300, 300]
 
-/** The input of a life; it carries what `prepare` answers, so that no database is asked. */
+/** The workflow's input; it carries the result of `prepare`, so that no database is queried. */
 export function lifeOf(i, run, delaysMs = DELAYS_MS) {
   const recipient = `r${i}@example${i % 100}.org`
   const messageId = `${run}.${i}@example.com`
@@ -24,13 +24,13 @@ export function lifeOf(i, run, delaysMs = DELAYS_MS) {
   }
 }
 
-/** Events, and their bytes as the server keeps them. */
+/** Number of history events, and their stored size in bytes. */
 export async function historyOf(client, workflowId) {
   const history = await client.workflow.getHandle(workflowId).fetchHistory()
   return { events: history.events.length, bytes: proto.temporal.api.history.v1.History.encode(history).finish().length }
 }
 
-/** CPU time that a process has taken, ms (Linux). */
+/** CPU time that a process has used, ms (Linux). */
 export function cpuMsOf(pid) {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')
   return (Number(fields[11]) + Number(fields[12])) * 10

@@ -1,4 +1,4 @@
-// Memory of a process as its system counts it (resident, MiB); if that is not told (no /proc), of this process alone.
+// Resident memory of a process, MiB; without /proc, that of this process instead.
 import { readFileSync } from 'node:fs'
 
 export function memoryOf(pid = process.pid) {

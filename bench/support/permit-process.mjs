@@ -1,4 +1,4 @@
-// One process of the permits bench: so many messages at once that take turns and are sent, one after another, until it is told to stop.
+// One process of the permits bench: loops in parallel that acquire a permit and send a message, until time is up.
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { classifyResult, DEFAULT_TIMEOUTS, transact } from '../../dist/delivery/index.js'
@@ -11,7 +11,7 @@ const database = openDatabase(url)
 const path = { kind: 'system', host: '127.0.0.1', port, tls: 'off' }
 const content = Buffer.from('From: a@example.com\r\nMessage-ID: <m@example.com>\r\n\r\nhello\r\n')
 const count = { sent: 0, polls: 0, errors: 0 }
-// by its own clock, from when it has started
+// by this process's clock, from its start
 const until = Date.now() + forMs
 
 async function messages() {

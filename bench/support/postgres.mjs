@@ -41,7 +41,7 @@ export async function startPostgres() {
   return {
     port,
     url: `postgres://softbounce@127.0.0.1:${port}/postgres`,
-    /** As if it had crashed. */
+    /** Stops it as if it had crashed. */
     stop: async () => stop(),
     restart: async () => start(),
     remove: async () => {

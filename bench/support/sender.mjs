@@ -1,4 +1,4 @@
-// One process of the sends bench: so many messages, by nodemailer's pool or by the send activity with everything that belongs to it.
+// One process of the sends bench: sends messages by nodemailer's pool, or by the complete send activity.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { createTransport } from 'nodemailer'
@@ -31,7 +31,7 @@ async function byActivity() {
   const settings = readSettings(
     {
       ...{ RELAY_URL: `smtp://127.0.0.1:${port}`, RELAY_TLS: 'off', RELAY_CONNECTIONS: String(connections) },
-      // turns are taken and cost what they cost, and hold up nobody
+      // permits are acquired at their real cost, but limit nothing
       ...{ LOWEST_RATE: '1000/s', HIGHEST_RATE: '1000/s' },
     },
     {},
@@ -58,7 +58,7 @@ async function byActivity() {
           if (attempt?.outcome !== 'accepted') throw new Error(`message ${i} was ${attempt?.outcome}: ${attempt?.reply}`)
           return
         } catch (error) {
-          // its permit has not come; Temporal would try again then
+          // its permit is not due yet; Temporal would retry then
           if (error.type !== 'Waiting') throw error
           await sleep(error.nextRetryDelay)
         }

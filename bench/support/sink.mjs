@@ -1,11 +1,11 @@
-// A receiving system that counts: when each message was begun (MAIL) and taken, how many connections were open. What it says can be changed.
+// A receiving system that records when each message began (MAIL) and was accepted, and its open connections. Its replies can be set.
 import { SMTPServer } from 'smtp-server'
 
 const nonRetryable = (text) => Object.assign(new Error(text.slice(4)), { responseCode: Number(text.slice(0, 3)) })
 
 /**
- * @param {{ banner?: () => string | undefined, rcpt?: (address: string, client: string) => string | undefined, slowMs?: number }} how the nonRetryable of its
- * banner and of a recipient (told who says EHLO), and how long it takes over each message.
+ * @param {{ banner?: () => string | undefined, rcpt?: (address: string, client: string) => string | undefined, slowMs?: number }} how
+ * replies that refuse a connection or a recipient (`client`: the EHLO name), and the time each message takes, ms.
  */
 export async function startSink(how = {}) {
   const sink = { port: 0, connections: [], mails: [], taken: [], open: 0, mostOpen: 0, how }
@@ -46,7 +46,7 @@ export async function startSink(how = {}) {
   return sink
 }
 
-/** The most moments that lie in any window of this length. */
+/** The maximum number of `times` in any window of this length. */
 export function mostIn(times, windowMs) {
   const sorted = [...times].sort((a, b) => a - b)
   let most = 0

@@ -135,9 +135,20 @@ const REGISTRY: Record<string, readonly [string, Whose]> = {
 
 const SUBJECTS: readonly Whose[] = ['unknown', MAILBOX, MAILBOX, SYSTEM, NETWORK, OURS, OURS, OURS]
 
-/** Explains a code in plain words, with the party it concerns. Unregistered codes fall back to their subject (RFC 3463 section 3). */
-export function meaningOf(status: EnhancedStatus): StatusMeaning {
+/** Codes that some systems use with another meaning (Exchange Online's 5.4.1 and 5.1.10), told by the text of the reply. */
+const OTHER_MEANINGS: Readonly<Record<string, readonly [RegExp, string, Whose]>> = {
+  '1.10': [/not ?found|unknown|not exist/i, 'there is no such recipient', MAILBOX],
+  '4.1': [/denied|rejected/i, 'the receiving system denied access', OURS],
+}
+
+/**
+ * Explains a code in plain words, with the party it concerns. Unregistered codes fall back to their subject (RFC 3463 section 3).
+ * @param reply the reply's text: some systems use a code with another meaning.
+ */
+export function meaningOf(status: EnhancedStatus, reply = ''): StatusMeaning {
   const text = formatStatus(status)
+  const [pattern, said, by] = OTHER_MEANINGS[`${status.subject}.${status.detail}`] ?? []
+  if (pattern?.test(reply)) return { status: text, sentence: said as string, whose: by as Whose }
   const [sentence, whose] = REGISTRY[`${status.subject}.${status.detail}`] ??
     REGISTRY[`${status.subject}.0`] ?? ['an unregistered status code', SUBJECTS[status.subject] ?? 'unknown']
   return { status: text, sentence, whose }

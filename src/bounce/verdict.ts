@@ -1,6 +1,7 @@
 /** Decides what to do about a bounce, and why: retry, suppress for good, refuse without suppressing, or ignore. */
 import { effectiveStatus, type ReportedStatus } from './effective-status.js'
 import { speaksOfOtherThings, speaksOfPolicy } from './recipient-texts.js'
+import { withoutControls } from './reply.js'
 import { type EnhancedStatus, meaningOf, parseStatus } from './status.js'
 import { sendOf } from './token.js'
 
@@ -79,13 +80,24 @@ export function judgeBounce(bounce: ReportedStatus & { token?: string | undefine
   const text = effectiveStatus(bounce)
   const status = text === null ? null : parseStatus(text)
   if (status === null || text === null) return { verdict: 'ignore', status: null, reason: 'it says no status and quotes no reply' }
-  const { sentence, whose } = meaningOf(status)
-  if (retry.matches(status)) return { verdict: 'retry', status: text, reason: `${text}: ${sentence}` }
-  if (provesGone(text, bounce.diagnostic)) return { verdict: 'suppress', status: text, reason: `${text}: ${sentence}` }
-  if (status.class === 5)
-    return { verdict: 'refuse', status: text, reason: `${text}: ${sentence} (trouble: ${whose}; nobody is suppressed)` }
+  const { sentence, whose } = meaningOf(status, bounce.diagnostic)
+  const reason = `${text}: ${sentence}${quote(bounce.diagnostic)}`
+  if (retry.matches(status)) return { verdict: 'retry', status: text, reason }
+  if (provesGone(text, bounce.diagnostic)) return { verdict: 'suppress', status: text, reason }
+  if (status.class === 5) return { verdict: 'refuse', status: text, reason: `${reason}; about: ${whose}; nobody is suppressed` }
   if (status.class === 2) return { verdict: 'ignore', status: text, reason: `${text} tells of a success` }
   // a temporary failure of one of our own retries is a failed retry, whatever its status
   const verdict = (sendOf(bounce) ?? 0) !== 0 ? 'retry' : 'ignore'
-  return { verdict, status: text, reason: `${text}: ${sentence}; not among the statuses that are retried (${retry.text})` }
+  return { verdict, status: text, reason: `${reason}; not among the statuses that are retried (${retry.text})` }
+}
+
+const MAX_QUOTE = 120
+
+/** The words of a reply behind its codes, in quotation marks; nothing if there are none. */
+function quote(reply = ''): string {
+  const words = withoutControls(reply)
+    .replace(/^(?:\s*smtp\s*;)?[\s\d.-]{0,20}/i, '')
+    .replace(/\s+/g, ' ')
+    .trim()
+  return words === '' ? '' : ` ("${words.length > MAX_QUOTE ? `${words.slice(0, MAX_QUOTE)}…` : words}")`
 }

@@ -30,7 +30,7 @@ const WHOLE = {
   },
 }
 
-test('every field is taken over as it was given; a destination in lower case, a Message-ID without its brackets', () => {
+test('every field is kept as given, but the destination in lower case and the Message-ID without brackets', () => {
   expect(checkBouncedMessage(WHOLE)).toEqual({ value: WHOLE })
   expect(checkBouncedMessage({ ...WHOLE, destination: 'Example.ORG', messageId: ' <m1@example.com> ' })).toEqual({ value: WHOLE })
   expect(checkBounce(BOUNCE)).toEqual({ value: BOUNCE })
@@ -48,13 +48,13 @@ test('every field is taken over as it was given; a destination in lower case, a 
   ])
     expect(checkBouncedMessage({ ...good, message })).toEqual({ value: { ...good, message } })
   expect(faults({ ...good, destination: 'x'.repeat(255) })).toBe('')
-  // other forms that are null are left out, as some languages send them
+  // alternative forms that are null count as absent, as some languages send them
   expect(checkBouncedMessage({ ...good, message: { raw: 'From: a@b', rawBase64: null, stored: undefined } })).toEqual({
     value: { ...good, message: { raw: 'From: a@b' } },
   })
 })
 
-test('one bounce alone is refused with its fields named as the signal has them', () => {
+test('an invalid bounce alone is refused with its fields named as in the signal', () => {
   const bounceFaults = (input: unknown) => {
     const checked = checkBounce(input)
     return 'faults' in checked ? checked.faults : []
@@ -77,7 +77,7 @@ test('unknown fields are ignored', () => {
   expect(checkBouncedMessage({ ...good, colour: 'red', bounce: { ...good.bounce, extra: 1 } })).toEqual({ value: good })
 })
 
-test('null stands for a field that is left out, as some languages send it', () => {
+test('null means an absent field, as some languages send it', () => {
   expect(checkBouncedMessage({ ...good, schedule: null, deliverBy: null, urgent: null, retriesSoFar: null, destination: null })).toEqual({
     value: good,
   })
@@ -93,7 +93,7 @@ test('missing fields are named, all at once', () => {
   expect(faults({ ...good, bounce: {} })).toBe('bounce.status is missing; bounce.bouncedAt is missing')
 })
 
-test('what is wrong is named', () => {
+test('each invalid field is named', () => {
   for (const [change, words] of [
     [{ sender: '' }, 'null sender'],
     [{ sender: '<>' }, 'null sender'],
@@ -135,7 +135,7 @@ test('what is wrong is named', () => {
     expect(faults({ ...good, ...change }), JSON.stringify(change)).toContain(words)
 })
 
-test('no input takes long to refuse, and none makes a long error', () => {
+test('any invalid input is refused quickly, with a short error', () => {
   const began = Date.now()
   const spaces = faults({ ...good, message: { rawBase64: `${' '.repeat(500_000)}!` } })
   expect(spaces).toContain('base64')
@@ -148,11 +148,11 @@ test('no input takes long to refuse, and none makes a long error', () => {
   expect(JSON.stringify(checked)).not.toContain('\\u0000')
 })
 
-test('a payload that could not be read is said to be that', () => {
+test('an unreadable payload is reported as such, with its encoding', () => {
   expect(faults({ unreadablePayload: 'binary/encrypted' })).toContain('binary/encrypted')
 })
 
-test('nothing that is sent makes the check throw', () => {
+test('no input makes the check throw', () => {
   fc.assert(
     fc.property(fc.anything(), fc.anything(), (a, b) => {
       checkBouncedMessage(a)

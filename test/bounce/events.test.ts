@@ -9,7 +9,7 @@ const message = (more: { sender?: string; recipient?: string; header?: Record<st
 const urgent = (rules: string, more: Parameters<typeof message>[0]) => isUrgent(parseUrgentRules(rules), message(more))
 
 describe('urgent rules', () => {
-  test('by sender and recipient, whole and in any case; a star stands for any text', () => {
+  test('a rule matches the whole sender or recipient in any case; a star matches any text', () => {
     expect(urgent('sender *@billing.example', { sender: 'Bounces@Billing.Example' })).toBe(true)
     expect(urgent('sender *@billing.example', { sender: 'bounces@billing.example.org' })).toBe(false)
     expect(urgent('sender *@billing.example', { recipient: 'ann@billing.example' })).toBe(false)
@@ -18,19 +18,19 @@ describe('urgent rules', () => {
     expect(urgent('recipient vip-*@example.org', { sender: 'vip-1@example.org' })).toBe(false)
   })
 
-  test('by any value of a field, without the space around it; only a star is no text of its own', () => {
+  test('a rule matches any value of a header field, trimmed; only the star is a wildcard', () => {
     const header = { 'x-priority': ['3', '  1 (high) '] }
     expect(urgent('header X-Priority: 1*', { header })).toBe(true)
     expect(urgent('header  X-Priority : 1 (high)', { header })).toBe(true)
     expect(urgent('header X-Priority: 1', { header })).toBe(false)
     expect(urgent('header X-Other: 1*', { header })).toBe(false)
     expect(urgent('header X-Priority: **', { header: { 'x-priority': ['a\nb'] } })).toBe(true)
-    // a dot and brackets are themselves
+    // dots and brackets match literally
     expect(urgent('sender a.b@example.com', { sender: 'axb@example.com' })).toBe(false)
     expect(urgent('header X-Priority: [123]', { header })).toBe(false)
   })
 
-  test('any of several is enough; none is none', () => {
+  test('one matching rule of several is enough; without rules nothing is urgent', () => {
     const rules = ' sender a@example.com ;; recipient b@example.org ; '
     expect(parseUrgentRules(rules)).toHaveLength(2)
     expect(urgent(rules, { recipient: 'b@example.org' })).toBe(true)
@@ -39,7 +39,7 @@ describe('urgent rules', () => {
     expect(parseUrgentRules('')).toEqual([])
   })
 
-  test('what is no rule is named', () => {
+  test('an invalid rule is refused by name', () => {
     for (const wrong of ['x', 'sender', 'sender a b', 'header X-Priority', 'header X Y: 1', 'header X:', 'to a@example.com', 'xsender a@b'])
       expect(() => parseUrgentRules(`sender a@example.com; ${wrong}`), wrong).toThrow(`"${wrong}" is no rule; write header NAME: VALUE`)
     expect(() => parseUrgentRules('y'.repeat(200))).toThrow(`"${'y'.repeat(80)}" is no rule`)

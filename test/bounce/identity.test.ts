@@ -16,7 +16,7 @@ import {
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 
-test('whatever an address or a destination holds, it stays one word of a list query', () => {
+test('any address or destination stays one quoted value in a visibility query', () => {
   fc.assert(
     fc.property(fc.string({ unit: fc.constantFrom("'", '\\', '"', 'a', ' ', '=', '-') }), (text) => {
       const [, inner] = /^'((?:[^'\\]|\\.)*)'$/s.exec(quoted(text)) as RegExpExecArray
@@ -27,7 +27,7 @@ test('whatever an address or a destination holds, it stays one word of a list qu
 })
 
 describe('addresses', () => {
-  test('are compared without case, the domain as A-labels', () => {
+  test('addresses compare case-insensitively, with the domain as A-labels', () => {
     expect(addressKey('Ann.O@EXAMPLE.Org')).toBe('ann.o@example.org')
     expect(addressKey('ann@BÜCHER.example')).toBe('ann@xn--bcher-kva.example')
     expect(addressKey('ann@xn--bcher-kva.example')).toBe('ann@xn--bcher-kva.example')
@@ -37,7 +37,7 @@ describe('addresses', () => {
     expect(addressKey('jose\u0301@example.org')).toBe(addressKey('jos\u00e9@example.org'))
   })
 
-  test('are as they are compared whatever is compared again, or are none', () => {
+  test('an address key is its own key; an address whose key would be invalid is refused', () => {
     const key = addressKey('J\u030cim@example.org')
     expect(addressKey(key)).toBe(key)
     for (const bad of [
@@ -64,13 +64,13 @@ describe('addresses', () => {
     )
   })
 
-  test('are sent with the local part as it was written', () => {
+  test('the envelope address keeps the local part as written', () => {
     expect(envelopeAddress(parseAddress('Ann.O@EXAMPLE.Org'))).toBe('Ann.O@example.org')
     expect(envelopeAddress(parseAddress('用户@例え.jp'))).toBe('用户@xn--r8jz45g.jp')
     expect(envelopeAddress(parseAddress('"ann o"@example.org'))).toBe('"ann o"@example.org')
   })
 
-  test('that are none are refused with what is wrong', () => {
+  test('an invalid address is refused with the reason', () => {
     for (const text of [
       '',
       'ann',
@@ -95,7 +95,7 @@ describe('addresses', () => {
       expect(() => parseAddress(text), JSON.stringify(text)).toThrow(/./)
   })
 
-  test('are told from others at their bounds', () => {
+  test('length limits of addresses are exact', () => {
     const nonRetryable = (text: string) => {
       try {
         parseAddress(text)
@@ -116,19 +116,19 @@ describe('addresses', () => {
     for (const local of ['"a"b', 'a"b"', '"a', 'a b', '"a"b"'])
       expect(nonRetryable(`${local}@example.org`), local).toContain('has characters that need quotes, or quotes that do not close')
     expect(nonRetryable('"a<b>"@example.org')).toContain('has an angle bracket in it')
-    // a long one is shown as far as it helps
+    // a long address is truncated in the error
     expect(nonRetryable('x'.repeat(101))).toBe(`"${'x'.repeat(100)}…" is not an address; an address looks like ann@example.org`)
     expect(nonRetryable('x'.repeat(100))).toBe(`"${'x'.repeat(100)}" is not an address; an address looks like ann@example.org`)
   })
 
-  test('that are international are told from those that are not', () => {
+  test('internationalized addresses are recognized', () => {
     expect([isInternational('jos\u00e9'), isInternational('~'), isInternational('')]).toEqual([true, false, false])
     for (const wrong of ['b\u00fccher..example', '\u00fc[', 'a\u00fc b']) expect(foldDomain(wrong), wrong).toBeNull()
     expect(foldDomain('a'.repeat(60).concat('.').repeat(4).concat('abcdefghijk'))).toHaveLength(255)
     expect(foldDomain('a'.repeat(60).concat('.').repeat(4).concat('abcdefghijkl'))).toBeNull()
   })
 
-  test('no address that is accepted can break out of its line', () => {
+  test('no accepted address can break out of its SMTP command line', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 60 }), fc.string({ maxLength: 20 }), (local, domain) => {
         let envelope: string
@@ -143,7 +143,7 @@ describe('addresses', () => {
     )
   })
 
-  test('folding twice is folding once', () => {
+  test('folding is idempotent', () => {
     const label = fc.stringMatching(/^[a-z0-9üéß例え]{1,12}$/)
     fc.assert(
       fc.property(fc.stringMatching(/^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,30}$/), label, label, (local, a, b) => {
@@ -158,11 +158,11 @@ describe('addresses', () => {
 })
 
 describe('the workflow ID', () => {
-  test('is bounce/<recipient>/<messageId>', () => {
+  test('the workflow ID is bounce/<recipient>/<messageId>', () => {
     expect(workflowId('Ann@Example.org', '<m1@example.com>', sha256)).toBe('bounce/ann@example.org/m1@example.com')
   })
 
-  test('is what the test vectors of docs/protocol.md say', () => {
+  test('the workflow ID matches the test vectors of docs/protocol.md', () => {
     const page = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8')
     const block = /```json workflow-id-vectors\n([\s\S]*?)```/.exec(page)?.[1] ?? '[]'
     const vectors = JSON.parse(block) as { recipient: string; messageId: string; messageIdTimes?: number; workflowId: string }[]
@@ -171,7 +171,7 @@ describe('the workflow ID', () => {
       expect(workflowId(recipient, messageId.repeat(messageIdTimes ?? 1), sha256)).toBe(expected)
   })
 
-  test('is never longer than 255 bytes, and differs where message or recipient does', () => {
+  test('the workflow ID has at most 255 bytes, and is distinct per message and recipient', () => {
     const id = fc.stringMatching(/^[!-;=?-~é]{1,400}$/)
     const address = fc.stringMatching(/^[a-zé]{1,60}$/).map((local) => `${local}@example.org`)
     fc.assert(
@@ -183,7 +183,7 @@ describe('the workflow ID', () => {
     )
   })
 
-  test('is refused where the Message-ID is none', () => {
+  test('an invalid Message-ID is refused', () => {
     for (const text of ['', '<>', ' ', 'a b', 'a\nb', 'a'.repeat(999), 'x<a@b>', '<a@b>x', '<a\nb>'])
       expect(() => messageIdKey(text), text).toThrow(/Message-ID/)
     expect(() => messageIdKey(`a b${'x'.repeat(500)}`)).toThrow(`"a b${'x'.repeat(97)}" is not a Message-ID such as 20261124.1@example.com`)
@@ -191,7 +191,7 @@ describe('the workflow ID', () => {
     expect(messageIdKey('a'.repeat(998))).toHaveLength(998)
   })
 
-  test('is as long as it may be before a hash stands for the Message-ID, and then for the recipient', () => {
+  test('an ID over the limit has a hash for the Message-ID, then also for the recipient', () => {
     const fits = 'm'.repeat(255 - 'bounce/ann@example.org/'.length)
     expect(workflowId('ann@example.org', fits, sha256)).toBe(`bounce/ann@example.org/${fits}`)
     expect(workflowId('ann@example.org', `${fits}m`, sha256)).toBe(`bounce/ann@example.org/sha256-${sha256(`${fits}m`)}`)

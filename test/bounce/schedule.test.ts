@@ -6,18 +6,18 @@ const MINUTE = 60_000
 const HOUR = 60 * MINUTE
 const DAY = 24 * HOUR
 
-test('the usual schedule is 1 h, 4 h, 12 h, 24 h', () => {
+test('the default schedule is 1 h, 4 h, 12 h, 24 h', () => {
   expect(parseSchedule(DEFAULT_SCHEDULE)).toEqual([HOUR, 4 * HOUR, 12 * HOUR, 24 * HOUR])
 })
 
-test('a schedule is written as a person says it', () => {
+test('a schedule is parsed from human notation', () => {
   expect(parseSchedule('1h, 4h*2')).toEqual([HOUR, 4 * HOUR, 4 * HOUR])
   expect(parseSchedule(['1h30m', ' 5 min*3 ', '1d'])).toEqual([90 * MINUTE, 5 * MINUTE, 5 * MINUTE, 5 * MINUTE, DAY])
   expect(parseDuration('1.5h')).toBe(90 * MINUTE)
   expect(parseDuration('90s')).toBe(90_000)
 })
 
-test('a wrong schedule is refused with the place where it is wrong', () => {
+test('an invalid schedule is refused with the position of the error', () => {
   for (const [text, place] of [
     ['1h, 4x', 'entry 2 ("4x")'],
     ['1h, , 4h', 'entry 2 ("")'],
@@ -41,7 +41,7 @@ test('a wrong schedule is refused with the place where it is wrong', () => {
   expect(parseSchedule('1h*20')).toHaveLength(20)
 })
 
-test('durations are said in their two largest units', () => {
+test('durations are formatted in their two largest units', () => {
   expect(formatDuration(HOUR)).toBe('1 h')
   expect(formatDuration(90 * MINUTE)).toBe('1 h 30 min')
   expect(formatDuration(6 * MINUTE)).toBe('6 min')
@@ -73,7 +73,7 @@ test('the stagger is 10 % of the delay, and 15 minutes at the most', () => {
   expect(maxStaggerMs(24 * HOUR)).toBe(15 * MINUTE)
 })
 
-test('what is written is read back', () => {
+test('a written schedule parses back to itself', () => {
   const entry = fc.tuple(fc.integer({ min: 1, max: 30 * 24 * 60 * 60 }), fc.integer({ min: 1, max: 4 }))
   fc.assert(
     fc.property(fc.array(entry, { minLength: 1, maxLength: 5 }), (entries) => {
@@ -83,7 +83,7 @@ test('what is written is read back', () => {
   )
 })
 
-test('no text makes reading a schedule end otherwise than with delays in bounds or a clear error', () => {
+test('any text parses to delays within bounds or a clear error', () => {
   fc.assert(
     fc.property(fc.string(), (text) => {
       try {

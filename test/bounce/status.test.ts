@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { formatStatus, isGeneric, meaningOf, parseStatus, REGISTERED } from '../../src/bounce/index.js'
 
-test('4.3.2 is read as the receiving system taking no messages just now', () => {
+test('4.3.2 means that the receiving system accepts no messages now', () => {
   const status = parseStatus('4.3.2')
   expect(status).toEqual({ class: 4, subject: 3, detail: 2 })
   expect(status && meaningOf(status)).toEqual({
@@ -12,7 +12,7 @@ test('4.3.2 is read as the receiving system taking no messages just now', () => 
   })
 })
 
-test('every registered code has a sentence and somebody whose trouble it is, in each class', () => {
+test('every registered code has a description and a responsible party in each class', () => {
   expect(REGISTERED).toContain('7.30')
   for (const code of REGISTERED)
     for (const kind of ['2', '4', '5']) {
@@ -24,17 +24,17 @@ test('every registered code has a sentence and somebody whose trouble it is, in 
     }
 })
 
-test('an unregistered code is read by its subject', () => {
+test('an unregistered code is interpreted by its subject', () => {
   expect(meaningOf({ class: 5, subject: 2, detail: 99 }).whose).toBe('mailbox')
   expect(meaningOf({ class: 5, subject: 99, detail: 1 }).whose).toBe('unknown')
 })
 
-test('a code is what RFC 3463 calls one, and nothing else', () => {
+test('only status codes as defined by RFC 3463 are parsed', () => {
   for (const text of ['', '4', '4.3', '3.0.0', '1.2.3', '6.1.1', '4.03.2', '4.3.2 ', '4.3.2.1', '4.1000.1', '-4.3.2', '4.3.x'])
     expect(parseStatus(text), text).toBeNull()
 })
 
-test('what is formatted is parsed back', () => {
+test('a formatted code parses back to itself', () => {
   const part = fc.integer({ min: 0, max: 999 })
   fc.assert(
     fc.property(fc.constantFrom(2 as const, 4 as const, 5 as const), part, part, (kind, subject, detail) => {

@@ -15,16 +15,16 @@ import {
 const ID = '00112233445566778899'
 const MAC = Uint8Array.from([0xf0, 0xf1, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7, 0xf8, 0xff])
 
-test('a token says which send of which message, and when; its text is always the same', () => {
+test('a token encodes message, day and send, always as the same text', () => {
   const text = encodeToken({ id: ID, day: 20_784, send: 258 }, MAC)
-  // RFC 4648's base32 of the same bytes, made elsewhere
+  // RFC 4648 base32 of the same bytes, computed by another implementation
   expect(text).toBe('aaisem2ekvthpcezkeyacaxq6hzph5hv6337r7y')
   expect(text).toHaveLength(TOKEN_LENGTH)
   expect(decodeToken(text)).toEqual({ id: ID, day: 20_784, send: 258, mac: MAC })
   expect(decodeToken(text.toUpperCase())).toEqual(decodeToken(text))
 })
 
-test('what is no token says so: another length, another letter, bits that fill up and are not zero', () => {
+test('a wrong length, a wrong letter, or non-zero padding bits decode to null', () => {
   const text = encodeToken({ id: ID, day: 1, send: 1 }, MAC)
   expect(decodeToken('')).toBeNull()
   expect(decodeToken(text.slice(1))).toBeNull()
@@ -36,7 +36,7 @@ test('what is no token says so: another length, another letter, bits that fill u
   expect(sendOf({})).toBeNull()
 })
 
-test('each send has a number of its own in a token; retries beyond the last number share it', () => {
+test('each send has its own number in a token; retries beyond the last number share it', () => {
   for (const send of [0, 1, 2, 500, LAST_SEND, 'backup'] as const) {
     expect(sendFromCode(sendCode(send))).toBe(send)
     expect(decodeToken(encodeToken({ id: ID, day: 0, send }, MAC))?.send).toBe(send)
@@ -44,7 +44,7 @@ test('each send has a number of its own in a token; retries beyond the last numb
   expect(sendCode(1_000_000)).toBe(LAST_SEND)
 })
 
-test('an attempt is a retry of the schedule, or went by the backup relay', () => {
+test('an attempt is a scheduled retry or the send by the backup relay', () => {
   const backup = { retry: 0, via: 'backup-relay' } as const
   expect([isRetry({ retry: 1 }), isRetry({ retry: 1, via: null }), isRetry(backup)]).toEqual([true, true, false])
   expect([nameOfAttempt({ retry: 3 }), nameOfAttempt(backup)]).toEqual(['retry 3', 'backup relay'])

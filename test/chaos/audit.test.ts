@@ -1,4 +1,4 @@
-/** The auditor of `npm run chaos`: a run that keeps the promises has no findings, and one that breaks one has that. */
+/** The auditor of `npm run chaos`: no findings if all promises are kept; a broken promise is found. */
 import { expect, test } from 'vitest'
 import { audit, type Run } from '../../chaos/audit.mjs'
 
@@ -7,7 +7,7 @@ const system = 'down-at-first-0.example'
 const recipient = `ann@${system}`
 const NOT_NOW = '451 4.3.2 System not accepting network messages'
 
-/** Refused once, and taken at the second retry. */
+/** A run with one message: deferred once, then accepted at the second retry. */
 function good(): Run {
   const contact = (at: number, step: string, more: object = {}) => ({
     at: T + at,
@@ -93,13 +93,13 @@ test.each<[string, (run: Run) => unknown, string[]]>([
     },
     ['above the rate'],
   ],
-])('one that %s has that', (_, spoil, expected) => {
+])('a run that %s is reported', (_, spoil, expected) => {
   const run = good()
   spoil(run)
   expect(found(run)).toEqual(expected)
 })
 
-test('what is sent twice is explained by a fault while the reply was on its way, of that worker alone', () => {
+test('a duplicate is explained by a fault of the same worker while the reply was in flight', () => {
   const twice = (worker: string, at: number) => {
     const run = good()
     run.contacts.push({ ...second(run.contacts), step: 'final dot', taken: true, at: T + 9900 })

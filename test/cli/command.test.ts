@@ -10,7 +10,7 @@ import { type RealWorld, runCli, startRealWorld } from '../support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
 import { stands } from '../support/skipping-time.js'
 
-// each is a dozen starts of the command
+// each test runs the command a dozen times
 vi.setConfig({ testTimeout: 120_000 })
 
 const NOT_NOW = '421 4.3.2 System not accepting network messages'
@@ -38,7 +38,7 @@ const jsonLines = (text: string) =>
 describe('retry, status, now, give-up, cancel', () => {
   const id = 'bounce/ann@comes-back.example/invoice-4711@example.com'
 
-  test('a notification is retried, seen, hurried and given up', async () => {
+  test('a bounce is retried, shown by status, sent now, and given up', async () => {
     const retried = await world.cli('retry', example('invoice-4711.eml'), '--schedule', '400d', '--json')
     expect(retried.status).toBe(1)
     expect(retried.stderr).toContain('a delay is from 1 s to 30 d')
@@ -78,7 +78,7 @@ describe('retry, status, now, give-up, cancel', () => {
     }
   })
 
-  test('cancel suppresses nobody, and a bounce does not start it again; --again does', async () => {
+  test('cancel suppresses nobody; a later bounce does not restart the retries, --again does', async () => {
     const file = example('invoice-4713.eml')
     const bob = 'bounce/eve@moved-away.example/invoice-4713@example.com'
     await world.cli('retry', file, '--schedule', '30d')
@@ -95,7 +95,7 @@ describe('retry, status, now, give-up, cancel', () => {
     await world.cli('cancel', bob)
   })
 
-  test('what is not to be retried is said, and starts nothing', async () => {
+  test('a bounce that is not retried starts nothing, and the reason is printed', async () => {
     const change = (name: string, from: RegExp, to: string) => {
       const file = join(folder.path, name)
       writeFileSync(file, readFileSync(example('invoice-4712.eml'), 'utf8').replace(from, to))
@@ -105,14 +105,18 @@ describe('retry, status, now, give-up, cancel', () => {
     expect(delayed).toMatchObject({ status: 0, stdout: expect.stringContaining('nothing to retry (Action: delayed') })
     const relayed = await world.cli('retry', change('relayed.eml', /Action: failed/, 'Action: relayed'), '--json')
     expect(jsonLines(relayed.stdout)[0]).toMatchObject({ verdict: 'ignore' })
-    const gone = await world.cli('retry', change('gone.eml', /Status: 4\.3\.2/, 'Status: 5.1.1'), '--json')
+    const gone = await world.cli(
+      'retry',
+      change('gone.eml', /Status: 4\.3\.2([\s\S]+)421 4\.3\.2 [^\n]+/, 'Status: 5.1.1$1550 5.1.1 no such user'),
+      '--json',
+    )
     expect(jsonLines(gone.stdout)[0]).toMatchObject({ verdict: 'suppress' })
     const another = await world.cli('retry', '--recipient', 'zed@example.org', example('invoice-4712.eml'))
     expect(another).toMatchObject({ status: 1, stderr: expect.stringContaining('it names bob@stays-down.example') })
     expect(await world.client.get('bob@stays-down.example', 'invoice-4712@example.com')).toBeNull()
   })
 
-  test('the original that is kept serves a notification that does not hold it', async () => {
+  test('the stored original is used if the notification does not contain it', async () => {
     const message = 'From: shop@example.com\r\nMessage-ID: <kept@example.com>\r\n\r\nhello\r\n'
     const bounce = { sender: 'shop@example.com', recipient: 'kim@example.org', status: '4.3.2', bouncedAt: new Date().toISOString() }
     const { workflowId } = await world.client.retry(message, bounce, { schedule: ['30d'] })
@@ -135,7 +139,7 @@ describe('retry, status, now, give-up, cancel', () => {
     })
   })
 
-  test('what a notification lacks can be given', async () => {
+  test('options supply what a notification lacks', async () => {
     const file = join(folder.path, 'bare.eml')
     writeFileSync(file, 'From: daemon@example.net\r\nDate: Tue, 24 Nov 2026 08:00:00 +0000\r\n\r\nIt did not work.\r\n')
     const message = join(folder.path, 'original.eml')
@@ -162,7 +166,7 @@ describe('retry, status, now, give-up, cancel', () => {
 })
 
 describe('suppressions', () => {
-  test('are added, listed, checked, exported, filtered by, and removed', async () => {
+  test('suppressions are added, listed, checked, exported, used as a filter, and removed', async () => {
     expect((await world.cli('suppressions', 'add', 'Mia@EXAMPLE.org', '--note', 'asked to stop')).stdout).toBe(
       'mia@example.org is suppressed until it is removed\n',
     )
@@ -173,7 +177,7 @@ describe('suppressions', () => {
     const exported = (await world.cli('suppressions', 'export')).stdout
     expect(exported.split('\n')[0]).toBe('address,reason,since,until,status,reply,destination,caused_by')
     expect(exported).toContain('mia@example.org,manual,')
-    // no cell is a formula to a spreadsheet
+    // no CSV cell may be a spreadsheet formula
     await world.cli('suppressions', 'add', '=1+1@example.org')
     expect((await world.cli('suppressions', 'export')).stdout).toMatch(/^'=1\+1@example\.org,manual,/m)
     await world.cli('suppressions', 'remove', '=1+1@example.org')
@@ -208,14 +212,14 @@ describe('suppressions', () => {
   })
 })
 
-test('migrate and config', async () => {
+test('migrate and config work', async () => {
   expect(await world.cli('migrate')).toMatchObject({ status: 0, stdout: 'the database is up to date\n' })
   const shown = await world.cli('config', '--json')
   expect(jsonLines(shown.stdout)).toEqual(expect.arrayContaining([{ name: 'RETRY_STATUSES', value: '4.3.2', source: 'default' }]))
 })
 
 describe('errors are one line that says what to do', () => {
-  test('wrong use ends with status 2', async () => {
+  test('wrong usage exits with status 2', async () => {
     for (const args of [
       ['nonsense'],
       ['retry'],
@@ -227,7 +231,7 @@ describe('errors are one line that says what to do', () => {
       ['suppressions', 'add', 'a@b.org', '--for', 'ever'],
     ])
       expect(await world.cli(...args), args.join(' ')).toMatchObject({ status: 2 })
-    // the process itself ends with that status
+    // so does a real process
     expect(await runCli(folder.path, world.env, ['nonsense'])).toMatchObject({ status: 2 })
     const wrong = await runCli(folder.path, { ...world.env, RETRY_SCHEDULE: 'x', LOG_LEVEL: 'y' }, ['worker'])
     expect(wrong.status).toBe(2)
@@ -236,7 +240,7 @@ describe('errors are one line that says what to do', () => {
     expect(nowhere).toMatchObject({ status: 2, stderr: expect.stringContaining('RELAY_URL') })
   })
 
-  test('a failure ends with status 1', async () => {
+  test('a failure exits with status 1', async () => {
     const nobody = { TEMPORAL_ADDRESS: '127.0.0.1:9' }
     const run = (env: Record<string, string>, ...args: string[]) => runCli(folder.path, { ...world.env, ...env }, args)
     const [file, unknown, away, worker, namespace, database] = await Promise.all([
@@ -258,7 +262,7 @@ describe('errors are one line that says what to do', () => {
     expect(database.stderr).not.toContain('planted-secret')
   })
 
-  test('help and version end with status 0', async () => {
+  test('help and version exit with status 0', async () => {
     expect(await runCli(folder.path, world.env, ['--help'])).toMatchObject({ status: 0, stdout: expect.stringContaining('give-up') })
     expect((await world.cli('--version')).stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
   })

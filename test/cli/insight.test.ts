@@ -1,4 +1,4 @@
-/** report, list-check, history and forget, as a person uses them. */
+/** The commands report, list-check, history and forget. */
 
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
@@ -34,9 +34,9 @@ const retry = (recipient: string, schedule: string[], n = '1') =>
     { schedule },
   )
 
-// one story, told in its order
-describe('what is known of people and systems', { shuffle: false }, () => {
-  test('report: as text, as JSON, and as a file for a browser', { timeout: 120_000 }, async () => {
+// the tests depend on each other, in this order
+describe('report, list-check, history and forget', { shuffle: false }, () => {
+  test('report prints text and JSON, and writes an HTML file', { timeout: 120_000 }, async () => {
     const text = await world.cli('report', '--since', '1d')
     expect(text).toMatchObject({ status: 0, stderr: '' })
     expect(text.stdout).toMatch(/2 messages began to be retried, 1\s+retry answered/)
@@ -56,7 +56,7 @@ describe('what is known of people and systems', { shuffle: false }, () => {
       expect((await world.cli('report', ...args)).stderr).toContain(said)
   })
 
-  test('list-check: CSV in, CSV out, and the counts', { timeout: 120_000 }, async () => {
+  test('list-check reads CSV, and writes CSV and counts', { timeout: 120_000 }, async () => {
     const list = join(folder.path, 'list.csv')
     writeFileSync(list, 'name,email\nAnn,ann@seen.example\nBob,bob@seen.example\n')
     await world.cli('suppressions', 'add', 'bob@seen.example')
@@ -74,7 +74,7 @@ describe('what is known of people and systems', { shuffle: false }, () => {
     })
   })
 
-  test('history, and forget: what was open is stopped, and nothing is left in the tables or in Temporal', {
+  test('forget stops open retries and leaves nothing in the tables or in Temporal', {
     timeout: 180_000,
   }, async () => {
     const seen = (await world.cli('history', 'Ann@seen.example')).stdout
@@ -91,15 +91,15 @@ describe('what is known of people and systems', { shuffle: false }, () => {
       tables: { attempts: 1, outcomes: 2 },
     })
     expect((await world.cli('history', 'ann@seen.example')).stdout).toBe('nothing is known of ann@seen.example\n')
-    // nor in the pages of the file that nobody uses any more
+    // nor in the file's free pages
     const file = (world.env.DATABASE_URL as string).slice('file:'.length)
     const bytes = [file, `${file}-wal`].filter(existsSync).map((one) => readFileSync(one).toString('latin1'))
     expect(bytes.join('').includes('ann@seen.example')).toBe(false)
-    // Temporal deletes in its own time
+    // Temporal deletes asynchronously
     await eventually(async () => (await world.temporal.workflow.count(query)).count === 0, 120_000)
   })
 
-  test('status --watch draws on a terminal until it is ended, and leaves the terminal as it was', { timeout: 120_000 }, async () => {
+  test('status --watch redraws until interrupted, and restores the terminal', { timeout: 120_000 }, async () => {
     expect(await world.cli('status', '--watch')).toMatchObject({ status: 2, stderr: expect.stringContaining('this is none') })
     await retry('watched@seen.example', ['30d'])
     const command = `exec ${process.execPath} ${fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))} status --watch`

@@ -1,4 +1,4 @@
-/** `softbounce read`: files, standard input, mbox files, Maildirs; and what is none of them. */
+/** `softbounce read`: files, standard input, mbox files, Maildirs, and unreadable input. */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -18,14 +18,14 @@ const rows = (stdout: string) =>
     .split('\n')
     .map((line) => JSON.parse(line))
 
-test('what a terminal would act on is not printed as it is, in JSON either', async () => {
+test('terminal control characters are escaped, in JSON too', async () => {
   const mail = readFileSync(down, 'utf8').replaceAll('421 4.3.2 System', '421 4.3.2 \u009b31m\u202eSystem')
   const { stdout } = await read(['--json', '-'], mail)
   expect(stdout).not.toMatch(/[\u007f-\u009f\u202e]/)
   expect(rows(stdout)[0].bounces[0].diagnostic).toContain('\u009b31m\u202eSystem')
 })
 
-test('one JSON object a file, with the records of its bounces', async () => {
+test('--json prints one object per file, with its bounces', async () => {
   const files = readdirSync(corpus).map((name) => join(corpus, name))
   const { status, stdout } = await read(['--json', ...files])
   expect(status).toBe(0)
@@ -53,7 +53,7 @@ test('one JSON object a file, with the records of its bounces', async () => {
   ])
 })
 
-test('a line a bounce for a person; standard input is -', async () => {
+test('text output has one line per bounce; - reads standard input', async () => {
   const { status, stdout } = await read(['-'], readFileSync(down, 'utf8'))
   expect(status).toBe(0)
   expect(stdout).toBe(
@@ -61,7 +61,7 @@ test('a line a bounce for a person; standard input is -', async () => {
   )
 })
 
-test('an mbox is one file with many mails, a Maildir many files', async () => {
+test('an mbox counts as one file with many mails, a Maildir as many files', async () => {
   const mails = ['postfix-down', 'exim-gone', 'sendmail-down'].map((name) =>
     readFileSync(join(corpus, `${name}.eml`), 'utf8').replace(/\r\n/g, '\n'),
   )
@@ -84,7 +84,7 @@ test('an mbox is one file with many mails, a Maildir many files', async () => {
   ])
 })
 
-test('what cannot be read is said, and the rest is read all the same', async () => {
+test('an unreadable file is reported, and the others are still read', async () => {
   const letter = join(folder.path, 'letter.eml')
   writeFileSync(letter, 'From: ann@example.org\r\nSubject: hello\r\n\r\nHow are you?')
   const { status, stdout, stderr } = await read([join(folder.path, 'missing.eml'), folder.path, letter, down])

@@ -30,7 +30,7 @@ const transporter = (more = {}) =>
   track(nodemailer.createTransport({ host: '127.0.0.1', port: system.port, secure: false, ignoreTLS: true, ...more }), options())
 const db = () => sqlite.database.db
 
-test('each recipient gets an envelope with a signed return path of its own, and the message is stored once', async () => {
+test('each recipient gets an envelope with its own signed return path, and the message is stored once', async () => {
   const kept = () => db().selectFrom('messages').select('key').execute()
   const before = (await kept()).length
   const info = await transporter().sendMail({
@@ -56,7 +56,7 @@ test('each recipient gets an envelope with a signed return path of its own, and 
   expect(await kept()).toHaveLength(before + 1)
 })
 
-test('what nodemailer signs with DKIM is sent and kept as it was signed; plugins and defaults stay', async () => {
+test('a message that nodemailer signs with DKIM is sent and stored as signed; plugins and defaults still work', async () => {
   const { privateKey } = generateKeyPairSync('rsa', {
     modulusLength: 1024,
     privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
@@ -88,7 +88,7 @@ describe('suppressed recipients', () => {
       })
   }
 
-  test('are named in the error, and nobody gets the message', async () => {
+  test('suppressed recipients are named in the error, and nobody gets the message', async () => {
     await suppress('down@example.org', 'unavailable')
     const sending = transporter().sendMail({ from: 'shop@example.com', to: ['ok@example.org', 'Down@example.org'], text: 'x' })
     await expect(sending).rejects.toThrow(SuppressedRecipients)
@@ -96,7 +96,7 @@ describe('suppressed recipients', () => {
     expect(system.taken).toHaveLength(0)
   })
 
-  test('mail that the person has just asked for passes a temporary suppression, and lifts it; never a lasting one', async () => {
+  test('mail that the person just requested bypasses and lifts a temporary suppression, never a lasting one', async () => {
     await suppress('asks@example.org', 'unavailable')
     await transporter().sendMail({ from: 'shop@example.com', to: 'asks@example.org', text: 'Confirm', softbounce: { askedFor: true } })
     expect(system.taken).toHaveLength(1)
@@ -108,7 +108,7 @@ describe('suppressed recipients', () => {
   })
 })
 
-test('an answer for several recipients says who was refused; where all were, it fails', async () => {
+test('a send to several recipients reports who was refused, and fails if all were', async () => {
   system.say = { rcpt: ({ address }) => (address?.startsWith('no') ? '550 5.1.1 no such user' : undefined) }
   const info = await transporter().sendMail({ from: 'shop@example.com', to: 'no1@example.org, yes@example.org', text: 'x' })
   expect(info).toMatchObject({ accepted: ['yes@example.org'], rejected: ['no1@example.org'] })
@@ -118,7 +118,7 @@ test('an answer for several recipients says who was refused; where all were, it 
   )
 })
 
-test('what its sender says of its retries is kept for them, and refused at once where it is wrong', async () => {
+test('retry options are stored for the retries; invalid ones are refused at once', async () => {
   const tracked = transporter()
   const info = await tracked.sendMail({
     from: 'a@example.com',
@@ -136,7 +136,7 @@ test('what its sender says of its retries is kept for them, and refused at once 
   expect(system.taken).toHaveLength(0)
 })
 
-test('what nodemailer does beside stays: a proxy, more of the envelope, raw messages, the null sender', async () => {
+test('other nodemailer features still work: proxies, envelope options, raw messages, the null sender', async () => {
   const proxied = track(
     nodemailer.createTransport({ host: '127.0.0.1', port: system.port, secure: false, ignoreTLS: true, proxy: 'http://127.0.0.1:1' }),
     options(),
@@ -150,7 +150,7 @@ test('what nodemailer does beside stays: a proxy, more of the envelope, raw mess
   expect(system.taken.map((t) => t.from).at(-1)).toBe('')
 })
 
-test('tracked twice is tracked once; closed, it opens again', async () => {
+test('tracking twice has no further effect; a closed transporter opens again', async () => {
   const plain = nodemailer.createTransport({ host: '127.0.0.1', port: system.port, secure: false, ignoreTLS: true })
   const own = { settings: { databaseUrl: sqlite.url, returnPaths } }
   const twice = track(track(plain, own), own)
@@ -161,14 +161,14 @@ test('tracked twice is tracked once; closed, it opens again', async () => {
   expect(system.taken.map((t) => verifyReturnPath(returnPaths, t.from, new Date()))).toMatchObject([{ send: 0 }, { send: 0 }])
 })
 
-test('without a key nothing is tracked', () => {
+test('without a return path key tracking is refused', () => {
   const plain = nodemailer.createTransport({ host: '127.0.0.1', port: 1 })
   expect(() => track(plain, { database: sqlite.database, settings: { databaseUrl: sqlite.url, returnPaths: null } })).toThrow(
     'RETURN_PATH_KEYS',
   )
 })
 
-test('one look-up and one write for a message', async () => {
+test('each message costs one query and one transaction', async () => {
   const statements: string[] = []
   const counting = {
     ...sqlite.database,
@@ -188,7 +188,7 @@ test('one look-up and one write for a message', async () => {
   await send()
   statements.length = 0
   await send()
-  // the message and who it goes to are written in one transaction
+  // the message and its recipients are written in one transaction
   expect(statements).toEqual(['SelectQueryNode', 'InsertQueryNode', 'InsertQueryNode'])
 })
 
@@ -202,7 +202,7 @@ describe('a provider', () => {
   } as const
 
   test.each(Object.keys(REPLIES) as (keyof typeof REPLIES)[])(
-    '%s gets the name of each send where it gives it back, and its own is kept',
+    '%s gets the token of each send in the field it returns, and its message ID is stored',
     async (provider) => {
       const [reply, field] = REPLIES[provider]
       const relay = await startReceivingSystem({
@@ -232,7 +232,7 @@ describe('a provider', () => {
         return token
       })
       expect(tokens).toHaveLength(2)
-      // what is kept for its retries is the message without it
+      // the message stored for retries does not contain the token
       const sent = await findSent(db(), sentId(messageId, 'ann@example.org'))
       expect((await loadMessage(db(), sent?.messageKey as string))?.toString()).not.toMatch(/softbounce/i)
       const name = /([0-9a-zA-Z-]{20,})$/.exec(reply)?.[1]

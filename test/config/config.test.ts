@@ -11,7 +11,7 @@ import { temporaryFolder } from '../support/databases.js'
 
 const HOUR = 3_600_000
 
-test('without anything set the defaults are those of the docs', () => {
+test('the defaults are those of the docs', () => {
   const settings = readSettings({}, {})
   expect(settings).toMatchObject({
     databaseUrl: 'file:softbounce.db',
@@ -59,7 +59,7 @@ test('every fault is reported at once, each in one line with its setting', () =>
 describe('the relay', () => {
   const relay = (env: Record<string, string>) => readSettings(env, {}).paths.relay
 
-  test('is read from one URL', () => {
+  test('the relay is configured by one URL', () => {
     expect(relay({ RELAY_URL: 'smtp://app:p%40ss@relay.example.com:587' })).toEqual({
       kind: 'relay',
       host: 'relay.example.com',
@@ -73,7 +73,7 @@ describe('the relay', () => {
     expect(relay({ RELAY_URL: 'smtp://relay.example.com', RELAY_IS_TRANSPARENT: 'true' })).toMatchObject({ kind: 'transparent' })
   })
 
-  test('gets its password only over TLS, except on this machine', () => {
+  test('a relay password requires TLS, except on localhost', () => {
     const url = 'smtp://app:secret@relay.example.com:587'
     expect(() => relay({ RELAY_URL: url, RELAY_TLS: 'off' })).toThrow('RELAY_TLS')
     expect(() => relay({ RELAY_URL: url, RELAY_TLS: 'opportunistic' })).toThrow('RELAY_TLS')
@@ -81,10 +81,10 @@ describe('the relay', () => {
   })
 })
 
-describe('direct delivery and turns', () => {
+describe('direct delivery and rate limits', () => {
   const read = (env: Record<string, string>) => readSettings(env, {})
 
-  test('what is set is read', () => {
+  test('every setting is read', () => {
     const settings = read({
       ...{ DELIVERY: 'direct', DNS_SERVERS: '192.0.2.53, 127.0.0.1:5353 [2001:db8::53]:53', SOURCE_ADDRESSES: '192.0.2.1 2001:db8::1' },
       ...{ LIMITS: 'example.org: rate 30/min', DESTINATIONS: 'google=*.google.com', RELAY_RATE: '14/s', LOWEST_RATE: '30/min' },
@@ -160,18 +160,18 @@ test('.env is read, the environment wins, and secrets are masked wherever they a
   }
 })
 
-test('docs/settings.md is what the code says', () => {
+test('docs/settings.md matches the code', () => {
   execFileSync(process.execPath, [fileURLToPath(new URL('../../scripts/settings-page.mjs', import.meta.url)), '--check'], { stdio: 'pipe' })
 })
 
 test('docker-compose.yml passes every setting on', () => {
   const compose = readFileSync(new URL('../../docker-compose.yml', import.meta.url), 'utf8')
-  // given by its own command line
+  // set by the compose file's own command line
   const missing = Object.keys(SETTINGS).filter((name) => name !== 'INTAKE_LISTEN' && !new RegExp(`^ {2,6}${name}:`, 'm').test(compose))
   expect(missing).toEqual([])
 })
 
-test('a mailbox is not moved into itself, however it is written', () => {
+test('the IMAP folders must differ from the mailbox itself, in any spelling', () => {
   const read = (more: object) => () => readSettings({ IMAP_URL: 'imaps://u:p@imap.example.com/inbox', ...more }, {})
   expect(read({ IMAP_HANDLED: 'move:INBOX' })).toThrow('it must be another folder')
   expect(read({ IMAP_UNREADABLE: 'Inbox' })).toThrow('it must be another folder')

@@ -1,5 +1,5 @@
-// The receiving system of make-corpus.sh: whoever is named down@ gets "421 4.3.2", gone@ "550 5.1.1", wait@ is taken; what has the null
-// sender (the bounces) is written to the folder, a file each.
+// The receiving system of make-corpus.sh: down@ is refused with "421 4.3.2", gone@ with "550 5.1.1", wait@ is accepted; mail with the null
+// sender (a bounce) is written to the folder, one file each.
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { SMTPServer } from 'smtp-server'

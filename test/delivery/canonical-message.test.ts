@@ -5,29 +5,29 @@ import { canonicalMessage, MAX_MESSAGE_BYTES, signaturesExpireAt, UnsendableMess
 const canonical = (text: string) => canonicalMessage(Buffer.from(text, 'latin1')).toString('latin1')
 
 describe('the bytes that are sent', () => {
-  test('are the original’s', () => {
+  test('the bytes sent are those of the original', () => {
     const text = 'Received: x\r\nDelivered-To: y\r\nDKIM-Signature: v=1;\r\n\tb=abc\r\nFrom: a@b\r\n\r\nbody\r\n\r\n.\r\n\xff\r\n'
     expect(canonical(text)).toBe(text)
   })
 
-  test('lose Return-Path, Bcc and Resent-Bcc, folded lines and all, and nothing else', () => {
+  test('only Return-Path, Bcc and Resent-Bcc are removed, with their folded lines', () => {
     expect(
       canonical('Return-Path: <x@y>\r\nFrom: a@b\r\nBCC: c@d,\r\n e@f\r\nresent-bcc : g@h\r\nTo: i@j\r\n\r\nBcc: stays in the body\r\n'),
     ).toBe('From: a@b\r\nTo: i@j\r\n\r\nBcc: stays in the body\r\n')
   })
 
-  test('end their lines with CRLF, whatever the file they came from had', () => {
+  test('any line endings become CRLF', () => {
     expect(canonical('From: a@b\n\none\ntwo\r\nthree')).toBe('From: a@b\r\n\r\none\r\ntwo\r\nthree')
     expect(canonical('From: a@b')).toBe('From: a@b')
   })
 
-  test('cannot hide the end of the message', () => {
+  test('bare line endings cannot hide an end of message', () => {
     const hidden = canonical('From: a@b\r\n\r\nx\n.\nMAIL FROM:<e@f>\n')
     expect(hidden).not.toMatch(/[^\r]\n/)
   })
 })
 
-describe('what SMTP cannot carry unchanged is refused with its place', () => {
+describe('content that SMTP cannot carry unchanged is refused with its position', () => {
   for (const [text, words] of [
     ['From: a@b\r\n\r\na\0b\r\n', 'line 3 has a NUL'],
     ['From: a@b\r\n\r\nx\r\na\rb\r\n', 'line 4 has a CR'],
@@ -42,16 +42,16 @@ describe('what SMTP cannot carry unchanged is refused with its place', () => {
       expect(() => canonical(text)).toThrow(words)
     })
 
-  test('a message that is too long to be kept', () => {
+  test('a message over the size limit is refused', () => {
     expect(() => canonicalMessage(Buffer.alloc(MAX_MESSAGE_BYTES + 1, 'a'))).toThrow(`the message has ${MAX_MESSAGE_BYTES + 1} bytes`)
   })
 
-  test('a line of 998 bytes is fine', () => {
+  test('a line of 998 bytes is accepted', () => {
     expect(canonical(`From: a@b\r\n\r\n${'x'.repeat(998)}\r\n`)).toContain('x'.repeat(998))
   })
 })
 
-test('what is canonical stays as it is', () => {
+test('a canonical message stays unchanged', () => {
   const text = fc.string({ unit: fc.constantFrom('a', '.', '\r\n', '\n', ' ', ':', 'Bcc: x') })
   fc.assert(
     fc.property(text, (body) => {
@@ -66,22 +66,22 @@ describe('a message’s own DKIM signatures', () => {
   const signed = (tags: string, from = 'shop@example.com') =>
     Buffer.from(`DKIM-Signature: v=1; a=rsa-sha256; d=example.com; s=k;\r\n\t${tags}; b=x\r\nFrom: Shop <${from}>\r\n\r\nx\r\n`)
 
-  test('run out at the latest x=', () => {
+  test('signatures expire at the latest x=', () => {
     expect(signaturesExpireAt(signed('x=1700000000'), 'b@example.com')).toEqual(new Date(1_700_000_000_000))
     const two = Buffer.concat([Buffer.from('DKIM-Signature: d=example.com; x=1800000000\r\n'), signed('x=1700000000')])
     expect(signaturesExpireAt(two, 'b@example.com')).toEqual(new Date(1_800_000_000_000))
   })
 
-  test('that do not run out keep it of use', () => {
+  test('one signature without expiry keeps the message valid', () => {
     expect(signaturesExpireAt(signed('t=1'), 'b@example.com')).toBeNull()
-    // RFC 6376 3.5: more than twelve digits may be taken for never
+    // RFC 6376 3.5: more than twelve digits may be treated as never
     expect(signaturesExpireAt(signed('x=9999999999999'), 'b@example.com')).toBeNull()
     expect(
       signaturesExpireAt(Buffer.concat([Buffer.from('DKIM-Signature: d=example.com; t=1\r\n'), signed('x=1700000000')]), 'b@example.com'),
     ).toBeNull()
   })
 
-  test('are only those of the author’s or the sender’s domain', () => {
+  test('only signatures of the author’s or the sender’s domain count', () => {
     expect(
       signaturesExpireAt(Buffer.from('DKIM-Signature: v=1; x=1700000000\r\nFrom: a@example.com\r\n\r\nx\r\n'), 'a@example.com'),
     ).toBeNull()

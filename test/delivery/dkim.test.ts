@@ -12,7 +12,7 @@ const { privateKey, publicKey } = generateKeyPairSync('rsa', {
   privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
 })
 
-/** DNS with the one key. */
+/** A resolver that knows only this key. */
 const resolver = async (name: string, type: string): Promise<string[][]> => {
   if (name === 'k._domainkey.example.com' && type === 'TXT') return [[`v=DKIM1; k=rsa; p=${publicKey.toString('base64')}`]]
   throw Object.assign(new Error('no such name'), { code: 'ENOTFOUND' })
@@ -30,7 +30,7 @@ async function verdicts(message: Buffer): Promise<string[]> {
   return results.map((result: { status: { result: string } }) => result.status.result)
 }
 
-test('a DKIM signature made before still verifies after the retry', async () => {
+test('an existing DKIM signature still verifies after the retry', async () => {
   const message = [
     'From: Example Shop <shop@example.com>',
     'To: ann@example.org',
@@ -64,14 +64,14 @@ test('a DKIM signature made before still verifies after the retry', async () => 
     const [taken] = system.taken
     expect(taken?.content.equals(signed)).toBe(true)
     expect(await verdicts(taken?.content as Buffer)).toEqual(['pass'])
-    // and the verifier would have noticed
+    // and the verifier detects changes
     expect(await verdicts(Buffer.from(signed.toString('latin1').replace('end', 'End'), 'latin1'))).not.toEqual(['pass'])
   } finally {
     await system.close()
   }
 })
 
-test('where we are the path, a message is signed, and its own bytes stay as they are', async () => {
+test('direct delivery signs a message without changing its own bytes', async () => {
   const message = Buffer.from('From: "Shop, The" <shop@mail.example.com>\r\nSubject: x\r\n\r\n.body\r\n\r\n')
   const signed = await signMessage(message, { domain: 'example.com', selector: 'k', privateKey })
   expect(signed.subarray(signed.length - message.length).equals(message)).toBe(true)

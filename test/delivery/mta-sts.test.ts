@@ -1,4 +1,4 @@
-/** MTA-STS policies (RFC 8461) as they are fetched, kept, and asked for anew: a real server over HTTPS, a clock of the test's own. */
+/** MTA-STS policies (RFC 8461) are fetched, cached and refreshed: a real HTTPS server, a simulated clock. */
 import { createServer, globalAgent } from 'node:https'
 import { userInfo } from 'node:os'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -45,7 +45,7 @@ describe.skipIf(without !== null)(`the policy of a domain${without === null ? ''
     kept = null
     policies = anew()
   })
-  /** A process that has just begun: it knows what is kept. */
+  /** A process that has just started: it has only the cached policies. */
   const anew = () =>
     new StsPolicies(
       async (name, type) => {
@@ -68,7 +68,7 @@ describe.skipIf(without !== null)(`the policy of a domain${without === null ? ''
   const at = (ms: number) => policies.policyOf(DOMAIN, new Date(START + ms))
   const dns = (code: string) => Object.assign(new Error(code), { code })
 
-  test('is fetched over verified TLS, kept, and asked for once in five minutes', async () => {
+  test('a policy is fetched over verified TLS, cached, and checked at most once in five minutes', async () => {
     expect(await at(0)).toEqual({
       ...{ id: '1', mode: 'enforce', mx: ['mx.example.org'] },
       ...{ fetchedAt: new Date(START), expiresAt: new Date(START + 7 * DAY) },
@@ -82,7 +82,7 @@ describe.skipIf(without !== null)(`the policy of a domain${without === null ? ''
     expect(fetched).toBe(2)
   })
 
-  test('that another process has kept is not fetched again within a day while its record says the same', async () => {
+  test('a policy cached by another process is not fetched again within a day while its record is unchanged', async () => {
     await at(0)
     policies = anew()
     expect(await at(23 * HOUR)).toMatchObject({ id: '1', fetchedAt: new Date(START) })
@@ -93,18 +93,18 @@ describe.skipIf(without !== null)(`the policy of a domain${without === null ? ''
   })
 
   for (const [what, begin] of [
-    ['its record can no longer be asked for', () => ({ record: dns('ESERVFAIL') })],
+    ['its record cannot be looked up any more', () => ({ record: dns('ESERVFAIL') })],
     ['its record is gone', () => ({ record: dns('ENOTFOUND') })],
     ['it has two records', () => ({ record: 'v=STSv1' })],
     ['its host answers 500', () => ({ record: 'v=STSv1; id=2;', answer: { status: 500, text: '' } })],
-    ['its host sends elsewhere', () => ({ record: 'v=STSv1; id=2;', answer: { status: 301, text: '' } })],
-    ['what its host says is no policy', () => ({ record: 'v=STSv1; id=2;', answer: { status: 200, text: 'mode: none\n' } })],
+    ['its host redirects', () => ({ record: 'v=STSv1; id=2;', answer: { status: 301, text: '' } })],
+    ['its host returns an invalid policy', () => ({ record: 'v=STSv1; id=2;', answer: { status: 200, text: 'mode: none\n' } })],
     ['the policy names no hosts', () => ({ record: 'v=STSv1; id=2;', answer: { status: 200, text: POLICY.replace(/mx.*\n/, '') } })],
-    ['the policy says no age', () => ({ record: 'v=STSv1; id=2;', answer: { status: 200, text: POLICY.replace(/max.*\n/, '') } })],
-    ['the policy has no end', () => ({ record: 'v=STSv1; id=2;', answer: { status: 200, text: POLICY + '#'.repeat(100_000) } })],
+    ['the policy has no max_age', () => ({ record: 'v=STSv1; id=2;', answer: { status: 200, text: POLICY.replace(/max.*\n/, '') } })],
+    ['the policy is too large', () => ({ record: 'v=STSv1; id=2;', answer: { status: 200, text: POLICY + '#'.repeat(100_000) } })],
     ['its host has no address', () => ({ record: 'v=STSv1; id=2;', addresses: {} })],
   ] as const)
-    test(`holds until it runs out where ${what}`, async () => {
+    test(`a cached policy stays valid until max_age if ${what}`, async () => {
       await at(0)
       const change: { record?: string | Error; answer?: typeof answer; addresses?: typeof addresses } = begin()
       record = change.record ?? record
@@ -116,17 +116,17 @@ describe.skipIf(without !== null)(`the policy of a domain${without === null ? ''
       expect(await at(8 * DAY)).toBeNull()
     })
 
-  test('that says "none" needs no hosts', async () => {
+  test('a policy with mode "none" needs no hosts', async () => {
     answer.text = 'version: STSv1\nmode: none\nmax_age: 86400\n'
     expect(await at(0)).toMatchObject({ mode: 'none', mx: [] })
   })
 
-  test('is fetched by IPv6 where its host has no IPv4 address', async () => {
+  test('a policy is fetched by IPv6 if its host has no IPv4 address', async () => {
     addresses = { AAAA: [`::ffff:${HOST}`] }
     expect(await at(0)).toMatchObject({ id: '1' })
   })
 
-  test('is not fetched from a host inside our own network, unless that is set', async () => {
+  test('a policy is not fetched from a private address, unless allowed', async () => {
     policies = new StsPolicies(
       async (_, type) => (type === 'TXT' ? [[record]] : [HOST]),
       { find: async () => kept, keep: async () => {} },
@@ -136,7 +136,7 @@ describe.skipIf(without !== null)(`the policy of a domain${without === null ? ''
     expect(fetched).toBe(0)
   })
 
-  test('is asked for anew where keeping it failed', async () => {
+  test('a policy is fetched again if storing it failed', async () => {
     let fails = true
     policies = new StsPolicies(
       async (_, type) => (type === 'TXT' ? [[record]] : [HOST]),

@@ -47,7 +47,7 @@ xn--bcher-kva IN MX 10 mx2`,
   })
   afterAll(() => server.close())
 
-  test('are those of its MX records, by preference; equal ones by chance', async () => {
+  test('the hosts are those of the MX records by preference; equal ones in random order', async () => {
     const orders = new Set<string>()
     for (let i = 0; i < 40; i += 1) {
       const found = await hosts('example.org')
@@ -66,7 +66,7 @@ xn--bcher-kva IN MX 10 mx2`,
     expect([...orders].sort()).toEqual(['mx1.example.org', 'mx1b.example.org'])
   })
 
-  test('without MX it is the domain itself, by IPv4 or IPv6 (RFC 5321 5.1)', async () => {
+  test('without MX records the domain itself is the host, by IPv4 or IPv6 (RFC 5321 5.1)', async () => {
     expect(await hosts('own.example.org')).toEqual({ kind: 'hosts', hosts: [{ name: 'own.example.org', address: '127.0.0.21' }] })
     expect(await hosts('six.example.org')).toEqual({ kind: 'hosts', hosts: [{ name: 'six.example.org', address: '::1' }] })
   })
@@ -76,7 +76,7 @@ xn--bcher-kva IN MX 10 mx2`,
     expect(await hosts('bücher.example.org')).toMatchObject({ kind: 'hosts', hosts: [{ name: 'mx2.example.org' }] })
   })
 
-  test('an address in place of a name, or of a domain, is met inside our own network no more than one that was looked up', async () => {
+  test('a private address given as an MX name or address literal is refused like a resolved one', async () => {
     const inside = [
       '[127.0.0.9]',
       '[100.64.0.5]',
@@ -89,27 +89,27 @@ xn--bcher-kva IN MX 10 mx2`,
     for (const domain of [...inside, 'literal.example.org'])
       expect(await hosts(domain, { allowPrivateMx: false }), domain).toMatchObject({ kind: 'unroutable' })
     expect(await hosts('[198.41.0.4]', { allowPrivateMx: false })).toMatchObject({ kind: 'hosts', hosts: [{ address: '198.41.0.4' }] })
-    // of several, those outside
+    // of several addresses, only the public ones
     expect(await hosts('somewhere.example.org', { allowPrivateMx: false })).toMatchObject({
       kind: 'hosts',
       hosts: [{ address: '198.41.0.4' }],
     })
   })
 
-  test('a null MX says that it takes no mail (RFC 7505)', async () => {
+  test('a null MX means that the domain accepts no mail (RFC 7505)', async () => {
     expect(await hosts('nullmx.example.org')).toEqual({
       kind: 'null mx',
       text: '556 5.1.10 nullmx.example.org takes no mail (null MX, RFC 7505)',
     })
   })
 
-  test('a domain that is not there, or has nothing that takes mail, is told from hosts that are not there', async () => {
+  test('a missing domain, or one without mail hosts, is distinguished from missing hosts', async () => {
     expect(await hosts('nobody.example.org')).toMatchObject({ kind: 'no domain' })
     expect(await hosts('txt.example.org')).toMatchObject({ kind: 'no domain' })
     expect(await hosts('gone.example.org')).toMatchObject({ kind: 'unroutable' })
   })
 
-  test('name servers that fail are told from our own that is silent', async () => {
+  test('failing name servers of the domain are distinguished from our own silent resolver', async () => {
     expect(await hosts('broken.example')).toMatchObject({ kind: 'unresolved' })
     expect(await hosts('lost.example.org')).toMatchObject({ kind: 'unresolved' })
     expect(await hosts('refused.example.net')).toMatchObject({ kind: 'unresolved' })
@@ -117,7 +117,7 @@ xn--bcher-kva IN MX 10 mx2`,
     expect(closed).toMatchObject({ kind: 'local', text: expect.stringContaining('no name server of ours answers') })
   })
 
-  test('hosts of our own network are not met, unless that is set', async () => {
+  test('hosts with private addresses are not contacted, unless allowed', async () => {
     expect(await hosts('example.org', { allowPrivateMx: false })).toMatchObject({
       kind: 'unroutable',
       text: expect.stringContaining('MX_MAY_BE_LOCAL'),
@@ -143,14 +143,14 @@ xn--bcher-kva IN MX 10 mx2`,
       expect(isOutside(outside), outside).toBe(true)
   })
 
-  test('of a host that has addresses inside and outside our own network those outside are met', async () => {
+  test('of a host with private and public addresses, only the public ones are contacted', async () => {
     expect(await hosts('both.example.org', { allowPrivateMx: false })).toEqual({
       kind: 'hosts',
       hosts: [{ name: 'both.example.org', address: '198.41.0.4' }],
     })
   })
 
-  test('a host whose TLSA records cannot be looked up is not met (RFC 7672 2.1.2); one that has none is', async () => {
+  test('a host is skipped if its TLSA lookup fails (RFC 7672 2.1.2), not if it has no TLSA records', async () => {
     const resolve = resolverOf([server.address])
     const failing = (code: string) => (name: string, type: string) =>
       type === 'TLSA' ? Promise.reject(Object.assign(new Error(code), { code })) : resolve(name, type)
@@ -167,19 +167,19 @@ xn--bcher-kva IN MX 10 mx2`,
     })
   })
 
-  test('an underscore in a mail host’s name is met; where no MX names a host, the domain’s own address is none either', async () => {
+  test('an underscore in a mail host’s name is accepted; MX records without a valid host make a domain unroutable', async () => {
     expect(await hosts('under.example.org')).toEqual({ kind: 'hosts', hosts: [{ name: 'mx_1.example.org', address: '127.0.0.31' }] })
     expect(await hosts('nohost.example.org')).toMatchObject({ kind: 'unroutable' })
   })
 
-  test('a name that is no host’s is not looked at, and no address is met twice', async () => {
+  test('an invalid host name is skipped, and no address is contacted twice', async () => {
     expect(await hosts('odd.example.org')).toMatchObject({ kind: 'hosts', hosts: [{ name: 'mx2.example.org' }] })
     const found = await hosts('three.example.org')
     expect(found.kind === 'hosts' && found.hosts.map(({ address }) => address).sort()).toEqual(['127.0.2.1', '127.0.2.2', '127.0.2.3'])
   })
 })
 
-test('a resolver that answers nothing is our trouble; one that answers for the root is not', async () => {
+test('a resolver that answers nothing is a local failure; one that answers for the root is not', async () => {
   const silent = (of: (name: string) => boolean) => (name: string) =>
     of(name) ? Promise.reject(Object.assign(new Error('timeout'), { code: 'ETIMEOUT' })) : Promise.resolve(['a.root-servers.net'])
   const options = { dnsServers: [], port: 25, allowPrivateMx: true, dane: false }
@@ -199,7 +199,7 @@ test('a resolver that answers nothing is our trouble; one that answers for the r
   ).toMatchObject({ kind: 'unresolved' })
 })
 
-test('with one source address alone, hosts of the other family are not met', () => {
+test('with a single source address, hosts of the other address family are skipped', () => {
   const [four, six] = [
     { name: 'mx.example.org', address: '192.0.2.1' },
     { name: 'mx.example.org', address: '2001:db8::1' },
@@ -209,14 +209,14 @@ test('with one source address alone, hosts of the other family are not met', () 
   expect(reachableHosts([four, six], ['2001:db8::2'])).toEqual([six])
 })
 
-test('no more than five are walked, of those that can be met', () => {
+test('at most five reachable hosts are tried', () => {
   const many = Array.from({ length: 7 }, (_, i) => ({ name: 'mx.example.org', address: `2001:db8::${i}` }))
   const four = { name: 'mx.example.org', address: '192.0.2.1' }
   expect(reachableHosts([...many, four], [])).toEqual(many.slice(0, 5))
   expect(reachableHosts([...many, four], ['198.51.100.1'])).toEqual([four])
 })
 
-test('a policy’s *. stands for exactly one label (RFC 8461 4.1)', () => {
+test('a policy’s *. matches exactly one label (RFC 8461 4.1)', () => {
   const policy = { mx: ['mail.example.org', '*.mx.example.org'] }
   for (const host of ['mail.example.org', 'MAIL.example.org', 'a.mx.example.org']) expect(isAllowed(host, policy), host).toBe(true)
   for (const host of ['mx.example.org', 'a.b.mx.example.org', 'xmail.example.org']) expect(isAllowed(host, policy), host).toBe(false)

@@ -3,7 +3,7 @@ import { type NextHop, nameOf, nextHopFor, parseRoutes } from '../../src/deliver
 
 const relay: NextHop = { kind: 'relay', host: 'relay.example.com', port: 587, tls: 'verify' }
 
-test('routes are read, a wrong one is named', () => {
+test('routes are parsed; an invalid one is named', () => {
   expect(parseRoutes('example.org=127.0.0.1:2526, *=mx.example.net, v6.example=[::1]:26')).toEqual([
     { destination: 'example.org', host: '127.0.0.1', port: 2526 },
     { destination: '*', host: 'mx.example.net', port: 25 },
@@ -14,7 +14,7 @@ test('routes are read, a wrong one is named', () => {
     expect(() => parseRoutes(text), text).toThrow(`"${text}"`)
 })
 
-test('a destination goes by its route, else by *, else by the relay', () => {
+test('a destination uses its route, else *, else the relay', () => {
   const routes = parseRoutes('example.org=10.0.0.1')
   expect(nextHopFor('example.org', { routes, relay })).toMatchObject({ kind: 'system', host: '10.0.0.1', port: 25 })
   expect(nextHopFor('example.net', { routes, relay })).toBe(relay)
@@ -22,7 +22,7 @@ test('a destination goes by its route, else by *, else by the relay', () => {
   expect(nextHopFor('example.net', { routes: parseRoutes('*=10.0.0.2, example.org=10.0.0.1'), relay })).toMatchObject({ host: '10.0.0.2' })
 })
 
-test('a host is named as a person reads it', () => {
+test('a host’s name omits port 25 and brackets IPv6', () => {
   expect(nameOf({ host: 'mx.example.org', port: 25 })).toBe('mx.example.org')
   expect(nameOf({ host: '::1', port: 2525 })).toBe('[::1]:2525')
 })

@@ -6,7 +6,7 @@ const said = (at: Stage, text: string) => ({ kind: 'reply' as const, at, reply: 
 const judge = (kind: 'system' | 'relay', at: Stage, text: string): SendOutcome => classifyResult(said(at, text), { kind })
 const word = (outcome: SendOutcome): string => (outcome.kind === 'rejected' && outcome.lasting ? 'rejected for good' : outcome.kind)
 
-/** Step, reply, what it means from the receiving system, what it means from a relay. */
+/** Stage, reply, and its outcome from the receiving system and from a relay. */
 const TABLE: readonly (readonly [Stage, string, string, string])[] = [
   ['banner', '421 4.3.2 System not accepting network messages', 'deferred', 'local failure'],
   ['banner', '554 5.7.1 you are blocked', 'rejected', 'local failure'],
@@ -76,7 +76,7 @@ for (const [at, reply, system, relay] of TABLE)
     expect(word(judge('relay', at, reply))).toBe(relay)
   })
 
-test('a relay that passes replies through is the receiving system from MAIL on, and our own before', () => {
+test('a transparent relay counts as the receiving system from MAIL on, and as ours before', () => {
   const transparent = (at: Stage, text: string) => classifyResult(said(at, text), { kind: 'transparent' }).kind
   for (const at of ['banner', 'EHLO', 'STARTTLS', 'AUTH'] as const) expect(transparent(at, '421 4.3.2 busy'), at).toBe('local failure')
   for (const at of ['MAIL', 'RCPT', 'DATA', 'final dot'] as const) expect(transparent(at, '421 4.3.2 busy'), at).toBe('deferred')
@@ -84,7 +84,7 @@ test('a relay that passes replies through is the receiving system from MAIL on, 
   expect(classifyResult({ kind: 'refused', text: 'refused', mailServer: 'relay' }, { kind: 'transparent' }).kind).toBe('local failure')
 })
 
-test('an answer keeps its reply, its step and who gave it', () => {
+test('an outcome keeps the reply, the stage and the mail server', () => {
   expect(judge('system', 'banner', '421 4.3.2 x')).toEqual({
     kind: 'deferred',
     status: '4.3.2',
@@ -94,7 +94,7 @@ test('an answer keeps its reply, its step and who gave it', () => {
   })
 })
 
-test('without a reply: the receiving system answers by refusing or breaking off, a relay that does so is our trouble', () => {
+test('a refused or lost connection is a deferral from the receiving system, but a local failure from a relay', () => {
   const mailServer = 'mx.example.org'
   const cases = [
     [{ kind: 'refused', text: 'refused' }, 'deferred', 'local failure'],
@@ -111,7 +111,7 @@ test('without a reply: the receiving system answers by refusing or breaking off,
   }
 })
 
-test('without a reply the answer is the step, what happened, and a status of ours; a relay is named as such', () => {
+test('without a reply the outcome has the stage, a description and our own status; a relay is named as such', () => {
   const mailServer = 'mx.example.org'
   const system = (result: object) => classifyResult({ ...result, mailServer } as never, { kind: 'system' })
   const relay = (result: object) => classifyResult({ ...result, mailServer } as never, { kind: 'relay' })
@@ -144,13 +144,13 @@ test('without a reply the answer is the step, what happened, and a status of our
   })
 })
 
-test('a nonRetryable for now without a class-4 status gets one that says nothing', () => {
+test('a transient refusal without a class 4 status gets 4.0.0', () => {
   expect(judge('system', 'MAIL', '451 later')).toMatchObject({ kind: 'deferred', status: '4.0.0' })
   expect(judge('system', 'RCPT', '250 2.1.5 fine')).toMatchObject({ kind: 'deferred', status: '4.5.0' })
   expect(judge('system', 'RCPT', 'no reply at all')).toMatchObject({ kind: 'deferred', status: '4.5.0' })
 })
 
-test('a look-up that names no host: each has its status, its domain as mail server, and the step MX', () => {
+test('each lookup failure has its own status, the domain as mail server, and the stage MX', () => {
   const judged = (kind: Parameters<typeof classifyLookup>[0]['kind']) => classifyLookup({ kind, text: 'it says so' }, 'example.org')
   const answer = { reply: 'it says so', stage: 'MX', mailServer: 'example.org' }
   expect(judged('null mx')).toEqual({ kind: 'rejected', lasting: true, status: '5.1.10', ...answer })
@@ -158,12 +158,12 @@ test('a look-up that names no host: each has its status, its domain as mail serv
   expect(judged('unroutable')).toEqual({ kind: 'deferred', status: '4.4.4', ...answer })
   expect(judged('unresolved')).toEqual({ kind: 'unreachable', status: '4.4.3', ...answer })
   expect(judged('local')).toEqual({ kind: 'local failure', text: 'it says so' })
-  // only a null MX speaks for the recipient
+  // only a null MX is a statement about the recipient
   const at = (stage: 'MX', status: string) => isLastingRejection({ stage, status, reply: 'it says so' })
   expect([at('MX', '5.1.10'), at('MX', '5.1.2')]).toEqual([true, false])
 })
 
-test('TLS that may not be left out: the system’s mail waits, the relay is ours', () => {
+test('a required TLS failure is a deferral from the receiving system, and a local failure from a relay', () => {
   const policy = { kind: 'policy' as const, at: 'STARTTLS' as const, text: 'no TLS', mailServer: 'mx.example.org' }
   expect(classifyResult(policy, { kind: 'system' })).toEqual({
     ...{ kind: 'deferred', status: '4.7.5', reply: 'no TLS', stage: 'STARTTLS', mailServer: 'mx.example.org' },

@@ -21,7 +21,7 @@ test('the identifier is the same for every spelling of message and recipient', (
   expect(sentId('m2@example.com', 'ann@example.org')).not.toBe(id)
 })
 
-test('whatever case a mail system makes of it, it is read; whatever else is changed, it is refused', () => {
+test('a return path verifies in any case; any other change is refused', () => {
   const address = signed()
   expect(verifyReturnPath(paths, address.toUpperCase(), NOW)).toHaveProperty('id')
   const start = 'bounce+'.length
@@ -46,7 +46,7 @@ test('a new key signs, the old ones still verify, a foreign one never does', () 
   expect(verifyReturnPath(paths, signed(0, rotated), NOW)).toEqual({ refused: 'the signature of its return path is not ours' })
 })
 
-test('it is good for its days, and not for a day that has not come', () => {
+test('a return path is valid for its number of days, and not before its date', () => {
   const at = (days: number) => verifyReturnPath(paths, signed(), new Date(NOW.getTime() + days * DAY_MS))
   expect(at(28)).toHaveProperty('id')
   expect(at(29)).toMatchObject({ refused: expect.stringContaining('ran out') })
@@ -54,7 +54,7 @@ test('it is good for its days, and not for a day that has not come', () => {
   expect(at(-2)).toMatchObject({ refused: expect.stringContaining('future') })
 })
 
-test('any text is a token or none, and nothing throws', () => {
+test('no text makes verifying throw', () => {
   fc.assert(
     fc.property(fc.string({ maxLength: 80 }), (text) => {
       const decoded = decodeToken(text)
@@ -65,7 +65,7 @@ test('any text is a token or none, and nothing throws', () => {
 })
 
 describe('RETURN_PATH', () => {
-  test('its forms', () => {
+  test('valid templates are accepted', () => {
     for (const template of ['bounce+{token}@{domain}', 'b-{token}@bounces.{domain}', '{token}@bounces.example.com'])
       expect(parseReturnPathTemplate(template)).toBe(template)
     const at = { ...paths, template: 'b-{token}@bounces.{domain}' }

@@ -16,7 +16,7 @@ const mail = (port: number, to: string, more: Partial<Transaction> = {}): Transa
 })
 const nap = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
-test('several messages go over one session, one recipient each', async () => {
+test('several messages, one recipient each, share one session', async () => {
   const system = await startReceivingSystem()
   closers.push(system.close)
   let session: SmtpSession | null = null
@@ -36,7 +36,7 @@ test('several messages go over one session, one recipient each', async () => {
   ])
 })
 
-test('a nonRetryable belongs to its own message, and ends the session', async () => {
+test('a refusal counts for its own message only, and ends the session', async () => {
   const system = await startReceivingSystem({ rcpt: ({ address }) => (address?.startsWith('full') ? '452 4.2.2 mailbox full' : undefined) })
   closers.push(system.close)
   const first = await converse(mail(system.port, 'a@example.org'))
@@ -49,7 +49,7 @@ for (const [how, leave] of [
   ['closed', null],
   ['closed with 421', '421 4.4.2 idle for too long\r\n'],
 ] as const)
-  test(`a session that its server has ${how} meanwhile says nothing about the next message, and no new one is opened without being asked for`, async () => {
+  test(`a session that the server has ${how} is reported as stale, and no new one is opened unasked`, async () => {
     const script = await startScript((line, socket, connection) => {
       if (connection > 1 || !line.startsWith('MAIL') || !line.includes('second')) return polite(line)
       if (leave === null) return null
@@ -63,7 +63,7 @@ for (const [how, leave] of [
     expect(script.connections).toBe(1)
   })
 
-test('one that is lost behind the final dot of a later message is lost there, and not asked anew', async () => {
+test('a session lost after the final dot of a later message is reported as lost there, and not retried', async () => {
   let dots = 0
   const script = await startScript((line) => {
     if (line === '.') dots += 1
@@ -76,7 +76,7 @@ test('one that is lost behind the final dot of a later message is lost there, an
   expect(script.connections).toBe(1)
 })
 
-test('an idle session is for its own system and way, once; nobody’s after its time', async () => {
+test('an idle session is reused once, for the same next hop only, and not after its timeout', async () => {
   const system = await startReceivingSystem()
   closers.push(system.close)
   const sessions = new ConnectionPool()
@@ -98,7 +98,7 @@ test('an idle session is for its own system and way, once; nobody’s after its 
   expect(await sessions.end()).toEqual([])
 })
 
-test('after how many messages a system ends a session is remembered for the last thousand systems', () => {
+test('the number of messages per session is remembered for the last thousand receiving systems', () => {
   const sessions = new ConnectionPool()
   expect(sessions.mostIn('one.example')).toBe(Number.POSITIVE_INFINITY)
   sessions.endedAfter('one.example', 3)

@@ -32,7 +32,7 @@ async function script(play: Parameters<typeof startScript>[0]) {
   return started
 }
 
-test('a message is taken, its bytes unchanged', async () => {
+test('a message is delivered with its bytes unchanged', async () => {
   const system = await startReceivingSystem()
   closers.push(system.close)
   const result = await send(system.port)
@@ -68,7 +68,7 @@ describe('the stage of a refusal is kept', () => {
         expect(await send(port)).toMatchObject({ kind: 'reply', at, reply: { code: 421, status: '4.3.2' } })
       })
 
-  test('also where the server is asked several commands at once', async () => {
+  test('the stage is kept with pipelined commands too', async () => {
     const pipelining = (line: string) => (line.startsWith('EHLO') ? '250-mx.example.org\r\n250-8BITMIME\r\n250 PIPELINING\r\n' : undefined)
     const mail = await script((line) =>
       line.startsWith('MAIL') ? '452 4.3.2 later\r\n' : line === 'DATA' ? '503 no\r\n' : (pipelining(line) ?? polite(line)),
@@ -80,14 +80,14 @@ describe('the stage of a refusal is kept', () => {
     expect(await send(rcpt.port)).toMatchObject({ kind: 'reply', at: 'RCPT', reply: { code: 550, status: '5.1.1' } })
   })
 
-  test('a reply in several lines is kept whole', async () => {
+  test('a multiline reply is kept whole', async () => {
     const { port } = await script((line) =>
       line.startsWith('RCPT') ? '450-4.3.2 one\r\n450-4.3.2 two\r\n450 4.3.2 three\r\n' : polite(line),
     )
     expect(await send(port)).toMatchObject({ kind: 'reply', at: 'RCPT', reply: { text: '450-4.3.2 one\n450-4.3.2 two\n450 4.3.2 three' } })
   })
 
-  test('a reply whose line does not end before the connection does is still read', async () => {
+  test('an unterminated reply line is still read when the connection ends', async () => {
     const { port } = await script((line, socket) => {
       if (!line.startsWith('MAIL')) return polite(line)
       socket.end('421 4.3.2 bye')
@@ -105,12 +105,12 @@ describe('a connection that is lost', () => {
     ['RCPT', 'RCPT'],
     ['DATA', 'DATA'],
   ] as const)
-    test(`at ${at} is lost before the final dot`, async () => {
+    test(`a connection lost at ${at} is lost before the final dot`, async () => {
       const { port } = await script((line) => ((command === '' ? line === '' : line.startsWith(command)) ? null : polite(line)))
       expect(await send(port)).toMatchObject({ kind: 'lost', at, afterFinalDot: false })
     })
 
-  test('while TLS from the first byte is begun is told from a refused connection', async () => {
+  test('a connection lost during implicit TLS is distinguished from a refused one', async () => {
     const { port } = await script((_, socket) => {
       socket.resetAndDestroy()
       return undefined
@@ -122,7 +122,7 @@ describe('a connection that is lost', () => {
     })
   })
 
-  test('since the server does not greet as one is lost at its greeting', async () => {
+  test('an invalid greeting counts as lost at the banner', async () => {
     for (const greeting of ['250 mx.example.org\r\n', '354 go on\r\n', 'HTTP/1.1 400 Bad Request\r\n']) {
       const { port, heard } = await script((line) => (line === '' ? greeting : polite(line)))
       expect(await send(port), greeting).toMatchObject({ kind: 'lost', at: 'banner', afterFinalDot: false })
@@ -130,12 +130,12 @@ describe('a connection that is lost', () => {
     }
   })
 
-  test('behind the final dot may have been delivered', async () => {
+  test('a message whose connection is lost after the final dot may have been delivered', async () => {
     const { port } = await script((line) => (line === '.' ? null : polite(line)))
     expect(await send(port)).toMatchObject({ kind: 'lost', at: 'final dot', afterFinalDot: true })
   })
 
-  test('in the middle of a large message was not delivered', async () => {
+  test('a message whose connection is lost in the middle of the content was not delivered', async () => {
     const large = Buffer.concat([CONTENT, Buffer.from('x'.repeat(70).concat('\r\n').repeat(200_000))])
     let heard = 0
     const { port } = await script((line, socket) => {
@@ -167,7 +167,7 @@ describe('a connection that is lost', () => {
   })
 })
 
-describe('each step has its time', () => {
+describe('each stage has its timeout', () => {
   const timeouts = { ...QUICK, bannerMs: 1000, greetingMs: 1000, mailMs: 1000, rcptMs: 1000, dataMs: 1000, finalDotMs: 1000 }
   for (const [command, at, afterFinalDot] of [
     ['', 'banner', false],
@@ -177,7 +177,7 @@ describe('each step has its time', () => {
     ['DATA', 'DATA', false],
     ['.', 'final dot', true],
   ] as const)
-    test(`silence at ${at}`, async () => {
+    test(`silence at ${at} times out`, async () => {
       const { port } = await script((line) =>
         (command === '' || command === '.' ? line === command : line.startsWith(command)) ? undefined : polite(line),
       )
@@ -186,7 +186,7 @@ describe('each step has its time', () => {
       expect(Date.now() - began).toBeGreaterThanOrEqual(900)
     })
 
-  test('a server that drips its reply is not waited for beyond that', async () => {
+  test('a server that sends its reply byte by byte times out too', async () => {
     const { port } = await script((line, socket) => {
       if (!line.startsWith('MAIL')) return polite(line)
       const drip = setInterval(() => socket.write('250-wait\r\n'), 200)
@@ -197,13 +197,13 @@ describe('each step has its time', () => {
   })
 })
 
-test('a refused connection is told from a host that cannot be found', async () => {
+test('a refused connection is distinguished from an unresolvable host', async () => {
   expect(await send(await freePort())).toMatchObject({ kind: 'refused' })
   const name = await send(25, { path: { host: 'no-such-host.invalid' }, timeouts: QUICK })
   expect(name).toMatchObject({ kind: 'local' })
 })
 
-test('however long we take before the content, the server is not to blame', async () => {
+test('a delay on our side before the content is not a server timeout', async () => {
   const { port } = await script((line) => polite(line))
   const slow = await send(port, {
     timeouts: { ...QUICK, dataMs: 300 },
@@ -222,7 +222,7 @@ test('however long we take before the content, the server is not to blame', asyn
 test.each([
   ['closes', null, { kind: 'lost', at: 'DATA', afterFinalDot: false }],
   ['refuses', '451 4.3.0 no room\r\n', { kind: 'reply', at: 'DATA', reply: { code: 451, status: '4.3.0' } }],
-])('a server that %s at once where it waits for the content has answered', async (_, word, expected) => {
+])('a server that %s right after its 354 reply has answered', async (_, word, expected) => {
   const { port, heard } = await script((line, socket) => {
     if (line !== 'DATA') return polite(line)
     setTimeout(() => (word === null ? socket.destroy() : socket.end(word)), 50)
@@ -232,11 +232,11 @@ test.each([
   expect(heard.at(-1)).toBe('DATA')
 })
 
-describe('a worker that stood still blames nobody', () => {
+describe('a blocked worker does not cause server timeouts', () => {
   const standStill = (ms: number) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
   const timeouts = { ...QUICK, mailMs: 300 }
 
-  test.each([500, 1000, 2500])('a reply that came within %i ms of it is read', async (ms) => {
+  test.each([500, 1000, 2500])('a reply that arrives while the worker is blocked for %i ms is read', async (ms) => {
     const { port } = await script((line, socket) => {
       if (!line.startsWith('MAIL')) return polite(line)
       socket.write('250 2.1.0 Ok\r\n')
@@ -246,7 +246,7 @@ describe('a worker that stood still blames nobody', () => {
     expect(await send(port, { timeouts })).toMatchObject({ kind: 'reply', at: 'final dot', reply: { code: 250 } })
   })
 
-  test('without one it is our own trouble', async () => {
+  test('a timeout while the worker is blocked is a local failure', async () => {
     const { port } = await script((line) => {
       if (!line.startsWith('MAIL')) return polite(line)
       setImmediate(() => standStill(2500))
@@ -256,7 +256,7 @@ describe('a worker that stood still blames nobody', () => {
   })
 })
 
-test('what is stopped before the final dot sends nothing; behind it the reply is awaited', async () => {
+test('cancelling before the final dot sends nothing; after it the reply is awaited', async () => {
   const system = await startReceivingSystem()
   closers.push(system.close)
   expect(await send(system.port, { beforeContent: async () => false })).toMatchObject({ kind: 'stopped' })
@@ -285,7 +285,7 @@ test('what is stopped before the final dot sends nothing; behind it the reply is
   expect(await send(port, { signal: late.signal })).toMatchObject({ kind: 'reply', reply: { code: 250 } })
 })
 
-describe('what the server does not offer is said, and nothing is changed on the way', () => {
+describe('a missing extension is reported, and the message is not converted', () => {
   const bare = (line: string) => (line.startsWith('EHLO') ? '250 mx.example.org\r\n' : polite(line))
   const eightBit = Buffer.from('From: a@example.com\r\n\r\n12,00 €\r\n')
 
@@ -315,7 +315,7 @@ describe('what the server does not offer is said, and nothing is changed on the 
   })
 })
 
-test('where DSN is offered, a relay is asked for notifications; where it is not, nothing is added', async () => {
+test('a relay that offers DSN gets NOTIFY parameters; one that does not gets none', async () => {
   const dsn = await script((line) => (line.startsWith('EHLO') ? '250-mx.example.org\r\n250 DSN\r\n' : polite(line)))
   await send(dsn.port, { envid: 'run-1.2' })
   expect(dsn.heard).toContain('MAIL FROM:<bounces@example.com> RET=HDRS ENVID=run-1.2')
@@ -348,7 +348,7 @@ describe('TLS', () => {
   }
   const credentials = { user: 'app', pass: 'right' }
 
-  test('a password is sent only over TLS that was verified', async () => {
+  test('a password is sent only over verified TLS', async () => {
     const { system, heard } = await relay()
     const verified = await send(system.port, { path: { kind: 'relay', tls: 'verify', credentials, ca } })
     expect(verified).toMatchObject({ kind: 'reply', reply: { code: 250 } })
@@ -358,7 +358,7 @@ describe('TLS', () => {
     expect(heard).toHaveLength(1)
   })
 
-  test('TLS from the first byte', async () => {
+  test('implicit TLS works', async () => {
     const { system, heard } = await relay(true)
     expect(await send(system.port, { path: { kind: 'relay', tls: 'implicit', credentials, ca } })).toMatchObject({
       kind: 'reply',
@@ -368,7 +368,7 @@ describe('TLS', () => {
     expect(await send(system.port, { path: { kind: 'relay', tls: 'implicit', credentials } })).toMatchObject({ kind: 'local' })
   })
 
-  test('a wrong password is answered at AUTH', async () => {
+  test('a wrong password is refused at AUTH', async () => {
     const { system } = await relay()
     expect(
       await send(system.port, { path: { kind: 'relay', tls: 'verify', credentials: { user: 'app', pass: 'wrong' }, ca } }),
@@ -385,7 +385,7 @@ describe('TLS', () => {
     expect(heard.some((line) => line.startsWith('AUTH') || line.startsWith('MAIL'))).toBe(false)
   })
 
-  test('opportunistic TLS is used unverified, and what fails is sent in clear', async () => {
+  test('opportunistic TLS is not verified, and falls back to cleartext on failure', async () => {
     const system = await startReceivingSystem({ server: { key, cert, disabledCommands: ['AUTH'] } })
     closers.push(system.close)
     expect(await send(system.port)).toMatchObject({ kind: 'reply', reply: { code: 250 } })
@@ -398,7 +398,7 @@ describe('TLS', () => {
     })
     expect(await send(broken.port)).toMatchObject({ kind: 'reply', at: 'final dot', reply: { code: 250 } })
     expect(broken.connections).toBe(2)
-    // the second connection's refusal is what counts
+    // the refusal on the second connection counts
     const refusing = await script((line, socket, connection) => {
       if (connection === 2) return line.startsWith('MAIL') ? '450 4.3.2 not now\r\n' : polite(line)
       if (line.startsWith('EHLO')) return '250-mx.example.org\r\n250 STARTTLS\r\n'

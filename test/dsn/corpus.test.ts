@@ -1,4 +1,4 @@
-/** What real mail systems of Debian return for 4.3.2 and 5.1.1; test/corpus/make-corpus.sh makes these mails. */
+/** Bounces for 4.3.2 and 5.1.1 by real mail systems of Debian, recorded by test/corpus/make-corpus.sh. */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
@@ -10,7 +10,7 @@ const DOWN = '421 4.3.2 System not accepting network messages'
 test.each([
   ['postfix-down', 'failed', '4.3.2', DOWN, 'whole'],
   ['exim-down', 'failed', '4.3.2', `${DOWN}: retry timeout exceeded`, 'headers'],
-  // both say the problem in the text alone
+  // both state the problem only in the text
   ['opensmtpd-down', 'delayed', '4.3.2', DOWN, 'headers'],
   ['sendmail-down', 'failed', '4.3.2', DOWN, 'headers'],
   ['postfix-gone', 'failed', '5.1.1', '550 5.1.1 <gone@example.org>: no such mailbox', 'whole'],

@@ -1,4 +1,4 @@
-/** Bounces without a report: each format in its own words. */
+/** Bounces without a DSN (RFC 3464): free-text formats. */
 import { expect, test } from 'vitest'
 import { parseReport } from '../../src/dsn/index.js'
 
@@ -241,7 +241,7 @@ test.each<[string, Buffer, object[], object]>([
   expect(read?.recipients).toMatchObject(recipients)
 })
 
-test('a delay stays a delay; only what OpenSMTPD calls "Envelope expired" has failed', async () => {
+test('a delay stays a delay; only OpenSMTPD\'s "Envelope expired" is a failure', async () => {
   const delayed = [
     'Reporting-MTA: dns; mx',
     '',
@@ -293,16 +293,16 @@ test.each([
       '<ann@example.org>: delivery via mx.example.org[192.0.2.1]:25: 250 2.1.5 Ok',
     ]).toString(),
   ],
-])('%s is no bounce', async (_, text) => {
+])('%s is not a bounce', async (_, text) => {
   expect((await parseReport(Buffer.from(text)))?.recipients ?? []).toEqual([])
 })
 
-test('an automatic answer is told from a bounce', async () => {
+test('an automatic reply is distinguished from a bounce', async () => {
   for (const head of ['Auto-Submitted: auto-replied', 'X-Autoreply: yes', 'Precedence: auto_reply'])
     expect(
       await parseReport(Buffer.from(`From: Ann <ann@example.org>\r\n${head}\r\nSubject: away\r\n\r\nI am away; ask bob@example.org.`)),
     ).toMatchObject({ kind: 'automatic answer', recipients: [] })
-  // Postfix marks its bounces so, too (RFC 3834 3.1.7)
+  // Postfix marks its bounces as auto-replied, too (RFC 3834 3.1.7)
   expect(
     await parseReport(
       mail(
@@ -313,7 +313,7 @@ test('an automatic answer is told from a bounce', async () => {
   ).toMatchObject({ kind: 'bounce' })
 })
 
-test('the more specific of field and reply counts, and both are kept', async () => {
+test('the more specific of Status field and reply wins, and both are kept', async () => {
   const fields = async (status: string, code: string) => {
     const text = [
       'Reporting-MTA: dns; mx',

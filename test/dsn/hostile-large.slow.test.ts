@@ -1,9 +1,9 @@
-/** The largest hostile mails, read with little memory. */
+/** The largest hostile mails are parsed with little memory. */
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 
-// in a process of its own, with little memory: what is not bounded ends it
+// in a process with a small heap: unbounded memory use would crash it
 test('large hostile mails are read in 512 MiB', { timeout: 240_000 }, () => {
   const script = fileURLToPath(new URL('../../scripts/fuzz.mjs', import.meta.url))
   const out = execFileSync(process.execPath, ['--expose-gc', '--max-old-space-size=512', script, '--runs', '1', '--seed', '1', '--large'], {

@@ -4,7 +4,7 @@ import { parseReport } from '../../src/dsn/index.js'
 import { reportOf } from '../support/bounce-mails.js'
 import { example } from '../support/skipping-time.js'
 
-/** A notification with these fields for its recipients, and this part behind them. */
+/** A notification with these per-recipient fields and this last part. */
 function notification(recipients: string, original = '', outer = '', postfix = true): Buffer {
   return reportOf(recipients, {
     ...(outer === '' ? {} : { top: [outer] }),
@@ -16,7 +16,7 @@ function notification(recipients: string, original = '', outer = '', postfix = t
   })
 }
 
-test('a genuine Postfix notification of 4.3.2 is read, with the original byte by byte', async () => {
+test('a real Postfix notification of 4.3.2 is parsed, with the original byte for byte', async () => {
   const read = await parseReport(example('invoice-4711.eml'))
   expect(read).toMatchObject({
     reportingMta: 'mail.example.com',
@@ -38,7 +38,7 @@ test('a genuine Postfix notification of 4.3.2 is read, with the original byte by
   expect(canonicalMessage(read?.original as Buffer).toString()).not.toContain('Return-Path')
 })
 
-test('several recipients, each with its own action', async () => {
+test('each recipient has its own action', async () => {
   const read = await parseReport(
     notification(
       [
@@ -80,7 +80,7 @@ test('several recipients, each with its own action', async () => {
   expect(read?.date).toEqual(new Date('2026-11-24T08:00:00Z'))
 })
 
-test('international addresses (RFC 6533)', async () => {
+test('internationalized addresses are parsed (RFC 6533)', async () => {
   const read = await parseReport(notification('Final-Recipient: utf-8; J\\x{F6}rg@example.org\r\nAction: failed\r\nStatus: 4.3.2'))
   expect(read?.recipients[0]?.recipient).toBe('Jörg@example.org')
 })
@@ -88,7 +88,7 @@ test('international addresses (RFC 6533)', async () => {
 describe('the original', () => {
   const recipient = 'Final-Recipient: rfc822; a@x.example\r\nAction: failed\r\nStatus: 4.3.2'
 
-  test('that is only headers names the message, and cannot be sent again', async () => {
+  test('an original of headers only identifies the message, but cannot be sent again', async () => {
     const read = await parseReport(
       notification(
         recipient,
@@ -99,20 +99,20 @@ describe('the original', () => {
     expect(read?.original).toBeUndefined()
   })
 
-  test('that is cut off is not taken for whole', async () => {
+  test('a truncated original does not count as complete', async () => {
     const whole = 'Message-ID: <m@example.com>\r\nContent-Type: multipart/mixed; boundary=inner\r\n\r\n--inner\r\n\r\none\r\n--inner--\r\n'
     const part = (text: string) => notification(recipient, `Content-Type: message/rfc822\r\n\r\n${text}`)
     expect((await parseReport(part(whole)))?.original).toBeDefined()
     expect((await parseReport(part(whole.replace('--inner--\r\n', ''))))?.original).toBeUndefined()
   })
 
-  test('that is a single part is taken for whole only from a system that never cuts one off', async () => {
+  test('a single-part original counts as complete only from Postfix, which never truncates it', async () => {
     const part = 'Content-Type: message/rfc822\r\n\r\nMessage-ID: <m@example.com>\r\n\r\nIt stops in the mid'
     expect((await parseReport(notification(recipient, part)))?.original).toBeDefined()
     expect((await parseReport(notification(recipient, part, '', false)))?.original).toBeUndefined()
   })
 
-  test('of any bytes stays as it is, also inside base64', async () => {
+  test('an original of any bytes stays unchanged, also inside base64', async () => {
     const original = Buffer.from('Message-ID: <m@example.com>\r\n\r\n\xe4\xf6 no line end', 'latin1')
     const read = await parseReport(
       notification(recipient, `Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n${original.toString('base64')}`),
@@ -121,14 +121,14 @@ describe('the original', () => {
   })
 })
 
-test('a report of a million lines is read in bounded time', async () => {
+test('a report of a million lines is parsed in bounded time', async () => {
   const began = Date.now()
   const read = await parseReport(notification('a: b\r\n\r\n'.repeat(300_000)))
   expect(read?.recipients ?? []).toEqual([])
   expect(Date.now() - began).toBeLessThan(10_000)
 })
 
-test('what is no notification is none, and nothing makes reading throw', async () => {
+test('other mails yield no report, and no input makes parsing throw', async () => {
   for (const text of ['', 'hello', 'From: a@b\r\n\r\nhello', '\0\0\0', 'Content-Type: multipart/report; boundary=x\r\n\r\n--x', '--b--'])
     expect(await parseReport(Buffer.from(text)), JSON.stringify(text)).toBeNull()
   expect(await parseReport(notification('nothing: here'))).toBeNull()

@@ -12,7 +12,7 @@ const value = (from: Payload | undefined) => defaultPayloadConverter.fromPayload
 describe('the codec', () => {
   const [old, current] = [key('k1'), key('k2')]
 
-  test('gives back what it encrypted, under whichever key that was, and shows nothing of it', async () => {
+  test('the codec decrypts what any of its keys encrypted, and leaks no plaintext', async () => {
     const said = [{ recipient: 'ann.of.the.test@example.org' }, 'text', null, undefined, 'x'.repeat(200_000)]
     const before = await new EncryptionCodec([old]).encode(said.map(payload))
     const after = await new EncryptionCodec([current, old]).encode(said.map(payload))
@@ -23,18 +23,18 @@ describe('the codec', () => {
     }
     expect(Buffer.from(before[0]?.metadata?.['encryption-key-id'] as Uint8Array).toString()).toBe('k1')
     expect(Buffer.from(after[0]?.metadata?.['encryption-key-id'] as Uint8Array).toString()).toBe('k2')
-    // the same twice is not the same
+    // equal plaintexts have different ciphertexts
     const [one, two] = await new EncryptionCodec([old]).encode([payload('a'), payload('a')])
     expect(one?.data).not.toEqual(two?.data)
   })
 
-  test('passes what is not encrypted, and what is encrypted by a make of which no key is named', async () => {
+  test('the codec passes plain payloads and foreign encrypted payloads through', async () => {
     const foreign = { metadata: { encoding: Buffer.from('binary/encrypted') }, data: Buffer.from('secret') }
     expect(await new EncryptionCodec([old]).decode([payload('a'), foreign])).toEqual([payload('a'), foreign])
     expect(await new EncryptionCodec([]).encode([payload('a')])).toEqual([payload('a')])
   })
 
-  test('says which key is missing, and what was changed', async () => {
+  test('the codec names a missing key, and detects tampering', async () => {
     const [encoded] = (await new EncryptionCodec([old]).encode([payload('a')])) as [Payload]
     await expect(new EncryptionCodec([]).decode([encoded])).rejects.toThrow(/key "k1", which is not among ENCRYPTION_KEYS/)
     await expect(new EncryptionCodec([{ ...current, id: 'k1' }]).decode([encoded])).rejects.toThrow(CannotDecrypt)
@@ -44,11 +44,11 @@ describe('the codec', () => {
       changed[at] = (changed[at] as number) ^ 1
       await expect(new EncryptionCodec([old]).decode([{ ...encoded, data: changed }])).rejects.toThrow(/was changed/)
     }
-    for (const length of [0, 5, 12, 27]) // a tag that was cut short must not pass
+    for (const length of [0, 5, 12, 27]) // a truncated tag must be refused
       await expect(new EncryptionCodec([old]).decode([{ ...encoded, data: bytes.subarray(0, length) }])).rejects.toThrow(CannotDecrypt)
   })
 
-  test('its keys are settings', () => {
+  test('the keys are parsed from the setting', () => {
     const text = (id: string) => `${id}:${randomBytes(32).toString('base64')}`
     expect(
       readSettings(
@@ -77,13 +77,13 @@ describe('names', () => {
   const protocol = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8')
   const vectors: Vector[] = JSON.parse(/```json encrypted-workflow-id-vectors\n([\s\S]*?)```/.exec(protocol)?.[1] as string)
 
-  test('are those of the vectors in docs/protocol.md', () => {
+  test('workflow IDs match the vectors in docs/protocol.md', () => {
     expect(vectors.length).toBeGreaterThan(1)
     for (const { key, recipient, messageId, workflowId } of vectors)
       expect(new WorkflowIds(Buffer.from(key, 'base64')).workflowId(recipient, messageId)).toBe(workflowId)
   })
 
-  test('have an HMAC for recipient and Message-ID; without a key they have both as they are', () => {
+  test('workflow IDs have HMACs of recipient and Message-ID; without a key both are plain', () => {
     const [hashed, plain] = [new WorkflowIds(key('k1').bytes), new WorkflowIds(null)]
     const id = hashed.workflowId('Ann@example.org', '<m1@example.com>')
     expect(id).toBe(hashed.workflowId('ann@example.org', 'm1@example.com'))

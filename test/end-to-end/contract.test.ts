@@ -1,4 +1,4 @@
-/** The public contract as others use it: started by name with plain JSON, by the Temporal CLI and by the Python SDK; reset; cancelled at each moment. */
+/** The public contract: started by name with plain JSON, by the Temporal CLI and the Python SDK; reset; cancelled in each state. */
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
@@ -38,7 +38,7 @@ const person = () => `p${randomUUID().slice(0, 8)}@example.org`
 const plainJson = (recipient: string) =>
   JSON.stringify({ ...bounced(new Date(), { recipient }), schedule: ['1s', '1s'], somethingNew: true })
 
-test('started by the Temporal CLI with plain JSON', async () => {
+test('the Temporal CLI starts a retry with plain JSON', async () => {
   const cli = await findProgram(TEMPORAL_CLI, () => {})
   const first = system.connections.length + 1
   system.say = { banner: ({ connection }) => (connection === first ? NOT_NOW : undefined) }
@@ -67,7 +67,7 @@ test('started by the Temporal CLI with plain JSON', async () => {
 })
 
 test.skipIf(python === null)(
-  `started by the Python SDK${python === null ? ' (skipped: no Python with temporalio)' : ''}`,
+  `the Python SDK starts a retry${python === null ? ' (skipped: no Python with temporalio)' : ''}`,
   { timeout: 60_000 },
   async () => {
     const recipient = person()
@@ -102,7 +102,7 @@ asyncio.run(main())`
   },
 )
 
-test('reset in the Web UI: what was sent is not sent again', async () => {
+test('after a reset, a retry that was sent is not sent again', async () => {
   const recipient = person()
   const sent = () => system.taken.filter((taken) => taken.to[0] === recipient).length
   const input = { ...bounced(new Date(), { recipient }), schedule: ['1s'] }
@@ -112,7 +112,7 @@ test('reset in the Web UI: what was sent is not sent again', async () => {
   expect(sent()).toBe(1)
   const events = (await handle.fetchHistory()).events ?? []
   for (const point of [0, 1]) {
-    // the first completed workflow task: prepare is done again; the second: the send is
+    // reset to the first completed workflow task repeats prepare; to the second, the send
     const completed = events.filter((event) => event.workflowTaskCompletedEventAttributes != null)[point]
     const { runId } = await world.temporal.workflowService.resetWorkflowExecution({
       namespace: world.namespace,
@@ -126,8 +126,8 @@ test('reset in the Web UI: what was sent is not sent again', async () => {
   expect(sent()).toBe(1)
 })
 
-describe.concurrent('cancelled at any moment, it ends as Cancelled, sends nothing more and suppresses nobody', () => {
-  /** A world of its own, since each of these has another receiving system. */
+describe.concurrent('a retry cancelled in any state ends as Cancelled, sends nothing more and suppresses nobody', () => {
+  /** A separate world for each test, since the receiving systems differ. */
   async function cancelling(env: Record<string, string>, schedule: string[]) {
     const own = await startRealWorld(env)
     closers.push(own.close)
@@ -155,14 +155,14 @@ describe.concurrent('cancelled at any moment, it ends as Cancelled, sends nothin
     return started
   }
 
-  test('while it waits', { timeout: 60_000 }, async () => {
+  test('cancelled while waiting', { timeout: 60_000 }, async () => {
     const { handle, ends, stands } = await cancelling({ ROUTES: '*=127.0.0.1:9' }, ['1h'])
     await stands('waiting')
     await handle.cancel()
     await ends()
   })
 
-  test('while it sends, before the message went out', { timeout: 60_000 }, async () => {
+  test('cancelled while sending, before the content', { timeout: 60_000 }, async () => {
     const quiet = await script((line) => (line.startsWith('MAIL') ? undefined : polite(line)))
     const { handle, ends } = await cancelling({ ROUTES: `*=127.0.0.1:${quiet.port}` }, ['1s', '1s'])
     await eventually(() => quiet.heard.some((line) => line.startsWith('MAIL')))
@@ -174,7 +174,7 @@ describe.concurrent('cancelled at any moment, it ends as Cancelled, sends nothin
     expect(quiet.connections).toBe(1)
   })
 
-  test('while it sends, with the whole message out: the reply is awaited and logged', { timeout: 60_000 }, async () => {
+  test('cancelled after the final dot: the reply is awaited and logged', { timeout: 60_000 }, async () => {
     const late = await script((line, socket) => {
       if (line !== '.') return polite(line)
       setTimeout(() => socket.write(`${NOT_NOW.replace('421', '451')}\r\n`), 8000)
@@ -190,7 +190,7 @@ describe.concurrent('cancelled at any moment, it ends as Cancelled, sends nothin
     expect(late.connections).toBe(1)
   })
 
-  test('while trouble of our own holds it', { timeout: 60_000 }, async () => {
+  test('cancelled during a local failure', { timeout: 60_000 }, async () => {
     const { handle, ends, own } = await cancelling({ ROUTES: 'other.example=127.0.0.1:9' }, ['1s'])
     const trouble = await eventually(async () => (await own.client.getById(handle.workflowId))?.trouble)
     expect(trouble.text).toContain('no way to example.org')
@@ -200,7 +200,7 @@ describe.concurrent('cancelled at any moment, it ends as Cancelled, sends nothin
     expect(Date.now() - asked).toBeLessThan(5000)
   })
 
-  test('while it waits for word from the relay', { timeout: 60_000 }, async () => {
+  test('cancelled while waiting for confirmation from the relay', { timeout: 60_000 }, async () => {
     const relay = await startReceivingSystem()
     closers.push(relay.close)
     const { handle, ends, stands } = await cancelling({ RELAY_URL: `smtp://127.0.0.1:${relay.port}`, RELAY_TLS: 'off' }, ['1s'])
@@ -211,7 +211,7 @@ describe.concurrent('cancelled at any moment, it ends as Cancelled, sends nothin
   })
 })
 
-test('given up while the reply is awaited and lost: suppressed all the same', { timeout: 60_000 }, async () => {
+test('giving up suppresses even if the awaited reply is lost', { timeout: 60_000 }, async () => {
   const lost = await startScript((line, socket) => {
     if (line !== '.') return polite(line)
     setTimeout(() => socket.destroy(), 8000)
@@ -231,7 +231,7 @@ test('given up while the reply is awaited and lost: suppressed all the same', { 
   expect(await handle.result()).toMatchObject({ outcome: 'suppressed' })
 })
 
-test('cancelled before any worker ran, it stays cancelled for a later bounce', { timeout: 60_000 }, async () => {
+test('a retry cancelled before any worker ran stays cancelled for a later bounce', { timeout: 60_000 }, async () => {
   const own = await startRealWorld({ ROUTES: `*=127.0.0.1:${system.port}` })
   closers.push(own.close)
   const recipient = person()
@@ -245,7 +245,7 @@ test('cancelled before any worker ran, it stays cancelled for a later bounce', {
   })
 })
 
-test('once suppressing has begun it finishes, and its result stands', { timeout: 60_000 }, async () => {
+test('a suppression that has begun finishes, and its result stands', { timeout: 60_000 }, async () => {
   const recipient = person()
   const input = { ...bounced(new Date(), { recipient }), schedule: ['1h'] }
   const handle = await world.temporal.workflow.start('retryBouncedMessage', {
@@ -254,7 +254,7 @@ test('once suppressing has begun it finishes, and its result stands', { timeout:
     args: [input],
   })
   await eventually(async () => (await handle.query(progress)).state === 'waiting')
-  // the write lock holds the suppression up
+  // the write lock delays the suppression
   let release: () => void = () => {}
   const lock = world.database.db.transaction().execute(
     () =>

@@ -1,4 +1,4 @@
-/** Encrypted payloads: what Temporal keeps tells nobody who it is about, commands and the Web UI show it all the same, and keys come and go. */
+/** Encrypted payloads: Temporal stores nothing readable, commands and the Web UI still show everything, and keys rotate. */
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
@@ -21,7 +21,7 @@ const message = (n: number) =>
   Buffer.from(
     `From: shop@example.com\r\nTo: ${RECIPIENT}\r\nSubject: planted-subject\r\nMessage-ID: <planted-id-${n}@example.com>\r\n\r\nplanted-body\r\n`,
   )
-/** None of these may be read in what Temporal keeps. */
+/** None of these may be readable in what Temporal stores. */
 const SECRETS = [PERSON, 'planted-id', 'planted-subject', 'planted-body', 'planted-reply', 'planted-sender']
 
 let server: DevServer
@@ -46,7 +46,7 @@ const retry = (schedule: string[], client = world.client, more: object = {}) => 
 const withKeys = (keys: string) =>
   SoftbounceClient.connect({ temporal: world.temporal, database: world.database, settings: encrypted(keys) })
 
-/** Everything that Temporal keeps of the namespace, as bytes, in one text. */
+/** Everything that Temporal stores for the namespace, as one text of raw bytes. */
 async function everything(): Promise<string> {
   const { workflowService } = world.temporal
   const { namespace } = world
@@ -83,9 +83,9 @@ afterAll(async () => {
   await server?.stop()
 })
 
-// one story, told in its order: keys come and go
+// the tests depend on each other, in this order: keys rotate
 describe('encrypted payloads', { shuffle: false }, () => {
-  test('nothing that Temporal keeps tells who it is about: a delivered, a waiting, a suppressed, a refused and a cancelled one', {
+  test('Temporal stores nothing readable about delivered, waiting, suppressed, refused and cancelled retries', {
     timeout: 120_000,
   }, async () => {
     system.say = { rcpt: () => `450 4.3.2 planted-reply for ${RECIPIENT}` }
@@ -97,13 +97,13 @@ describe('encrypted payloads', { shuffle: false }, () => {
       attempts: [{ reply: expect.stringContaining('planted-reply') }],
     })
     await world.client.unsuppress(RECIPIENT, 'the test')
-    // our own trouble, whose text is shown while it lasts
+    // a local failure, whose text is visible while it lasts
     const held = await world.client.retry(message(99), bounce({ recipient: `${PERSON}@relayed.example` }), { schedule: ['1s'] })
     const trouble = await eventually(async () => (await world.client.getById(held.workflowId))?.trouble, 30_000)
     expect(trouble?.text).toMatch(/refused the connection/)
     await world.client.cancel(held)
     await expect(held.result()).rejects.toThrow(WorkflowFailedError)
-    // what no client of ours would send
+    // input that our client would never send
     const wrong = await world.temporal.workflow.start('retryBouncedMessage', {
       taskQueue: 'softbounce',
       workflowId: world.client.workflowId(RECIPIENT, 'other@example.com'),
@@ -123,14 +123,14 @@ describe('encrypted payloads', { shuffle: false }, () => {
     const kept = await everything()
     expect(kept.length).toBeGreaterThan(20_000)
     for (const secret of SECRETS) expect(kept.includes(secret), secret).toBe(false)
-    // and it is them that were looked at
+    // proves that the right data was searched
     for (const there of [deferred.workflowId, 'binary/encrypted', 'Encoded failure']) expect(kept.includes(there), there).toBe(true)
     const { searchAttributes } = await world.temporal.workflow.getHandle(waiting.workflowId).describe()
     expect(searchAttributes.BounceRecipient).toEqual([waiting.workflowId.split('/')[1]])
     expect(searchAttributes.BounceDestination).toEqual(['private.example'])
   })
 
-  test('the commands find a person, and steer and erase', { timeout: 120_000 }, async () => {
+  test('the commands find, control and erase the retries of a recipient', { timeout: 120_000 }, async () => {
     const waiting = await retry(['30d'])
     await eventually(async () => (await world.client.getById(waiting.workflowId))?.progress?.state === 'waiting', 30_000)
     await eventually(async () => (await world.temporal.workflow.count(`WorkflowId = '${waiting.workflowId}'`)).count === 1, 30_000)
@@ -151,7 +151,7 @@ describe('encrypted payloads', { shuffle: false }, () => {
     expect((await world.cli('history', RECIPIENT)).stdout).not.toMatch(/retry 1/)
   })
 
-  test('a worker that lacks the key leaves everything waiting, and says which it lacks', { timeout: 120_000 }, async () => {
+  test('a worker without the key leaves everything waiting, and logs which key is missing', { timeout: 120_000 }, async () => {
     await worker.stop()
     const without = await world.startWorker({ ENCRYPTION_KEYS: '' })
     const started = await retry(['1s'])
@@ -162,7 +162,7 @@ describe('encrypted payloads', { shuffle: false }, () => {
     expect(await started.result()).toMatchObject({ outcome: 'delivered' })
   })
 
-  test('keys rotate, and each message keeps the one ID that it has', { timeout: 120_000 }, async () => {
+  test('each message keeps its workflow ID when keys rotate', { timeout: 120_000 }, async () => {
     const old = await retry(['30d'])
     await eventually(async () => (await world.client.getById(old.workflowId))?.progress?.state === 'waiting', 30_000)
     await worker.stop()
@@ -178,29 +178,25 @@ describe('encrypted payloads', { shuffle: false }, () => {
 
   const python = pythonWith('temporalio.client', 'cryptography')
 
-  test.skipIf(python === null)(
-    'a channel of a team’s own, in Python, reads the events with the same keys',
-    { timeout: 120_000 },
-    async () => {
-      const child = spawn(python as string, [fileURLToPath(new URL('../../examples/notify_alternative.py', import.meta.url)), 'sms'], {
-        env: { ...process.env, TEMPORAL_ADDRESS: server.address, TEMPORAL_NAMESPACE: world.namespace, ENCRYPTION_KEYS: `${k2},${k1}` },
-        stdio: ['ignore', 'pipe', 'inherit'],
-      })
-      let printed = ''
-      child.stdout.on('data', (chunk) => {
-        printed += chunk
-      })
-      try {
-        await worker.stop()
-        worker = await world.startWorker({ ENCRYPTION_KEYS: `${k2},${k1}`, ALTERNATIVE_TASK_QUEUE: 'sms' })
-        await retry(['30d'], await withKeys(`${k2},${k1}`), { urgent: true })
-        await eventually(() => printed.includes('\n'), 60_000)
-        expect(JSON.parse(printed.split('\n')[0] as string)).toMatchObject({ type: 'bounce.retrying', data: { recipient: RECIPIENT } })
-      } finally {
-        child.kill()
-      }
-    },
-  )
+  test.skipIf(python === null)('a team’s own channel in Python decrypts the events with the same keys', { timeout: 120_000 }, async () => {
+    const child = spawn(python as string, [fileURLToPath(new URL('../../examples/notify_alternative.py', import.meta.url)), 'sms'], {
+      env: { ...process.env, TEMPORAL_ADDRESS: server.address, TEMPORAL_NAMESPACE: world.namespace, ENCRYPTION_KEYS: `${k2},${k1}` },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    let printed = ''
+    child.stdout.on('data', (chunk) => {
+      printed += chunk
+    })
+    try {
+      await worker.stop()
+      worker = await world.startWorker({ ENCRYPTION_KEYS: `${k2},${k1}`, ALTERNATIVE_TASK_QUEUE: 'sms' })
+      await retry(['30d'], await withKeys(`${k2},${k1}`), { urgent: true })
+      await eventually(() => printed.includes('\n'), 60_000)
+      expect(JSON.parse(printed.split('\n')[0] as string)).toMatchObject({ type: 'bounce.retrying', data: { recipient: RECIPIENT } })
+    } finally {
+      child.kill()
+    }
+  })
 
   const reason = whyNot(['chromium'], false)
 
@@ -212,7 +208,7 @@ describe('encrypted payloads', { shuffle: false }, () => {
         body: typeof body === 'string' ? body : JSON.stringify(body),
       })
 
-    test('encrypts and decrypts for those that may ask', { timeout: 60_000 }, async () => {
+    test('the codec server encrypts and decrypts for authorized callers', { timeout: 60_000 }, async () => {
       const codec = await world.startCodecServer({ CODEC_LISTEN: `127.0.0.1:${codecPort}`, CODEC_ORIGINS: server.webUi as string })
       const base64 = (text: string) => Buffer.from(text).toString('base64')
       const said = { payloads: [{ metadata: { encoding: base64('json/plain') }, data: base64('"ann"') }] }
@@ -222,12 +218,12 @@ describe('encrypted payloads', { shuffle: false }, () => {
       const decoded = await ask('/decode', { payloads: [...encoded.payloads, unknown] }, { origin: server.webUi as string })
       expect(decoded.headers.get('access-control-allow-origin')).toBe(server.webUi)
       expect(await decoded.json()).toEqual({ payloads: [...said.payloads, unknown] })
-      // a page of somebody else's, that found the address
+      // a foreign page that found the address
       const evil = await ask('/decode', encoded, { origin: 'http://evil.example' })
       expect(evil.status).toBe(403)
       expect(evil.headers.get('access-control-allow-origin')).toBeNull()
       expect((await ask('/decode', 'not json')).status).toBe(400)
-      // Temporal's CLI leaves an empty list out
+      // Temporal's CLI omits an empty list
       expect(await (await ask('/encode', {})).json()).toEqual({ payloads: [] })
       expect((await ask('/decode', { payloads: [{ data: '***' }] })).status).toBe(400)
       expect((await ask('/elsewhere', said)).status).toBe(404)

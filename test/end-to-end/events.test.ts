@@ -1,4 +1,4 @@
-/** Other channels with real parts: a receiver in Python that verifies the webhook, and a Python worker that offers `notifyAlternative`. */
+/** Alternative channels: a Python receiver that verifies the webhook, and a Python worker that runs `notifyAlternative`. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -16,7 +16,7 @@ const NOT_NOW = '421 4.3.2 System not accepting network messages'
 const SECRET = `whsec_${randomBytes(24).toString('base64')}`
 const python = pythonWith('temporalio.client', 'standardwebhooks')
 
-// one story, told in its order: a receiver that comes late
+// the tests depend on each other, in this order: the receiver starts late
 describe.skipIf(python === null)('events, told in Python', { shuffle: false }, () => {
   let world: RealWorld
   let system: ReceivingSystem
@@ -62,11 +62,11 @@ describe.skipIf(python === null)('events, told in Python', { shuffle: false }, (
       { schedule, ...more },
     )
 
-  test('are verified, told once each by both ways, and a receiver that comes late gets them all the same', {
+  test('events are verified, delivered once by each channel, and also to a receiver that starts late', {
     timeout: 240_000,
   }, async () => {
     await world.startWorker()
-    // nobody listens yet: that delays nothing
+    // nothing listens yet: that must delay nothing
     const urgent = await retry('ann@first.example', 'bounces@billing.example')
     expect(await urgent.result()).toMatchObject({ outcome: 'delivered', retries: 1 })
     const calm = await retry('bob@first.example', 'bounces@example.com')
@@ -81,7 +81,7 @@ describe.skipIf(python === null)('events, told in Python', { shuffle: false }, (
     expect(told(byWebhook)).toEqual(wanted)
     expect(told(byActivity)).toEqual(wanted)
     expect(JSON.stringify([byWebhook, byActivity])).not.toContain('the body')
-    // a system goes down, and comes back
+    // a destination goes down, and comes back
     system.say = { banner: () => NOT_NOW }
     const held = await retry('cem@second.example', 'bounces@example.com')
     await eventually(() => told(byWebhook).includes('destination.down second.example'), 60_000)
@@ -94,7 +94,7 @@ describe.skipIf(python === null)('events, told in Python', { shuffle: false }, (
     expect(told(byWebhook)).toEqual(
       [...wanted, 'bounce.delivered cem@second.example', 'destination.down second.example', 'destination.up second.example'].sort(),
     )
-    // Temporal was away as they were to be told: another look finds them; and what was told is not told again
+    // outages not published because Temporal was away are found later; published ones are not repeated
     const { db } = world.database
     const row = await db.selectFrom('destinations').selectAll().where('name', '=', 'second.example').executeTakeFirstOrThrow()
     await db
@@ -118,14 +118,14 @@ describe.skipIf(python === null)('events, told in Python', { shuffle: false }, (
     ])
   })
 
-  test('tell each outcome, once, with what was said, by their schemas', { timeout: 120_000 }, async () => {
+  test('each outcome is published once, with the reply, and matches its schema', { timeout: 120_000 }, async () => {
     const outcomes = () => byWebhook.filter(({ data }) => String(data.recipient).endsWith('@outcome.example'))
     const sender = 'bounces@example.com'
     system.say = { rcpt: ({ address }) => (address?.startsWith('rejected') ? '550 5.1.1 no such user' : '450 4.3.2 not now') }
     await (await retry('rejected@outcome.example', sender, ['1s'])).result()
     await (await retry('suppressed@outcome.example', sender, ['1s'])).result()
     await (await retry('expired@outcome.example', sender, ['30d'], { deliverBy: new Date(Date.now() + 3000).toISOString() })).result()
-    // a bounce that is permanent from the first
+    // a permanent bounce
     const gone = bounced(new Date(), {
       recipient: 'gone@outcome.example',
       bounce: { status: '5.7.1', bouncedAt: new Date().toISOString() },

@@ -1,4 +1,4 @@
-/** Whatever dies on the way: workers killed and frozen at each moment, the database away, everything in real time and with real parts. */
+/** Crashes in real time: workers killed and frozen in each state, and the database away. */
 import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { openDatabase } from '../../src/store/index.js'
@@ -43,7 +43,7 @@ const messages = (script: { heard: string[] }) => script.heard.filter((line) => 
 const standing = (world: RealWorld, workflowId: string) => world.temporal.workflow.getHandle(workflowId).query(progress)
 
 describe.concurrent('promise 1: a worker that dies loses nothing', () => {
-  test('SIGKILL while the retry waits', { timeout: LONG }, async () => {
+  test('SIGKILL while the retry waits loses nothing', { timeout: LONG }, async () => {
     const system = await startReceivingSystem()
     closers.push(system.close)
     const world = await realWorld({ ROUTES: `*=127.0.0.1:${system.port}` })
@@ -57,7 +57,7 @@ describe.concurrent('promise 1: a worker that dies loses nothing', () => {
     expect(system.taken).toHaveLength(1)
   })
 
-  test('SIGKILL before the message was sent: it is sent once, and nothing is in doubt', { timeout: LONG }, async () => {
+  test('SIGKILL before the content: the message is sent once, without doubt', { timeout: LONG }, async () => {
     let killed = false
     const script = await play((line) => (line.startsWith('RCPT') && !killed ? undefined : polite(line)))
     const world = await realWorld({ ROUTES: `*=127.0.0.1:${script.port}` })
@@ -74,7 +74,7 @@ describe.concurrent('promise 1: a worker that dies loses nothing', () => {
     expect(messages(script)).toBe(1)
   })
 
-  test('SIGKILL with the reply in flight: the message is sent again, and said to be in doubt', { timeout: LONG }, async () => {
+  test('SIGKILL with the reply in flight: the message is sent again, and marked as maybe delivered', { timeout: LONG }, async () => {
     let killed = false
     const script = await play((line) => (line === '.' && !killed ? undefined : polite(line)))
     const world = await realWorld({ ROUTES: `*=127.0.0.1:${script.port}` })
@@ -89,16 +89,16 @@ describe.concurrent('promise 1: a worker that dies loses nothing', () => {
     expect(messages(script)).toBe(2)
   })
 
-  test('SIGSTOP in the dialogue, continued later: one send', { timeout: LONG }, async () => {
+  test('SIGSTOP during the transaction, continued later: the message is sent once', { timeout: LONG }, async () => {
     const held: (() => void)[] = []
     const script = await play((line, socket, connection) => {
       if (!line.startsWith('RCPT') || connection > 1) return polite(line)
       held.push(() => socket.write('250 2.1.5 Ok\r\n'))
       return undefined
     })
-    // long enough that the dialogue is still open when the worker wakes up
+    // long enough that the transaction is still open when the worker continues
     const world = await realWorld({ ROUTES: `*=127.0.0.1:${script.port}`, SMTP_RCPT_TIMEOUT: '10m' })
-    // with its one slot taken it polls for no other activity, which it would keep from the worker that is awake
+    // one slot: it must not poll for another activity and withhold it from the live worker
     const frozen = await world.startWorker({ MAX_CONCURRENT_SENDS: '1' })
     const { result } = await retry(world, ['1s'])
     await eventually(() => held.length === 1)
@@ -106,7 +106,7 @@ describe.concurrent('promise 1: a worker that dies loses nothing', () => {
     await world.startWorker()
     expect(await result()).toMatchObject({ outcome: 'delivered', retries: 1 })
     expect(messages(script)).toBe(1)
-    // its reply is there the moment it wakes up
+    // the reply has arrived when the worker continues
     held[0]?.()
     frozen.signal('SIGCONT')
     await new Promise((resolve) => setTimeout(resolve, 4000))
@@ -114,7 +114,7 @@ describe.concurrent('promise 1: a worker that dies loses nothing', () => {
     frozen.signal('SIGKILL')
   })
 
-  test('SIGTERM finishes the transaction under way', { timeout: LONG }, async () => {
+  test('SIGTERM lets the current transaction finish', { timeout: LONG }, async () => {
     const late: (() => void)[] = []
     const script = await play((line, socket) => {
       if (line !== '.') return polite(line)
@@ -146,7 +146,7 @@ describe.skipIf(withoutPostgres !== null)(`the database${withoutPostgres === nul
   afterEach(() => postgres.start().catch(() => {}))
   afterAll(() => postgres.remove())
 
-  test('that stops in the middle of a transaction ends no process', async () => {
+  test('a database that stops during a transaction crashes no process', async () => {
     const broken: Error[] = []
     const database = openDatabase(postgres.url, (error) => broken.push(error))
     const transaction = database.db.transaction().execute(async (tx) => {
@@ -162,7 +162,7 @@ describe.skipIf(withoutPostgres !== null)(`the database${withoutPostgres === nul
     await database.close()
   })
 
-  test('promise 3: away for a while holds everything, loses nothing, and uses up no retry', { timeout: LONG }, async () => {
+  test('promise 3: a database outage delays everything, loses nothing, and uses up no retry', { timeout: LONG }, async () => {
     const system = await startReceivingSystem()
     closers.push(system.close)
     const world = await realWorld({ ROUTES: `*=127.0.0.1:${system.port}` }, postgres.url)
@@ -170,7 +170,7 @@ describe.skipIf(withoutPostgres !== null)(`the database${withoutPostgres === nul
     const waiting = await retry(world, ['4s'])
     await eventually(async () => (await standing(world, waiting.workflowId)).state === 'waiting')
     await postgres.stop()
-    // one that is started while the database is away waits for it, and shows why
+    // a retry started during the outage waits for the database, and shows why
     const input = {
       messageId: 'm2@example.com',
       sender: 'bounces@example.com',
@@ -195,7 +195,7 @@ describe.skipIf(withoutPostgres !== null)(`the database${withoutPostgres === nul
     expect(await waiting.result()).toMatchObject({ outcome: 'delivered', retries: 1 })
     expect(await started.result()).toMatchObject({ outcome: 'delivered', retries: 1 })
     expect(system.taken).toHaveLength(2)
-    // prepare took its second form, and still no event but the first carries the message
+    // prepare ran as a regular activity, and still only the first event carries the message
     const history = (await started.fetchHistory()).events ?? []
     expect(history.some((event) => event.activityTaskScheduledEventAttributes?.activityType?.name === 'prepare')).toBe(true)
     const carrying = history.filter((event) =>
@@ -208,12 +208,12 @@ describe.skipIf(withoutPostgres !== null)(`the database${withoutPostgres === nul
     expect(carrying.map((event) => Number(event.eventId))).toEqual([1])
   })
 
-  test('SIGKILL after the reply was read, before it was logged: it is not sent again', { timeout: LONG }, async () => {
+  test('SIGKILL between reading and logging the reply: the message is not sent again', { timeout: LONG }, async () => {
     const world = { is: null as RealWorld | null }
     let unlock: () => void = () => {}
     const script = await play((line, socket) => {
       if (line !== '.') return polite(line)
-      // from here on the attempt log cannot be written
+      // from here on writes to the attempt log fail
       const database = world.is?.database as RealWorld['database']
       void database.db.transaction().execute(async (tx) => {
         await tx.selectFrom('attempts').selectAll().forUpdate().execute()

@@ -1,4 +1,4 @@
-/** What Prometheus sees: a real one scrapes a running worker; the rules hold; each panel of the board asks for something that is there. */
+/** A real Prometheus scrapes a running worker; the rules are valid; each dashboard panel queries existing metrics. */
 import { execFile, spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -48,9 +48,9 @@ describe.skipIf(reason !== null)(`metrics${reason === null ? '' : ` (${reason})`
         { sender: 'bounces@example.com', recipient, status: '4.3.2', bouncedAt: new Date().toISOString() },
         { schedule },
       )
-    // at the very first look already
+    // on the very first scrape already
     expect(await (await fetch(`http://${http}/metrics`)).text()).toContain('softbounce_database_up 1')
-    // three are refused by the one that is down; two reach the others; one address is taken off by hand
+    // three messages for a destination that is down, two for others, one address suppressed by hand
     for (const who of ['ann', 'bob', 'cem']) await retry(`${who}@down.example`, ['1s', '30d'])
     for (const who of ['dan', 'eva']) await (await retry(`${who}@well${who}.example`, ['1s', '30d'])).result()
     await world.client.suppress('fay@example.org', 'operator')
@@ -65,7 +65,7 @@ describe.skipIf(reason !== null)(`metrics${reason === null ? '' : ` (${reason})`
     folder.remove()
   })
 
-  test('say what was done, what waits, who is down, and who is suppressed', async () => {
+  test('metrics report sends, waiting retries, destinations that are down, and suppressions', async () => {
     const value = async (expr: string) => Number((await query(expr))[0]?.value[1])
     expect(await value('softbounce_retries_total{retry="1",outcome="accepted"}')).toBe(2)
     expect(await value('softbounce_unavailable_deferrals_total{destination="down.example"}')).toBeGreaterThanOrEqual(2)
@@ -77,7 +77,7 @@ describe.skipIf(reason !== null)(`metrics${reason === null ? '' : ` (${reason})`
     expect(await value('softbounce_permits_total{result="acquired"}')).toBeGreaterThanOrEqual(4)
   })
 
-  test('no address is in a label, and names and units are as Prometheus wants them', async () => {
+  test('no label contains an address, and names and units follow Prometheus conventions', async () => {
     const text = await (await fetch(`http://${http}/metrics`)).text()
     expect(text).not.toMatch(/@/)
     writeFileSync(
@@ -91,7 +91,7 @@ describe.skipIf(reason !== null)(`metrics${reason === null ? '' : ` (${reason})`
     expect(stdout + stderr).toBe('')
   })
 
-  test('are told as OpenMetrics to whoever asks, and those of Temporal’s SDK beside them', async () => {
+  test('metrics are served as OpenMetrics on request, and those of Temporal’s SDK on their own page', async () => {
     const open = await fetch(`http://${http}/metrics`, { headers: { accept: 'application/openmetrics-text; version=1.0.0' } })
     expect(open.headers.get('content-type')).toContain('application/openmetrics-text')
     expect((await open.text()).trimEnd()).toMatch(/# EOF$/)
@@ -99,19 +99,19 @@ describe.skipIf(reason !== null)(`metrics${reason === null ? '' : ` (${reason})`
     expect(plain.headers.get('content-type')).toContain('text/plain')
     expect(await (await fetch(`http://${http}/metrics/temporal`)).text()).toContain('temporal_')
     expect((await fetch(`http://${http}/metrics`, { method: 'POST' })).status).toBe(405)
-    // what no page has, and what is no address at all
+    // unknown and invalid paths
     for (const path of ['//', '/no/such', '/constructor']) expect((await fetch(`http://${http}${path}`)).status).toBe(404)
     expect((await fetch(`http://${http}/healthz`)).status).toBe(200)
   })
 
-  test('each panel of the board asks for metrics that are there', async () => {
+  test('each dashboard panel queries existing metrics', async () => {
     const { panels } = JSON.parse(readFileSync(join(MONITORING, 'grafana/softbounce.json'), 'utf8')) as {
       panels: { title: string; targets: { expr: string }[] }[]
     }
     const names = await fetch(`${prometheus.url}/api/v1/label/__name__/values`).then(
       async (r) => ((await r.json()) as { data: string[] }).data,
     )
-    // told by an intake, and where a webhook is set
+    // exported only by an intake, or with a webhook
     const elsewhere = ['softbounce_intake_mails_total', 'softbounce_events_total']
     for (const { title, targets } of panels)
       for (const { expr } of targets) {
@@ -127,7 +127,7 @@ describe.skipIf(reason !== null)(`metrics${reason === null ? '' : ` (${reason})`
     expect(shown.map(({ metric }) => metric.destination)).toContain('down.example')
   })
 
-  test('the rules are right, and Prometheus runs them', async () => {
+  test('the alerting rules are valid, and Prometheus evaluates them', async () => {
     expect((await run('promtool', ['check', 'rules', join(MONITORING, 'rules.yml')])).stdout).toContain('SUCCESS')
     expect((await run('promtool', ['test', 'rules', 'rules.test.yml'], { cwd: MONITORING })).stdout).toContain('SUCCESS')
     const rules = (await (await fetch(`${prometheus.url}/api/v1/rules`)).json()) as {

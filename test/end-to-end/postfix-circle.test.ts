@@ -1,4 +1,4 @@
-/** The whole circle on a real Postfix: our message, its bounce, the retry through the same Postfix, and word of it. */
+/** The full loop on a real Postfix: our message, its bounce, the retry through the same Postfix, and its notification. */
 import nodemailer from 'nodemailer'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { track } from '../../src/client/index.js'
@@ -66,7 +66,7 @@ describe.skipIf(skipped !== null)(`a real Postfix${skipped === null ? '' : ` (${
   const bounces = () =>
     world.database.db.selectFrom('inbound').select(['disposition', 'action', 'status', 'recipient', 'why']).orderBy('id').execute()
 
-  test('4.3.2, the bounce, a retry that is taken: delivered once, and the notification confirms it', { timeout: 60_000 }, async () => {
+  test('a bounce with 4.3.2 is retried, delivered once, and confirmed by the notification', { timeout: 60_000 }, async () => {
     const [connected, before] = [receiving.connections.length, (await bounces()).length]
     receiving.say = { rcpt: () => (receiving.connections.length > connected + 1 ? undefined : DOWN) }
     const { result } = await sentAndEnded('ann@example.org')
@@ -81,7 +81,7 @@ describe.skipIf(skipped !== null)(`a real Postfix${skipped === null ? '' : ` (${
     ])
   })
 
-  test('4.3.2 for ever: every retry comes back, and the address is suppressed for a while', { timeout: 60_000 }, async () => {
+  test('with a persistent 4.3.2 every retry bounces, and the address is suppressed temporarily', { timeout: 60_000 }, async () => {
     receiving.say = { rcpt: () => DOWN }
     const before = (await bounces()).length
     const { messageId, result } = await sentAndEnded('bob@example.net')

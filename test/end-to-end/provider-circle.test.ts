@@ -1,4 +1,4 @@
-/** The whole circle by a provider: our message through its relay, its notification, the retry through the same relay, and word of it. */
+/** The full loop by a provider: our message through its relay, its webhook, the retry through the same relay, and its webhook. */
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import nodemailer from 'nodemailer'
@@ -20,7 +20,7 @@ const KEY = Buffer.from('a key of more than sixteen bytes').toString('base64')
 const RETURN_PATH = 'b+{token}@bounces.{domain}'
 const field = ({ content }: Taken, name: string) => new RegExp(`^${name}: (.*)\r$`, 'im').exec(content.toString())?.[1]
 
-/** A provider's relay: takes everything, and names it in its reply as SES does. */
+/** A provider's relay: accepts everything, and returns a message ID in its reply, as SES does. */
 async function startRelay(): Promise<ReceivingSystem & { readonly names: string[] }> {
   const names: string[] = []
   const relay = await startReceivingSystem({
@@ -108,10 +108,10 @@ describe('Amazon SES', () => {
   const takenFor = (to: string) => relay.taken.filter((one) => one.to.includes(to))
   const tokenOf = (one: Taken) => /softbounce=([a-z2-7]{39})$/.exec(field(one, 'X-SES-MESSAGE-TAGS') ?? '')?.[1]
 
-  test('a notification that a message was given up starts a retry, which ends delivered by another', async () => {
+  test('a bounce notification starts a retry, and a delivery notification ends it as delivered', async () => {
     const one = await sendThrough('ann@example.org')
     const first = takenFor(one.recipient)[0] as Taken
-    // SES replaces the Message-ID; tags, envelope sender and its own name come back
+    // SES replaces the Message-ID; it returns tags, envelope sender and its own message ID
     await notify(
       sns.sign(GIVEN_UP.ses({ recipient: one.recipient, token: tokenOf(first), returnPath: first.from, providerId: relay.names[0] })),
     )
@@ -130,7 +130,7 @@ describe('Amazon SES', () => {
     expect(takenFor(one.recipient)).toHaveLength(2)
   })
 
-  test('a delivery of an earlier send that is told late ends nothing', async () => {
+  test('a late delivery notification of an earlier send ends nothing', async () => {
     const one = await sendThrough('late@example.org')
     const first = takenFor(one.recipient)[0] as Taken
     const early = { recipients: [one.recipient], smtpResponse: '250 2.0.0 OK', timestamp: new Date(Date.now() - 60_000).toISOString() }
@@ -142,7 +142,7 @@ describe('Amazon SES', () => {
     await eventually(() => takenFor(one.recipient).length === 3)
   })
 
-  test('the name in the reply is enough, of the message and of its retries', async () => {
+  test('the message ID in the reply suffices for correlation, of the original and of its retries', async () => {
     const one = await sendThrough('bob@example.org')
     const name = () => relay.names[relay.taken.indexOf(takenFor(one.recipient).at(-1) as Taken)]
     await notify(sns.sign(GIVEN_UP.ses({ recipient: one.recipient, providerId: name() })))
@@ -177,7 +177,7 @@ describe('softbounce intake', () => {
   })
   afterAll(() => world.close())
 
-  test('takes the notifications of the providers whose secret is set, beside its other pages', async () => {
+  test('the intake accepts webhooks of the providers whose secret is set, on the same port as its other pages', async () => {
     expect(intake.log()).toContain('"notifications":["mailgun"]')
     const page = (path: string, request?: RequestInit) => fetch(`http://127.0.0.1:${port}${path}`, request)
     const { headers, body } = signMailgun(GIVEN_UP.mailgun({ recipient: 'gone@example.org', messageId: 'x@example.com' }))
@@ -201,7 +201,7 @@ describe('softbounce intake', () => {
     ['a key that is none', { SENDGRID_VERIFICATION_KEY: 'x' }, 'it must be the key as SendGrid shows it'],
     ['a topic that is none', { SES_TOPIC_ARNS: 'bounces' }, '"bounces" is no topic such as arn:aws:sns'],
     ['a provider that is not known', { RELAY_PRESET: 'mandrill' }, 'it must be one of ses, sendgrid'],
-  ])('%s: is said', async (_, env, expected) => {
+  ])('%s is reported', async (_, env, expected) => {
     const { runCli } = await import('../support/real-time.js')
     const { status, stderr } = await runCli('.', { ...world.env, ...env }, ['intake'])
     expect(status).not.toBe(0)
@@ -213,7 +213,7 @@ test.each<[Provider, number]>([
   ['ses', 1],
   ['resend', 5],
   ['sendgrid', 10_000],
-])('RELAY_PRESET=%s keeps the documented rate, unless RELAY_RATE says another', (provider, rate) => {
+])('RELAY_PRESET=%s sets the documented rate, unless RELAY_RATE overrides it', (provider, rate) => {
   const of = (more: object) =>
     readSettings({ RELAY_PRESET: provider, RELAY_URL: 'smtp://127.0.0.1', ...more }, {}).throttle.relay.maxMessageRate
   expect(of({})).toBe(rate)

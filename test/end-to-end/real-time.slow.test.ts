@@ -17,7 +17,7 @@ afterAll(async () => {
   await system.close()
 })
 
-test('a whole life, suppressed, is at most 60 events, with its search attributes, in real time, never early', async () => {
+test('a suppressed retry has at most 60 events and its search attributes, and is never early', async () => {
   system.say = { banner: () => NOT_NOW }
   const input = bounced(new Date(), { recipient: 'ann@example.org' })
   const { message: _, messageId, sender, recipient, bounce } = input

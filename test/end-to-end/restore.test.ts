@@ -1,4 +1,4 @@
-/** The database is restored from a backup while workflows run on: what it has forgotten loses no mail, and sends no answered retry again. */
+/** The database is restored from a backup while workflows run: no mail is lost, and no answered retry is sent again. */
 import { join } from 'node:path'
 import { sql } from 'kysely'
 import { afterEach, expect, test } from 'vitest'
@@ -16,7 +16,7 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close()
 })
 
-test('a database from before the retries were made', { timeout: 180_000 }, async () => {
+test('a database backup from before the retries loses no mail and resends nothing', { timeout: 180_000 }, async () => {
   const system = await startReceivingSystem()
   const folder = temporaryFolder()
   closers.push(system.close, folder.remove)
@@ -29,7 +29,7 @@ test('a database from before the retries were made', { timeout: 180_000 }, async
   const standing = (workflowId: string) => world.temporal.workflow.getHandle(workflowId).query(progress)
   const worker = await world.startWorker()
 
-  // one began before the backup, and made its first retry after it; the other began after it
+  // `early` started before the backup and made its first retry after it; `late` started after it
   const early = await world.client.retry(MESSAGE, bounce('early@example.org'), { schedule: ['3s', '8s'] })
   await eventually(async () => (await standing(early.workflowId)).state === 'waiting')
   const backup = join(folder.path, 'backup.db')
@@ -46,7 +46,7 @@ test('a database from before the retries were made', { timeout: 180_000 }, async
   await world.startWorker({ DATABASE_URL: url })
   expect(await early.result()).toMatchObject({ outcome: 'delivered', retries: 2, attempts: [{ retry: 1 }, { retry: 2 }] })
 
-  // its message is not there: nothing is used up, and the Web UI says what helps
+  // its message is missing: no retry is used up, and the Web UI shows what to do
   const pending = async () => (await world.temporal.workflow.getHandle(late.workflowId).describe()).raw.pendingActivities?.[0]
   await eventually(async () => (await pending())?.lastFailure?.message?.includes('the database has lost the message'), 60_000)
   const client = await SoftbounceClient.connect({ temporal: world.temporal, database: restored, settings: readSettings({}, {}) })

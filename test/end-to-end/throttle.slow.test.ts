@@ -1,4 +1,4 @@
-/** Promise 4 with real parts: workers killed while they hold turns, systems that are slow, come and go; pauses and releases by command. */
+/** Promise 4 end to end: workers killed while they hold permits; slow and flapping destinations; pauses and releases by command. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { destinations, limitsOf, writeFeedback } from '../../src/throttle/index.js'
 import { progress } from '../../src/workflows/retry-bounced-message.js'
@@ -24,7 +24,7 @@ async function system(...args: Parameters<typeof startReceivingSystem>) {
   closers.push(started.close)
   return started
 }
-/** Starts so many retries for the domain; resolves with their handles. */
+/** Starts `count` retries for the domain; resolves with their handles. */
 const retries = (world: RealWorld, count: number, domain: string, schedule: string[]) =>
   Promise.all(
     Array.from({ length: count }, (_, i) =>
@@ -43,7 +43,7 @@ const allWait = (world: RealWorld, started: Awaited<ReturnType<typeof retries>>,
 const once = (taken: readonly { to: string[] }[]) => new Set(taken.map(({ to }) => to[0])).size === taken.length
 
 describe.concurrent('promise 4', () => {
-  test('a worker that is killed while it holds the only connection keeps it for as long as its lease, and no longer', {
+  test('a killed worker holds its connection for exactly as long as its lease', {
     timeout: LONG,
   }, async () => {
     let hang = true
@@ -71,12 +71,12 @@ describe.concurrent('promise 4', () => {
     const [second] = await retries(world, 1, 'd.example', ['1s', '1h'])
     const ended = await Promise.all([first?.result(), second?.result()])
     expect(ended).toMatchObject([{ outcome: 'delivered' }, { outcome: 'delivered' }])
-    // its lease counted, though its connection was gone
+    // the lease counted although the connection was gone
     expect(Date.now() - diedAt).toBeGreaterThan(12_000)
     expect(mostOpen).toBe(1)
   })
 
-  test('a tarpit gets one message after another; mail for others flows meanwhile', { timeout: LONG }, async () => {
+  test('a tarpit gets one message at a time, and does not delay mail for others', { timeout: LONG }, async () => {
     const tarpit = await system({ server: { onRcptTo: (_address, _session, done) => void setTimeout(done, 1500) } })
     const well = await system()
     const world = await realWorld({ ROUTES: `tar.example=127.0.0.1:${tarpit.port}, *=127.0.0.1:${well.port}`, MAX_CONCURRENT_SENDS: '8' })
@@ -93,7 +93,7 @@ describe.concurrent('promise 4', () => {
     expect(once(tarpit.taken)).toBe(true)
   })
 
-  test('a system that accepts and drops the connection is met more slowly, and its messages are in doubt, not lost', {
+  test('a destination that drops connections after the final dot goes down after a few attempts', {
     timeout: LONG,
   }, async () => {
     const script = await startScript((line) => (line === '.' ? null : polite(line)))
@@ -109,7 +109,7 @@ describe.concurrent('promise 4', () => {
     expect(script.connections).toBeLessThanOrEqual(6)
   })
 
-  test('a release lets what waits go early, once, whether it is stopped half way and run again or not; others stay', {
+  test('a release sends waiting retries early, once each even if interrupted and repeated; other destinations keep waiting', {
     timeout: LONG,
   }, async () => {
     const back = await system()
@@ -125,7 +125,7 @@ describe.concurrent('promise 4', () => {
     expect(started).toMatchObject({ status: 0, stdout: expect.stringContaining('release/back.example') })
     await eventually(() => back.taken.length >= 2, 30_000)
     expect(await world.cli('release', 'back.example', '--stop')).toMatchObject({ status: 0, stdout: expect.stringContaining('stops') })
-    // what was told before that goes, and nothing else
+    // retries signalled before the interruption go, and no others
     let half = 0
     await eventually(async () => {
       half = back.taken.length
@@ -133,7 +133,7 @@ describe.concurrent('promise 4', () => {
       return back.taken.length === half
     }, 60_000)
     expect(half).toBeLessThan(8)
-    // Temporal lists one as open for a moment after it has ended
+    // visibility is eventually consistent
     const open = "BounceDestination = 'back.example' AND ExecutionStatus = 'Running'"
     await eventually(async () => (await world.temporal.workflow.count(open)).count === 8 - half, 30_000)
     const again = await world.cli('release', 'back.example', '--within', '2s', '--json')
@@ -144,7 +144,7 @@ describe.concurrent('promise 4', () => {
     await allWait(world, others)
   })
 
-  test('RELEASE_ON_RECOVERY: the first acceptance of a system that was down lets those go that wait for it', {
+  test('RELEASE_ON_RECOVERY: the first acceptance after an outage releases waiting retries', {
     timeout: LONG,
   }, async () => {
     const back = await system()
@@ -166,7 +166,7 @@ describe.concurrent('promise 4', () => {
     expect(once(back.taken)).toBe(true)
   })
 
-  test('a system that is back, or goes on after a pause, gets at once what waits for it, and no message has an event more by that', {
+  test('recovery and resume wake waiting retries at once, without extra history events', {
     timeout: LONG,
   }, async () => {
     const back = await system()
@@ -185,7 +185,7 @@ describe.concurrent('promise 4', () => {
     ]
     const turns = () => world.database.db.selectFrom('waiters').select('workflow_id').execute()
     await eventually(async () => (await turns()).length === 20, 30_000)
-    // one asks the system that is down within a minute; the others would look again after several
+    // one retry probes within a minute; the others would poll again only after several
     await world.client.destinations.resume('paused.example')
     for (const { result } of waiting) expect(await result()).toMatchObject({ outcome: 'delivered', retries: 1 })
     expect(Date.now() - began).toBeLessThan(60_000)
@@ -193,7 +193,7 @@ describe.concurrent('promise 4', () => {
     const events = await Promise.all(
       waiting.map(async ({ workflowId }) => {
         const { events } = await world.temporal.workflow.getHandle(workflowId).fetchHistory()
-        // how many workflow tasks a slow machine needs is another matter
+        // the number of workflow tasks depends on the machine's speed
         return events?.filter((event) => !Object.keys(event).some((key) => key.startsWith('workflowTask') && event[key as 'eventId']))
           .length
       }),
@@ -201,7 +201,7 @@ describe.concurrent('promise 4', () => {
     expect(new Set(events).size).toBe(1)
   })
 
-  test('the command shows, pauses, limits and resumes', { timeout: LONG }, async () => {
+  test('the command shows, pauses, limits and resumes destinations', { timeout: LONG }, async () => {
     const well = await system()
     const world = await realWorld({ ROUTES: `*=127.0.0.1:${well.port}` })
     expect(await world.cli('destinations', 'd.example')).toMatchObject({

@@ -1,4 +1,4 @@
-/** OpenTelemetry: a real worker and the command send their spans to a receiver of OTLP over HTTP; one trace holds them all. */
+/** OpenTelemetry: a real worker and the command export spans by OTLP/HTTP; one trace contains them all. */
 
 import { createServer, type Server } from 'node:http'
 import { fileURLToPath } from 'node:url'
@@ -48,7 +48,7 @@ afterAll(async () => {
   collector.close()
 })
 
-test('one trace leads from the start of a message to its last attempt, and holds no content', { timeout: 120_000 }, async () => {
+test('one trace links the start of a retry to its last attempt, and contains no content', { timeout: 120_000 }, async () => {
   await world.startWorker()
   const notification = fileURLToPath(new URL('../../examples/invoice-4711.eml', import.meta.url))
   expect(await world.cli('retry', notification, '--schedule', '1s')).toMatchObject({ status: 0 })

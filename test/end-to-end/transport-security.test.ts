@@ -69,7 +69,7 @@ describe.skipIf(without !== null)(`transport security${without === null ? '' : `
       { schedule: ['1s', '1h'] },
     )
 
-  test('a policy that is kept to: delivered, over verified TLS; and the policy is kept', async () => {
+  test('a host that satisfies the policy gets the message over verified TLS, and the policy is cached', async () => {
     const started = await retry('good.example')
     expect(await started.result()).toMatchObject({ outcome: 'delivered', attempts: [{ mailServer: `mx.good.example:${port}` }] })
     expect(system.taken.map(({ to }) => to[0])).toContain('ann@good.example')
@@ -82,7 +82,7 @@ describe.skipIf(without !== null)(`transport security${without === null ? '' : `
     ['named.example', 'a certificate with another name'],
     ['stranger.example', 'a host that the policy does not name'],
   ] as const)
-    test(`${what}: deferred, and never in clear text instead`, async () => {
+    test(`${what} defers the message, with no cleartext fallback`, async () => {
       const started = await retry(domain)
       const standing = await eventually(async () => {
         const now = await world.temporal.workflow.getHandle(started.workflowId).query(progress)
@@ -92,14 +92,14 @@ describe.skipIf(without !== null)(`transport security${without === null ? '' : `
       expect(system.taken.map(({ to }) => to[0])).not.toContain(`ann@${domain}`)
     })
 
-  test('without a policy TLS is used where it is offered, and not verified', async () => {
+  test('without a policy TLS is opportunistic and unverified', async () => {
     const started = await retry('plain.example')
     expect(await started.result()).toMatchObject({ outcome: 'delivered' })
   })
 
   describe('DANE', () => {
     const resolve = () => resolverOf([names.address])
-    /** Records as Node's resolver gives them. */
+    /** Sends with these TLSA records, as Node's resolver returns them. */
     const send = async (...records: { certUsage: number; selector: number; match: number; data: Buffer }[]) => {
       const ask = async (name: string, type: string) => (type === 'TLSA' ? records : resolve()(name, type))
       const found = await mailHosts('good.example', { dnsServers: [], port, allowPrivateMx: true, dane: true }, ask)
@@ -121,7 +121,7 @@ describe.skipIf(without !== null)(`transport security${without === null ? '' : `
     const spki = (certificate: X509Certificate) => certificate.publicKey.export({ type: 'spki', format: 'der' }) as Buffer
     const TAKEN = { kind: 'reply', reply: { code: 250 } }
 
-    test('a certificate, its key, or its anchor that a record names is taken, whoever signed it', async () => {
+    test('a certificate, key or trust anchor that matches a TLSA record is accepted, whoever signed it', async () => {
       expect(await send({ certUsage: 3, selector: 0, match: 1, data: sha256(leaf.raw) })).toMatchObject(TAKEN)
       expect(await send({ certUsage: 3, selector: 1, match: 1, data: sha256(spki(leaf)) })).toMatchObject(TAKEN)
       expect(await send({ certUsage: 3, selector: 1, match: 0, data: spki(leaf) })).toMatchObject(TAKEN)
@@ -129,11 +129,11 @@ describe.skipIf(without !== null)(`transport security${without === null ? '' : `
       expect(await send({ certUsage: 3, selector: 1, match: 2, data: createHash('sha512').update(spki(leaf)).digest() })).toMatchObject(
         TAKEN,
       )
-      // usages that say nothing for SMTP: TLS is asked for, and nothing verified
+      // usages that do not apply to SMTP (RFC 7672 3.1.3): TLS is required, but not verified
       expect(await send({ certUsage: 1, selector: 0, match: 1, data: Buffer.alloc(32) })).toMatchObject(TAKEN)
     })
 
-    test('another is not, and nothing is sent', async () => {
+    test('a mismatch defers, and nothing is sent', async () => {
       const before = system.taken.length
       for (const record of [
         { certUsage: 3, selector: 1, match: 1, data: Buffer.alloc(32) },
@@ -143,7 +143,7 @@ describe.skipIf(without !== null)(`transport security${without === null ? '' : `
       expect(system.taken).toHaveLength(before)
     })
 
-    test('an anchor that is only attached, and has signed nothing, is no anchor', () => {
+    test('a trust anchor that signed nothing in the chain does not count', () => {
       const other = makeCertificates(['DNS:mx.good.example'])
       const shown = { raw: new X509Certificate(other.cert).raw, issuerCertificate: { raw: ca.raw, fingerprint256: ca.fingerprint256 } }
       const record = { certUsage: 2, selector: 1, match: 1, data: sha256(spki(ca)) }

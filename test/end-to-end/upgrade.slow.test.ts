@@ -1,4 +1,4 @@
-/** Upgrading while retries are open: two versions side by side, workers restarted one by one, a database brought up to date beneath them. */
+/** Upgrades while retries are open: two versions side by side, rolling restarts, a migration under running workers. */
 import { type Kysely, sql } from 'kysely'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Database } from '../../src/store/index.js'
@@ -17,7 +17,7 @@ afterEach(async () => {
 })
 
 async function begin(env: Record<string, string> = {}, databaseUrl?: string): Promise<{ world: RealWorld; system: ReceivingSystem }> {
-  // each recipient is put off the first time
+  // each recipient is deferred the first time
   const met = new Set<string>()
   const system = await startReceivingSystem({
     rcpt: ({ address = '' }) => {
@@ -32,7 +32,7 @@ async function begin(env: Record<string, string> = {}, databaseUrl?: string): Pr
   return { world, system }
 }
 
-/** Each is put off once, 2 s after its bounce, and taken 3 s later. */
+/** Starts retries that are deferred once, 2 s after the bounce, and accepted 3 s later. */
 async function startLives(world: RealWorld) {
   const lives: Awaited<ReturnType<RealWorld['client']['retry']>>[] = []
   for (let i = 0; i < LIVES; i += 1)
@@ -52,7 +52,7 @@ async function startLives(world: RealWorld) {
   return lives
 }
 
-/** Each was delivered by its second retry, and reached its system once. */
+/** Expects that each message was delivered once, by its second retry. */
 async function expectWhole(lives: Awaited<ReturnType<typeof startLives>>, system: ReceivingSystem): Promise<void> {
   for (const { result } of lives) expect(await result()).toMatchObject({ outcome: 'delivered', retries: 2 })
   expect(system.taken.map(({ to }) => to[0]).sort()).toEqual(Array.from({ length: LIVES }, (_, i) => `r${i}@example${i}.org`).sort())
@@ -60,7 +60,7 @@ async function expectWhole(lives: Awaited<ReturnType<typeof startLives>>, system
 
 describe('worker versioning', () => {
   const version = (buildId: string) => ({ TEMPORAL_DEPLOYMENT_NAME: 'softbounce', TEMPORAL_WORKER_BUILD_ID: buildId })
-  /** As `temporal worker deployment set-current-version` does; a version is known a moment after its worker polls. */
+  /** Like `temporal worker deployment set-current-version`; repeated, as a version becomes known only after its worker polls. */
   const makeCurrent = ({ temporal, namespace }: RealWorld, buildId: string) =>
     eventually(
       () =>
@@ -72,7 +72,7 @@ describe('worker versioning', () => {
     return (events ?? []).flatMap((event) => event.workflowTaskCompletedEventAttributes?.deploymentVersion?.buildId ?? [])
   }
 
-  test('what began with one version goes on with the next, and is sent once', { timeout: LONG }, async () => {
+  test('a retry started by one version continues with the next, and is sent once', { timeout: LONG }, async () => {
     const { world, system } = await begin()
     const blue = await world.startWorker(version('0.4.0'))
     expect(blue.log()).toContain('"buildId":"0.4.0"')
@@ -89,7 +89,7 @@ describe('worker versioning', () => {
     await blue.stop()
   })
 
-  test('open retries of workers without a version go on with the first version', { timeout: LONG }, async () => {
+  test('open retries of unversioned workers continue with the first version', { timeout: LONG }, async () => {
     const { world, system } = await begin()
     const before = await world.startWorker()
     const lives = await startLives(world)
@@ -100,7 +100,7 @@ describe('worker versioning', () => {
   })
 })
 
-test('workers that are restarted one by one lose and double nothing', { timeout: LONG }, async () => {
+test('a rolling restart loses and duplicates nothing', { timeout: LONG }, async () => {
   const { world, system } = await begin({ SHUTDOWN_GRACE: '5s' })
   const workers = [await world.startWorker(), await world.startWorker()]
   const lives = await startLives(world)
@@ -114,7 +114,7 @@ test('workers that are restarted one by one lose and double nothing', { timeout:
   await expectWhole(lives, system)
 })
 
-/** A next version's migration: tables that every send uses get a column, an index, and a new value in each row. */
+/** A migration as of a next version: hot tables get a column, an index, and a new value in each row. */
 async function migrateFurther({ db, kind }: Database): Promise<string[]> {
   const next = {
     up: async (db: Kysely<unknown>) => {
@@ -128,7 +128,7 @@ async function migrateFurther({ db, kind }: Database): Promise<string[]> {
   return await migrateToLatest(db, kind, { ...migrations(kind), '999_next': next })
 }
 
-describe('a migration with workers that run', () => {
+describe('a migration under running workers', () => {
   async function migrateBeneath(databaseUrl?: string) {
     const { world, system } = await begin({}, databaseUrl)
     await world.startWorker()

@@ -1,4 +1,4 @@
-/** Temporal's Web UI as a person uses it, in a real browser: where each message stands can be read, and a retry sent by pressing a signal. */
+/** Temporal's Web UI in a real browser: each retry's state is readable, and a signal sends a retry. */
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -13,7 +13,7 @@ import { eventually } from '../support/skipping-time.js'
 const SCREENSHOTS = process.env.SCREENSHOTS ?? fileURLToPath(new URL('../../screenshots', import.meta.url))
 const reason = whyNot(['chromium'], false)
 
-// one story, told in its order: what is paused stays so
+// the tests depend on each other, in this order: a pause persists
 describe.skipIf(reason !== null)(`the Web UI${reason === null ? '' : ` (${reason})`}`, { shuffle: false }, () => {
   let server: DevServer
   let world: RealWorld
@@ -34,7 +34,7 @@ describe.skipIf(reason !== null)(`the Web UI${reason === null ? '' : ` (${reason
       server.address,
     )
     await world.startWorker()
-    // runs as whoever the tests run as, also as root
+    // --no-sandbox: the tests may run as root
     browser = await chromium.launch({ executablePath: programPath('chromium') as string, args: ['--no-sandbox', '--disable-gpu'] })
     page = await browser.newPage({ viewport: { width: 1280, height: 900 } })
     page.setDefaultTimeout(30_000)
@@ -61,7 +61,7 @@ describe.skipIf(reason !== null)(`the Web UI${reason === null ? '' : ` (${reason
     runs.set(workflowId, runId)
     return workflowId
   }
-  /** What stands there, once it does; also in the frames that the Web UI shows Markdown in. */
+  /** Waits for the text, also in the frames in which the Web UI renders Markdown. */
   const sees = (text: RegExp) =>
     eventually(async () => {
       for (const frame of page.frames())
@@ -74,13 +74,13 @@ describe.skipIf(reason !== null)(`the Web UI${reason === null ? '' : ` (${reason
           return true
       return false
     }, 30_000)
-  /** The same, and a picture of it. */
+  /** Waits for the text and takes a screenshot. */
   const reads = async (text: RegExp, picture: string) => {
     await sees(text)
     await page.screenshot({ path: join(SCREENSHOTS, `${picture}.png`) })
   }
 
-  test('the list is filtered by destination and outcome; a message tells where it stands; retryNow is pressed, and it is sent', {
+  test('the list filters by destination and outcome; a retry shows its state; the retryNow signal sends it', {
     timeout: 120_000,
   }, async () => {
     const sent = () => system.taken.filter(({ to }) => to[0] === 'ann@ui.example').length
@@ -96,7 +96,7 @@ describe.skipIf(reason !== null)(`the Web UI${reason === null ? '' : ` (${reason
     await sees(/retry 1 of 2 waits/)
     await sees(/To ann@ui\.example at ui\.example\. Retry 1, 30 d after the bounce/)
     await reads(/Next:/, 'waiting')
-    // the signal, by the mouse
+    // sends the signal by mouse
     await page.getByRole('button', { name: 'More Actions' }).click()
     await page.getByRole('menuitem', { name: 'Send a Signal' }).click()
     await page.getByTestId('signal-select-button').and(page.locator(':visible')).first().click()
@@ -113,7 +113,7 @@ describe.skipIf(reason !== null)(`the Web UI${reason === null ? '' : ` (${reason
     await page.getByText(ann).first().waitFor()
   })
 
-  test('each state can be told: waiting for a turn, relay down, waiting for confirmation, suppressed, cancelled, expired', {
+  test('each state is readable: waiting for a permit, relay down, confirming, suppressed, cancelled, expired', {
     timeout: 240_000,
   }, async () => {
     // waits for its permit
@@ -153,7 +153,7 @@ describe.skipIf(reason !== null)(`the Web UI${reason === null ? '' : ` (${reason
     await reads(/It was to be delivered by/, 'expired')
   })
 
-  test('the list queries of docs/operations.md are ones that the server takes', async () => {
+  test('the server accepts the list queries of docs/operations.md', async () => {
     const page = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8')
     const queries = [...page.matchAll(/^\| [^|]+ \| `((?:WorkflowType|Bounce)[^`]+)` \|$/gm)].map(([, query]) => query as string)
     expect(queries.length).toBeGreaterThanOrEqual(6)

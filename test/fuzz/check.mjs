@@ -1,7 +1,7 @@
-// What any answer of the reader must be, whatever the mail was.
+// Invariants of the parser's result for any mail.
 const ACTIONS = ['failed', 'delayed', 'delivered', 'relayed', 'expanded']
 
-/** What is wrong with the answer to a mail; null where nothing is. */
+/** The problem with the parser's result for a mail, or null. */
 export async function problemOf(mail, parseReport, UnreadableMail) {
   let read
   try {

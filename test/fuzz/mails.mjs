@@ -1,7 +1,7 @@
-// Hostile mails for the reader: grammar-based, and mutated from real ones; the same for the same seed.
+// Hostile mails for the parser: grammar-based, and mutated from real ones; deterministic by seed.
 import { readdirSync, readFileSync } from 'node:fs'
 
-/** Mulberry32: a small generator of random numbers from a seed. */
+/** Mulberry32: a small seeded random number generator. */
 export function random(seed) {
   let state = seed >>> 0
   const next = () => {
@@ -202,7 +202,7 @@ function part(r, depth) {
   return [...head(r, r.one(TYPES), encoding), ...(r.chance(0.95) ? [''] : []), ...encoded]
 }
 
-/** Bytes taken out, put in, doubled, swapped. */
+/** Mutates by removing, inserting, duplicating and swapping bytes. */
 function mutated(r, bytes) {
   let mail = bytes
   for (let i = r.below(8); i >= 0; i -= 1) {
@@ -224,7 +224,7 @@ function mutated(r, bytes) {
   return mail
 }
 
-/** One mail. */
+/** Generates one mail. */
 export function hostileMail(r) {
   if (r.chance(0.4)) return mutated(r, r.one(REAL))
   const bytes = Buffer.from(part(r, 0).join(r.one(EOLS)), r.chance(0.8) ? 'utf8' : 'latin1')
@@ -235,7 +235,7 @@ const lines = (n, line) => `${line}\r\n`.repeat(n)
 const reportHead =
   'From: MAILER-DAEMON@x\r\nContent-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; x\r\n\r\n'
 
-/** The large ones, by name. */
+/** Generators of large mails, by name. */
 export const LARGE = {
   'a mail of 25 MiB': () => Buffer.concat([REAL[0], Buffer.alloc(25 * 1024 * 1024, 'All work and no play makes Jack a dull boy.\r\n')]),
   '25 MiB in one line': () => Buffer.concat([Buffer.from(`${reportHead}`), Buffer.alloc(25 * 1024 * 1024, 'a')]),

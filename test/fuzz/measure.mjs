@@ -1,4 +1,4 @@
-// Time, and the memory beyond what was there before, of one step.
+// Measures a step's time, and its memory above the baseline.
 export async function takeHeapUsage(step) {
   globalThis.gc?.()
   const before = process.memoryUsage().rss

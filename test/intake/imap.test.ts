@@ -1,4 +1,4 @@
-/** A mailbox that is read by IMAP: a real Dovecot, the connection cut at random, a mailbox that is large, two processes at it. */
+/** Reading bounces by IMAP from a real Dovecot: random disconnects, a large mailbox, two competing processes. */
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { connect, createServer as createTcpServer } from 'node:net'
@@ -18,7 +18,7 @@ const KEY = Buffer.alloc(32, 7)
 const returnPaths = { template: 'bounce+{token}@{domain}', keys: [KEY], validDays: 28 }
 const reason = whyNot(['dovecot', 'openssl'])
 
-// one story, told in its order: a mailbox fills
+// the tests depend on each other, in this order: the mailbox fills
 describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason})`}`, { shuffle: false }, () => {
   let world: RealWorld
   let dovecot: Dovecot
@@ -56,7 +56,7 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
   })
 
   let n = 0
-  /** A bounce of a message of ours, and its workflow. */
+  /** A bounce of one of our messages, and its workflow ID. */
   async function bounce(): Promise<{ workflowId: string; mail: Buffer }> {
     n += 1
     const [messageId, recipient] = [`i${n}@example.com`, `i${n}@example.org`]
@@ -88,7 +88,7 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
     return rows.map(({ disposition }) => disposition)
   }
 
-  test('is read from its first mail, and then as mails come; what was dealt with is marked as read, and nothing is deleted', {
+  test('the mailbox is read from its first mail, then as mails arrive; handled mails are marked as seen, none is deleted', {
     timeout: 60_000,
   }, async () => {
     const [one, two] = [await bounce(), await bounce()]
@@ -98,12 +98,12 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
     const at = Date.now()
     dovecot.deliver(two.mail)
     await eventually(() => isOpen(two.workflowId), 30_000)
-    // told by the server, not found by the next look
+    // by IDLE, not by the next poll
     expect(Date.now() - at).toBeLessThan(30_000)
     await eventually(() => dovecot.mails().filter((name) => /:2,.*S/.test(name)).length === 2, 30_000)
     expect(dovecot.mails()).toHaveLength(2)
     expect(intake.log()).not.toContain(PASSWORD)
-    // what came while nobody was there is read afterwards, and the others are not read again
+    // mails that arrived meanwhile are read afterwards, and earlier ones not again
     await intake.stop()
     const three = await bounce()
     dovecot.deliver(three.mail)
@@ -115,7 +115,7 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
     expect((await recorded()).length - before).toBe(1)
   })
 
-  test('nobody can read goes to a folder of its own, and is reported; what is handled moves where it is wanted', {
+  test('an unreadable mail moves to the quarantine folder and is reported; handled mails move to the configured folder', {
     timeout: 60_000,
   }, async () => {
     const four = await bounce()
@@ -130,13 +130,13 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
     const intake = await read({ IMAP_HANDLED: 'move:Handled', IMAP_UNREADABLE: 'Unreadable' })
     await eventually(() => isOpen(four.workflowId), 30_000)
     await eventually(() => dovecot.mails('Handled').length === 1 && dovecot.mails('Unreadable').length === 2, 30_000)
-    // a mail that is moved is there twice for a moment
+    // a mail being moved exists twice for a moment
     await eventually(() => dovecot.mails().length === known)
     expect(intake.log()).toMatch(/larger than 1048576 bytes/)
     expect((await recorded()).filter((done) => done === 'unreadable').length).toBeGreaterThan(0)
   })
 
-  test('over TLS that is verified, with an OAuth2 token; a wrong one is tried again, and said', { timeout: 60_000 }, async () => {
+  test('the connection uses verified TLS and an OAuth2 token; a wrong token is logged and retried', { timeout: 60_000 }, async () => {
     const file = join(folder.path, 'token')
     writeFileSync(file, 'a-wrong-token')
     const env = { IMAP_URL: url(dovecot.tlsPort, 'imaps', ''), IMAP_TOKEN_FILE: file }
@@ -145,7 +145,7 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
     await distrusted.stop()
     const intake = await read({ ...env, IMAP_CA_FILE: join(folder.path, 'ca.pem') })
     await eventually(() => /the mailbox cannot be read now/.test(intake.log()), 30_000)
-    // renewed by whoever renews it
+    // the token file is renewed externally
     writeFileSync(file, `${token}\n`)
     const five = await bounce()
     dovecot.deliver(five.mail)
@@ -153,7 +153,7 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
     expect(intake.log()).not.toContain(token)
   })
 
-  test('by two processes at once is read by one, and by the other when that one dies', { timeout: 120_000 }, async () => {
+  test('of two processes one reads the mailbox, and the other takes over when it dies', { timeout: 120_000 }, async () => {
     const first = await read()
     await eventually(() => first.log().includes('the mailbox is open'), 30_000)
     const second = await read()
@@ -169,7 +169,7 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
     expect(await started(seven.workflowId)).toBe(1)
   })
 
-  test('whose connection is cut again and again loses nothing and acts once', { timeout: 120_000 }, async () => {
+  test('repeated disconnects lose no mail, and each bounce acts once', { timeout: 120_000 }, async () => {
     cable = await startCable(dovecot.port)
     cable.cutAfter = 12_000
     const bounces = await Promise.all(Array.from({ length: 25 }, bounce))
@@ -189,12 +189,12 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
     expect(intake.log()).toContain('the mailbox cannot be read now')
   })
 
-  test('loses no mail where the server tells of changes that others make while it is read', { timeout: 60_000 }, async () => {
+  test('unsolicited FETCH responses for other changes lose no mail', { timeout: 60_000 }, async () => {
     const mails: Awaited<ReturnType<typeof bounce>>[] = []
     for (let i = 0; i < 12; i += 1) mails.push(await bounce())
     for (const { mail } of mails) dovecot.deliver(mail)
     let told = false
-    // the last mail was marked as read by somebody, as a server says in between (RFC 3501 7.4.2)
+    // an unsolicited FETCH: another client marked the last mail as seen (RFC 3501 7.4.2)
     const middle = createTcpServer((socket) => {
       const other = connect(dovecot.port, '127.0.0.1')
       socket.pipe(other)
@@ -230,7 +230,7 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
     middle.close()
   })
 
-  test('whose folders cannot be made is read all the same; what should have moved stays, marked as read', { timeout: 60_000 }, async () => {
+  test('if the folders cannot be created, the mailbox is still read; mails stay, marked as seen', { timeout: 60_000 }, async () => {
     writeFileSync(join(dovecot.maildir, '.Nope'), 'no folder')
     dovecot.deliver(Buffer.concat([(await bounce()).mail, Buffer.alloc(1_100_000, 'a\r\n')]))
     const intake = await read({ IMAP_UNREADABLE: 'Nope' })
@@ -241,13 +241,13 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
     rmSync(join(dovecot.maildir, '.Nope'))
   })
 
-  test('made anew is read from its first mail, and what was acted on is not acted on twice', { timeout: 60_000 }, async () => {
+  test('with a new UIDVALIDITY the mailbox is read from its first mail, and no bounce acts twice', { timeout: 60_000 }, async () => {
     const eight = await bounce()
     dovecot.deliver(eight.mail)
     const intake = await read()
     await eventually(() => isOpen(eight.workflowId), 30_000)
     await intake.stop()
-    // Dovecot makes a new UIDVALIDITY where its own files are gone
+    // Dovecot makes a new UIDVALIDITY when its index files are gone
     for (const name of ['dovecot-uidlist', 'dovecot-uidvalidity', 'dovecot.index', 'dovecot.index.log', 'dovecot.index.cache'])
       rmSync(join(dovecot.maildir, name), { force: true })
     await new Promise((resolve) => setTimeout(resolve, 1100))
@@ -257,7 +257,7 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
     expect(await started(eight.workflowId)).toBe(1)
   })
 
-  test('of five thousand mails takes no more memory than one of a few', { timeout: 240_000 }, async () => {
+  test('a mailbox of five thousand mails takes no more memory than a small one', { timeout: 240_000 }, async () => {
     const noise = `Delivered-To: nobody@example.com\r\nReceived: from x by y; z\r\nSubject: noise\r\n\r\n${'a line of a mail that is no bounce\r\n'.repeat(500)}`
     for (let i = 0; i < 5_000; i += 1) dovecot.deliver(noise)
     const last = await bounce()
@@ -270,7 +270,7 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
     await eventually(() => isOpen(last.workflowId), 230_000)
     clearInterval(looking)
     const early = Math.max(...seen.slice(0, 4))
-    // 85 MiB of mail went through
+    // although 85 MiB of mail was read
     expect(Math.max(...seen) - early).toBeLessThan(60)
   })
 })

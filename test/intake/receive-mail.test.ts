@@ -32,7 +32,7 @@ interface Sent {
   readonly workflowId: string
 }
 let n = 0
-/** A message that was sent to somebody, some hours ago. */
+/** Records a message as sent some hours ago. */
 async function sent(options: object | null = null, hoursAgo = 3): Promise<Sent> {
   n += 1
   const messageId = `m${n}@example.com`
@@ -69,8 +69,8 @@ async function noted(limit = 1): Promise<InboundReport[]> {
   return found
 }
 
-describe('a bounce to a return path of ours', () => {
-  test('starts the retries of the stored message, whoever the report names and whatever it says of the message', async () => {
+describe('a bounce to a signed return path', () => {
+  test('a bounce retries the stored message, whatever recipient and message the report names', async () => {
     const one = await sent({ urgent: true, schedule: ['2h'] })
     const at = new Date(Date.now() - HOUR).toUTCString()
     const mail = report(
@@ -96,7 +96,7 @@ describe('a bounce to a return path of ours', () => {
     ])
   })
 
-  test('acts once, however often it comes', async () => {
+  test('a bounce received repeatedly acts once', async () => {
     const one = await sent()
     const mail = report({ recipient: one.recipient })
     expect((await take(mail, one.returnPath))[0]?.disposition).toBe('retry-started')
@@ -111,14 +111,14 @@ describe('a bounce to a return path of ours', () => {
     expect(await signals(one.workflowId)).toHaveLength(1)
   })
 
-  test('however large a name it gives for its host, and whatever stands in that', async () => {
+  test('an oversized or malformed Remote-MTA is truncated, and the bounce still acts', async () => {
     const one = await sent()
     const mail = report({ recipient: one.recipient, remoteMta: `mx.example.org ${'\u0001'.repeat(400_000)}` })
     expect(await take(mail, one.returnPath)).toMatchObject([{ disposition: 'retry-started' }])
     expect((await signals(one.workflowId))[0].remoteMta).toMatch(/^mx\.example\.org .{0,240}$/)
   })
 
-  test('delays of one send are told for as many days as a system may try, and no more', async () => {
+  test('delay notices update the retry only up to the longest queue time of a mail system', async () => {
     const one = await sent()
     await take(report({ recipient: one.recipient }), one.returnPath)
     const told: string[] = []
@@ -127,18 +127,18 @@ describe('a bounce to a return path of ours', () => {
       const delayed = report({ recipient: one.recipient, action: 'delayed', status: '4.4.1', willRetryUntil })
       told.push((await take(delayed, one.returnPath))[0]?.disposition ?? '')
     }
-    // what has passed, in 10 and 20 days, and the last day that counts
+    // in the past, in 10 and 20 days, and the latest day that counts
     expect(told.filter((done) => done === 'retry-updated')).toHaveLength(4)
   })
 
-  test('that Temporal refuses as too large holds up nobody', async () => {
+  test('a bounce too large for Temporal is refused as unretryable', async () => {
     const one = await sent()
     await take(report({ recipient: one.recipient }), one.returnPath)
     const huge = { status: '4.3.2', bouncedAt: new Date().toISOString(), diagnostic: 'x'.repeat(5_000_000) }
     await expect(world.client.tell({ workflowId: one.workflowId }, huge)).rejects.toThrow(UnretryableBounce)
   })
 
-  test('of a permanent rejection suppresses for good, and tells what is open', async () => {
+  test('a permanent rejection of the recipient suppresses for good, and signals the open retry', async () => {
     const one = await sent()
     await take(report({ recipient: one.recipient }), one.returnPath)
     expect(await take(qmailNotice(one.recipient, '550 5.1.1 no such user'), one.returnPath)).toMatchObject([{ disposition: 'suppressed' }])
@@ -151,7 +151,7 @@ describe('a bounce to a return path of ours', () => {
     ['delivered', { action: 'delivered', status: '2.0.0', diagnostic: '250 Ok' }, 'it was delivered; no retry of it is open'],
     ['refused for another reason', { status: '5.7.1', diagnostic: '550 5.7.1 spam' }, 'no retry of it is open'],
     ['transient, and not retried', { status: '4.2.2', diagnostic: '452 4.2.2 full' }, 'not among the statuses that are retried'],
-  ])('%s starts nothing', async (_, about, why) => {
+  ])('a report "%s" starts nothing', async (_, about, why) => {
     const one = await sent()
     expect(await take(report({ recipient: one.recipient, ...about } as AttemptReport), one.returnPath)).toMatchObject([
       { disposition: 'ignored', why: expect.stringContaining(why) },
@@ -160,12 +160,12 @@ describe('a bounce to a return path of ours', () => {
     expect(await suppressed(one.recipient)).toBeNull()
   })
 
-  test('names the retry that came back, and that retry alone', async () => {
+  test('a bounce of a retry counts for that retry only', async () => {
     const one = await sent()
     await take(report({ recipient: one.recipient }), one.returnPath)
     const ofRetry = (send: number) =>
       signReturnPath(returnPaths, { id: sentId(one.messageId, one.recipient), day: dayOf(new Date()), send }, 'shop@example.com')
-    // a relay that gave up after days says 5.4.7: the trouble itself was one that passes
+    // a relay that gives up after days reports 5.4.7: the underlying failure was transient
     expect(await take(report({ recipient: one.recipient, status: '5.4.7', diagnostic: '' }), ofRetry(1))).toMatchObject([
       { disposition: 'retry-updated' },
     ])
@@ -182,7 +182,7 @@ describe('a bounce to a return path of ours', () => {
     expect(new Set(told.map((s) => s.token)).size).toBe(3)
   })
 
-  test('its times are bounded: nothing from the future, nothing from before the message was sent', async () => {
+  test('reported times are clamped between the send and now', async () => {
     for (const [lastAttempt, least, most] of [
       [new Date(Date.now() + 40 * DAY), -HOUR / 60, 0],
       [new Date(0), -3 * HOUR - 1000, -3 * HOUR + HOUR / 60],
@@ -196,7 +196,7 @@ describe('a bounce to a return path of ours', () => {
     }
   })
 
-  test('a forwarder whose target failed: the recipient and its system stay', async () => {
+  test('if a forwarding target failed, recipient and destination stay the original ones', async () => {
     const one = await sent()
     await take(report({ recipient: 'target@elsewhere.example', remoteMta: 'mx.elsewhere.example' }), one.returnPath)
     const [told] = await signals(one.workflowId)
@@ -204,14 +204,14 @@ describe('a bounce to a return path of ours', () => {
     expect(await world.client.isOpen({ workflowId: one.workflowId })).toBe(true)
   })
 
-  test('a report of several others is not believed', async () => {
+  test('a report that names several other recipients is rejected', async () => {
     const one = await sent()
     const mail = report({ recipient: 'x@elsewhere.example' }, { more: [{ recipient: 'y@elsewhere.example' }] })
     expect(await take(mail, one.returnPath)).toMatchObject([{ disposition: 'unauthenticated' }])
     expect(await world.client.isOpen({ workflowId: one.workflowId })).toBe(false)
   })
 
-  test('an automatic answer does nothing; what nobody can read is kept, listed and shown', async () => {
+  test('an automatic reply does nothing; an unreadable mail is quarantined, listed and shown', async () => {
     const one = await sent()
     const vacation = Buffer.from(
       'From: Ann <ann@example.org>\r\nAuto-Submitted: auto-replied\r\nSubject: Out of office\r\n\r\nBack on Monday.',
@@ -254,11 +254,11 @@ describe('a bounce to a return path of ours', () => {
     const [taken] = await take(report({ recipient: one.recipient, originalRecipient: one.recipient, ...about }), one.returnPath)
     expect(taken?.disposition).not.toBe('suppressed')
     expect(await suppressed(one.recipient)).toBeNull()
-    // as the workflow reads it, too
+    // nor by the status that the workflow derives
     for (const told of await signals(one.workflowId)) expect(['4.3.2', '5.0.0', '4.0.0']).toContain(effectiveStatus(told))
   })
 
-  test('a report about somebody else that is only attached says nothing', async () => {
+  test('an attached report about another recipient is ignored', async () => {
     const one = await sent()
     const inner = report({ recipient: 'someone.else@third.example', status: '5.1.1', diagnostic: '550 5.1.1 no' }).toString()
     const answer = Buffer.from(
@@ -268,13 +268,13 @@ describe('a bounce to a return path of ours', () => {
     expect(await suppressed(one.recipient)).toBeNull()
   })
 
-  test('a stranger’s word about the host routes no mail', async () => {
+  test('an unauthenticated Remote-MTA does not affect routing', async () => {
     const one = await sent()
     await take(report({ recipient: one.recipient, remoteMta: 'mx.partner.com' }), one.returnPath)
     expect((await signals(one.workflowId))[0].remoteMta).toBeUndefined()
   })
 
-  test('a retry that has the number of one before, started again by hand, comes back too', async () => {
+  test('a bounce of a restarted retry with a reused number counts too', async () => {
     const one = await sent()
     await take(report({ recipient: one.recipient }), one.returnPath)
     const path = signReturnPath(
@@ -303,7 +303,7 @@ describe('a bounce to a return path of ours', () => {
     }
   })
 
-  test('what ended for good, or is suppressed for good, is not said to be started', async () => {
+  test('after a final end or lasting suppression no start is reported', async () => {
     const one = await sent()
     const key = {
       messageId: one.messageId,
@@ -331,7 +331,7 @@ describe('a bounce to a return path of ours', () => {
     ])
   })
 
-  test('whom and what it is about is named by the return path, whatever the report says', async () => {
+  test('the return path determines recipient and message, whatever the report names', async () => {
     const one = await sent()
     await take(
       report(
@@ -343,12 +343,12 @@ describe('a bounce to a return path of ours', () => {
     expect(await noted()).toMatchObject([{ recipient: one.recipient, messageId: one.messageId }])
   })
 
-  test('what nobody can read is kept within bounds', async () => {
+  test('the quarantine is bounded', async () => {
     const one = await sent()
     for (let i = 0; i < 12; i += 1) await take(Buffer.from(`From: a@example.org\r\nSubject: ${i}\r\n\r\nx`), one.returnPath)
     const kept = await world.database.db.selectFrom('quarantine').select('digest').where('came_to', '=', one.returnPath).execute()
     expect(kept).toHaveLength(10)
-    // the same return path, spelled in other ways
+    // the same return path in other spellings
     const [local = '', domain = ''] = one.returnPath.split('@')
     for (const other of [`${local.toUpperCase()}@${domain}`, `${local}@x7.${domain}`])
       await take(Buffer.from(`From: a@example.org\r\nSubject: ${other}\r\n\r\nx`), other)
@@ -357,7 +357,7 @@ describe('a bounce to a return path of ours', () => {
     expect((await noted())[0]).toMatchObject({ disposition: 'unreadable', why: expect.stringContaining('not kept') })
   })
 
-  test('a database that fails for a moment is no answer', async () => {
+  test('a temporary database failure does not count as handled', async () => {
     const one = await sent()
     const failing = {
       ...world.database,
@@ -378,7 +378,7 @@ describe('a bounce to a return path of ours', () => {
     expect((await take(report({ recipient: one.recipient }), one.returnPath))[0]?.disposition).toBe('retry-started')
   })
 
-  test('where the original is no longer kept, that is said', async () => {
+  test('a missing stored original is reported', async () => {
     const one = await sent()
     await world.database.db
       .updateTable('sent_messages')
@@ -392,10 +392,10 @@ describe('a bounce to a return path of ours', () => {
 })
 
 describe('a complaint', () => {
-  test('suppresses for good and cancels what is open for that recipient, by the return path of the mail that it is about', async () => {
+  test('a complaint with our return path suppresses for good and cancels open retries of the recipient', async () => {
     const one = await sent()
     await take(report({ recipient: one.recipient }), one.returnPath)
-    // the list of open retries is a moment behind
+    // visibility is eventually consistent
     await eventually(async () => {
       for await (const open of world.client.list(one.recipient)) return open
       return null
@@ -407,7 +407,7 @@ describe('a complaint', () => {
     expect((await events(one.workflowId)).some((e) => e.workflowExecutionCancelRequestedEventAttributes != null)).toBe(true)
   })
 
-  test('without a return path of ours it is not believed; a report of a failed authentication is none', async () => {
+  test('a complaint without our return path is rejected; an auth-failure report is no complaint', async () => {
     const one = await sent()
     expect(await take(complaint('shop@example.com'), 'fbl@example.com')).toMatchObject([{ disposition: 'unauthenticated' }])
     for (const type of ['auth-failure', 'not-spam'])
@@ -431,12 +431,12 @@ describe('at a trusted intake', () => {
       },
     )
 
-  test('a notification that our own mail system made is believed, and its whole original is sent again', async () => {
+  test('a notification by our own mail system is accepted, and its complete original is retried', async () => {
     const [taken] = await take(ownNotice('ann@example.net', 'own1@example.com'), 'bounces@example.com', trusted)
     expect(taken).toMatchObject({ disposition: 'retry-started', workflowId: 'bounce/ann@example.net/own1@example.com' })
   })
 
-  test('a step within our own systems is inside', async () => {
+  test('a hop between own hosts counts as inside', async () => {
     const top = [
       'Received: from mx1.inside.example.com (mx1.inside.example.com [198.51.100.77]) by mail.example.com',
       'Received: from anything (unknown [192.0.2.10]) by mx1.inside.example.com',
@@ -474,7 +474,7 @@ describe('at a trusted intake', () => {
     ['its reverse DNS says our name', { top: ['Received: from x (mail.example.com [203.0.113.9]) by mail.example.com'] }, 'from outside'],
     ['nothing shows where it came from', { top: [] }, 'no Received field'],
     ['its address is unknown', { top: ['Received: from mail.example.com (unknown [203.0.113.9]) by mail.example.com'] }, 'from outside'],
-  ])('%s: not believed', async (_, around, why) => {
+  ])('%s: the report is rejected', async (_, around, why) => {
     const [taken] = await take(ownNotice('eve@example.net', 'own3@example.com', around), 'bounces@example.com', trusted)
     expect(taken).toMatchObject({ disposition: 'unauthenticated', why: expect.stringContaining(why) })
     expect(await world.client.isOpen({ recipient: 'eve@example.net', messageId: 'own3@example.com' })).toBe(false)
@@ -502,13 +502,13 @@ describe('at a trusted intake', () => {
       `Received: ${line}`,
       'the original came from outside',
     ]),
-  ])('a report on a message %s: not believed', async (_, received, why) => {
+  ])('a report on a message %s is rejected', async (_, received, why) => {
     const [taken] = await take(ownNotice('eve@example.net', 'own5@example.com', {}, received), 'bounces@example.com', trusted)
     expect(taken).toMatchObject({ disposition: 'unauthenticated', why: expect.stringContaining(why) })
     expect(await world.client.isOpen({ recipient: 'eve@example.net', messageId: 'own5@example.com' })).toBe(false)
   })
 
-  test('a message that somebody logged in to submit is ours', async () => {
+  test('a message submitted with authentication counts as ours', async () => {
     const received =
       'Received: from laptop (dsl.example [203.0.113.5]) by mail.example.com (Postfix) with ESMTPSA id 1\r\nReceived: from anywhere (x [198.51.100.1]) by laptop'
     expect(await take(ownNotice('bob@example.net', 'own6@example.com', {}, received), 'bounces@example.com', trusted)).toMatchObject([
@@ -516,7 +516,7 @@ describe('at a trusted intake', () => {
     ])
   })
 
-  test('what has an envelope sender is no notification', async () => {
+  test('a mail with an envelope sender is not a notification', async () => {
     const [taken] = await trusted.take(
       ownNotice('eve@example.net', 'own3@example.com'),
       { recipients: ['bounces@example.com'], sender: 'eve@evil.example' },
@@ -525,7 +525,7 @@ describe('at a trusted intake', () => {
     expect(taken).toMatchObject({ disposition: 'unauthenticated', why: expect.stringContaining('null sender') })
   })
 
-  test('somebody who was not a recipient of a message that we sent is not believed', async () => {
+  test('a report on a tracked message is rejected for anyone who was not its recipient', async () => {
     const one = await sent()
     expect(await take(ownNotice('stranger@example.net', one.messageId), 'bounces@example.com', trusted)).toMatchObject([
       { disposition: 'unauthenticated', why: expect.stringContaining('was not a recipient') },
@@ -535,7 +535,7 @@ describe('at a trusted intake', () => {
     ])
   })
 
-  test('every recipient of a message that was not tracked, whatever was retried before', async () => {
+  test('an untracked message is retried for every recipient, whatever was retried before', async () => {
     await recordSent(world.database.db, {
       id: sentId('own7@example.com', 'h1@example.net'),
       messageId: 'own7@example.com',
@@ -551,7 +551,7 @@ describe('at a trusted intake', () => {
     ])
   })
 
-  test('an original that cannot be sent is said, and does not come again for ever', async () => {
+  test('an unsendable original is reported, and not processed again forever', async () => {
     const [taken] = await take(
       ownNotice('bob@example.net', 'own8@example.com', {}, `${INSIDE}\r\nX-Nul: \0`),
       'bounces@example.com',
@@ -560,14 +560,14 @@ describe('at a trusted intake', () => {
     expect(taken).toMatchObject({ disposition: 'ignored', why: expect.stringContaining('NUL') })
   })
 
-  test('an intake that is not trusted does not even read it', async () => {
+  test('an untrusted intake does not parse unauthenticated reports', async () => {
     expect(await take(ownNotice('eve@example.net', 'own4@example.com'), 'bounces@example.com')).toMatchObject([
       { disposition: 'unauthenticated' },
     ])
   })
 })
 
-/** Waits until the count of workflows, which is a moment behind, stands still. */
+/** Waits until the eventually consistent count of workflows is stable. */
 async function settled(): Promise<void> {
   let last = -1
   await eventually(async () => {
@@ -579,19 +579,19 @@ async function settled(): Promise<void> {
   })
 }
 
-/** How many retries exist, and how many signals they got. */
+/** The number of existing workflows, and of signals they received. */
 async function touched(of: readonly Sent[]) {
   const counts = await Promise.all(of.map(async ({ workflowId }) => (await signals(workflowId)).length))
   const { count } = await world.temporal.workflow.count("WorkflowType = 'retryBouncedMessage'")
   return { counts, workflows: count, suppressions: (await world.database.db.selectFrom('suppressions').select('address').execute()).length }
 }
 
-/** All of them in CI; a fifth of them elsewhere. */
+/** All cases in CI, a fifth elsewhere. */
 const inCi = process.env.CI === 'true'
 const FORGED = inCi ? 5000 : 1000
 const GENUINE = inCi ? 1000 : 200
 
-test(`${FORGED} forged, changed and replayed bounces: none starts, hurries or ends a retry, none suppresses`, {
+test(`of ${FORGED} forged, changed and replayed bounces none affects a retry or suppresses`, {
   timeout: 120_000,
 }, async () => {
   const open = await Promise.all(Array.from({ length: 5 }, () => sent()))
@@ -639,7 +639,7 @@ test(`${FORGED} forged, changed and replayed bounces: none starts, hurries or en
         .map((bytes) => signReturnPath(returnPaths, { id, day: today, send: 0 }, 'a@example.com').replace(/\+[^@]+/, `+${base32(bytes)}`)),
       fc.nat({ max: 300 }).map((send) => signReturnPath(foreign, { id, day: today, send }, 'a@example.com')),
       fc.integer({ min: 29, max: 5000 }).map((age) => signReturnPath(ageless, { id, day: today - age, send: 0 }, 'a@example.com')),
-      // our key, and nothing that was sent
+      // signed with our key, but never sent
       fc
         .uint8Array({ minLength: 10, maxLength: 10 })
         .map((bytes) => signReturnPath(returnPaths, { id: Buffer.from(bytes).toString('hex'), day: today, send: 0 }, 'a@example.com')),
@@ -674,7 +674,7 @@ test(`${FORGED} forged, changed and replayed bounces: none starts, hurries or en
   for (const one of idle) expect(await world.client.isOpen({ workflowId: one.workflowId })).toBe(false)
 })
 
-test(`${GENUINE} genuine bounces: every one acts`, { timeout: 120_000 }, async () => {
+test(`each of ${GENUINE} genuine bounces acts`, { timeout: 120_000 }, async () => {
   const kinds = ['start', 'start', 'notice', 'gone', 'complaint'] as const
   const done = new Map<string, number>()
   for (let i = 0; i < GENUINE; i += 20) {

@@ -1,4 +1,4 @@
-/** How bounces come in: LMTP, a Maildir, a pipe; with the processes that a person runs. */
+/** Intake by LMTP, Maildir and pipe, with real processes. */
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createConnection } from 'node:net'
@@ -42,7 +42,7 @@ async function sent(to: RealWorld = world) {
 }
 const lmtpPort = (intake: WorkerProcess) => Number(/"lmtp":"127\.0\.0\.1:(\d+)"/.exec(intake.log())?.[1])
 
-/** Speaks LMTP: says the next line when the last one was answered, and gives back every reply. */
+/** An LMTP client: sends each command after the reply to the last one, and returns all replies. */
 function dialogue(target: number | string, commands: readonly (string | Buffer)[]): Promise<string[]> {
   return new Promise((resolve, reject) => {
     const socket = typeof target === 'number' ? createConnection(target, '127.0.0.1') : createConnection(target)
@@ -67,7 +67,7 @@ describe('LMTP', () => {
     intake = await world.startIntake(['--lmtp', '127.0.0.1:0'])
   })
 
-  test('there is a reply for each recipient, and 250 means that it is dealt with', async () => {
+  test('each recipient gets a reply, and 250 means that the mail is handled', async () => {
     const one = await sent()
     const replies = await deliver(lmtpPort(intake), [one.returnPath, 'nobody@example.com'], report({ recipient: one.recipient }))
     expect(replies.slice(-3, -1)).toEqual(['250 2.0.0 retry-started', '250 2.0.0 unauthenticated'])
@@ -82,13 +82,13 @@ describe('LMTP', () => {
     expect((await world.cli('bounces', '--unauthenticated')).stdout).toContain('nobody@example.com')
   })
 
-  test('a mail that is too large is refused, and the connection goes on', async () => {
+  test('an oversized mail is refused, and the connection stays usable', async () => {
     const replies = await deliver(lmtpPort(intake), ['x@example.com'], Buffer.alloc(1_200_000, 'a\r\n'))
     expect(replies).toContainEqual(expect.stringMatching(/^552 5\.3\.4 .*INTAKE_MAX_SIZE/))
     expect(replies.at(-1)).toMatch(/^221/)
   })
 
-  test('more connections than are allowed are asked to come later', async () => {
+  test('connections over the limit get a transient refusal', async () => {
     const sockets = Array.from({ length: 6 }, () => createConnection(lmtpPort(intake), '127.0.0.1'))
     const banners = await Promise.all(sockets.map((s) => new Promise<string>((resolve) => s.once('data', (d) => resolve(d.toString())))))
     for (const socket of sockets) socket.destroy()
@@ -96,7 +96,7 @@ describe('LMTP', () => {
     expect(banners.filter((b) => b.startsWith('421'))).toHaveLength(3)
   })
 
-  test('a Unix socket; one that was left behind is taken over, one that is in use is not', async () => {
+  test('a stale Unix socket is replaced, one in use is not', async () => {
     const path = join(folder.path, 'lmtp.sock')
     writeFileSync(path, '')
     const second = await world.startIntake(['--lmtp', `unix:${path}`])
@@ -107,9 +107,9 @@ describe('LMTP', () => {
     await second.stop()
   })
 
-  test('told to stop, it ends what is under way and then itself', async () => {
+  test('on SIGTERM the intake finishes its current work and exits', async () => {
     const own = await world.startIntake(['--lmtp', '127.0.0.1:0'])
-    // mail systems keep their connections open
+    // an idle connection, as mail systems keep them open
     const idle = createConnection(lmtpPort(own), '127.0.0.1')
     const heard: string[] = []
     idle.on('data', (chunk) => heard.push(chunk.toString()))
@@ -123,7 +123,7 @@ describe('LMTP', () => {
   })
 })
 
-test('while Temporal is away it is 451 and 75, and the Maildir keeps its file', { timeout: 120_000 }, async () => {
+test('while Temporal is away LMTP replies 451, the pipe exits 75, and the Maildir keeps its file', { timeout: 120_000 }, async () => {
   const server = await startDevServer({})
   const away = await startRealWorld({ RETURN_PATH_KEYS: KEY.toString('base64') }, undefined, server.address)
   const maildir = join(folder.path, 'away')
@@ -148,7 +148,7 @@ test('while Temporal is away it is 451 and 75, and the Maildir keeps its file', 
 })
 
 describe('a Maildir', () => {
-  test('a file leaves new/ only when it is dealt with, whatever it is', async () => {
+  test('a file leaves new/ only once it is handled', async () => {
     const maildir = join(folder.path, 'Maildir')
     for (const sub of ['new', 'cur', 'tmp']) mkdirSync(join(maildir, sub), { recursive: true })
     const one = await sent()
@@ -166,7 +166,7 @@ describe('a Maildir', () => {
     expect(readdirSync(join(maildir, 'cur'))).toEqual(['1.there:2,S'])
     expect(await world.client.isOpen(one)).toBe(true)
     const forged = report({ recipient: two.recipient })
-    // delivered as mail systems do it: written in tmp/, moved to new/
+    // delivered as by mail systems: written to tmp/, moved to new/
     for (const [name, content] of [
       ['2.bounce', file(two)],
       ['3.forged', forged],
@@ -178,7 +178,7 @@ describe('a Maildir', () => {
     await eventually(() => readdirSync(join(maildir, 'new')).length === 0)
     expect(await world.client.isOpen(two)).toBe(true)
     expect(readFileSync(join(maildir, 'cur', '3.forged:2,S')).equals(forged)).toBe(true)
-    // what is no mail, or none that is taken, stays, is reported, and holds up nobody
+    // non-mail and oversized files stay, are reported, and block nothing
     execFileSync('mkfifo', [join(maildir, 'new', '5.fifo')])
     writeFileSync(join(maildir, 'tmp', '6.large'), Buffer.alloc(1_200_000))
     renameSync(join(maildir, 'tmp', '6.large'), join(maildir, 'new', '6.large'))
@@ -192,14 +192,14 @@ describe('a Maildir', () => {
     await intake.stop()
   })
 
-  test('a folder that is none is refused', async () => {
+  test('a missing folder is refused', async () => {
     expect(await world.cli('intake', '--maildir', join(folder.path, 'nowhere'))).toMatchObject({
       status: 1,
       stderr: expect.stringContaining('no Maildir'),
     })
   })
 
-  test('the envelope recipient is what the delivering system put on top; what stands below is anybody’s', () => {
+  test('only the topmost delivery field gives the envelope recipient; fields below are untrusted', () => {
     const mail = Buffer.from(
       'Return-Path: <>\nX-Original-To: a@example.com\nDelivered-To: b@example.com\nReceived: by x\nDelivered-To: evil@example.com\nTo: to@example.com\n\nDelivered-To: body@example.com\n',
     )
@@ -214,7 +214,7 @@ describe('a pipe', () => {
   const take = (input: string, args: readonly string[] = [], env = {}) =>
     runCli(folder.path, { ...world.env, ...env }, ['take', ...args], input)
 
-  test('takes the recipient from the option, the environment, or the fields of the delivery', async () => {
+  test('the pipe takes the recipient from its option, the environment, or the delivery fields', async () => {
     const mails = await Promise.all([sent(), sent(), sent()])
     const texts = mails.map((one) => report({ recipient: one.recipient }).toString())
     const [one, two, three] = mails as [(typeof mails)[0], (typeof mails)[0], (typeof mails)[0]]
@@ -229,7 +229,7 @@ describe('a pipe', () => {
     for (const each of mails) expect(await world.client.isOpen(each)).toBe(true)
   })
 
-  test('what is not believed is dealt with; nothing at all, and too much, is bad data', async () => {
+  test('a rejected report counts as handled; empty and oversized input is a data error', async () => {
     expect(await take(report({ recipient: 'x@example.org' }).toString(), ['--recipient', 'x@example.com', '--json'])).toMatchObject({
       status: 0,
       stdout: expect.stringContaining('"disposition":"unauthenticated"'),
@@ -245,7 +245,7 @@ describe('a pipe', () => {
     })
   })
 
-  test('settings that can believe nothing are said at once', async () => {
+  test('settings that can authenticate nothing are reported at once', async () => {
     expect(await take('x', [], { RETURN_PATH_KEYS: '' })).toMatchObject({ status: 78, stderr: expect.stringContaining('RETURN_PATH_KEYS') })
     expect(await take('x', [], { RETURN_PATH_KEYS: '', INTAKE_IS_TRUSTED: 'true' })).toMatchObject({
       status: 78,

@@ -1,4 +1,4 @@
-/** Providers' notifications over HTTP: signed, forged, replayed, truncated, out of order; kept first, worked on afterwards, acted on once. */
+/** Providers' webhooks: signed, forged, replayed, truncated, out of order; stored first, processed afterwards, applied once. */
 import { createServer, type Server } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -79,7 +79,7 @@ beforeEach(() => {
 })
 
 let n = 0
-/** A message that was sent to somebody, some hours ago, and what comes back of it. */
+/** Records a message as sent some hours ago; returns what its webhooks refer to. */
 async function sent() {
   n += 1
   const messageId = `n${n}@example.com`
@@ -113,7 +113,7 @@ async function bouncesOf(recipient: string): Promise<InboundReport[]> {
   for await (const bounce of listBounces(world.database.db, null, 200)) if (bounce.recipient === recipient) found.push(bounce)
   return found.reverse()
 }
-/** Until everything that is kept has been worked on. */
+/** Waits until every stored webhook is processed. */
 const workedOn = () =>
   eventually(async () => {
     const left = await world.database.db.selectFrom('webhook_inbox').select('id').where('done_at', 'is', null).execute()
@@ -133,7 +133,7 @@ const counted = async (provider: string, result: string) =>
 describe.each(PROVIDERS)('%s', (provider) => {
   const givenUp = GIVEN_UP[provider]
 
-  test('a message that was given up is retried, by the token that went out with it', async () => {
+  test('a bounce is matched by the token sent with the message, and retried', async () => {
     const one = await sent()
     expect(await post(provider, sign(provider, givenUp({ recipient: one.recipient, token: one.token })))).toEqual({
       status: 200,
@@ -146,7 +146,7 @@ describe.each(PROVIDERS)('%s', (provider) => {
     expect(await world.client.isOpen(one)).toBe(true)
   })
 
-  test('the same twice acts once', async () => {
+  test('a repeated webhook acts once', async () => {
     const one = await sent()
     const request = sign(provider, givenUp({ recipient: one.recipient, token: one.token }))
     const before = await counted(provider, 'repeated')
@@ -158,7 +158,7 @@ describe.each(PROVIDERS)('%s', (provider) => {
     expect(await counted(provider, 'repeated')).toBe(before + 2)
   })
 
-  test('the same told anew acts once', async () => {
+  test('an event repeated with a new signature acts once', async () => {
     const one = await sent()
     const event = givenUp({ recipient: one.recipient, token: one.token })
     await post(provider, sign(provider, { ...event, sg_event_id: 'anew-1', ID: 1 }))
@@ -169,7 +169,7 @@ describe.each(PROVIDERS)('%s', (provider) => {
     await world.database.db.deleteFrom('webhook_inbox').where('id', 'like', 'anew%').execute()
   })
 
-  test('what is forged, truncated or unsigned is refused, counted, and not kept', async () => {
+  test('forged, truncated and unsigned webhooks are refused, counted, and not stored', async () => {
     const one = await sent()
     const good = sign(provider, givenUp({ recipient: one.recipient, token: one.token }))
     const before = await counted(provider, 'refused')
@@ -181,7 +181,7 @@ describe.each(PROVIDERS)('%s', (provider) => {
           : [{ ...good, body: good.body.replaceAll(one.recipient, 'eve@example.org') }]
     for (const request of forged) expect((await post(provider, request)).status).toBe(401)
     expect(await counted(provider, 'refused')).toBe(before + forged.length)
-    // of what is signed as it came, the half is no JSON; the rest has no good signature any more
+    // a truncated body fails its signature, or, if that does not cover the body, is invalid JSON
     const truncated = await post(provider, { ...good, body: good.body.slice(0, good.body.length / 2) })
     expect([400, 401]).toContain(truncated.status)
     expect(await bouncesOf(one.recipient)).toEqual([])
@@ -191,7 +191,7 @@ describe.each(PROVIDERS)('%s', (provider) => {
     expect(await bouncesOf(one.recipient)).toHaveLength(1)
   })
 
-  test('a recipient that is gone is suppressed, whoever sent the message', async () => {
+  test('a nonexistent recipient is suppressed, even for an unknown message', async () => {
     const stranger = {
       recipient: `stranger-${provider}@example.org`,
       messageId: `x-${provider}@elsewhere.example`,
@@ -222,7 +222,7 @@ describe('identity', () => {
     expect(await bouncesOf(one.recipient)).toMatchObject([{ disposition: 'retry-started', workflowId: one.workflowId }])
   })
 
-  test.each(['ses', 'sendgrid', 'postmark', 'resend'] as const)('the name that %s gave it in its reply', async (provider) => {
+  test.each(['ses', 'sendgrid', 'postmark', 'resend'] as const)('the message ID in a reply of %s is matched', async (provider) => {
     const one = await sent()
     const providerId = `${provider}-name-${one.id}`
     await recordProviderId(world.database.db, provider, providerId, { sentId: one.id, send: 0 }, new Date())
@@ -231,7 +231,7 @@ describe('identity', () => {
     expect(await bouncesOf(one.recipient)).toMatchObject([{ disposition: 'retry-started', workflowId: one.workflowId }])
   })
 
-  test('a token that is not ours is as good as none', async () => {
+  test('an invalid token is ignored', async () => {
     const one = await sent()
     const token = signToken({ ...returnPaths, keys: [Buffer.alloc(32, 8)] }, { id: one.id, day: dayOf(new Date()), send: 0 })
     await post('sendgrid', signSendGrid([GIVEN_UP.sendgrid({ recipient: one.recipient, token })]))
@@ -240,8 +240,8 @@ describe('identity', () => {
   })
 })
 
-describe('what is told in another order, or of nothing', () => {
-  test('delays and deliveries of a message that is not being retried leave no row', async () => {
+describe('webhooks out of order, or without a retry', () => {
+  test('delays and deliveries of a message without open retries leave no row', async () => {
     const one = await sent()
     const mail = sesMail(one)
     await post(
@@ -258,7 +258,7 @@ describe('what is told in another order, or of nothing', () => {
     expect(await bouncesOf(one.recipient)).toEqual([])
   })
 
-  test('a delay that comes after the bounce changes nothing', async () => {
+  test('a delay that arrives after the bounce changes nothing', async () => {
     const one = await sent()
     await post('ses', sns.sign(GIVEN_UP.ses(one)))
     await post(
@@ -273,7 +273,7 @@ describe('what is told in another order, or of nothing', () => {
     expect((await bouncesOf(one.recipient)).map(({ disposition }) => disposition)).toEqual(['retry-started'])
   })
 
-  test('a bounce of what was delivered, confirmed, starts nothing again', async () => {
+  test('a bounce after a confirmed delivery restarts nothing', async () => {
     const one = await sent()
     const end = {
       messageId: one.messageId,
@@ -293,7 +293,7 @@ describe('what is told in another order, or of nothing', () => {
     ])
   })
 
-  test("a provider's own list is named, with what a person does about it; nobody is suppressed here", async () => {
+  test("an entry on the provider's own suppression list is reported with its remedy; nobody is suppressed here", async () => {
     const one = await sent()
     const bounce = {
       bounceType: 'Permanent',
@@ -308,7 +308,7 @@ describe('what is told in another order, or of nothing', () => {
     expect(await findSuppression(world.database.db, one.recipient, new Date())).toBeNull()
   })
 
-  test('whoever complains gets no more mail', async () => {
+  test('a complaint suppresses the recipient', async () => {
     const one = await sent()
     await post('sendgrid', signSendGrid([{ event: 'spamreport', email: one.recipient, sg_event_id: `c-${one.id}`, softbounce: one.token }]))
     await workedOn()
@@ -321,18 +321,18 @@ describe('what is told in another order, or of nothing', () => {
 })
 
 describe('the endpoint', () => {
-  test('signatures that are too old, or of the future, are refused', async () => {
+  test('signatures that are too old or in the future are refused', async () => {
     const event = { event: 'processed', email: 'a@example.org', sg_event_id: 'old' }
     const at = (minutes: number) => new Date(Date.now() + minutes * 60_000)
     expect((await post('sendgrid', signSendGrid([event], at(-26 * 60)))).status).toBe(401)
     expect((await post('sendgrid', signSendGrid([event], at(26 * 60)))).status).toBe(401)
     expect((await post('resend', signResend({ type: 'email.sent', data: {} }, at(-6)))).status).toBe(401)
     expect((await post('mailgun', signMailgun({ event: 'accepted' }, at(-10 * 60)))).status).toBe(401)
-    // Mailgun sends again for eight hours
+    // Mailgun retries for eight hours
     expect((await post('mailgun', signMailgun({ event: 'accepted' }, at(-8 * 60)))).status).toBe(200)
   })
 
-  test("Mailgun's signature, which covers no content, is good for one event", async () => {
+  test("Mailgun's signature does not cover the content, so it is valid for one event only", async () => {
     const one = await sent()
     const token = 'f'.repeat(50)
     const at = new Date()
@@ -345,7 +345,7 @@ describe('the endpoint', () => {
     expect(await bouncesOf(one.recipient)).toEqual([])
   })
 
-  test("Mailgun's timestamp and token have one form each: what is between them cannot be moved", async () => {
+  test("characters cannot move between Mailgun's timestamp and token, as each has a strict format", async () => {
     const { body } = signMailgun({ event: 'opened', recipient: 'a@example.org' }, new Date(), `e0${'a'.repeat(48)}`)
     const request = JSON.parse(body)
     request.signature.timestamp += 'e0'
@@ -355,7 +355,7 @@ describe('the endpoint', () => {
     expect((await post('mailgun', { headers: {}, body })).status).toBe(200)
   })
 
-  test('an event without a good identifier holds up none beside it', async () => {
+  test('an event with an invalid identifier does not block the others of its batch', async () => {
     const one = await sent()
     const odd: unknown[] = [{ event: 'open', email: 'a@example.org' }, { ...GIVEN_UP.sendgrid(one), sg_event_id: 'x'.repeat(600) }, 5]
     expect((await post('sendgrid', signSendGrid(odd as object[]))).status).toBe(200)
@@ -366,7 +366,7 @@ describe('the endpoint', () => {
     expect((await post('sendgrid', nested)).status).toBe(401)
   })
 
-  test('a NUL or half a character in what a system said stops nothing', async () => {
+  test('a NUL or lone surrogate in a reply blocks nothing', async () => {
     const one = await sent()
     const reason = '550 5.1.1 no such user \u0000 here \ud800'
     await post(
@@ -379,7 +379,7 @@ describe('the endpoint', () => {
     expect(await findSuppression(world.database.db, one.recipient, new Date())).toMatchObject({ reply: expect.not.stringContaining('\0') })
   })
 
-  test('a subscription is confirmed for the topic that is set, and at Amazon alone', async () => {
+  test('a subscription is confirmed only for the configured topic, and only at Amazon', async () => {
     const confirmation = (more: Record<string, string>) =>
       sns.sign(
         {},
@@ -405,14 +405,14 @@ describe('the endpoint', () => {
     expect(sns.asked.filter((path) => path.includes('ConfirmSubscription'))).toEqual([])
   })
 
-  test('one of Amazon SNS that is posted again after days is refused, however good its signature', async () => {
+  test('an Amazon SNS message replayed after days is refused in spite of its valid signature', async () => {
     const one = await sent()
     const old = sns.sign(GIVEN_UP.ses(one), { Timestamp: new Date(Date.now() - 2 * 24 * 3_600_000).toISOString() })
     expect(await post('ses', old)).toMatchObject({ status: 401, text: expect.stringContaining('too old') })
     expect((await post('ses', sns.sign(GIVEN_UP.ses(one), { Timestamp: 'never' }))).status).toBe(401)
   })
 
-  test("a certificate from elsewhere is not fetched; one that can't be had now is fetched again", async () => {
+  test('a certificate of a foreign host is not fetched; a failed fetch is repeated', async () => {
     const one = await sent()
     sns.asked.length = 0
     const elsewhere = sns.sign(GIVEN_UP.ses(one), {
@@ -427,7 +427,7 @@ describe('the endpoint', () => {
     expect((await post('ses', request)).status).toBe(200)
   })
 
-  test('what is too large, is no POST, or goes to a provider that is off', async () => {
+  test('oversized bodies, other methods and disabled providers are refused', async () => {
     expect((await post('postmark', { ...signPostmark({}), body: `{"RecordType":"Open","x":"${'a'.repeat(1024 * 1024)}"}` })).status).toBe(
       413,
     )
@@ -437,7 +437,7 @@ describe('the endpoint', () => {
     expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200)
   })
 
-  test('whoever hangs up in the middle, or says nothing, harms nobody', async () => {
+  test('aborted and silent connections do no harm', async () => {
     for (const half of [
       'POST /notifications/postmark HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{"ReportMatch',
       'POST /notifications/ses HTTP/1.1\r\n',
@@ -449,7 +449,7 @@ describe('the endpoint', () => {
     expect((await post('postmark', signPostmark({ RecordType: 'Open', Recipient: 'a@example.org' }))).status).toBe(200)
   })
 
-  test('what nobody can read is kept and reported', async () => {
+  test('an unreadable webhook is quarantined and reported', async () => {
     await post('postmark', signPostmark({ RecordType: 'Bounce', Type: 5, Email: 7, Metadata: 'x' }))
     await post('ses', sns.sign({ notificationType: 'Bounce', mail: {} }))
     await workedOn()
@@ -458,7 +458,7 @@ describe('the endpoint', () => {
     expect(found).toMatchObject([{ source: 'ses', why: expect.stringMatching(/a notification of Amazon SES: .*; kept as [0-9a-f]{64}/) }])
   })
 
-  test('while the database is away, the provider is asked to send it again', async () => {
+  test('while the database is away, the provider gets an error and retries', async () => {
     const away = await sqliteDatabase()
     await away.close()
     const refusing = new WebhookReceiver({} as EventReceiver, away.database, { secrets, metrics }, createLogger('error'))
@@ -471,13 +471,13 @@ describe('the endpoint', () => {
     await refusing.close()
   })
 
-  test('while Temporal refuses, it is kept, and tried again', async () => {
+  test('while Temporal fails, the webhook is kept and retried', async () => {
     const one = await sent()
     const { client } = world
     const start = client.retryStored.bind(client)
     let refused = 0
     client.retryStored = async (...args) => {
-      // others may be tried again meanwhile
+      // other webhooks may be retried meanwhile
       if (args[1].messageId !== one.messageId) return start(...args)
       refused += 1
       if (refused <= 2) throw new Error('Temporal is away')
@@ -490,7 +490,7 @@ describe('the endpoint', () => {
       client.retryStored = start
     }
     expect(refused).toBe(3)
-    // it is written down when it has begun
+    // recorded only after the start
     await eventually(async () => (await bouncesOf(one.recipient)).length > 0)
     expect(await bouncesOf(one.recipient)).toMatchObject([{ disposition: 'retry-started' }])
   })

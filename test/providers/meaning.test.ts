@@ -1,4 +1,4 @@
-/** What each provider's event means: the table of docs/providers.md, row by row. */
+/** How each provider's event is interpreted: the table of docs/providers.md, row by row. */
 import { describe, expect, test } from 'vitest'
 import { judgeBounce, parseRetryStatuses } from '../../src/bounce/index.js'
 import { type Provider, parseWebhook, providerIdIn, UnreadableWebhook, withToken } from '../../src/providers/index.js'
@@ -9,7 +9,7 @@ const read = (provider: Provider, event: object) => parseWebhook(provider, JSON.
 const one = (provider: Provider, event: object) => read(provider, event)[0]
 const DEFERRED = '400 try again later'
 const retry = parseRetryStatuses('4.3.2')
-/** What would be done about it: the action, and the verdict where it failed. */
+/** The resulting action, with the verdict for a failure. */
 function meaning(provider: Provider, event: object): string {
   const said = one(provider, event)
   if (said === undefined || said.recipient === null) return 'nothing'
@@ -255,7 +255,7 @@ describe('an event means', () => {
     expect(meaning(provider, event)).toBe(expected)
   })
 
-  test('each says which message it is about, by all that comes back', () => {
+  test('each event identifies its message by every returned field', () => {
     expect(one('ses', GIVEN_UP.ses({ ...about, returnPath: 'b@example.com' }))).toMatchObject({
       token: about.token,
       returnPath: 'b@example.com',
@@ -272,7 +272,7 @@ describe('an event means', () => {
     expect(one('resend', GIVEN_UP.resend(about))).toMatchObject({ token: about.token, providerId: 'p' })
   })
 
-  test('one for several recipients is an event for each', () => {
+  test('an event with several recipients becomes one event each', () => {
     const event = GIVEN_UP.ses(about) as { bounce: { bouncedRecipients: object[] } }
     event.bounce.bouncedRecipients.push({
       emailAddress: 'bob@example.org',
@@ -293,7 +293,7 @@ describe('an event means', () => {
     ['mailgun', '[]'],
     ['postmark', 'null'],
     ['resend', '{"type":"email.bounced"'],
-  ])('%s: what has not the documented shape is said to be unreadable', (provider, content) => {
+  ])('%s: an event without the documented shape is unreadable', (provider, content) => {
     expect(() => parseWebhook(provider, content)).toThrow(UnreadableWebhook)
   })
 })
@@ -307,11 +307,11 @@ describe('identity', () => {
     ['mailgun', 'X-Mailgun-Variables: {"softbounce":"tok"}\r\n'],
     ['postmark', 'X-PM-Metadata-softbounce: tok\r\n'],
     ['resend', 'X-Softbounce-Token: tok\r\n'],
-  ])('%s: the token goes out where the provider gives it back', (provider, field) => {
+  ])('%s: the token goes into the field that the provider returns', (provider, field) => {
     expect(withToken(provider, message, 'tok').toString()).toBe(field + message.toString())
   })
 
-  test("a message that uses the provider's field itself stays as it is", () => {
+  test("a message that already uses the provider's field stays unchanged", () => {
     const own = Buffer.concat([Buffer.from('x-smtpapi: {"category":"news"}\r\n'), message])
     expect(withToken('sendgrid', own, 'tok')).toBe(own)
   })

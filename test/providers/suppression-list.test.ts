@@ -1,4 +1,4 @@
-/** An address is taken off the provider's list when our suppression of it has ended: against a local server that answers as documented. */
+/** When our suppression ends, the address is removed at the provider: against a local server that replies as documented. */
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -47,7 +47,7 @@ const api = (provider: ProviderApi['provider'], path = ''): ProviderApi => ({
 const lines = () => asked.map(({ line }) => line)
 
 describe('unlist', () => {
-  test('SES: deletes what stands there for a bounce, signed by Signature Version 4', async () => {
+  test('SES: a bounce entry is deleted, signed with Signature Version 4', async () => {
     answer = (line) =>
       line.startsWith('GET')
         ? { status: 200, body: { SuppressedDestination: { EmailAddress: 'ann+1@example.org', Reason: 'BOUNCE' } } }
@@ -63,27 +63,27 @@ describe('unlist', () => {
     expect(JSON.stringify(asked)).not.toContain(SECRET)
   })
 
-  test('SES: what somebody complained of stays', async () => {
+  test('SES: a complaint entry stays', async () => {
     answer = () => ({ status: 200, body: { SuppressedDestination: { Reason: 'COMPLAINT' } } })
     expect(await unlist(api('ses'), 'ann@example.org')).toBe('kept')
     expect(lines()).toHaveLength(1)
   })
 
-  test('SendGrid: from bounces and blocks, not from spam reports', async () => {
+  test('SendGrid: entries in bounces and blocks are deleted, those in spam reports stay', async () => {
     answer = (line) => ({ status: line.includes('/blocks/') ? 204 : 404 })
     expect(await unlist(api('sendgrid'), 'ann@example.org')).toBe('removed')
     expect(lines()).toEqual(['DELETE /v3/suppression/bounces/ann%40example.org', 'DELETE /v3/suppression/blocks/ann%40example.org'])
     expect(asked[0]?.authorization).toBe(`Bearer ${SECRET}`)
   })
 
-  test('Mailgun: from the bounces of the domain', async () => {
+  test('Mailgun: the bounce entry of the domain is deleted', async () => {
     answer = () => ({ status: 200, body: { message: 'Bounced address has been removed' } })
     expect(await unlist(api('mailgun', '/v3/mg.example.com'), 'ann@example.org')).toBe('removed')
     expect(lines()).toEqual(['DELETE /v3/mg.example.com/bounces/ann%40example.org'])
     expect(asked[0]?.authorization).toBe(`Basic ${Buffer.from(`api:${SECRET}`).toString('base64')}`)
   })
 
-  test('Postmark: what stands there for a hard bounce', async () => {
+  test('Postmark: a hard bounce entry is deleted', async () => {
     const dump = (SuppressionReason: string) => ({
       status: 200,
       body: { Suppressions: [{ EmailAddress: 'Ann@example.org', SuppressionReason, Origin: 'Recipient' }] },
@@ -104,7 +104,7 @@ describe('unlist', () => {
     await expect(unlist(api('postmark'), 'ann@example.org')).rejects.toThrow('not allowed')
   })
 
-  test('what the provider answers is said, the key is not', async () => {
+  test('an error contains the provider’s reply, but not the key', async () => {
     answer = () => ({ status: 403, body: { errors: [{ message: 'access forbidden' }] } })
     const failed = await unlist(api('sendgrid'), 'ann@example.org').catch((error: Error) => error)
     expect(failed).toBeInstanceOf(RemovalFailed)
@@ -124,7 +124,7 @@ describe('the settings', () => {
       return (error as WrongSettings).faults.join('\n')
     }
   }
-  test('say what is missing', () => {
+  test('missing settings are named', () => {
     expect(read({})).toContain('RELAY_PRESET must be one of ses, sendgrid, mailgun, postmark')
     expect(read({ RELAY_PRESET: 'resend', PROVIDER_API_KEY: SECRET })).toContain('RELAY_PRESET must be one of')
     expect(read({ RELAY_PRESET: 'sendgrid' })).toContain('PROVIDER_API_KEY is not set')
@@ -158,8 +158,8 @@ describe('a worker', () => {
   const run = (workflowId: string) =>
     world.temporal.workflow.execute('removeAtProvider', { workflowId, taskQueue: 'softbounce', args: [] }) as Promise<unknown>
 
-  test('takes off what has lapsed or was lifted, once; what stands, or stands for another reason, stays', async () => {
-    // at a quarter of an hour its own run would come first
+  test('a worker removes lapsed and lifted addresses once; active suppressions stay at the provider', async () => {
+    // paused, as its own run each quarter of an hour could interfere
     await world.temporal.schedule.getHandle('softbounce-unlist').pause()
     const { db } = world.database
     const now = Date.now()
@@ -173,7 +173,7 @@ describe('a worker', () => {
     await db
       .transaction()
       .execute((tx) => suppressLastingly(tx, 'complained@example.org', 'complaint', cause, new Date(now - 5000), new Date(now - 1000)))
-    // the first time the provider is away
+    // the provider fails the first time
     answer = () => ({ status: 503 })
     const running = run('unlist-1')
     await eventually(() => worker.log().includes('SendGrid answered 503'))
@@ -185,13 +185,13 @@ describe('a worker', () => {
       'DELETE /v3/suppression/bounces/lifted%40example.org',
     ])
     expect(await run('unlist-2')).toEqual({ removed: 0, notListed: 0, kept: 0 })
-    // suppressed anew, and ended anew
+    // suppressed again, and ended again
     await suppress('lapsed@example.org', now - 1.5 * DAY)
     await db.transaction().execute((tx) => liftSuppression(tx, 'lapsed@example.org', 'by hand', new Date()))
     expect(await run('unlist-3')).toEqual({ removed: 1, notListed: 0, kept: 0 })
   })
 
-  test('does so by a schedule', async () => {
+  test('a schedule runs the removal', async () => {
     const description = await world.temporal.schedule.getHandle('softbounce-unlist').describe()
     expect(description.spec.intervals).toMatchObject([{ every: 15 * 60_000 }])
     expect(description.action).toMatchObject({ type: 'startWorkflow', workflowType: 'removeAtProvider', taskQueue: 'softbounce' })

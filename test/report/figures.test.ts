@@ -17,7 +17,7 @@ type Row = [
   status: string,
   more?: Partial<AttemptsTable>,
 ]
-/** Twelve retries; a thirteenth lies before the week, a fourteenth is not answered. */
+/** Twelve retries in the week; the thirteenth is older, the fourteenth unanswered. */
 const LOG: Row[] = [
   ['a', 1, at(0, 9), 'deferred', '4.3.2'],
   ['a', 2, at(0, 13), 'accepted', '2.0.0'],
@@ -27,7 +27,7 @@ const LOG: Row[] = [
   ['b', 4, at(2, 1), 'deferred', '4.2.2'],
   ['c', 1, at(3, 9), 'accepted', '2.0.0', { destination: 'well.example', mail_server: 'mx.well.example' }],
   ['d', 1, at(3, 9), 'rejected', '5.1.1', { destination: 'well.example', mail_server: 'mx.well.example' }],
-  // a relay took it, and it came back
+  // accepted by a relay, then bounced
   [
     'e',
     1,
@@ -84,7 +84,7 @@ async function seed({ db }: Database) {
       stage: null,
     })
     .execute()
-  // by the backup relay: counted apart
+  // by the backup relay: counted separately
   for (const [first_run_id, outcome] of [
     ['a', 'accepted'],
     ['b', 'deferred'],
@@ -192,7 +192,7 @@ async function seed({ db }: Database) {
 onBothDatabases('figures, against a count by hand', (opened) => {
   beforeAll(() => seed(opened.database))
 
-  test('of a week with twelve retries', async () => {
+  test('the figures cover a week with twelve retries', async () => {
     const found = await figures(opened.database, WINDOW)
     expect(found.answers).toEqual({ attempts: 12, accepted: 4, deferred: 7, rejected: 1, notNow: 6 })
     expect(found.started).toBe(7)
@@ -232,7 +232,7 @@ onBothDatabases('figures, against a count by hand', (opened) => {
     ])
   })
 
-  test('the systems, the worst first, with their outages and mail servers', async () => {
+  test('destinations are listed worst first, with outages and mail servers', async () => {
     const found = await figures(opened.database, WINDOW)
     expect(found.systems).toBe(3)
     expect(found.worst.map(({ destination }) => destination)).toEqual(['down.example', 'far.example', 'well.example'])
@@ -254,7 +254,7 @@ onBothDatabases('figures, against a count by hand', (opened) => {
     expect([down?.attempts[4], down?.refused[4], down?.attempts[6], down?.refused[6]]).toEqual([2, 2, 2, 1])
   })
 
-  test('how long it took, and who was suppressed', async () => {
+  test('the figures include time to delivery and suppressions', async () => {
     const found = await figures(opened.database, WINDOW)
     expect(found.delivery).toMatchObject({ delivered: 3, medianMs: 5 * HOUR_MS, p90Ms: 24 * HOUR_MS })
     expect(found.delivery.buckets.filter(({ delivered }) => delivered > 0)).toEqual([
@@ -268,10 +268,10 @@ onBothDatabases('figures, against a count by hand', (opened) => {
     })
   })
 
-  test('of a time in which nothing was', async () => {
+  test('an empty period has empty figures', async () => {
     const found = await figures(opened.database, { since: new Date(at(100)), until: new Date(at(101)) })
     expect(found).toMatchObject({ started: 0, steps: [], systems: 0, worst: [], delivery: { delivered: 0, medianMs: null } })
-    // it goes on since then
+    // an outage that still continues
     expect(found.outages).toHaveLength(1)
   })
 })

@@ -1,4 +1,4 @@
-/** The report as it is read: each of its pages, in both forms; whatever a stranger has written stays text. */
+/** The report as text and HTML; untrusted text stays text. */
 import { describe, expect, test } from 'vitest'
 import type { Figures } from '../../src/report/figures.js'
 import { htmlReport } from '../../src/report/html.js'
@@ -75,16 +75,16 @@ describe.each([
   ['one row', ONE, /What each retry earns/i],
   ['ten thousand systems', MANY, /The worst 10 of 10,000 receiving systems/i],
 ])('of %s', (_, figures, says) => {
-  test('as text: no line is wider than a terminal', () => {
+  test('the text report has no line wider than a terminal', () => {
     const text = textReport(figures)
     expect(text).toMatch(says)
     expect(text.split('\n').filter((line) => [...line].length > 80)).toEqual([])
     expect(text).toContain('UTC')
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: these may not come through
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: these must not get through
     expect(text).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f]/)
   })
 
-  test('as HTML: one file that loads nothing, in which a stranger’s text is text', () => {
+  test('the HTML report is one file that loads nothing, with untrusted text escaped', () => {
     const page = htmlReport(figures)
     expect(page).toMatch(says)
     expect(page.match(/<script/g)).toHaveLength(1)
@@ -92,7 +92,7 @@ describe.each([
     expect(page).toContain("default-src 'none'")
     expect(page).toContain('All times are UTC')
     expect(page).not.toMatch(/#0101[01]/)
-    // every picture says what is in it
+    // every chart has an accessible description
     expect(page.match(/<svg/g)?.length ?? 0).toBe(page.match(/role="img" aria-label="[^"]+"/g)?.length ?? 0)
   })
 })

@@ -1,4 +1,4 @@
-/** The pages that a worker or an intake serves: on this machine alone, or for whoever shows the token. */
+/** HTTP pages of workers and intakes: on localhost only, or with the token. */
 import type { Server } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -10,13 +10,13 @@ import { eventually } from '../support/skipping-time.js'
 
 const TOKEN = 'a-token-of-0123456789'
 
-test.each(['0.0.0.0', '::', '192.0.2.1', 'mail.example.com'])('HTTP_HOST=%s wants a token', (host) => {
+test.each(['0.0.0.0', '::', '192.0.2.1', 'mail.example.com'])('HTTP_HOST=%s requires a token', (host) => {
   const shown = { HTTP_PORT: '9400', HTTP_HOST: host }
   expect(() => readSettings(shown, {})).toThrow('HTTP_TOKEN must be set')
   expect(readSettings({ ...shown, HTTP_TOKEN: TOKEN }, {}).httpToken).toBe(TOKEN)
 })
 
-test('without a word they are on this machine alone', () => {
+test('by default the pages listen on localhost only', () => {
   expect(readSettings({ HTTP_PORT: '9400' }, {}).httpHost).toBe('127.0.0.1')
 })
 
@@ -40,7 +40,7 @@ describe('with a token', () => {
     })
 
   test.each([undefined, 'Bearer', `Bearer ${TOKEN}x`, `Bearer ${TOKEN.slice(0, -1)}`, TOKEN, `Basic ${btoa(`:${TOKEN}`)}`])(
-    '%j is refused, and told nothing',
+    '%j is refused without information',
     async (authorization) => {
       for (const path of ['/metrics', '/metrics/temporal']) {
         const answer = await ask(path, authorization)
@@ -50,7 +50,7 @@ describe('with a token', () => {
     },
   )
 
-  test('no more than a hundred are let in at once', async () => {
+  test('at most a hundred connections are accepted at once', async () => {
     const { port } = server.address() as AddressInfo
     const sockets = Array.from({ length: 120 }, () => connect(port, '127.0.0.1').on('error', () => {}))
     const closed = (socket: Socket) => new Promise<boolean>((resolve) => socket.once('close', () => resolve(true)))
@@ -60,7 +60,7 @@ describe('with a token', () => {
     await eventually(async () => (await ask('/healthz').catch(() => null))?.ok)
   })
 
-  test('whoever shows it is answered; whether it works is for everybody, and says no more', async () => {
+  test('the token gives access; the health check needs none and reveals nothing else', async () => {
     expect(await (await ask('/metrics', `Bearer ${TOKEN}`)).text()).toContain('softbounce_')
     expect(await (await ask('/healthz')).json()).toEqual({ healthy: true, worker: 'RUNNING', database: 'ok' })
   })

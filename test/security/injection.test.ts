@@ -1,4 +1,4 @@
-/** What comes from a bounce or a caller stays what it is, wherever it is written: commands, headers, Markdown, HTML, CSV, labels, terminals. */
+/** Untrusted text stays text wherever it is written: SMTP commands, headers, Markdown, HTML, CSV, labels, terminals. */
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { checkBouncedMessage } from '../../src/bounce/index.js'
@@ -39,7 +39,7 @@ describe('SMTP commands', () => {
   })
   afterAll(() => system.close())
 
-  test('no sender, recipient or envelope identifier makes a command of its own, or goes anywhere but where it says', async () => {
+  test('no sender, recipient or envelope ID injects an SMTP command or changes the recipient', async () => {
     await fc.assert(
       fc.asyncProperty(anything, anything, anything, async (before, after, envid) => {
         system.heard.length = 0
@@ -66,7 +66,7 @@ describe('SMTP commands', () => {
 })
 
 describe('the input of a workflow', () => {
-  test('has no line break or control character in an address or Message-ID', () => {
+  test('accepted addresses and Message-IDs contain no line break or control character', () => {
     fc.assert(
       fc.property(
         fc.constantFrom('recipient', 'sender', 'messageId'),
@@ -93,7 +93,7 @@ describe('what a person sees', () => {
     )
   })
 
-  test('a terminal gets no control character, and no text that runs backwards', () => {
+  test('a terminal gets no control character and no bidirectional override', () => {
     fc.assert(
       fc.property(anything, (text) => {
         // biome-ignore lint/suspicious/noControlCharactersInRegex: these must not be there
@@ -102,7 +102,7 @@ describe('what a person sees', () => {
     )
   })
 
-  test('a label of a metric holds what it says, in quotes, and no address', async () => {
+  test('a metric label is quoted, and contains no address', async () => {
     const metrics = new Metrics()
     metrics.attemptAnswered({ retry: 1 }, 'deferred', '4.3.2', 'a"\n} evil{x="1')
     const text = await metrics.registry.metrics()
@@ -111,7 +111,7 @@ describe('what a person sees', () => {
   })
 })
 
-test('a field that a provider reads is one line, whatever the message begins with', () => {
+test('the field added for a provider is always one separate line', () => {
   const message = Buffer.from('From: a@example.com\r\n\r\nx\r\n')
   for (const provider of ['ses', 'sendgrid', 'mailgun', 'postmark', 'resend'] as const)
     expect(withToken(provider, message, 'abc').toString().split('\r\n')).toHaveLength(message.toString().split('\r\n').length + 1)

@@ -1,4 +1,4 @@
-/** Secrets are planted in every setting that holds one, everything goes wrong that can, and nothing that is told or kept holds any of them. */
+/** Secrets are planted in every secret setting, everything fails, and no output or stored data contains any of them. */
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { readSettings, SETTINGS } from '../../src/config/config.js'
@@ -6,7 +6,7 @@ import { type RealWorld, runCli, startRealWorld, type WorkerProcess } from '../s
 import { startScript } from '../support/receiving-system.js'
 import { eventually } from '../support/skipping-time.js'
 
-/** Letters that stand nowhere else, in a form that each setting takes. */
+/** Unique text that is valid in every secret setting. */
 const planted = (n: number) => `Pl4nted${String(n).padStart(2, '0')}Secret0123456789`
 const base64 = (n: number) => Buffer.from(planted(n).padEnd(32, '0')).toString('base64')
 let port = 0
@@ -26,7 +26,7 @@ const secrets = (): Record<string, string> => ({
   CODEC_TOKEN: planted(12),
   HTTP_TOKEN: planted(13),
 })
-/** What would betray one: its letters, or its base64. */
+/** The forms in which a secret could leak: plain or base64. */
 const betraying = () =>
   Array.from({ length: 14 }, (_, i) => [
     planted(i + 1),
@@ -41,7 +41,7 @@ let worker: WorkerProcess
 let relay: Awaited<ReturnType<typeof startScript>>
 const httpPort = 30_000 + Math.floor(Math.random() * 10_000)
 beforeAll(async () => {
-  // the relay refuses the login, with all that it heard
+  // the relay refuses the login and echoes everything it received
   relay = await startScript((line) => {
     if (line === '') return '220 relay ESMTP\r\n'
     if (line.startsWith('EHLO')) return '250-relay\r\n250 AUTH PLAIN LOGIN\r\n'
@@ -60,18 +60,18 @@ afterAll(async () => {
   await relay.close()
 })
 
-test('every setting that is masked is planted here, so that a new one is not forgotten', () => {
+test('every masked setting is planted here, so that a new one is not forgotten', () => {
   const masked = Object.entries(SETTINGS).flatMap(([name, setting]) => ('secret' in setting ? [name] : []))
   expect(masked.filter((name) => !(name in secrets()) && name !== 'DATABASE_URL')).toEqual([])
 })
 
-test('none stands in a log, a history, a description, the metrics, what commands print, or the database', {
+test('no secret appears in logs, histories, descriptions, metrics, command output or the database', {
   timeout: 120_000,
 }, async () => {
   const message = 'From: shop@example.com\r\nMessage-ID: <m1@example.com>\r\n\r\nhello\r\n'
   const bounce = { sender: 'shop@example.com', recipient: 'ann@example.org', status: '4.3.2', bouncedAt: new Date().toISOString() }
   await world.client.retry(message, bounce, { urgent: true })
-  // its backup relay is not to be had
+  // the backup relay is unreachable
   await world.client.retry(message, { ...bounce, recipient: 'bob@example.org' }, { urgent: { via: 'backup-relay' } })
   const workflowId = world.client.workflowId('ann@example.org', 'm1@example.com')
   await eventually(() => relay.heard.some((line) => line.startsWith('AUTH')), 60_000)
@@ -113,11 +113,11 @@ test('none stands in a log, a history, a description, the metrics, what commands
       .map((one) => `${one} in ${where}`),
   )
   expect(found).toEqual([])
-  // it can be found where it stands
+  // the search does find planted secrets
   expect(betraying().some((one) => JSON.stringify(secrets()).includes(one))).toBe(true)
 })
 
-test('a wrong setting is said without its value', async () => {
+test('an invalid secret setting is reported without its value', async () => {
   const refused: string[] = []
   for (const [name, value] of Object.entries(secrets())) {
     let said = ''
@@ -136,7 +136,7 @@ test('a wrong setting is said without its value', async () => {
   expect(betraying().filter((one) => stderr.includes(one))).toEqual([])
 })
 
-/** With the bytes of payloads as text. */
+/** JSON, with payload bytes as text. */
 function readable(of: unknown): string {
   return JSON.stringify(of, (_, value) =>
     value?.type === 'Buffer'

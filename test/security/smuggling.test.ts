@@ -1,4 +1,4 @@
-/** SMTP smuggling: nothing but CRLF . CRLF ends a message, in what we send and in what we take. And what is said before TLS counts for nothing. */
+/** SMTP smuggling: only CRLF.CRLF ends a message, sent or received. STARTTLS: replies injected before TLS are discarded. */
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { canonicalMessage, DEFAULT_TIMEOUTS, transact, UnsendableMessage } from '../../src/delivery/index.js'
@@ -7,7 +7,7 @@ import { type RealWorld, startRealWorld, type WorkerProcess } from '../support/r
 import { polite, type Script, startScript } from '../support/receiving-system.js'
 
 const SMUGGLED = 'MAIL FROM:<evil@example.com>\r\nRCPT TO:<eve@example.org>\r\nDATA\r\nFrom: evil\r\n\r\nsmuggled\r\n'
-/** What some server has taken for the end of a message. */
+/** Sequences that some servers accept as the end of a message. */
 const ENDS = ['\n.\n', '\n.\r\n', '\r.\r', '\r\n.\r', '\r\n.\n', '\r.\n', '\r\n\0.\r\n', '\n.\r']
 const times = {
   ...DEFAULT_TIMEOUTS,
@@ -46,7 +46,7 @@ describe('what we send', () => {
     if (content !== null) {
       expect((await transact(transaction(system.port, content))).kind).toBe('reply')
       const body = bytes.slice(bytes.indexOf('From: a@example.com'))
-      // one end, at the end, and no bare CR or LF before it
+      // one end of data, at the end, and no bare CR or LF before it
       expect(body.split('\r\n.\r\n')).toHaveLength(2)
       expect(body.replaceAll('\r\n', '')).not.toMatch(/[\r\n]/)
     }
@@ -85,7 +85,7 @@ describe('what we take by LMTP', () => {
       socket.on('close', () => resolve(heard))
       socket.on('error', reject)
     })
-    // one message, answered once for its one recipient, and QUIT
+    // one message, one reply for its one recipient, then QUIT
     expect(replies.match(/^250 2\.0\.0 unauthenticated/gm)).toHaveLength(1)
     expect(replies).not.toContain('second@example.com')
     const rows = (await world.cli('bounces', '--json', '--limit', '1')).stdout
@@ -96,13 +96,13 @@ describe('what we take by LMTP', () => {
 describe('STARTTLS', () => {
   const { key, cert, ca } = makeCertificates(['IP:127.0.0.1'])
 
-  test('what a man in the middle says behind the reply to STARTTLS is not taken for the answer within TLS', async () => {
+  test('replies injected after the STARTTLS reply are not accepted as replies within TLS', async () => {
     const { TLSSocket } = await import('node:tls')
     const heard: string[] = []
     const system: Script = await startScript((line, socket) => {
       if (line.startsWith('EHLO')) return '250-mx.example.org\r\n250 STARTTLS\r\n'
       if (line !== 'STARTTLS') return polite(line)
-      // injected replies stand where those to EHLO and MAIL are expected
+      // injected replies to the expected EHLO and MAIL
       socket.write('220 go on\r\n250-injected.example\r\n250 SIZE 1\r\n250 2.1.0 injected\r\n')
       socket.removeAllListeners('data')
       const secure = new TLSSocket(socket, { isServer: true, key, cert })
@@ -128,7 +128,7 @@ describe('STARTTLS', () => {
     await system.close()
   })
 
-  test('a relay whose STARTTLS was taken away gets neither password nor mail', async () => {
+  test('a relay with STARTTLS stripped gets neither password nor mail', async () => {
     const system = await startScript(polite)
     const path = { kind: 'relay' as const, host: '127.0.0.1', port: system.port, tls: 'verify' as const, ca }
     const content = canonicalMessage(Buffer.from('From: a@example.com\r\n\r\nhello\r\n'))

@@ -1,4 +1,4 @@
-/** What others say makes us open connections only to the world outside, and nobody sends us on to somewhere else. */
+/** SSRF: untrusted data opens connections only to public addresses, and redirects are not followed. */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -32,7 +32,7 @@ describe('a webhook', () => {
       log: { debug() {}, info() {}, warn() {}, error() {} },
     } as unknown as Parameters<typeof deliverWebhook>[2])
 
-  test.each([301, 302, 303, 307, 308])('that answers %i is not followed, and counts as not told', async (status) => {
+  test.each([301, 302, 303, 307, 308])('a webhook that replies %i is not followed, and counts as a failure', async (status) => {
     const asked: string[] = []
     const inside = await serve((request, response) => {
       asked.push(request.url ?? '')
@@ -43,7 +43,7 @@ describe('a webhook', () => {
     expect(asked).toEqual([])
   })
 
-  test('is told', async () => {
+  test('a webhook gets the event', async () => {
     const asked: string[] = []
     const url = await serve((request, response) => {
       asked.push(request.url ?? '')
@@ -75,11 +75,11 @@ describe('the policy host of a stranger’s domain', () => {
     return requests
   }
 
-  test.each(INSIDE)('is not asked at %s', async (address) => {
+  test.each(INSIDE)('a policy host at %s is not contacted', async (address) => {
     expect(await meet(address, false)).toBe(0)
   })
 
-  test('is asked there where that is allowed: the count can tell', async () => {
+  test('a private policy host is contacted if allowed, which proves that the count works', async () => {
     expect(await meet('127.0.0.1', true)).toBe(1)
   })
 })

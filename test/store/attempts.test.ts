@@ -49,14 +49,14 @@ const answer = (seconds: number, more: Partial<Answer> = {}): Answer => ({
 onBothDatabases('the attempt log', (opened) => {
   const db = () => opened.database.db
 
-  test('one of many that claim at the same moment wins, the others applyFeedback until when', async () => {
+  test('one of many concurrent claims wins; the others get the expiry of its claim', async () => {
     const it = subject()
     const claims = await Promise.all(Array.from({ length: 10 }, (_, i) => claimAttempt(opened.database, it, `claim-${i}`, at(0), at(60))))
     expect(claims.filter((c) => c.kind === 'claimed')).toHaveLength(1)
     for (const claim of claims.filter((c) => c.kind !== 'claimed')) expect(claim).toEqual({ kind: 'held', until: at(60) })
   })
 
-  test('an answer whose row is gone, as after a restore, is written all the same', async () => {
+  test('an answer is recorded even if its row is gone, as after a restore', async () => {
     const it = subject()
     expect(await recordAnswer(db(), it, answer(5, { outcome: 'accepted', status: '2.0.0' }))).toMatchObject({
       outcome: 'accepted',
@@ -66,7 +66,7 @@ onBothDatabases('the attempt log', (opened) => {
     expect(await claimAttempt(opened.database, it, 'a', at(6), at(60))).toMatchObject({ kind: 'answered' })
   })
 
-  test('a claim is renewed by whoever holds it, and by nobody else', async () => {
+  test('only the holder can renew a claim', async () => {
     const it = subject()
     await claimAttempt(opened.database, it, 'a', at(0), at(60))
     expect(await renewClaim(opened.database, it, 'a', at(120))).toBe(true)
@@ -76,19 +76,19 @@ onBothDatabases('the attempt log', (opened) => {
     expect(await renewClaim(opened.database, it, 'a', at(180))).toBe(false)
   })
 
-  test('a claim that ran out without a word is taken over, and says whether something may have been sent', async () => {
+  test('an expired claim is taken over, and shows whether the message may have been sent', async () => {
     const it = subject()
     await claimAttempt(opened.database, it, 'a', at(0), at(60))
     expect(await claimAttempt(opened.database, it, 'b', at(59), at(120))).toMatchObject({ kind: 'held' })
     expect(await claimAttempt(opened.database, it, 'b', at(60), at(120))).toMatchObject({ kind: 'claimed', unanswered: false })
-    // the first one wakes up again: it may send nothing
+    // the first worker continues: it must not send
     expect(await beginSend(opened.database, it, 'a', at(200))).toBe(false)
     expect(await beginSend(opened.database, it, 'b', at(200))).toBe(true)
     expect(await claimAttempt(opened.database, it, 'c', at(150), at(300))).toMatchObject({ kind: 'held', until: at(200) })
     expect(await claimAttempt(opened.database, it, 'c', at(200), at(300))).toMatchObject({ kind: 'claimed', unanswered: true, sends: 1 })
   })
 
-  test('the answer is found by whoever comes later, and the first one stands', async () => {
+  test('the first answer is final, and later claims find it', async () => {
     const it = subject()
     await claimAttempt(opened.database, it, 'a', at(0), at(60))
     await recordAnswer(db(), it, answer(5))
@@ -101,7 +101,7 @@ onBothDatabases('the attempt log', (opened) => {
     expect(await beginSend(opened.database, it, 'a', at(200))).toBe(false)
   })
 
-  test('what is given back can be claimed at once, and remembers what is known', async () => {
+  test('a released attempt can be claimed at once, and keeps its state', async () => {
     const it = subject()
     await claimAttempt(opened.database, it, 'a', at(0), at(60))
     await beginSend(opened.database, it, 'a', at(100))
@@ -115,12 +115,12 @@ onBothDatabases('the attempt log', (opened) => {
     await beginSend(opened.database, it, 'b', at(100))
     await releaseClaim(db(), it, 'b', { notSent: true, silentSince: at(5) })
     expect(await claimAttempt(opened.database, it, 'c', at(6), at(60))).toMatchObject({ kind: 'claimed', sends: 1, silentSince: at(5) })
-    // another's claim is not given back by mistake
+    // a claim of another worker is not released
     await releaseClaim(db(), it, 'b', {})
     expect(await claimAttempt(opened.database, it, 'd', at(7), at(60))).toMatchObject({ kind: 'held' })
   })
 
-  test('it is looked at without being claimed: free, held until when, or answered; and nobody answers for another', async () => {
+  test('findAttempt shows free, held or answered without a claim; only the holder may record an answer', async () => {
     const it = subject()
     const look = (seconds: number) => findAttempt(db(), it, at(seconds))
     expect(await look(0)).toBeNull()
@@ -135,7 +135,7 @@ onBothDatabases('the attempt log', (opened) => {
     expect(await look(8)).toMatchObject({ kind: 'answered', row: { at: at(7), outcome: 'deferred' } })
   })
 
-  test('promise 6: the retries of a message for a recipient are counted over all workflows', async () => {
+  test('promise 6: retries of a message to a recipient are counted across workflows', async () => {
     const messageId = randomUUID()
     for (const [retry, seconds] of [
       [1, 10],
@@ -162,7 +162,7 @@ onBothDatabases('the attempt log', (opened) => {
     ])
   })
 
-  test('what a notification told is kept beside the relay’s answer', async () => {
+  test('a notification’s outcome is kept in addition to the relay’s reply', async () => {
     const it = subject()
     await claimAttempt(opened.database, it, 'a', at(0), at(60))
     await recordAnswer(db(), it, answer(5, { outcome: 'accepted', relayed: true, status: '2.0.0', stage: 'final dot' }))
@@ -173,7 +173,7 @@ onBothDatabases('the attempt log', (opened) => {
     expect(row).toMatchObject({ outcome: 'accepted', reported_at: at(50).getTime(), reported_status: '4.4.7' })
   })
 
-  test('another destination that answered lately proves that our network works; a refused connection is no proof', async () => {
+  test('a recent answer of another destination proves that our network works; connect failures and relays do not', async () => {
     const since = at(100_000)
     const here = subject({ destination: 'one.example' })
     await claimAttempt(opened.database, here, 'a', at(0), at(60))
@@ -190,7 +190,7 @@ onBothDatabases('the attempt log', (opened) => {
     expect(await otherDestinationReached(db(), 'three.example', at(100_011))).toBe(false)
   })
 
-  test('the last end of a message for a recipient is found', async () => {
+  test('the latest end of a message to a recipient is found', async () => {
     const end = {
       messageId: randomUUID(),
       recipient: 'ann@example.org',
@@ -217,7 +217,7 @@ onBothDatabases('kept messages', (opened) => {
   const db = () => opened.database.db
   const content = (text: string) => Buffer.from(`From: a@b\r\n\r\n${text}\u0000\u00ff`, 'latin1')
 
-  test('are given back byte by byte, the same bytes twice as one', async () => {
+  test('messages are stored byte for byte, equal ones once', async () => {
     const key = await storeMessage(db(), content('one'), at(0))
     expect(key).toBe(messageKey(content('one')))
     expect(await storeMessage(db(), content('one'), at(1))).toBe(key)
@@ -225,7 +225,7 @@ onBothDatabases('kept messages', (opened) => {
     expect(await loadMessage(db(), 'sha256-none')).toBeNull()
   })
 
-  test('are purged after a while, never while a workflow still needs one', async () => {
+  test('messages are purged after their retention, but not while a workflow needs them', async () => {
     const needed = await storeMessage(db(), content('needed'), at(0))
     const done = await storeMessage(db(), content('done'), at(0))
     const fresh = await storeMessage(db(), content('fresh'), at(1000))

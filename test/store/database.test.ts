@@ -17,7 +17,7 @@ test('a DATABASE_URL names SQLite or PostgreSQL, and nothing else', () => {
   expect(() => openDatabase('mysql://x')).toThrow('DATABASE_URL')
 })
 
-/** Runs a script against dist/ in a process of its own. */
+/** Runs a script against dist/ in a separate process. */
 function inProcess(script: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
@@ -37,7 +37,7 @@ function inProcess(script: string): Promise<string> {
 
 const STORE = "import * as store from './dist/store/index.js'"
 
-test('processes that start at the same moment on one new SQLite file do not fail', async () => {
+test('processes can start concurrently on one new SQLite file', async () => {
   const folder = temporaryFolder()
   const url = `file:${join(folder.path, 'softbounce.db')}`
   const script = `${STORE}
@@ -47,7 +47,7 @@ test('processes that start at the same moment on one new SQLite file do not fail
     console.log(ran.length)
     await d.close()`
   const ran = await Promise.all(Array.from({ length: 4 }, () => inProcess(script)))
-  // each ran once, whoever ran it
+  // each migration ran exactly once
   expect(ran.map(Number).reduce((a, b) => a + b)).toBe(1)
   const database = openDatabase(url)
   expect(await migrateToLatest(database.db, database.kind)).toEqual([])
@@ -60,7 +60,7 @@ test('processes that start at the same moment on one new SQLite file do not fail
   folder.remove()
 })
 
-test('a SQLite file that was locked for too long is used rightly again afterwards', { timeout: 60_000 }, async () => {
+test('a SQLite connection works again after a lock timeout', { timeout: 60_000 }, async () => {
   const folder = temporaryFolder()
   const file = join(folder.path, 'softbounce.db')
   const database = openDatabase(`file:${file}`)
@@ -73,7 +73,7 @@ test('a SQLite file that was locked for too long is used rightly again afterward
     other.exec('rollback')
     const key = await database.db.transaction().execute((tx) => storeMessage(tx, Buffer.from(`after ${statement}`), new Date()))
     await storeMessage(database.db, Buffer.from('plain'), new Date())
-    // what is written is there for others, and holds no lock
+    // other connections see the write, and no lock remains
     expect(other.prepare('select count(*) as n from messages where key = ?').get([key])).toMatchObject({ n: 1 })
     other.exec("update messages set used_at = 1 where key = 'none'")
   }
@@ -82,7 +82,7 @@ test('a SQLite file that was locked for too long is used rightly again afterward
   folder.remove()
 })
 
-test('a transaction whose statement found the file locked is rolled back, and the next one is as good as new', {
+test('a transaction that hits a locked file is rolled back, and the next one works', {
   timeout: 60_000,
 }, async () => {
   const folder = temporaryFolder()
@@ -90,7 +90,7 @@ test('a transaction whose statement found the file locked is rolled back, and th
   const database = openDatabase(`file:${file}`)
   await migrateToLatest(database.db, database.kind)
   const other = new Libsql(file)
-  // a deferred transaction reads first, and cannot write once another has written
+  // a deferred transaction reads first, and cannot write after another connection has written
   const failing = database.db.connection().execute(async (connection) => {
     await sql`begin`.execute(connection)
     await connection.selectFrom('messages').selectAll().execute()
@@ -124,7 +124,7 @@ test('a migration that fails is named, and leaves the database as it was', async
   )
   expect((await database.db.introspection.getTables()).map(({ name }) => name)).not.toContain('half')
   expect(await migrateToLatest(database.db, database.kind)).toEqual([])
-  // of a version that is newer than this one
+  // a migration of a newer version
   await migrateToLatest(database.db, database.kind, { ...migrations(database.kind), '999_next': { up: async () => {} } })
   await expect(migrateToLatest(database.db, database.kind)).rejects.toThrow(/could not be brought up to date: .*999_next/)
   await database.close()
@@ -132,7 +132,7 @@ test('a migration that fails is named, and leaves the database as it was', async
 })
 
 onBothDatabases('several processes', (opened) => {
-  test('claim each row once', async () => {
+  test('concurrent processes claim each row once', async () => {
     const script = `${STORE}
       const d = store.openDatabase(${JSON.stringify(opened.url)})
       let won = 0

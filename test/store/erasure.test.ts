@@ -27,7 +27,7 @@ const HOUR = 3_600_000
 const ago = (hours: number) => new Date(NOW.getTime() - hours * HOUR)
 const cause = { status: '4.3.2', reply: '421 4.3.2 no', by: 'bounce/x/y', destination: 'x.example' }
 
-/** Everything that is kept of a recipient, in every table. */
+/** Writes rows about a recipient into every table. */
 async function live(database: Database, address: string, more: Partial<AttemptsTable> = {}) {
   const { db } = database
   const run = createHash('sha1').update(address).digest('hex')
@@ -132,7 +132,7 @@ async function everything({ db }: Database): Promise<string> {
 }
 
 onBothDatabases('an address', (opened) => {
-  test('has a history: its bounces, retries, ends and suppressions, oldest first', async () => {
+  test('a recipient’s history lists bounces, retries, ends and suppressions, oldest first', async () => {
     await live(opened.database, 'his@x.example')
     const events = await historyOf(opened.database, 'his@x.example')
     expect(events.map(({ what }) => what.replace(/ until .*/, ''))).toEqual([
@@ -146,7 +146,7 @@ onBothDatabases('an address', (opened) => {
     expect(await historyOf(opened.database, 'nobody@x.example')).toEqual([])
   })
 
-  test('its history tells what a notification said of a retry, ends that nobody confirmed, and who was suppressed for good', async () => {
+  test('the history shows notifications of retries, unconfirmed ends, and lasting suppressions', async () => {
     const { database } = opened
     const address = 'told@x.example'
     const { run, workflowId } = await live(database, address, { relayed: 1 })
@@ -169,7 +169,7 @@ onBothDatabases('an address', (opened) => {
     expect(events.find(({ what }) => what.includes('notification'))).toMatchObject({ status: '4.4.7', detail: 'expired', workflowId })
   })
 
-  test('is erased also beyond a page of unread mails; a message that somebody else was sent as well, or a retry needs, is kept', async () => {
+  test('erasure pages through quarantined mails; a message that others received or a retry needs is kept', async () => {
     const { database } = opened
     const { db } = database
     const address = 'paged@forget.example'
@@ -203,12 +203,12 @@ onBothDatabases('an address', (opened) => {
     expect(await everything(database)).not.toContain(address)
   })
 
-  test('is erased from every table; the figures stay, and so does everybody else', async () => {
+  test('a recipient is erased from every table; figures and other recipients stay', async () => {
     const { database } = opened
     const address = "o'neil_50%.x@forget.example"
     await live(database, address)
     await live(database, 'other@forget.example')
-    // a longer address, in which the forgotten one stands
+    // a longer address that contains the erased one
     await live(database, `j${address}`)
     await live(database, `${address}.uk`)
     const window = { since: ago(100), until: new Date(NOW.getTime() + HOUR) }
@@ -248,7 +248,7 @@ onBothDatabases('an address', (opened) => {
     expect(await forget(database, address, `bounce/${address}/`)).toEqual({ tables: {}, runs: [] })
   })
 
-  test('is told from a list: suppressed, its system down, often unavailable, rejected, or ok', async () => {
+  test('the list check returns suppressed, destination down, often unavailable, rejected, or ok', async () => {
     const { database } = opened
     const { db } = database
     await suppressForUnavailability(db, 'off@list.example', cause, ago(3), [9 * HOUR], ago(1))
@@ -316,11 +316,11 @@ onBothDatabases('an address', (opened) => {
     expect(rows[0]).toMatchObject({ softbounce_time: new Date(ago(1).getTime() + 9 * HOUR).toISOString() })
     expect(rows[2]).toMatchObject({ softbounce_time: 'lifted' })
     expect(rows[3]).toMatchObject({ softbounce_time: ago(2).toISOString(), softbounce_why: 'down.example' })
-    // no cell that we add is a formula
+    // no added CSV cell is a formula
     expect(rows.every((row) => !/^[=+\-@]/.test(row.softbounce_why as string))).toBe(true)
   })
 
-  test('is read from a plain list as well; a list whose column is not known is refused', async () => {
+  test('a plain list is accepted too; a CSV without a known column is refused', async () => {
     const { counts, text } = await check(opened.database, 'a@plain.example\nb@plain.example\n')
     expect(counts).toMatchObject({ lines: 2, ok: 2 })
     expect(text).toBe('address,softbounce,softbounce_time,softbounce_why\na@plain.example,ok,,\nb@plain.example,ok,,\n')

@@ -56,7 +56,7 @@ onBothDatabases('what was sent, and what came back', (opened) => {
   })
 
   describe('what was sent', () => {
-    test('a message and who it goes to, any number of them; sent again it counts from then', async () => {
+    test('a message is recorded with any number of recipients; sending it again resets its time', async () => {
       const content = Buffer.from('Subject: x\r\n\r\n\xff', 'latin1')
       const all = Array.from({ length: 1201 }, (_, n) => one(n + 1, n === 0 ? { options: '{"urgent":true}' } : {}))
       await storeSent(database(), content, all, NOW)
@@ -75,7 +75,7 @@ onBothDatabases('what was sent, and what came back', (opened) => {
       expect(await wasSent(db(), 'other@example.com')).toBe(false)
     })
 
-    test('a retry notes it where it is not known, and changes nothing where it is', async () => {
+    test('a retry records an unknown send, and leaves a known one unchanged', async () => {
       await recordSent(db(), { ...one(1), messageKey: 'k1', sentAt: NOW })
       await recordSent(db(), { ...one(1), messageKey: 'k2', sentAt: later(HOUR) })
       expect(await findSent(db(), one(1).id)).toMatchObject({ messageKey: 'k1', sentAt: NOW })
@@ -86,7 +86,7 @@ onBothDatabases('what was sent, and what came back', (opened) => {
   })
 
   describe('bounces', () => {
-    test('newest first, page by page, all or some; an event is known again; they go with the messages', async () => {
+    test('bounces are listed newest first by page and filter, recognized if repeated, and purged with the messages', async () => {
       for (let n = 0; n < 1100; n += 100)
         await recordInbound(
           db(),
@@ -100,13 +100,13 @@ onBothDatabases('what was sent, and what came back', (opened) => {
       expect(some[0]?.at).toEqual(later(1098))
       expect(some.every((b, i) => i === 0 || b.at < (some[i - 1] as InboundReport).at)).toBe(true)
       expect([await alreadyHandled(db(), 'e7'), await alreadyHandled(db(), 'e')]).toEqual([true, false])
-      // what was acted on is known for as long as the same may come again
+      // handled events are kept for as long as they may be repeated
       expect(await purgeInbound(db(), later(1000), later(0))).toBe(0)
       expect(await alreadyHandled(db(), 'e7')).toBe(true)
       expect(await purgeInbound(db(), later(1000), later(1000))).toBe(1000)
     })
 
-    test('long texts are cut, and what nobody could read is kept once, byte by byte', async () => {
+    test('long texts are truncated, and an unreadable mail is kept once, byte for byte', async () => {
       await recordInbound(db(), [
         taken(1, { diagnostic: 'd'.repeat(5000), why: 'w'.repeat(5000), reportingMta: 'a\0b', recipient: 'c\0@d', cameTo: '\0' }),
       ])
@@ -118,7 +118,7 @@ onBothDatabases('what was sent, and what came back', (opened) => {
     })
   })
 
-  test('the active suppressions among many addresses, in one look-up', async () => {
+  test('active suppressions among many addresses are found in one query', async () => {
     const cause = { status: null, reply: null, by: 'test', destination: null }
     await db()
       .transaction()

@@ -3,14 +3,14 @@ import { afterAll, beforeAll, describe, inject } from 'vitest'
 import type { Database } from '../../src/store/index.js'
 import { postgresDatabase, sqliteDatabase, withoutPostgres } from './databases.js'
 
-/** What a suite gets: the database, emptied tables are its own affair (addresses differ by test). */
+/** The suite's database; tables are not emptied, so tests use different addresses. */
 export interface Opened {
   readonly kind: Database['kind']
   database: Database
   url: string
 }
 
-/** Runs the suite once for each database; without PostgreSQL's programs its half is skipped, with the reason. */
+/** Runs the suite on each database; without PostgreSQL installed, that half is skipped with the reason. */
 export function onBothDatabases(name: string, suite: (opened: Opened) => void): void {
   describe(`${name} (SQLite)`, () => {
     const opened = { kind: 'sqlite' } as Opened

@@ -43,7 +43,7 @@ export function report(about: AttemptReport, around: Around = {}): Buffer {
   return reportOf([about, ...(around.more ?? [])].map(group).join('\r\n\r\n'), { ...(postfix ? { ofMessage: fromPostfix } : {}), ...rest })
 }
 
-/** The same with these fields for its recipients, as they stand there. */
+/** A delivery status notification with these literal per-recipient fields. */
 export function reportOf(
   recipients: string,
   around: Omit<Around, 'more' | 'postfix'> & { readonly ofMessage?: readonly string[] },

@@ -9,7 +9,6 @@ import pg from 'pg'
 import { freePort } from '../../dev/dev-server/index.js'
 import { type Database, migrateToLatest, openDatabase } from '../../src/store/index.js'
 
-/** A temporary folder; `remove` takes it away. */
 export function temporaryFolder(): { path: string; remove: () => void } {
   const path = mkdtempSync(join(tmpdir(), 'softbounce-test-'))
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) }
@@ -48,7 +47,7 @@ function postgresBin(): string | null {
   return null
 }
 
-/** Null where PostgreSQL's programs are there, else why tests with it are skipped. */
+/** Why PostgreSQL tests are skipped; null if it is installed. */
 export const withoutPostgres: string | null = postgresBin() === null ? 'PostgreSQL (initdb) is not installed' : null
 
 export interface Postgres {
@@ -59,7 +58,7 @@ export interface Postgres {
   remove(): Promise<void>
 }
 
-/** A PostgreSQL server of its own on a free port. As root, it runs as the user postgres. */
+/** Starts a PostgreSQL server on a free port. As root, it runs as the user postgres. */
 export async function startPostgres(): Promise<Postgres> {
   const bin = postgresBin() as string
   const folder = temporaryFolder()
@@ -133,5 +132,5 @@ async function administer(url: string, statement: string): Promise<void> {
   }
 }
 
-/** Resolves from the project, for programs that run elsewhere. */
+/** Resolves modules from the project, for scripts that run elsewhere. */
 export const resolveFromProject = createRequire(import.meta.url).resolve

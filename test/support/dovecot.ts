@@ -1,4 +1,4 @@
-/** A Dovecot of one's own: IMAP on a free port of 127.0.0.1, one person's mailbox, ended by its process id. */
+/** A Dovecot for a test: IMAP on a free port of 127.0.0.1, with one mailbox. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { chmodSync, chownSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
@@ -24,7 +24,7 @@ export interface Dovecot {
 
 export interface DovecotOptions {
   readonly certificates?: Certificates
-  /** Address of an endpoint that says whose a token is (RFC 7662, by GET). */
+  /** URL of a token introspection endpoint (RFC 7662, by GET). */
   readonly introspection?: string
 }
 
@@ -35,7 +35,7 @@ export const PASSWORD = 'a password of the test'
 
 export async function startDovecot({ certificates, introspection }: DovecotOptions = {}): Promise<Dovecot> {
   const folder = temporaryFolder()
-  // its own users must reach it
+  // Dovecot's own users must be able to read it
   chmodSync(folder.path, 0o755)
   const [port, tlsPort] = [await freePort(), await freePort()]
   const maildir = join(folder.path, 'mail')
@@ -149,7 +149,7 @@ function answers(port: number): Promise<boolean> {
   })
 }
 
-/** A way to a port that can be cut. */
+/** A proxy to a port whose connections can be cut. */
 export interface Cable {
   readonly port: number
   /** Cuts every connection. */
@@ -180,7 +180,7 @@ export async function startCable(to: number): Promise<Cable> {
       })
       a.on('data', (chunk: Buffer) => {
         bytes += chunk.length
-        // what came before the cut arrives
+        // bytes before the cut still arrive
         if (bytes > limit) return void b.end(chunk.subarray(0, Math.max(0, limit - (bytes - chunk.length))), () => a.destroy())
         if (!b.destroyed && !b.write(chunk)) a.pause()
       })

@@ -1,4 +1,4 @@
-/** Once for all tests: builds dist/ unless it is fresh, finds the Temporal programs, starts one dev server and one PostgreSQL. */
+/** Runs once for all tests: builds dist/ if stale, finds the Temporal programs, starts one dev server and one PostgreSQL. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -18,7 +18,7 @@ declare module 'vitest' {
 
 const here = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 
-/** Whether what was built last is newer than everything that it is built from. */
+/** Whether the build is newer than all its sources. */
 function isFresh(): boolean {
   const last = here('dist/workflow-bundle-traced.js')
   if (!existsSync(last)) return false

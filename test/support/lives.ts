@@ -1,11 +1,11 @@
 /**
- * Random lives of bounced messages, and the judge of them. The judge knows the promises, not the workflow: it reads what Temporal wrote
- * down (the history), what the sends were told to answer, and what the database holds.
+ * Random lives of bounced messages, and their judge. The judge knows the promises, not the workflow: it reads the Temporal history,
+ * the scripted answers of the sends, and the database.
  */
 import fc from 'fast-check'
 import { type Bounce, encodeToken, type RetryResult } from '../../src/bounce/index.js'
 
-/** What a person, a mail system or an operator does, `afterMs` after what was done before. */
+/** An action by a user, mail system or operator, `afterMs` after the previous one. */
 export type Step = { readonly afterMs: number } & (
   | { readonly signal: 'retryNow'; readonly args: readonly { retry: number }[] }
   | {
@@ -24,9 +24,9 @@ export interface Life {
   readonly schedule: readonly number[]
   /** One for each retry. */
   readonly answers: readonly Answer[]
-  /** How often a send fails for trouble of our own before it is answered. */
+  /** Local failures of each send before its answer. */
   readonly troubles: readonly number[]
-  /** How often each other activity fails first. */
+  /** Failures of each other activity before it succeeds. */
   readonly databaseAway: number
   readonly steps: readonly Step[]
 }
@@ -58,7 +58,7 @@ const act = fc.oneof(
   ),
   fc.record({ signal: fc.constant('bouncedAgain' as const), bounce, bouncedAgoMs: ago }),
 )
-/** Delays that meet the timers: a retry is due its delay and up to a tenth more after the one before. */
+/** Delays that coincide with the timers: a retry is due its delay plus up to a tenth after the previous one. */
 const after = (delays: readonly number[]) =>
   fc.oneof(
     fc.constantFrom(0, 1, 5),
@@ -82,7 +82,7 @@ export const aLife: fc.Arbitrary<Life> = fc
     }),
   )
 
-/** What happened, in the order in which Temporal wrote it down. */
+/** What happened, in history order. */
 export type Happened =
   | { readonly kind: 'signal'; readonly name: string; readonly args: readonly unknown[]; readonly atMs: number }
   | { readonly kind: 'cancel'; readonly atMs: number }
@@ -98,7 +98,7 @@ export interface Lived {
   readonly suppressed: 'for good' | 'for a while' | null
 }
 
-/** What is wrong with a life; empty where every promise was kept. */
+/** The broken promises of a life; empty if all were kept. */
 export function faultsOf(life: Life, { happened, bouncedAtMs, end, suppressed }: Lived): string[] {
   const faults: string[] = []
   const hold = (so: boolean, otherwise: string) => {
@@ -117,19 +117,19 @@ export function faultsOf(life: Life, { happened, bouncedAtMs, end, suppressed }:
     `the sends were ${sends.map(({ retry }) => retry)}`,
   )
   hold(sends.length <= life.schedule.length, 'more sends than retries')
-  // never early, unless somebody asked
+  // never early, except by retryNow
   for (const [i, send] of sends.entries()) {
     const before = happened.findLast((one) => one.kind === 'answered' && one.event < send.event)
     const dueMs = (before?.atMs ?? bouncedAtMs) + (life.schedule[i] as number)
     const asked = signals.some(({ name, event }) => name === 'retryNow' && event > (before?.event ?? 0) && event < send.event)
     hold(send.atMs >= dueMs - 50 || asked, `retry ${send.retry} went ${dueMs - send.atMs} ms early`)
   }
-  // an answer that ends it is the last
+  // no send follows a final answer
   for (const send of sends.slice(0, -1)) {
     const said = life.answers[send.retry - 1]
     hold(said === 'deferred' || said === 'ambiguous' || said === 'relayed', `retry ${send.retry} was ${said}, and another followed`)
   }
-  // whoever said stop is obeyed
+  // no send is decided after giveUp or a cancellation
   for (const stop of [gaveUp, cancel])
     if (stop !== undefined)
       for (const send of sends)
@@ -183,16 +183,16 @@ export function faultsOf(life: Life, { happened, bouncedAtMs, end, suppressed }:
       hold(said === 'expired', 'expired by nobody')
       break
   }
-  // a life that nobody touches goes as its answers say
+  // without signals or cancellation, the answers determine the end
   if (happened.every(({ kind }) => kind !== 'signal' && kind !== 'cancel')) {
     const expected = untouched(life.answers)
     hold(result.outcome === expected, `untouched, and it ended as ${result.outcome} in place of ${expected}`)
   }
-  // giving up while it waits ends it at once
+  // giving up while waiting ends it at once
   const only = signals.length === 1 && cancel === undefined
   if (only && gaveUp !== undefined && !sends.some(({ event }) => event > gaveUp.event) && isWaiting(life, happened, gaveUp.event))
     hold(result.outcome === 'suppressed', `given up while it waited, and it ended as ${result.outcome}`)
-  // "no such user" while it waits ends it for good, unless it is about the second way
+  // "no such user" while waiting ends it for good
   const [notice] = notices
   if (only && notice !== undefined && isWaiting(life, happened, notice.event)) {
     const { status, action } = notice.args[0] as { status: string; action?: string }
@@ -204,7 +204,7 @@ export function faultsOf(life: Life, { happened, bouncedAtMs, end, suppressed }:
   return faults
 }
 
-/** Whether a send that deferred it was the last thing, or nothing was sent yet. */
+/** Whether the last send before the event was deferred, or nothing was sent yet. */
 function isWaiting({ answers }: Life, happened: Lived['happened'], event: number): boolean {
   const last = happened.findLast((one) => one.event < event && (one.kind === 'send' || one.kind === 'answered'))
   if (last === undefined) return true

@@ -1,9 +1,9 @@
-/** The files that take longest begin first: what comes last would be waited for alone. SOFTBOUNCE_DURATIONS=1 measures them anew. */
+/** Runs the slowest test files first, so that none runs alone at the end. SOFTBOUNCE_DURATIONS=1 measures durations again. */
 import { relative } from 'node:path'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 import { measuredDurations } from './counts-reporter.js'
 
-/** A file that was never measured, seconds. */
+/** Assumed duration of a file that was never measured, seconds. */
 const UNKNOWN = 10
 
 export class LongestFirst extends BaseSequencer {

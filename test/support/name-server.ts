@@ -1,4 +1,4 @@
-/** A name server of a test's own (Debian's nsd) on 127.0.0.1, with the zones that the test gives; and one that says nothing. */
+/** A name server (Debian's nsd) on 127.0.0.1 with the test's zones; and one that never answers. */
 import { spawn } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { existsSync, writeFileSync } from 'node:fs'
@@ -9,7 +9,7 @@ import { temporaryFolder } from './databases.js'
 
 const NSD = [...(process.env.PATH ?? '').split(':').map((folder) => join(folder, 'nsd')), '/usr/sbin/nsd'].find((file) => existsSync(file))
 
-/** Null where nsd is there, else why tests with it are skipped. */
+/** Why name server tests are skipped; null if nsd is installed. */
 export const withoutNameServer: string | null = NSD === undefined ? 'nsd is not installed' : null
 
 export interface NameServer {

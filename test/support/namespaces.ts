@@ -1,4 +1,4 @@
-/** Namespaces of a test's own on the dev server. */
+/** A separate namespace for each test on the dev server. */
 import { randomUUID } from 'node:crypto'
 import { Client, type Connection } from '@temporalio/client'
 
@@ -6,7 +6,7 @@ const KNOWN_WITHIN_MS = 30_000
 
 type Long = import('long').default
 
-/** Makes one, and waits until every part of the server knows it. */
+/** Registers a namespace, and waits until every server component sees it. */
 export async function newNamespace(connection: Connection): Promise<string> {
   const namespace = `t-${randomUUID().slice(0, 8)}`
   await connection.workflowService.registerNamespace({

@@ -1,4 +1,4 @@
-/** A Postfix of our own, in a temporary folder, on free ports of 127.0.0.1. Needs root, since Postfix changes users. */
+/** A Postfix for tests, in a temporary folder, on free ports of 127.0.0.1. Needs root, since Postfix changes users. */
 import { execFileSync } from 'node:child_process'
 import {
   appendFileSync,
@@ -23,7 +23,7 @@ export interface Postfix {
   stop(): void
 }
 
-/** Starts it with these lines of main.cf beside the usual. It gives up at once on what it cannot deliver. */
+/** Starts Postfix with these extra lines of main.cf. It bounces undeliverable mail at once. */
 export async function startPostfix(lines: readonly string[], master: readonly string[] = []): Promise<Postfix> {
   const work = mkdtempSync(join(tmpdir(), 'softbounce-postfix-'))
   chmodSync(work, 0o755)

@@ -1,4 +1,4 @@
-/** Programs that a test needs beside Node: where one is missing the test is skipped with the reason; in CI that is a failure. */
+/** External programs that tests need: if one is missing the test is skipped with the reason; in CI that is a failure. */
 import { execFileSync } from 'node:child_process'
 
 const PATH = `${process.env.PATH ?? ''}:/usr/sbin:/usr/local/sbin:/usr/lib/postfix/sbin:/usr/lib/dovecot`
@@ -12,7 +12,7 @@ export function programPath(name: string): string | null {
   }
 }
 
-/** Why a test that needs these programs (as root, where they change users) cannot run here; null where it can. */
+/** Why a test that needs these programs (and root, if they change users) cannot run here; null if it can. */
 export function whyNot(programs: readonly string[], asRoot = true): string | null {
   const missing = programs.filter((name) => programPath(name) === null)
   const reason =

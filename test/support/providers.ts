@@ -1,4 +1,4 @@
-/** Providers' notifications, in their documented shape, genuinely signed with keys of the test's own. */
+/** Providers' webhooks in their documented shape, validly signed with test keys. */
 import { createHmac, createSign, generateKeyPairSync, sign } from 'node:crypto'
 import { Agent, createServer, type Server } from 'node:https'
 import { connect } from 'node:tls'
@@ -26,12 +26,12 @@ export const MAILGUN_KEY = 'key-0123456789abcdef0123456789abcdef'
 export const POSTMARK_SECRET = 'a-secret-of-the-tests-own'
 export const RESEND_SECRET = `whsec_${Buffer.alloc(24, 9).toString('base64')}`
 
-/** Amazon SNS as far as it is asked: its certificate, and the confirmation of a subscription. */
+/** A fake Amazon SNS: its certificate, and the confirmation of a subscription. */
 export interface Sns {
   readonly agent: Agent
-  /** The paths that were asked for. */
+  /** The requested paths. */
   readonly asked: string[]
-  /** Answers with an error from now on. */
+  /** If true, every request fails. */
   down: boolean
   sign(message: object, more?: Record<string, string>): SignedRequest
   close(): Promise<void>
@@ -128,7 +128,7 @@ export interface About {
 
 const DOWN = '421 4.3.2 System not accepting network messages'
 
-/** Each provider's word for: it was given up, since the receiving system said 4.3.2. */
+/** Each provider's bounce event after it gave up on 4.3.2. */
 export const GIVEN_UP: Readonly<Record<Provider, (about: About, reply?: string) => object>> = {
   ses: (about, reply = `smtp; 550 4.4.7 Message expired: unable to deliver in 840 minutes.<${DOWN}>`) => ({
     notificationType: 'Bounce',

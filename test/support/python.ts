@@ -1,4 +1,4 @@
-/** A Python that has the packages that a test needs; null where there is none. In CI that is a failure. */
+/** A Python with the packages that a test needs, or null. In CI that is a failure. */
 import { execFileSync } from 'node:child_process'
 
 export function pythonWith(...modules: string[]): string | null {
@@ -7,7 +7,7 @@ export function pythonWith(...modules: string[]): string | null {
       execFileSync(python, ['-c', `import ${modules.join(', ')}`], { stdio: 'ignore' })
       return python
     } catch {
-      // the next one
+      // try the next one
     }
   }
   if (process.env.CI === 'true') throw new Error(`in CI this may not be skipped: no Python with ${modules.join(', ')}`)

@@ -1,4 +1,4 @@
-/** The real thing: worker processes as `softbounce worker` runs them, on the dev server, each test in a namespace of its own. */
+/** Real `softbounce worker` processes on the dev server, each test in its own namespace. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { Client, Connection } from '@temporalio/client'
@@ -56,7 +56,7 @@ export const QUICK_SMTP = {
 }
 
 const READY_WITHIN_MS = 30_000
-/** The key of workflow IDs, wherever payloads are encrypted. */
+/** The key of workflow IDs, for tests with encryption. */
 export const ID_KEY = Buffer.alloc(32, 9).toString('base64')
 
 export const encrypted = (keys: string | undefined, idKey = ID_KEY) => readSettings({ ENCRYPTION_KEYS: keys, ENCRYPTION_ID_KEY: idKey }, {})
@@ -158,7 +158,7 @@ async function spawnReady(cwd: string, env: Record<string, string>, args: readon
   return worker
 }
 
-/** Runs the command in a folder, as a process of its own. */
+/** Runs the command in a folder, as a separate process. */
 export function runCli(cwd: string, env: Record<string, string>, args: readonly string[], input?: string) {
   return new Promise<{ status: number; stdout: string; stderr: string }>((resolve) => {
     const child = spawn(process.execPath, [CLI, ...args], { cwd, env, stdio: ['pipe', 'pipe', 'pipe'] })
@@ -170,7 +170,7 @@ export function runCli(cwd: string, env: Record<string, string>, args: readonly 
     child.stderr.on('data', (chunk) => {
       stderr += chunk
     })
-    // it may end before it has read everything
+    // the process may exit before it has read all input
     child.stdin.on('error', () => {})
     child.stdin.end(input ?? '')
     child.once('close', (code) => resolve({ status: code ?? -1, stdout, stderr }))

@@ -1,9 +1,9 @@
-/** Receiving systems for tests: real SMTP servers on free ports of 127.0.0.1, whose replies the test gives. */
+/** Receiving systems for tests: real SMTP servers on free ports of 127.0.0.1, with scripted replies. */
 import { spawn } from 'node:child_process'
 import { createServer, type Server, type Socket } from 'node:net'
 import { SMTPServer, type SMTPServerOptions } from 'smtp-server'
 
-/** A message that was taken. */
+/** An accepted message. */
 export interface Taken {
   readonly at: number
   readonly from: string
@@ -11,7 +11,7 @@ export interface Taken {
   readonly content: Buffer
 }
 
-/** A reply such as `421 4.3.2 closing`; undefined lets it pass. */
+/** Returns a reply such as `421 4.3.2 closing`, or undefined to accept. */
 export type Say = (about: { readonly connection: number; readonly address?: string }) => string | undefined
 
 export interface SystemOptions {
@@ -30,19 +30,19 @@ export interface ReceivingSystem {
   readonly connections: number[]
   /** Most connections that were open at once. */
   mostOpen: number
-  /** What it says from now on. */
+  /** Its replies from now on. */
   say: SystemOptions
   close(): Promise<void>
-  /** Opens again, at the same port. */
+  /** Listens again on the same port. */
   open(): Promise<void>
 }
 
-/** The reply, as smtp-server wants it: its text after the basic code stands as it is. */
+/** The refusal as an error for smtp-server: the text after the basic code stays as given. */
 function nonRetryable(text: string): Error {
   return Object.assign(new Error(text.slice(4)), { responseCode: Number(text.slice(0, 3)) })
 }
 
-/** A server that takes mail, except where `say` says otherwise. */
+/** A server that accepts mail unless `say` returns a reply. */
 export async function startReceivingSystem(
   say: SystemOptions = {},
   at: { readonly host?: string; readonly port?: number } = {},
@@ -161,7 +161,7 @@ export async function startScript(
   return script
 }
 
-/** The replies of a server that takes everything, for scripts that only change one of them. */
+/** Replies of a server that accepts everything, for scripts that change only some of them. */
 export function polite(command: string): string | null {
   if (command === '') return '220 mx.example.org ESMTP\r\n'
   const verb = command.slice(0, 4).toUpperCase()
@@ -172,7 +172,7 @@ export function polite(command: string): string | null {
 }
 
 /**
- * A host that answers nothing at all: its queue of connections is full, and stays so. Python's socket has the backlog that Node's has not.
+ * A host on which connecting times out: its accept queue stays full. In Python, as Node cannot make such a small backlog.
  */
 export async function startBlackHole(host: string, port: number): Promise<{ close(): Promise<void> }> {
   const script = [

@@ -1,4 +1,4 @@
-/** Runs the command inside the test's process: a start of Node costs more than most commands. */
+/** Runs the command in the test's process: starting Node costs more than most commands. */
 import { runCommand } from '../../src/cli/program.js'
 
 export interface CliResult {
@@ -7,7 +7,7 @@ export interface CliResult {
   readonly stderr: string
 }
 
-/** One after another: a command reads the process's environment and folder, and writes to its output. */
+/** Serialized, as a command uses the process's environment, working directory and output. */
 let last: Promise<unknown> = Promise.resolve()
 
 export function runHere(cwd: string, env: Record<string, string>, args: readonly string[]): Promise<CliResult> {

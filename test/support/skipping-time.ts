@@ -1,4 +1,4 @@
-/** Temporal's time-skipping test server with a softbounce worker: days of schedule in milliseconds, at exact times. */
+/** Temporal's time-skipping test server with a softbounce worker: days of schedule pass in milliseconds. */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Connection } from '@temporalio/client'
@@ -32,14 +32,14 @@ const DATA_CONVERTER = {
   payloadConverterPath: fileURLToPath(new URL('../../dist/workflows/payload-converter.js', import.meta.url)),
   failureConverterPath: fileURLToPath(new URL('../../dist/workflows/failure-converter.js', import.meta.url)),
 }
-/** The workflows as they are built, for a worker or a replay. */
+/** The built workflow bundle, for a worker or a replay. */
 export const WORKFLOWS = {
   workflowBundle: { codePath: fileURLToPath(new URL('../../dist/workflow-bundle.js', import.meta.url)) },
   dataConverter: DATA_CONVERTER,
   ...counting,
 }
 
-/** Times of each step that suit a server on the same machine. */
+/** Timeouts of each SMTP stage that suit a server on the same machine. */
 export const QUICK: SmtpTimeouts = {
   connectMs: 2000,
   bannerMs: 2000,
@@ -51,7 +51,7 @@ export const QUICK: SmtpTimeouts = {
   finalDotMs: 2000,
 }
 
-/** Turns that come at once, in tests of something else. */
+/** Settings with immediate permits, for tests of other things. */
 export const QUICK_TURNS = { LOWEST_RATE: '1000/s', HIGHEST_RATE: '1000/s', MESSAGES_PER_CONNECTION: '1' }
 
 export interface Settings {
@@ -105,7 +105,7 @@ export function deliverySettings(settings: Settings) {
 
 let installed = false
 
-/** One runtime for the process, quiet unless something is wrong. */
+/** Installs the process's one Temporal runtime, which logs only problems. */
 export function quietRuntime(): void {
   if (installed) return
   installed = true
@@ -120,7 +120,7 @@ export interface World {
   readonly environment: TestWorkflowEnvironment
   readonly database: Database
   readonly activities: Activities
-  /** The server's time as the last activity saw it; for the activities' clock. */
+  /** The server's time when an activity last began, plus the time since; the activities' clock. */
   readonly now: () => Date
   readonly currentTime: () => Promise<Date>
   settings: ReturnType<typeof deliverySettings>
@@ -128,7 +128,7 @@ export interface World {
 }
 
 export interface WorldOptions {
-  /** Temporal's own dev server and real time, in place of the test server that skips time and is not as exact about cancellations. */
+  /** Uses Temporal's dev server and real time: the time-skipping test server is less exact about cancellations. */
   readonly realTime?: boolean
   readonly settings?: Settings
   readonly database?: Database
@@ -151,7 +151,6 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
   const environment = options.realTime ? await realEnvironment() : await skippingEnvironment()
   const sqlite = options.database === undefined ? await sqliteDatabase() : null
   const database: Database = { ...(options.database ?? (sqlite?.database as Database)), clock: () => time() }
-  // the server's time when an activity last began, and what has passed since then
   let clock = new Date(await environment.currentTimeMs())
   let clockAt = Date.now()
   const time = () => new Date(clock.getTime() + Date.now() - clockAt)
@@ -208,7 +207,7 @@ export const MESSAGE = [
   '',
 ].join('\r\n')
 
-/** A bounced message; what a test does not name is as usual. */
+/** A bounced message, with defaults for what the test does not set. */
 export function bounced(
   bouncedAt: Date,
   more: Omit<Partial<BouncedMessage>, 'bounce'> & { bounce?: Partial<Bounce> } = {},
@@ -230,12 +229,12 @@ export function bounced(
 
 export const example = (name: string) => readFileSync(fileURLToPath(new URL(`../../examples/${name}`, import.meta.url)))
 
-/** The workflow of a message, started as a plain starter does. */
+/** Starts the workflow of a message as a plain Temporal client does. */
 export function start(world: World, message: BouncedMessage, workflowId = `bounce/${message.recipient}/${message.messageId}`) {
   return world.environment.client.workflow.start(retryBouncedMessage, { taskQueue: 'softbounce', workflowId, args: [message] })
 }
 
-/** The workflow of a message, as the client starts it. */
+/** Starts the workflow of a message as SoftbounceClient does. */
 export function signalWithStart(world: World, message: BouncedMessage, bounce: Bounce = message.bounce) {
   return world.environment.client.workflow.signalWithStart(retryBouncedMessage, {
     taskQueue: 'softbounce',
@@ -246,7 +245,7 @@ export function signalWithStart(world: World, message: BouncedMessage, bounce: B
   })
 }
 
-/** Waits, in real time, until it is so. */
+/** Polls, in real time, until the step returns a truthy value. */
 export async function eventually<T>(
   look: () => Promise<T | undefined | null | false> | T | undefined | null | false,
   withinMs = 15_000,
@@ -262,7 +261,7 @@ export async function eventually<T>(
 
 export type Handle = Awaited<ReturnType<typeof start>>
 
-/** Where it stands, once it stands so. */
+/** Waits for a state and retry; returns the progress. */
 export function stands(handle: Pick<Handle, 'query'>, state: State, retry: number): Promise<Progress> {
   return eventually(async () => {
     const standing = await handle.query(progress)
@@ -270,7 +269,7 @@ export function stands(handle: Pick<Handle, 'query'>, state: State, retry: numbe
   })
 }
 
-/** The failure's type and text, of a workflow that failed. */
+/** Type and message of a failed workflow's failure. */
 export async function failureOf(handle: {
   result(): Promise<unknown>
 }): Promise<{ type: string | undefined; message: string; name: string }> {

@@ -1,4 +1,4 @@
-/** Which branches of the workflows the tests take: `npm run coverage` gives a bundle that counts them. */
+/** Branch coverage of the workflows: `npm run coverage` provides an instrumented bundle. */
 import { randomUUID } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,7 +12,7 @@ const name = `workflows-${randomUUID()}.json`
 
 type Seen = Parameters<typeof map.merge>[0]
 
-/** The bundle that counts, and what a worker needs for it; null where nobody counts. */
+/** The instrumented bundle and its worker options; null without coverage. */
 export const counting =
   folder === undefined
     ? null
@@ -25,7 +25,7 @@ export function writeCounted(): void {
   if (folder !== undefined) writeFileSync(join(folder, name), JSON.stringify(map))
 }
 
-/** Counts what workers of their own processes have run in a namespace, by its histories. Nothing where Temporal is away by now. */
+/** Covers what worker processes ran in a namespace, by replaying its histories. Does nothing if Temporal is gone. */
 export async function countHistories(temporal: Client, options: ReplayWorkerOptions): Promise<void> {
   if (counting === null) return
   async function* histories() {

@@ -26,7 +26,7 @@ onBothDatabases('promise 5: suppression for unavailability', (opened) => {
   const db = () => opened.database.db
   const suppress = (who: string, outageFrom: Date, now: Date) => suppressForUnavailability(db(), who, cause, outageFrom, STEPS, now)
 
-  test('a complaint that comes in the very moment stands, whatever else is written', async () => {
+  test('a concurrent complaint wins over other writes', async () => {
     const writes: ((tx: Kysely<Tables>, who: string) => Promise<unknown>)[] = [
       (tx, who) => suppressForUnavailability(tx, who, cause, day(-2), STEPS, day(0)),
       (tx, who) => liftSuppression(tx, who, 'a delivery', day(0), 'temporary'),
@@ -55,7 +55,7 @@ onBothDatabases('promise 5: suppression for unavailability', (opened) => {
         .execute(async (tx) => {
           await write(tx, ann)
         })
-      // it has read what it goes by, if it reads before it may
+      // time for the other write to read early, if it does not wait for the lock
       await new Promise((resolve) => setTimeout(resolve, 300))
       commit()
       await Promise.all([complaint, other])
@@ -63,7 +63,7 @@ onBothDatabases('promise 5: suppression for unavailability', (opened) => {
     }
   })
 
-  test('lapses by itself', async () => {
+  test('a temporary suppression lapses by itself', async () => {
     const ann = address()
     expect(await suppress(ann, day(-2), day(0))).toEqual(day(1))
     expect(await findSuppression(db(), ann, day(0.99))).toMatchObject({
@@ -75,34 +75,34 @@ onBothDatabases('promise 5: suppression for unavailability', (opened) => {
     expect(await findSuppression(db(), ann, day(1))).toBeNull()
   })
 
-  test('goes a step further only for an outage that began after the last one ended, within 90 days', async () => {
+  test('the step increases only for an outage that began after the last suppression ended, within 90 days', async () => {
     const ann = address()
     await suppress(ann, day(-2), day(0)) // until 1
     expect(await suppress(ann, day(2), day(4))).toEqual(day(7)) // 3 d
     expect(await suppress(ann, day(8), day(10))).toEqual(day(17)) // 7 d
     expect(await suppress(ann, day(20), day(22))).toEqual(day(52)) // 30 d
-    expect(await suppress(ann, day(60), day(62))).toEqual(day(92)) // stays at the last
-    expect(await suppress(ann, day(92 + 91), day(190))).toEqual(day(191)) // long ago: anew
+    expect(await suppress(ann, day(60), day(62))).toEqual(day(92)) // the last step repeats
+    expect(await suppress(ann, day(92 + 91), day(190))).toEqual(day(191)) // after 90 days: the first step again
   })
 
-  test('of several messages in one outage stays at its step', async () => {
+  test('several messages in one outage keep the step', async () => {
     const ann = address()
     await suppress(ann, day(-2), day(0))
     expect(await suppress(ann, day(-1.5), day(0.5))).toEqual(day(1.5))
-    // one that began before the end of the suppression is the same outage, even when it is told of later
+    // a failure that began before the suppression ended is the same outage, even if reported later
     expect(await suppress(ann, day(1.2), day(3))).toEqual(day(4))
     const history = await suppressionHistory(db(), ann)
     expect(history.map((h) => h.change)).toEqual(['suppressed', 'extended', 'suppressed'])
   })
 
-  test('is lifted by a proven delivery, and the steps begin anew', async () => {
+  test('a proven delivery lifts the suppression and resets the steps', async () => {
     const ann = address()
     await suppress(ann, day(-2), day(0))
     await suppress(ann, day(2), day(4))
     expect(await liftSuppression(db(), ann, 'bounce/a/b', day(5), 'temporary')).toBe(true)
     expect(await findSuppression(db(), ann, day(5))).toBeNull()
     expect(await suppress(ann, day(6), day(8))).toEqual(day(9))
-    // a delivery after it lapsed sets the steps back too
+    // a delivery after the suppression lapsed resets the steps too
     await liftSuppression(db(), ann, 'bounce/a/b', day(10), 'temporary')
     expect(await suppress(ann, day(11), day(12))).toEqual(day(13))
   })
@@ -111,7 +111,7 @@ onBothDatabases('promise 5: suppression for unavailability', (opened) => {
 onBothDatabases('a lasting suppression', (opened) => {
   const db = () => opened.database.db
 
-  test('lasts, whatever is delivered or unavailable meanwhile', async () => {
+  test('a lasting suppression survives later deliveries and outages', async () => {
     const ann = address()
     await suppressForUnavailability(db(), ann, cause, day(-2), STEPS, day(0))
     await suppressLastingly(db(), ann, 'rejected', { ...cause, status: '5.1.1' }, day(0.5))
@@ -120,7 +120,7 @@ onBothDatabases('a lasting suppression', (opened) => {
     expect(await findSuppression(db(), ann, day(4000))).toMatchObject({ reason: 'rejected', until: null, status: '5.1.1' })
   })
 
-  test('is not made to lapse, and what was set by hand is not taken for unavailability', async () => {
+  test('a lasting suppression does not lapse, and a manual one does not count as unavailability', async () => {
     const ann = address()
     await suppressLastingly(db(), ann, 'complaint', cause, day(0))
     await suppressLastingly(db(), ann, 'manual', cause, day(1), day(8))
@@ -133,7 +133,7 @@ onBothDatabases('a lasting suppression', (opened) => {
     expect(await findSuppression(db(), bob, day(4))).toMatchObject({ reason: 'manual', until: day(60) })
   })
 
-  test('is lifted by hand, and every change is kept', async () => {
+  test('a suppression is lifted by hand, and every change is recorded', async () => {
     const ann = address()
     await suppressLastingly(db(), ann, 'manual', { ...cause, reply: 'asked for it', by: 'operator ann' }, day(0))
     expect(await liftSuppression(db(), ann, 'operator eve', day(1))).toBe(true)
@@ -144,7 +144,7 @@ onBothDatabases('a lasting suppression', (opened) => {
     ])
   })
 
-  test('among many, those that are suppressed now are found in one look-up', async () => {
+  test('active suppressions among many addresses are found in one query', async () => {
     const [ann, bob, eve, joe] = [address(), address(), address(), "o'neil@example.org"]
     await suppressLastingly(db(), ann, 'manual', cause, day(0))
     await suppressForUnavailability(db(), bob, cause, day(-2), STEPS, day(0))
@@ -156,7 +156,7 @@ onBothDatabases('a lasting suppression', (opened) => {
     expect(await suppressedAmong(opened.database, [], day(2))).toEqual(new Set())
   })
 
-  test('the list comes page by page, in order, without what has lapsed', async () => {
+  test('the list is paged and ordered, without lapsed entries', async () => {
     const prefix = `list-${randomUUID()}-`
     for (let i = 0; i < 25; i += 1)
       await suppressLastingly(db(), `${prefix}${String(i).padStart(2, '0')}@example.org`, 'manual', cause, day(0), i === 7 ? day(1) : null)
@@ -168,7 +168,7 @@ onBothDatabases('a lasting suppression', (opened) => {
 })
 
 describe('the step', () => {
-  test('is never beyond the last, and grows by one at most', () => {
+  test('the step never exceeds the last, and grows by at most one', () => {
     const n = fc.integer({ min: 0, max: 10_000_000_000 })
     fc.assert(
       fc.property(

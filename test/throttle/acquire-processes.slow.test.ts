@@ -1,4 +1,4 @@
-/** Turns across processes: real ones, with clocks apart, on a real receiving system whose own log is held against the setting. */
+/** Permits across real processes with clock skew: the receiving system's own log is checked against the rate limit. */
 import { fork } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,7 +15,7 @@ const RATE = 20
 const CONNECTIONS = 2
 const SECONDS = 5
 
-/** The most moments that lie in any window of this length. */
+/** The maximum number of `times` in any window of this length. */
 function mostIn(times: readonly number[], windowMs: number): number {
   return Math.max(...times.map((from) => times.filter((at) => at >= from && at < from + windowMs).length))
 }
@@ -48,17 +48,17 @@ onBothDatabases('promise 4: however many processes want to send', (opened) => {
     for (const windowMs of [1000, 2000, 5000])
       expect(mostIn(times, windowMs), `${windowMs} ms`).toBeLessThanOrEqual((RATE * windowMs) / 1000)
     expect(system.mostOpen).toBeLessThanOrEqual(CONNECTIONS)
-    // and none of it because little was sent
+    // and not because little was sent
     expect(times.length).toBeGreaterThan(RATE / 4)
     expect(counts.reduce((sum, { sent }) => sum + sent, 0)).toBe(times.length)
   }
 
-  test('the receiving system’s own log is never above the setting, in any window', () => run(4, () => 0))
+  test('the receiving system’s own log never exceeds the rate limit in any window', () => run(4, () => 0))
 
-  // SQLite has no clock but that of its process; the processes that share its file share a machine, and its clock
+  // SQLite uses its process's clock; processes that share its file share a machine and its clock
   if (opened.kind === 'postgres')
     test.skipIf(FAKETIME === undefined)(
-      `clocks that lie 2 s apart change nothing: the database’s decides${FAKETIME === undefined ? ' (faketime is not installed)' : ''}`,
+      `a clock skew of 2 s changes nothing, as the database’s clock decides${FAKETIME === undefined ? ' (faketime is not installed)' : ''}`,
       () => run(4, (i) => (i % 2) * 2),
     )
 })

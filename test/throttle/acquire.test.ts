@@ -47,7 +47,7 @@ const asker = (more: Partial<Parameters<typeof acquire>[1]> = {}) => ({
   ...more,
 })
 
-/** The database with a clock that the test moves. */
+/** The database with a simulated clock. */
 function atTime(database: Database) {
   const time = { ms: 1_800_000_000_000 }
   return { time, database: { ...database, clock: () => new Date(time.ms) } as Database }
@@ -66,7 +66,7 @@ const accepted = (database: Database, name: string) =>
   )
 
 onBothDatabases('promise 4: turns', (opened) => {
-  test('one goes at once, the next when its moment has come, and by the database’s clock alone', async () => {
+  test('the first permit is granted at once, the next when its slot is due, by the database’s clock alone', async () => {
     const { database, time } = atTime(opened.database)
     const name = system()
     const [first, second] = [asker(), asker()]
@@ -79,7 +79,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     expect(await acquire(database, second, [of(name)], SETTINGS)).toMatchObject({ kind: 'granted', polls: 2, waitedMs: expect.any(Number) })
   })
 
-  test('a connection counts until it is given back, or its worker has said nothing for half a minute', async () => {
+  test('a connection counts until it is released or its lease expires', async () => {
     const { database, time } = atTime(opened.database)
     const name = system()
     const [killed, next] = [asker(), asker()]
@@ -93,7 +93,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     expect(await claimAttempt(database, send, 'claim', from, until)).toMatchObject({ kind: 'claimed' })
     time.ms += (2 * LEASE_MS) / 3 - 1
     expect(await beginSend(database, killed, 'claim', until, leaseThatHolds(database, killed.leaseId))).toBe(true)
-    // the claim is still its own, and all the same nothing may be sent over a connection that soon counts no more
+    // the claim is still held, but no send may begin when the lease is about to expire
     time.ms += 1
     expect(await beginSend(database, killed, 'claim', until, leaseThatHolds(database, killed.leaseId))).toBe(false)
     expect(await beginSend(database, killed, 'claim', until)).toBe(true)
@@ -101,14 +101,14 @@ onBothDatabases('promise 4: turns', (opened) => {
     expect(await acquire(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'connection limit' })
     time.ms += 1
     expect(await renewLease(database, killed.leaseId)).toBe(false)
-    // by now it has been told when to come back
+    // the waiter has a time for its next poll by now
     const waits = (await acquire(database, next, [of(name)], SETTINGS)) as Extract<Acquisition, { kind: 'wait' }>
     expect(waits.askAgainMs).toBeLessThan(2 * LEASE_MS)
     time.ms = (waits.goesAt as Date).getTime()
     expect(await acquire(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'granted' })
   })
 
-  test('an open connection is used again without another one; one whose lease has run out is not', async () => {
+  test('an open connection is reused without a new one, unless its lease has expired', async () => {
     const { database, time } = atTime(opened.database)
     const name = system()
     const first = asker()
@@ -128,7 +128,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     })
   })
 
-  test('a relay has a turn of its own, which is taken together with the receiving system’s or not at all', async () => {
+  test('permits of a relay and the receiving system are acquired together or not at all', async () => {
     const { database, time } = atTime(opened.database)
     const relay: LimiterKey = {
       ...{ name: `relay:${system()}`, needsConnection: true, fixed: true },
@@ -139,14 +139,14 @@ onBothDatabases('promise 4: turns', (opened) => {
     expect(await acquire(database, asker(), over(a), SETTINGS)).toMatchObject({ kind: 'granted' })
     const second = asker()
     expect(await acquire(database, second, over(b), SETTINGS)).toMatchObject({ kind: 'wait', name: relay.name })
-    // b's own moment was not used up by that
+    // b's own slot was not used up
     expect(await acquire(database, asker(), [of(b)], SETTINGS)).toMatchObject({ kind: 'granted' })
     time.ms += intervalOf(1)
     expect(await acquire(database, second, over(b), SETTINGS)).toMatchObject({ kind: 'granted' })
     expect(await acquire(database, asker(), over(c), SETTINGS)).toMatchObject({ kind: 'wait', name: relay.name })
   })
 
-  test('what was learnt is in the database: down after five failures in a row, up by one acceptance', async () => {
+  test('feedback is persisted: down after five failures in a row, up after one acceptance', async () => {
     const { database, time } = atTime(opened.database)
     const name = system()
     const changes = []
@@ -161,7 +161,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     time.ms += MINUTE
     expect(await accepted(database, name)).toMatchObject({ change: 'up', restore: true, wasDown: true })
     expect(await accepted(database, name)).toMatchObject({ change: null, restore: false })
-    // whoever was to let its suppressions lapse has died over it
+    // the worker that should have let the suppressions lapse died
     time.ms += 2 * MINUTE
     expect(await accepted(database, name)).toMatchObject({ change: null, restore: true, wasDown: false })
     await markRestored(database.db, name)
@@ -169,7 +169,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     expect((await destinations(database, 1, name))[0]).toMatchObject({ downSince: null, failures: 0 })
   })
 
-  test('a pause, of one or of all, holds everybody and says who did it; a limit by hand wins over the settings', async () => {
+  test('a pause of one or all destinations blocks all permits and names who set it; a manual limit overrides the settings', async () => {
     const { database, time } = atTime(opened.database)
     const name = system()
     await pause(database, 'operator ann', name)
@@ -199,7 +199,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     expect((await destinations(database, 1, name))[0]).toMatchObject({ limited: null })
   })
 
-  test('where there is room for the next starts, an acceptance wakes those whose moment comes first; none while it is down or paused', async () => {
+  test('an acceptance wakes the first waiters if there is capacity, but none while down or paused', async () => {
     const { time, database } = atTime(opened.database)
     const name = system()
     for (let i = 0; i < 5; i += 1) await failed(database, name)
@@ -213,20 +213,20 @@ onBothDatabases('promise 4: turns', (opened) => {
     expect((await accepted(database, name)).wake).toEqual([])
     await resume(database, name)
     time.ms += 10_000
-    // two seconds at two a second, less a start's distance for each
+    // two seconds at two per second, minus an interval for each
     const { wake } = await accepted(database, name)
     expect(wake).toEqual(sleepers.slice(0, 4).map(({ workflowId }) => workflowId))
-    // they are on their way: nobody else is called, but for what the higher rate has room for
+    // those are on their way: no others are woken, except for the increased rate
     const more = (await accepted(database, name)).wake
     expect(more.length).toBeLessThanOrEqual(1)
     expect(wake).not.toContain(more[0])
-    // they have come, and their starts fill what is near
+    // they have arrived, and their slots fill the near future
     for (const one of sleepers.slice(0, 6)) await acquire(database, one, [of(name)], SETTINGS)
     expect((await accepted(database, name)).wake).toEqual([])
     time.ms += 2500
     const again = (await accepted(database, name)).wake
     expect(again).not.toEqual([])
-    // nobody comes: whoever looks calls them once more, and then the others
+    // nobody arrives: later acceptances wake them once more, and then the others
     const called = new Set<string>()
     for (let looks = 0; looks < 5; looks += 1) {
       time.ms += 6000
@@ -242,7 +242,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     expect(await destinationsWithWaiters(database)).not.toContain(name)
   })
 
-  test('a lower rate holds at once: moments that were given out at the higher one are void, by learning and by hand', async () => {
+  test('a lower rate applies at once: slots reserved at the higher rate are void, by feedback and by hand', async () => {
     const { time, database } = atTime(opened.database)
     for (const lower of ['learnt', 'by hand'] as const) {
       const name = system()
@@ -270,7 +270,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     }
   })
 
-  test('a limit that is taken back lets go at once what waits', async () => {
+  test('removing a limit releases waiters at once', async () => {
     const { time, database } = atTime(opened.database)
     const name = system()
     await limitDestination(database, name, 'somebody', { rate: 1 / 3600 })
@@ -285,7 +285,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     expect(turn.kind === 'granted' || turn.askAgainMs < 1000).toBe(true)
   })
 
-  test('who needs no turn any more is not counted as waiting', async () => {
+  test('a cancelled reservation does not count as waiting', async () => {
     const { database } = atTime(opened.database)
     const name = system()
     await acquire(database, asker(), [of(name)], SETTINGS)
@@ -296,7 +296,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     expect((await destinations(database, 1, name))[0]).toMatchObject({ waitingForPermit: 0 })
   })
 
-  test('what nobody needs any more is purged; a pause and a limit by hand stay', async () => {
+  test('unused rows are purged; pauses and manual limits stay', async () => {
     const { database, time } = atTime(opened.database)
     const [old, paused, limited] = [system(), system(), system()]
     for (const name of [old, paused, limited]) await acquire(database, asker(), [of(name)], SETTINGS)
@@ -315,7 +315,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     await resume(database, paused)
   })
 
-  test('in any interleaving of taking, reserving, killing, giving back and learning the state keeps its bounds', {
+  test('the state keeps its bounds in any interleaving of acquire, reserve, kill, release and feedback', {
     timeout: 120_000,
   }, async () => {
     const action = fc.record({
@@ -366,7 +366,7 @@ onBothDatabases('a receiving system that takes mail again', (opened) => {
   const suppress = (who: string, status: string, destination: string) =>
     suppressForUnavailability(opened.database.db, who, cause(status, destination), now, [day, 3 * day], now)
 
-  test('promise 5: the suppressions that it caused lapse early, spread out; those of a mailbox’s own trouble, and others’, stay', async () => {
+  test('promise 5: on recovery, suppressions caused by the outage lapse early and spread out; all others stay', async () => {
     const [name, other] = [system(), system()]
     const db = opened.database.db
     const restored = Array.from({ length: 1200 }, (_, i) => `p${i}@${name}`)
@@ -380,7 +380,7 @@ onBothDatabases('a receiving system that takes mail again', (opened) => {
     const until = await Promise.all(restored.map(async (who) => (await findSuppression(db, who, now))?.until?.getTime() ?? 0))
     expect(Math.max(...until)).toBeLessThanOrEqual(now.getTime() + 3_600_000)
     expect(Math.min(...until)).toBeGreaterThan(now.getTime())
-    // in no minute of the hour more than a few of them
+    // only a few in each minute of the hour
     const perMinute = new Map<number, number>()
     for (const at of until) perMinute.set(Math.floor(at / MINUTE), (perMinute.get(Math.floor(at / MINUTE)) ?? 0) + 1)
     expect(Math.max(...perMinute.values())).toBeLessThan(60)
@@ -394,7 +394,7 @@ onBothDatabases('a receiving system that takes mail again', (opened) => {
     expect(await restoreSuppressed(db, name, 'again', now, 3_600_000)).toBe(0)
   })
 
-  test('a release that was stopped goes on within a day; one that has ended, or is older, is followed by another', async () => {
+  test('an interrupted release continues within a day; after an ended or older one a new release begins', async () => {
     const name = system()
     const db = opened.database.db
     const at = (hours: number) => new Date(now.getTime() + hours * 3_600_000)
@@ -410,7 +410,7 @@ onBothDatabases('a receiving system that takes mail again', (opened) => {
 
 describe('the database’s own clock', () => {
   onBothDatabases('decides', (opened) => {
-    test('and is the time', async () => {
+    test('the database’s clock sets the time of slots', async () => {
       const name = system()
       await acquire(opened.database, asker(), [of(name)], SETTINGS)
       const [row] = await destinations(opened.database, 1, name)

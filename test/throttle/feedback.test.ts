@@ -54,7 +54,7 @@ describe('what an answer says of the system', () => {
     expect(applyFeedback(state, classifyFeedback(answer(reply, stage)), null, LIMITS, SETTINGS, NOW)).toEqual(state)
   })
 
-  test('TLS that cannot be verified is no failure of the system as a whole', () => {
+  test('a TLS verification failure does not count against the destination', () => {
     const policy = {
       outcome: 'deferred',
       status: '4.7.5',
@@ -64,7 +64,7 @@ describe('what an answer says of the system', () => {
     expect(classifyFeedback(policy)).toEqual({ kind: 'nothing' })
   })
 
-  test('a text with a number in it is believed, within bounds', () => {
+  test('a wait time in the reply is respected, within bounds', () => {
     expect(classifyFeedback(answer('421 4.7.0 Try again in 300 seconds', 'banner'))).toMatchObject({ waitMs: 300_000 })
     expect(classifyFeedback(answer('421 4.3.2 retry after 5 minutes', 'banner'))).toMatchObject({ waitMs: 300_000 })
     expect(classifyFeedback(answer('421 4.3.2 please wait 10 min', 'banner'))).toMatchObject({ waitMs: 600_000 })
@@ -72,11 +72,11 @@ describe('what an answer says of the system', () => {
     expect(classifyFeedback(answer('421 4.3.2 closing in 2026', 'banner'))).toMatchObject({ waitMs: 0 })
     const state = taught(newLimiterState(LIMITS, NOW), { kind: 'failing', slower: 'both', waitMs: 300_000 })
     expect(state.notBefore).toBe(NOW + 300_000)
-    // what was begun before it was asked for, and is accepted now, takes nothing of that back
+    // an acceptance of an earlier transaction does not cancel the requested wait
     expect(taught(state, ACCEPTED).notBefore).toBe(NOW + 300_000)
   })
 
-  test('what it cannot keep up with is what is lowered', () => {
+  test('feedback lowers the limit that the reply complains about', () => {
     expect(classifyFeedback(answer('421 4.7.0 Too many concurrent SMTP connections', 'banner'))).toMatchObject({ slower: 'connections' })
     expect(classifyFeedback(answer('451 4.7.1 rate limited, slow down', 'RCPT'))).toMatchObject({ slower: 'rate' })
     const fast = taught(newLimiterState(LIMITS, NOW), ...Array.from({ length: 300 }, () => ACCEPTED))
@@ -86,7 +86,7 @@ describe('what an answer says of the system', () => {
   })
 })
 
-test('it begins slowly, grows by steps with each acceptance, and halves with each failure, between its bounds', () => {
+test('the rate starts low, increases additively with each acceptance, and halves with each failure, within bounds', () => {
   let state = newLimiterState(LIMITS, NOW)
   expect([rateOf(state, LIMITS), connectionsOf(state, LIMITS)]).toEqual([1, 1])
   state = taught(state, ...Array.from({ length: 10 }, () => ACCEPTED))
@@ -100,12 +100,12 @@ test('it begins slowly, grows by steps with each acceptance, and halves with eac
   expect([rateOf(state, LIMITS), connectionsOf(state, LIMITS)]).toEqual([1.25, 1])
 })
 
-test('five failures in a row, with nothing accepted between them, and it is down; one acceptance, and it is up', () => {
+test('five failures without an acceptance between them mark the destination down; one acceptance marks it up', () => {
   const flapping = taught(newLimiterState(LIMITS, NOW), FAILING, FAILING, FAILING, FAILING, ACCEPTED, FAILING, FAILING, FAILING, FAILING)
   expect(flapping).toMatchObject({ downSince: null, failures: 4, failingSince: NOW })
   const down = applyFeedback(flapping, FAILING, 50, LIMITS, SETTINGS, NOW + 5000)
   expect(down).toMatchObject({ downSince: NOW, nextProbeAt: NOW + 65_000, epoch: flapping.epoch + 1, rate: 1, connections: 1 })
-  // one recipient's trouble is no sign of life
+  // a failure of one recipient does not prove recovery
   expect(taught(down, { kind: 'nothing' })).toMatchObject({ downSince: NOW, failures: 5 })
   expect(taught(down, ACCEPTED)).toMatchObject({
     downSince: null,
@@ -116,7 +116,7 @@ test('five failures in a row, with nothing accepted between them, and it is down
   })
 })
 
-test('as many moments stay reserved as were, at a higher rate; at a lower one they are void', () => {
+test('a higher rate keeps the number of reserved slots; a lower rate voids them', () => {
   const state = { ...newLimiterState(LIMITS, NOW), rate: 10, reservedUntil: NOW + 6000 }
   expect(taught(state, ACCEPTED).reservedUntil).toBeCloseTo(NOW + (6000 * 10) / rateOf(taught(state, ACCEPTED), LIMITS))
   expect(taught(state, FAILING)).toMatchObject({ reservedUntil: NOW, epoch: state.epoch + 1 })

@@ -3,7 +3,7 @@ import { formatRate, groupOf, limitsOf, parseDestinationGroups, parseLimits, par
 
 const GENERAL = { minMessageRate: 1, maxMessageRate: 20, connections: 5, maxDeliveriesPerConnection: 20 }
 
-test('a rate is read as a person writes it', () => {
+test('a rate is parsed from human notation', () => {
   expect(parseRate('2/s')).toBe(2)
   expect(parseRate(' 30 / min ')).toBe(0.5)
   expect(parseRate('90/h')).toBe(0.025)
@@ -11,19 +11,19 @@ test('a rate is read as a person writes it', () => {
     expect(() => parseRate(wrong), wrong).toThrow(/is not a rate/)
 })
 
-test('and written so', () => {
+test('a rate is formatted in the same notation', () => {
   expect([2, 0.5, 0.025, 1 / 60, 1.57171].map(formatRate)).toEqual(['2/s', '30/min', '90/h', '1/min', '1.6/s'])
 })
 
 describe('LIMITS', () => {
-  test('says of single systems what it names, and leaves the rest', () => {
+  test('LIMITS overrides named settings of single destinations only', () => {
     const limits = parseLimits('Example.org: rate 2/s, connections 2; google: lowest rate 30/min, messages per connection 50')
     expect(limitsOf(GENERAL, limits.get('example.org'))).toEqual({ ...GENERAL, maxMessageRate: 2, connections: 2 })
     expect(limitsOf(GENERAL, limits.get('google'))).toEqual({ ...GENERAL, minMessageRate: 0.5, maxDeliveriesPerConnection: 50 })
     expect(limitsOf(GENERAL, limits.get('other'))).toEqual(GENERAL)
   })
 
-  test('a rate below the lowest is the lowest too', () => {
+  test('a maximum rate below the minimum lowers the minimum too', () => {
     expect(limitsOf(GENERAL, { maxMessageRate: 0.1 })).toMatchObject({ minMessageRate: 0.1, maxMessageRate: 0.1 })
     expect(limitsOf(GENERAL, { maxMessageRate: 0.1, connections: 1 })).toMatchObject({
       minMessageRate: 0.1,
@@ -44,7 +44,7 @@ describe('LIMITS', () => {
 describe('DESTINATIONS', () => {
   const groups = parseDestinationGroups('google=*.google.com,*.googlemail.com; Microsoft = *.outlook.com, mx.example')
 
-  test('hosts of a group are one system, whatever their domain', () => {
+  test('hosts of a group share one limiter, whatever their domain', () => {
     expect(groupOf('aspmx.l.google.com', groups)).toBe('google')
     expect(groupOf('gmr-smtp-in.l.googlemail.com.', groups)).toBe('google')
     expect(groupOf('google.com', groups)).toBe('google')

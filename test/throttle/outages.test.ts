@@ -31,7 +31,7 @@ onBothDatabases('the outages of a receiving system', (opened) => {
     }
   }
 
-  test('are a row each, from the first nonRetryable to the first acceptance; what says nothing of the system changes none', async () => {
+  test('each outage is one row, from the first refusal to the first acceptance; neutral feedback changes none', async () => {
     const system = meet()
     await system.accepts()
     expect(await system.rows()).toEqual([])
@@ -53,10 +53,10 @@ onBothDatabases('the outages of a receiving system', (opened) => {
     ])
   })
 
-  test('are told once each way, what began it by its first nonRetryable, what ended it by what was last reply', async () => {
+  test('each outage is published once as down with its first refusal, and once as up with the accepting reply', async () => {
     const system = meet()
     await system.refuses('421 4.3.2 first')
-    // a refusal alone is nothing to tell
+    // a single refusal is not published
     expect(await system.untold()).toEqual([])
     await system.refuses('421 4.3.2 second')
     const [down, ...more] = await system.untold()
@@ -81,12 +81,12 @@ onBothDatabases('the outages of a receiving system', (opened) => {
     if (up === undefined) throw new Error('it must be told')
     await markPublished(system.database, up)
     expect(await system.untold()).toEqual([])
-    // told late, "down" takes nothing back
+    // a late "down" does not revert anything
     await markPublished(system.database, down)
     expect(await system.untold()).toEqual([])
   })
 
-  test('whose both changes nobody was told of are told in their order; one that never counted as down is not', async () => {
+  test('unpublished changes are published in order; an outage that never counted as down is not published', async () => {
     const system = meet()
     await system.refuses('421 4.3.2 first')
     await system.accepts()
@@ -100,9 +100,9 @@ onBothDatabases('the outages of a receiving system', (opened) => {
       ['down', START + MINUTE],
       ['up', START + 2 * MINUTE],
     ])
-    // what changed before that is of no use any more
+    // older changes are not published any more
     expect(await system.untold(START + MINUTE)).toEqual([])
-    // among all systems too
+    // also in the list of all destinations
     expect((await unpublishedOutages(system.database, new Date(START - 1))).filter((one) => one.destination === system.name)).toHaveLength(
       2,
     )

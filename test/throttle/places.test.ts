@@ -1,4 +1,4 @@
-/** What several processes share beside the attempt log: mailboxes, policies, releases, notifications that wait. */
+/** Shared state other than the attempt log: mailboxes, policies, releases, manual limits, waiting webhooks. */
 import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import {
@@ -31,7 +31,7 @@ const START = 1_800_000_000_000
 const MINUTE = 60_000
 const at = (ms: number) => new Date(START + ms)
 const system = () => `${randomUUID().slice(0, 8)}.example`
-/** The database with a clock that the test moves. */
+/** The database with a simulated clock. */
 function atTime(database: Database) {
   const time = { ms: START }
   return { time, database: { ...database, clock: () => new Date(time.ms) } as Database }
@@ -39,7 +39,7 @@ function atTime(database: Database) {
 
 onBothDatabases('processes that share a database', (opened) => {
   describe('a mailbox', () => {
-    test('is read by one process at a time, the next goes on where the last one was', async () => {
+    test('one process at a time reads a mailbox, and the next continues at the same position', async () => {
       const { database, time } = atTime(opened.database)
       const name = randomUUID()
       expect(await holdImapCursor(database, name, 'a', MINUTE)).toEqual({ uidValidity: null, lastUid: 0, markedUid: 0, unreadable: [] })
@@ -47,7 +47,7 @@ onBothDatabases('processes that share a database', (opened) => {
       const place = { uidValidity: '7', lastUid: 12, markedUid: 10, unreadable: [4, 11] }
       expect(await advanceImapCursor(database, name, 'a', place)).toBe(true)
       expect(await holdImapCursor(database, name, 'a', MINUTE)).toEqual(place)
-      // it has said nothing for longer than it asked for
+      // its lease has expired
       time.ms += MINUTE + 1
       expect(await holdImapCursor(database, name, 'b', MINUTE)).toEqual(place)
       expect(await advanceImapCursor(database, name, 'a', { ...place, lastUid: 99 })).toBe(false)
@@ -60,7 +60,7 @@ onBothDatabases('processes that share a database', (opened) => {
   })
 
   describe('a policy', () => {
-    test('is kept by domain, the last one alone', async () => {
+    test('only the latest policy of a domain is kept', async () => {
       const { db } = opened.database
       const domain = system()
       expect(await findPolicy(db, domain)).toBeNull()
@@ -74,7 +74,7 @@ onBothDatabases('processes that share a database', (opened) => {
   })
 
   describe('a release', () => {
-    test('is found as it stands', async () => {
+    test('a release is found with its current progress', async () => {
       const { db } = opened.database
       const name = system()
       expect(await findRelease(db, name)).toBeNull()
@@ -87,7 +87,7 @@ onBothDatabases('processes that share a database', (opened) => {
       expect(await findRelease(db, name)).toMatchObject({ released: 3, endedAt: at(500) })
     })
 
-    test('knows the last retry of each workflow that was answered, and when, by what a notification said of it too', async () => {
+    test('the last answered retry of each workflow is found with its time, including answers by notification', async () => {
       const { database } = opened
       const [one, two, none] = [randomUUID(), randomUUID(), randomUUID()]
       const subject = (workflowId: string, retry: number) => ({
@@ -119,7 +119,7 @@ onBothDatabases('processes that share a database', (opened) => {
 
   describe('limits and pauses by hand', () => {
     const limited = async (database: Database, name: string) => (await destinations(database, 1, name))[0]?.limited
-    test('are changed one by one, and taken back', async () => {
+    test('manual limits are changed one by one, and removed', async () => {
       const { database } = atTime(opened.database)
       const name = system()
       await limitDestination(database, name, 'ann', { connections: 3 })
@@ -132,7 +132,7 @@ onBothDatabases('processes that share a database', (opened) => {
       expect(await limited(database, name)).toBeNull()
     })
 
-    test('a destination is held by its own pause, or by that of everything', async () => {
+    test('a destination is paused by its own or the global pause', async () => {
       const { database } = atTime(opened.database)
       const [name, other] = [system(), system()]
       expect(await pausedNow(database.db, name)).toBeNull()
@@ -148,7 +148,7 @@ onBothDatabases('processes that share a database', (opened) => {
   })
 
   describe('notifications that wait', () => {
-    test('are taken by one of many that look at the same moment, each once', async () => {
+    test('each webhook is taken once by one of many concurrent readers', async () => {
       const { database } = opened
       const ids = Array.from({ length: 12 }, () => randomUUID())
       const notifications = ids.map((id) => ({ id, content: '{}' }))

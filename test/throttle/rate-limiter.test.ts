@@ -20,7 +20,7 @@ const MINUTE = 60_000
 const ask = (state: LimiterState, now: number, more: Partial<AdmissionRequest> = {}) =>
   admit(state, { mine: null, held: 0, heldForMs: 0, hasConnection: false, random: 0.5, now, ...more }, LIMITS, SETTINGS)
 
-test('the first goes at once, the next an interval later', () => {
+test('the first start is immediate, the next an interval later', () => {
   const first = ask(newLimiterState(LIMITS, 0), 0)
   expect(first.kind).toBe('go')
   const second = ask(first.state, 10)
@@ -29,7 +29,7 @@ test('the first goes at once, the next an interval later', () => {
   expect(ask(second.state, intervalOf(1), { mine: second.mine }).kind).toBe('go')
 })
 
-test('whoever has to wait longer is told its moment, and comes back for it; nobody sleeps longer than a quarter of an hour', () => {
+test('each waiter gets its own slot, and polls again after at most a quarter of an hour', () => {
   let { state } = ask(newLimiterState(LIMITS, 0), 0)
   const slots: number[] = []
   for (let i = 0; i < 2000; i += 1) {
@@ -44,7 +44,7 @@ test('whoever has to wait longer is told its moment, and comes back for it; nobo
   expect(Math.max(...slots)).toBeCloseTo(2000 * intervalOf(1))
 })
 
-test('the lowest rate is kept by a system that slows down, whoever has a moment of before', () => {
+test('after a slowdown earlier slots are void, and the new rate holds', () => {
   const fast: LimiterState = { ...newLimiterState(LIMITS, 0), rate: 4 }
   const going = ask(fast, 0)
   const waiting = ask(going.state, 0)
@@ -67,7 +67,7 @@ describe('a system that is down', () => {
     epoch: 1,
   }
 
-  test('is asked once a minute; the others wait a quarter of an hour at most, then each makes its own try, at the lowest rate', () => {
+  test('a destination that is down is probed once a minute; other waiters try after a quarter of an hour, at the lowest rate', () => {
     let state = down
     const slots: number[] = []
     for (let i = 0; i < 100; i += 1) {
@@ -84,42 +84,42 @@ describe('a system that is down', () => {
     expect(Math.max(...own)).toBeLessThanOrEqual(15 * MINUTE + 85 * intervalOf(1))
   })
 
-  test('whoever had a moment before it went down has it no more', () => {
+  test('slots reserved before the outage are void', () => {
     const mine: Reservation = { askedAt: -5000, slotAt: 10, allotted: false, epoch: 0 }
     expect(ask(down, 10, { mine })).toMatchObject({ kind: 'wait', why: 'down', slotAt: MINUTE })
   })
 
-  test('when it is back, whoever asks goes, one after another', () => {
+  test('after recovery waiters start one after another', () => {
     const up = applyFeedback(down, { kind: 'accepted' }, 20, LIMITS, SETTINGS, 5 * MINUTE)
     const mine: Reservation = { askedAt: 0, slotAt: 15 * MINUTE, allotted: false, epoch: 1 }
     expect(ask(up, 5 * MINUTE + 1100, { mine }).kind).toBe('go')
   })
 })
 
-test('a pause holds everybody, and takes no moment', () => {
+test('a pause blocks all waiters, and reserves no slot', () => {
   const paused = { ...newLimiterState(LIMITS, 0), pausedSince: 0 }
   expect(ask(paused, 100)).toMatchObject({ kind: 'wait', why: 'paused', slotAt: null, state: paused })
 })
 
-test('a system that asked for time is given it', () => {
+test('a wait time requested by the destination is respected', () => {
   const asked = { ...newLimiterState(LIMITS, 0), notBefore: 5 * MINUTE }
   expect(ask(asked, 0)).toMatchObject({ kind: 'wait', why: 'retry after', slotAt: 5 * MINUTE })
-  // also by whoever waits in place with a moment of its own
+  // also by a waiter that holds a near slot
   const mine: Reservation = { askedAt: 0, slotAt: 10, allotted: true, epoch: 0 }
   expect(ask(asked, 10, { mine }).kind).toBe('wait')
 })
 
-test('with every connection taken it waits in place for one that is soon free, and elsewhere for one that is held long', () => {
+test('at the connection limit a waiter polls soon, or gets a later slot if the connections are held long', () => {
   const state = { ...newLimiterState(LIMITS, 0), serviceMs: 100 }
   expect(ask(state, 0, { held: 1 })).toMatchObject({ kind: 'wait', why: 'connection limit', askAgainAt: 150 })
   const tarpit = ask(state, 0, { held: 1, heldForMs: 30_000 })
   expect(tarpit).toMatchObject({ kind: 'wait', why: 'connection limit', slotAt: 30_000 })
-  // the moment that it could not use is not lost for the others
+  // the unused slot stays free for others
   expect(tarpit.state.nextStartAt).toBe(0)
   expect(ask(state, 0, { held: 1, hasConnection: true }).kind).toBe('go')
 })
 
-test('promise 4: in any interleaving starts lie an interval apart, connections are bounded, and everybody goes in the end', () => {
+test('promise 4: in any interleaving starts are an interval apart, connections are bounded, and every waiter starts eventually', () => {
   const step = fc.record({
     dt: fc.integer({ min: 0, max: 3000 }),
     pick: fc.nat(),
@@ -161,7 +161,7 @@ test('promise 4: in any interleaving starts lie an interval apart, connections a
           state = applyFeedback(state, lesson, now - since, LIMITS, SETTINGS, now)
         }
       }
-      // then everything that is open ends well, and whoever waits comes when it was told to
+      // then all open sends succeed, and waiters poll on time
       for (let round = 0; waiting.length > 0; round += 1) {
         expect(round).toBeLessThan(askers * 60)
         for (const { since } of open.splice(0))
@@ -170,7 +170,7 @@ test('promise 4: in any interleaving starts lie an interval apart, connections a
         now = Math.max(now, next.at)
         turn(next, (round % 100) / 100)
       }
-      // 15 ms is what counts as now; the interval may have shrunk since the moment was given, never to less than that of the highest rate
+      // 15 ms count as now; the interval may have shrunk since the reservation, but not below that of the highest rate
       for (const [i, { at, interval }] of starts.entries())
         if (i > 0)
           expect(at - (starts[i - 1] as { at: number }).at).toBeGreaterThanOrEqual(
@@ -181,7 +181,7 @@ test('promise 4: in any interleaving starts lie an interval apart, connections a
   )
 })
 
-test('a moment that is near is waited for in place, and is its own', () => {
+test('a near slot is reserved for its waiter, which waits in place', () => {
   const first = ask(newLimiterState(LIMITS, 0), 0)
   const a = ask(first.state, 100)
   if (a.kind !== 'wait') throw new Error('it must wait')

@@ -1,4 +1,4 @@
-/** The backup relay: what cannot wait goes by it once, at once, beside its schedule. */
+/** The backup relay: an urgent message is sent by it once, at once, in addition to its schedule. */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { freePort } from '../../dev/dev-server/index.js'
 import type { Send } from '../../src/bounce/index.js'
@@ -48,7 +48,7 @@ const begin = async (more: Parameters<typeof bounced>[1] = {}) => start(world, a
 const attempts = () =>
   world.database.db.selectFrom('attempts').selectAll().where('recipient', '=', person()).orderBy('via', 'desc').orderBy('retry').execute()
 
-test('takes it at once, and silence ends it as delivered, unconfirmed; no retry was made', async () => {
+test('the backup relay accepts the message at once; without a bounce it ends as delivered, unconfirmed, with no retry', async () => {
   const handle = await begin()
   await stands(handle, 'confirming', 1)
   expect(await handle.result()).toMatchObject({
@@ -59,11 +59,11 @@ test('takes it at once, and silence ends it as delivered, unconfirmed; no retry 
   })
   expect(backup.taken).toHaveLength(1)
   expect(system.taken).toHaveLength(0)
-  // its return path names that send, and no retry
+  // its return path names the backup send, not a retry
   expect(verifyReturnPath(returnPaths, backup.taken[0]?.from ?? '', world.now())).toMatchObject({ send: 'backup' })
 })
 
-test('is not asked where somebody gave up before it was', async () => {
+test('the backup relay is not used if giveUp came first', async () => {
   const input = await message()
   const workflowId = `bounce/${input.recipient}/${input.messageId}`
   const { workflow } = world.environment.client
@@ -73,11 +73,11 @@ test('is not asked where somebody gave up before it was', async () => {
   expect(backup.taken).toHaveLength(0)
 })
 
-test('whose bounce comes back is followed by the whole schedule, which uses up no retry for it', async () => {
+test('a bounce of the backup send is followed by the whole schedule, and uses up no retry', async () => {
   system.say = { rcpt: () => '421 4.3.2 no' }
   const handle = await begin()
   await stands(handle, 'confirming', 1)
-  // while word is waited for nothing is sent
+  // nothing is sent while waiting for confirmation
   await handle.signal(retryNow)
   const token = (send: Send) =>
     signReturnPath(returnPaths, { id: sentId('m1@example.com', person()), day: dayOf(world.now()), send }, 'bounces@example.com').slice(
@@ -85,7 +85,7 @@ test('whose bounce comes back is followed by the whole schedule, which uses up n
       46,
     )
   const said = { status: '4.4.7', bouncedAt: (await world.currentTime()).toISOString(), diagnostic: '421 4.4.7 expired' }
-  // that of the message itself, once more, is not about this send
+  // a repeated bounce of the original is not about this send
   await handle.signal(bouncedAgain, { ...said, token: token(0) })
   await new Promise((resolve) => setTimeout(resolve, 300))
   expect(await handle.query(progress)).toMatchObject({ state: 'confirming', retry: 1 })
@@ -100,7 +100,7 @@ test('whose bounce comes back is followed by the whole schedule, which uses up n
   expect(backup.taken).toHaveLength(1)
 })
 
-test('that is down until the first retry is due leaves it to the schedule, and never sends it later', async () => {
+test('a backup relay that is down until the first retry is due leaves the message to the schedule', async () => {
   set({ backupRelay: by(closedPort) })
   const began = await world.currentTime()
   const result = await (await begin()).result()
@@ -120,17 +120,17 @@ for (const [reply, status] of [
   ['550 5.7.1 not from you', '5.7.1'],
   ['554 5.6.0 I do not like it', '5.6.0'],
 ] as const)
-  test(`that says ${status} ends nothing and suppresses nobody`, async () => {
+  test(`a backup relay that replies ${status} ends nothing and suppresses nobody`, async () => {
     backup.say = reply.startsWith('554') ? { message: () => reply } : { rcpt: () => reply }
     const handle = await begin()
-    // that it does not relay is our own trouble, which is tried again until the first retry is due
+    // 5.7.1: a relay that does not relay for us is a local failure, repeated until the first retry is due
     if (status !== '5.7.1') await stands(handle, 'waiting', 1)
     expect(await listed()).toBeNull()
     expect(await handle.result()).toMatchObject({ outcome: 'delivered', confirmed: true, retries: 1 })
     expect(system.taken).toHaveLength(1)
   })
 
-test('that is a route to another host of theirs confirms it', async () => {
+test('a backup route to another host of the recipient’s domain confirms the delivery', async () => {
   set({ backupRoutes: `example.org=127.0.0.1:${backup.port}` })
   expect(await (await begin()).result()).toMatchObject({
     outcome: 'delivered',
@@ -141,7 +141,7 @@ test('that is a route to another host of theirs confirms it', async () => {
   expect(backup.taken).toHaveLength(1)
 })
 
-test('is not held up by a receiving system that is paused', async () => {
+test('a paused destination does not delay the backup relay', async () => {
   await pause(world.database, 'the test', 'example.org')
   const handle = await begin()
   await stands(handle, 'confirming', 1)
@@ -149,21 +149,21 @@ test('is not held up by a receiving system that is paused', async () => {
   await handle.cancel()
 })
 
-test('gets it once, however often the message bounces', async () => {
+test('the backup relay gets the message once, however often it bounces', async () => {
   await (await begin()).result()
   const again = await begin({ bounce: { bouncedAt: (await world.currentTime()).toISOString() } })
   expect(await again.result()).toMatchObject({ outcome: 'delivered', confirmed: true, retries: 1, attempts: [{ retry: 1 }] })
   expect(backup.taken).toHaveLength(1)
 })
 
-test('that nobody has set holds nothing up', async () => {
+test('a missing backup relay delays nothing', async () => {
   set({})
   expect(await (await begin()).result()).toMatchObject({ outcome: 'delivered', confirmed: true, retries: 1 })
   expect((await attempts()).map(({ retry }) => retry)).toEqual([1])
 })
 
-// now and then the test server forgets what was decided as a cancelled activity ended, and time runs out; Temporal's own server does not
-test('does not keep from giving up, or from cancelling', { retry: 2 }, async () => {
+// sometimes the test server loses the commands after a cancelled activity, and the test times out; a real server does not
+test('the backup relay does not block giveUp or cancellation', { retry: 2 }, async () => {
   set({ backupRelay: by(closedPort) })
   const given = await begin()
   await stands(given, 'waiting', 1)
@@ -177,7 +177,7 @@ test('does not keep from giving up, or from cancelling', { retry: 2 }, async () 
   expect(await listed()).toBeNull()
 })
 
-test('that is named for a message whose bounce is read late has a minute, and then the retry that is due goes', async () => {
+test('for a bounce processed late the backup relay has a minute, then the due retry is sent', async () => {
   set({ backupRelay: by(closedPort) })
   const now = await world.currentTime()
   const result = await (await begin({ bounce: { bouncedAt: new Date(now.getTime() - DAY).toISOString() } })).result()
@@ -185,7 +185,7 @@ test('that is named for a message whose bounce is read late has a minute, and th
   expect(Date.parse(result.attempts[0]?.at ?? '') - now.getTime()).toBeGreaterThanOrEqual(59_000)
 })
 
-test('is the only way that may be named', async () => {
+test('no channel but the backup relay is accepted', async () => {
   const handle = await begin({ urgent: { via: 'pigeon' } as never })
   await expect(handle.result()).rejects.toMatchObject({ cause: { message: expect.stringContaining('backup-relay') } })
 })

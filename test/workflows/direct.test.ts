@@ -67,7 +67,7 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
   const result = async (...about: Parameters<typeof send>) => (await send(...about)).result()
   const listed = (recipient = person()) => findSuppression(world.database.db, recipient, world.now())
 
-  test('goes to the first mail host, and its system is the receiving system', async () => {
+  test('direct delivery contacts the first MX host, and its domain is the destination', async () => {
     expect(await result()).toMatchObject({
       outcome: 'delivered',
       confirmed: true,
@@ -79,13 +79,13 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
     expect(row.destination).toBe('example.net')
   })
 
-  test('a domain without MX, and an international one, are reached too', async () => {
+  test('a domain without MX and an internationalized domain are reached too', async () => {
     expect(await result(person('own.example.org'))).toMatchObject({ outcome: 'delivered' })
     expect(await result(person('bücher.example.org'))).toMatchObject({ outcome: 'delivered' })
     expect(first.taken.map(({ to }) => to[0])).toEqual([person('own.example.org'), person('bücher.example.org')])
   })
 
-  test('the next host is asked where nobody answers, or 4xx is said up to MAIL, in the same attempt', async () => {
+  test('the next host is tried in the same attempt after a connect failure, or a 4xx reply up to MAIL', async () => {
     expect(await result(person('closed.example.org'))).toMatchObject({ outcome: 'delivered', retries: 1 })
     first.say = { banner: () => NOT_NOW }
     expect(await result()).toMatchObject({ outcome: 'delivered', retries: 1, attempts: [{ mailServer: `mx2.mail.example.net:${port}` }] })
@@ -98,7 +98,7 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
     expect(second.taken).toHaveLength(4)
   })
 
-  test('once a recipient was named, no other host is asked', async () => {
+  test('after RCPT no other host is tried', async () => {
     first.say = { rcpt: () => '451 4.3.0 not now' }
     const handle = await send()
     await world.environment.sleep('70 minutes')
@@ -108,7 +108,7 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
     expect(second.connections).toHaveLength(0)
   })
 
-  test('nor after the final dot: a connection that is lost there is asked again itself', async () => {
+  test('after a connection lost at the final dot the same host is tried again', async () => {
     let lost = 0
     first.say = {
       server: {
@@ -132,7 +132,7 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
     await first.open()
   })
 
-  test('every host refuses: what was said counts, not that one of them is closed', async () => {
+  test('if every host fails, an SMTP reply counts more than a refused connection', async () => {
     second.say = { banner: () => NOT_NOW }
     const handle = await send(person('closed.example.org'))
     await world.environment.sleep('70 minutes')
@@ -144,12 +144,12 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
     await closed.cancel()
   })
 
-  test('a null MX rejects for good (5.1.10)', async () => {
+  test('a null MX rejects for good with 5.1.10', async () => {
     expect(await result(person('nullmx.example.org'))).toMatchObject({ outcome: 'rejected', retries: 1, attempts: [{ status: '5.1.10' }] })
     expect(await listed(person('nullmx.example.org'))).toMatchObject({ reason: 'rejected', until: null })
   })
 
-  test('a pause holds also what name servers alone decide', async () => {
+  test('a pause also delays outcomes decided by DNS alone', async () => {
     await pause(world.database, 'operator ann')
     const handle = await send(person('nullmx.example.org'))
     await world.environment.sleep('1 day')
@@ -158,7 +158,7 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
     expect(await handle.result()).toMatchObject({ outcome: 'rejected', attempts: [{ status: '5.1.10' }] })
   })
 
-  test('a host of another system is met by that one’s turn, and each learns from its own answers', async () => {
+  test('a host of another destination needs that destination’s permit, and feedback goes to the one that replied', async () => {
     first.say = { banner: () => NOT_NOW }
     const rate = async (name: string) => (await destinations(world.database, 1, name))[0]
     const before = await rate('other.example')
@@ -166,7 +166,7 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
     expect(await result(person('two.example.org'))).toMatchObject({ outcome: 'delivered', retries: 1 })
     expect(await rate('other.example')).toMatchObject({ said: { outcome: 'accepted' }, connectionsNow: 0 })
     expect(await rate('example.net')).toMatchObject({ said: { status: '4.3.2' } })
-    // paused, it is not walked on to
+    // a paused destination’s host is skipped
     n += 1
     await pause(world.database, 'operator ann', 'other.example')
     const handle = await send(person('two.example.org'))
@@ -176,7 +176,7 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
     await handle.cancel()
   })
 
-  test('a domain that is gone rejects the message, and suppresses nobody; hosts that are gone are trouble that may pass', async () => {
+  test('a nonexistent domain rejects the message without suppression; nonexistent hosts are a transient failure', async () => {
     expect(await result(person('nobody.example.org'))).toMatchObject({ outcome: 'rejected', attempts: [{ status: '5.1.2' }] })
     expect(await listed(person('nobody.example.org'))).toBeNull()
     const handle = await send(person('gone.example.org'))
@@ -185,8 +185,8 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
     await handle.cancel()
   })
 
-  describe('promise 3: trouble of our own', { timeout: 120_000 }, () => {
-    test('our name servers are silent for a day: no retry is used up, nobody is suppressed', async () => {
+  describe('promise 3: local failures', { timeout: 120_000 }, () => {
+    test('a day of silent resolvers uses up no retry and suppresses nobody', async () => {
       const before = world.settings
       world.settings = deliverySettings({ direct: { ...DIRECT, port, dnsServers: ['127.0.0.1:9'] } })
       const cutOff = await startWorld({ settings: { direct: { ...DIRECT, port, dnsServers: ['127.0.0.1:9'] } } })
@@ -204,8 +204,8 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
       }
     })
 
-    test('name servers of the domain fail: it counts only with proof that others are reached', async () => {
-      // what other tests have reached lies more than an hour back
+    test('failing name servers of a domain count only with proof that other destinations are reachable', async () => {
+      // destinations reached by other tests are then more than an hour old
       await world.environment.sleep('2 hours')
       const handle = await send(person('broken.example'))
       await world.environment.sleep(DAY)
@@ -217,7 +217,7 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
       await handle.cancel()
     })
 
-    test('port 25 is blocked: every connection times out, and none counts, for hours', async () => {
+    test('with port 25 blocked, hours of connect timeouts count as no retry', async () => {
       const holes = [await startBlackHole('127.0.0.4', port), await startBlackHole('127.0.0.5', port)]
       await world.environment.sleep('2 hours')
       const settings = world.settings
@@ -240,7 +240,7 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
     })
   })
 
-  test('it connects from our own address, where one is set', async () => {
+  test('connections use the configured source address', async () => {
     const from: (string | undefined)[] = []
     first.say = {
       server: {
@@ -262,7 +262,7 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
     await first.open()
   })
 
-  test('hosts of one provider are one system; by setting also those of several domains', async () => {
+  test('hosts of one provider share a destination, by configuration also across domains', async () => {
     const grouped = deliverySettings({
       direct: { ...DIRECT, port, dnsServers: [names.address] },
       throttle: { groups: [{ name: 'provider', hosts: ['*.mail.example.net'] }] },

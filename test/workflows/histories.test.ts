@@ -1,4 +1,4 @@
-/** Recorded histories of each outcome, of each version, replay with the workflow as it is now. */
+/** Recorded histories of each outcome and version replay with the current workflow. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { Worker } from '@temporalio/worker'
 import { DeterminismViolationError } from '@temporalio/workflow'
@@ -13,7 +13,7 @@ const workflowId = (file: string) => `bounce/ann@example.org/${file.replace(/^[\
 
 afterAll(writeCounted)
 
-test('there is one of each outcome', () => {
+test('a recorded history exists for each outcome', () => {
   for (const outcome of [
     'delivered',
     'rejected-for-good',
@@ -37,7 +37,7 @@ for (const file of files)
     await Worker.runReplayHistory(WORKFLOWS, read(file), workflowId(file))
   })
 
-test('the replay would notice another command', async () => {
+test('replay detects a changed command', async () => {
   quietRuntime()
   const history = read('1.0.0-delivered.json')
   const scheduled = history.events.find((event: { eventType: string }) => event.eventType === 'EVENT_TYPE_ACTIVITY_TASK_SCHEDULED')
@@ -45,7 +45,7 @@ test('the replay would notice another command', async () => {
   await expect(Worker.runReplayHistory(WORKFLOWS, history, workflowId('1.0.0-delivered.json'))).rejects.toThrow(DeterminismViolationError)
 })
 
-test('no recorded history names the machine it was recorded on, and none but the first event carries the message', () => {
+test('no recorded history names its machine, and only the first event carries the message', () => {
   for (const file of files) {
     const { events } = read(file)
     for (const event of events.slice(1)) {

@@ -19,15 +19,15 @@ const message = async (more: Parameters<typeof bounced>[1] = {}) => bounced(awai
 const raw = (input: unknown, workflowId = `bounce/${randomUUID()}`, options = {}) =>
   world.environment.client.workflow.start('retryBouncedMessage', { taskQueue: 'softbounce', workflowId, args: [input], ...options })
 
-describe('what is refused ends the workflow at once, with a clear failure', () => {
-  test('a missing field is named', async () => {
+describe('invalid input fails the workflow at once, with a clear failure', () => {
+  test('a missing field is refused by name', async () => {
     expect(await failureOf(await raw({ recipient: 'ann@example.org' }))).toMatchObject({
       type: 'InvalidBouncedMessage',
       message: expect.stringContaining('messageId is missing; sender is missing; message is missing; bounce is missing'),
     })
   })
 
-  test('no argument at all', async () => {
+  test('a missing argument is refused', async () => {
     const handle = await world.environment.client.workflow.start('retryBouncedMessage', {
       taskQueue: 'softbounce',
       workflowId: randomUUID(),
@@ -36,20 +36,20 @@ describe('what is refused ends the workflow at once, with a clear failure', () =
     expect(await failureOf(handle)).toMatchObject({ type: 'InvalidBouncedMessage' })
   })
 
-  test('the null sender', async () => {
+  test('the null sender is refused', async () => {
     expect(await failureOf(await start(world, await message({ sender: '' })))).toMatchObject({
       message: expect.stringContaining('null sender'),
     })
   })
 
-  test('another workflow ID; the right one is named', async () => {
+  test('a wrong workflow ID is refused, naming the right one', async () => {
     const input = await message()
     const { type, message: text } = await failureOf(await raw(input, 'my-own-id'))
     expect(type).toBe('InvalidBouncedMessage')
     expect(text).toContain(`"bounce/${input.recipient}/m1@example.com"`)
   })
 
-  test('a status that is not retried; the setting is named', async () => {
+  test('a status that is not retried is refused, naming the setting', async () => {
     expect(await failureOf(await start(world, await message({ bounce: { status: '4.2.2', diagnostic: '452 4.2.2 full' } })))).toMatchObject(
       {
         type: 'InvalidBouncedMessage',
@@ -58,14 +58,14 @@ describe('what is refused ends the workflow at once, with a clear failure', () =
     )
   })
 
-  test('a bounce from the future', async () => {
+  test('a bounce from the future is refused', async () => {
     const bouncedAt = new Date((await world.currentTime()).getTime() + 86_400_000).toISOString()
     expect(await failureOf(await start(world, await message({ bounce: { bouncedAt } })))).toMatchObject({
       message: expect.stringContaining('future'),
     })
   })
 
-  test('a run or execution timeout that is shorter than the schedule', async () => {
+  test('a run or execution timeout shorter than the schedule is refused', async () => {
     for (const timeout of ['workflowRunTimeout', 'workflowExecutionTimeout']) {
       const input = await message()
       const handle = await raw(input, `bounce/${input.recipient}/m1@example.com`, { [timeout]: '40 hours' })
@@ -79,7 +79,7 @@ describe('what is refused ends the workflow at once, with a clear failure', () =
     expect(await enough.result()).toMatchObject({ outcome: 'delivered' })
   })
 
-  test('an inline message over 128 KiB', async () => {
+  test('an inline message over 128 KiB is refused', async () => {
     const long = `From: a@example.com\r\n\r\n${'x'.repeat(70).concat('\r\n').repeat(1900)}`
     expect(await failureOf(await start(world, await message({ message: { raw: long } })))).toMatchObject({ type: 'MessageTooLarge' })
     expect(
@@ -87,14 +87,14 @@ describe('what is refused ends the workflow at once, with a clear failure', () =
     ).toMatchObject({ type: 'MessageTooLarge' })
   })
 
-  test('a key that the message store does not have', async () => {
+  test('an unknown key of the message store is refused', async () => {
     expect(await failureOf(await start(world, await message({ message: { stored: 'sha256-none' } })))).toMatchObject({
       type: 'MessageNotFound',
       message: expect.stringContaining('sha256-none'),
     })
   })
 
-  test('a message that SMTP cannot carry', async () => {
+  test('a message that SMTP cannot carry is refused', async () => {
     for (const text of ['no header', 'From: a@b\r\n\r\na\0b', `From: a@b\r\n\r\n${'x'.repeat(2000)}`])
       expect(await failureOf(await start(world, await message({ message: { raw: text } })))).toMatchObject({
         type: 'InvalidBouncedMessage',
@@ -104,7 +104,7 @@ describe('what is refused ends the workflow at once, with a clear failure', () =
   test.each([
     ['binary/encrypted', { encoding: Buffer.from('binary/encrypted') }],
     ['not given', {}],
-  ])('a payload that is not JSON: its encoding is %s', async (encoding, metadata) => {
+  ])('a payload with encoding %s instead of JSON is refused', async (encoding, metadata) => {
     const { workflowService } = world.environment.connection
     const workflowId = randomUUID()
     await workflowService.startWorkflowExecution({
@@ -120,8 +120,8 @@ describe('what is refused ends the workflow at once, with a clear failure', () =
   })
 })
 
-describe('what is taken', () => {
-  test('any bytes as base64', async () => {
+describe('valid input', () => {
+  test('base64 carries any bytes', async () => {
     const bytes = Buffer.from('From: a@example.com\r\n\r\nlatin1: \xe4\xf6\r\n', 'latin1')
     system.taken.length = 0
     expect(await (await start(world, await message({ message: { rawBase64: bytes.toString('base64') } }))).result()).toMatchObject({
@@ -130,7 +130,7 @@ describe('what is taken', () => {
     expect(system.taken[0]?.content.equals(bytes)).toBe(true)
   })
 
-  test('a stored message of any size', async () => {
+  test('a stored message may have any size', async () => {
     const large = Buffer.from(`From: a@example.com\r\n\r\n${'x'.repeat(70).concat('\r\n').repeat(20_000)}`)
     const stored = await storeMessage(world.database.db, large, new Date())
     system.taken.length = 0
@@ -146,7 +146,7 @@ describe('what is taken', () => {
     expect(system.taken[0]?.content.toString()).toBe(MESSAGE)
   })
 
-  test('international addresses, the recipient in the envelope as it was written', async () => {
+  test('internationalized addresses work, with the recipient as written in the envelope', async () => {
     system.taken.length = 0
     const input = await message({ recipient: `Jörg${Date.now()}@Bücher.example` })
     const workflowId = `bounce/jörg${input.recipient.slice(4, -15)}@xn--bcher-kva.example/m1@example.com`
@@ -155,7 +155,7 @@ describe('what is taken', () => {
   })
 })
 
-test('half of a character in the destination is refused: it would end the worker', async () => {
+test('a lone surrogate in the destination is refused, as it would crash the worker', async () => {
   const handle = await start(world, bounced(await world.currentTime(), { recipient: 'half@example.org', destination: 'x\ud800y' }))
   expect(await failureOf(handle)).toMatchObject({ type: 'InvalidBouncedMessage', message: expect.stringContaining('destination') })
 })
@@ -172,7 +172,7 @@ describe('the destination', () => {
     return row.destination
   }
 
-  test('is the registrable domain of the remote MTA, else the recipient’s domain', async () => {
+  test('the destination is the registrable domain of the remote MTA, else the recipient’s domain', async () => {
     expect(await destinationOf({ bounce: { remoteMta: 'mx1.mail.provider.co.uk' } })).toBe('provider.co.uk')
     expect(await destinationOf({ bounce: { remoteMta: 'dns; MX1.Provider.example.NET (192.0.2.1)' } })).toBe('example.net')
     expect(await destinationOf({ bounce: { remoteMta: '192.0.2.1' } })).toBe('example.org')
@@ -180,7 +180,7 @@ describe('the destination', () => {
     expect(await destinationOf({ destination: 'Given.Example', bounce: { remoteMta: 'mx.other.example' } })).toBe('given.example')
   })
 
-  test('is never a system of our own', async () => {
+  test('the destination is never one of our own hosts', async () => {
     expect(await destinationOf({ bounce: { remoteMta: 'mx.example.com' } })).toBe('example.org')
     expect(await destinationOf({ bounce: { remoteMta: 'out1.own.example' } })).toBe('example.org')
   })

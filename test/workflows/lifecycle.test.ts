@@ -1,4 +1,4 @@
-/** The lifecycle as a table: state and event -> state and command; and what no sequence of events may do. */
+/** The lifecycle as a table: state and event -> state and command; and invariants for any sequence of events. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { SendResult } from '../../src/activities/index.js'
@@ -35,7 +35,7 @@ const accepted = (retry: number) => attempt(retry, { outcome: 'accepted', status
 const report = (more: Partial<Bounce>): Signal => ({ kind: 'bouncedAgain', bounce: { ...bounce, bouncedAt: iso(NOW + 2 * HOUR), ...more } })
 const WOKE: Event = { kind: 'woke' }
 
-/** Follows events and signals from the beginning. */
+/** Applies events and signals in order. */
 function follow(first: Next, ...moves: (Event | Signal)[]): Next {
   return moves.reduce<Next>((next, move) => {
     const sleeps = next.command.kind === 'wait' && move.kind === 'woke' && !isInterrupted(next.delivery)
@@ -201,7 +201,7 @@ describe('state and event -> state and command', () => {
     expect(next.command).toMatchObject(command)
   })
 
-  test('what had ended before ends at once', () => {
+  test('a retry that had ended before ends at once', () => {
     const ended = { outcome: 'delivered', confirmed: true, retries: 1, attempts: [] } as const
     expect(begin(plan({ ended: { ...ended, attempts: [] } }), at(NOW)).command).toEqual({ kind: 'end', result: ended })
   })
@@ -213,7 +213,7 @@ describe('state and event -> state and command', () => {
     expect(permanent(false).command).toMatchObject({ kind: 'record end', outcome: 'rejected' })
   })
 
-  test('a deadline before the retry is waited for, and ends it', () => {
+  test('a deadline before the next retry ends the wait as expired', () => {
     const next = begin(plan({ deliverByMs: NOW + 1000 }), at(NOW))
     expect(next.command).toEqual({ kind: 'wait', untilMs: NOW + 1000 })
     expect(step(next.delivery, WOKE, at(NOW + 1000)).command).toMatchObject({ kind: 'record end', outcome: 'expired' })
@@ -239,7 +239,7 @@ describe('state and event -> state and command', () => {
 })
 
 describe('signals', () => {
-  test('retryNow is for the retry that waits, and pressed twice it is pressed once', () => {
+  test('retryNow acts on the waiting retry, once even if sent twice', () => {
     const { delivery } = waiting()
     const pressed = receive(delivery, { kind: 'retryNow' }, NOW)
     expect([isInterrupted(delivery), isInterrupted(pressed)]).toEqual([false, true])
@@ -251,12 +251,12 @@ describe('signals', () => {
     expect(receive(sending().delivery, { kind: 'retryNow' }, NOW + HOUR).retryNow).toBe(false)
   })
 
-  test('one that came while it was being prepared counts', () => {
+  test('a signal received during prepare counts', () => {
     const early = [{ signal: { kind: 'retryNow' } as const, atMs: NOW }]
     expect(isInterrupted(begin(plan(), at(NOW), early).delivery)).toBe(true)
   })
 
-  test('a report of the far future is one of now', () => {
+  test('a report time in the far future is clamped to now', () => {
     const { delivery } = confirming()
     const late = receive(delivery, report({ bouncedAt: iso(NOW + 100 * HOUR) }), NOW + 2 * HOUR)
     expect(late.reports.map(({ bouncedAt }) => bouncedAt)).toEqual([iso(NOW + 2 * HOUR)])

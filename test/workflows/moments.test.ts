@@ -1,4 +1,4 @@
-/** What comes at an odd moment: between an activity and what follows it, while an end is written down, beside what nobody gave. */
+/** Races and edge cases: signals and cancellations between activities and while an end is recorded; missing and oversized values. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Activities } from '../../src/activities/index.js'
 import { encodeToken } from '../../src/bounce/index.js'
@@ -10,7 +10,7 @@ import { bounced, deliverySettings, failureOf, type Handle, stands, start, start
 type Name = 'prepare' | 'sendMessage' | 'recordEnd' | 'recordReport'
 type Call = (...args: never[]) => Promise<unknown>
 const NAMES: readonly Name[] = ['prepare', 'sendMessage', 'recordEnd', 'recordReport']
-/** What an activity does in place of what it does. */
+/** Overrides of activities. */
 const instead = new Map<Name, (call: () => Promise<unknown>, ...args: never[]) => Promise<unknown>>()
 
 let world: World
@@ -46,7 +46,7 @@ const relay = () => ({ kind: 'relay', host: '127.0.0.1', port: system.port, tls:
 const byRelay = (more: Parameters<typeof deliverySettings>[0] = {}) => {
   world.settings = deliverySettings({ relay: relay(), ...more })
 }
-/** The start is told; nobody listens. */
+/** A world that publishes the start to a webhook on which nothing listens. */
 const telling = () => byRelay({ eventTypes: ['bounce.retrying'], webhook: { url: 'http://127.0.0.1:9/', secret: 'whsec_c2VjcmV0' } })
 const directly = () => {
   world.settings = deliverySettings({ routes: `*=127.0.0.1:${system.port}` })
@@ -56,7 +56,7 @@ const listed = () => findSuppression(world.database.db, person(), world.now())
 const begin = async (more: Parameters<typeof bounced>[1] = {}): Promise<Handle> =>
   start(world, bounced(await world.currentTime(), { recipient: person(), ...more }))
 const said = async (status: string, more = {}) => ({ status, bouncedAt: (await world.currentTime()).toISOString(), ...more })
-/** A message that the relay has taken. */
+/** Starts a message and waits until the relay has accepted it. */
 async function relayed(more: Parameters<typeof bounced>[1] = {}): Promise<Handle> {
   const handle = await begin(more)
   await stands(handle, 'waiting', 1)
@@ -64,7 +64,7 @@ async function relayed(more: Parameters<typeof bounced>[1] = {}): Promise<Handle
   await stands(handle, 'confirming', 1)
   return handle
 }
-/** The database is away for the two quick tries; what follows them takes its time, and meanwhile this happens. */
+/** The activity fails twice as if the database were away; then `meanwhile` runs before the third attempt. */
 function slowly(name: Name, meanwhile: () => Promise<unknown>): void {
   let calls = 0
   instead.set(name, async (call) => {
@@ -74,7 +74,7 @@ function slowly(name: Name, meanwhile: () => Promise<unknown>): void {
     return call()
   })
 }
-/** With its result ready, and before it is told, this happens. */
+/** Runs `then` after the activity's work, before it returns its result. */
 const behind = (name: Name, then: () => Promise<unknown>) => {
   instead.set(name, async (call) => {
     const result = await call()
@@ -87,7 +87,7 @@ const nap = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 const workflows = () => world.environment.client.workflow
 
 describe('while the last retry is under way', () => {
-  test('a notification that the recipient is gone is judged after it', async () => {
+  test('a notification of a nonexistent recipient is applied after it', async () => {
     directly()
     system.say = { rcpt: () => '451 4.3.2 not now' }
     const handle = await begin({ schedule: ['1s'] })
@@ -100,7 +100,7 @@ describe('while the last retry is under way', () => {
   })
 })
 
-test('a notification of the far future is one of now: a later one counts, and the next retry waits for no other century', async () => {
+test('a notification time in the far future is clamped to now, so later notifications count and the next retry is on time', async () => {
   const handle = await relayed({ schedule: ['1h', '1h'] })
   await handle.signal(bouncedAgain, { status: '4.3.2', bouncedAt: '2099-01-01T00:00:00Z' })
   const { nextRetryAt } = await stands(handle, 'waiting', 2)
@@ -112,7 +112,7 @@ test('a notification of the far future is one of now: a later one counts, and th
   expect(await handle.result()).toMatchObject({ outcome: 'suppressed' })
 })
 
-describe('a cancellation suppresses nobody, and nothing more is sent, where it comes', () => {
+describe('a cancellation suppresses nobody, and nothing more is sent', () => {
   const isCancelled = async (handle: Handle) => {
     expect(await failureOf(handle)).toMatchObject({ name: 'CancelledFailure' })
     expect(await handle.query(progress)).toMatchObject({ state: 'cancelled' })
@@ -121,7 +121,7 @@ describe('a cancellation suppresses nobody, and nothing more is sent, where it c
     expect(end?.outcome).toBe('cancelled')
   }
 
-  test('right behind the start, while somebody is being told of it', async () => {
+  test('cancelled right after the start, while it is being published', async () => {
     telling()
     const begun: Promise<Handle> = begin()
     behind('prepare', async () => (await begun).cancel())
@@ -129,13 +129,13 @@ describe('a cancellation suppresses nobody, and nothing more is sent, where it c
     expect(system.taken).toHaveLength(0)
   })
 
-  test('while it is being prepared, with a bounce that is permanent itself', async () => {
+  test('cancelled during prepare, with a permanent bounce', async () => {
     const begun: Promise<Handle> = begin({ bounce: { status: '5.1.1', diagnostic: '550 5.1.1 no such user' } })
     slowly('prepare', async () => (await begun).cancel())
     await isCancelled(await begun)
   })
 
-  test('before it was prepared, with a message that cannot be read', async () => {
+  test('cancelled before prepare, with an unreadable message', async () => {
     const begun = workflows().start('retryBouncedMessage', {
       ...{ taskQueue: 'softbounce', workflowId: `bounce/${person()}/unreadable`, args: [{ recipient: person() }] },
     })
@@ -147,7 +147,7 @@ describe('a cancellation suppresses nobody, and nothing more is sent, where it c
     expect(await listed()).toBeNull()
   })
 
-  test('together with the answer of the receiving system', async () => {
+  test('cancelled together with the answer of the receiving system', async () => {
     directly()
     system.say = { rcpt: () => '550 5.1.1 no such user' }
     const handle = await begin()
@@ -157,7 +157,7 @@ describe('a cancellation suppresses nobody, and nothing more is sent, where it c
     await isCancelled(handle)
   })
 
-  test('while it is written down that the message came back', async () => {
+  test('cancelled while the bounce is being recorded', async () => {
     const handle = await relayed()
     slowly('recordReport', () => handle.cancel())
     await handle.signal(bouncedAgain, await said('4.3.2'))
@@ -165,7 +165,7 @@ describe('a cancellation suppresses nobody, and nothing more is sent, where it c
     expect(system.taken).toHaveLength(1)
   })
 
-  test('while it is written down how it ended', async () => {
+  test('cancelled while the end is being recorded', async () => {
     const handle = await relayed()
     slowly('recordEnd', () => handle.cancel())
     await handle.signal(bouncedAgain, await said('5.7.1'))
@@ -173,8 +173,8 @@ describe('a cancellation suppresses nobody, and nothing more is sent, where it c
   })
 })
 
-describe('what comes while something else is done', () => {
-  test('giveUp, as the backup relay defers it: it is not retried, and suppressed', async () => {
+describe('signals during an activity', () => {
+  test('giveUp while the backup relay defers suppresses without a retry', async () => {
     byRelay({ backupRelay: relay() })
     const begun: Promise<Handle> = begin({ urgent: { via: 'backup-relay' } })
     instead.set('sendMessage', async () => {
@@ -187,7 +187,7 @@ describe('what comes while something else is done', () => {
     expect(await listed()).toMatchObject({ reason: 'unavailable' })
   })
 
-  test('giveUp, as the receiving system defers it', async () => {
+  test('giveUp while the receiving system defers suppresses', async () => {
     directly()
     system.say = { banner: () => '421 4.3.2 no' }
     const handle = await begin()
@@ -198,7 +198,7 @@ describe('what comes while something else is done', () => {
     expect(system.connections.length).toBeGreaterThan(0)
   })
 
-  test('a bounce, as it is written down that none came: the retry has failed after all', async () => {
+  test('a bounce while the unconfirmed end is being recorded still fails the retry', async () => {
     byRelay({ confirmWithinMs: 4000 })
     const handle = await relayed()
     slowly('recordEnd', async () => handle.signal(bouncedAgain, await said('4.4.7', { diagnostic: '421 4.4.7 expired' })))
@@ -208,7 +208,7 @@ describe('what comes while something else is done', () => {
     expect(await handle.result()).toMatchObject({ outcome: 'suppressed', retries: 1 })
   })
 
-  test('a delivery of an earlier send that is told late confirms nothing of the one that is under way', async () => {
+  test('a late delivery notification of an earlier send does not confirm the current one', async () => {
     byRelay({ confirmWithinMs: 8000 })
     const handle = await relayed()
     const at = await said('2.0.0', { action: 'delivered' })
@@ -222,7 +222,7 @@ describe('what comes while something else is done', () => {
     await handle.signal(bouncedAgain, await said('4.2.0', { action: 'delayed' }))
     await nap(300)
     expect(await handle.query(progress)).toMatchObject({ state: 'confirming', retry: 2 })
-    // nor does a delay without a time make it wait longer
+    // nor does a delay without Will-Retry-Until extend the wait
     expect(await handle.result()).toMatchObject({ outcome: 'delivered', confirmed: false, retries: 2 })
     const end = await world.database.db.selectFrom('outcomes').selectAll().where('recipient', '=', person()).executeTakeFirstOrThrow()
     const taken = await world.database.db
@@ -234,7 +234,7 @@ describe('what comes while something else is done', () => {
     expect(end.ended_at - (taken.at as number)).toBeLessThan(20_000)
   })
 
-  test('an event that cannot be told, since one is under its name already, holds nothing up', async () => {
+  test('an event whose workflow ID is already in use delays nothing', async () => {
     telling()
     instead.set('prepare', async (call, _, { firstRunId }: { firstRunId: string }) => {
       await workflows().start('publishEvent', { taskQueue: 'nobody', workflowId: `event/${firstRunId}.bounce.retrying`, args: [{}] })
@@ -248,10 +248,10 @@ describe('what comes while something else is done', () => {
   })
 })
 
-describe('what nobody has said', () => {
+describe('missing values', () => {
   const silent = { diagnostic: undefined as never }
 
-  test('a bounce without a diagnostic, given up: suppressed with its status alone', async () => {
+  test('giving up on a bounce without a diagnostic suppresses with its status alone', async () => {
     const handle = await begin({ bounce: silent })
     await stands(handle, 'waiting', 1)
     await handle.signal(giveUp)
@@ -259,12 +259,12 @@ describe('what nobody has said', () => {
     expect(await listed()).toMatchObject({ status: '4.3.2', reply: '' })
   })
 
-  test('a permanent bounce without one suppresses for good, with its status as what was said', async () => {
+  test('a permanent bounce without a diagnostic suppresses for good, with its status as the reply', async () => {
     expect(await (await begin({ bounce: { ...silent, status: '5.1.1' } })).result()).toMatchObject({ outcome: 'rejected', retries: 0 })
     expect(await listed()).toMatchObject({ reason: 'rejected', reply: '5.1.1' })
   })
 
-  test('a notification without one fails the retry, or ends it, with its status as what was said', async () => {
+  test('a notification without a diagnostic fails or ends the retry, with its status as the reply', async () => {
     const handle = await relayed({ bounce: silent })
     await handle.signal(bouncedAgain, await said('4.4.7'))
     expect((await stands(handle, 'waiting', 2)).lastAttempt).toMatchObject({ status: '4.4.7', reply: 'a report said 4.4.7' })
@@ -273,7 +273,7 @@ describe('what nobody has said', () => {
     expect(await listed()).toMatchObject({ reason: 'rejected', reply: '5.1.1' })
   })
 
-  test('where a lasting suppression stands already, giving up says nothing of its end', async () => {
+  test('with a lasting suppression, giving up reports no end of the suppression', async () => {
     const handle = await begin()
     await stands(handle, 'waiting', 1)
     const cause = { status: null, reply: null, by: 'ann', destination: null }
@@ -286,10 +286,10 @@ describe('what nobody has said', () => {
   })
 })
 
-describe('what is longer than a place for it', () => {
+describe('oversized values', () => {
   const LONG = `${'x'.repeat(60)}.${'y'.repeat(60)}.example`
 
-  test('a reply is shown as far as it goes, and nothing of it is read as Markdown; the result has the whole', async () => {
+  test('a long reply is truncated and escaped in the Web UI, and complete in the result', async () => {
     directly()
     const reply = `421 4.3.2 **not** <b>now</b> ${'so it is '.repeat(40)}.`
     system.say = { banner: () => reply }
@@ -305,7 +305,7 @@ describe('what is longer than a place for it', () => {
     await handle.cancel()
   })
 
-  test('a destination as a fairness key ends in a hash of the whole', async () => {
+  test('a long destination as a fairness key ends in a hash of the whole', async () => {
     const keys = new Set<string>()
     for (const domain of [LONG, LONG.replace('.example', '.test')]) {
       world.settings = deliverySettings({ routes: `*=127.0.0.1:${system.port}` })

@@ -51,7 +51,7 @@ const play = async (...args: Parameters<typeof startScript>) => {
 }
 const times = (script: Script, command: string) => script.heard.filter((line) => line.startsWith(command)).length
 
-describe('a retry that a relay took, whose workflow is gone before word of it came', () => {
+describe('a relayed retry whose workflow is gone before its confirmation', () => {
   const relayed = async () => {
     world.settings = deliverySettings({ relay: { kind: 'relay', host: '127.0.0.1', port: system.port, tls: 'off' } })
     const first = await message()
@@ -62,7 +62,7 @@ describe('a retry that a relay took, whose workflow is gone before word of it ca
     return first
   }
 
-  test('is not sent again for the bounce from before it', async () => {
+  test('the retry is not sent again for an earlier bounce', async () => {
     const first = await relayed()
     for (const again of [await start(world, first), await signalWithStart(world, first)])
       expect(await again.result()).toMatchObject({
@@ -74,7 +74,7 @@ describe('a retry that a relay took, whose workflow is gone before word of it ca
     expect(system.taken).toHaveLength(1)
   })
 
-  test('goes on with the next retry for the bounce of it', async () => {
+  test('a bounce of the retry continues with the next retry', async () => {
     const first = await relayed()
     const later = { ...first.bounce, bouncedAt: new Date((await world.currentTime()).getTime() + 1000).toISOString() }
     const handle = await start(world, { ...first, bounce: later })
@@ -86,7 +86,7 @@ describe('a retry that a relay took, whose workflow is gone before word of it ca
 })
 
 describe('a connection that is lost after the final dot', () => {
-  test('is sent once more, with the same Message-ID, within the same retry', async () => {
+  test('the message is sent once more in the same retry, with the same Message-ID', async () => {
     const script = await play((line, _socket, connection) => (line === '.' && connection === 1 ? null : polite(line)))
     const result = await (await start(world, await message())).result()
     expect(result).toMatchObject({
@@ -99,7 +99,7 @@ describe('a connection that is lost after the final dot', () => {
     expect(times(script, 'Message-ID: <m1@example.com>')).toBe(2)
   })
 
-  test('twice waits for the next retry; alone it suppresses nobody', async () => {
+  test('a second loss waits for the next retry; such losses alone suppress nobody', async () => {
     const script = await play((line) => (line === '.' ? null : polite(line)))
     const result = await (await start(world, await message())).result()
     expect(result).toMatchObject({ outcome: 'delivered', confirmed: false, retries: 4 })
@@ -108,14 +108,14 @@ describe('a connection that is lost after the final dot', () => {
     expect(await listed()).toBeNull()
   })
 
-  test('beside real refusals does not protect from suppression', async () => {
+  test('together with real refusals it does not prevent suppression', async () => {
     await play((line, _socket, connection) => (connection >= 3 && line === '' ? `${NOT_NOW}\r\n` : line === '.' ? null : polite(line)))
     expect(await (await start(world, await message())).result()).toMatchObject({ outcome: 'suppressed', retries: 4 })
   })
 })
 
-describe('whose trouble a connection is', () => {
-  test('a refused connection is the system’s answer', async () => {
+describe('local and remote connection failures', () => {
+  test('a refused connection counts as the receiving system’s answer', async () => {
     await system.close()
     const result = await (await start(world, await message())).result()
     expect(result).toMatchObject({ outcome: 'suppressed', retries: 4 })
@@ -123,12 +123,12 @@ describe('whose trouble a connection is', () => {
     await system.open()
   })
 
-  test('a dialogue that is broken off is the system’s answer', async () => {
+  test('a lost connection counts as the receiving system’s answer', async () => {
     await play((line) => (line.startsWith('MAIL') ? null : polite(line)))
     expect((await (await start(world, await message())).result()).attempts[0]).toMatchObject({ status: '4.4.2', outcome: 'deferred' })
   })
 
-  test('a host name that cannot be found, or no way at all, is our own: it uses up no retry', async () => {
+  test('an unresolvable host or a missing route is a local failure and uses up no retry', async () => {
     for (const routes of ['*=no-such-host.invalid', 'other.example=127.0.0.1']) {
       n += 1
       world.settings = deliverySettings({ routes })
@@ -189,7 +189,7 @@ describe('after the end', () => {
       expect(system.connections).toHaveLength(0)
     })
 
-  test('given up stays so for the bounce that was known then', async () => {
+  test('giving up stays final for the bounce known at that time', async () => {
     const input = await message()
     const handle = await start(world, input)
     await eventually(async () => (await handle.query(progress)).state === 'waiting')
@@ -199,7 +199,7 @@ describe('after the end', () => {
     expect(system.connections).toHaveLength(0)
   })
 
-  test('cancelled stays cancelled; the failure says how to start it all the same', async () => {
+  test('cancelled stays cancelled; the failure states how to start it anyway', async () => {
     await end('cancelled')
     expect(await failureOf(await start(world, await message()))).toMatchObject({
       type: 'InvalidBouncedMessage',
@@ -208,12 +208,12 @@ describe('after the end', () => {
     expect(system.connections).toHaveLength(0)
   })
 
-  test('an explicit caller starts again', async () => {
+  test('an explicit request starts again', async () => {
     await end('cancelled')
     expect(await (await start(world, await message({ retriesSoFar: 0 }))).result()).toMatchObject({ outcome: 'delivered', retries: 1 })
   })
 
-  test('delivered, unconfirmed, starts anew with the retries so far', async () => {
+  test('delivered, unconfirmed, starts again with the retries so far', async () => {
     await end('delivered', false)
     const input = await message()
     const result = await (await start(world, input)).result()
@@ -229,7 +229,7 @@ describe('after the end', () => {
   })
 })
 
-test('promise 2: what starts anew with retries already made waits from the last of them, never early', async () => {
+test('promise 2: a restart with retries already made waits from the last of them, never early', async () => {
   system.say = { banner: () => NOT_NOW }
   const input = await message()
   const first = await start(world, input)

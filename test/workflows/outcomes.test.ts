@@ -54,7 +54,7 @@ test('promise 5: when every retry failed, the address is suppressed for a day', 
   expect((entry?.until?.getTime() ?? 0) - (entry?.since.getTime() ?? 0)).toBe(DAY)
 })
 
-test('a system that comes back gets the message once, its bytes unchanged', async () => {
+test('a receiving system that recovers gets the message once, with its bytes unchanged', async () => {
   system.say = { banner: ({ connection }) => (connection <= 2 ? NOT_NOW : undefined) }
   const result = await (await start(world, await message())).result()
   expect(result).toMatchObject({ outcome: 'delivered', confirmed: true, retries: 3 })
@@ -95,20 +95,20 @@ test('a message that is refused for good suppresses nobody', async () => {
   expect(await listed()).toBeNull()
 })
 
-describe('a message that is to be delivered by a certain time', () => {
-  test('is not sent after it, and suppresses nobody', async () => {
+describe('a message with a deliverBy time', () => {
+  test('the message is not sent after its deadline, and suppresses nobody', async () => {
     system.say = { banner: () => NOT_NOW }
     const deliverBy = new Date((await world.currentTime()).getTime() + 2 * HOUR)
     const result = await (await start(world, await message({ deliverBy: deliverBy.toISOString() }))).result()
     expect(result).toMatchObject({ outcome: 'expired', retries: 1 })
     expect(await listed()).toBeNull()
-    // it ends then, not when the next retry would have been due
+    // it ends at the deadline, not when the next retry would have been due
     const end = await findEnd(world.database.db, 'm1@example.com', person())
     expect((end?.endedAt.getTime() ?? 0) - deliverBy.getTime()).toBeLessThan(HOUR)
     expect(Date.parse(result.attempts[0]?.at ?? '')).toBeLessThan(deliverBy.getTime())
   })
 
-  test('is not sent either when trouble of our own held it up until then', async () => {
+  test('the message expires if local failures delay it beyond its deadline', async () => {
     const routes = world.settings.paths
     world.settings = { ...world.settings, paths: { routes: [], relay: null } }
     const deliverBy = new Date((await world.currentTime()).getTime() + 3 * HOUR)
@@ -120,20 +120,20 @@ describe('a message that is to be delivered by a certain time', () => {
     expect(system.connections).toHaveLength(0)
   })
 
-  test('is sent before it', async () => {
+  test('the message is sent before its deadline', async () => {
     const deliverBy = new Date((await world.currentTime()).getTime() + 2 * HOUR).toISOString()
     expect(await (await start(world, await message({ deliverBy }))).result()).toMatchObject({ outcome: 'delivered', retries: 1 })
   })
 })
 
-test('a message whose own DKIM signatures have run out is not sent', async () => {
+test('a message with expired DKIM signatures is not sent', async () => {
   const x = Math.floor((await world.currentTime()).getTime() / 1000) + 1800
   const raw = `DKIM-Signature: v=1; d=example.com; s=k; x=${x}; b=x\r\n${MESSAGE}`
   expect(await (await start(world, await message({ message: { raw } }))).result()).toMatchObject({ outcome: 'expired', retries: 0 })
   expect(system.connections).toHaveLength(0)
 })
 
-test('where the path signs, a message whose signatures have run out is sent, signed anew', async () => {
+test('a message with expired signatures is sent if the route signs it again', async () => {
   const before = world.settings
   const { privateKey } = generateKeyPairSync('rsa', {
     modulusLength: 2048,
@@ -148,21 +148,21 @@ test('where the path signs, a message whose signatures have run out is sent, sig
   expect(system.taken[0]?.content.toString().endsWith(raw)).toBe(true)
 })
 
-test('a lasting suppression ends it without sending; a temporary one does not stop it', async () => {
+test('a lasting suppression ends the retry without sending; a temporary one does not', async () => {
   const cause = { status: null, reply: null, by: 'operator', destination: null }
   await suppressLastingly(world.database.db, person(), 'complaint', cause, await world.currentTime())
   expect(await (await start(world, await message())).result()).toMatchObject({ outcome: 'suppressed', retries: 0, attempts: [] })
   expect(system.connections).toHaveLength(0)
 })
 
-describe('a bounce that is permanent itself', () => {
-  test('about the recipient suppresses for good, and sends nothing', async () => {
+describe('a permanent bounce', () => {
+  test('a permanent bounce about the recipient suppresses for good, and sends nothing', async () => {
     const result = await (await start(world, await message({ bounce: { status: '5.1.1', diagnostic: '550 5.1.1 no such user' } }))).result()
     expect(result).toEqual({ outcome: 'rejected', retries: 0, attempts: [] })
     expect(await listed()).toMatchObject({ reason: 'rejected', until: null })
   })
 
-  test('about the message suppresses nobody, and sends nothing', async () => {
+  test('a permanent bounce about the message suppresses nobody, and sends nothing', async () => {
     const result = await (await start(world, await message({ bounce: { status: '5.7.1', diagnostic: '550 5.7.1 policy' } }))).result()
     expect(result).toEqual({ outcome: 'rejected', retries: 0, attempts: [] })
     expect(await listed()).toBeNull()
@@ -170,7 +170,7 @@ describe('a bounce that is permanent itself', () => {
   })
 })
 
-test('a bounce that is read late waits less; one that is due goes at once, staggered', async () => {
+test('a bounce processed late waits less; an overdue retry is sent at once, staggered', async () => {
   const now = (await world.currentTime()).getTime()
   const late = bounced(new Date(now - 40 * 60_000), { recipient: person() })
   const result = await (await start(world, late)).result()
@@ -184,7 +184,7 @@ test('a bounce that is read late waits less; one that is due goes at once, stagg
   expect(Date.parse(second.attempts[0]?.at ?? '') - then).toBeLessThan(6 * 60_000 + 5000)
 })
 
-test('another schedule is kept to', async () => {
+test('a custom schedule is followed', async () => {
   system.say = { banner: () => NOT_NOW }
   const result = await (await start(world, await message({ schedule: ['30m', '2h*2'] }))).result()
   expect(result).toMatchObject({ outcome: 'suppressed', retries: 3 })
@@ -192,7 +192,7 @@ test('another schedule is kept to', async () => {
   expect(second - first).toBeGreaterThanOrEqual(2 * HOUR)
 })
 
-test('no event but the first carries the message', async () => {
+test('only the first history event carries the message', async () => {
   system.say = { banner: ({ connection }) => (connection <= 1 ? NOT_NOW : undefined) }
   const handle = await start(world, await message())
   await handle.result()

@@ -46,10 +46,10 @@ const fails = async (times: number) => {
     await writeFeedback(world.database, { name: name(), limits, lesson, answer, tookMs: 10 }, world.settings.throttle)
 }
 
-// one story, told in its order: it is down, and takes mail again
+// the tests depend on each other, in this order: down, then recovery
 describe('promise 4: a receiving system that is down', { shuffle: false }, () => {
-  test('holds the others for a quarter of an hour at most; waiting uses up no retry, adds no event, and says why and until when', async () => {
-    // as many as ask within six minutes: one a minute goes at once
+  test('an outage delays others for at most a quarter of an hour; waiting uses up no retry, adds no event, and shows why', async () => {
+    // those that poll within six minutes: one probe a minute is immediate
     const waiting = await Promise.all(Array.from({ length: 12 }, (_, i) => send(`p${i}`)))
     await world.environment.sleep('50 minutes')
     await fails(5)
@@ -73,7 +73,7 @@ describe('promise 4: a receiving system that is down', { shuffle: false }, () =>
     expect((await trouble(held)).text).not.toBe('')
     expect(await events()).toBe(before)
     await world.environment.sleep('25 minutes')
-    // each has made its own try by now, and none waits any more
+    // each has made its attempt by now, and none waits for a permit
     for (const handle of waiting) {
       expect(await handle.query(progress)).toMatchObject({ retry: 2, lastAttempt: { status: '4.3.2' } })
       await handle.cancel()
@@ -82,7 +82,7 @@ describe('promise 4: a receiving system that is down', { shuffle: false }, () =>
     expect(row).toEqual([])
   })
 
-  test('takes mail again: it is up, and what its being down has suppressed lapses within the hour', async () => {
+  test('after recovery the destination is up, and suppressions caused by the outage lapse within the hour', async () => {
     await fails(5)
     const who = `old@${name()}`
     const cause = { status: '4.3.2', reply: NOT_NOW, by: 'bounce/x/y', destination: name() }
@@ -99,7 +99,7 @@ describe('promise 4: a receiving system that is down', { shuffle: false }, () =>
   })
 })
 
-test('a system that comes and goes is never down, is limited to its lowest rate, and gets every message', async () => {
+test('a flapping destination is never down, is limited to its lowest rate, and gets every message', async () => {
   let asked = 0
   system.say = {
     banner: () => {
@@ -116,7 +116,7 @@ test('a system that comes and goes is never down, is limited to its lowest rate,
   expect(new Set(taken).size).toBe(6)
 })
 
-test('a pause holds retries for days, uses none up, and says who did it; resumed, they go', async () => {
+test('a pause delays retries for days, uses none up, and names who set it; resume sends them', async () => {
   const handle = await send('ann')
   await pause(world.database, 'operator ann', name())
   await world.environment.sleep('3 days')
@@ -127,7 +127,7 @@ test('a pause holds retries for days, uses none up, and says who did it; resumed
   expect(await handle.result()).toMatchObject({ outcome: 'delivered', retries: 1 })
 })
 
-test('a message that is of no use any more ends while it waits for its permit', async () => {
+test('a message past its deadline expires while it waits for its permit', async () => {
   const deliverBy = new Date((await world.currentTime()).getTime() + 2 * HOUR).toISOString()
   const handle = await send('ann', { deliverBy })
   await pause(world.database, 'operator ann', name())
@@ -136,7 +136,7 @@ test('a message that is of no use any more ends while it waits for its permit', 
   expect(await world.database.db.selectFrom('waiters').selectAll().where('name', '=', name()).execute()).toEqual([])
 })
 
-test('a cancelled message leaves its place, and its connection', async () => {
+test('a cancelled message frees its slot and its connection', async () => {
   const handle = await send('ann')
   await pause(world.database, 'operator ann', name())
   await world.environment.sleep('2 hours')
@@ -146,7 +146,7 @@ test('a cancelled message leaves its place, and its connection', async () => {
   expect((await standing())?.connectionsNow).toBe(0)
 })
 
-test('messages that are due together go over one connection, an interval apart', async () => {
+test('messages due together share one connection, an interval apart', async () => {
   const settings = world.settings
   world.settings = deliverySettings({
     routes: `*=127.0.0.1:${system.port}`,
@@ -158,9 +158,9 @@ test('messages that are due together go over one connection, an interval apart',
     for (const handle of handles) expect(await handle.result()).toMatchObject({ outcome: 'delivered', retries: 1 })
     expect(system.taken).toHaveLength(6)
     const at = system.taken.map((taken) => taken.at).sort((a, b) => a - b)
-    // five intervals of 50 ms, less what the first one's connection took
+    // five intervals of 50 ms, minus the time to connect
     expect((at.at(-1) as number) - (at[0] as number)).toBeGreaterThan(3 * 50)
-    // no more than three in a session
+    // at most three per session
     expect(system.connections.length).toBeGreaterThanOrEqual(2)
     await eventually(async () => (await standing())?.connectionsNow === 0)
   } finally {
@@ -168,7 +168,7 @@ test('messages that are due together go over one connection, an interval apart',
   }
 })
 
-test('messages for several systems go over one connection to the relay', async () => {
+test('messages for several destinations share one connection to the relay', async () => {
   const settings = world.settings
   world.settings = deliverySettings({
     relay: { kind: 'relay', host: '127.0.0.1', port: system.port, tls: 'off' },
@@ -189,7 +189,7 @@ test('messages for several systems go over one connection to the relay', async (
   }
 })
 
-test('a system that takes one message a session is met by turns all the same, and learns us to end sessions', async () => {
+test('a system that accepts one message per session still gets its rate, and later sessions end after one message', async () => {
   const settings = world.settings
   world.settings = deliverySettings({
     routes: `*=127.0.0.1:${system.port}`,
@@ -210,7 +210,7 @@ test('a system that takes one message a session is met by turns all the same, an
     for (const handle of handles) expect(await handle.result()).toMatchObject({ outcome: 'delivered', retries: 1 })
     expect(system.taken).toHaveLength(8)
     expect(refused).toBeLessThanOrEqual(1)
-    // eight connections and a refusal, 100 ms apart at least
+    // eight connections and a refusal, at least 100 ms apart
     const [first, last] = [Math.min(...system.connections), Math.max(...system.connections)]
     expect(last - first).toBeGreaterThan(6 * 100)
   } finally {
@@ -218,7 +218,7 @@ test('a system that takes one message a session is met by turns all the same, an
   }
 })
 
-test('over a relay the relay has turns of its own, and neither its answers nor what comes back teach anything of the receiving system', async () => {
+test('a relay has its own limiter, and neither its replies nor bounces through it count as feedback for the destination', async () => {
   const settings = world.settings
   world.settings = deliverySettings({
     relay: { kind: 'relay', host: '127.0.0.1', port: system.port, tls: 'opportunistic' },

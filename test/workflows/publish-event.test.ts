@@ -1,4 +1,4 @@
-/** publishEvent by itself: each way has a day, and none waits for the other. */
+/** publishEvent alone: each channel has a day, and none waits for the other. */
 import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
@@ -40,12 +40,12 @@ const start = (order: object, of = world) =>
     ...{ taskQueue: 'softbounce', workflowId: `event/${randomUUID()}`, args: [{ event: event(), ...order }] },
   })
 
-test('tells nobody where nobody is to be told', async () => {
+test('without subscribers nothing is published', async () => {
   expect(await (await start({})).result()).toBeUndefined()
   expect(told).toBe(0)
 })
 
-test('a webhook that refuses for a day fails it, and not before', async () => {
+test('a webhook must fail for a day before the workflow fails', async () => {
   answer = 503
   const began = (await world.currentTime()).getTime()
   expect(await failureOf(await start({ webhook: true }))).toMatchObject({ name: 'ActivityFailure' })
@@ -53,8 +53,8 @@ test('a webhook that refuses for a day fails it, and not before', async () => {
   expect((await world.currentTime()).getTime() - began).toBeGreaterThan(DAY - 15 * 60_000)
 })
 
-test('a webhook is told once, whether or not somebody serves the other way', async () => {
-  // a world of its own: the test server waits for what is left open
+test('a webhook gets the event once, whether or not a worker serves the other channel', async () => {
+  // a separate world, as the test server waits for open workflows
   const own = await startWorld({ settings })
   try {
     const handle = await start({ webhook: true, taskQueue: 'nobody' }, own)

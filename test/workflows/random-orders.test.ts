@@ -1,7 +1,7 @@
 /**
- * Lives in which everything comes at any time: signals, cancellations, notifications, failures, timers. Each is held against the promises
- * by a judge that does not know the workflow, and each history replays. RANDOM_LIVES=3000 lives that many, and
- * with RANDOM_LIFE=17 the 18th each time.
+ * Random lives: signals, cancellations, notifications, failures and timers in any order. Each is checked against the promises
+ * by a judge that does not know the workflow, and each history is replayed. RANDOM_LIVES=3000 sets their number;
+ * RANDOM_LIFE=17 repeats the 18th.
  */
 import { ApplicationFailure, Context } from '@temporalio/activity'
 import {
@@ -35,10 +35,10 @@ import { counting } from '../support/workflow-coverage.js'
 
 const LIVES = Number(process.env.RANDOM_LIVES ?? 60)
 const SEED = Number(process.env.RANDOM_SEED ?? 20261126)
-/** One of them, again and again. */
+/** The index of the one life to repeat, or null. */
 const LIFE = process.env.RANDOM_LIFE === undefined ? null : Number(process.env.RANDOM_LIFE)
 
-/** Its clock jumps ten years with each, and ends with the year 9999. */
+/** Lives per test server: its clock advances ten years with each, and cannot pass the year 9999. */
 const LIVES_OF_A_SERVER = 200
 
 let world: World
@@ -71,12 +71,12 @@ function send({ recipient, retry }: SendOrder): SendResult {
   }
 }
 
-/** The activity, which fails as often as the life says before it works. */
+/** Wraps the activity to fail as often as the life prescribes before it succeeds. */
 function failing<A extends unknown[], R>(activity: (...args: A) => Promise<R>): (...args: A) => Promise<R> {
   return (...args) => {
     const { attempt, isLocal, workflowExecution } = Context.current().info
     const recipient = workflowExecution?.workflowId.split('/')[1] ?? ''
-    // tried twice as a local activity, then as an ordinary one
+    // two attempts as a local activity, then as a regular one
     const before = isLocal ? attempt : attempt + 2
     if (before <= (lives.get(recipient)?.databaseAway ?? 0)) throw new Error('the database is away')
     return activity(...args)
@@ -106,10 +106,10 @@ async function restart(): Promise<void> {
   standsStill = false
 }
 
-/** Now and then the test server's clock stands still after it cancelled an activity: what follows comes at once, and the next life has a new server. */
+/** Whether the test server's clock is stuck, as sometimes after a cancelled activity: steps run at once; the next life has a new server. */
 let standsStill = false
 
-/** Null where it takes longer than that. */
+/** The step's result, or null after the timeout. */
 async function within<T>(ms: number, step: () => Promise<T>): Promise<T | null> {
   try {
     return await world.environment.connection.withDeadline(Date.now() + ms, step)
@@ -119,7 +119,7 @@ async function within<T>(ms: number, step: () => Promise<T>): Promise<T | null> 
   }
 }
 
-/** Does it, at its time on Temporal's clock; what has ended is left in peace. */
+/** Performs the step at its time by Temporal's clock, unless the workflow has ended. */
 async function act(handle: WorkflowHandle, step: Step): Promise<void> {
   if ((await handle.describe()).status.name !== 'RUNNING') return
   if (!standsStill && (await within(2000, async () => await world.environment.sleep(step.afterMs).then(() => true))) === null)
@@ -159,7 +159,7 @@ async function live(life: Life): Promise<{ faults: string[]; lived: Lived; histo
         : { failed: String((error as Error).cause ?? error) }
   }
   const history = await handle.fetchHistory()
-  // now and then the test server takes what a workflow task decided, and forgets it; the dev server does not
+  // sometimes the test server loses the commands of a workflow task; the dev server does not
   if (typeof end === 'object' && 'failed' in end && (isTaskLost(history) || isSkippedOver(life, end.failed, history))) return null
   const entry = await findSuppression(world.database.db, recipient, world.now())
   const lived: Lived = {
@@ -174,8 +174,8 @@ async function live(life: Life): Promise<{ faults: string[]; lived: Lived; histo
 type History = Awaited<ReturnType<ReturnType<World['environment']['client']['workflow']['getHandle']>['fetchHistory']>>
 
 /**
- * While a local activity waits to be tried again nothing holds the test server's clock: it jumps to the end of the execution's time. Here
- * that is the one that writes down that it was cancelled, with the database away.
+ * While a local activity backs off, nothing stops the test server's clock from skipping to the execution timeout. In these lives
+ * it is the activity that records a cancellation while the database is away.
  */
 function isSkippedOver({ databaseAway }: Life, failed: string, { events }: History): boolean {
   const wasCancelled = events?.some((event) => event.workflowExecutionCancelRequestedEventAttributes) ?? false
@@ -185,7 +185,7 @@ function isSkippedOver({ databaseAway }: Life, failed: string, { events }: Histo
 const kindsOf = ({ events }: History) =>
   (events ?? []).map((event) => Object.keys(event).find((key) => key.endsWith('Attributes') && event[key as keyof typeof event]))
 
-/** Whether nothing was ever decided in the last workflow task. */
+/** Whether the last workflow task started but never completed. */
 function isTaskLost({ events }: History): boolean {
   const last = events?.findLast((event) => event.workflowTaskStartedEventAttributes || event.workflowTaskCompletedEventAttributes)
   return last?.workflowTaskCompletedEventAttributes === null || last?.workflowTaskCompletedEventAttributes === undefined
@@ -194,7 +194,7 @@ function isTaskLost({ events }: History): boolean {
 function happenedIn(history: History): Lived['happened'] {
   const happened: (Happened & { event: number })[] = []
   const sends = new Map<number, number>()
-  // what a workflow task decides follows it, and it saw what came before it began
+  // commands follow their workflow task, which saw all events before it started
   let taskStarted = 0
   for (const event of history.events ?? []) {
     const id = Number(event.eventId)
@@ -245,12 +245,12 @@ test(`${LIVES} random lives keep the promises, and replay`, { timeout: (60_000 +
   expect(wrong).toEqual([])
   expect(lost, 'lives that the test server lost').toBeLessThan(5 + LIVES / 50)
   for await (const { workflowId, error } of Worker.runReplayHistories(WORKFLOWS, histories)) expect(error, workflowId).toBeUndefined()
-  // each way to end was come to
+  // every outcome occurred
   for (const outcome of LIFE === null ? ['delivered', 'suppressed', 'rejected', 'expired', 'cancelled'] : [])
     expect(outcomes.get(outcome), outcome).toBeGreaterThan(0)
 })
 
-test('the judge sees a promise that was broken', () => {
+test('the judge detects a broken promise', () => {
   const life: Life = { schedule: [60_000, 60_000], answers: ['deferred', 'accepted'], troubles: [0, 0], databaseAway: 0, steps: [] }
   const send = (event: number, retry: number, atMs: number) => ({ event, kind: 'send' as const, retry, atMs, seen: event - 1 })
   const answered = (event: number, retry: number, atMs: number) => ({ event, kind: 'answered' as const, retry, atMs })

@@ -24,7 +24,7 @@ beforeEach(() => {
 const person = () => `eve${n}@example.org`
 const listed = () => findSuppression(world.database.db, person(), world.now())
 const message = async (more: Parameters<typeof bounced>[1] = {}) => bounced(await world.currentTime(), { recipient: person(), ...more })
-/** The person is suppressed for a month already. */
+/** Suppresses the recipient for a month. */
 const suppressed = async () => {
   const now = await world.currentTime()
   const cause = { status: null, reply: null, by: 'x', destination: null }
@@ -32,7 +32,7 @@ const suppressed = async () => {
 }
 const notification = async (status: string, more = {}) => ({ status, bouncedAt: (await world.currentTime()).toISOString(), ...more })
 
-/** A message that the relay has taken, and that nobody has said more of. */
+/** Starts a message and waits until the relay has accepted it, unconfirmed. */
 async function relayed(): Promise<Handle> {
   const handle = await start(world, await message())
   await stands(handle, 'waiting', 1)
@@ -41,7 +41,7 @@ async function relayed(): Promise<Handle> {
   return handle
 }
 
-test('what a relay takes and nobody bounces ends as delivered, unconfirmed, and lifts nothing', async () => {
+test('a relayed message without a bounce ends as delivered, unconfirmed, and lifts no suppression', async () => {
   await suppressed()
   const handle = await start(world, await message())
   const result = await handle.result()
@@ -61,7 +61,7 @@ for (const action of ['delivered', 'relayed', 'expanded'] as const)
     expect(await listed()).toBeNull()
   })
 
-test('a bounce makes it a failed retry, and the next delay counts from the reported failure', async () => {
+test('a bounce fails the retry, and the next delay counts from the reported failure', async () => {
   const handle = await relayed()
   await world.environment.sleep('2 hours')
   const bounce = await notification('4.4.7', { diagnostic: '421 4.4.7 delivery time expired' })
@@ -76,7 +76,7 @@ test('a bounce makes it a failed retry, and the next delay counts from the repor
   expect(row).toMatchObject({ relayed: 1, outcome: 'accepted', reported_status: '4.4.7' })
 })
 
-test('the same bounce twice, or told again later, fails one retry', async () => {
+test('the same bounce repeated, at once or later, fails one retry', async () => {
   const handle = await relayed()
   const bounce = await notification('4.3.2')
   await handle.signal(bouncedAgain, bounce)
@@ -86,7 +86,7 @@ test('the same bounce twice, or told again later, fails one retry', async () => 
   await world.environment.sleep('1 minute')
   await handle.signal(retryNow)
   await stands(handle, 'confirming', 2)
-  // it is older than the send that is with the relay now
+  // the bounce is older than the send now at the relay
   await handle.signal(bouncedAgain, bounce)
   await new Promise((resolve) => setTimeout(resolve, 300))
   expect(await handle.query(progress)).toMatchObject({ state: 'confirming', retry: 2 })
@@ -109,21 +109,21 @@ test('every retry bounced by the relay ends as suppressed', async () => {
   expect(await listed()).toMatchObject({ reason: 'unavailable', status: '4.3.2' })
 })
 
-test('a bounce that says that the recipient is gone suppresses for good', async () => {
+test('a bounce for a nonexistent recipient suppresses for good', async () => {
   const handle = await relayed()
   await handle.signal(bouncedAgain, await notification('5.1.1', { diagnostic: '550 5.1.1 no such user' }))
   expect(await handle.result()).toMatchObject({ outcome: 'rejected', retries: 1, attempts: [{ outcome: 'rejected', status: '5.1.1' }] })
   expect(await listed()).toMatchObject({ reason: 'rejected', until: null })
 })
 
-test('a bounce that says that the message is refused suppresses nobody', async () => {
+test('a bounce that refuses the message suppresses nobody', async () => {
   const handle = await relayed()
   await handle.signal(bouncedAgain, await notification('5.7.1'))
   expect(await handle.result()).toMatchObject({ outcome: 'rejected', retries: 1 })
   expect(await listed()).toBeNull()
 })
 
-test('"delayed" extends the wait to what the relay says', async () => {
+test('a delay notice extends the wait to its Will-Retry-Until', async () => {
   const handle = await relayed()
   const willRetryUntil = new Date((await world.currentTime()).getTime() + 8 * DAY).toISOString()
   await handle.signal(bouncedAgain, await notification('4.4.1', { action: 'delayed', willRetryUntil }))
@@ -133,7 +133,7 @@ test('"delayed" extends the wait to what the relay says', async () => {
   expect(end.ended_at).toBeGreaterThanOrEqual(Date.parse(willRetryUntil))
 })
 
-test('while it waits for word nothing is sent, whoever asks for it', async () => {
+test('nothing is sent while waiting for confirmation, not even by retryNow', async () => {
   const handle = await relayed()
   await handle.signal(retryNow)
   await world.environment.sleep('1 day')
@@ -145,8 +145,8 @@ test('while it waits for word nothing is sent, whoever asks for it', async () =>
   expect(await handle.result()).toMatchObject({ outcome: 'suppressed', retries: 1 })
 })
 
-describe('promise 3: trouble of our own uses up no retry', () => {
-  // a simulated day is some hundred askings, and takes its seconds
+describe('promise 3: local failures use up no retry', () => {
+  // a simulated day means hundreds of attempts, and takes seconds
   const DAY_LONG = 'refuses the connection'
   const trouble = [
     [DAY_LONG, () => relay.close()],
@@ -157,7 +157,7 @@ describe('promise 3: trouble of our own uses up no retry', () => {
     ['defers the message', () => Object.assign(relay, { say: { message: () => '451 4.3.0 disk full' } })],
   ] as const
   for (const [what, begin] of trouble)
-    test(`a relay that ${what}, ${what === DAY_LONG ? 'for a day' : 'for hours'}: no retry used, no event added, nobody suppressed`, async () => {
+    test(`a relay that ${what} ${what === DAY_LONG ? 'for a day' : 'for hours'} uses up no retry and suppresses nobody`, async () => {
       await begin()
       const handle = await start(world, await message())
       await stands(handle, 'waiting', 1)
@@ -177,7 +177,7 @@ describe('promise 3: trouble of our own uses up no retry', () => {
     })
 })
 
-test('the same bounce told again after the end changes nothing', async () => {
+test('the same bounce repeated after the end changes nothing', async () => {
   const handle = await start(world, await message({ schedule: ['1h'] }))
   await stands(handle, 'waiting', 1)
   await handle.signal(retryNow)
@@ -193,13 +193,13 @@ test('the same bounce told again after the end changes nothing', async () => {
   expect(row.until).toBe(until?.getTime())
 })
 
-test('a rejection of the recipient by a relay counts as one', async () => {
+test('a recipient rejected by the relay is rejected', async () => {
   relay.say = { rcpt: () => '550 5.1.1 no such user' }
   expect(await (await start(world, await message())).result()).toMatchObject({ outcome: 'rejected', retries: 1 })
   expect(await listed()).toMatchObject({ reason: 'rejected' })
 })
 
-test('a relay that passes replies through counts as the receiving system', async () => {
+test('a transparent relay counts as the receiving system', async () => {
   const { paths } = world.settings
   world.settings = {
     ...world.settings,

@@ -1,4 +1,4 @@
-/** Which send a bounce is about: signed return paths through the retries of a message. */
+/** Correlation of bounces with sends by signed return paths. */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { dayOf, sentId, signReturnPath, verifyReturnPath } from '../../src/delivery/index.js'
 import { findSent } from '../../src/store/index.js'
@@ -40,7 +40,7 @@ const bounce = async (more: object) => ({
   ...more,
 })
 
-test('through a relay each retry has a return path of its own; directly all have that of the message', async () => {
+test('through a relay each retry has its own return path; in direct delivery all share that of the message', async () => {
   let handle = await start(world, await message())
   await stands(handle, 'waiting', 1)
   await handle.signal(retryNow)
@@ -76,22 +76,22 @@ test('through a relay each retry has a return path of its own; directly all have
   expect(verifyReturnPath(returnPaths, heard[0] as string, world.now())).toMatchObject({ send: 0 })
 })
 
-test('while a retry waits for word, only a bounce of that retry counts, whatever its time', async () => {
+test('while a retry waits for confirmation, only a bounce of that retry counts, whatever its time', async () => {
   const handle = await start(world, await message())
   await stands(handle, 'waiting', 1)
   await handle.signal(retryNow)
   await stands(handle, 'confirming', 1)
-  // one of the message itself, with the time of now
+  // a bounce of the original send, with the current time
   await handle.signal(bouncedAgain, await bounce({ token: tokenOf(0) }))
   await handle.signal(bouncedAgain, await bounce({ token: tokenOf(2) }))
   expect(await handle.query(progress)).toMatchObject({ state: 'confirming', retry: 1 })
-  // its clock is an hour slow
+  // the reporting MTA's clock is an hour slow
   await handle.signal(bouncedAgain, await bounce({ token: tokenOf(1), bouncedAt: new Date(world.now().getTime() - HOUR).toISOString() }))
   await stands(handle, 'waiting', 2)
   await handle.cancel()
 })
 
-test('a bounce of the last retry after an unconfirmed end starts anew with the count so far; one of an earlier send does not', async () => {
+test('after an unconfirmed end a bounce of the last retry restarts with the count so far; one of an earlier send does not', async () => {
   const first = await start(world, await message({ schedule: ['1h', '2h'] }))
   expect(await first.result()).toMatchObject({ outcome: 'delivered', confirmed: false, retries: 1 })
   const ended = await world.currentTime()
@@ -107,7 +107,7 @@ test('a bounce of the last retry after an unconfirmed end starts anew with the c
   }
   expect(await (await told(0)).result()).toMatchObject({ outcome: 'delivered', confirmed: false, retries: 1 })
   expect(system.taken).toHaveLength(1)
-  // the relay gave up after days, for a reason that is not retried by itself
+  // the relay gave up after days, with a status that alone is not retried
   status = '4.4.7'
   const anew = await told(1)
   expect(await anew.result()).toMatchObject({ outcome: 'delivered', confirmed: false, retries: 2 })

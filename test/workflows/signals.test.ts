@@ -28,7 +28,7 @@ const message = async (more: Parameters<typeof bounced>[1] = {}) => bounced(awai
 const waits = (handle: Handle, retry: number) => stands(handle, 'waiting', retry)
 
 describe('retryNow', () => {
-  test('sends the retry that waits, and the next delay counts from it', async () => {
+  test('retryNow sends the waiting retry, and the next delay counts from it', async () => {
     const handle = await start(world, await message())
     await waits(handle, 1)
     const now = (await world.currentTime()).getTime()
@@ -42,7 +42,7 @@ describe('retryNow', () => {
     await handle.cancel()
   })
 
-  test('twice within a second still sends one', async () => {
+  test('retryNow twice within a second sends one retry', async () => {
     const handle = await start(world, await message())
     await waits(handle, 1)
     await handle.signal(retryNow)
@@ -51,7 +51,7 @@ describe('retryNow', () => {
     await handle.signal(retryNow)
     await new Promise((resolve) => setTimeout(resolve, 500))
     expect(system.connections).toHaveLength(1)
-    // later it is another press
+    // a later signal is another request
     await world.environment.sleep('1 minute')
     await handle.signal(retryNow)
     await waits(handle, 3)
@@ -59,7 +59,7 @@ describe('retryNow', () => {
     await handle.cancel()
   })
 
-  test('that comes with the start sends the first retry at once', async () => {
+  test('retryNow by signalWithStart sends the first retry at once', async () => {
     const handle = await world.environment.client.workflow.signalWithStart('retryBouncedMessage', {
       taskQueue: 'softbounce',
       workflowId: `bounce/${person()}/m1@example.com`,
@@ -72,7 +72,7 @@ describe('retryNow', () => {
     await handle.cancel()
   })
 
-  test('that names a retry acts only while that one waits, and is never kept for later', async () => {
+  test('retryNow for a named retry acts only while that one waits, and is never kept for later', async () => {
     const handle = await start(world, await message())
     await waits(handle, 1)
     await handle.signal(retryNow, { retry: 2 })
@@ -80,7 +80,7 @@ describe('retryNow', () => {
     await waits(handle, 2)
     await new Promise((resolve) => setTimeout(resolve, 300))
     expect(system.connections).toHaveLength(1)
-    // two in a row that name their retries are two wishes
+    // two in a row for different retries are two requests
     await handle.signal(retryNow, { retry: 2 })
     await waits(handle, 3)
     expect(system.connections).toHaveLength(2)
@@ -89,7 +89,7 @@ describe('retryNow', () => {
 })
 
 describe('giveUp', () => {
-  test('suppresses now', async () => {
+  test('giveUp suppresses at once', async () => {
     const handle = await start(world, await message())
     await waits(handle, 1)
     await handle.signal(giveUp)
@@ -98,7 +98,7 @@ describe('giveUp', () => {
     expect(system.connections).toHaveLength(0)
   })
 
-  test('that comes with the start does so too', async () => {
+  test('giveUp by signalWithStart suppresses at once too', async () => {
     const input = await message()
     const handle = await world.environment.client.workflow.signalWithStart('retryBouncedMessage', {
       taskQueue: 'softbounce',
@@ -110,7 +110,7 @@ describe('giveUp', () => {
     expect(await handle.result()).toMatchObject({ outcome: 'suppressed', retries: 0 })
   })
 
-  test('does not wait for trouble of our own to end', async () => {
+  test('giveUp does not wait for the end of a local failure', async () => {
     const { paths } = world.settings
     world.settings = { ...world.settings, paths: { routes: [], relay: null } }
     const handle = await start(world, await message())
@@ -126,14 +126,14 @@ describe('giveUp', () => {
 describe('bouncedAgain', () => {
   const again = async (status: string, more = {}) => ({ status, bouncedAt: (await world.currentTime()).toISOString(), ...more })
 
-  test('with the start is the same bounce, and counts once', async () => {
+  test('bouncedAgain by signalWithStart is the same bounce, and counts once', async () => {
     const handle = await signalWithStart(world, await message())
     await waits(handle as unknown as Handle, 1)
     expect(await handle.result()).toMatchObject({ outcome: 'suppressed', retries: 4 })
     expect(system.connections).toHaveLength(4)
   })
 
-  test('before the next retry is a late notice: it counts nothing', async () => {
+  test('bouncedAgain before the next retry is a late notice, and does not count', async () => {
     const handle = await start(world, await message())
     const { nextRetryAt } = await waits(handle, 1)
     for (const status of ['4.3.2', '4.4.1', '2.0.0']) await handle.signal(bouncedAgain, await again(status))
@@ -143,7 +143,7 @@ describe('bouncedAgain', () => {
     expect(await handle.result()).toMatchObject({ retries: 4 })
   })
 
-  test('that says that the recipient is gone ends it, and suppresses for good', async () => {
+  test('bouncedAgain for a nonexistent recipient ends the retries, and suppresses for good', async () => {
     const handle = await start(world, await message())
     await waits(handle, 1)
     await handle.signal(bouncedAgain, await again('5.1.1', { diagnostic: '550 5.1.1 no such user' }))
@@ -151,7 +151,7 @@ describe('bouncedAgain', () => {
     expect(await listed()).toMatchObject({ reason: 'rejected', until: null })
   })
 
-  test('that says that the message is refused ends it, and suppresses nobody', async () => {
+  test('bouncedAgain that refuses the message ends the retries, and suppresses nobody', async () => {
     const handle = await start(world, await message())
     await waits(handle, 1)
     await handle.signal(bouncedAgain, await again('5.7.1'))
@@ -159,7 +159,7 @@ describe('bouncedAgain', () => {
     expect(await listed()).toBeNull()
   })
 
-  test('that cannot be read changes nothing', async () => {
+  test('an unreadable bouncedAgain changes nothing', async () => {
     const handle = await start(world, await message())
     const { nextRetryAt } = await waits(handle, 1)
     for (const nonsense of [null, 'x', {}, { status: '5.1.1' }, { status: 'bad', bouncedAt: 'bad' }])
@@ -174,7 +174,7 @@ describe('bouncedAgain', () => {
   })
 })
 
-test('progress tells where it stands', async () => {
+test('the progress query returns the current state', async () => {
   const input = await message()
   const handle = await start(world, input)
   const standing = await waits(handle, 1)

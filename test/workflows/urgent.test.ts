@@ -42,7 +42,7 @@ afterAll(async () => {
   endpoint.close()
 })
 
-test('the alternative channel is told of an urgent message at the start, signed, with what and whom, not the body', async () => {
+test('the alternative channel gets a signed event for an urgent message at the start, without the body', async () => {
   const input = { ...bounced(await world.currentTime(), { recipient: 'urgent@example.org' }), urgent: true }
   const handle = await start(world, input)
   await eventually(() => told.length === 1)
@@ -58,21 +58,21 @@ test('the alternative channel is told of an urgent message at the start, signed,
     },
   })
   expect(body).not.toContain('Thank you')
-  // the verifier's own clock is today's; the signature itself is what is checked
+  // the verifier uses the real clock; only the signature is checked
   const [id, timestamp] = [headers['webhook-id'] ?? '', headers['webhook-timestamp'] ?? '']
   expect(headers['webhook-signature']).toBe(new Webhook(SECRET).sign(id, new Date(Number(timestamp) * 1000), body))
   expect(await handle.result()).toMatchObject({ outcome: 'delivered', retries: 1 })
   expect(told).toHaveLength(1)
 })
 
-test('a message that is not urgent is told to nobody', async () => {
+test('a message that is not urgent is not published', async () => {
   told.length = 0
   const handle = await start(world, bounced(await world.currentTime(), { recipient: 'calm@example.org' }))
   expect(await handle.result()).toMatchObject({ outcome: 'delivered' })
   expect(told).toHaveLength(0)
 })
 
-test('by rule: a field of the header, the sender or the recipient makes a message urgent', async () => {
+test('rules make a message urgent by header field, sender or recipient', async () => {
   const before = world.settings
   world.settings = deliverySettings({
     ...SETTINGS(),
@@ -107,7 +107,7 @@ test('by rule: a field of the header, the sender or the recipient makes a messag
 
 test('an endpoint that is down delays nothing and uses up no retry', async () => {
   answer = 503
-  // a world of its own: what it leaves open goes on for a day, and the test server skips no time meanwhile
+  // a separate world: its open workflow lasts a day, and meanwhile the test server skips no time
   const own = await startWorld()
   own.settings = deliverySettings(SETTINGS())
   try {
