@@ -160,7 +160,12 @@ async function live(life: Life): Promise<{ faults: string[]; lived: Lived; histo
   }
   const history = await handle.fetchHistory()
   // sometimes the test server loses the commands of a workflow task; the dev server does not
-  if (typeof end === 'object' && 'failed' in end && (isTaskLost(history) || isSkippedOver(life, end.failed, history))) return null
+  if (
+    typeof end === 'object' &&
+    'failed' in end &&
+    (isTaskLost(history) || isCancelLost(history) || isSkippedOver(life, end.failed, history))
+  )
+    return null
   const entry = await findSuppression(world.database.db, recipient, world.now())
   const lived: Lived = {
     happened: happenedIn(history),
@@ -189,6 +194,21 @@ const kindsOf = ({ events }: History) =>
 function isTaskLost({ events }: History): boolean {
   const last = events?.findLast((event) => event.workflowTaskStartedEventAttributes || event.workflowTaskCompletedEventAttributes)
   return last?.workflowTaskCompletedEventAttributes === null || last?.workflowTaskCompletedEventAttributes === undefined
+}
+
+/**
+ * Whether an activity was asked to cancel and never closed: the test server forgets that of one that fails at the same moment and is to be
+ * retried. The dev server closes it.
+ */
+function isCancelLost({ events }: History): boolean {
+  const last = events?.findLast(
+    (event) =>
+      event.activityTaskCancelRequestedEventAttributes ||
+      event.activityTaskCanceledEventAttributes ||
+      event.activityTaskCompletedEventAttributes ||
+      event.activityTaskFailedEventAttributes,
+  )
+  return Boolean(last?.activityTaskCancelRequestedEventAttributes) && Boolean(events?.at(-1)?.workflowExecutionTimedOutEventAttributes)
 }
 
 function happenedIn(history: History): Lived['happened'] {
