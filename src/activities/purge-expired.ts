@@ -3,9 +3,9 @@ import type { Context } from '@temporalio/activity'
 import {
   purgeMessages as deleteUnused,
   purgeInbound,
+  purgeInbox,
   purgeProviderIds,
   purgeSent,
-  purgeWebhooks,
   releaseHolds,
   staleHolds,
 } from '../store/index.js'
@@ -44,7 +44,7 @@ export async function purgeMessages(context: Context, dependencies: ActivityCont
     await purgeSent(database.db, sentBefore)
     await purgeProviderIds(database.db, sentBefore)
     // for as long as a signature is good, whatever is kept of messages
-    await purgeWebhooks(database.db, new Date(Math.min(before.getTime(), now().getTime() - SIGNATURES_ARE_GOOD_MS)))
+    await purgeInbox(database.db, new Date(Math.min(before.getTime(), now().getTime() - SIGNATURES_ARE_GOOD_MS)))
     await purgeInbound(database.db, before, sentBefore)
     await purgeDestinations(database)
     log.info({ purged, before: before.toISOString() }, 'kept messages were purged')

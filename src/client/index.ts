@@ -20,4 +20,13 @@ export { type DestinationInfo, Destinations, type ReleaseOptions } from './desti
 export type { Erased } from './erase.js'
 export { type BounceOf, type ClientOptions, type RetryOptions, type RetryRef, type StartedRetry, UnretryableBounce } from './options.js'
 export { track } from './track.js'
-export { SuppressedRecipients, type Tracked, type TrackedOptions, type TrackOptions } from './track-options.js'
+export {
+  type RetriedRecipient,
+  SuppressedRecipients,
+  TrackError,
+  type TrackErrorCode,
+  type Tracked,
+  type TrackedInfo,
+  type TrackedOptions,
+  type TrackOptions,
+} from './track-options.js'

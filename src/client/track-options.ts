@@ -9,9 +9,55 @@ import type { RetryOptions } from './options.js'
 export interface TrackOptions {
   /** Default: opened by DATABASE_URL, and closed with the transporter. */
   readonly database?: Database
-  readonly settings?: Pick<Settings, 'databaseUrl' | 'returnPaths'> & Partial<Pick<Settings, 'relayPreset'>>
+  readonly settings?: Pick<Settings, 'databaseUrl' | 'returnPaths'> &
+    Partial<Pick<Settings, 'relayPreset' | 'retryStatuses' | 'scheduleMs' | 'encryption'>>
   /** The provider that the transporter sends by; default: RELAY_PRESET. */
   readonly provider?: Provider
+  /** Retry a recipient who is refused for now; default true. False: `sendMail` rejects, as nodemailer does. */
+  readonly retryRefused?: boolean
+  /**
+   * If the database cannot be reached before sending: `fail` (default) rejects, and nothing is sent; `send-untracked` sends as nodemailer
+   * would, without suppression check, signed return path or retries, and sets `info.untracked`.
+   */
+  readonly onDatabaseError?: 'fail' | 'send-untracked'
+}
+
+/** A recipient who was refused for now, and is retried. */
+export interface RetriedRecipient {
+  readonly recipient: string
+  readonly workflowId: string
+  /** ISO 8601: not before this; up to 10 % of the delay, at most 15 minutes, is added. */
+  readonly retryAt: string
+}
+
+/** What `sendMail` adds to nodemailer's info. */
+export interface TrackedInfo {
+  /** Recipients who were refused for now. */
+  readonly pending?: string[]
+  readonly retries?: RetriedRecipient[]
+  /** The database could not be reached, and `onDatabaseError` is `send-untracked`. */
+  readonly untracked?: true
+}
+
+/**
+ * - `ERETURNPATH`: no key is set to sign return paths with.
+ * - `EENVELOPE`: the message has no envelope sender, or no recipient.
+ * - `EOPTIONS`: a field of `softbounce` is wrong.
+ * - `EDATABASE`: the database could not be used before sending; nothing was sent.
+ * - `EHANDOVER`: a recipient was refused for now, and the retry could not be stored; it is the `cause` of nodemailer's error.
+ */
+export type TrackErrorCode = 'ERETURNPATH' | 'EENVELOPE' | 'EOPTIONS' | 'EDATABASE' | 'EHANDOVER'
+
+/** An error of `track`, with a code. */
+export class TrackError extends Error {
+  override name = 'TrackError'
+  constructor(
+    readonly code: TrackErrorCode,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options)
+  }
 }
 
 /** What a message may say of itself, in the field `softbounce` of `sendMail`. */
@@ -30,7 +76,9 @@ export interface Transporter {
 
 /** A transporter whose messages are tracked. */
 export type Tracked<T extends Transporter> = T & {
-  sendMail(data: SendMailOptions & { softbounce?: TrackedOptions }): Promise<InfoOf<T['transporter']>>
+  sendMail(
+    data: SendMailOptions & { softbounce?: TrackedOptions },
+  ): Promise<Omit<InfoOf<T['transporter']>, keyof TrackedInfo> & TrackedInfo>
 }
 
 /** What `sendMail` of a transport resolves to. */

@@ -16,6 +16,7 @@ const LF = 0x0a
 /** A message that cannot be sent as it is; says where and why. */
 export class UnsendableMessage extends Error {
   override name = 'UnsendableMessage'
+  readonly code = 'EUNSENDABLE'
 }
 
 /**

@@ -6,7 +6,7 @@ import { chmod, unlink } from 'node:fs/promises'
 import { type AddressInfo, connect } from 'node:net'
 import { SMTPServer, type SMTPServerDataStream, type SMTPServerSession } from 'smtp-server'
 import type { Settings } from '../config/index.js'
-import type { Logger } from '../logger.js'
+import type { Log, Logger } from '../logger.js'
 import type { IntakeResult } from './apply.js'
 import type { MailReceiver } from './receive-mail.js'
 
@@ -136,7 +136,7 @@ const reply = (responseCode: number, text: string): Error => Object.assign(new E
 export const summary = (taken: readonly IntakeResult[]): string => [...new Set(taken.map((t) => t.disposition))].join(', ') || 'ignored'
 
 /** Logs one line per recipient. */
-export function logTaken(logger: Logger, taken: readonly IntakeResult[], source: string): void {
+export function logTaken(logger: Log, taken: readonly IntakeResult[], source: string): void {
   for (const { disposition, why, recipient, messageId, workflowId } of taken) {
     const fields = { source, disposition, why, recipient, messageId, workflowId }
     if (disposition === 'unauthenticated' || disposition === 'unreadable') logger.warn(fields, 'a bounce came in')

@@ -2,10 +2,7 @@
  * The HTTP intake for providers' webhooks: POST /notifications/PROVIDER. 2xx means that a webhook is durably stored; it is processed
  * afterwards, with retries until that succeeds. A wrong signature gets 401; if storing fails, 503 makes the provider send it again.
  */
-import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { backoff } from '../backoff.js'
 import type { Logger } from '../logger.js'
 import {
   NotAuthentic,
@@ -18,18 +15,15 @@ import {
   verifyRequest,
 } from '../providers/index.js'
 import type { Metrics } from '../report/metrics.js'
-import { type Database, markWebhookDone, nextWebhook, postponeWebhook, storeWebhooks } from '../store/index.js'
-import { causeOf, logTaken } from './lmtp.js'
+import { addToInbox, type Database, digestOf } from '../store/index.js'
+import { InboxLoop } from './inbox-loop.js'
+import { causeOf } from './lmtp.js'
 import type { EventReceiver } from './receive-event.js'
 
 /** SendGrid sends the largest: batches of up to 768 KiB. */
 const MAX_BODY = 1024 * 1024
 const BODY_WITHIN_MS = 20_000
-/** Lease on a webhook: when it expires, its worker has died, and another one takes over. */
-const HOLD_MS = 60_000
-const LOOK_EVERY_MS = 5_000
-const FIRST_PAUSE_MS = 1_000
-const LONGEST_PAUSE_MS = 10 * 60_000
+const POLL_EVERY_MS = 5_000
 
 export interface WebhookOptions {
   readonly secrets: ProviderSecrets
@@ -47,30 +41,26 @@ interface Answer {
 }
 
 export class WebhookReceiver {
-  readonly #intake: EventReceiver
   readonly #database: Database
   readonly #options: WebhookOptions
   readonly #logger: Logger
   readonly #sns: SnsSignatures
-  readonly #stopping = new AbortController()
-  #came: () => void = () => {}
-  #working: Promise<void>
+  readonly #inbox: InboxLoop
 
   constructor(intake: EventReceiver, database: Database, options: WebhookOptions, logger: Logger) {
-    this.#intake = intake
     this.#database = database
     this.#options = options
     this.#logger = logger
     this.#sns = options.sns ?? new SnsSignatures()
     for (const provider of PROVIDERS) if (options.secrets[provider] !== undefined) options.metrics?.countMailsFrom(provider)
-    this.#working = this.#work()
+    const handle = (provider: Provider) => (content: string) => intake.take(provider, content, digestOf(content))
+    const handlers = Object.fromEntries(PROVIDERS.map((provider) => [provider, handle(provider)]))
+    this.#inbox = new InboxLoop(database, handlers, { ...options, logger, pollEveryMs: POLL_EVERY_MS })
   }
 
   /** Finishes the current webhook; the others stay stored. */
-  async close(): Promise<void> {
-    this.#stopping.abort()
-    this.#came()
-    await this.#working
+  close(): Promise<void> {
+    return this.#inbox.close()
   }
 
   /** Handles a request to one of its endpoints. @returns false for any other path. */
@@ -116,53 +106,13 @@ export class WebhookReceiver {
       this.#logger.info({ provider }, 'a subscription was confirmed, or ended')
       return { status: 200, text: 'done', result: 'kept' }
     }
-    const { fresh, others } = await storeWebhooks(this.#database, provider, verified.kept, digestOf, now)
+    const { fresh, others } = await addToInbox(this.#database, provider, verified.kept, now)
     if (others.length > 0 && verified.goodOnce)
       throw new NotAuthentic(`it comes under the identifier of another notification (${others[0]}): a replay`)
-    this.#came()
+    this.#inbox.wake()
     return { status: 200, text: 'kept', result: fresh > 0 ? 'kept' : 'repeated' }
   }
-
-  async #work(): Promise<void> {
-    while (!this.#stopping.signal.aborted) {
-      const came = new Promise<void>((resolve) => {
-        this.#came = resolve
-      })
-      try {
-        while (!this.#stopping.signal.aborted && (await this.#workOnNext())) {}
-      } catch (error) {
-        this.#logger.warn({ error: causeOf(error) }, 'kept notifications cannot be looked at now')
-      }
-      const looked = new AbortController()
-      await Promise.race([came, sleep(LOOK_EVERY_MS, undefined, { signal: looked.signal }).catch(() => {})])
-      looked.abort()
-    }
-  }
-
-  async #workOnNext(): Promise<boolean> {
-    const due = await nextWebhook(this.#database, HOLD_MS)
-    if (due === null) return false
-    const provider = due.provider as Provider
-    const { metrics, now = () => new Date() } = this.#options
-    try {
-      const taken = await this.#intake.take(provider, due.content, digestOf(due.content))
-      await markWebhookDone(this.#database.db, due, now())
-      metrics?.mailCame(provider, 'accepted')
-      if (taken.length > 0) logTaken(this.#logger, taken, provider)
-    } catch (error) {
-      metrics?.mailCame(provider, 'failed')
-      const againInMs = backoff(due.tries, FIRST_PAUSE_MS, LONGEST_PAUSE_MS)
-      this.#logger.warn(
-        { provider, notification: due.id, error: causeOf(error), againInMs },
-        'a notification cannot be dealt with now; it is kept, and tried again',
-      )
-      await postponeWebhook(this.#database, due, againInMs)
-    }
-    return true
-  }
 }
-
-const digestOf = (content: string) => createHash('sha256').update(content).digest('hex')
 
 /** Reads the body, within limits of size and time. */
 async function read(request: IncomingMessage): Promise<Buffer | Answer> {

@@ -102,7 +102,7 @@ export async function forget({ db, kind }: Database, address: string, prefix: st
     const stands = standsIn(address)
     for (const [table, column] of TEXTS) note(table, await emptyTexts(tx, table, column, address, stands))
     note('quarantine', await dropUnread(tx, stands))
-    note('webhook_inbox', await dropNotifications(tx, stands))
+    note('inbox', await dropWaitingReports(tx, stands))
     return { tables, runs }
   })
   // older pages stand in the log beside the file until it is begun anew
@@ -111,14 +111,14 @@ export async function forget({ db, kind }: Database, address: string, prefix: st
 }
 
 /** Reports that wait to be worked on: they would bring the address back. That they came is kept. */
-async function dropNotifications(tx: Kysely<Tables>, stands: (text: string) => boolean): Promise<number> {
-  const waiting = await tx.selectFrom('webhook_inbox').select(['provider', 'id', 'content']).where('done_at', 'is', null).execute()
+async function dropWaitingReports(tx: Kysely<Tables>, stands: (text: string) => boolean): Promise<number> {
+  const waiting = await tx.selectFrom('inbox').select(['source', 'id', 'content']).where('done_at', 'is', null).execute()
   const theirs = waiting.filter(({ content }) => stands(content))
-  for (const { provider, id } of theirs)
+  for (const { source, id } of theirs)
     await tx
-      .updateTable('webhook_inbox')
+      .updateTable('inbox')
       .set((eb) => ({ content: '', done_at: eb.ref('at') }))
-      .where('provider', '=', provider)
+      .where('source', '=', source)
       .where('id', '=', id)
       .execute()
   return theirs.length

@@ -37,6 +37,7 @@ export { otherDestinationReached, otherDestinationSilent } from './destination-e
 export { type Forgotten, forget } from './erasure.js'
 export { advanceImapCursor, holdImapCursor, type ImapCursor, releaseImapCursor } from './imap-cursors.js'
 export { alreadyHandled, findQuarantined, type InboundReport, listBounces, purgeInbound, quarantine, recordInbound } from './inbound.js'
+export { addToInbox, digestOf, type HandedOver, markInboxDone, nextInboxRow, postponeInboxRow, purgeInbox } from './inbox.js'
 export {
   hasMessage,
   holdMessage,
@@ -64,4 +65,3 @@ export type {
   Tables,
 } from './tables.js'
 export type { DestinationsTable, WaitersTable } from './throttle-tables.js'
-export { markWebhookDone, nextWebhook, postponeWebhook, purgeWebhooks, storeWebhooks } from './webhook-inbox.js'

@@ -84,13 +84,13 @@ export function initialSchema(kind: DatabaseKind): string[] {
       name text primary key, uid_validity text, last_uid bigint not null, marked_uid bigint not null, unreadable text not null,
       holder text, held_until double precision not null
     )`,
-    `create table webhook_inbox (
-      provider text not null, id text not null, digest text not null, content text not null, at bigint not null,
+    `create table inbox (
+      source text not null, id text not null, digest text not null, content text not null, at bigint not null,
       next_at double precision not null, tries integer not null, done_at bigint,
-      primary key (provider, id)
+      primary key (source, id)
     )`,
-    'create index webhook_inbox_due on webhook_inbox (next_at, at) where done_at is null',
-    'create index webhook_inbox_done on webhook_inbox (done_at)',
+    'create index inbox_due on inbox (next_at, at) where done_at is null',
+    'create index inbox_done on inbox (done_at)',
     `create table provider_ids (
       provider text not null, id text not null, sent_id text not null, send integer not null, at bigint not null,
       primary key (provider, id)

@@ -194,10 +194,11 @@ export interface ImapCursorsTable {
   held_until: number
 }
 
-/** What a provider notified us of, until it has been worked on; and that it came, for longer. */
-export interface WebhookInboxTable {
-  provider: string
-  /** The provider's own. */
+/** Reports that wait to be processed: providers' events, and refusals that an application hands over. Afterwards only that it arrived is kept. */
+export interface InboxTable {
+  /** A provider's name, or `application`. */
+  source: string
+  /** The source's own identifier. */
   id: string
   /** SHA-256 of the content, hex. */
   digest: string
@@ -239,7 +240,7 @@ export interface Tables {
   releases: ReleasesTable
   mta_sts_policies: MtaStsPoliciesTable
   imap_cursors: ImapCursorsTable
-  webhook_inbox: WebhookInboxTable
+  inbox: InboxTable
   provider_ids: ProviderIdsTable
   messages: MessagesTable
   message_holds: MessageHoldsTable

@@ -116,7 +116,7 @@ async function bouncesOf(recipient: string): Promise<InboundReport[]> {
 /** Waits until every stored webhook is processed. */
 const workedOn = () =>
   eventually(async () => {
-    const left = await world.database.db.selectFrom('webhook_inbox').select('id').where('done_at', 'is', null).execute()
+    const left = await world.database.db.selectFrom('inbox').select('id').where('done_at', 'is', null).execute()
     return left.length === 0
   })
 const signals = async (workflowId: string) =>
@@ -166,7 +166,7 @@ describe.each(PROVIDERS)('%s', (provider) => {
     await workedOn()
     expect((await bouncesOf(one.recipient)).map(({ disposition }) => disposition)).toEqual(['retry-started', 'ignored'])
     expect(await signals(one.workflowId)).toBe(1)
-    await world.database.db.deleteFrom('webhook_inbox').where('id', 'like', 'anew%').execute()
+    await world.database.db.deleteFrom('inbox').where('id', 'like', 'anew%').execute()
   })
 
   test('forged, truncated and unsigned webhooks are refused, counted, and not stored', async () => {

@@ -2,17 +2,17 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import {
+  addToInbox,
   advanceImapCursor,
   claimAttempt,
   type Database,
   findPolicy,
   holdImapCursor,
   keepPolicy,
-  nextWebhook,
+  nextInboxRow,
   recordAnswer,
   recordReport,
   releaseImapCursor,
-  storeWebhooks,
 } from '../../src/store/index.js'
 import {
   beginRelease,
@@ -152,10 +152,11 @@ onBothDatabases('processes that share a database', (opened) => {
       const { database } = opened
       const ids = Array.from({ length: 12 }, () => randomUUID())
       const notifications = ids.map((id) => ({ id, content: '{}' }))
-      expect(await storeWebhooks(database, 'ses', notifications, (content) => content, new Date())).toEqual({ fresh: 12, others: [] })
+      expect(await addToInbox(database, 'ses', notifications, new Date())).toEqual({ fresh: 12, others: [] })
       const takers = Array.from({ length: 6 }, async () => {
         const mine: string[] = []
-        for (let next = await nextWebhook(database, MINUTE); next !== null; next = await nextWebhook(database, MINUTE)) mine.push(next.id)
+        for (let next = await nextInboxRow(database, ['ses'], MINUTE); next !== null; next = await nextInboxRow(database, ['ses'], MINUTE))
+          mine.push(next.id)
         return mine
       })
       expect((await Promise.all(takers)).flat().sort()).toEqual(ids.sort())

@@ -1,0 +1,122 @@
+/**
+ * The inbox: providers' events and refusals that an application hands over, stored before they are processed, and remembered so that none
+ * acts twice.
+ */
+import { createHash } from 'node:crypto'
+import { type Kysely, sql } from 'kysely'
+import { type Database, nowExpression } from './database.js'
+import type { Tables } from './tables.js'
+
+export interface NewInboxRow {
+  /** The source's own identifier. */
+  readonly id: string
+  readonly content: string
+}
+
+/** What an application hands over: the refusal of one recipient, by the transporter that it sends with. */
+export interface HandedOver {
+  /** Of the sent message, as `storeSent` has it. */
+  readonly sentId: string
+  readonly recipient: string
+  /** The token of the return path that was sent. */
+  readonly token: string
+  /** If no reply was read: 4.4.1, nobody answered; 4.4.2, the connection was lost. */
+  readonly status?: string
+  /** The reply, or what happened instead. */
+  readonly reply: string
+  /** ISO 8601. */
+  readonly at: string
+}
+
+/** A row that is being processed, held for a while. */
+export interface InboxRow extends NewInboxRow {
+  readonly source: string
+  readonly tries: number
+}
+
+/**
+ * Stores rows, each processed as soon as a process looks. A row that is there already stays as it is.
+ * @returns how many are new, and which were there with other content.
+ */
+export async function addToInbox(
+  { db }: Database,
+  source: string,
+  rows: readonly NewInboxRow[],
+  now: Date,
+): Promise<{ readonly fresh: number; readonly others: readonly string[] }> {
+  const at = now.getTime()
+  return db.transaction().execute(async (tx) => {
+    let fresh = 0
+    const others: string[] = []
+    for (const { id, content } of rows) {
+      const digest = digestOf(content)
+      const row = { source, id, digest, content, at, next_at: 0, tries: 0, done_at: null }
+      const { numInsertedOrUpdatedRows } = await tx
+        .insertInto('inbox')
+        .values(row)
+        .onConflict((conflict) => conflict.doNothing())
+        .executeTakeFirstOrThrow()
+      if (Number(numInsertedOrUpdatedRows) > 0) {
+        fresh += 1
+        continue
+      }
+      const before = await tx.selectFrom('inbox').select('digest').where('source', '=', source).where('id', '=', id).executeTakeFirst()
+      if (before !== undefined && before.digest !== digest) others.push(id)
+    }
+    return { fresh, others }
+  })
+}
+
+/** SHA-256 of a row's content, hex. */
+export const digestOf = (content: string): string => createHash('sha256').update(content).digest('hex')
+
+/** The next due row of these sources, held for a while: if its process dies, another one gets it. Null if none is due. */
+export async function nextInboxRow(database: Database, sources: readonly string[], holdMs: number): Promise<InboxRow | null> {
+  const { db } = database
+  const now = nowExpression(database)
+  for (;;) {
+    const row = await db
+      .selectFrom('inbox')
+      .selectAll()
+      .where('done_at', 'is', null)
+      .where('source', 'in', sources)
+      .where('next_at', '<=', now)
+      .orderBy('next_at')
+      .orderBy('at')
+      .limit(1)
+      .executeTakeFirst()
+    if (row === undefined) return null
+    const { source, id, content, tries } = row
+    const held = await db
+      .updateTable('inbox')
+      .set({ next_at: sql<number>`${now} + ${holdMs}`, tries: tries + 1 })
+      .where('source', '=', source)
+      .where('id', '=', id)
+      .where('done_at', 'is', null)
+      .where('tries', '=', tries)
+      .executeTakeFirst()
+    if (Number(held.numUpdatedRows) === 1) return { source, id, content, tries: tries + 1 }
+  }
+}
+
+/** Marks a row as processed, and drops its content. */
+export async function markInboxDone(db: Kysely<Tables>, { source, id }: InboxRow, now: Date): Promise<void> {
+  await db.updateTable('inbox').set({ done_at: now.getTime(), content: '' }).where('source', '=', source).where('id', '=', id).execute()
+}
+
+/** Puts a row off that cannot be processed now. */
+export async function postponeInboxRow(database: Database, { source, id }: InboxRow, afterMs: number): Promise<void> {
+  await database.db
+    .updateTable('inbox')
+    .set({ next_at: sql<number>`${nowExpression(database)} + ${afterMs}` })
+    .where('source', '=', source)
+    .where('id', '=', id)
+    .where('done_at', 'is', null)
+    .execute()
+}
+
+/** Forgets those that were worked on before that; returns how many. */
+export async function purgeInbox(db: Kysely<Tables>, before: Date): Promise<number> {
+  const { numDeletedRows } = await db.deleteFrom('inbox').where('done_at', '<', before.getTime()).executeTakeFirst()
+  return Number(numDeletedRows)
+}
