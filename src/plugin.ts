@@ -9,6 +9,7 @@ import { TASK_QUEUE } from './bounce/index.js'
 import { readSettings, requireNextHop, type Settings } from './config/index.js'
 import { ConnectionPool } from './delivery/index.js'
 import { clientDataConverter, workerDataConverter } from './encryption/index.js'
+import { processRefusals } from './intake/receive-refusal.js'
 import { createLogger, type Log } from './logger.js'
 import { migrateToLatest, openDatabase } from './store/index.js'
 import { ensureSchedules, SearchAttributes } from './temporal/index.js'
@@ -73,10 +74,12 @@ export async function softbouncePlugin(options: PluginOptions): Promise<SimplePl
         dataConverter: options.dataConverter ?? clientDataConverter(keys),
       })
       const stopWaking = startWakeupLoop(client, TASK_QUEUE, { settings, database, log })
+      const inbox = await processRefusals(client, database, settings, { logger: log })
       try {
         await next()
       } finally {
         stopWaking()
+        await inbox.close()
         attributes.stop()
         await endSessions(sessions, database)
         await database.close()

@@ -14,6 +14,8 @@ import { TASK_QUEUE } from './bounce/index.js'
 import { readSettings, requireNextHop, type Settings, temporalEnvironment } from './config/index.js'
 import { ConnectionPool } from './delivery/index.js'
 import { clientDataConverter, workerDataConverter } from './encryption/index.js'
+import type { InboxLoop } from './intake/inbox-loop.js'
+import { processRefusals } from './intake/receive-refusal.js'
 import { createLogger, ThroughPino } from './logger.js'
 import { serveHttp } from './report/http.js'
 import { Metrics } from './report/metrics.js'
@@ -77,6 +79,7 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
   let health: Server | undefined
   let attributes: SearchAttributes | undefined
   let stopWaking = () => {}
+  let inbox: InboxLoop | undefined
   let tracing: Tracing | null = null
   try {
     const migrated = await migrateToLatest(database.db, database.kind)
@@ -111,11 +114,9 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
         searchAttributesKnown: () => (attributes as SearchAttributes).known,
       }),
     })
-    stopWaking = startWakeupLoop(
-      new Client({ connection, namespace, dataConverter: clientDataConverter(settings.encryption.keys) }),
-      TASK_QUEUE,
-      { settings, database, log: logger },
-    )
+    const client = new Client({ connection, namespace, dataConverter: clientDataConverter(settings.encryption.keys) })
+    stopWaking = startWakeupLoop(client, TASK_QUEUE, { settings, database, log: logger })
+    inbox = await processRefusals(client, database, settings, { logger, ...(metrics === undefined ? {} : { metrics }) })
     logger.info(
       { taskQueue: TASK_QUEUE, namespace, address: connectionOptions.address, database: database.kind, ...settings.deploymentVersion },
       'the worker is ready',
@@ -124,6 +125,7 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
     logger.info({}, 'the worker has stopped')
   } finally {
     stopWaking()
+    await inbox?.close()
     attributes?.stop()
     health?.close()
     // a worker that was made and never ran keeps its connection; the process ends all the same

@@ -53,7 +53,7 @@ async function run(options: Router): Promise<void> {
     )
   if (listen !== null || options.maildir !== undefined || options.imap) requireAuthentication(settings)
   const { createLogger } = await import('../logger.js')
-  const { EventReceiver, WebhookReceiver, serveLmtp, watchImap, watchMaildir } = await import('../intake/index.js')
+  const { EventReceiver, WebhookReceiver, serveLmtp, watchImap, watchMaildir, watchRefusals } = await import('../intake/index.js')
   const logger = createLogger(settings.logLevel)
   const { Metrics } = await import('../report/metrics.js')
   const metrics = settings.httpPort === null ? null : new Metrics()
@@ -70,6 +70,7 @@ async function run(options: Router): Promise<void> {
         : null
     const more = { secrets: settings.providers, ...(metrics === null ? {} : { metrics }) }
     const notifications = providers.length === 0 ? null : new WebhookReceiver(new EventReceiver(dependencies), database, more, logger)
+    const inbox = watchRefusals(dependencies, { logger, ...(metrics === null ? {} : { metrics }) })
     const http = await servePages(settings, metrics, database, notifications, logger)
     logger.info(
       {
@@ -82,7 +83,7 @@ async function run(options: Router): Promise<void> {
     )
     await told
     http?.close()
-    await Promise.all([lmtp?.close(), maildir?.close(), mailbox?.close(), notifications?.close()])
+    await Promise.all([lmtp?.close(), maildir?.close(), mailbox?.close(), notifications?.close(), inbox.close()])
     logger.info({}, 'the intake has stopped')
   })
 }

@@ -4,10 +4,9 @@
  */
 export type { IntakeDependencies } from './apply.js'
 export { watchImap } from './imap.js'
-export { InboxLoop } from './inbox-loop.js'
 export { serveLmtp, summary } from './lmtp.js'
 export { deliveredTo, returnPathOf, watchMaildir } from './maildir.js'
 export { EventReceiver } from './receive-event.js'
 export { MailReceiver } from './receive-mail.js'
-export { APPLICATION, RefusalReceiver } from './receive-refusal.js'
+export { processRefusals, watchRefusals } from './receive-refusal.js'
 export { WebhookReceiver } from './webhooks.js'

@@ -1,11 +1,46 @@
 /** Receives a refusal that an application's own transporter met (`track`): a report about the original send, heard by the application itself. */
-import type { ParsedReport, ReportedRecipient } from '../dsn/index.js'
-import { readReported } from '../dsn/index.js'
-import { findSent, type HandedOver } from '../store/index.js'
+import type { Client } from '@temporalio/client'
+import { SoftbounceClient } from '../client/client.js'
+import type { Settings } from '../config/index.js'
+import { type ParsedReport, type ReportedRecipient, readReported } from '../dsn/index.js'
+import { type Database, findSent, type HandedOver } from '../store/index.js'
 import { type IntakeDependencies, type IntakeResult, ReportHandler, subjectOf } from './apply.js'
+import { InboxLoop, type InboxOptions } from './inbox-loop.js'
 
 /** The source of these rows in the inbox, and in `softbounce bounces`. */
 export const APPLICATION = 'application'
+
+const POLL_EVERY_MS = 1000
+
+/** What processing handed-over refusals needs of the settings. */
+type RefusalSettings = Pick<Settings, 'returnPaths' | 'ownHosts' | 'retryStatuses' | 'intake' | 'encryption' | 'databaseUrl'>
+
+/**
+ * Starts the retries of refusals that applications hand over, within two seconds of the refusal. Workers and intakes do this; one is enough.
+ * @param temporal a client of the namespace that the workers serve.
+ */
+export async function processRefusals(
+  temporal: Client,
+  database: Database,
+  settings: RefusalSettings,
+  more: Pick<InboxOptions, 'logger' | 'metrics'>,
+): Promise<InboxLoop> {
+  const client = await SoftbounceClient.connect({ temporal, database, settings })
+  const { returnPaths, ownHosts, retryStatuses, intake } = settings
+  const authentication = { returnPaths, ownHosts, retryStatuses, isTrusted: intake.isTrusted }
+  return watchRefusals({ client, database, settings: authentication, now: () => new Date() }, more)
+}
+
+/** The same with a client that is connected already. */
+export function watchRefusals(dependencies: IntakeDependencies, more: Pick<InboxOptions, 'logger' | 'metrics'>): InboxLoop {
+  const receiver = new RefusalReceiver(dependencies)
+  more.metrics?.countMailsFrom(APPLICATION)
+  return new InboxLoop(
+    dependencies.database,
+    { [APPLICATION]: (content) => receiver.take(content) },
+    { ...more, pollEveryMs: POLL_EVERY_MS },
+  )
+}
 
 export class RefusalReceiver {
   readonly #acting: ReportHandler
