@@ -1,5 +1,5 @@
 /**
- * Exponential backoff: the first delay after the first failure, doubled with each further one, never above the longest.
+ * Exponential backoff: `firstMs` after the first failure, doubled with each further one, at most `longestMs`.
  * @param failures failures in a row, from 1.
  * @returns ms
  * @example backoff(3, 1000, 60_000) // 4000

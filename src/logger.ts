@@ -1,4 +1,4 @@
-/** One logger: pino, with the workflow ID in each line that is about one. Lines hold no message content. */
+/** The logger: pino, with the workflow ID in each line that concerns a workflow. Lines hold no message content. */
 import type { LogEntry, LogLevel, Logger as TemporalLogger } from '@temporalio/worker'
 import { type DestinationStream, type Logger, pino } from 'pino'
 
@@ -26,7 +26,7 @@ export function createLogger(level: Level, destination?: DestinationStream): Log
 
 const LEVELS: Record<LogLevel, Level> = { TRACE: 'debug', DEBUG: 'debug', INFO: 'debug', WARN: 'warn', ERROR: 'error' }
 
-/** Temporal's own log lines, through ours. */
+/** Writes Temporal's own log lines through our logger. */
 export class ThroughPino implements TemporalLogger {
   readonly #logger: Logger
 
@@ -37,7 +37,7 @@ export class ThroughPino implements TemporalLogger {
   log(level: LogLevel, message: string, meta?: LogEntry['meta']): void {
     const { workflowId, runId, activityType, attempt, error, ...rest } = (meta ?? {}) as Record<string, unknown>
     const fields = { workflowId, runId, activityType, attempt, ...(error === undefined ? {} : { error: textOf(error) }) }
-    // the SDK's other fields are only of use to somebody who looks for a fault in it
+    // the SDK's other fields help only to debug the SDK itself
     const more = this.#logger.isLevelEnabled('debug') ? { sdk: withoutErrors(rest) } : {}
     this.#logger[LEVELS[level]]({ ...fields, ...more }, message)
   }

@@ -1,4 +1,4 @@
-/** softbounce in a worker that a team has already: its workflows and activities, beside the team's own. */
+/** Temporal plugin: runs softbounce in an existing worker, beside the team's own workflows and activities. */
 
 import { Client } from '@temporalio/client'
 import type { DataConverter } from '@temporalio/common'
@@ -19,15 +19,15 @@ import { endSessions } from './worker.js'
 export interface PluginOptions {
   /** Default: read from the environment. */
   readonly settings?: Settings
-  /** The connection of the worker, and its namespace: softbounce registers its search attributes and the purge there. */
+  /** The worker's connection and namespace: softbounce registers its search attributes and schedules there. */
   readonly connection: NativeConnection
   readonly namespace?: string
-  /** The worker's own data converter, if it has one: what softbounce itself starts goes by it too. */
+  /** The worker's own data converter, if it has one; softbounce's client then uses it too. */
   readonly dataConverter?: DataConverter
   readonly log?: Log
 }
 
-/** One of the two: payloads of one could not be read by the other. */
+/** Rejects ENCRYPTION_KEYS beside a data converter of the worker's own: neither could read the other's payloads. */
 function ours<T>(given: DataConverter | undefined, converter: T): T {
   if (given !== undefined)
     throw new Error('ENCRYPTION_KEYS and a data converter of the worker’s own cannot both be used: leave one of them out')
@@ -36,7 +36,7 @@ function ours<T>(given: DataConverter | undefined, converter: T): T {
 
 /**
  * The plugin: adds softbounce's activities, opens and migrates its database, and closes it when the worker has stopped. The worker's
- * workflows must export softbounce's too (`export * from 'softbounce/workflows'`), and it listens on the task queue `softbounce`.
+ * workflows must export softbounce's too (`export * from 'softbounce/workflows'`), and its task queue must be `softbounce`.
  * @throws WrongSettings if a setting is wrong, or an Error if the database cannot be reached.
  * @example
  * const connection = await NativeConnection.connect()

@@ -1,6 +1,6 @@
 /**
- * The worker process: connects to Temporal and the database, registers what the namespace must know, and works until it is told to stop.
- * A stopping worker finishes the transactions that are under way.
+ * The worker process: connects to Temporal and the database, registers search attributes and schedules, and runs until it is stopped.
+ * A stopping worker finishes its open SMTP transactions, within a grace period.
  */
 import { existsSync } from 'node:fs'
 import type { Server } from 'node:http'
@@ -27,10 +27,10 @@ const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
 export { TASK_QUEUE } from './bounce/index.js'
 export { FAILURE_CONVERTER, PAYLOAD_CONVERTER } from './encryption/index.js'
-/** Where the workflows are for a worker of your own: the bundle that the build made. */
+/** Path of the prebuilt workflow bundle, for a worker of your own. */
 export const WORKFLOW_BUNDLE = here('./workflow-bundle.js')
 
-/** What a worker needs beside its activities. */
+/** Options of the worker, except its connection, namespace and activities. */
 export function workerOptions(
   settings: Pick<Settings, 'maxConcurrentSends' | 'shutdownGraceMs' | 'encryption' | 'deploymentVersion'>,
 ): Omit<WorkerOptions, 'activities'> {
@@ -40,9 +40,9 @@ export function workerOptions(
     dataConverter: workerDataConverter(settings.encryption.keys),
     maxConcurrentActivityTaskExecutions: settings.maxConcurrentSends,
     shutdownGraceTime: settings.shutdownGraceMs,
-    // a heartbeat carries the answer that was read, so that it is known if the worker dies before the database has it
+    // a heartbeat carries the reply that was read, so that it survives a worker that dies before storing it
     maxHeartbeatThrottleInterval: 1000,
-    // a workflow sleeps for days: it goes on with whatever version is current, which its patches and recorded histories allow
+    // workflows sleep for days, so they move to the current version; patches and replays of recorded histories make that safe
     ...(settings.deploymentVersion === null
       ? {}
       : {
@@ -57,7 +57,7 @@ export function workerOptions(
 
 /**
  * Runs a worker until SIGTERM or SIGINT.
- * @throws WrongSettings, or an Error that says what could not be reached.
+ * @throws WrongSettings, or an Error naming what could not be reached.
  */
 export async function runWorker(settings: Settings = readSettings()): Promise<void> {
   requireNextHop(settings)
@@ -66,14 +66,14 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
   Runtime.install({
     logger: new ThroughPino(logger),
     telemetryOptions: {
-      // by the logger too: it would write text of its own
+      // forward the core's log lines to our logger: by itself it prints plain text
       logging: { filter: makeTelemetryFilterString({ core: 'WARN', other: 'ERROR' }), forward: {} },
       ...(temporalMetrics === undefined ? {} : { metrics: { prometheus: { bindAddress: temporalMetrics } } }),
     },
   })
   const database = openDatabase(settings.databaseUrl, (error) => logger.warn({ error: error.message }, 'a database connection broke'))
   const sessions = new ConnectionPool()
-  // without a page nobody is told
+  // without an HTTP port nobody can scrape metrics
   const metrics = settings.httpPort === null ? undefined : new Metrics()
   let connection: NativeConnection | undefined
   let health: Server | undefined
@@ -128,7 +128,7 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
     await inbox?.close()
     attributes?.stop()
     health?.close()
-    // a worker that was made and never ran keeps its connection; the process ends all the same
+    // fails if a worker was created but never ran, since it still holds the connection; the process ends anyway
     await connection?.close().catch(() => {})
     await endSessions(sessions, database)
     await database.close()
@@ -136,18 +136,18 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
   }
 }
 
-/** Ends the sessions that wait for the next message, and gives their connections back. */
+/** Closes the idle SMTP sessions, and releases their connection leases. */
 export async function endSessions(sessions: ConnectionPool, database: Database): Promise<void> {
-  // they run out by themselves where that cannot be written
+  // if a release cannot be written, the lease expires by itself
   for (const leaseId of await sessions.end()) await releaseLease(database, leaseId).catch(() => {})
 }
 
-/** What a person does about a Temporal that cannot be reached. */
+/** The error text for an unreachable Temporal server, with its remedy. */
 function unreachable(address: string | undefined, error: Error): string {
   return `Temporal cannot be reached at ${address ?? 'localhost:7233'} (${error.message.replace(/\s+/g, ' ').slice(0, 120)}); start it, or set TEMPORAL_ADDRESS or a profile`
 }
 
-/** A port of this machine's own that is free now. */
+/** A free port on 127.0.0.1. */
 async function freePort(): Promise<number> {
   const server = createServer()
   await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve))

@@ -1,6 +1,6 @@
 /**
- * The demo: three genuine Postfix reports of 4.3.2, retried with an hour as a second, on real parts: a Temporal dev server with its
- * Web UI, a worker process, SMTP servers. Ends with status 1 where an outcome is not what it should be.
+ * The demo: retries three genuine Postfix reports of 4.3.2, with an hour shortened to a second, on real parts: a Temporal dev server with
+ * its Web UI, a worker process and SMTP servers. Exits with status 1 if an outcome is not the expected one.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -48,7 +48,7 @@ if (unknown.length > 0) {
   process.exit(2)
 }
 
-/** What was started, so that it can be ended. */
+/** Stops everything that was started; run in reverse order. */
 const started: (() => Promise<void> | void)[] = []
 async function endAll(): Promise<void> {
   for (const end of started.splice(0).reverse()) await end()
@@ -111,9 +111,9 @@ async function startSystems(): Promise<Map<string, PlayedSystem>> {
   return systems
 }
 
-/** A worker process as `softbounce worker` runs it; ready when it says so. */
+/** Starts `softbounce worker`, and waits until it logs that it is ready. */
 async function startWorker(folder: string, temporal: DevServer, databaseUrl: string, systems: Map<string, PlayedSystem>): Promise<void> {
-  // nothing of the caller's own Temporal profile or settings may lead it elsewhere
+  // keep out the caller's own Temporal profile and settings
   const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(TEMPORAL|SMTP|RELAY|HTTP_PORT)/.test(name)))
   const worker: ChildProcess = spawn(process.execPath, [here('../../dist/cli/main.js'), 'worker'], {
     cwd: folder,
@@ -146,7 +146,7 @@ async function startWorker(folder: string, temporal: DevServer, databaseUrl: str
   })
 }
 
-/** Reads the reports as `softbounce retry` does, except that they came just now. */
+/** Reads the reports as `softbounce retry` does, but dates the bounces now. */
 async function bounceAll(client: SoftbounceClient): Promise<Followed[]> {
   const followed: Followed[] = []
   for (const expected of CASES) {
@@ -170,7 +170,7 @@ async function bounceAll(client: SoftbounceClient): Promise<Followed[]> {
   return followed
 }
 
-/** Prints what happens until every one has ended; false if one takes too long. */
+/** Prints what happens until all retries have ended; false if one takes too long. */
 async function follow(client: SoftbounceClient, followed: Followed[]): Promise<boolean> {
   const timeline = new Timeline(followed.map((f) => f.recipient))
   for (const f of followed) timeline.say(f.recipient, soft('came back: 421 4.3.2 System not accepting network messages'))

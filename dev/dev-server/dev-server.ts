@@ -1,4 +1,4 @@
-/** A Temporal dev server of one's own: on free ports of 127.0.0.1, ended by its process id. */
+/** Starts a private Temporal dev server on free ports of 127.0.0.1, and stops it by its process ID. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomInt } from 'node:crypto'
 import { createServer } from 'node:net'
@@ -8,7 +8,7 @@ import { findProgram, TEMPORAL_CLI } from './binaries.js'
 export interface DevServer {
   /** `127.0.0.1:PORT` of the gRPC endpoint. */
   readonly address: string
-  /** Address of the Web UI; undefined if it was not asked for. */
+  /** Address of the Web UI; undefined if it is off. */
   readonly webUi: string | undefined
   readonly pid: number
   stop(): Promise<void>
@@ -16,9 +16,9 @@ export interface DevServer {
 
 export interface DevServerOptions {
   readonly webUi?: boolean
-  /** The codec server that the Web UI asks. */
+  /** The codec server that the Web UI uses. */
   readonly codecServer?: string
-  /** SQLite file to keep everything in; in memory when left out. */
+  /** SQLite file for the server's data. Default: in memory. */
   readonly databaseFile?: string
   /** Fixed port, so that a server can be started again at the same address. */
   readonly port?: number
@@ -28,7 +28,7 @@ export interface DevServerOptions {
 const READY_WITHIN_MS = 30_000
 const STOP_WITHIN_MS = 5_000
 
-/** Below the ports that systems give to connections of their own (RFC 6335, section 6): one of those could take it before it is used. */
+/** Below the ephemeral ports (RFC 6335 section 6; Linux: from 32768), which an outgoing connection could take before the server does. */
 const PORTS = { from: 20_000, to: 32_767 }
 
 /** A free port of 127.0.0.1. */
@@ -49,7 +49,7 @@ function isFree(port: number): Promise<boolean> {
 
 /**
  * Starts a dev server and waits until it answers.
- * @throws Error with the server's last words where it does not.
+ * @throws Error with the end of the server's stderr if it does not start.
  */
 export async function startDevServer(options: DevServerOptions = {}): Promise<DevServer> {
   const cli = await findProgram(TEMPORAL_CLI, options.say ?? (() => {}))

@@ -1,4 +1,4 @@
-/** softbounce bounces: what came in, and what was done with it. */
+/** softbounce bounces: the bounces received, and what was done with each. */
 import { type Command, InvalidArgumentError } from 'commander'
 import { type Disposition, findQuarantined, listBounces } from '../store/index.js'
 import { CommandFailed, json, table } from './output.js'

@@ -39,7 +39,7 @@ interface Router {
 
 async function run(options: Router): Promise<void> {
   const settings = readSettings()
-  // a Maildir or mailbox alone is only watched
+  // with --maildir or --imap, the configured LMTP address is not used
   const byDefault = options.maildir === undefined && !options.imap ? settings.intake.listen : null
   const listen = options.lmtp === undefined ? byDefault : listenOf(options.lmtp)
   if (options.imap && settings.mailbox === null) throw new CommandFailed('--imap: IMAP_URL is not set', 2)
@@ -96,7 +96,7 @@ function listenOf(text: string): Settings['intake']['listen'] {
   }
 }
 
-/** sysexits.h, which Postfix, Exim, Sendmail and Courier read of a pipe. */
+/** Exit statuses of sysexits.h, which Postfix, Exim, Sendmail and Courier interpret when they pipe to a command. */
 const EX_DATAERR = 65
 const EX_TEMPFAIL = 75
 const EX_CONFIG = 78
@@ -149,8 +149,8 @@ function leave(status: number, error: unknown): void {
 }
 
 /**
- * The envelope recipient: by option; by the environment that Postfix (ORIGINAL_RECIPIENT) and qmail (RECIPIENT) give a pipe; by the fields that
- * the delivering system put on top.
+ * The envelope recipient: from the option, else from the environment that Postfix (ORIGINAL_RECIPIENT) or qmail (RECIPIENT) sets for a
+ * pipe, else from the header fields that the delivering system added.
  */
 function recipients(options: { recipient?: string }, delivered: () => string[]): string[] {
   if (options.recipient !== undefined) return [options.recipient]
@@ -158,7 +158,7 @@ function recipients(options: { recipient?: string }, delivered: () => string[]):
   return told.length > 0 ? told : delivered()
 }
 
-/** Without either, no bounce could ever be authenticated. */
+/** @throws WrongSettings if the settings let no bounce be authenticated. */
 function requireAuthentication(settings: Settings): void {
   if (settings.returnPaths === null && !settings.intake.isTrusted)
     throw new WrongSettings([
@@ -168,7 +168,7 @@ function requireAuthentication(settings: Settings): void {
     throw new WrongSettings(['OWN_SYSTEMS: INTAKE_IS_TRUSTED believes what our own systems made, and none is named'])
 }
 
-/** If a worker on this machine has the port, the intake goes on without, unless reports come there. */
+/** If the port is taken (by a worker, say), the intake runs without pages, unless webhooks need them. */
 async function servePages(
   settings: Settings,
   metrics: Metrics | null,

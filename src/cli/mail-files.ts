@@ -1,10 +1,10 @@
-/** Mails as people keep them: single files, standard input, mbox files, Maildirs. */
+/** Reads mails from single files, standard input, mbox files and Maildirs. */
 import { createReadStream } from 'node:fs'
 import { open, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { CommandFailed } from './output.js'
 
-/** A mail, the path of its file, and its number there if the file is an mbox. */
+/** A mail, the path of its file, and in an mbox its number. */
 export interface NamedMail {
   readonly file: string
   readonly number?: number
@@ -12,7 +12,7 @@ export interface NamedMail {
 }
 
 /**
- * The mails of a path: `-` for standard input, a file with one mail, an mbox file (it begins with `From `), or a Maildir.
+ * The mails of a path: `-` for standard input, a file with one mail, an mbox file (begins with `From `), or a Maildir.
  * @throws Error if it cannot be read.
  */
 export async function* mailsOf(path: string): AsyncGenerator<NamedMail> {

@@ -1,11 +1,11 @@
 #!/usr/bin/env node
-/** The softbounce command. Exit status 0; 1 for a failure; 2 for wrong use. */
+/** The softbounce command. Exit status: 0; 1 for a failure; 2 for wrong usage. */
 import { runCommand } from './program.js'
 
 const LEAVE_AFTER_MS = 500
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  // the reader has seen enough (| head)
+  // the reader closed the pipe (| head)
   if (error.code === 'EPIPE') process.exit(0)
   throw error
 })
@@ -13,6 +13,6 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 const status = await runCommand(process.argv.slice(2))
 if (status !== 0) {
   process.exitCode = status
-  // whatever a failed start has left open
+  // do not wait for handles that a failed start left open
   setTimeout(() => process.exit(), LEAVE_AFTER_MS).unref()
 }

@@ -1,4 +1,4 @@
-/** What is used of mbox-reader, which brings no typings of its own. */
+/** Typings for the part of mbox-reader in use; the package has none. */
 declare module 'mbox-reader' {
   export function mboxReader(source: NodeJS.ReadableStream): AsyncIterable<{ readonly content: Buffer }>
 }

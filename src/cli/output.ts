@@ -1,7 +1,7 @@
-/** What the commands print: text for a person, or with --json one JSON object a line; errors in one line that says what to do. */
+/** Output of the commands: text, or with --json one JSON object per line; errors in one line, with the remedy. */
 import { WrongSettings } from '../config/wrong-settings.js'
 
-/** Ends the command with this status and line. 1: it failed; 2: it was used wrongly. */
+/** Ends the command with this error line and exit status. 1: failure; 2: wrong usage. */
 export class CommandFailed extends Error {
   override name = 'CommandFailed'
   constructor(
@@ -12,11 +12,11 @@ export class CommandFailed extends Error {
   }
 }
 
-/** What a terminal acts on: control characters, and those that change the direction of the text. */
+/** Characters that a terminal interprets: controls, and those that change the direction of text. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are exactly what is taken out
 const ACTED_ON = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]+/g
 
-/** Text of strangers as a terminal may show it: no control characters. */
+/** Makes untrusted text safe for a terminal: control characters become spaces. */
 export function printable(text: string): string {
   return text.replace(ACTED_ON, ' ')
 }
@@ -28,13 +28,13 @@ export function line(text: string): void {
 
 /** One JSON object. */
 export function json(value: unknown): void {
-  // what a terminal would act on is escaped, as JSON escapes the other control characters
+  // escape what a terminal would interpret, as JSON escapes other control characters
   const escaped = (c: string) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`
   const text = JSON.stringify(value).replace(ACTED_ON, (run) => run.split('').map(escaped).join(''))
   process.stdout.write(`${text}\n`)
 }
 
-/** Rows in columns; the last one is not padded. */
+/** Rows in aligned columns; the last column is not padded. */
 export function table(rows: readonly (readonly string[])[]): void {
   const shown = rows.map((row) => row.map(printable))
   const widths: number[] = []
@@ -58,7 +58,7 @@ export function failed(error: unknown): number {
   return error instanceof CommandFailed ? error.status : 1
 }
 
-/** Errors of Temporal's native client, without what only its makers can read. */
+/** Shortens errors of Temporal's native client, and adds the remedy. */
 function explain(text: string): string {
   return text.replace(/: Status \{[\s\S]*$/, '; set TEMPORAL_NAMESPACE to one that is there')
 }

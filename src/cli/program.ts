@@ -1,11 +1,11 @@
-/** All commands: their names, and how one of them is run. */
+/** All commands: their names, and how to run one. */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { failed } from './output.js'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
 
-/** The module of each command: only that of the command to be run is loaded, or all if it is none of these (--help). */
+/** The module of each command. Only the requested command's module is loaded; all of them if it is none of these (--help). */
 const MODULES: readonly (readonly [names: readonly string[], load: () => Promise<(program: Command) => void>])[] = [
   [['worker'], async () => (await import('./worker.js')).addWorker],
   [['intake'], async () => (await import('./intake.js')).addIntake],
@@ -23,8 +23,8 @@ const MODULES: readonly (readonly [names: readonly string[], load: () => Promise
   [['config'], async () => (await import('./config.js')).addConfig],
 ]
 /**
- * Runs one command, and prints what it has to say. Never rejects.
- * @returns the exit status: 0; 1 for a failure; 2 for wrong use.
+ * Runs one command, and prints its output. Never rejects.
+ * @returns the exit status: 0; 1 for a failure; 2 for wrong usage.
  */
 export async function runCommand(args: readonly string[]): Promise<number> {
   const program = new Command('softbounce')

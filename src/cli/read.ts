@@ -1,4 +1,4 @@
-/** softbounce read: what a bounce says, without doing anything. */
+/** softbounce read: prints what a bounce reports, and changes nothing. */
 import type { Command } from 'commander'
 import { type ParsedReport, parseReport, type ReportedRecipient } from '../dsn/index.js'
 import { mailsOf, type NamedMail } from './mail-files.js'
@@ -39,15 +39,15 @@ export function addRead(program: Command): void {
     })
 }
 
-/** How many mails are being read while the first of them is waited for. */
+/** How many mails are parsed at once. */
 const AT_ONCE = 32
 
-/** Reads ahead, and gives the answers in order. */
+/** Parses ahead, and yields the results in order. */
 async function* ahead(mails: AsyncIterable<NamedMail>) {
   const waiting: (Omit<NamedMail, 'mail'> & { read: Promise<ParsedReport | null> })[] = []
   for await (const { mail, ...named } of mails) {
     const read = parseReport(mail)
-    // whoever waits for it hears of it
+    // no unhandled rejection: the consumer awaits `read` later
     read.catch(() => {})
     waiting.push({ ...named, read })
     if (waiting.length >= AT_ONCE) yield waiting.shift() as (typeof waiting)[number]
@@ -55,7 +55,7 @@ async function* ahead(mails: AsyncIterable<NamedMail>) {
   yield* waiting
 }
 
-/** Prints what was read: as text at once, as JSON one object for each file. */
+/** Prints the results: text at once, JSON as one object for each file. */
 class AttemptReport {
   #file: string | null = null
   #bounces: object[] = []
@@ -69,7 +69,7 @@ class AttemptReport {
     this.#file = file
   }
 
-  /** What could not be read at all. */
+  /** Records that a file or mail could not be read. */
   fault(file: string, error: unknown): void {
     this.begin(file)
     this.#error = (error as Error).message
@@ -96,7 +96,7 @@ class AttemptReport {
   }
 }
 
-/** What a report says of each recipient, with the fields of the whole beside it. */
+/** One object for each recipient of a report, with the report's own fields added. */
 export function bouncesOf(notification: ParsedReport): object[] {
   const { recipients, kind, returned, original: _, ...whole } = notification
   return recipients.map(({ recipient, status, ...rest }) => ({

@@ -1,4 +1,4 @@
-/** softbounce list-check, history, forget: what is known of recipients, and how to erase one. */
+/** softbounce list-check, history, forget: checks lists of recipients, shows the history of one, and erases one. */
 import { createReadStream, createWriteStream, statSync } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import type { Readable, Writable } from 'node:stream'
@@ -51,7 +51,7 @@ function keyOf(address: string): string {
 
 const BAR = 30
 
-/** On a terminal, how much of the file has been read. */
+/** Progress bar for reading the file, on a terminal only. */
 function progress(total: number) {
   let read = 0
   let shown = -1
@@ -95,7 +95,7 @@ async function listCheck(file: string, options: ListOptions): Promise<void> {
     }
     const counts = await Promise.race([check(), broken])
       .catch(async (error: Error) => {
-        // half a list must not be taken for one
+        // remove the partial output
         if (fresh !== null) await rm(fresh, { force: true })
         throw error
       })

@@ -48,7 +48,7 @@ async function rendered(format: string, found: Figures): Promise<string> {
   return format === 'html' ? htmlReport(found) : textReport(found)
 }
 
-/** Whoever opens it meanwhile reads the old one or the new one. */
+/** Replaces the file atomically: a reader sees the old or the new one. */
 async function writeWhole(file: string, text: string): Promise<void> {
   const fresh = `${file}.${process.pid}.new`
   try {

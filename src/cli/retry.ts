@@ -21,7 +21,7 @@ interface Options {
   readonly json?: boolean
 }
 
-/** What became of one recipient of one report. */
+/** The result for one recipient of a report. */
 interface Done {
   readonly file: string
   readonly recipient: string
@@ -106,7 +106,7 @@ async function retryFile(client: SoftbounceClient, settings: Settings, file: str
   return done
 }
 
-/** The recipient as the message had it. */
+/** The recipient as the message was addressed: Original-Recipient (RFC 3464 2.3.1), if reported. */
 const knownAs = (reported: ReportedRecipient): string => reported.originalRecipient ?? reported.recipient
 
 function recipients({ recipients: reported }: ParsedReport, options: Options): ReportedRecipient[] {
@@ -124,7 +124,7 @@ function recipients({ recipients: reported }: ParsedReport, options: Options): R
   return [{ action: 'failed', recipient: options.recipient }]
 }
 
-/** Starts the retry with the original that was given, that the report holds, or that is stored. */
+/** Starts the retries with the original from --message, from the report, or from the store. */
 async function start(client: SoftbounceClient, notification: ParsedReport, reported: ReportedRecipient, options: Options): Promise<string> {
   const more = retryOptions(options)
   const original = options.message === undefined ? notification.original : readFileSync(options.message)

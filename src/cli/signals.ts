@@ -3,12 +3,12 @@ import type { Command } from 'commander'
 import type { SoftbounceClient } from '../client/index.js'
 import { CommandFailed, json, line } from './output.js'
 
-/** `now`, `give-up` and `cancel`: each tells one workflow something. */
+/** `now`, `give-up` and `cancel`: each signals or cancels one workflow. */
 export function addSteering(program: Command): void {
   steer(program, 'now', 'send the retry that waits now', 'retry asked for', (client, ref) => client.retryNow(ref))
   steer(program, 'give-up', 'stop retrying, and suppress the address now', 'giving up', (client, ref) => client.giveUp(ref))
   steer(program, 'cancel', 'stop retrying; nobody is suppressed', 'cancelled', async (client, ref) => {
-    // Temporal takes the cancellation of one that has ended without a word
+    // Temporal silently accepts the cancellation of a closed workflow
     if (!(await client.isOpen(ref))) throw notOpen(ref.workflowId)
     await client.cancel(ref)
   })
@@ -34,7 +34,7 @@ function steer(program: Command, name: string, description: string, done: string
       const client = await SoftbounceClient.connect()
       let waits = ''
       try {
-        // one that waits for its permit is past its time already: nothing hurries it
+        // a retry that waits for its permit is already due: the signal cannot hurry it
         const { trouble = null } = name === 'now' ? ((await client.getById(workflowId)) ?? {}) : {}
         if (trouble?.waiting) waits = `; it is past its time already, and waits: ${trouble.text}`
         await tell(client, { workflowId })

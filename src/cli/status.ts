@@ -1,4 +1,4 @@
-/** softbounce status: open retries, and where one stands. */
+/** softbounce status: the open retries, and the status of one message's. */
 import type { Command } from 'commander'
 import { addressKey, formatDuration, isRetry, nameOfAttempt } from '../bounce/index.js'
 import type { RetryDescription, SoftbounceClient } from '../client/index.js'
@@ -58,7 +58,7 @@ async function several(client: SoftbounceClient, recipient: string | undefined, 
       else
         rows.push([
           standing.workflowId,
-          // the command has the keys: whose it is needs no second look
+          // the ID hides the recipient: the decrypted summary names it
           ...(isHidden(standing) ? [standing.summary ?? ''] : []),
           sentence(standing),
           (standing.result?.attempts.at(-1) ?? standing.progress?.lastAttempt)?.reply ?? '',

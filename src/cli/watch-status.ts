@@ -1,4 +1,4 @@
-/** `status --watch`: how things stand now, drawn anew every few seconds until Ctrl-C. */
+/** `status --watch`: the current status, redrawn every 2 seconds until Ctrl-C. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DestinationInfo, RetryDescription, SoftbounceClient } from '../client/index.js'
 import { CommandFailed, printable } from './output.js'
@@ -8,7 +8,7 @@ const MOST_SYSTEMS = 8
 const CLEAR = '\u001b[H\u001b[J'
 const [SHOW_OTHER, SHOW_FIRST] = ['\u001b[?1049h\u001b[?25l', '\u001b[?25h\u001b[?1049l']
 
-/** Whose message it is, and where it stands, in words. */
+/** Describes a message: its recipient (`whose`) and its status (`where`). */
 export type StatusFormatter = (standing: RetryDescription) => { readonly whose: string; readonly where: string }
 
 /** @throws CommandFailed if there is no terminal. */
@@ -70,7 +70,7 @@ async function screen(
     if (!ids.includes(workflowId)) ids.push(workflowId)
   }
   const standings = (await Promise.all(ids.map((id) => client.getById(id)))).filter((one) => one !== null)
-  // where both do not fit, the name is cut, not where it stands
+  // if both do not fit, cut the name, not the status
   const messages = standings.map((one) => {
     const { whose, where } = told(one)
     const most = Math.max(20, width - where.length - 2)

@@ -1,9 +1,9 @@
-/** What commands that need a client, or a person's name, have in common. */
+/** Shared by commands that need a client, the operator's name, or `--limit`. */
 import { userInfo } from 'node:os'
 import type { SoftbounceClient } from '../client/index.js'
 import { CommandFailed } from './output.js'
 
-/** Connects, works, and closes. The client is loaded here: commands without it start faster. */
+/** Connects, runs `work`, and closes. Loads the client lazily, so that other commands start faster. */
 export async function withClient(work: (client: SoftbounceClient) => Promise<void>): Promise<void> {
   const { SoftbounceClient } = await import('../client/index.js')
   const client = await SoftbounceClient.connect()
@@ -14,10 +14,10 @@ export async function withClient(work: (client: SoftbounceClient) => Promise<voi
   }
 }
 
-/** Who did it by hand, for the history. */
+/** The operator's name, for the history. */
 export const operator = () => `operator ${userInfo().username}`
 
-/** `--limit`. */
+/** Parses `--limit`. */
 export function limitOf(text: string): number {
   const limit = Number(text)
   if (!Number.isInteger(limit) || limit < 1) throw new CommandFailed(`--limit ${text} is not a whole number, 1 or more`, 2)

@@ -1,8 +1,8 @@
-/** What commands that need the database alone have in common. */
+/** Shared by commands that need only the database. */
 import { readSettings } from '../config/index.js'
 import { type Database, migrateToLatest, openDatabase } from '../store/index.js'
 
-/** Opens it, brings it up to date, works, and closes. */
+/** Opens and migrates the database, runs `work`, and closes it. */
 export async function openingDatabase(work: (database: Database) => Promise<void>): Promise<void> {
   const database = openDatabase(readSettings().databaseUrl)
   try {

@@ -1,4 +1,4 @@
-/** Starts and steers retries from TypeScript. */
+/** Starts, signals and queries retries from TypeScript. */
 import { Client, Connection, WorkflowIdConflictPolicy, WorkflowNotFoundError } from '@temporalio/client'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import {
@@ -50,7 +50,7 @@ export class SoftbounceClient {
 
   /**
    * Connects to Temporal and the database.
-   * @throws WrongSettings, or an Error that says what could not be reached.
+   * @throws WrongSettings, or an Error naming what could not be reached.
    * @example
    * const client = await SoftbounceClient.connect()
    * const { workflowId, result } = await client.retry(message, bounce)
@@ -93,7 +93,7 @@ export class SoftbounceClient {
     }
   }
 
-  /** The receiving systems: which are down, pauses, limits, releases. */
+  /** The destinations: status, pauses, limits and releases. */
   get destinations(): Destinations {
     return new Destinations(this.#temporal, this.#database, TASK_QUEUE)
   }
@@ -103,16 +103,16 @@ export class SoftbounceClient {
     return this.#close()
   }
 
-  /** The workflow ID that the retries of a message for a recipient get. */
+  /** The workflow ID for the retries of a message to a recipient. */
   workflowId(recipient: string, messageId: string): string {
     return this.#names.workflowId(recipient, messageId)
   }
 
   /**
-   * Stores the message, and starts its retries, or signals the bounce to those that are open already. A bounce that is not newer than the
+   * Stores the message and starts its retries; if they are already open, signals the bounce to them. A bounce that is not newer than the
    * last logged attempt changes nothing.
    * @param message the original as it was sent (RFC 5322 bytes).
-   * @throws UnsendableMessage if it cannot be sent as it is; UnretryableBounce naming every field of the bounce that is wrong.
+   * @throws UnsendableMessage if the message cannot be sent as it is; UnretryableBounce naming every wrong field of the bounce.
    * @example
    * await client.retry(eml, {
    *   sender: 'bounces@example.com',
@@ -133,8 +133,8 @@ export class SoftbounceClient {
   }
 
   /**
-   * The same for a message that is kept already.
-   * @param key what the message store returned for it.
+   * Like `retry`, for a message that is already stored.
+   * @param key the message's key in the store, as `kept` returns it.
    */
   async retryStored(key: string, bounce: BounceOf & { readonly messageId: string }, options: RetryOptions = {}): Promise<StartedRetry> {
     const { messageId, sender, recipient, ...report } = bounce
@@ -144,7 +144,7 @@ export class SoftbounceClient {
     return this.#start(checked.value)
   }
 
-  /** What the database keeps of a message for a recipient: its key for retryStored, and the sender where it was sent with `track`; or null. */
+  /** The stored message for a recipient: its key for retryStored, and its sender if `track` sent it; null if none is stored. */
   kept(messageId: string, recipient: string): Promise<{ readonly key: string; readonly sender: string | null } | null> {
     return keptFor(this.#database.db, sentId(messageIdKey(messageId), addressKey(recipient)))
   }
@@ -166,17 +166,17 @@ export class SoftbounceClient {
     return { workflowId, runId: handle.signaledRunId, result: () => handle.result() as Promise<RetryResult> }
   }
 
-  /** Where the retries of a message for a recipient stand; null if there are none. */
+  /** The status of a message's retries for a recipient; null if there are none. */
   get(recipient: string, messageId: string): Promise<RetryDescription | null> {
     return this.getById(this.workflowId(recipient, messageId))
   }
 
-  /** The same by the workflow ID. */
+  /** Like `get`, by the workflow ID. */
   getById(workflowId: string): Promise<RetryDescription | null> {
     return describeRetry(this.#temporal, workflowId)
   }
 
-  /** The retries that are open, newest first: all, or those of a recipient. */
+  /** Lists the open retries, newest first; for one recipient, the closed ones too, as long as Temporal retains them. */
   async *list(recipient?: string): AsyncGenerator<{ workflowId: string; runId: string; status: string; startedAt: Date }> {
     const query =
       recipient === undefined
@@ -186,7 +186,7 @@ export class SoftbounceClient {
       yield { workflowId: execution.workflowId, runId: execution.runId, status: execution.status.name, startedAt: execution.startTime }
   }
 
-  /** Tells a bounce to the retries that are open for its message and recipient; false if none are. Never starts any. */
+  /** Signals a bounce to the open retries of its message and recipient; false if none are open. Never starts any. */
   async tell(ref: RetryRef, bounce: Bounce): Promise<boolean> {
     try {
       await unlessRefused(this.#find(ref).signal('bouncedAgain', bounce))
@@ -207,7 +207,7 @@ export class SoftbounceClient {
     }
   }
 
-  /** Stops every retry that is open for a recipient (a complaint, a person who is erased); how many. */
+  /** Cancels all open retries for a recipient, for example after a complaint. Returns how many. */
   async cancelAll(recipient: string): Promise<number> {
     let cancelled = 0
     for await (const { workflowId, status } of this.list(recipient)) {
@@ -219,15 +219,15 @@ export class SoftbounceClient {
   }
 
   /**
-   * Erases a person from the tables and from Temporal (docs/operations.md says what stays).
-   * @throws Error if the open retries do not end in time: then nothing is erased, and it may be run again.
+   * Erases a recipient's data from the database and from Temporal (docs/operations.md lists what remains).
+   * @throws Error if the open retries do not end in time. Nothing is erased then; call it again.
    */
   forget(address: string): Promise<Erased> {
     const key = addressKey(address)
     return eraseRecipient(this.#temporal, this.#database, this.#everyOf(key), key, this.#names.prefix(key))
   }
 
-  /** Those of a recipient, also such whose ID does not begin with it. */
+  /** All workflows of a recipient, including those whose ID does not begin with the address. */
   async *#everyOf(key: string): AsyncGenerator<{ workflowId: string; runId: string; status: string }> {
     const seen = new Set<string>()
     for await (const execution of this.list(key)) {
@@ -240,7 +240,7 @@ export class SoftbounceClient {
     }
   }
 
-  /** Sends the retry that waits now. With `retry`, only while that one waits. */
+  /** Sends the waiting retry now. With `retry`, only if that is the number of the waiting retry. */
   async retryNow(ref: RetryRef, retry?: number): Promise<void> {
     await this.#find(ref).signal('retryNow', retry === undefined ? {} : { retry })
   }
@@ -250,7 +250,7 @@ export class SoftbounceClient {
     await this.#find(ref).signal('giveUp')
   }
 
-  /** Stops retrying; nobody is suppressed. */
+  /** Stops retrying without suppressing the address. */
   async cancel(ref: RetryRef): Promise<void> {
     await this.#find(ref).cancel()
   }
@@ -261,8 +261,8 @@ export class SoftbounceClient {
   }
 
   /**
-   * Takes an address off the active list by hand.
-   * @param until when it expires; until it is lifted when left out.
+   * Suppresses an address by hand.
+   * @param options `until`: when the suppression expires; without it, it stays until it is lifted.
    */
   suppress(
     address: string,
@@ -275,7 +275,7 @@ export class SoftbounceClient {
       .execute((tx) => suppressLastingly(tx, addressKey(address), options.reason ?? 'manual', cause, new Date(), options.until ?? null))
   }
 
-  /** Puts an address back on the active list; false if it was not off. */
+  /** Lifts the suppression of an address; false if it was not suppressed. */
   unsuppress(address: string, by: string): Promise<boolean> {
     return this.#database.db.transaction().execute((tx) => liftSuppression(tx, addressKey(address), by, new Date()))
   }

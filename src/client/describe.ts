@@ -1,4 +1,4 @@
-/** Where a retry stands, as Temporal tells it. */
+/** The status of a message's retries, from Temporal. */
 import { type Client, WorkflowNotFoundError } from '@temporalio/client'
 import { decodeOptionalFailureToOptionalError } from '@temporalio/common/lib/internal-non-workflow/index.js'
 import type { RetryResult } from '../bounce/index.js'
@@ -7,7 +7,7 @@ import type { Progress } from '../workflows/retry-bounced-message.js'
 
 const QUERY_WITHIN_MS = 3000
 
-/** Where a retry stands. */
+/** The status of a message's retries. */
 export interface RetryDescription {
   readonly workflowId: string
   readonly runId: string
@@ -16,13 +16,13 @@ export interface RetryDescription {
   readonly startedAt: Date
   readonly closedAt: Date | null
   readonly summary: string | null
-  /** Of an open one; null if no worker answers. */
+  /** From the workflow's query, while it runs; null if no worker answers. */
   readonly progress: Progress | null
-  /** Of a completed one. */
+  /** The result, once completed. */
   readonly result: RetryResult | null
-  /** Why it failed, of one that did. */
+  /** Why the workflow failed; null if it did not. */
   readonly failure: string | null
-  /** Why an activity of it is being tried again, if one is; `waiting`: nothing is wrong, it waits for its permit. */
+  /** Why an activity is being retried, if one is; `waiting`: no error, the retry only waits for its permit. */
   readonly trouble: {
     readonly text: string
     readonly waiting: boolean
@@ -31,7 +31,7 @@ export interface RetryDescription {
   } | null
 }
 
-/** By the workflow ID; null if there is none. */
+/** Describes a workflow; null if there is none with this ID. */
 export async function describeRetry(temporal: Client, workflowId: string): Promise<RetryDescription | null> {
   const handle = temporal.workflow.getHandle(workflowId)
   try {
@@ -65,7 +65,7 @@ export async function describeRetry(temporal: Client, workflowId: string): Promi
   }
 }
 
-/** Null if it is encrypted under a key that is not given here: the rest is told all the same. */
+/** Null if the payload is encrypted under a key that is not set here: the other fields are still returned. */
 async function readable<T>(step: Promise<T>): Promise<T | null> {
   try {
     return await step

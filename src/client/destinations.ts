@@ -1,4 +1,4 @@
-/** Receiving systems, looked at and steered from TypeScript: which are down, pauses, limits, the release of what waits for them. */
+/** Destinations from TypeScript: their status, pauses and limits, and the release of retries that wait for them. */
 import { type Client, WorkflowIdConflictPolicy, WorkflowNotFoundError } from '@temporalio/client'
 import { openRetriesOf } from '../bounce/index.js'
 import type { Database } from '../store/index.js'
@@ -14,16 +14,16 @@ import {
   resume,
 } from '../throttle/index.js'
 
-/** A receiving system, and how many open retries there are for it; null if the server cannot say. */
+/** A destination, and its number of open retries; null for a relay, or if Temporal cannot count them. */
 export interface DestinationInfo extends DestinationOverview {
   readonly openRetries: number | null
 }
 
-/** What a release is to do. */
+/** How to release the waiting retries. */
 export interface ReleaseOptions {
-  /** Over what time the retries are spread, ms. Default: 1 h. */
+  /** The time over which the retries are spread, ms. Default: 1 h. */
   readonly withinMs?: number
-  /** Who asks for it. */
+  /** Who requested the release. */
   readonly by: string
 }
 
@@ -41,7 +41,7 @@ export class Destinations {
     this.#taskQueue = taskQueue
   }
 
-  /** Those that are down first, then paused ones, then those that fail; at most so many. */
+  /** Up to `limit` destinations: first those that are down, then paused ones, then failing ones, then the rest. */
   async list(limit = 100): Promise<DestinationInfo[]> {
     const found = await destinations(this.#database, limit)
     const counted: DestinationInfo[] = []
@@ -50,7 +50,7 @@ export class Destinations {
     return counted
   }
 
-  /** One of them; null if no message has met it yet. */
+  /** One destination; null if the database has no record of it. */
   async get(name: string): Promise<DestinationInfo | null> {
     const [found] = await destinations(this.#database, 1, name)
     return found === undefined ? null : this.#counted(found)
@@ -61,25 +61,25 @@ export class Destinations {
     return pausedAltogether(this.#database.db)
   }
 
-  /** Holds the retries for a destination, or all of them if it is left out; none is used up. */
+  /** Holds the retries for a destination, or all retries without `name`. Held retries do not count as attempts. */
   pause(by: string, name?: string): Promise<void> {
     return pause(this.#database, by, name)
   }
 
-  /** Lets them go again, through permits; false if they were not paused. */
+  /** Ends a pause; each retry still needs a permit. False if there was no pause. */
   resume(name?: string): Promise<boolean> {
     return resume(this.#database, name)
   }
 
-  /** Limits a destination by hand, over the settings: messages a second, connections at once. Null takes a limit back. */
+  /** Overrides the configured limits of a destination: messages a second, connections at once. Null removes an override. */
   limit(name: string, by: string, limits: { readonly rate?: number | null; readonly connections?: number | null }): Promise<void> {
     return limitDestination(this.#database, name, by, limits)
   }
 
   /**
-   * The retries that wait for a destination go early, spread out, through permits. If a release is under way already, that one goes on.
-   * @throws Error if the server does not know the search attribute.
-   * @returns the workflow that does it.
+   * Sends the retries that wait for a destination early, spread over time; each needs a permit. Joins a release that is already running.
+   * @throws Error if the retries cannot be listed, for instance because the search attribute is not registered.
+   * @returns the workflow that releases them.
    */
   async release(
     destination: string,
@@ -102,7 +102,7 @@ export class Destinations {
     return { workflowId, result: () => handle.result() as Promise<{ released: number }> }
   }
 
-  /** Stops a release; run again within a day, it goes on with those that have not gone. False if none is under way. */
+  /** Stops a release; another one within a day sends the retries that are left. False if none is running. */
   async stopRelease(destination: string): Promise<boolean> {
     const handle = this.#temporal.workflow.getHandle(releaseId(destination))
     try {

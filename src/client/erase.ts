@@ -1,23 +1,23 @@
-/** Erases a person: what is open is stopped, the tables are cleaned, the histories are deleted. */
+/** Erases a recipient: cancels open retries, cleans the tables, and deletes workflow histories. */
 import { type Client, WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client'
 import { EVENT_TYPES } from '../bounce/index.js'
 import { type Database, type Forgotten, forget } from '../store/index.js'
 
-/** What was done. `historiesLeft`: why some histories could not be deleted; null if all were. Temporal deletes in its own time. */
+/** What was erased. `historiesLeft`: why some histories could not be deleted, or null. Temporal deletes asynchronously. */
 export interface Erased {
   readonly cancelled: number
   readonly histories: number
   readonly historiesLeft: string | null
-  /** How many rows of which table were changed or deleted. */
+  /** Rows changed or deleted, by table. */
   readonly tables: Forgotten['tables']
 }
 
 const WITHIN_MS = 30_000
 
 /**
- * @param executions those of the recipient, open and ended.
- * @param key the folded address. @param prefix what the workflow IDs of the recipient begin with.
- * @throws Error if one that is open does not end in time.
+ * @param executions the recipient's workflows, open and closed.
+ * @param key the folded address. @param prefix the prefix of the recipient's workflow IDs.
+ * @throws Error if an open workflow does not end in time.
  */
 export async function eraseRecipient(
   temporal: Client,
@@ -34,7 +34,7 @@ export async function eraseRecipient(
     cancelled += 1
     const handle = temporal.workflow.getHandle(workflowId, runId)
     await handle.cancel()
-    // what it still writes down must be there before it is erased
+    // wait for its last writes, so that they are erased too
     await temporal
       .withDeadline(Date.now() + WITHIN_MS, () => handle.result())
       .catch(async (error: Error) => {
@@ -70,7 +70,7 @@ export async function eraseRecipient(
   return { cancelled, histories, historiesLeft, tables }
 }
 
-/** Workflows that a run started: its events, and the send by the backup relay. */
+/** IDs of the workflows that a run may have started: its events, and the send by the backup relay. */
 const childrenOf = (run: string): string[] => [
   `backup/${run}`,
   ...EVENT_TYPES.filter((type) => type.startsWith('bounce.')).map((type) => `event/${run}.${type}`),

@@ -1,4 +1,4 @@
-/** Start and steer retries from TypeScript; ask and change the suppression list; filter lists. */
+/** Start, signal and query retries from TypeScript; read and change the suppression list; filter recipient lists. */
 export type { Attempt, Bounce, BouncedMessage, RetryResult } from '../bounce/index.js'
 export { TASK_QUEUE, WORKFLOW_TYPE } from '../bounce/index.js'
 export { readSettings, type Settings, WrongSettings } from '../config/index.js'

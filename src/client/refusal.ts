@@ -1,11 +1,11 @@
-/** What a transporter's error says of the receiving side: a reply, or that nobody answered. Pure. */
+/** Reads the refusal from a transporter's error: an SMTP reply, or a failed connection. Pure. */
 import { judgeBounce, type RetryStatuses } from '../bounce/index.js'
 
-/** As a report would say it. */
+/** The status and reply, as a delivery report would give them. */
 export interface Refusal {
-  /** If no reply was read: 4.4.1, nobody answered; 4.4.2, the connection was lost. */
+  /** If no reply was read: 4.4.1 (no answer from the host) or 4.4.2 (connection lost). */
   readonly status?: string
-  /** The reply, or what happened instead. */
+  /** The SMTP reply, or the connection error. */
   readonly reply: string
 }
 
@@ -17,11 +17,11 @@ interface TransporterError extends Error {
   readonly rejectedErrors?: readonly TransporterError[]
 }
 
-/** Nodemailer's codes for a connection that failed or was lost; EDNS is our own resolver's. */
+/** Nodemailer's codes for a failed or lost connection. Without EDNS: that is a failure of our own resolver. */
 const CONNECTION_CODES = new Set(['ECONNECTION', 'ESOCKET', 'ETIMEDOUT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE'])
 
 /**
- * The refusal of one envelope with one recipient; null if the error says nothing of the receiving side (a wrong login, an API's error, no
+ * The refusal of one envelope with one recipient; null if the error is not about the receiving side (a wrong login, an API error, no
  * route, a message that cannot be built).
  * @example refusalOf(error) // { reply: '421 4.3.2 System not accepting network messages' }
  */
@@ -33,6 +33,6 @@ export function refusalOf(error: Error): Refusal | null {
   return { status: command === undefined || command === 'CONN' ? '4.4.1' : '4.4.2', reply: message }
 }
 
-/** Whether it is to be retried: by the same rule as every report. */
+/** Whether the refusal is to be retried, by the same rule as a delivery report. */
 export const isRetried = ({ status, reply }: Refusal, statuses: RetryStatuses): boolean =>
   judgeBounce({ status, diagnostic: reply }, statuses).verdict === 'retry'

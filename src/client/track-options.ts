@@ -11,9 +11,9 @@ export interface TrackOptions {
   readonly database?: Database
   readonly settings?: Pick<Settings, 'databaseUrl' | 'returnPaths'> &
     Partial<Pick<Settings, 'relayPreset' | 'retryStatuses' | 'scheduleMs' | 'encryption'>>
-  /** The provider that the transporter sends by; default: RELAY_PRESET. */
+  /** The provider that the transporter sends through; default: RELAY_PRESET. */
   readonly provider?: Provider
-  /** Retry a recipient who is refused for now; default true. False: `sendMail` rejects, as nodemailer does. */
+  /** Whether to retry temporary refusals; default true. False: `sendMail` rejects, as nodemailer's does. */
   readonly retryRefused?: boolean
   /**
    * If the database cannot be reached before sending: `fail` (default) rejects, and nothing is sent; `send-untracked` sends as nodemailer
@@ -22,17 +22,17 @@ export interface TrackOptions {
   readonly onDatabaseError?: 'fail' | 'send-untracked'
 }
 
-/** A recipient who was refused for now, and is retried. */
+/** A recipient whose temporary refusal is being retried. */
 export interface RetriedRecipient {
   readonly recipient: string
   readonly workflowId: string
-  /** ISO 8601: not before this; up to 10 % of the delay, at most 15 minutes, is added. */
+  /** The earliest time of the retry, ISO 8601; jitter adds up to 10 % of the delay, at most 15 minutes. */
   readonly retryAt: string
 }
 
 /** What `sendMail` adds to nodemailer's info. */
 export interface TrackedInfo {
-  /** Recipients who were refused for now. */
+  /** Temporarily refused recipients, who are retried. */
   readonly pending?: string[]
   readonly retries?: RetriedRecipient[]
   /** The database could not be reached, and `onDatabaseError` is `send-untracked`. */
@@ -44,7 +44,7 @@ export interface TrackedInfo {
  * - `EENVELOPE`: the message has no envelope sender, or no recipient.
  * - `EOPTIONS`: a field of `softbounce` is wrong.
  * - `EDATABASE`: the database could not be used before sending; nothing was sent.
- * - `EHANDOVER`: a recipient was refused for now, and the retry could not be stored; it is the `cause` of nodemailer's error.
+ * - `EHANDOVER`: a recipient was temporarily refused, and the retry could not be stored; it is the `cause` of nodemailer's error.
  */
 export type TrackErrorCode = 'ERETURNPATH' | 'EENVELOPE' | 'EOPTIONS' | 'EDATABASE' | 'EHANDOVER'
 
@@ -60,13 +60,13 @@ export class TrackError extends Error {
   }
 }
 
-/** What a message may say of itself, in the field `softbounce` of `sendMail`. */
+/** Options of one message, in the field `softbounce` of `sendMail`'s argument. */
 export interface TrackedOptions extends Pick<RetryOptions, 'destination' | 'schedule' | 'urgent' | 'deliverBy'> {
-  /** The person has just asked for this mail: it passes a suppression for unavailability, and lifts it. */
+  /** The recipient has just requested this mail: sending it lifts a suppression for unavailability. */
   readonly askedFor?: boolean
 }
 
-/** What is used of nodemailer's Transporter, of any version. */
+/** The parts of nodemailer's Transporter that `track` uses, for any version. */
 export interface Transporter {
   // biome-ignore lint/suspicious/noExplicitAny: nodemailer's own types differ from version to version
   transporter: any

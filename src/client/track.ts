@@ -1,6 +1,6 @@
 /**
- * Sends through nodemailer so that every bounce can be authenticated and retried: each recipient gets a signed return path of its own, the
- * message is kept for as long as a bounce can come, nobody who is suppressed gets mail unnoticed, and what is refused for now is retried.
+ * Sends through nodemailer so that every bounce can be authenticated and retried: each recipient gets its own signed return path, the
+ * message is stored for as long as a bounce can come, suppressed recipients are reported, and temporary refusals are retried.
  */
 import { DEFAULT_RETRY_STATUSES, DEFAULT_SCHEDULE, parseDuration, parseRetryStatuses } from '../bounce/index.js'
 import { readSettings } from '../config/index.js'
@@ -10,7 +10,7 @@ import { TrackError, type Tracked, type TrackOptions, type Transporter } from '.
 import { Tracking } from './tracking.js'
 import type { Callback, MailMessage, Transport } from './transport.js'
 
-/** Marks a transport that is tracked already. */
+/** Marks a transport that is already tracked. */
 const TRACKED = Symbol('softbounce')
 
 /**
@@ -52,7 +52,7 @@ export function track<T extends Transporter>(transporter: T, options: TrackOptio
     void tracking.close()
     return inner.close?.(...args)
   }
-  // whatever else nodemailer asks of its transport, or sets on it (a proxy's sockets), is the inner one's
+  // forward everything else that nodemailer reads or sets (a proxy's sockets) to the inner transport
   transporter.transporter = new Proxy(inner, {
     get: (target, name) => {
       if (name === 'send') return send

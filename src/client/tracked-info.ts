@@ -1,4 +1,4 @@
-/** One answer for all envelopes of a message, as nodemailer gives it for one envelope with several recipients. */
+/** Merges the results of a message's envelopes into one, as nodemailer returns for one envelope with several recipients. */
 import type { RetriedRecipient } from './track-options.js'
 import type { Info } from './transport.js'
 
@@ -7,7 +7,7 @@ export interface Envelope {
   readonly to: string[]
 }
 
-/** What became of one envelope. */
+/** The result of one envelope. */
 export type Ended = { readonly envelope: Envelope } & (
   | { readonly kind: 'accepted'; readonly info: Info }
   | { readonly kind: 'refused'; readonly error: Error }

@@ -1,4 +1,4 @@
-/** What `track` does with each message: checks, stores, signs, sends, and hands over what was refused for now. */
+/** What `track` does with each message: checks, stores, signs and sends it, and stores temporary refusals for retry. */
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
@@ -25,7 +25,7 @@ import type { Info, MailMessage, Transport } from './transport.js'
 
 /** Envelopes of one message that are sent at once. */
 const AT_ONCE = 5
-/** The source of handed-over refusals in the inbox. */
+/** The source of these refusals in the inbox. */
 const APPLICATION = 'application'
 
 /** How messages are tracked. */
@@ -68,7 +68,7 @@ export class Tracking {
 
   async send(mail: MailMessage): Promise<Info> {
     const { from } = mail.message.getEnvelope()
-    // mail with the null sender (an automatic answer) asks for no bounce
+    // mail from the null sender (an automatic reply) must not bounce (RFC 5321 4.5.5)
     if (!from && mail.data.envelope !== undefined) return this.#sendUntracked(mail)
     if (!from) throw new TrackError('EENVELOPE', 'the message has no envelope sender (from): a bounce could not come back')
     const sender = addressed(from)
@@ -83,7 +83,7 @@ export class Tracking {
     return together(await this.#sendAll(mail, prepared.outgoing, prepared.database), sender, mail.message.messageId())
   }
 
-  /** Checks suppressions, and stores what a bounce would need. Nothing has been sent if this throws. */
+  /** Checks suppressions, and stores what a retry would need. If this throws, nothing was sent. */
   async #prepare(mail: MailMessage, sender: string, content: Buffer) {
     const { to } = mail.message.getEnvelope()
     const recipients = [...new Map(to.map(addressed).map((address) => [addressKey(address), address])).entries()]
@@ -158,7 +158,7 @@ export class Tracking {
     return { kind: 'accepted', envelope, info: answer }
   }
 
-  /** Hands a refusal over if it is one to be retried: the row is durable before the promise resolves. */
+  /** Stores a refusal in the inbox if it is to be retried; the row is committed before the promise resolves. */
   async #refused(error: Error, { id, messageId, recipient, token, firstDelayMs, envelope }: Outgoing, database: Database): Promise<Ended> {
     const { retry } = this.context
     const refusal = refusalOf(error)
@@ -186,7 +186,7 @@ export class Tracking {
   }
 }
 
-/** As it stands in an envelope. @throws TrackError with code EENVELOPE if it is no address. */
+/** The address in envelope form. @throws TrackError with code EENVELOPE if it is no address. */
 function addressed(address: string): string {
   try {
     return envelopeAddress(parseAddress(address))
@@ -216,7 +216,7 @@ async function checkSuppressions(database: Database, keys: readonly string[], as
     await database.db.transaction().execute((tx) => liftSuppression(tx, address, 'asked for', now, 'temporary'))
 }
 
-/** Refuses options that would make the retries fail, before anything is sent. */
+/** @throws TrackError with code EOPTIONS for options that would make the retries fail, before anything is sent. */
 function checkOptions(options: Omit<TrackedOptions, 'askedFor'>, of: { messageId: string; sender: string; recipient: string }): void {
   const bounce = { status: '4.3.2', bouncedAt: new Date().toISOString() }
   const checked = checkBouncedMessage({ ...of, ...options, message: { stored: 'x' }, bounce })
@@ -232,7 +232,7 @@ async function contentOf(mail: MailMessage): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-/** The same message for the inner transport, with another envelope and its content read already. */
+/** The same message for the inner transport, with another envelope and the given content. */
 function withContent(mail: MailMessage, envelope: { to: string[] }, content: Buffer): MailMessage {
   const message = Object.assign(Object.create(mail.message), {
     getEnvelope: () => ({ ...envelope, to: [...envelope.to] }),

@@ -1,8 +1,8 @@
-/** A start or signal that Temporal refuses for good, as an error of the client. */
+/** Turns a start or signal that Temporal rejects permanently into an UnretryableBounce. */
 import { isGrpcServiceError } from '@temporalio/client'
 import { UnretryableBounce } from './options.js'
 
-/** Temporal's word that this very request is beyond a limit (of its size, or of signals) would be repeated at each try. */
+/** @throws UnretryableBounce if the request is invalid, or beyond a limit of size or of signals: retrying it cannot help. */
 export async function unlessRefused<T>(request: Promise<T>): Promise<T> {
   try {
     return await request

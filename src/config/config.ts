@@ -19,7 +19,7 @@ import { DELIVERY_SETTINGS, directSettings, THROTTLE_SETTINGS, throttleSettings 
 import { WrongSettings } from './wrong-settings.js'
 
 const versionPart = parsed((text) => {
-  // Temporal joins the two by a dot or a colon
+  // Temporal joins deployment name and build ID with a dot or a colon
   if (!/^[A-Za-z0-9_./-]{0,200}$/.test(text)) throw new Error('it must be letters, digits, ., _, / and -')
   return text
 })
@@ -131,9 +131,9 @@ type Values = ValuesOf<typeof SETTINGS>
 export interface Settings {
   readonly databaseUrl: string
   readonly paths: NextHops
-  /** The second way of messages that ask for it. */
+  /** The next hops for messages that request the backup relay. */
   readonly backup: NextHops
-  /** Null: what has no route goes by the relay. */
+  /** Null: destinations without a route go through the relay. */
   readonly direct: DirectSettings | null
   readonly throttle: ThrottleSettings
   readonly ownHosts: readonly string[]
@@ -142,17 +142,17 @@ export interface Settings {
   readonly confirmWithinMs: number
   readonly suppressionStepsMs: readonly number[]
   readonly messageRetentionMs: number
-  /** Signs what goes by a route, if the author's domain is this one. */
+  /** Signs messages sent directly or by a route, if the author's domain is the key's. */
   readonly dkim: DkimKey | null
   /** Null if no key is set: then nothing is signed, and no return path is authenticated. */
   readonly returnPaths: ReturnPaths | null
   readonly intake: IntakeSettings
   readonly mailbox: ImapSettings | null
-  /** The provider that the relay is; null if it is none of those that are known. */
+  /** The provider behind the relay (RELAY_PRESET); null if none is set. */
   readonly relayPreset: Provider | null
-  /** Those whose reports are taken. */
+  /** Secrets of the providers whose webhooks are accepted. */
   readonly providers: ProviderSecrets
-  /** By which API addresses are taken off the provider's list; null if that is off. */
+  /** The API that removes addresses from the provider's suppression list; null if off. */
   readonly unlistBy: ProviderApi | null
   readonly events: EventSettings
   readonly encryption: EncryptionSettings
@@ -160,11 +160,11 @@ export interface Settings {
   readonly timeouts: SmtpTimeouts
   readonly maxConcurrentSends: number
   readonly shutdownGraceMs: number
-  /** The worker's deployment version; null: its work is not versioned. */
+  /** The worker's deployment version; null: worker versioning is off. */
   readonly deploymentVersion: WorkerDeploymentVersion | null
   readonly httpPort: number | null
   readonly httpHost: string
-  /** What the metrics are asked for with; null on this machine alone. */
+  /** The bearer token for the metrics; null is allowed on loopback only. */
   readonly httpToken: string | null
   readonly logLevel: Values['LOG_LEVEL']
 }
@@ -179,14 +179,14 @@ export interface ShownSetting {
 function lookUp(name: SettingName, environment: Environment, dotenv: Environment): { text: string; source: Source } {
   const set = environment[name]
   if (set !== undefined && set !== '') return { text: set, source: 'environment' }
-  // set to nothing: whatever .env says is taken back
+  // set but empty: overrides .env, and restores the default
   if (set === '') return { text: SETTINGS[name].default, source: 'default' }
   const file = dotenv[name]
   if (file !== undefined && file !== '') return { text: file, source: '.env' }
   return { text: SETTINGS[name].default, source: 'default' }
 }
 
-/** A secret as it may be shown: of a URL its kind and host, of anything else nothing. */
+/** Masks a secret: of a URL, scheme, user, host and database name stay visible; a `file:` URL whole; of anything else, nothing. */
 function mask(text: string): string {
   if (text === '' || /^file:/.test(text)) return text
   if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(text) || !URL.canParse(text)) return '***'
@@ -280,7 +280,7 @@ function deploymentVersionOf(
   return null
 }
 
-/** What a worker cannot do without: a way to send. */
+/** @throws WrongSettings if there is no next hop: neither a relay, nor routes, nor direct delivery. */
 export function requireNextHop({ paths, direct }: Settings): void {
   if (paths.relay === null && paths.routes.length === 0 && direct === null)
     throw new WrongSettings([

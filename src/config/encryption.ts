@@ -1,8 +1,8 @@
-/** The settings of encrypted payloads. */
+/** Settings of payload encryption. */
 import { isLoopback, type Listen, names, parsed, parseListen } from './parsers.js'
 import type { Values } from './setting.js'
 
-/** A key of AES-256-GCM, and the name that stands beside what it encrypted. */
+/** An AES-256-GCM key, and the key ID in the metadata of its payloads. */
 export interface EncryptionKey {
   readonly id: string
   /** 32 bytes. */
@@ -72,7 +72,7 @@ export const ENCRYPTION_SETTINGS = {
 export interface EncryptionSettings {
   /** The first encrypts, all decrypt; empty if nothing is encrypted. */
   readonly keys: readonly EncryptionKey[]
-  /** Of the HMAC in workflow IDs; null if nothing is encrypted. */
+  /** The key of the HMAC in workflow IDs; null if nothing is encrypted. */
   readonly idKey: Buffer | null
   readonly codecServer: {
     readonly listen: Exclude<Listen, { path: string }>

@@ -1,4 +1,4 @@
-/** The settings of what is told of messages and receiving systems, and by which ways. */
+/** Settings of events: which ones are published, and through which channels. */
 import { z } from 'zod'
 import { EVENT_TYPES, type EventType, parseUrgentRules, type UrgentRule } from '../bounce/index.js'
 import { parsed } from './parsers.js'
@@ -56,7 +56,7 @@ export const EVENT_SETTINGS = {
 export interface EventSettings {
   readonly webhook: { readonly url: string; readonly secret: string } | null
   readonly taskQueue: string | null
-  /** Told of everything. */
+  /** Published for every message and destination, urgent or not. */
   readonly types: readonly EventType[]
   readonly urgent: readonly UrgentRule[]
 }

@@ -1,13 +1,13 @@
-/** The settings of a mailbox that bounces are read from by IMAP. */
+/** Settings of the IMAP mailbox that bounces are read from. */
 import { readFileSync } from 'node:fs'
 import { isLoopback, parsed } from './parsers.js'
 import type { Values } from './setting.js'
 
-/** Where the mailbox is. */
+/** Server, login and folder of the mailbox. */
 export interface ImapAddress {
   readonly host: string
   readonly port: number
-  /** `off` only on this machine itself. */
+  /** `off` only for a loopback host. */
   readonly tls: 'implicit' | 'starttls' | 'off'
   readonly user: string
   /** Null if a token is used. */
@@ -68,12 +68,12 @@ export const IMAP_SETTINGS = {
 export interface ImapSettings extends ImapAddress {
   readonly tokenFile: string | null
   readonly ca: string | null
-  /** Where handled mails go; null: they are marked as read. */
+  /** The folder that handled mails are moved to; null: they are only marked as read. */
   readonly handledFolder: string | null
   readonly unreadableFolder: string
 }
 
-/** INBOX in whatever case (RFC 9051 5.1). */
+/** Whether two names are the same folder; INBOX in any case (RFC 9051 5.1). */
 export const sameFolder = (one: string, other: string): boolean =>
   one === other || (one.toLowerCase() === 'inbox' && other.toLowerCase() === 'inbox')
 

@@ -1,4 +1,4 @@
-/** The settings of how bounces come in, and which are authenticated. */
+/** Settings of signed return paths, and of the intake of bounces. */
 import { maxStaggerMs } from '../bounce/index.js'
 import { parseReturnPathTemplate, type ReturnPaths } from '../delivery/return-path.js'
 import { DAY, flag, integer, type Listen, parsed, parseKeys, parseListen } from './parsers.js'
@@ -56,7 +56,7 @@ export function intakeSettings(v: Values<typeof BOUNCE_SETTINGS>): IntakeSetting
 
 /**
  * Null if no key is set: then nothing is signed, and no return path is authenticated.
- * A bounce may come for a return path for as long as the whole schedule takes, and a relay's queue time for the message and each retry.
+ * A return path is valid for the whole schedule, plus the relay's queue lifetime for the original and each retry: bounces may be that late.
  */
 export function returnPaths(v: Values<typeof BOUNCE_SETTINGS>, scheduleMs: readonly number[], confirmWithinMs: number): ReturnPaths | null {
   if (v.RETURN_PATH_KEYS.length === 0) return null

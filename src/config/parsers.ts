@@ -1,4 +1,4 @@
-/** How single settings are read from their text: each a zod schema whose fault is a sentence. */
+/** Zod schemas and parsers for single settings; error messages are readable sentences. */
 import { z } from 'zod'
 import { formatDuration, parseDuration } from '../bounce/index.js'
 import type { NextHop } from '../delivery/index.js'
@@ -8,7 +8,7 @@ const fail = (ctx: z.RefinementCtx, error: unknown) => {
   return z.NEVER
 }
 
-/** Reads a text with a parser that throws. */
+/** A schema from a parser that throws. */
 export const parsed = <T>(parse: (text: string) => T) =>
   z.string().transform((text, ctx): T => {
     try {
@@ -45,7 +45,7 @@ export const names = parsed((text) =>
     .map((name) => name.toLowerCase()),
 )
 
-/** Whether nobody but this machine itself is reached there. */
+/** Whether the host is this machine's loopback. */
 export const isLoopback = (host: string) => /^(127\.\d+\.\d+\.\d+|::1|localhost)$/.test(host)
 
 /** Where a server listens. */

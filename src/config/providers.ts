@@ -1,4 +1,4 @@
-/** The settings of providers of mail: how they notify us, and what is sent by them. */
+/** Settings of mail providers: the relay's preset, webhooks, and suppression-list APIs. */
 import { z } from 'zod'
 import { PROVIDERS, type Provider, type ProviderApi, type ProviderSecrets, REMOVAL_APIS, sendGridKey } from '../providers/index.js'
 import { flag, isLoopback, parsed } from './parsers.js'
@@ -85,7 +85,7 @@ export const PROVIDER_SETTINGS = {
 
 const API_URLS = { sendgrid: 'https://api.sendgrid.com', postmark: 'https://api.postmarkapp.com/message-streams/outbound' } as const
 
-/** Null if it is off. Adds what is wrong to `faults`. */
+/** The API to remove addresses with; null if it is off. Adds what is wrong to `faults`. */
 export function unlistBy(v: Values<typeof PROVIDER_SETTINGS>, faults: string[]): ProviderApi | null {
   if (!v.UNLIST_AT_PROVIDER) return null
   const provider = REMOVAL_APIS.find((one) => one === v.RELAY_PRESET)
@@ -102,7 +102,7 @@ export function unlistBy(v: Values<typeof PROVIDER_SETTINGS>, faults: string[]):
   return key === null || url === null ? null : { provider, url, key }
 }
 
-/** Empty where every provider is off. */
+/** The secrets that are set, by provider. */
 export function providerSecrets(v: Values<typeof PROVIDER_SETTINGS>): ProviderSecrets {
   return {
     ...(v.SES_TOPIC_ARNS.length === 0 ? {} : { ses: v.SES_TOPIC_ARNS }),
@@ -114,7 +114,7 @@ export function providerSecrets(v: Values<typeof PROVIDER_SETTINGS>): ProviderSe
 }
 
 /**
- * Rates that the providers document for an account of which nothing else is known, in messages a second: SES in its sandbox
+ * Default rates that the providers document, in messages a second: SES in its sandbox
  * (https://docs.aws.amazon.com/ses/latest/dg/quotas.html), Resend for each team
  * (https://resend.com/docs/api-reference/rate-limit). The others name none.
  */

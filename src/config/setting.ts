@@ -1,7 +1,7 @@
-/** What a group of settings is once it has been read. */
+/** A setting, and the type of a group's values. */
 import type { z } from 'zod'
 
-/** A setting: its default, how it is read, what it is for. docs/settings.md is made of this. */
+/** A setting: its default, documentation and schema. docs/settings.md is generated from these. */
 export interface Setting {
   readonly default: string
   readonly doc: string

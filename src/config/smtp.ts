@@ -1,4 +1,4 @@
-/** The settings of the SMTP dialogue, of the relay and the routes, and of DKIM. */
+/** Settings of SMTP sessions, the relay, static routes, and DKIM. */
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { z } from 'zod'
@@ -109,7 +109,7 @@ export function relayPath(v: Values<typeof RELAY_SETTINGS>, faults: string[]): N
   return path
 }
 
-/** The second way of what is urgent. */
+/** The backup relay and backup routes, for urgent messages. */
 export function backupPaths(v: Values<typeof RELAY_SETTINGS>): NextHops {
   return { routes: v.BACKUP_ROUTES, relay: pathOf(v.BACKUP_RELAY_URL, '', v.BACKUP_RELAY_CA_FILE, 'relay') }
 }

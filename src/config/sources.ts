@@ -1,4 +1,4 @@
-/** Where a setting comes from: the environment, or a file .env. */
+/** The sources of settings: the environment and the file `.env`. */
 import { readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
 import { WrongSettings } from './wrong-settings.js'
@@ -8,7 +8,7 @@ export type Source = 'environment' | '.env' | 'default'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** The values of `.env` in the working directory; none if it is not there. */
+/** The values of `.env` in the working directory; empty if there is no such file. */
 export function readDotenv(path = '.env'): Environment {
   try {
     return parseEnv(readFileSync(path, 'utf8'))
@@ -18,7 +18,7 @@ export function readDotenv(path = '.env'): Environment {
   }
 }
 
-/** The environment for Temporal's own settings: what `.env` says of them holds where the environment says nothing. */
+/** The environment for Temporal's own settings: `TEMPORAL_*` of `.env`, overridden by the environment. */
 export function temporalEnvironment(environment: Environment = process.env, dotenv: Environment = readDotenv()): Record<string, string> {
   const all = { ...Object.fromEntries(Object.entries(dotenv).filter(([name]) => name.startsWith('TEMPORAL_'))), ...environment }
   return Object.fromEntries(Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== undefined))

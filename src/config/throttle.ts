@@ -1,4 +1,4 @@
-/** The settings of direct delivery and of the throttle. */
+/** Settings of direct delivery and of the throttle. */
 import dns from 'node:dns'
 import { isIP } from 'node:net'
 import { z } from 'zod'
@@ -10,7 +10,7 @@ import { duration, flag, HOUR, integer, names, parsed, SECOND } from './parsers.
 const MINUTE = 60 * SECOND
 const rate = parsed(parseRate)
 
-/** Addresses, or addresses with a port. */
+/** IP addresses of name servers, each with an optional port. */
 const servers = parsed((text) =>
   text
     .split(/[\s,]+/)
@@ -125,7 +125,7 @@ export const THROTTLE_SETTINGS = {
 
 type Read<All extends Record<string, { readonly schema: z.ZodType }>> = { [Name in keyof All]: z.infer<All[Name]['schema']> }
 
-/** Null if mail does not go directly. */
+/** Null unless DELIVERY=direct. */
 export function directSettings(v: Read<typeof DELIVERY_SETTINGS>, faults: string[]): DirectSettings | null {
   if (v.DELIVERY !== 'direct') return null
   if (v.DANE && !('resolveTlsa' in dns))
@@ -141,12 +141,12 @@ export function directSettings(v: Read<typeof DELIVERY_SETTINGS>, faults: string
 }
 
 const DEFAULT_LOWEST_RATE = parseRate(THROTTLE_SETTINGS.LOWEST_RATE.default)
-/** As fast as permits allow. */
+/** In effect no rate limit, messages a second. */
 const NO_RATE = 10_000
 
-/** @param presetRate of the provider that the relay is. */
+/** @param presetRate the documented rate of RELAY_PRESET, if it has one. */
 export function throttleSettings(v: Read<typeof THROTTLE_SETTINGS>, presetRate: number | undefined, faults: string[]): ThrottleSettings {
-  // a highest rate below the default of the lowest says both
+  // a HIGHEST_RATE below the default of LOWEST_RATE sets both
   if (v.LOWEST_RATE > v.HIGHEST_RATE && v.LOWEST_RATE !== DEFAULT_LOWEST_RATE)
     faults.push(`LOWEST_RATE=${formatRate(v.LOWEST_RATE)}: it is higher than HIGHEST_RATE=${formatRate(v.HIGHEST_RATE)}`)
   const relayRate = v.RELAY_RATE ?? presetRate ?? NO_RATE

@@ -1,4 +1,4 @@
-/** Settings that are wrong: every fault, one a line. */
+/** Invalid settings; the message lists every fault, one per line. */
 export class WrongSettings extends Error {
   override name = 'WrongSettings'
   constructor(readonly faults: readonly string[]) {

@@ -28,7 +28,7 @@ class Refused extends Error {
   }
 }
 
-/** @throws Error if it cannot listen there. */
+/** @throws Error if it cannot listen on the address. */
 export async function serveCodec({ keys, codecServer }: EncryptionSettings): Promise<Server> {
   const codec = new EncryptionCodec(keys)
   const server = createServer((request, response) => {
@@ -47,14 +47,14 @@ export async function serveCodec({ keys, codecServer }: EncryptionSettings): Pro
   return server
 }
 
-/** What is sent back; null for a question whether it may be asked. */
+/** The response body; null for a CORS preflight request. */
 async function answer(
   request: IncomingMessage,
   codec: EncryptionCodec,
   { origins, token }: EncryptionSettings['codecServer'],
 ): Promise<object | null> {
   const { origin } = request.headers
-  // a page from elsewhere that found this address; programs name no origin
+  // reject web pages of other origins; clients that are not browsers send no Origin
   if (origin !== undefined && !origins.includes(origin))
     throw new Refused(403, `pages of ${origin} may not ask; CODEC_ORIGINS names those that may`)
   if (request.method === 'OPTIONS') return null
@@ -65,7 +65,7 @@ async function answer(
   if (request.method !== 'POST') throw new Refused(405, 'it must be a POST')
   const payloads = await read(request)
   if (does === 'encode') return { payloads: (await codec.encode(payloads)).map(toJson) }
-  // one that cannot be decrypted is shown as it is, beside those that can
+  // return a payload that cannot be decrypted unchanged, so that the others are still shown
   const decoded = await Promise.all(payloads.map(async (one) => (await codec.decode([one]).catch(() => [one]))[0] as Payload))
   return { payloads: decoded.map(toJson) }
 }

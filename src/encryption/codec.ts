@@ -16,7 +16,7 @@ const TAG = 16
 
 const text = (bytes: Uint8Array | null | undefined): string | null => (bytes == null ? null : Buffer.from(bytes).toString('utf8'))
 
-/** Something is encrypted under a key that is not set here, or was changed since. */
+/** A payload cannot be decrypted: its key is not set here, that key ID stands for another key, or the data was altered. */
 export class CannotDecrypt extends Error {
   override name = 'CannotDecrypt'
 }
@@ -26,8 +26,8 @@ export class EncryptionCodec implements PayloadCodec {
   readonly #marks: boolean
 
   /**
-   * @param keys the first encrypts, all decrypt; with none, everything stays as it is.
-   * @param marks what was decrypted says so to the payload converter.
+   * @param keys the first encrypts, all decrypt; without keys, payloads stay as they are.
+   * @param marks whether to mark decrypted payloads for the payload converter.
    */
   constructor(keys: readonly EncryptionKey[], marks = false) {
     this.#keys = keys
@@ -39,11 +39,11 @@ export class EncryptionCodec implements PayloadCodec {
     return key === undefined ? payloads : payloads.map((payload) => encrypt(payload, key))
   }
 
-  /** @throws CannotDecrypt: nothing is lost by it, the work is done once the key is there. */
+  /** @throws CannotDecrypt. No work is lost: it continues once the key is set. */
   async decode(payloads: Payload[]): Promise<Payload[]> {
     return payloads.map((payload) => {
       const id = text(payload.metadata?.[KEY_ID])
-      // of another make, without the name of a key: what it is for is known by nobody here
+      // not encrypted by this scheme: another encoding, or no key ID
       if (id === null || text(payload.metadata?.encoding) !== ENCODING) return payload
       const decrypted = decrypt(payload, id, this.#keys)
       return this.#marks ? { ...decrypted, metadata: { ...decrypted.metadata, [WAS_ENCRYPTED]: Buffer.from(id) } } : decrypted

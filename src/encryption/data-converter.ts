@@ -1,4 +1,4 @@
-/** How worker and client read and write payloads. */
+/** The data converters of worker and client. */
 import { fileURLToPath } from 'node:url'
 import type { DataConverter } from '@temporalio/common'
 import type { EncryptionKey } from '../config/index.js'
@@ -6,12 +6,12 @@ import { EncryptionCodec } from './codec.js'
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
-/** The converter that ends unreadable payloads clearly. */
+/** Path of the payload converter, which replaces an unreadable payload with a marker. */
 export const PAYLOAD_CONVERTER = here('../workflows/payload-converter.js')
-/** The converter that leaves no text of a failure unencrypted where payloads are encrypted. */
+/** Path of the failure converter, which encrypts failure texts if payloads are encrypted. */
 export const FAILURE_CONVERTER = here('../workflows/failure-converter.js')
 
-/** A worker's. Without keys, what is encrypted waits until the worker has the key. */
+/** For a worker. Without the key, encrypted work waits until the worker has it. */
 export function workerDataConverter(keys: readonly EncryptionKey[]): DataConverter {
   return {
     payloadConverterPath: PAYLOAD_CONVERTER,
@@ -20,7 +20,7 @@ export function workerDataConverter(keys: readonly EncryptionKey[]): DataConvert
   }
 }
 
-/** A client's. */
+/** For a client. */
 export function clientDataConverter(keys: readonly EncryptionKey[]): DataConverter {
   return { payloadCodecs: [new EncryptionCodec(keys)] }
 }

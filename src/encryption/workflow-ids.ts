@@ -1,6 +1,6 @@
 /**
  * Workflow IDs and search attributes, which no codec encrypts: if payloads are encrypted, they hold an HMAC of recipient and Message-ID
- * instead (docs/protocol.md has the rule). Its key never rotates, so that one message has one ID for ever.
+ * instead (the rule is in docs/protocol.md). The HMAC key never rotates, so that a message always has the same ID.
  */
 import { createHash, createHmac } from 'node:crypto'
 import { addressKey, type Hmac, hiddenName, hiddenWorkflowId, workflowId } from '../bounce/index.js'
@@ -20,13 +20,13 @@ export class WorkflowIds {
     return this.#hmac === null ? workflowId(recipient, messageId, sha256) : hiddenWorkflowId(recipient, messageId, this.#hmac)
   }
 
-  /** What the workflow IDs of a recipient begin with. */
+  /** The prefix of a recipient's workflow IDs. */
   prefix(recipient: string): string {
     const id = this.workflowId(recipient, 'x')
     return id.slice(0, id.lastIndexOf('/') + 1)
   }
 
-  /** The recipient as the search attribute has it; null if that is the address itself. */
+  /** The hashed recipient for the search attribute; null if the attribute holds the plain address. */
   hashedRecipient(recipient: string): string | null {
     return this.#hmac === null ? null : hiddenName(addressKey(recipient), this.#hmac)
   }

@@ -1,6 +1,6 @@
 /**
- * The pictures of the report, as SVG. Colours are names of the page's own (`var(--…)`), so that one picture is right in light and in dark: the
- * plot library knows colours only, so each name has a stand-in that is exchanged afterwards.
+ * The charts of the report, as SVG. Colours are CSS variables of the page (`var(--…)`), so that a chart fits light and dark mode. ECharts
+ * accepts only literal colours, so each variable has a placeholder colour that is replaced afterwards.
  */
 
 import { BarChart, CustomChart } from 'echarts/charts'
@@ -22,7 +22,7 @@ const INK = {
   bad: '#010106',
   warn: '#010107',
   calm: '#010108',
-  /** Shades from few to many. */
+  /** Shades from low to high. */
   shade1: '#010111',
   shade2: '#010112',
   shade3: '#010113',
@@ -30,7 +30,7 @@ const INK = {
 } as const
 
 const WIDTH = 920
-/** About the width of a character of the axes' labels, px. */
+/** Approximate width of a character in axis labels, px. */
 const CHARACTER = 7
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif'
 
@@ -40,7 +40,7 @@ function draw(height: number, option: EChartsCoreOption): string {
     chart.setOption({ animation: false, backgroundColor: 'transparent', textStyle: { fontFamily: FONT, color: INK.text }, ...option })
     let svg = chart.renderToSVGString()
     for (const [name, colour] of Object.entries(INK)) svg = svg.replaceAll(colour, `var(--${name})`)
-    // the page gives the size, the label and the pointer
+    // the page sets size, label and cursor
     return svg.replace(/^<svg width="\d+" height="\d+"/, '<svg aria-hidden="true"').replaceAll('cursor="pointer"', '')
   } finally {
     chart.dispose()
@@ -59,7 +59,7 @@ const legend = (...names: string[]) => ({
   itemHeight: 10,
   textStyle: { color: INK.text, fontSize: 12 },
 })
-/** The whole width, with room for the labels. */
+/** Full width, with room for the labels. */
 const grid = (top: number) => ({ left: 8, right: 8, top, bottom: 4, outerBoundsMode: 'same', outerBoundsContain: 'axisLabel' })
 const values = { type: 'value', minInterval: 1, axisLabel, splitLine }
 const bars = (name: string, color: string, data: readonly number[], stack?: string) => ({
@@ -67,7 +67,7 @@ const bars = (name: string, color: string, data: readonly number[], stack?: stri
   ...(stack === undefined ? {} : { stack }),
 })
 
-/** What each retry of the schedule came to. */
+/** Outcomes of each retry of the schedule. */
 export function stepsChart({ steps }: Figures): string {
   return draw(300, {
     legend: legend('accepted', 'deferred', 'rejected'),
@@ -109,7 +109,7 @@ const overDays = (days: Figures['days']) => ({
   yAxis: values,
 })
 
-/** 4.3.2 per day: what bounced, and what retries were answered. */
+/** 4.3.2 per day: bounces, and retries answered with it. */
 export function daysChart({ days }: Figures): string {
   return draw(280, {
     legend: legend('bounces that came in', 'retries that were refused'),
@@ -131,7 +131,7 @@ export function daysChart({ days }: Figures): string {
   })
 }
 
-/** Who came onto the suppression list and off it. */
+/** Additions to and removals from the suppression list, per day. */
 export function suppressionsChart({ days }: Figures): string {
   return draw(260, {
     legend: legend('suppressed', 'extended', 'made to lapse early', 'lifted'),
@@ -165,7 +165,7 @@ export function suppressionsChart({ days }: Figures): string {
   })
 }
 
-/** How long it took from the bounce to the delivery. */
+/** Time from bounce to delivery. */
 export function deliveryChart({ delivery }: Figures): string {
   const { buckets } = delivery
   const name = (i: number) => {
@@ -199,7 +199,7 @@ const rectangle = (x: number, y: number, width: number, height: number, fill: st
   style: { fill },
 })
 
-/** Destinations by time: the share of retries that was refused, and beneath it the outages. */
+/** Destinations over time: the share of deferred retries, and the outages beneath. */
 export function heatChart({ heat, until }: Figures): string {
   const { rows, from, bucketMs, buckets } = heat
   const start = from.getTime()

@@ -3,7 +3,7 @@ import { sql } from 'kysely'
 import type { Database } from '../store/index.js'
 import { count, DAY_MS, HOUR_MS, outcomeOf, percentile, retriesIn, saidNotNow, type Window } from './window.js'
 
-/** A day, UTC: bounces that came in with 4.3.2, retries that were refused with it, and retries that were accepted. */
+/** Counts of a UTC day: bounces with 4.3.2, retries answered with 4.3.2 or accepted, and changes of the suppression list. */
 export interface Day {
   readonly day: string
   readonly bounced: number
@@ -19,7 +19,7 @@ export interface DeliveryTime {
   readonly delivered: number
   readonly medianMs: number | null
   readonly p90Ms: number | null
-  /** How many took at most so long, and longer than the one before; the last has no bound. */
+  /** Histogram: deliveries up to each bound, and beyond the previous one; the last bucket has no bound. */
   readonly buckets: readonly { readonly upToMs: number | null; readonly delivered: number }[]
 }
 
@@ -29,7 +29,7 @@ export interface Hour {
   readonly accepted: number
 }
 
-/** One row for each hour since the epoch in which a retry was answered. */
+/** One row for each hour (numbered since the epoch) with an answered retry. */
 export async function hoursOf({ db }: Database, window: Window): Promise<Hour[]> {
   const hour = sql<number>`at / ${sql.lit(HOUR_MS)}`
   const rows = await db
@@ -41,7 +41,7 @@ export async function hoursOf({ db }: Database, window: Window): Promise<Hour[]>
   return rows.map((row) => ({ hour: Number(row.hour), notNow: Number(row.notNow), accepted: Number(row.accepted) }))
 }
 
-/** The epoch began on a Thursday; the week on Monday. */
+/** Weekday of the epoch (Thursday), counted from Monday = 0. */
 export const EPOCH_WEEKDAY = 3
 
 export function weekOf(hours: readonly Hour[]): number[][] {
@@ -98,7 +98,7 @@ export async function daysOf({ db }: Database, { since, until }: Window, hours: 
 
 export const BOUNDS_MS = [1, 2, 4, 8, 16, 24, 48].map((hours) => hours * HOUR_MS)
 
-/** From the bounce to the delivery, of those that were delivered in that time (confirmed, or taken by a relay without a word since). */
+/** Time from bounce to delivery, for confirmed deliveries in the window. */
 export async function deliveryTime({ db }: Database, { since, until }: Window): Promise<DeliveryTime> {
   const took = sql<number>`outcomes.ended_at - runs.bounced_at`
   const delivered = db

@@ -1,4 +1,4 @@
-/** How things stand, as the database tells: looked at once for all gauges of a scrape, and no more often than every few seconds. */
+/** Gauges from the database: read once for all gauges of a scrape, and at most every 5 seconds. */
 import { type RawBuilder, sql } from 'kysely'
 import type { Database, SuppressionChange, SuppressionReason } from '../store/index.js'
 import { STILL_WAITS_MS } from '../throttle/index.js'
@@ -6,18 +6,18 @@ import { STILL_WAITS_MS } from '../throttle/index.js'
 const LOOK_EVERY_MS = 5000
 export const MOST_DESTINATIONS = 200
 const MONTH_MS = 30 * 24 * 3_600_000
-/** What was begun longer ago and has no end was terminated. */
+/** Older runs without an end are taken as terminated. */
 const OPEN_FOR_MS = 60 * 24 * 3_600_000
 
 export interface GaugeSnapshot {
-  /** The largest first; the rest together as `other`. */
+  /** Open retries by destination, the largest first; the rest together as `other`. */
   readonly open: ReadonlyMap<string, number>
   readonly waitingForPermit: number
   readonly oldestDueMs: number
-  /** Systems that refuse, those that are down among them. */
+  /** Destinations in an outage, including those that are down. */
   readonly failing: number
   readonly down: number
-  /** For how long, ms; those that most messages wait for. */
+  /** By destination, ms since the outage began; only the down ones with the most open messages. */
   readonly longestDown: ReadonlyMap<string, number>
   readonly suppressed: ReadonlyMap<SuppressionReason, number>
 }
@@ -26,7 +26,7 @@ export class DatabaseGauges {
   readonly #database: Database
   readonly #now: () => Date
   #looked: { readonly at: number; readonly stand: Promise<GaugeSnapshot> } | null = null
-  /** The last ID of each table that was looked at. */
+  /** The last ID seen, by table. */
   readonly #seen = new Map<string, number>()
 
   constructor(database: Database, now: () => Date) {
@@ -100,7 +100,7 @@ export class DatabaseGauges {
     }
   }
 
-  /** The systems that said 4.3.2 most within a month. */
+  /** The destinations that answered 4.3.2 most in the last 30 days. */
   async saidNotNowMost(limit: number): Promise<readonly string[]> {
     const rows = await this.#database.db
       .selectFrom('attempts')
@@ -115,7 +115,7 @@ export class DatabaseGauges {
     return rows.map(({ destination }) => destination)
   }
 
-  /** Those that came in since the last look; none at the first. */
+  /** Bounces since the last call; none at the first. */
   async newBounces(): Promise<readonly { readonly status: string | null; readonly disposition: string; readonly n: number }[]> {
     const fresh = await this.#fresh('inbound')
     if (fresh === null) return []
@@ -128,7 +128,7 @@ export class DatabaseGauges {
     return rows.map((row) => ({ ...row, n: Number(row.n) }))
   }
 
-  /** The same of the suppression list. */
+  /** Changes of the suppression list since the last call; none at the first. */
   async newSuppressions(): Promise<
     readonly { readonly reason: SuppressionReason; readonly change: SuppressionChange; readonly n: number }[]
   > {
@@ -143,7 +143,7 @@ export class DatabaseGauges {
     return rows.map((row) => ({ ...row, n: Number(row.n) }))
   }
 
-  /** The rows of a table that were written since the last look; null if there are none, and at the first. */
+  /** Matches the rows written to a table since the last call; null if there are none, and at the first call. */
   async #fresh(table: 'inbound' | 'suppression_history'): Promise<RawBuilder<boolean> | null> {
     const { last } = await this.#database.db.selectFrom(table).select(sql<number | null>`max(id)`.as('last')).executeTakeFirstOrThrow()
     const from = this.#seen.get(table)

@@ -1,9 +1,9 @@
-/** The receiving systems, the worst first: what they answered, their outages, their mail servers, and how they did over time. */
+/** Figures by destination, the worst first: answers, outages, mail servers, and refusals over time. */
 import { sql } from 'kysely'
 import type { Database } from '../store/index.js'
 import { count, DAY_MS, HOUR_MS, outcomeOf, percentile, retriesIn, saidNotNow, type Window } from './window.js'
 
-/** What was answered. `notNow`: with 4.3.2. */
+/** Counts of answers by outcome. `notNow`: answers with 4.3.2. */
 export interface Answers {
   readonly attempts: number
   readonly accepted: number
@@ -12,14 +12,14 @@ export interface Answers {
   readonly notNow: number
 }
 
-/** Outages that touch the window; durations in ms, to now where one goes on. */
+/** Outages that overlap the window; durations in ms, up to the window's end if an outage is still open. */
 export interface OutageFigures {
   readonly outages: number
   readonly medianOutageMs: number | null
   readonly worstOutageMs: number | null
-  /** It refuses since then; null if it does not. */
+  /** Start of the open outage; null if there is none. */
   readonly failingSince: Date | null
-  /** It counts as down since then. */
+  /** The same, if the destination counts as down; else null. */
   readonly downSince: Date | null
 }
 
@@ -32,7 +32,7 @@ export interface DestinationFigures extends Answers, OutageFigures {
 export interface Outage {
   readonly destination: string
   readonly beganAt: Date
-  /** When it counted as down; null if it never did. */
+  /** When it began to count as down; null if it never did. */
   readonly downAt: Date | null
   readonly endedAt: Date | null
   readonly refusals: number
@@ -40,7 +40,7 @@ export interface Outage {
   readonly reply: string
 }
 
-/** Destinations by time: how many retries were answered in each bucket, and how many of them refused. */
+/** Destinations over time: retries answered per bucket, and how many of them were deferred (`refused`). */
 export interface Heat {
   readonly from: Date
   readonly bucketMs: number
@@ -69,7 +69,7 @@ const numbers = (row: Answers): Answers => ({
   notNow: Number(row.notNow),
 })
 
-/** Those that deferred most, at most so many. */
+/** The destinations with the most deferrals, up to `limit`. */
 export async function worstDestinations(database: Database, window: Window, limit: number): Promise<DestinationFigures[]> {
   const rows = await database.db
     .selectFrom('attempts')
@@ -98,7 +98,7 @@ export async function worstDestinations(database: Database, window: Window, limi
   return found
 }
 
-/** How many systems answered. */
+/** How many destinations answered. */
 export async function countDestinations({ db }: Database, window: Window): Promise<number> {
   const row = await db
     .selectFrom('attempts')
@@ -161,7 +161,7 @@ async function outagesOf({ db }: Database, window: Window, destination: string):
   }
 }
 
-/** The longest outages, those that go on included. */
+/** The longest outages, including open ones. */
 export async function longestOutages({ db }: Database, window: Window, limit: number, destination?: string): Promise<Outage[]> {
   const rows = await db
     .selectFrom('outages')
@@ -186,7 +186,7 @@ const MOST_BUCKETS = 120
 const BUCKETS_MS = [HOUR_MS, 2 * HOUR_MS, 4 * HOUR_MS, 6 * HOUR_MS, 12 * HOUR_MS, DAY_MS]
 const OUTAGES_EACH = 20
 
-/** In the smallest buckets that are not too many: an hour for 5 days, 6 hours for 30. */
+/** Uses the smallest bucket that gives at most 120 of them: 1 hour for 5 days, 6 hours for 30. */
 export async function heat(database: Database, window: Window, destinations: readonly string[]): Promise<Heat> {
   const span = window.until.getTime() - window.since.getTime()
   const bucketMs = BUCKETS_MS.find((ms) => span / ms <= MOST_BUCKETS) ?? Math.ceil(span / MOST_BUCKETS / DAY_MS) * DAY_MS

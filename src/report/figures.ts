@@ -1,6 +1,6 @@
 /**
- * The figures of a time: what came in, what each retry earned, which systems were away, how long messages took, who was suppressed. All are
- * counted by the database; what is held here does not grow with the log. Days and hours are UTC.
+ * The figures of a time window: bounces, outcomes of each retry, outages, delivery times, suppressions. The database counts them, so memory
+ * use does not grow with the log. Days and hours are UTC.
  */
 import { sql } from 'kysely'
 import type { Database } from '../store/index.js'
@@ -17,18 +17,18 @@ import {
 } from './destination-figures.js'
 import { answeredIn, count, outcomeOf, saidNotNow, type Window } from './window.js'
 
-/** What a retry of the schedule earned. Shares are of 1. */
+/** Outcomes of one retry of the schedule. Shares are from 0 to 1. */
 export interface Step {
   readonly retry: number
   readonly sent: number
   readonly accepted: number
   readonly deferred: number
   readonly rejected: number
-  /** A relay took it, and no confirmation of it has come (yet): counted as accepted. */
+  /** Of the accepted ones: accepted by a relay, without a report so far. */
   readonly byRelay: number
-  /** Of those that were sent. */
+  /** Accepted, of those sent. */
   readonly acceptedShare: number
-  /** Of all that any retry got accepted. */
+  /** Of the messages accepted at any retry, the share of this one. */
   readonly earnedShare: number
 }
 
@@ -37,9 +37,9 @@ export interface SuppressionFigures {
   readonly extended: number
   readonly lifted: number
   readonly restored: number
-  /** Their time ran out, and nothing has come since. */
+  /** Expired in the window, and not suppressed again since. */
   readonly lapsed: number
-  /** Suppressed once more. */
+  /** Of the suppressed: addresses that were suppressed before. */
   readonly cameBack: number
   readonly now: Readonly<Record<string, number>>
 }
@@ -49,7 +49,7 @@ export interface Figures {
   readonly until: string
   readonly timeZone: 'UTC'
   readonly bounces: readonly { readonly disposition: string; readonly status: string | null; readonly count: number }[]
-  /** Messages whose retries began; and how those ended that ended in that time. */
+  /** Messages whose retries began in the window; `ended`: outcomes of those that ended in it. */
   readonly started: number
   readonly ended: Readonly<Record<string, number>>
   readonly answers: Answers
@@ -68,7 +68,7 @@ export interface Figures {
 }
 
 export interface FigureLimits {
-  /** How many systems are shown, the worst first. */
+  /** How many destinations are listed, the worst first. */
   readonly systems: number
   readonly heatRows: number
   readonly outages: number
@@ -76,7 +76,7 @@ export interface FigureLimits {
 
 const LIMITS: FigureLimits = { systems: 10, heatRows: 20, outages: 20 }
 
-/** @param until exclusive; what goes on still is counted up to then. */
+/** @param window open outages count up to its end. */
 export async function figures(database: Database, window: Window, limits: FigureLimits = LIMITS): Promise<Figures> {
   const shown = await worstDestinations(database, window, Math.max(limits.systems, limits.heatRows))
   const { steps, answers, backup } = await stepsOf(database, window)

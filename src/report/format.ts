@@ -1,4 +1,4 @@
-/** Numbers, times and shares as a report says them. */
+/** Formats numbers, times and shares for the reports. */
 import { formatDuration } from '../bounce/index.js'
 
 export const WEEKDAYS = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun'] as const
@@ -6,7 +6,7 @@ export const WEEKDAYS = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun'] as con
 /** `2026-06-01 09:30`, UTC. */
 export const minute = (at: Date | string): string => new Date(at).toISOString().slice(0, 16).replace('T', ' ')
 
-/** The larger unit alone where that is near enough: `5 h`, `2 d 3 h`. */
+/** `5 h`, `2 d 3 h`; a dash if unknown. */
 export const duration = (ms: number | null): string => (ms === null ? '–' : formatDuration(ms))
 
 /** `4.9 h`, `35 min`: short, for a narrow column. */
@@ -25,7 +25,7 @@ const BRIEF = [
 /** `1,234`. */
 export const number = (n: number): string => n.toLocaleString('en-US')
 
-/** `29 %`; what is not nothing is never `0 %`, and what is not all never `100 %`. */
+/** `29 %`; shows `0 %` only for none, and `100 %` only for all. */
 export function percent(share: number): string {
   const rounded = Math.round(share * 100)
   if (rounded === 0 && share > 0) return '<1 %'
@@ -41,7 +41,7 @@ export const cut = (text: string, most: number): string => {
   return characters.length > most ? `${characters.slice(0, most - 1).join('')}…` : text
 }
 
-/** What the ways to end are called. */
+/** Display names of the outcomes. */
 export const OUTCOMES: Readonly<Record<string, string>> = {
   delivered: 'delivered',
   suppressed: 'given up, and suppressed for a while',

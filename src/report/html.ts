@@ -1,4 +1,4 @@
-/** The report as one HTML file: nothing is loaded from elsewhere. Each picture has a line that says what is in it, and its numbers as a table. */
+/** The report as one self-contained HTML file. Each chart has a caption, and its numbers as a table. */
 
 import { daysChart, deliveryChart, heatChart, stepsChart, suppressionsChart, weekChart } from './charts.js'
 import type { DestinationFigures } from './destination-figures.js'
@@ -36,7 +36,7 @@ function tiles({ started, answers, ended, outages, suppressions }: Figures, came
   ]}</ul>`
 }
 
-/** A picture with its line for those who cannot see it. */
+/** A chart with its caption, which is also its text alternative. */
 function figure(svg: string, says: string, key?: Html): Html {
   return html`<figure><div class="wide" role="img" aria-label="${says}" tabindex="0">${new Html(svg)}</div>${key ?? ''}<figcaption class="muted">${says}</figcaption></figure>`
 }

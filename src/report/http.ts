@@ -1,4 +1,4 @@
-/** The HTTP port: `/healthz`, `/metrics`, if a worker runs the metrics of Temporal's own SDK on `/metrics/temporal`, and what others answer. */
+/** The HTTP server: `/healthz`, `/metrics`, on a worker `/metrics/temporal` (the SDK's own metrics), and other pages (webhooks). */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { Registry } from 'prom-client'
@@ -8,15 +8,15 @@ import type { Metrics } from './metrics.js'
 export interface HttpOptions {
   readonly port: number
   readonly host: string
-  /** What whoever asks for metrics must show. */
+  /** Bearer token required for the metrics. */
   readonly token?: string | null
   readonly database: Database
   readonly metrics: Metrics
-  /** What works here, as `/healthz` names it, its state, and whether that is a good one. */
+  /** For `/healthz`: the name of this process's role, its state, and whether that state is healthy. */
   readonly state: () => { readonly name: string; readonly is: string; readonly good: boolean }
-  /** Where Temporal's SDK tells its own metrics. */
+  /** `host:port` where Temporal's SDK serves its own metrics. */
   readonly temporalMetrics?: string
-  /** Answers requests for other pages; false if a path is none of them. */
+  /** Answers requests for other pages; false if it does not handle the path. */
   readonly others?: (request: IncomingMessage, response: ServerResponse) => boolean
 }
 
@@ -25,7 +25,7 @@ const MOST_CONNECTIONS = 100
 
 /**
  * Serves until it is closed.
- * @throws Error naming HTTP_PORT where the port cannot be had.
+ * @throws Error naming HTTP_PORT if it cannot listen on the port.
  */
 export async function serveHttp(options: HttpOptions): Promise<Server> {
   const { port, host } = options
@@ -41,7 +41,7 @@ export async function serveHttp(options: HttpOptions): Promise<Server> {
       response.writeHead(503, { 'content-type': 'text/plain; charset=utf-8' }).end(`${error.message}\n`)
     })
   })
-  // each may hold up to 1 MiB that is not known to be anybody's
+  // each connection may hold a body of up to 1 MiB that is not authenticated yet
   server.maxConnections = MOST_CONNECTIONS
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(new Error(`HTTP_PORT=${port}: ${error.message}`)))
@@ -50,7 +50,7 @@ export async function serveHttp(options: HttpOptions): Promise<Server> {
   return server
 }
 
-/** Whether it shows the token, if one is set. */
+/** Whether the request carries the token, if one is set. */
 function mayAsk(request: IncomingMessage, token: string | null): boolean {
   if (token === null) return true
   const digest = (text: string) => createHash('sha256').update(text).digest()
@@ -60,7 +60,7 @@ function mayAsk(request: IncomingMessage, token: string | null): boolean {
 type Answer = (options: HttpOptions, response: ServerResponse, accept: string) => Promise<void>
 const PAGES: Readonly<Record<string, Answer>> = { '/healthz': health, '/metrics': metrics, '/metrics/temporal': temporalMetrics }
 
-/** 200 while it works and the database answers, else 503. */
+/** 200 while the process runs and the database answers, else 503. */
 async function health({ database, state }: HttpOptions, response: ServerResponse): Promise<void> {
   const answers = await database.db
     .selectFrom('suppressions')
@@ -79,14 +79,14 @@ async function health({ database, state }: HttpOptions, response: ServerResponse
 
 let before: Promise<unknown> = Promise.resolve()
 
-/** The text format, or OpenMetrics if it is asked for. One request after another, since the format is a state of the registry. */
+/** Prometheus text, or OpenMetrics if the client accepts it. Serialized, since the registry holds the format as state. */
 async function metrics({ metrics: { registry } }: HttpOptions, response: ServerResponse, accept: string): Promise<void> {
   const open = /application\/openmetrics-text/.test(accept)
   const mine = before.then(async () => {
     // biome-ignore lint/suspicious/noExplicitAny: its typings make the form a part of the type
     const either = registry as Registry<any>
     either.setContentType(open ? Registry.OPENMETRICS_CONTENT_TYPE : Registry.PROMETHEUS_CONTENT_TYPE)
-    // for OpenMetrics the library takes the suffix off the counters' names, and leaves it off
+    // for OpenMetrics the library strips the suffix from counter names, and does not restore it
     const names = either.getMetricsAsArray().map((metric) => [metric, metric.name] as const)
     try {
       return { type: either.contentType as string, text: await either.metrics() }

@@ -1,4 +1,4 @@
-/** Names for a label, at most so many; those that come later are `other`. */
+/** Limits the distinct values of a label; later ones become `other`. */
 export class LabelLimiter {
   readonly #most: number
   readonly #names = new Set<string>()

@@ -1,6 +1,6 @@
 /**
- * What Prometheus is told. Counters are of this process; gauges, and the counters named "of all processes", are read from the database at
- * each scrape, so that every worker says the same: take their maximum over workers, not their sum. No label holds an address.
+ * Prometheus metrics. Counters count this process; gauges, and counters described as "of all processes", are read from the database at each
+ * scrape, so every worker exports the same values: take their maximum over workers, not their sum. No label holds an address.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { type AttemptOutcome, isRetry, type Via } from '../bounce/index.js'
@@ -10,7 +10,7 @@ import { LabelLimiter } from './label-limiter.js'
 
 const MOST_STATUSES = 100
 
-/** The counters that activities and the intake keep. */
+/** Counters that activities and the intake increment, and gauges from the database. */
 export class Metrics {
   readonly registry = new Registry()
   readonly #destinations = new LabelLimiter(MOST_DESTINATIONS)
@@ -66,7 +66,7 @@ export class Metrics {
     this.#permits.inc({ result: why })
   }
 
-  /** An increase is seen only from a value before it. */
+  /** Starts the counters at 0: Prometheus sees an increase only from an earlier sample. */
   countMailsFrom(source: string): void {
     for (const result of ['accepted', 'failed']) this.#mails.inc({ source, result }, 0)
   }
@@ -83,10 +83,10 @@ export class Metrics {
     this.#events.inc({ type, result })
   }
 
-  /** Adds what the database tells. */
+  /** Adds the metrics that are read from the database. */
   watch(database: Database, now: () => Date = () => new Date()): void {
     const gauges = new DatabaseGauges(database, now)
-    // those that said it most get the names; anyone who comes new, what is left of them
+    // reserve the label values for the destinations with most 4.3.2; new ones get what is left
     gauges
       .saidNotNowMost(MOST_DESTINATIONS)
       .then((names) => {
@@ -104,7 +104,7 @@ export class Metrics {
         )
       },
     })
-    // what this process counts is told all the same
+    // a failing database must not hide this process's own counters
     const told = (collect: () => Promise<void>) => collect().catch(() => {})
     const gauge = <Label extends string>(
       name: string,

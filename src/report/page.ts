@@ -1,7 +1,7 @@
-/** What makes text into HTML: whatever is put into a template is escaped, but for what is HTML already. */
+/** HTML templates: every interpolated value is escaped, unless it is already Html. */
 import { createHash } from 'node:crypto'
 
-/** A piece that is HTML. */
+/** Text that is already HTML. */
 export class Html {
   constructor(readonly text: string) {}
 }
@@ -53,7 +53,7 @@ footer { margin-top: 3rem; font-size: .85rem; color: var(--muted); }
 @media print { :root { color-scheme: light; } body { max-width: none; padding: 0; font-size: 11pt; } details, th button::after { display: none; } section, figure, tr { break-inside: avoid; } .wide { overflow: visible; } .wide svg { min-width: 0; } }
 `
 
-/** Sorts the table by the column whose head was pressed: by its numbers, or as text. */
+/** Sorts a table by the clicked column, numerically or as text. */
 const SCRIPT = `
 for (const table of document.querySelectorAll('table.sorts'))
   for (const [column, head] of [...table.tHead.rows[0].cells].entries())
@@ -71,7 +71,7 @@ for (const table of document.querySelectorAll('table.sorts'))
     });
 `
 
-/** The whole file: it loads nothing, and runs nothing but the sorting. */
+/** The complete page: it loads no other resources, and its only script sorts the tables. */
 export function page(title: string, body: Html): string {
   const hash = createHash('sha256').update(SCRIPT).digest('base64')
   return `<!doctype html>

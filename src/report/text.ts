@@ -33,7 +33,7 @@ function bar(share: number, width: number): string {
   return '█'.repeat(Math.floor(eighths / 8)) + (BLOCKS[eighths % 8] as string)
 }
 
-/** Rows in columns, numbers to the right; if they would be wider than the terminal, the first column is cut. */
+/** Rows in columns, numbers right-aligned; if they exceed the width, the first column is cut. */
 function columns(given: readonly (readonly string[])[], left: readonly number[] = [0]): string[] {
   const rows = given.map((row) => row.map((cell) => withoutControls(cell).replace(/\s/g, ' ')))
   const widths: number[] = []
@@ -128,7 +128,7 @@ function outages({ outages, until }: Figures): string[] {
 }
 
 function days({ days }: Figures): string[] {
-  // nothing is told before the first day that tells something
+  // skip the days before the first 4.3.2
   const first = Math.max(
     0,
     days.findIndex(({ notNow, bounced }) => notNow + bounced > 0),
@@ -153,7 +153,7 @@ function week({ week }: Figures): string[] {
     ...week.map((hours, day) => `${WEEKDAYS[day]}  ${hours.map(shade).join('')}`.trimEnd()),
     `     ${SHADES.slice(1)
       .map((s, i) => ({ s, upTo: Math.ceil((most * (i + 1)) / (SHADES.length - 1)), from: Math.ceil((most * i) / (SHADES.length - 1)) }))
-      // of few, some shades stand for none
+      // with few counts, some shades cover no number
       .filter(({ upTo, from }) => upTo > from)
       .map(({ s, upTo }) => `${s}${s} up to ${number(upTo)}`)
       .join('   ')}`,

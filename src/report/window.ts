@@ -1,4 +1,4 @@
-/** What all figures have in common: the time they are of, and how a retry's outcome reads in SQL. */
+/** Shared by all figures: the time window, and SQL expressions for the outcome of a retry. */
 import { type ExpressionBuilder, sql } from 'kysely'
 import type { AttemptOutcome } from '../bounce/index.js'
 import type { Tables } from '../store/index.js'
@@ -12,26 +12,26 @@ export interface Window {
 export const HOUR_MS = 3_600_000
 export const DAY_MS = 24 * HOUR_MS
 
-/** What became of a retry: its answer, or what a report told of it later. */
+/** The outcome of a retry: by its answer, unless a later report gave another status. */
 export const outcomeOf = sql<AttemptOutcome>`case when reported_status is null then outcome when reported_status like '2%' then 'accepted' when reported_status like '5%' then 'rejected' else 'deferred' end`
 
-/** 1 where its system said 4.3.2 (or what means it). */
+/** 1 if the status is 4.3.2 (or a reply that counts as 4.3.2). */
 export const saidNotNow = sql<number>`case when coalesce(reported_status, status) = '4.3.2' then 1 else 0 end`
 
-/** The sends that were answered in that time, those by the backup relay among them. */
+/** Attempts answered in the window, including those by the backup relay. */
 export const answeredIn =
   ({ since, until }: Window) =>
   (eb: ExpressionBuilder<Tables, 'attempts'>) =>
     eb.and([eb('at', '>=', since.getTime()), eb('at', '<', until.getTime()), eb('outcome', 'is not', null)])
 
-/** The retries of the schedule that were. */
+/** Retries of the schedule answered in the window, without the backup relay. */
 export const retriesIn = (window: Window) => (eb: ExpressionBuilder<Tables, 'attempts'>) =>
   eb.and([answeredIn(window)(eb), eb('via', 'is', null)])
 
-/** A sum that is a number on both databases. */
+/** Counts the rows that meet a condition, cast alike for both databases. */
 export const count = (condition: ReturnType<typeof sql>) => sql<number>`cast(sum(case when ${condition} then 1 else 0 end) as bigint)`
 
-/** The value in the middle of so many (from 0 to 1), nearest rank; null if there are none. */
+/** The value at a share (0 to 1) of `n` sorted values, by nearest rank; null if there are none. */
 export async function percentile(n: number, share: number, at: (offset: number) => Promise<number | null>): Promise<number | null> {
   return n === 0 ? null : at(Math.min(n - 1, Math.max(0, Math.ceil(n * share) - 1)))
 }

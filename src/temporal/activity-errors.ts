@@ -1,8 +1,8 @@
-/** The failures that an activity ends with: bad input (for good), and a local failure (again, for as long as it takes). */
+/** Activity failures: non-retryable ones for bad input, and local failures, which Temporal retries until they are resolved. */
 import { ApplicationFailure, ApplicationFailureCategory } from '@temporalio/common'
 import { backoff } from '../backoff.js'
 
-/** Failure types of the public contract: non-retryable, and the workflow fails with them. */
+/** Failure types of the public contract: non-retryable; the workflow fails with the same type. */
 export type NonRetryableType = 'InvalidBouncedMessage' | 'MessageNotFound' | 'MessageTooLarge'
 
 /** Bad input: the workflow fails with this type and text. */
@@ -18,10 +18,10 @@ const MAX_REFUSAL = 2000
 const cut = (text: string, most: number) => (text.length > most ? `${text.slice(0, most)}…` : text)
 
 /**
- * Trouble of our own: the engine tries again after the delay, adds nothing to the history, and shows the text. The delay is set here, since
- * the engine's own back-off would go on from askings that were no failures.
- * @param attempt the activity's attempt, from 1: the delay doubles with each, up to 10 minutes. 0 for a local activity, which is tried
- * again at once or not at all.
+ * A failure on our side: Temporal shows its text and retries the activity without adding to the history. The delay is set here instead of
+ * by the retry policy.
+ * @param attempt the activity's attempt, from 1: the delay doubles with each, up to 10 minutes. 0 for a local activity: no
+ * delay is set.
  */
 export function localFailure(text: string, attempt: number): ApplicationFailure {
   if (attempt === 0)
@@ -33,7 +33,7 @@ export function localFailure(text: string, attempt: number): ApplicationFailure 
   return retryLater('LocalFailure', text, backoff(attempt, FIRST_DELAY_MS, MAX_DELAY_MS) * (0.8 + 0.2 * Math.random()))
 }
 
-/** Not now, but at a time that is known. */
+/** Makes Temporal retry the activity after a known delay. */
 export function retryLater(type: 'LocalFailure' | 'Waiting', text: string, delayMs: number): ApplicationFailure {
   const failure = ApplicationFailure.create({
     type,
@@ -41,12 +41,12 @@ export function retryLater(type: 'LocalFailure' | 'Waiting', text: string, delay
     nextRetryDelay: Math.max(1, Math.round(delayMs)),
     category: ApplicationFailureCategory.BENIGN,
   })
-  // it is no fault of the code's: where in it this was said tells nobody anything
+  // an expected failure, not a bug: a stack trace would only be noise
   failure.stack = ''
   return failure
 }
 
-/** Runs a step that talks to the database; its failure is a local failure. */
+/** Runs a database step; its error becomes a local failure. */
 export async function withDatabase<T>(attempt: number, step: () => Promise<T>): Promise<T> {
   try {
     return await step()
@@ -56,7 +56,7 @@ export async function withDatabase<T>(attempt: number, step: () => Promise<T>): 
   }
 }
 
-/** An error in one line; aggregate errors (a refused connection on several addresses) by their first. */
+/** An error in one line; for an aggregate error (connections to several addresses refused), its first one. */
 export function describe(error: unknown): string {
   const first = error instanceof AggregateError && error.errors.length > 0 ? error.errors[0] : error
   const text = first instanceof Error ? first.message || first.name : String(first)

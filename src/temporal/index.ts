@@ -1,4 +1,4 @@
-/** What ties the program to Temporal: activity errors, search attributes, schedules, tracing. */
+/** Temporal helpers: activity errors, search attributes, schedules, tracing. */
 export { describe, localFailure, nonRetryable, retryLater, withDatabase } from './activity-errors.js'
 export { isRunning } from './is-running.js'
 export { ensureSchedules, SearchAttributes } from './namespace.js'

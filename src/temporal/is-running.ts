@@ -1,7 +1,7 @@
 /** Whether a workflow is running. */
 import { type Client, WorkflowNotFoundError } from '@temporalio/client'
 
-/** @param firstRunId running as this one, not as a later one with the same ID. */
+/** @param firstRunId if given, only this execution counts, not a later one with the same workflow ID. */
 export async function isRunning(client: Client, workflowId: string, firstRunId?: string): Promise<boolean> {
   try {
     const { status, raw } = await client.workflow.getHandle(workflowId).describe()

@@ -1,4 +1,4 @@
-/** What the namespace must know: the search attributes, and the schedules. Registered by the worker if it may. */
+/** Registers the search attributes and schedules in the namespace, if the worker has permission. */
 import { Client, ScheduleAlreadyRunning, ScheduleOverlapPolicy } from '@temporalio/client'
 import type { NativeConnection } from '@temporalio/worker'
 import type { Log } from '../logger.js'
@@ -10,7 +10,7 @@ const KEYWORD = 2 // temporal.api.enums.v1.IndexedValueType.INDEXED_VALUE_TYPE_K
 const UNIMPLEMENTED = 12
 const LOOK_AGAIN_MS = 60_000
 
-/** Knows whether the server has the search attributes; looks again now and then while it has not. */
+/** Tracks whether the namespace has the search attributes; while it has not, checks again every minute. */
 export class SearchAttributes {
   readonly #connection: NativeConnection
   readonly #namespace: string
@@ -28,7 +28,7 @@ export class SearchAttributes {
     return this.#known
   }
 
-  /** Registers what is missing, if this connection may; if it may not, says which command does it, and goes on without. */
+  /** Registers the missing ones; without permission, logs the command to run, and continues without them. */
   async register(): Promise<void> {
     try {
       if (await this.#look(true)) return
@@ -57,7 +57,7 @@ export class SearchAttributes {
     const { customAttributes } = await operatorService.listSearchAttributes({ namespace: this.#namespace })
     const missing = SEARCH_ATTRIBUTES.filter((name) => customAttributes?.[name] === undefined)
     const wrong = SEARCH_ATTRIBUTES.filter((name) => customAttributes?.[name] !== undefined && customAttributes[name] !== KEYWORD)
-    // the server answers a registration under another type with "fine", and then fails every task that sets it
+    // the server accepts a second registration under another type, then fails every task that sets the attribute
     if (wrong.length > 0) {
       if (register)
         this.#log.warn(
@@ -79,7 +79,7 @@ export class SearchAttributes {
   }
 }
 
-/** What runs by a schedule: its workflow, how often, and what is missed where the schedule cannot be created. */
+/** Scheduled workflows: type, interval, and what does not happen if the schedule cannot be created (`missed`). */
 const SCHEDULES = {
   purge: { id: 'softbounce-purge', workflowType: 'purgeKeptMessages', every: '1d', missed: 'kept messages are not purged' },
   unlist: {
@@ -90,7 +90,7 @@ const SCHEDULES = {
   },
 } as const
 
-/** Makes sure that the schedules are there. A namespace that has none goes without, and is told. */
+/** Creates the missing schedules; if one cannot be created, logs a warning and continues. */
 export async function ensureSchedules(
   connection: NativeConnection,
   namespace: string,

@@ -1,19 +1,19 @@
 /**
- * OpenTelemetry: one trace for a message, from its start to its last attempt, where OpenTelemetry's own variable
- * `OTEL_EXPORTER_OTLP_ENDPOINT` says where to (OTLP over HTTP). Nothing of it is loaded where that is not set.
+ * OpenTelemetry: one trace for each message, from its start to its last attempt, exported over OTLP/HTTP to
+ * `OTEL_EXPORTER_OTLP_ENDPOINT` (OpenTelemetry's own variable). If that is not set, no OpenTelemetry module is loaded.
  */
 import type { OpenTelemetryPlugin } from '@temporalio/interceptors-opentelemetry'
 
 export interface Tracing {
   /** For a client, and for a worker. */
   readonly plugin: OpenTelemetryPlugin
-  /** Sends what has not been sent, and ends. Never rejects. */
+  /** Flushes pending spans and shuts down. Never rejects. */
   stop(): Promise<void>
 }
 
 let started: Promise<Tracing> | null = null
 
-/** Null if it is not set. Once for the process. */
+/** Starts tracing, once per process; null if no endpoint is set. */
 export function startTracing(environment: Readonly<Record<string, string | undefined>> = process.env): Promise<Tracing> | null {
   if (!environment.OTEL_EXPORTER_OTLP_ENDPOINT && !environment.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) return null
   started ??= start(environment.OTEL_SERVICE_NAME || 'softbounce')
