@@ -18,7 +18,12 @@ async function messages() {
   while (Date.now() < until) {
     const asker = { firstRunId: randomUUID(), retry: 1, workflowId: 'bench', leaseId: randomUUID(), hasConnection: false }
     for (;;) {
-      const turn = await acquire(database, asker, [{ name, limits, needsConnection: true, fixed: false }], settings).catch(() => {
+      const turn = await acquire(
+        database,
+        asker,
+        [{ name, limits, needsConnection: true, fixed: false, nextHop: 'direct' }],
+        settings,
+      ).catch(() => {
         count.errors += 1
         return { kind: 'wait', askAgainMs: 100 }
       })

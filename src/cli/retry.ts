@@ -4,6 +4,8 @@ import type { Command } from 'commander'
 import { effectiveStatus, judgeBounce, parseStatus } from '../bounce/index.js'
 import type { BounceOf, RetryOptions, SoftbounceClient } from '../client/index.js'
 import { readSettings, type Settings } from '../config/index.js'
+import { canonicalMessage } from '../delivery/canonical-message.js'
+import { withoutReturningTrace } from '../delivery/returned-original.js'
 import { type ParsedReport, parseReport, type ReportedRecipient } from '../dsn/index.js'
 import { CommandFailed, json, line, printable } from './output.js'
 
@@ -124,10 +126,15 @@ function recipients({ recipients: reported }: ParsedReport, options: Options): R
   return [{ action: 'failed', recipient: options.recipient }]
 }
 
+/** Without what the returning systems put on top. */
+function returnedOriginal({ original }: ParsedReport, { recipient, originalRecipient = recipient }: ReportedRecipient): Buffer | undefined {
+  return original === undefined ? undefined : withoutReturningTrace(canonicalMessage(original), [recipient, originalRecipient])
+}
+
 /** Starts the retries with the original from --message, from the report, or from the store. */
 async function start(client: SoftbounceClient, notification: ParsedReport, reported: ReportedRecipient, options: Options): Promise<string> {
   const more = retryOptions(options)
-  const original = options.message === undefined ? notification.original : readFileSync(options.message)
+  const original = options.message === undefined ? returnedOriginal(notification, reported) : readFileSync(options.message)
   if (original !== undefined) return (await client.retry(original, bounceOf(notification, reported, options), more)).workflowId
   const messageId = options.messageId ?? notification.messageId
   const kept = messageId === undefined ? null : await client.kept(messageId, knownAs(reported))

@@ -40,6 +40,7 @@ export async function conclude(
       throw retryLater('Waiting', 'the worker was stopped before the message was sent, or the database did not answer', SECOND_MS)
     case 'local failure':
       await send.database(() => claim.giveBack({ notSent: true, silentSince: null }))
+      if (outcome.noRoute && send.isPastSchedule()) return { kind: 'expired', reason: `${outcome.text}; the schedule has ended` }
       throw send.localFailure(outcome.text)
     case 'unreachable': {
       const since = row.silentSince ?? now

@@ -25,6 +25,7 @@ export {
   verifyReturnPath,
   verifyToken,
 } from './return-path.js'
+export { withoutReturningTrace } from './returned-original.js'
 export { type Route, Router } from './routing.js'
 export { SendContext } from './send-context.js'
 export type { SendOrder, SendResult } from './send-order.js'

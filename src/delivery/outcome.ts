@@ -16,7 +16,8 @@ export type SendOutcome =
   | ({ readonly kind: 'ambiguous' } & Answered)
   | ({ readonly kind: 'unreachable' } & Answered)
   | ({ readonly kind: 'rejected'; readonly lasting: boolean } & Answered)
-  | { readonly kind: 'local failure'; readonly text: string }
+  /** `noRoute`: this machine has no address of the family that the destination needs. */
+  | { readonly kind: 'local failure'; readonly noRoute?: true; readonly text: string }
   | { readonly kind: 'stopped' }
 
 /** The answer, by whom, and at which step. */
@@ -52,7 +53,7 @@ export function classifyResult(result: TransactionResult, path: Pick<NextHop, 'k
     case 'stopped':
       return { kind: 'stopped' }
     case 'local':
-      return { kind: 'local failure', text: result.text }
+      return { kind: 'local failure', text: result.text, ...(result.noRoute ? { noRoute: true } : {}) }
     case 'policy':
       // never sent in clear instead: the message waits (RFC 8461 section 5)
       return isSystems(path, result.at)

@@ -63,8 +63,14 @@ export class Router {
       // a relay's answers say nothing of the destination: its rate does not adapt; pauses and manual limits hold
       const own: LimiterKey =
         path.kind === 'relay'
-          ? { name: destination, limits: { ...limits, minMessageRate: limits.maxMessageRate }, needsConnection: false, fixed: true }
-          : { name: destination, limits, needsConnection: path.kind === 'system', fixed: false }
+          ? {
+              name: destination,
+              limits: { ...limits, minMessageRate: limits.maxMessageRate },
+              needsConnection: false,
+              fixed: true,
+              nextHop: nameOf(path),
+            }
+          : { name: destination, limits, needsConnection: path.kind === 'system', fixed: false, nextHop: nameOf(path) }
       return {
         kind: 'way',
         paths: [path],
@@ -87,7 +93,15 @@ export class Router {
       return { kind: 'judged', outcome: { kind: 'deferred', status: '4.7.5', reply, stage: 'MX', mailServer: domain } }
     }
     const hosts = reachableHosts(allowed, direct.bindAddresses)
-    if (hosts.length === 0) return { kind: 'none', text: `no mail host of ${domain} can be met from any of SOURCE_ADDRESSES` }
+    if (hosts.length === 0)
+      return {
+        kind: 'judged',
+        outcome: {
+          kind: 'local failure',
+          noRoute: true,
+          text: `no mail host of ${domain} can be reached from SOURCE_ADDRESSES: they are all of the other address family`,
+        },
+      }
     const groups: { system: string; paths: NextHop[] }[] = []
     for (const host of hosts) {
       const system = destinationOfHost(host.name, throttle.groups)
@@ -96,7 +110,13 @@ export class Router {
       else group.paths.push(nextHopTo(host, policy, direct))
     }
     const [own, ...beyond] = groups as [(typeof groups)[number], ...typeof groups]
-    const permitOf = (system: string): LimiterKey => ({ name: system, limits: this.#limits(system), needsConnection: true, fixed: false })
+    const permitOf = (system: string): LimiterKey => ({
+      name: system,
+      limits: this.#limits(system),
+      needsConnection: true,
+      fixed: false,
+      nextHop: 'direct',
+    })
     return {
       kind: 'way',
       paths: own.paths as [NextHop, ...NextHop[]],
@@ -128,7 +148,13 @@ export class Router {
   }
 
   #relayKey(path: NextHop): LimiterKey {
-    return { name: relayKey(nameOf(path)), limits: this.#dependencies.settings.throttle.relay, needsConnection: true, fixed: true }
+    return {
+      name: relayKey(nameOf(path)),
+      limits: this.#dependencies.settings.throttle.relay,
+      needsConnection: true,
+      fixed: true,
+      nextHop: nameOf(path),
+    }
   }
 
   #limits(system: string) {

@@ -118,6 +118,12 @@ export class SendContext {
     return untilMs !== undefined && this.now().getTime() >= untilMs
   }
 
+  /** The schedule's last retry is due. */
+  isPastSchedule(): boolean {
+    const { scheduleEndsMs } = this.order
+    return scheduleEndsMs !== undefined && this.now().getTime() >= scheduleEndsMs
+  }
+
   /** Whatever it waits for: not beyond `untilMs`. */
   withinDeadline(error: unknown): unknown {
     const { untilMs } = this.order

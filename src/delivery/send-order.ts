@@ -13,6 +13,11 @@ export interface SendOrder {
   readonly via?: 'backup-relay'
   readonly firstRunId: string
   readonly deliverByMs?: number
+  /**
+   * When the schedule's last retry is due, epoch ms, an hour from now at least: a message that this machine cannot route at all is held no
+   * longer.
+   */
+  readonly scheduleEndsMs?: number
   /** Nothing is begun after that, epoch ms. */
   readonly untilMs?: number
 }

@@ -1,7 +1,7 @@
 /** Applies and records authenticated reports from all intakes: the only place where intakes decide. */
 import { addressKey, type Bounce, judgeBounce, messageIdKey, type RetryStatuses, type Send, withoutControls } from '../bounce/index.js'
 import { type RetryOptions, type RetryRef, type SoftbounceClient, UnretryableBounce } from '../client/index.js'
-import { canonicalMessage, UnsendableMessage } from '../delivery/index.js'
+import { canonicalMessage, UnsendableMessage, withoutReturningTrace } from '../delivery/index.js'
 import type { ParsedReport, ReportedRecipient } from '../dsn/index.js'
 import type { Metrics } from '../report/metrics.js'
 import {
@@ -103,7 +103,7 @@ export class ReportHandler {
       return { disposition: 'suppressed', why: judged.reason, workflowId, event }
     }
     if (judged.verdict !== 'retry') return told(judged.reason)
-    return this.#retry(subject, bounce, workflowId, judged.reason, event)
+    return this.#retry(subject, reported.recipient, bounce, workflowId, judged.reason, event)
   }
 
   /** Signals the bounce to the open retry. @returns null, or the reason if that failed. */
@@ -117,7 +117,14 @@ export class ReportHandler {
     }
   }
 
-  async #retry(subject: ReportedSend, bounce: Bounce, workflowId: string, why: string, event: string | null): Promise<Handled> {
+  async #retry(
+    subject: ReportedSend,
+    expandedTo: string,
+    bounce: Bounce,
+    workflowId: string,
+    why: string,
+    event: string | null,
+  ): Promise<Handled> {
     const { client, database, now } = this.#dependencies
     const open = await client.isOpen({ workflowId })
     const { messageId, recipient, sender, message } = subject
@@ -138,7 +145,7 @@ export class ReportHandler {
     const of = { messageId, recipient, sender, ...bounce }
     try {
       if ('key' in message) await client.retryStored(message.key, of, subject.options)
-      else await client.retry(canonicalMessage(message.content), of, subject.options)
+      else await client.retry(withoutReturningTrace(canonicalMessage(message.content), [recipient, expandedTo]), of, subject.options)
     } catch (error) {
       // it would fail every time
       if (error instanceof UnsendableMessage || error instanceof UnretryableBounce)

@@ -102,7 +102,7 @@ export function initialSchema(kind: DatabaseKind): string[] {
       overflow_until double precision not null, rate double precision not null, connections double precision not null,
       service_ms double precision not null, failures integer not null, failing_since bigint, down_since bigint,
       next_probe_at double precision not null, not_before bigint not null, paused_since bigint, paused_by text, epoch integer not null,
-      starved_at bigint not null, restore_due bigint, limited_rate double precision, limited_connections integer, limited_by text,
+      starved_at bigint not null, next_hop text, restore_due bigint, limited_rate double precision, limited_connections integer, limited_by text,
       last_answer_at bigint, last_answer_outcome text, last_answer_status text, last_answer_reply text, last_answer_by text
     )`,
     `create table waiters (

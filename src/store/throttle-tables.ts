@@ -26,6 +26,8 @@ export interface DestinationsTable {
   epoch: number
   /** When an asker last found every connection taken. */
   starved_at: number
+  /** The next hop that the adapted state is of; null before the first permit. */
+  next_hop: string | null
   /** It takes mail again since then, and the suppressions that it caused have not been made to expire. */
   restore_due: number | null
   /** Limits that a person has set. */

@@ -9,7 +9,15 @@ import { asyncCommit, type Database, databaseNow, nowExpression } from '../store
 import { leasesOf, writeLease } from './connection-leases.js'
 import { columnsOf, type DestinationStatus, EVERYTHING, stateOf, toDestinationStatus, writeStates } from './destination-row.js'
 import { type AdmissionSettings, type Limits, withManualLimits } from './limits.js'
-import { type Admission, admit, type LimiterState, newLimiterState, type Reservation, type WaitReason } from './rate-limiter.js'
+import {
+  type Admission,
+  admit,
+  forgetNextHop,
+  type LimiterState,
+  newLimiterState,
+  type Reservation,
+  type WaitReason,
+} from './rate-limiter.js'
 
 /** What a permit is for: the destination, or the relay that the message goes through. */
 export interface LimiterKey {
@@ -20,6 +28,8 @@ export interface LimiterKey {
   readonly needsConnection: boolean
   /** A relay's rate is fixed: it does not adapt. */
   readonly fixed: boolean
+  /** Where mail for the destination goes now; what another next hop taught does not count. */
+  readonly nextHop: string
 }
 
 export interface Waiter {
@@ -59,19 +69,19 @@ export async function acquire(
     const { now } = locked
     const place = await placeOf(tx, waiter)
     const polls = (place?.polls ?? 0) + 1
-    const granted: { name: string; state: LimiterState }[] = []
+    const granted: { name: string; nextHop: string; state: LimiterState }[] = []
     for (const key of wanted) {
       const row = locked.rows.get(key.name) as Selectable<DestinationsTable>
-      const state = limiterState(row, key, locked.everything)
+      const state = limiterState(row, key, locked.everything, now)
       const mine = place === undefined ? null : reservationAt(place, key.name, wanted, { now, state })
       const request = { ...(await connectionsInUse(tx, waiter, key, now)), mine, now, random: random() }
       const admission = admit(state, request, limitsWith(key.limits, row), settings)
       if (admission.kind === 'wait') {
-        await writeStates(tx, [{ name: key.name, state: admission.state }])
+        await writeStates(tx, [{ name: key.name, nextHop: key.nextHop, state: admission.state }])
         await writeReservation(tx, waiter, key.name, admission.mine, now, polls)
         return waitResult(admission, key.name, now, toDestinationStatus(row, admission.state, locked.everything))
       }
-      granted.push({ name: key.name, state: admission.state })
+      granted.push({ name: key.name, nextHop: key.nextHop, state: admission.state })
     }
     await writeStates(tx, granted)
     if (place !== undefined) await cancelReservation(tx, waiter)
@@ -87,9 +97,15 @@ function placeOf(tx: Kysely<Tables>, { firstRunId, retry }: Waiter): Promise<Pla
   return tx.selectFrom('waiters').selectAll().where('first_run_id', '=', firstRunId).where('retry', '=', retry).executeTakeFirst()
 }
 
-/** A relay's connections do not adapt. */
-function limiterState(row: Selectable<DestinationsTable>, { fixed, limits }: LimiterKey, everything: Everything): LimiterState {
-  const state = stateOf(row, everything)
+/** A relay's connections do not adapt; what another next hop taught is forgotten. */
+function limiterState(
+  row: Selectable<DestinationsTable>,
+  { fixed, limits, nextHop }: LimiterKey,
+  everything: Everything,
+  now: number,
+): LimiterState {
+  const learnt = stateOf(row, everything)
+  const state = row.next_hop === null || row.next_hop === nextHop ? learnt : forgetNextHop(learnt, limits, now)
   return fixed ? { ...state, connections: limits.connections } : state
 }
 

@@ -63,13 +63,14 @@ const whole = (ms: number | null) => (ms === null ? null : Math.round(ms))
 /** Writes several locked rows in one statement. */
 export async function writeStates(
   tx: Kysely<Tables>,
-  written: readonly { readonly name: string; readonly state: LimiterState }[],
+  written: readonly { readonly name: string; readonly nextHop: string; readonly state: LimiterState }[],
 ): Promise<void> {
   await tx
     .insertInto('destinations')
-    .values(written.map(({ name, state }) => ({ name, ...columnsOf(state) })))
+    .values(written.map(({ name, nextHop, state }) => ({ name, next_hop: nextHop, ...columnsOf(state) })))
     .onConflict((conflict) =>
       conflict.column('name').doUpdateSet((eb) => ({
+        next_hop: eb.ref('excluded.next_hop'),
         next_start_at: eb.ref('excluded.next_start_at'),
         reserved_until: eb.ref('excluded.reserved_until'),
         overflow_until: eb.ref('excluded.overflow_until'),

@@ -104,6 +104,15 @@ export function newLimiterState(limits: Limits, now: number): LimiterState {
   }
 }
 
+/** The state behind another next hop than the one that taught it: neither down nor slow. The failure that began an outage stays known. */
+export const forgetNextHop = (state: LimiterState, limits: Limits, now: number): LimiterState => ({
+  ...newLimiterState(limits, now),
+  nextStartAt: state.nextStartAt,
+  failingSince: state.failingSince,
+  pausedSince: state.pausedSince,
+  epoch: state.epoch + 1,
+})
+
 /** The rate in use: as adapted, within the limits; the lowest while it is down. */
 export function rateOf(state: Pick<LimiterState, 'rate' | 'downSince'>, limits: Limits): number {
   if (state.downSince !== null) return limits.minMessageRate

@@ -8,6 +8,8 @@ import type { Command, Delivery, Event } from './lifecycle-state.js'
 import { showBounce, showOutcome } from './search-attributes.js'
 import { fairnessKey, sendSummary, suppressSummary, waitSummary } from './web-ui.js'
 
+const HOUR_MS = 60 * 60_000
+
 /** Checks the bounce and keeps the message. @throws ApplicationFailure of the public contract if the input is refused. */
 export async function prepare(message: BouncedMessage): Promise<Prepared> {
   const { executionTimeoutMs, runTimeoutMs } = workflowInfo()
@@ -59,7 +61,10 @@ export async function perform(
 async function performSend(retry: number, prepared: Prepared, inbox: Inbox): Promise<Event> {
   const { workflowId: _, ...subject } = subjectOf(prepared)
   const { sender, messageKey, destination, deliverByMs } = prepared
-  const order: SendOrder = { ...subject, sender, messageKey, destination, retry, ...(deliverByMs === undefined ? {} : { deliverByMs }) }
+  const order: SendOrder = {
+    ...{ ...subject, sender, messageKey, destination, retry, scheduleEndsMs: scheduleEndsMs(prepared, retry) },
+    ...(deliverByMs === undefined ? {} : { deliverByMs }),
+  }
   let result: SendResult
   try {
     result = await inbox.send(() => send(sendSummary(prepared, retry), fairnessKey(destination))(order))
@@ -70,6 +75,12 @@ async function performSend(retry: number, prepared: Prepared, inbox: Inbox): Pro
     throw error
   }
   return { kind: 'sent', result }
+}
+
+/** When the last retry is due if this one goes now; an hour from now at least. */
+function scheduleEndsMs({ delaysMs, retriesSoFar }: Prepared, retry: number): number {
+  const laterMs = delaysMs.slice(Math.max(0, retry - retriesSoFar)).reduce((sum, ms) => sum + ms, 0)
+  return Date.now() + Math.max(HOUR_MS, laterMs)
 }
 
 /** Writes down that it was cancelled, so that a later bounce does not start it again. */

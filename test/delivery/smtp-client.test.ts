@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from 'vitest'
+import { hasFamilyOf } from '../../src/delivery/address-family.js'
 import { ConnectionPool, converse, type NextHop, SmtpSession, type Transaction } from '../../src/delivery/index.js'
 import { polite, startReceivingSystem, startScript } from '../support/receiving-system.js'
 import { QUICK } from '../support/skipping-time.js'
@@ -62,6 +63,41 @@ for (const [how, leave] of [
     expect(second).toMatchObject({ stale: true, session: null, result: { at: 'MAIL' } })
     expect(script.connections).toBe(1)
   })
+
+test.each(['MAIL', 'RCPT', 'DATA'])(
+  'a 421 at %s in a reused session is about the session, and in a new one about the message',
+  async (at) => {
+    const script = await startScript((line, socket, connection) => {
+      const mine = line.startsWith(at)
+      if (!mine || (connection === 1 && script.heard.filter((heard) => heard.startsWith(at)).length < 2)) return polite(line)
+      socket.end('421 4.4.5 Too many messages in this session\r\n')
+      return undefined
+    })
+    closers.push(script.close)
+    const first = await converse(mail(script.port, 'a@example.org'))
+    const second = await converse(mail(script.port, 'b@example.org'), first.session)
+    expect(second).toMatchObject({ stale: true, session: null, result: { kind: 'reply', at, reply: { code: 421 } } })
+    const third = await converse(mail(script.port, 'b@example.org'))
+    expect(third).toMatchObject({ session: null, result: { kind: 'reply', at, reply: { code: 421 } } })
+    expect(third).not.toHaveProperty('stale', true)
+  },
+)
+
+test('an address of a family that this machine lacks cannot be reached from here', () => {
+  const loopback = {
+    lo: [
+      { family: 'IPv6', internal: true, address: '::1' },
+      { family: 'IPv4', internal: true, address: '127.0.0.1' },
+    ],
+  }
+  const linkLocal = { eth0: [{ family: 'IPv6', internal: false, address: 'fe80::1' }] }
+  const global = { eth0: [{ family: 'IPv6', internal: false, address: '2001:db8::1' }] }
+  const has = (host: string, interfaces: object) => hasFamilyOf(host, interfaces as never)
+  expect(has('2001:db8::2', loopback)).toBe(false)
+  expect(has('2001:db8::2', { ...loopback, ...linkLocal })).toBe(false)
+  expect(has('2001:db8::2', { ...loopback, ...global })).toBe(true)
+  for (const host of ['192.0.2.1', '::1', 'mx.example.org']) expect(has(host, loopback), host).toBe(true)
+})
 
 test('a session lost after the final dot of a later message is reported as lost there, and not retried', async () => {
   let dots = 0

@@ -41,7 +41,7 @@ const SETTINGS = { limits: LIMITS, failuresBeforeDown: 5, probeIntervalMs: 60_00
 const MINUTE = 60_000
 const INTERVAL = intervalOf(LIMITS.minMessageRate)
 const system = () => `${randomUUID().slice(0, 8)}.example`
-const of = (name: string): LimiterKey => ({ name, limits: LIMITS, needsConnection: true, fixed: false })
+const of = (name: string): LimiterKey => ({ name, limits: LIMITS, needsConnection: true, fixed: false, nextHop: 'direct' })
 const asker = (more: Partial<Parameters<typeof acquire>[1]> = {}) => ({
   ...{ firstRunId: randomUUID(), retry: 1, workflowId: `bounce/${randomUUID()}`, leaseId: randomUUID(), hasConnection: false },
   ...more,
@@ -131,7 +131,7 @@ onBothDatabases('promise 4: turns', (opened) => {
   test('permits of a relay and the receiving system are acquired together or not at all', async () => {
     const { database, time } = atTime(opened.database)
     const relay: LimiterKey = {
-      ...{ name: `relay:${system()}`, needsConnection: true, fixed: true },
+      ...{ name: `relay:${system()}`, needsConnection: true, fixed: true, nextHop: 'relay' },
       limits: { minMessageRate: 1, maxMessageRate: 1, connections: 3, maxDeliveriesPerConnection: 1 },
     }
     const over = (name: string): LimiterKey[] => [{ ...of(name), needsConnection: false }, relay]
@@ -144,6 +144,21 @@ onBothDatabases('promise 4: turns', (opened) => {
     time.ms += intervalOf(1)
     expect(await acquire(database, second, over(b), SETTINGS)).toMatchObject({ kind: 'granted' })
     expect(await acquire(database, asker(), over(c), SETTINGS)).toMatchObject({ kind: 'wait', name: relay.name })
+  })
+
+  test('what one next hop taught does not hold up mail that goes by another', async () => {
+    const { database, time } = atTime(opened.database)
+    const name = system()
+    expect(await acquire(database, asker(), [of(name)], SETTINGS)).toMatchObject({ kind: 'granted' })
+    for (let i = 0; i < 5; i += 1) await failed(database, name)
+    expect(await acquire(database, asker(), [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'down' })
+    time.ms += INTERVAL
+    const other = { ...of(name), nextHop: 'relay.example:25' }
+    expect(await acquire(database, asker(), [other], SETTINGS)).toMatchObject({ kind: 'granted' })
+    // the outage that began is known until mail is accepted again
+    expect((await destinations(database, 1, name))[0]).toMatchObject({ downSince: null, failures: 0 })
+    for (let i = 0; i < 5; i += 1) await failed(database, name)
+    expect(await acquire(database, asker(), [other], SETTINGS)).toMatchObject({ kind: 'wait', why: 'down' })
   })
 
   test('feedback is persisted: down after five failures in a row, up after one acceptance', async () => {

@@ -262,6 +262,18 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
     await first.open()
   })
 
+  test('a host that no SOURCE_ADDRESSES can reach is held, and ends as expired when the schedule is over', async () => {
+    const before = world.settings
+    world.settings = deliverySettings({ direct: { ...DIRECT, port, dnsServers: [names.address], bindAddresses: ['2001:db8::1'] } })
+    const handle = await send(person(), { schedule: ['1h', '2h'] })
+    await world.environment.sleep('2 hours')
+    expect(await handle.query(progress)).toMatchObject({ retry: 1, state: 'sending', lastAttempt: null })
+    expect(await handle.result()).toMatchObject({ outcome: 'expired', retries: 0 })
+    world.settings = before
+    expect(first.connections.length + second.connections.length).toBe(0)
+    expect(await findSuppression(world.database.db, person(), world.now())).toBeNull()
+  })
+
   test('hosts of one provider share a destination, by configuration also across domains', async () => {
     const grouped = deliverySettings({
       direct: { ...DIRECT, port, dnsServers: [names.address] },

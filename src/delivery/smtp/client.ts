@@ -6,6 +6,7 @@ import { Readable } from 'node:stream'
 import type { DetailedPeerCertificate, TLSSocket } from 'node:tls'
 import SMTPConnection from 'nodemailer/lib/smtp-connection'
 import { isInternational, parseReply, type Stage } from '../../bounce/index.js'
+import { familyOf, hasFamilyOf } from '../address-family.js'
 import { type NextHop, nameOf } from '../next-hop.js'
 import { missingExtension } from './missing-extension.js'
 import { ProtocolTracker } from './protocol-tracker.js'
@@ -283,6 +284,13 @@ export class SmtpSession {
   #notConnected(code: string, detail: string): TransactionResult {
     const mailServer = this.#mailServer
     if (code === 'ECONNREFUSED') return { kind: 'refused', text: `host ${mailServer} refused the connection`, mailServer }
+    if (!hasFamilyOf(this.#path.host))
+      return {
+        kind: 'local',
+        noRoute: true,
+        text: `${mailServer} cannot be reached from here: this machine has no ${familyOf(this.#path.host)} address`,
+        mailServer,
+      }
     if (UNREACHABLE.has(code)) return { kind: 'unreachable', text: `host ${mailServer} did not answer (${detail})`, mailServer }
     if (BROKEN.has(code))
       return { kind: 'lost', at: 'connect', afterFinalDot: false, text: `host ${mailServer} closed the connection (${detail})`, mailServer }

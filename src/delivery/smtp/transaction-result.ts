@@ -36,7 +36,7 @@ export type TransactionResult = { readonly mailServer: string } & (
   /** The host refused the connection. */
   | { readonly kind: 'refused'; readonly text: string }
   /** No way out on our own side: name resolution, route, sockets. */
-  | { readonly kind: 'local'; readonly text: string }
+  | { readonly kind: 'local'; readonly noRoute?: true; readonly text: string }
   /** TLS that must be verified could not be: by the relay's setting, or the receiving system's policy (RFC 8461, RFC 7672). */
   | { readonly kind: 'policy'; readonly at: Stage; readonly text: string }
   /** The server lacks what this message needs. */
@@ -59,6 +59,11 @@ export const NONE: Mail = { sender: '', recipient: '', content: Buffer.alloc(0),
 /** True if nothing is said without TLS that was verified. */
 export const mustBeVerified = ({ tls }: NextHop): boolean => tls === 'verify' || tls === 'dane'
 
-/** The first command of a later transaction found nobody, or a server that closes an idle session (421, RFC 5321 3.8). */
+const BEFORE_CONTENT: readonly Stage[] = ['MAIL', 'RCPT', 'DATA']
+
+/**
+ * A later transaction in a session found nobody, or a 421 before the content: the server ends the session (idle, or after so many messages),
+ * which says nothing about this message. A new session shows whether it is.
+ */
 export const wasLeft = (result: TransactionResult, nothingWasSaid: boolean): boolean =>
-  result.kind === 'reply' ? result.at === 'MAIL' && result.reply.code === 421 : result.kind === 'lost' && nothingWasSaid
+  result.kind === 'reply' ? BEFORE_CONTENT.includes(result.at) && result.reply.code === 421 : result.kind === 'lost' && nothingWasSaid
