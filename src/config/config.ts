@@ -54,8 +54,8 @@ export const SETTINGS = {
   },
   ...THROTTLE_SETTINGS,
   CONFIRM_WITHIN: {
-    default: '5d',
-    doc: 'How long a message that a relay took may still come back: the relay’s queue lifetime. Silence until then ends as delivered, unconfirmed.',
+    default: '6d',
+    doc: 'How long to wait for a report after a relay accepted a message. It must be longer than the relay’s queue lifetime: a stock mail server gives up after 5 d and up to an hour more, and only then returns the message. Silence until then ends as delivered, unconfirmed.',
     schema: duration(SECOND, 60 * DAY),
   },
   SUPPRESSION_STEPS: {

@@ -2,10 +2,12 @@
 import { type RawBuilder, sql } from 'kysely'
 import type { Database, SuppressionChange, SuppressionReason } from '../store/index.js'
 import { STILL_WAITS_MS } from '../throttle/index.js'
+import { endedIn } from './ends.js'
 
 const LOOK_EVERY_MS = 5000
 export const MOST_DESTINATIONS = 200
-const MONTH_MS = 30 * 24 * 3_600_000
+const DAY_MS = 24 * 3_600_000
+const MONTH_MS = 30 * DAY_MS
 /** Older runs without an end are taken as terminated. */
 const OPEN_FOR_MS = 60 * 24 * 3_600_000
 
@@ -20,6 +22,8 @@ export interface GaugeSnapshot {
   /** By destination, ms since the outage began; only the down ones with the most open messages. */
   readonly longestDown: ReadonlyMap<string, number>
   readonly suppressed: ReadonlyMap<SuppressionReason, number>
+  /** Messages that ended in the last 24 hours, by outcome. */
+  readonly ended: Readonly<Record<string, number>>
 }
 
 export class DatabaseGauges {
@@ -96,6 +100,7 @@ export class DatabaseGauges {
           .slice(0, MOST_DESTINATIONS)
           .map(({ destination, began_at }) => [destination, now - began_at]),
       ),
+      ended: await endedIn(this.#database, { since: new Date(now - DAY_MS), until: new Date(now + 1) }),
       suppressed: new Map(suppressed.map(({ reason, n }) => [reason, Number(n)])),
     }
   }

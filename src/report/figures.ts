@@ -2,6 +2,7 @@
  * The figures of a time window: bounces, outcomes of each retry, outages, delivery times, suppressions. The database counts them, so memory
  * use does not grow with the log. Days and hours are UTC.
  */
+
 import { sql } from 'kysely'
 import type { Database } from '../store/index.js'
 import { type Day, type DeliveryTime, daysOf, deliveryTime, hoursOf, weekOf } from './daily-figures.js'
@@ -15,6 +16,7 @@ import {
   type Outage,
   worstDestinations,
 } from './destination-figures.js'
+import { endedIn } from './ends.js'
 import { answeredIn, count, outcomeOf, saidNotNow, type Window } from './window.js'
 
 /** Outcomes of one retry of the schedule. Shares are from 0 to 1. */
@@ -142,18 +144,6 @@ async function startedIn({ db }: Database, { since, until }: Window): Promise<nu
     .where('started_at', '<', until.getTime())
     .executeTakeFirstOrThrow()
   return Number(n)
-}
-
-async function endedIn({ db }: Database, { since, until }: Window): Promise<Record<string, number>> {
-  const rows = await db
-    .selectFrom('outcomes')
-    .select(['outcome', sql<number>`count(*)`.as('n')])
-    .where('ended_at', '>=', since.getTime())
-    .where('ended_at', '<', until.getTime())
-    .groupBy('outcome')
-    .orderBy('outcome')
-    .execute()
-  return Object.fromEntries(rows.map(({ outcome, n }) => [outcome, Number(n)]))
 }
 
 async function stepsOf({ db }: Database, window: Window): Promise<{ steps: Step[]; answers: Answers; backup: Figures['backup'] }> {

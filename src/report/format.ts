@@ -44,6 +44,7 @@ export const cut = (text: string, most: number): string => {
 /** Display names of the outcomes. */
 export const OUTCOMES: Readonly<Record<string, string>> = {
   delivered: 'delivered',
+  unconfirmed: 'delivered, unconfirmed',
   suppressed: 'given up, and suppressed for a while',
   rejected: 'rejected for good',
   expired: 'of no use any more',

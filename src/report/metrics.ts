@@ -139,6 +139,9 @@ export class Metrics {
     gauge('softbounce_suppressed_addresses', 'Addresses that are suppressed now, by reason', ['reason'], async (g) => {
       for (const [reason, n] of (await gauges.look()).suppressed) g.set({ reason }, n)
     })
+    gauge('softbounce_ended_messages', 'Messages that ended in the last 24 hours, by outcome', ['outcome'], async (g) => {
+      for (const [outcome, n] of Object.entries((await gauges.look()).ended)) g.set({ outcome }, n)
+    })
     const statuses = new LabelLimiter(MOST_STATUSES)
     const bounces = new Counter({
       name: 'softbounce_bounces_total',

@@ -18,7 +18,7 @@ test('the defaults are those of the docs', () => {
     paths: { routes: [], relay: null },
     scheduleMs: [HOUR, 4 * HOUR, 12 * HOUR, 24 * HOUR],
     suppressionStepsMs: [1, 3, 7, 30].map((days) => days * 24 * HOUR),
-    confirmWithinMs: 5 * 24 * HOUR,
+    confirmWithinMs: 6 * 24 * HOUR,
     messageRetentionMs: 10 * 24 * HOUR,
     httpPort: null,
   })

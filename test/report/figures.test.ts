@@ -116,7 +116,7 @@ async function seed({ db }: Database) {
       { ...outage, destination: 'down.example', began_at: at(-3), down_at: at(-3), ended_at: at(-2), refusals: 9 },
     ])
     .execute()
-  const runs = { a: at(0, 8), b: at(0, 8), c: at(3, 7), d: at(3, 8), e: at(3, 20), f: at(4), g: at(6, 22), h: at(-2) }
+  const runs = { a: at(0, 8), b: at(0, 8), c: at(3, 7), d: at(3, 8), e: at(3, 20), f: at(4), g: at(6, 22), h: at(-2), again: at(8) }
   for (const [run, bounced] of Object.entries(runs))
     await db
       .insertInto('runs')
@@ -137,6 +137,8 @@ async function seed({ db }: Database) {
     ['c', 'delivered', 1, at(3, 9)], // 2 h
     ['d', 'rejected', 0, at(3, 9)],
     ['f', 'delivered', 1, at(5)], // 24 h
+    ['relayed', 'delivered', 0, at(5)], // a relay accepted it, and no report came
+    ['again', 'delivered', 0, at(1)], // a bounce came later: its retries began again
     ['old', 'delivered', 1, at(-1)],
   ] as const
   for (const [run, outcome, confirmed, ended_at] of ends)
@@ -196,7 +198,7 @@ onBothDatabases('figures, against a count by hand', (opened) => {
     const found = await figures(opened.database, WINDOW)
     expect(found.answers).toEqual({ attempts: 12, accepted: 4, deferred: 7, rejected: 1, notNow: 6 })
     expect(found.started).toBe(7)
-    expect(found.ended).toEqual({ delivered: 3, rejected: 1, suppressed: 1 })
+    expect(found.ended).toEqual({ delivered: 3, rejected: 1, suppressed: 1, unconfirmed: 1 })
     expect(found.steps).toEqual([
       { retry: 1, sent: 7, accepted: 2, deferred: 4, rejected: 1, byRelay: 0, acceptedShare: 2 / 7, earnedShare: 1 / 2 },
       { retry: 2, sent: 3, accepted: 2, deferred: 1, rejected: 0, byRelay: 1, acceptedShare: 2 / 3, earnedShare: 1 / 2 },
