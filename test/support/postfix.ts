@@ -19,12 +19,24 @@ import { programPath } from './programs.js'
 
 export interface Postfix {
   readonly port: number
+  /** Its configuration folder, as `postconf -c` and `postqueue -c` take it. */
+  readonly config: string
   readonly log: () => string
   stop(): void
 }
 
-/** Starts Postfix with these extra lines of main.cf. It bounces undeliverable mail at once. */
-export async function startPostfix(lines: readonly string[], master: readonly string[] = []): Promise<Postfix> {
+/** Undeliverable mail is bounced at once instead of after five days. */
+const AT_ONCE = ['maximal_queue_lifetime = 0', 'bounce_queue_lifetime = 0']
+
+/**
+ * Starts Postfix with these extra lines of main.cf.
+ * @param lifetimes its queue lifetimes; `[]` are the stock ones (5 d).
+ */
+export async function startPostfix(
+  lines: readonly string[],
+  master: readonly string[] = [],
+  lifetimes: readonly string[] = AT_ONCE,
+): Promise<Postfix> {
   const work = mkdtempSync(join(tmpdir(), 'softbounce-postfix-'))
   chmodSync(work, 0o755)
   const port = await freePort()
@@ -46,8 +58,7 @@ export async function startPostfix(lines: readonly string[], master: readonly st
     'inet_protocols = ipv4',
     'mynetworks = 127.0.0.0/8',
     'smtpd_relay_restrictions = permit_mynetworks, reject',
-    'maximal_queue_lifetime = 0',
-    'bounce_queue_lifetime = 0',
+    ...lifetimes,
     'alias_maps =',
     'alias_database =',
     'import_environment = MAIL_CONFIG',
@@ -65,6 +76,7 @@ export async function startPostfix(lines: readonly string[], master: readonly st
   execFileSync(postfix, ['-c', join(work, 'etc'), 'start'], { stdio: 'pipe' })
   return {
     port,
+    config: join(work, 'etc'),
     log: () => (existsSync(join(work, 'maillog')) ? readFileSync(join(work, 'maillog'), 'utf8') : ''),
     stop: () => {
       try {
