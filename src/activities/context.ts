@@ -1,4 +1,4 @@
-/** What the activities need besides their arguments. */
+/** The activities' dependencies. */
 import type { Settings } from '../config/index.js'
 import type { ConnectionPool, DeliveryContext } from '../delivery/index.js'
 import type { Metrics } from '../report/metrics.js'
@@ -20,9 +20,9 @@ export type ActivitySettings = DeliveryContext['settings'] &
 
 export interface ActivityContext extends DeliveryContext {
   readonly settings: ActivitySettings
-  /** Idle connections wait here for the next message. Whoever made it closes it before the database. */
+  /** Idle connections, for the next message. The creator of the pool closes it before the database. */
   readonly sessions?: ConnectionPool
   readonly metrics?: Metrics
-  /** Whether the server knows the search attributes; an unknown one would fail every workflow task. */
+  /** Whether the search attributes are registered; an unregistered one would fail every workflow task. */
   readonly searchAttributesKnown: () => boolean
 }

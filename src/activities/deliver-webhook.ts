@@ -1,4 +1,4 @@
-/** Tells an event by a signed webhook (Standard Webhooks). */
+/** Delivers an event by a signed webhook (Standard Webhooks). */
 import { Webhook } from 'standardwebhooks'
 import type { SoftbounceEvent } from '../bounce/index.js'
 import { describe, localFailure, nonRetryable } from '../temporal/index.js'
@@ -6,10 +6,10 @@ import type { ActivityContext } from './context.js'
 
 const ANSWER_WITHIN_MS = 10_000
 
-/** POSTs it; anything but a 2xx is tried again. The same `webhook-id` each time, so that the receiver acts once. */
+/** POSTs the event. Anything but a 2xx is retried, with the same `webhook-id`, so that the receiver can ignore repeats. */
 export async function deliverWebhook(event: SoftbounceEvent, attempt: number, dependencies: ActivityContext): Promise<void> {
   const { settings, now, metrics, log } = dependencies
-  // the setting was taken away meanwhile
+  // the setting was removed meanwhile
   if (settings.events.webhook === null) throw nonRetryable('InvalidBouncedMessage', 'WEBHOOK_URL is not set')
   const { url, secret } = settings.events.webhook
   const { id, type, timestamp, data } = event

@@ -1,4 +1,4 @@
-/** What the log says of earlier runs: whether the message had ended before, so that this bounce changes nothing. */
+/** Decides from the log of earlier runs whether the message had already ended, so that this bounce changes nothing. */
 import { isRetry, isStale, type RetryResult, type Send } from '../bounce/index.js'
 import { type AnsweredRow, type End, toAttempt } from '../store/index.js'
 import { nonRetryable } from '../temporal/index.js'
@@ -6,7 +6,7 @@ import type { RunInfo } from './run-info.js'
 
 export const retriesOf = (logged: readonly AnsweredRow[]): number => Math.max(0, ...logged.filter(isRetry).map((row) => row.retry))
 
-/** How it ended, or was taken, before this run, if this bounce changes nothing; null if it starts anew. */
+/** The result of an earlier run (an end, or an acceptance), if this bounce changes nothing; null if retries start anew. */
 export function endedBefore(
   end: End | null,
   { firstRunId }: RunInfo,
@@ -18,10 +18,10 @@ export function endedBefore(
   return end.firstRunId === firstRunId ? null : loggedResult(end, logged, bouncedAtMs, send)
 }
 
-/** The logged result, if it ended before and this bounce changes nothing; null if it starts anew. */
+/** The logged result of an earlier end, if this bounce changes nothing; null if retries start anew. */
 export function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAtMs: number, send: Send | null): RetryResult | null {
   const last = logged.at(-1)
-  // what was suppressed or given up is told nothing new by a bounce from before that; a relay's bounce may be told long after it happened
+  // a bounce from before a suppression or a give-up adds nothing; a relay's bounce may arrive long after the failure
   const newest = Math.max(
     last?.at.getTime() ?? 0,
     last?.reported?.at.getTime() ?? 0,
@@ -45,8 +45,8 @@ export function loggedResult(end: End, logged: readonly AnsweredRow[], bouncedAt
 }
 
 /**
- * Its workflow is gone without an end (terminated, or Temporal's store was lost), its last retry was taken, and this bounce is from before
- * that: it is sent no second time. Null if the retries begin, or go on.
+ * The result if the workflow is gone without an end (terminated, or Temporal's store was lost), its last attempt was accepted, and this
+ * bounce is older: the message is not sent again. Null if the retries begin or continue.
  */
 export function takenBefore(logged: readonly AnsweredRow[], bouncedAtMs: number, send: Send | null): RetryResult | null {
   const last = logged.at(-1)

@@ -1,7 +1,6 @@
 /**
- * What the workflows do to the world. Each activity keeps these rules: bad input fails for good with a type of the public contract;
- * a local failure is tried again for as long as it takes, adds nothing to the history, and shows its reason; whatever is done twice
- * has the effect of once.
+ * The activities. Each keeps these rules: bad input fails without retry, with an error type of the public contract; a local failure is
+ * retried for as long as it takes, adds no event to the history, and shows its reason; every activity is idempotent.
  */
 import { Context } from '@temporalio/activity'
 import type { SoftbounceEvent } from '../bounce/index.js'
@@ -38,7 +37,7 @@ export type {
   SuppressOrder,
 }
 
-/** The activities, with what they need of the world. */
+/** Creates the activities. */
 export function createActivities(dependencies: ActivityContext) {
   const { sessions = new ConnectionPool(), settings } = dependencies
   const router = new Router(dependencies)
@@ -51,19 +50,19 @@ export function createActivities(dependencies: ActivityContext) {
       prepare(isInStartEvent(input) ? await startEventInput(Context.current()) : input, run, attempt(), dependencies, { router, names }),
     /** One retry: one SMTP transaction. */
     sendMessage: (order: SendOrder): Promise<SendResult> => sendMessage(order, Context.current(), dependencies, shared),
-    /** Takes the address off the active list. */
+    /** Suppresses an address. */
     suppressAddress: (order: SuppressOrder): Promise<Suppressed> => suppressAddress(order, attempt(), dependencies),
-    /** Writes down how it ended. */
+    /** Records how the retries ended. */
     recordEnd: (order: EndOrder): Promise<void> => recordEnd(order, attempt(), dependencies),
-    /** Writes down what a report told of a retry. */
+    /** Records a report about an attempt. */
     recordReport: (order: MessageRun & { readonly report: AttemptReport }): Promise<void> => recordReport(order, attempt(), dependencies),
-    /** Tells an event by the webhook. */
+    /** Delivers an event by the webhook. */
     deliverWebhook: (event: SoftbounceEvent): Promise<void> => deliverWebhook(event, attempt(), dependencies),
-    /** Lets the retries that wait for a destination go early. */
+    /** Releases the retries that wait for a destination. */
     releaseWaiting: (order: ReleaseOrder): Promise<Released> => releaseWaiting(order, Context.current(), dependencies),
-    /** Deletes kept messages that nobody needs any more. */
+    /** Deletes stored messages that are no longer needed. */
     purgeMessages: (): Promise<Purged> => purgeMessages(Context.current(), dependencies),
-    /** Takes addresses off the provider's list, where our suppression of them has ended. */
+    /** Removes addresses from the provider's suppression list once our suppression of them has ended. */
     removeAtProvider: (): Promise<RemovedCounts> => removeAtProvider(Context.current(), dependencies),
   }
 }

@@ -28,40 +28,40 @@ import type { ActivityContext } from './context.js'
 import { endedBefore, retriesOf } from './earlier-end.js'
 import type { RunInfo } from './run-info.js'
 
-/** What the workflow goes on with: times and delays in ms. */
+/** What the workflow continues with; times and delays in ms. */
 export interface Prepared {
   readonly messageId: string
   readonly sender: string
   readonly recipient: string
-  /** The key of the kept message. */
+  /** The key of the stored message. */
   readonly messageKey: string
   readonly destination: string
   readonly bouncedAtMs: number
-  /** What the first delay counts from: the bounce, or a retry that was made after it. */
+  /** Start of the first delay: the bounce, or a later retry. */
   readonly fromMs: number
   readonly delaysMs: readonly number[]
   readonly retriesSoFar: number
   readonly confirmWithinMs: number
   readonly searchAttributes: boolean
-  /** What stands for the recipient in the search attribute, if payloads are encrypted. */
+  /** Replaces the recipient in the search attribute if payloads are encrypted. */
   readonly hashedRecipient?: string
   readonly deliverByMs?: number
-  /** It goes by the backup relay once, before its first retry. */
+  /** The backup relay sends it once, before the first retry. */
   readonly backup?: true
   /** Which events of this message are published, and by which channels. */
   readonly events?: { readonly types: readonly EventType[]; readonly channels: Omit<EventOrder, 'event'> }
-  /** It ended before, and this bounce changes nothing: the logged result. */
+  /** The logged result, if an earlier run ended and this bounce changes nothing. */
   readonly ended?: RetryResult
   /** The bounce itself is permanent: nothing is retried. */
   readonly permanent?: { readonly lasting: boolean; readonly reason: string }
 }
 
 const MAX_INLINE_BYTES = 128 * 1024
-/** A look-up that takes longer than this waits for the send: until then the receiving system goes by what the bounce says. */
+/** Time limit of the MX look-up here; without its result, the destination is derived from the bounce. The send looks up again. */
 const LOOK_UP_WITHIN_MS = 2000
 
 /**
- * Validates the input, resumes from what is logged, derives the destination, keeps the message.
+ * Validates the input, resumes from the log, derives the destination, stores the message.
  * @throws ApplicationFailure of type InvalidBouncedMessage, MessageNotFound or MessageTooLarge.
  */
 export async function prepare(
@@ -97,7 +97,7 @@ export async function prepare(
   })
 }
 
-/** The message, the verdict on its bounce, and its content if it stands in the argument. */
+/** The message, the verdict on its bounce, and its content if it is inline. */
 function validate(input: unknown, run: RunInfo, settings: ActivityContext['settings'], names: WorkflowIds) {
   const message = check(input)
   const workflowId = names.workflowId(message.recipient, message.messageId)
@@ -112,12 +112,12 @@ function validate(input: unknown, run: RunInfo, settings: ActivityContext['setti
   return { message, verdict, content: inlineContent(message) }
 }
 
-/** What earlier runs have done: their attempts, how they ended, and what the first delay counts from. */
+/** The state left by earlier runs: their attempts, how they ended, and when the first delay starts. */
 async function resume(message: BouncedMessage, run: RunInfo, bouncedAtMs: number, { database, now }: ActivityContext) {
   const { db } = database
   const recipient = addressKey(message.recipient)
   const logged = (await answeredAttempts(db, message.messageId, recipient)).filter((row) => row.firstRunId !== run.firstRunId)
-  // an explicit count starts it again, also after an end
+  // an explicit count starts the retries again, even after an end
   const isExplicit = message.retriesSoFar !== undefined
   const end = isExplicit ? null : await findEnd(db, message.messageId, recipient)
   const ended = isExplicit ? null : endedBefore(end, run, logged, bouncedAtMs, sendOf(message.bounce))
@@ -126,7 +126,7 @@ async function resume(message: BouncedMessage, run: RunInfo, bouncedAtMs: number
   return { logged, ended, retriesSoFar, fromMs: retriesSoFar === 0 ? bouncedAtMs : Math.max(bouncedAtMs, ...failures) }
 }
 
-/** Once for a message and recipient, however often it bounces. */
+/** Whether the backup relay sends it: once for a message and recipient, however often it bounces. */
 function goesByBackup(
   { urgent, messageId }: BouncedMessage,
   logged: readonly AnsweredRow[],
@@ -143,7 +143,7 @@ function goesByBackup(
   return false
 }
 
-/** Which events are told of it: those that are told of all, and the start of one that is urgent. */
+/** The events to publish: those configured for all messages, and the start of retries if the message is urgent. */
 async function eventsOf(
   message: BouncedMessage,
   inline: Buffer | null,
@@ -209,7 +209,7 @@ function inlineContent(message: BouncedMessage): Buffer | null {
   }
 }
 
-/** Keeps the message, and writes that its retries begin. */
+/** Stores and holds the message, and records the start of its retries. */
 async function keep(
   message: BouncedMessage,
   content: Buffer | null,
@@ -238,7 +238,7 @@ async function destinationOf({ recipient, bounce }: BouncedMessage, { settings }
   return deriveDestination(recipient, bounce.remoteMta, ownHosts(settings), settings.throttle.groups, mailHost)
 }
 
-/** Our own hosts: those that are set, and the relay itself. */
+/** Our own hosts: the configured ones and the relay. */
 function ownHosts(settings: ActivityContext['settings']): readonly string[] {
   const { relay } = settings.paths
   return relay === null ? settings.ownHosts : [...settings.ownHosts, relay.host.toLowerCase()]

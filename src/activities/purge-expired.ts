@@ -1,4 +1,4 @@
-/** Deletes kept messages that nobody has used for a while, and that no open workflow needs. */
+/** Deletes stored messages that no open workflow needs, after their retention time; and other expired rows. */
 import type { Context } from '@temporalio/activity'
 import {
   purgeMessages as deleteUnused,
@@ -15,15 +15,15 @@ import type { ActivityContext } from './context.js'
 
 const PAGE = 200
 const DAY_MS = 24 * 60 * 60 * 1000
-/** Longer than any provider's: an identifier that was seen must be known that long. */
+/** Longer than any provider's signature stays valid: IDs in the inbox are remembered that long, against replays. */
 const SIGNATURES_ARE_GOOD_MS = 2 * DAY_MS
 
-/** How many messages went. */
+/** How many messages were deleted. */
 export interface Purged {
   readonly purged: number
 }
 
-/** Lets go what ended without saying so (a workflow that was terminated, or timed out), then deletes what nothing holds. */
+/** Releases the holds of workflows that were terminated or timed out, then deletes messages without a hold. */
 export async function purgeMessages(context: Context, dependencies: ActivityContext): Promise<Purged> {
   const { database, settings, now, log } = dependencies
   const before = new Date(now().getTime() - settings.messageRetentionMs)
@@ -38,12 +38,12 @@ export async function purgeMessages(context: Context, dependencies: ActivityCont
       after = holds.at(-1)?.firstRunId as string
     }
     const purged = await deleteUnused(database.db, before)
-    // a bounce may come for as long as a return path is good, and is told of for as long as messages are kept
+    // a bounce may arrive for as long as its return path is valid; rows are kept at least as long as messages
     const validMs = (settings.returnPaths?.validDays ?? 0) * DAY_MS
     const sentBefore = new Date(now().getTime() - Math.max(validMs, settings.messageRetentionMs) - DAY_MS)
     await purgeSent(database.db, sentBefore)
     await purgeProviderIds(database.db, sentBefore)
-    // for as long as a signature is good, whatever is kept of messages
+    // at least as long as a signature is valid, even if messages are kept for less
     await purgeInbox(database.db, new Date(Math.min(before.getTime(), now().getTime() - SIGNATURES_ARE_GOOD_MS)))
     await purgeInbound(database.db, before, sentBefore)
     await purgeDestinations(database)

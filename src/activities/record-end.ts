@@ -1,11 +1,11 @@
-/** Writes down how it ended, if no other activity does so with its own work; and what a report told of a message that a relay had taken. */
+/** Records the end, unless another activity does so in its own transaction, and reports on messages that a relay accepted. */
 import { addressKey } from '../bounce/index.js'
 import { type OutcomesTable, recordEnd as writeEnd, recordReport as writeReport } from '../store/index.js'
 import { liftSuppression } from '../suppression/index.js'
 import { withDatabase } from '../temporal/index.js'
 import type { ActivityContext } from './context.js'
 
-/** Which message for whom, in which workflow. */
+/** A message, its recipient, and the workflow that retries it. */
 export interface MessageRun {
   readonly messageId: string
   readonly recipient: string
@@ -13,9 +13,9 @@ export interface MessageRun {
   readonly firstRunId: string
 }
 
-/** What a report told of a retry. */
+/** A report about an attempt. */
 export interface AttemptReport {
-  /** Of the attempt's row, if it is not the workflow's own: that of the backup relay. */
+  /** The first run ID in the attempt's row, if not the workflow's own: that of the backup relay's child workflow. */
   readonly firstRunId?: string
   readonly retry: number
   readonly atMs: number
@@ -52,7 +52,7 @@ export async function recordEnd(order: EndOrder, attempt: number, dependencies: 
   )
 }
 
-/** Writes what a report told: a retry that a relay had taken failed after all. */
+/** Records a report that an attempt accepted by a relay failed after all. */
 export async function recordReport(
   order: MessageRun & { readonly report: AttemptReport },
   attempt: number,

@@ -1,6 +1,6 @@
 /**
- * Releases the retries that wait for a destination: each is released to go, spread over the time given; its permit it takes like any other. One
- * page of workflows is held at a time. Stopped half way and run again, it goes on with those that have not gone since it began.
+ * Releases the retries that wait for a destination, spread over the given time; each still acquires a permit. Holds one page of workflows
+ * in memory. If it is interrupted and run again, it continues with those not sent since the release began.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CancelledFailure, type Context } from '@temporalio/activity'
@@ -10,23 +10,23 @@ import { describe, localFailure } from '../temporal/index.js'
 import { beginRelease, lastRetries, recordRelease } from '../throttle/index.js'
 import type { ActivityContext } from './context.js'
 
-/** Which destination, over what time, and who asked for it. */
+/** The destination, the time to spread over, and who ordered it. */
 export interface ReleaseOrder {
   readonly destination: string
   readonly withinMs: number
   readonly by: string
 }
 
-/** How many retries were released to go. */
+/** How many retries were released. */
 export interface Released {
   readonly released: number
 }
 
 const PAGE = 100
-/** Never faster than this, whatever time is given. */
+/** The shortest pause between two releases. */
 const SHORTEST_PAUSE_MS = 20
 const HEARTBEAT_MS = 5_000
-/** A release that was stopped longer ago than this is over: the next one is another. */
+/** An interrupted release is resumed within this time; later, a new one begins. */
 const GOES_ON_WITHIN_MS = 24 * 60 * 60_000
 
 interface Heartbeat {
@@ -49,7 +49,7 @@ export async function releaseWaiting(order: ReleaseOrder, context: Context, depe
     const tell = async (page: readonly Waiting[]) => {
       let went = 0
       for (const [waiting, retry] of await nextRetries(page, release.beganAt, dependencies)) {
-        // at the same pace for all that are left, however long those before took
+        // spreads those that are left evenly over the remaining time
         const pauseMs = Math.max(SHORTEST_PAUSE_MS, (untilMs - now().getTime()) / Math.max(1, left))
         await sleep(pauseMs, undefined, { signal: context.cancellationSignal })
         left -= 1
@@ -80,7 +80,7 @@ interface Waiting {
   readonly runId: string
 }
 
-/** The retry that each of them waits for; those that were sent since the release began are left out. */
+/** The retry that each workflow waits for, without workflows that have sent since the release began. */
 async function nextRetries(page: readonly Waiting[], beganAt: Date, { database }: ActivityContext): Promise<[Waiting, number][]> {
   const last = await lastRetries(
     database.db,
@@ -93,7 +93,7 @@ async function nextRetries(page: readonly Waiting[], beganAt: Date, { database }
   })
 }
 
-/** Named, so that one that has gone meanwhile does not go again. */
+/** Signals the retry by number, so that one sent meanwhile is not repeated. */
 async function retryNow(context: Context, { workflowId, runId }: Waiting, retry: number): Promise<boolean> {
   try {
     await context.client.workflow.getHandle(workflowId, runId).signal('retryNow', { retry })

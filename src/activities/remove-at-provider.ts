@@ -8,7 +8,7 @@ import { endedSuppressions, markRemovedAtProvider } from '../suppression/index.j
 import { localFailure, withDatabase } from '../temporal/index.js'
 import type { ActivityContext } from './context.js'
 
-/** How many addresses were looked at, and what came of it. No address stands here: it would stay in the history. */
+/** Counts by result. Contains no address, which would remain in the workflow's history. */
 export interface RemovedCounts {
   readonly removed: number
   readonly notListed: number
@@ -16,7 +16,7 @@ export interface RemovedCounts {
 }
 
 const PAGE = 100
-/** What ended longer ago is left to a person. */
+/** Suppressions that ended longer ago are left to the operator. */
 const WITHIN_MS = 7 * 24 * 60 * 60_000
 
 export async function removeAtProvider(context: Context, dependencies: ActivityContext): Promise<RemovedCounts> {

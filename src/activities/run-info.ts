@@ -1,4 +1,4 @@
-/** Which workflow asks, and what bounds it. */
+/** The calling workflow and its timeouts. */
 export interface RunInfo {
   readonly workflowId: string
   readonly firstRunId: string

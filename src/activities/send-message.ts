@@ -1,6 +1,6 @@
 /**
  * One send: one SMTP transaction for one recipient. The row of the attempt log is claimed first, and the answer is written as soon as it is
- * read: whatever dies in between, at most the one message whose reply was in flight is sent twice.
+ * read: after a crash in between, at most the one message whose reply was in flight is sent twice.
  */
 import type { Context } from '@temporalio/activity'
 import { envelopeAddress, parseAddress } from '../bounce/index.js'
@@ -23,13 +23,13 @@ import { describe } from '../temporal/index.js'
 import { cancelReservation } from '../throttle/index.js'
 import type { ActivityContext } from './context.js'
 
-/** What the sends of a worker share: routes that were looked up, idle connections. */
+/** Shared by a worker's sends: cached routes and idle connections. */
 export interface SharedBySends {
   readonly router: Router
   readonly connections: ConnectionPool
 }
 
-/** Sends, or finds out that it was sent. Fails only for a local failure, another worker's claim, or a cancellation. */
+/** Sends, or returns the logged answer. Throws only if it must wait, or after a local failure or a cancellation. */
 export async function sendMessage(
   order: SendOrder,
   context: Context,
@@ -80,14 +80,14 @@ async function sendBy(route: Route, send: SendContext, { connections }: SharedBy
     if (delivered.outcome.kind === 'accepted') await keepProviderName(send, message, delivered.outcome.reply)
     return result
   } finally {
-    // whatever came of the answer, the destination gave it; silence that was not counted says nothing
+    // an answer is feedback even if it could not be logged; a timeout only if it was logged as one
     const counts = delivered.outcome.kind !== 'unreachable' || claim.answered
     const feedback = counts ? await delivery.applyFeedback(delivered) : null
     await delivery.keepOpen(delivered.system, feedback?.wanted === true)
   }
 }
 
-/** Too late, of no use any more, or a lasting suppression: nobody is contacted. */
+/** The result if no server is to be contacted: too late, past its deadline, or suppressed until lifted. */
 async function endsWithoutSending(send: SendContext): Promise<SendResult | null> {
   const { db } = send.dependencies.database
   const ended = send.isLate() ? ({ kind: 'late' } as const) : ((await suppressedForGood(send)) ?? pastDeadline(send))
@@ -112,7 +112,7 @@ async function resolveRoute(send: SendContext, router: Router) {
   const { recipient, destination } = send.order
   if (send.isBackup) {
     const backup = router.backupTo(destination)
-    // a worker with other settings than the one that prepared it
+    // this worker's settings differ from those of the worker that prepared the message
     if (backup === null)
       throw send.localFailure(`no backup relay is set for ${destination}: neither BACKUP_RELAY_URL nor a route in BACKUP_ROUTES`)
     return backup
@@ -122,7 +122,7 @@ async function resolveRoute(send: SendContext, router: Router) {
   return routing
 }
 
-/** The look-up itself is the answer: the domain takes no mail, say. */
+/** Concludes from the look-up alone, for example if the domain accepts no mail (RFC 7505). */
 async function concludeUnsent(send: SendContext, outcome: Parameters<typeof conclude>[1]): Promise<SendResult> {
   const { destination } = send.order
   await waitWhilePaused(destination, send.activity, send.dependencies)
@@ -141,7 +141,7 @@ function permitSubject(send: SendContext) {
 async function outgoingMessage(send: SendContext, route: Route): Promise<OutgoingMessage> {
   const { order, dependencies } = send
   const content = await send.database(() => loadMessage(dependencies.database.db, order.messageKey))
-  // it was there when the retries began: the database was restored from before that
+  // it was stored when the retries began: the database was restored to an earlier state
   if (content === null)
     throw send.localFailure(
       `the database has lost the message ${order.messageKey}: softbounce retry with its bounce, original included, gives it back`,
@@ -149,7 +149,7 @@ async function outgoingMessage(send: SendContext, route: Route): Promise<Outgoin
   return OutgoingMessage.of(order, content, route.paths[0].kind, dependencies, (step) => send.database(step))
 }
 
-/** Keeps the name that the provider gave it; without it, the token and the return path must do. */
+/** Records the provider's message ID; without it, bounces are matched by the token and the return path. */
 async function keepProviderName(send: SendContext, message: OutgoingMessage, reply: string): Promise<void> {
   try {
     await message.recordProviderName(reply)

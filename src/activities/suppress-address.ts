@@ -1,4 +1,4 @@
-/** Takes the address off the active list: for a while where its system was unavailable, for good where the recipient was rejected. */
+/** Suppresses an address: for a limited time if its destination was unavailable, until lifted if the recipient was rejected. */
 import { addressKey } from '../bounce/index.js'
 import { type OutcomesTable, recordEnd } from '../store/index.js'
 import { suppressForUnavailability, suppressLastingly } from '../suppression/index.js'
@@ -15,12 +15,12 @@ export interface SuppressOrder extends MessageRun {
   readonly outageFromMs: number
 }
 
-/** Until when, ISO 8601; left out if it lasts. */
+/** Until when, ISO 8601; omitted if it lasts until lifted. */
 export interface Suppressed {
   readonly until?: string
 }
 
-/** Suppresses, and writes the end, in one transaction. */
+/** Suppresses the address and records the end, in one transaction. */
 export async function suppressAddress(order: SuppressOrder, attempt: number, dependencies: ActivityContext): Promise<Suppressed> {
   const { database, settings } = dependencies
   const recipient = addressKey(order.recipient)

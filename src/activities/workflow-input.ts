@@ -1,9 +1,9 @@
-/** The workflow's argument, from its first event: so that no later event has to carry the message. */
+/** Reads the workflow's argument from its first event, so that no later event has to repeat the message. */
 import type { Context } from '@temporalio/activity'
 import { decodeArrayFromPayloads } from '@temporalio/common/lib/internal-non-workflow/index.js'
 import { describe, localFailure } from '../temporal/index.js'
 
-/** Stands for the argument of `prepare` where the workflow's first event has it. */
+/** Placeholder for the argument of `prepare`, which is then read from the workflow's first event. */
 export interface InStartEvent {
   readonly inStartEvent: true
 }

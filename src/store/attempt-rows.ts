@@ -1,15 +1,15 @@
-/** The rows of the attempt log, as the rest of the program sees them. */
+/** Types and queries for rows of the attempt log. */
 import { type Kysely, type Selectable, sql } from 'kysely'
 import type { Attempt, AttemptOutcome, Send, Stage, Via } from '../bounce/index.js'
 import type { AttemptsTable, Tables } from './tables.js'
 
-/** Which row: the workflow's first run ID and the retry's number over all runs. */
+/** Primary key of an attempt: the workflow's first run ID, and the retry's number counted over all runs. */
 export interface AttemptKey {
   readonly firstRunId: string
   readonly retry: number
 }
 
-/** What a new row needs. */
+/** The columns of a new row, before its claim and answer. */
 export interface AttemptSubject extends AttemptKey, Via {
   readonly workflowId: string
   readonly messageId: string
@@ -27,12 +27,12 @@ export interface Answer {
   readonly stage: Stage
   readonly mailServer: string | null
   readonly maybeDelivered: boolean
-  /** It is a relay's answer, not the receiving system's. */
+  /** True if the answer came from a relay, not from the destination. */
   readonly relayed: boolean
 }
 
 export interface AnsweredRow extends Answer, Via {
-  /** What a report told of it later, if a relay had taken it. */
+  /** A later report on a message that a relay had accepted; null without one. */
   readonly reported: { readonly at: Date; readonly status: string; readonly reply: string | null } | null
   readonly firstRunId: string
 }
@@ -40,7 +40,7 @@ export interface AnsweredRow extends Answer, Via {
 export const byKey = (db: Kysely<Tables>, key: AttemptKey) =>
   db.selectFrom('attempts').selectAll().where('first_run_id', '=', key.firstRunId).where('retry', '=', key.retry)
 
-/** The answered retries of a message for a recipient, over all runs, oldest first. */
+/** The answered attempts of a message for a recipient, over all runs, oldest first. */
 export async function answeredAttempts(db: Kysely<Tables>, messageId: string, recipient: string): Promise<AnsweredRow[]> {
   const rows = await db
     .selectFrom('attempts')
@@ -54,7 +54,7 @@ export async function answeredAttempts(db: Kysely<Tables>, messageId: string, re
   return rows.map(answered)
 }
 
-/** When a send of a message for a recipient was last answered; null if it was not. The original's answer is not in the log. */
+/** When a send was last answered; null if it was not, and always for the original, which is not in the log. */
 export async function sendAnsweredAt(db: Kysely<Tables>, messageId: string, recipient: string, send: Send): Promise<Date | null> {
   const row = await db
     .selectFrom('attempts')
@@ -84,10 +84,10 @@ export function answered(row: Selectable<AttemptsTable>): AnsweredRow {
   }
 }
 
-/** What a report's status class makes of a retry. */
+/** The outcome that a report's status class means; any other class is `deferred`. */
 export const REPORTED: Readonly<Record<string, AttemptOutcome>> = { 2: 'accepted', 5: 'rejected' }
 
-/** The row as the result shows it. */
+/** The row as an attempt in the workflow's result. */
 export function toAttempt(row: AnsweredRow): Attempt {
   const { reported } = row
   return {

@@ -7,7 +7,7 @@ import { type Answer, type AnsweredRow, type AttemptKey, type AttemptSubject, an
 import { asyncCommitOne, type Database } from './database.js'
 import type { Tables } from './tables.js'
 
-/** The row was claimed for us; or it has its answer; or another holds it until then. */
+/** `claimed`: by us. `answered`: the row has its answer. `held`: another claim lasts until then. */
 export type Claim = ClaimedRow | { readonly kind: 'answered'; readonly row: AnsweredRow } | { readonly kind: 'held'; readonly until: Date }
 
 export interface ClaimedRow {
@@ -19,12 +19,12 @@ export interface ClaimedRow {
 }
 
 /**
- * Claims the row for `claim` until `until`. A claim of another that ran out is taken over. It need not be on the disk: beginSend asks for it
- * before anything is sent, and waits for the disk.
+ * Claims the row for `claim` until `until`, taking over an expired claim. Need not be durable: beginSend checks the claim again, with a
+ * durable commit, before any content is sent.
  */
 export async function claimAttempt(database: Database, subject: AttemptSubject, claim: string, now: Date, until: Date): Promise<Claim> {
   const claimed = { claim, claim_until: until.getTime() }
-  // one statement decides between two that come at the same moment
+  // a single statement, so that only one of two concurrent claims wins
   const won = await asyncCommitOne(database, (db) =>
     db
       .insertInto('attempts')
@@ -55,13 +55,13 @@ export async function claimAttempt(database: Database, subject: AttemptSubject, 
     kind: 'claimed',
     sends: won.sends,
     lostAt: won.lost_at === null ? null : new Date(won.lost_at),
-    // a send was begun, and nothing is known of it: its worker died, or hung beyond its claim
+    // a send began but its result is unknown: its worker died, or hung past its claim
     unanswered: won.sends > 0 && won.lost_at === null,
     silentSince: won.silent_since === null ? null : new Date(won.silent_since),
   }
 }
 
-/** The row, while this claim holds it, for what is written then. */
+/** Updates the row only while this claim holds it and it has no answer. */
 const heldBy = (db: Kysely<Tables>, key: AttemptKey, claim: string) =>
   db
     .updateTable('attempts')
@@ -71,11 +71,11 @@ const heldBy = (db: Kysely<Tables>, key: AttemptKey, claim: string) =>
     .where('outcome', 'is', null)
 
 /**
- * The message's content is about to be sent: from here on it may arrive. Asked in the middle of the dialogue, so that a worker that was
- * frozen, or cut off, learns that another took its claim over.
- * @param until the claim now holds until then: beyond the last moment at which the reply can come.
- * @param condition must hold too: that our connection is still counted.
- * @returns false if the claim is no longer ours, or our connection is counted no more: then nothing may be sent.
+ * Records that the content is about to be sent: from here on the message may arrive. Called during the SMTP transaction, so that a worker
+ * that was frozen or cut off notices that another has taken over its claim.
+ * @param until new expiry of the claim, after the latest time at which the reply can arrive.
+ * @param condition must hold too: that our connection's lease is still valid.
+ * @returns false if the claim is no longer ours or the condition fails: then no content may be sent.
  */
 export async function beginSend(
   database: Database,
@@ -91,17 +91,17 @@ export async function beginSend(
   return Number(done.numUpdatedRows) === 1
 }
 
-/** What is known when a claim is given back without an answer. */
+/** What is known of a send whose claim is released without an answer. */
 export interface ReleaseReason {
-  /** The final dot was provably not sent: the send that was begun is taken back. */
+  /** The final dot was provably not sent: `sends` is decremented. */
   readonly notSent?: boolean
   /** The connection was lost after the final dot. */
   readonly lostAt?: Date
-  /** Since when connections have timed out; null: they do not. */
+  /** Since when connections have timed out; null if they do not. */
   readonly silentSince?: Date | null
 }
 
-/** Gives the claim back without an answer: a local failure, or a connection lost after the final dot. */
+/** Releases the claim without an answer, after a local failure or a connection lost after the final dot. */
 export async function releaseClaim(db: Kysely<Tables>, key: AttemptKey, claim: string, known: ReleaseReason): Promise<void> {
   await heldBy(db, key, claim)
     .set((eb) => ({
@@ -115,10 +115,10 @@ export async function releaseClaim(db: Kysely<Tables>, key: AttemptKey, claim: s
 }
 
 /**
- * Writes the answer. The first one stands: where there is one already, that one is returned. If the row is gone (the database was restored
- * from before the claim), it is made again.
- * @param claim written only while this claim holds the row; in any case where null.
- * @returns the answer that stands; null if another holds the row.
+ * Writes the answer, unless the row has one: the first answer is final. If the row is missing (the database was restored to a time before
+ * the claim), inserts it again.
+ * @param claim if given, writes only while this claim holds the row.
+ * @returns the row's answer; null if the claim no longer holds the row.
  */
 export async function recordAnswer(
   db: Kysely<Tables>,
@@ -169,13 +169,13 @@ const rowOf = (subject: AttemptSubject) => ({
   destination: subject.destination,
 })
 
-/** The content is still on its way: the claim holds until then. False if it is no longer ours. */
+/** Extends the claim while the content is being sent. False if it is no longer ours. */
 export async function renewClaim(database: Database, key: AttemptKey, claim: string, until: Date): Promise<boolean> {
   const done = await asyncCommitOne(database, (db) => heldBy(db, key, claim).set({ claim_until: until.getTime() }).executeTakeFirst())
   return Number(done.numUpdatedRows) === 1
 }
 
-/** A report told what became of a message that a relay had taken. */
+/** Records a report on a message that a relay had accepted. */
 export async function recordReport(
   db: Kysely<Tables>,
   key: AttemptKey,
@@ -189,7 +189,7 @@ export async function recordReport(
     .execute()
 }
 
-/** Where a retry stands before it is claimed: its answer, or until when another holds it; null if it is free. */
+/** Reads a row before it is claimed: its answer, or until when another claim holds it; null if it is free. */
 export async function findAttempt(
   db: Kysely<Tables>,
   key: AttemptKey,

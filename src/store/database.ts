@@ -24,12 +24,12 @@ import type { Tables } from './tables.js'
 export interface Database {
   readonly kind: DatabaseKind
   readonly db: Kysely<Tables>
-  /** The clock of the throttle, if it is not the database's own. */
+  /** Overrides the database's clock. */
   readonly clock?: () => Date
   close(): Promise<void>
 }
 
-/** The database's own clock, ms: the same for all workers, however theirs go. SQLite's is the machine's. */
+/** The database's clock, epoch ms, so that all workers share one. SQLite's is the machine's. */
 export function nowExpression({ kind, clock }: Pick<Database, 'kind' | 'clock'>): RawBuilder<number> {
   if (clock !== undefined) return sql<number>`${sql.lit(clock().getTime())}`
   return kind === 'postgres'
@@ -37,14 +37,14 @@ export function nowExpression({ kind, clock }: Pick<Database, 'kind' | 'clock'>)
     : sql<number>`unixepoch('now', 'subsec') * 1000.0`
 }
 
-/** The library waits in place: longer, and the SMTP dialogues of the same process would wait with it. */
+/** Kept short: libsql blocks the event loop while it waits, and with it this process's SMTP transactions. */
 const BUSY_TIMEOUT_MS = 4_000
 const POOL_SIZE = 10
 const POSTGRES_CONNECT_TIMEOUT_MS = 10_000
 const POSTGRES_STATEMENT_TIMEOUT_MS = 60_000
 const INT8_OID = 20
 
-/** SQLite transactions take the write lock at once: one that reads first and writes later would fail where another process wrote between. */
+/** Transactions take SQLite's write lock at once: one that reads first could not write if another process wrote in between. */
 class ImmediateSqliteDriver extends SqliteDriver {
   override async beginTransaction(connection: DatabaseConnection): Promise<void> {
     await connection.executeQuery(CompiledQuery.raw('begin immediate'))
@@ -59,7 +59,7 @@ class ReopenedWhenBusy implements SqliteDatabase {
   readonly #open: () => Libsql.Database
   #database: Libsql.Database
   #broken = false
-  /** Prepared once each: preparing takes as long as running. */
+  /** Prepared statements by text: preparing takes as long as running. */
   readonly #statements = new Map<string, SqliteStatement>()
 
   constructor(open: () => Libsql.Database) {
@@ -83,7 +83,7 @@ class ReopenedWhenBusy implements SqliteDatabase {
       run: (parameters: readonly unknown[]) => this.#watch(() => statement.run(parameters)),
       iterate: (parameters: readonly unknown[]) => statement.iterate(parameters),
     }
-    // what a pragma says may be done as it is prepared
+    // a pragma may take effect when it is prepared, so it is not cached
     if (this.#statements.size < MOST_STATEMENTS && REPEATED.test(text)) this.#statements.set(text, watched)
     return watched
   }
@@ -93,12 +93,12 @@ class ReopenedWhenBusy implements SqliteDatabase {
     this.#database.close()
   }
 
-  /** The library keeps a closed connection, with its locks, for as long as somebody holds one of its statements. */
+  /** libsql keeps a closed connection and its locks for as long as one of its statements is referenced. */
   #leave(): void {
     try {
       this.#database.exec('rollback')
     } catch {
-      // nothing was begun, or it is over
+      // no transaction is open
     }
     this.close()
   }
@@ -124,7 +124,7 @@ const NOTHING: SqliteStatement = {
   iterate: () => [][Symbol.iterator](),
 }
 
-/** SQLite's DDL is transactional; as one immediate transaction, migrations of several processes wait for each other. */
+/** SQLite's DDL is transactional: a process migrates in one immediate transaction, and other processes wait for it. */
 class TransactionalSqliteAdapter extends SqliteAdapter {
   override get supportsTransactionalDdl(): boolean {
     return true
@@ -139,9 +139,9 @@ function sqliteDialect(file: string): Dialect {
         const database = new Libsql(file, { timeout: BUSY_TIMEOUT_MS })
         database.exec(`pragma busy_timeout = ${BUSY_TIMEOUT_MS}`)
         database.exec('pragma journal_mode = wal')
-        // an accepted reply must survive a power cut: an attempt log that forgets sends twice
+        // a logged acceptance must survive a power cut: if it were lost, the message would be sent twice
         database.exec('pragma synchronous = full')
-        // what is erased must not be read in the file
+        // erased data must not remain readable in the file
         database.exec('pragma secure_delete = on')
         return database
       }),
@@ -159,7 +159,7 @@ function postgresDialect(url: string, onIdleError: (error: Error) => void): Dial
 }
 
 async function postgresPool(url: string, onIdleError: (error: Error) => void) {
-  // not read where the database is a file
+  // loaded only for PostgreSQL
   const { default: pg } = await import('pg')
   const types = { getTypeParser: pg.types.getTypeParser.bind(pg.types) }
   const pool = new pg.Pool({
@@ -167,7 +167,7 @@ async function postgresPool(url: string, onIdleError: (error: Error) => void) {
     max: POOL_SIZE,
     connectionTimeoutMillis: POSTGRES_CONNECT_TIMEOUT_MS,
     statement_timeout: POSTGRES_STATEMENT_TIMEOUT_MS,
-    // a connection that is cut silently would otherwise be waited for
+    // otherwise a query on a silently cut connection would never end
     query_timeout: POSTGRES_STATEMENT_TIMEOUT_MS + 5_000,
     keepAlive: true,
     types: {
@@ -177,7 +177,7 @@ async function postgresPool(url: string, onIdleError: (error: Error) => void) {
     },
   })
   pool.on('error', onIdleError)
-  // a connection that breaks while in use emits an error, which would end the process if nobody listened
+  // a connection that breaks while in use emits an error, which would end the process without a listener
   pool.on('connect', (client) => client.on('error', onIdleError))
   return pool
 }
@@ -185,7 +185,7 @@ async function postgresPool(url: string, onIdleError: (error: Error) => void) {
 /**
  * Opens the database; the first query connects.
  * @param url `file:softbounce.db`, `file:/var/lib/softbounce.db` or `postgres://user:password@host/name`.
- * @param onIdleError told of connections that broke while nobody used them (the pool opens new ones by itself).
+ * @param onIdleError called when a PostgreSQL connection breaks; the pool opens new ones by itself.
  * @throws Error if the URL is neither.
  */
 export function openDatabase(url: string, onIdleError: (error: Error) => void = () => {}): Database {
@@ -197,28 +197,27 @@ export function openDatabase(url: string, onIdleError: (error: Error) => void = 
 }
 
 /**
- * Until this transaction ends, others that name the same wait. SQLite's transactions come one after another anyway.
- * @param what such as an address: also one of which there is no row yet.
+ * Holds a lock until the transaction ends: others that lock the same key wait. SQLite needs none: its transactions run one after another.
+ * @param what the key, such as an address; it needs no row.
  */
 export async function advisoryLock(tx: Kysely<Tables>, what: string): Promise<void> {
   if (tx.getExecutor().adapter instanceof PostgresAdapter) await sql`select pg_advisory_xact_lock(hashtextextended(${what}, 0))`.execute(tx)
 }
 
-/** Many values as a table `given(value)`, by one parameter: the statement stays the same whatever their number. */
+/** Many values as a table `valuesTable(value)`, bound as one parameter, so that the statement's text does not depend on their number. */
 export function valuesTable(kind: DatabaseKind, values: readonly string[]): RawBuilder<unknown> {
   return kind === 'sqlite' ? sql`json_each(${JSON.stringify(values)}) as valuesTable` : sql`unnest(${values}::text[]) as valuesTable(value)`
 }
 
-/** The time by that clock, ms. */
+/** The current time by nowExpression, epoch ms. */
 export async function databaseNow(database: Database, db: Kysely<Tables> = database.db): Promise<number> {
   const { now } = await db.selectNoFrom(nowExpression(database).as('now')).executeTakeFirstOrThrow()
   return Number(now)
 }
 
 /**
- * A transaction that does not wait for the disk: for permits and leases, which are worth nothing after a power cut. What it has written is seen
- * by everybody at once, and is on the disk with the next transaction that waits. (An attempt log that forgets would send twice; this may not
- * be used for it.)
+ * A transaction whose commit does not wait for the disk: for permits and leases, which are worthless after a power cut. Its writes are
+ * visible at once, and durable with the next synchronous commit. Not for answers of attempts: losing one would send a message twice.
  */
 export function asyncCommit<T>(database: Database, step: (tx: Kysely<Tables>) => Promise<T>): Promise<T> {
   if (database.kind === 'postgres')
@@ -229,7 +228,7 @@ export function asyncCommit<T>(database: Database, step: (tx: Kysely<Tables>) =>
   return database.db.connection().execute((connection) => whileNormal(connection, () => connection.transaction().execute(step)))
 }
 
-/** One statement of that kind. With PostgreSQL it waits all the same: to tell it not to would take three statements more. */
+/** The same for one statement. PostgreSQL commits it synchronously: to avoid that would take three more statements. */
 export function asyncCommitOne<T>(database: Database, statement: (db: Kysely<Tables>) => Promise<T>): Promise<T> {
   if (database.kind === 'postgres') return statement(database.db)
   return database.db.connection().execute((connection) => whileNormal(connection, () => statement(connection)))

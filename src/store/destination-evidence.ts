@@ -1,8 +1,8 @@
-/** What the attempt log proves of destinations: that another one was reached, or is silent too. */
+/** Evidence from the attempt log that our own network works (another destination answered) or may not (another times out too). */
 import type { Kysely } from 'kysely'
 import type { Tables } from './tables.js'
 
-/** True if a receiving system other than `destination` answered since then: proof that our own network works. */
+/** True if another destination has answered since then, which proves that our own network works. */
 export async function otherDestinationReached(db: Kysely<Tables>, destination: string, since: Date): Promise<boolean> {
   const row = await db
     .selectFrom('attempts')
@@ -16,7 +16,7 @@ export async function otherDestinationReached(db: Kysely<Tables>, destination: s
   return row !== undefined
 }
 
-/** True if connections to another receiving system time out as well, and nothing has come of them: the trouble may be ours. */
+/** True if connections to another destination also time out, without an outcome yet: our own network may be at fault. */
 export async function otherDestinationSilent(db: Kysely<Tables>, destination: string, since: Date): Promise<boolean> {
   const row = await db
     .selectFrom('attempts')
@@ -24,7 +24,7 @@ export async function otherDestinationSilent(db: Kysely<Tables>, destination: st
     .where('silent_since', '>=', since.getTime())
     .where('outcome', 'is', null)
     .where('destination', '!=', destination)
-    // a backup relay's silence says nothing of our own network beyond it
+    // a silent backup relay is no evidence about our own network
     .where('via', 'is', null)
     .limit(1)
     .executeTakeFirst()

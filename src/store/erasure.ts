@@ -1,10 +1,10 @@
-/** What is known of one recipient, over all tables; and how it is erased, so that the figures stay and the person does not. */
+/** Erases a recipient from all tables (GDPR Art. 17). Rows that statistics count are anonymized instead of deleted. */
 import { randomBytes } from 'node:crypto'
 import { type Kysely, sql } from 'kysely'
 import type { Database } from './database.js'
 import type { Tables } from './tables.js'
 
-/** How many rows of which table were changed or deleted; and the first run IDs that were the recipient's. */
+/** The number of rows changed or deleted, by table, and the recipient's first run IDs. */
 export interface Forgotten {
   readonly tables: Readonly<Record<string, number>>
   readonly runs: readonly string[]
@@ -12,7 +12,7 @@ export interface Forgotten {
 
 const like = (text: string) => text.replace(/[\\%_]/g, '\\$&')
 
-/** Whether the address itself stands in a text, and not a longer one that contains it. */
+/** Tests whether a text contains the address itself, not only a longer address that contains it. */
 function standsIn(address: string): (text: string) => boolean {
   const literal = address.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
   const alone = new RegExp(`(?<![\\p{L}\\p{N}.!#$%&'*+/=?^_\`{|}~-])${literal}(?!-*[\\p{L}\\p{N}]|\\.[\\p{L}\\p{N}])`, 'iu')
@@ -20,10 +20,10 @@ function standsIn(address: string): (text: string) => boolean {
 }
 
 /**
- * Erases a recipient from every table, in one transaction. Rows that the figures count stay, under names that nobody can lead back; texts in
- * which the address stands are emptied, whosever they are. Their suppression goes too.
+ * Erases a recipient from every table, in one transaction. Rows that statistics count stay, under random names; texts that contain the
+ * address are emptied, in rows of others too. The recipient's suppression is deleted.
  * @param address folded.
- * @param prefix what the workflow IDs of the recipient begin with.
+ * @param prefix the common prefix of the recipient's workflow IDs.
  */
 export async function forget({ db, kind }: Database, address: string, prefix: string): Promise<Forgotten> {
   const nobody = `forgotten-${randomBytes(12).toString('hex')}`
@@ -105,12 +105,12 @@ export async function forget({ db, kind }: Database, address: string, prefix: st
     note('inbox', await dropWaitingReports(tx, stands))
     return { tables, runs }
   })
-  // older pages stand in the log beside the file until it is begun anew
+  // the WAL keeps older pages until it is truncated
   if (kind === 'sqlite') await sql`pragma wal_checkpoint(truncate)`.execute(db)
   return forgotten
 }
 
-/** Reports that wait to be worked on: they would bring the address back. That they came is kept. */
+/** Empties unprocessed reports that contain the address, which would store it again; their rows stay, marked as done. */
 async function dropWaitingReports(tx: Kysely<Tables>, stands: (text: string) => boolean): Promise<number> {
   const waiting = await tx.selectFrom('inbox').select(['source', 'id', 'content']).where('done_at', 'is', null).execute()
   const theirs = waiting.filter(({ content }) => stands(content))
@@ -124,7 +124,7 @@ async function dropWaitingReports(tx: Kysely<Tables>, stands: (text: string) => 
   return theirs.length
 }
 
-/** Texts that systems wrote, and whose they are: in which somebody else's address may stand. */
+/** Columns with texts of other systems, which may contain anybody's address. */
 const TEXTS = [
   ['inbound', 'diagnostic'],
   ['inbound', 'why'],
@@ -136,7 +136,7 @@ const TEXTS = [
   ['destinations', 'last_answer_reply'],
 ] as const
 
-/** Empties those in which the address stands. */
+/** Empties the texts of a column that contain the address. */
 async function emptyTexts(
   tx: Kysely<Tables>,
   table: (typeof TEXTS)[number][0],
@@ -155,7 +155,7 @@ async function emptyTexts(
   return changed
 }
 
-/** Kept messages that nobody else was sent, and no retry needs. */
+/** Deletes stored messages that were sent to nobody else and that no retry needs. */
 async function dropMessages(tx: Kysely<Tables>, keys: readonly string[]): Promise<bigint> {
   let dropped = 0n
   for (const key of new Set(keys)) {
@@ -169,7 +169,7 @@ async function dropMessages(tx: Kysely<Tables>, keys: readonly string[]): Promis
 
 const A_PAGE = 100
 
-/** Unread mails in which the address stands as it is written, or in what they carry as quoted-printable or base64. */
+/** Deletes quarantined mail that contains the address, literally or encoded as quoted-printable or base64. */
 async function dropUnread(tx: Kysely<Tables>, stands: (text: string) => boolean): Promise<number> {
   let dropped = 0
   for (let after = ''; ; ) {

@@ -1,18 +1,18 @@
-/** How far a mailbox has been read, and by which process: one at a time reads it. */
+/** How far each mailbox has been read; one process at a time reads a mailbox. */
 import { sql } from 'kysely'
 import { type Database, nowExpression } from './database.js'
 
-/** Where reading goes on. UIDs are those of IMAP (RFC 9051 2.3.1.1), with their validity. */
+/** How far a mailbox has been read, by IMAP UID and UIDVALIDITY (RFC 9051 2.3.1.1). */
 export interface ImapCursor {
   readonly uidValidity: string | null
   readonly lastUid: number
-  /** Up to there mails have been marked as dealt with, or moved. */
+  /** Mail up to this UID has been flagged or moved. */
   readonly markedUid: number
-  /** Those among the others that nobody could read. */
+  /** UIDs after `markedUid` whose mail could not be parsed. */
   readonly unreadable: readonly number[]
 }
 
-/** The mailbox is ours for so long, or stays so; null if another process has it. */
+/** Acquires or renews the mailbox for `forMs`; null if another process holds it. */
 export async function holdImapCursor(database: Database, name: string, holder: string, forMs: number): Promise<ImapCursor | null> {
   const { db } = database
   const now = nowExpression(database)
@@ -37,7 +37,7 @@ export async function holdImapCursor(database: Database, name: string, holder: s
   }
 }
 
-/** Writes how far it has been read. False if another process has the mailbox by now. */
+/** Saves the cursor. False if we no longer hold the mailbox. */
 export async function advanceImapCursor({ db }: Database, name: string, holder: string, place: ImapCursor): Promise<boolean> {
   const done = await db
     .updateTable('imap_cursors')
@@ -53,7 +53,7 @@ export async function advanceImapCursor({ db }: Database, name: string, holder: 
   return Number(done.numUpdatedRows) === 1
 }
 
-/** Another process may have it. */
+/** Releases the mailbox for other processes. */
 export async function releaseImapCursor({ db }: Database, name: string, holder: string): Promise<void> {
   await db.updateTable('imap_cursors').set({ holder: null, held_until: 0 }).where('name', '=', name).where('holder', '=', holder).execute()
 }

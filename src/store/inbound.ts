@@ -1,4 +1,4 @@
-/** Every bounce that came in, and what was done about it; mails that nobody could read. Kept as long as messages are. */
+/** The log of received reports and what each led to, and the quarantine of mail that could not be parsed. */
 import { type Kysely, type Selectable, sql } from 'kysely'
 import { withoutControls } from '../bounce/index.js'
 import type { Disposition, InboundTable, Tables } from './tables.js'
@@ -25,7 +25,7 @@ const MAX_TEXT = 1000
 
 const cut = (text: string | null): string | null => (text === null ? null : withoutControls(text).slice(0, MAX_TEXT))
 
-/** Writes down what was done. */
+/** Adds reports to the log. */
 export async function recordInbound(db: Kysely<Tables>, bounces: readonly InboundReport[]): Promise<void> {
   for (const bounce of bounces)
     await db
@@ -88,11 +88,11 @@ function toBounce(row: Selectable<InboundTable>): InboundReport {
   }
 }
 
-/** How many unread mails are kept for one return path, however it is spelled, and in all: somebody who knows a return path must not be able to fill the disk. */
+/** Limits of the quarantine, per return path and in all: knowing a return path must not be enough to fill the disk. */
 const MAX_UNREAD_EACH = 10
 const MAX_UNREAD = 10_000
 
-/** Keeps a mail that nobody could read; the same twice is kept once. False if too many of its return path are kept; of all, the oldest goes. */
+/** Quarantines mail, once per content. False if its return path is at its limit; at the overall limit, the oldest mail is deleted. */
 export async function quarantine(
   db: Kysely<Tables>,
   mail: { digest: string; at: Date; source: string; cameTo: string | null; content: Uint8Array; why: string },
@@ -105,7 +105,7 @@ export async function quarantine(
         .sum<number | null>(
           eb
             .case()
-            // the local part alone is signed, and its case means nothing
+            // only the local part is signed, and its case is ignored
             .when(sql`lower(came_to)`, 'like', `${localPart(mail.cameTo ?? '')}@%`)
             .then(1)
             .else(0)
@@ -138,14 +138,14 @@ export async function quarantine(
   return true
 }
 
-/** In lower case, for `like`. */
+/** The local part in lower case, as a pattern for `like`. */
 const localPart = (address: string) =>
   address
     .slice(0, Math.max(address.lastIndexOf('@'), 0))
     .toLowerCase()
     .replace(/[%_\\]/g, '_')
 
-/** A mail that nobody could read, by its digest or the beginning of it; null if none is kept, or the beginning fits several. */
+/** Finds quarantined mail by its digest or a prefix of it; null if none or several match. */
 export async function findQuarantined(db: Kysely<Tables>, digest: string): Promise<Buffer | null> {
   const rows = await db
     .selectFrom('quarantine')
@@ -158,8 +158,8 @@ export async function findQuarantined(db: Kysely<Tables>, digest: string): Promi
 }
 
 /**
- * Deletes what came in before that; returns how many went.
- * @param actedOnBefore for what was acted on: as long as the same could come again, and would be acted on again.
+ * Deletes reports and quarantined mail received before `before`; returns how many.
+ * @param actedOnBefore applies to reports that were acted on: they are kept for as long as the same report could arrive again.
  */
 export async function purgeInbound(db: Kysely<Tables>, before: Date, actedOnBefore: Date): Promise<number> {
   const bounces = await db

@@ -13,9 +13,9 @@ export interface NewInboxRow {
   readonly content: string
 }
 
-/** What an application hands over: the refusal of one recipient, by the transporter that it sends with. */
+/** A refusal that an application hands over: one recipient, refused by the server that its transporter sends to. */
 export interface HandedOver {
-  /** Of the sent message, as `storeSent` has it. */
+  /** ID of the sent message, as in storeSent. */
   readonly sentId: string
   readonly recipient: string
   /** The token of the return path that was sent. */
@@ -35,8 +35,8 @@ export interface InboxRow extends NewInboxRow {
 }
 
 /**
- * Stores rows, each processed as soon as a process looks. A row that is there already stays as it is.
- * @returns how many are new, and which were there with other content.
+ * Stores rows, due at once. An existing row stays as it is.
+ * @returns how many are new, and the IDs that already exist with other content.
  */
 export async function addToInbox(
   { db }: Database,
@@ -70,7 +70,7 @@ export async function addToInbox(
 /** SHA-256 of a row's content, hex. */
 export const digestOf = (content: string): string => createHash('sha256').update(content).digest('hex')
 
-/** The next due row of these sources, held for a while: if its process dies, another one gets it. Null if none is due. */
+/** Takes the next due row of these sources and holds it for `holdMs`: if this process dies, another gets it then. Null if none is due. */
 export async function nextInboxRow(database: Database, sources: readonly string[], holdMs: number): Promise<InboxRow | null> {
   const { db } = database
   const now = nowExpression(database)
@@ -104,7 +104,7 @@ export async function markInboxDone(db: Kysely<Tables>, { source, id }: InboxRow
   await db.updateTable('inbox').set({ done_at: now.getTime(), content: '' }).where('source', '=', source).where('id', '=', id).execute()
 }
 
-/** Puts a row off that cannot be processed now. */
+/** Postpones a row that cannot be processed now. */
 export async function postponeInboxRow(database: Database, { source, id }: InboxRow, afterMs: number): Promise<void> {
   await database.db
     .updateTable('inbox')
@@ -115,7 +115,7 @@ export async function postponeInboxRow(database: Database, { source, id }: Inbox
     .execute()
 }
 
-/** Forgets those that were worked on before that; returns how many. */
+/** Deletes rows that were processed before then; returns how many. */
 export async function purgeInbox(db: Kysely<Tables>, before: Date): Promise<number> {
   const { numDeletedRows } = await db.deleteFrom('inbox').where('done_at', '<', before.getTime()).executeTakeFirst()
   return Number(numDeletedRows)

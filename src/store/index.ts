@@ -1,6 +1,6 @@
 /**
- * What must outlive a process: kept messages, the attempt log with its claims, the ends, and the suppression list, in SQL over SQLite or
- * PostgreSQL. Everything that must hold together happens in one transaction; times come in as arguments.
+ * The state that outlives a process, in SQLite or PostgreSQL: stored messages, the attempt log with its claims, outcomes, reports. Changes
+ * that belong together share one transaction; times are passed in.
  */
 
 export {

@@ -1,4 +1,4 @@
-/** Kept messages: the bytes that a retry sends, held for as long as a workflow needs them and a while longer. */
+/** Stored messages: the bytes that retries send, kept for as long as a workflow needs them, and for the retention time after. */
 import { createHash } from 'node:crypto'
 import type { Kysely } from 'kysely'
 import type { Tables } from './tables.js'
@@ -31,7 +31,7 @@ export async function hasMessage(db: Kysely<Tables>, key: string): Promise<boole
   return (await db.selectFrom('messages').select('key').where('key', '=', key).executeTakeFirst()) !== undefined
 }
 
-/** True if the store has the message; marks it as used, and as held by this workflow, in the same transaction. */
+/** Marks a message as used and as held by this workflow, in one transaction. False if it is not stored. */
 export async function holdMessage(
   db: Kysely<Tables>,
   hold: { key: string; workflowId: string; firstRunId: string },
@@ -49,17 +49,17 @@ export async function holdMessage(
   })
 }
 
-/** Notes that the message was used: the purge counts from here. */
+/** Marks the message as used, which restarts its retention time. */
 export async function keepMessage(db: Kysely<Tables>, key: string, now: Date): Promise<void> {
   await db.updateTable('messages').set({ used_at: now.getTime() }).where('key', '=', key).execute()
 }
 
-/** The workflow needs its message no longer. */
+/** Releases the workflow's hold on its message. */
 export async function releaseHolds(db: Kysely<Tables>, firstRunId: string): Promise<void> {
   await db.deleteFrom('message_holds').where('first_run_id', '=', firstRunId).execute()
 }
 
-/** Deletes messages unused since `before` that nothing holds; returns how many went. */
+/** Deletes messages unused since `before` without a hold; returns how many. */
 export async function purgeMessages(db: Kysely<Tables>, before: Date): Promise<number> {
   const gone = await db
     .deleteFrom('messages')
@@ -71,7 +71,7 @@ export async function purgeMessages(db: Kysely<Tables>, before: Date): Promise<n
   return Number(gone.numDeletedRows)
 }
 
-/** Who still holds messages unused since `before`, in pages by first run ID. */
+/** A page, by first run ID, of the workflows that hold messages unused since `before`. */
 export async function staleHolds(
   db: Kysely<Tables>,
   before: Date,

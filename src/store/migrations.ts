@@ -4,7 +4,7 @@ import type { DatabaseKind } from './database-kind.js'
 import { initialSchema } from './initial-schema.js'
 import type { Tables } from './tables.js'
 
-/** PostgreSQL's `deadlock_timeout` ends each try within a second. */
+/** PostgreSQL detects a deadlock after `deadlock_timeout`, 1 s by default. */
 const TRIES = 30
 const isDeadlock = (error: unknown) => (error as { code?: unknown } | undefined)?.code === '40P01'
 
@@ -27,7 +27,7 @@ export function migrations(kind: DatabaseKind): Record<string, Migration> {
 export async function migrateToLatest(db: Kysely<Tables>, kind: DatabaseKind, all = migrations(kind)): Promise<string[]> {
   const migrator = new Migrator({ db, provider: { getMigrations: async () => all } })
   let { error, results } = await migrator.migrateToLatest()
-  // running workers may hold tables in another order: nothing has changed, so the next try may succeed
+  // running workers may lock tables in another order; a failed try changes nothing, so try again
   for (let tries = 1; isDeadlock(error) && tries < TRIES; tries += 1) ({ error, results } = await migrator.migrateToLatest())
   const failed = results?.find((r: MigrationResult) => r.status === 'Error')
   if (error !== undefined)

@@ -1,4 +1,4 @@
-/** MTA-STS policies, kept until they run out (RFC 8461 section 5.1). */
+/** MTA-STS policies, cached until they expire (RFC 8461 section 5.1). */
 import type { Kysely } from 'kysely'
 import type { MtaStsPoliciesTable, Tables } from './tables.js'
 

@@ -1,11 +1,11 @@
-/** The names that messages have at a provider, as its reply to the final dot tells them. */
+/** Message IDs at a provider, from its reply to the final dot. */
 import type { Kysely } from 'kysely'
 import { type Send, sendCode, sendFromCode } from '../bounce/index.js'
 import type { Tables } from './tables.js'
 
-/** Which send a provider's name stands for. */
+/** The send that a provider's ID identifies. */
 export interface SentAs {
-  /** Of message and recipient (delivery/return-path.ts). */
+  /** Identifies message and recipient (delivery/return-path.ts). */
   readonly sentId: string
   readonly send: Send
 }
@@ -35,7 +35,7 @@ export async function findProviderId(db: Kysely<Tables>, provider: string, id: s
   return row === undefined ? null : { sentId: row.sent_id, send: sendFromCode(row.send) }
 }
 
-/** Forgets names from before that. */
+/** Deletes IDs recorded before then. */
 export async function purgeProviderIds(db: Kysely<Tables>, before: Date): Promise<void> {
   await db.deleteFrom('provider_ids').where('at', '<', before.getTime()).execute()
 }

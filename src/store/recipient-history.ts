@@ -1,8 +1,8 @@
-/** Everything that the tables know of a recipient, in the order of time. */
+/** The history of a recipient over all tables, in chronological order. */
 import { nameOfAttempt } from '../bounce/index.js'
 import type { Database } from './database.js'
 
-/** Something that happened about a recipient, as a person reads it. */
+/** An event in a recipient's history, worded for display. */
 export interface RecipientEvent {
   readonly at: Date
   readonly kind: 'bounce' | 'retry' | 'end' | 'suppression'
@@ -15,7 +15,7 @@ export interface RecipientEvent {
 
 export const MOST_EVENTS = 10_000
 
-/** Oldest first; of each kind the newest ten thousand. @param address folded. */
+/** The history, oldest first: at most the newest 10,000 events of each kind. @param address folded. */
 export async function historyOf({ db }: Database, address: string): Promise<RecipientEvent[]> {
   const bounces = await db
     .selectFrom('inbound')

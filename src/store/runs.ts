@@ -1,4 +1,4 @@
-/** When the retries of a message for a recipient began, and how they ended, so that a bounce that comes later finds them ended. */
+/** Starts and outcomes of the retries of a message for a recipient, so that a later bounce finds that they have ended. */
 import type { Kysely } from 'kysely'
 import { hasMessage, releaseHolds } from './messages.js'
 import type { OutcomesTable, Tables } from './tables.js'
@@ -15,11 +15,11 @@ export interface End {
   readonly endedAt: Date
 }
 
-/** The retries of a message for a recipient, as they begin. */
+/** The start of the retries of a message for a recipient. */
 export interface Start {
   readonly firstRunId: string
   readonly workflowId: string
-  /** Of message and recipient. */
+  /** Identifies message and recipient (delivery/return-path.ts). */
   readonly sentId: string
   readonly destination: string
   readonly status: string
@@ -29,8 +29,8 @@ export interface Start {
 }
 
 /**
- * The message that was sent to a recipient (with `track`), or retried for it, while it is kept; `sender` where it was sent. Null if it is not.
- * @param subject what stands for message and recipient.
+ * Finds the stored message for a recipient: by `sent_messages`, with its `sender`, or else by its latest run. Null if it is not stored.
+ * @param subject the ID of message and recipient.
  */
 export async function keptFor(
   db: Kysely<Tables>,
@@ -51,8 +51,7 @@ export async function keptFor(
 }
 
 /**
- * Writes that the retries of a message for a recipient began, once for each run. An earlier run without an end was terminated: one workflow
- * ID runs once at a time.
+ * Records the start of a run, once. Closes an earlier run that has no end: it was terminated, because a workflow ID runs once at a time.
  */
 export async function recordStart(db: Kysely<Tables>, start: Start): Promise<void> {
   const at = start.startedAt.getTime()
@@ -79,7 +78,7 @@ export async function recordStart(db: Kysely<Tables>, start: Start): Promise<voi
     .execute()
 }
 
-/** Every workflow ID that the tables have for a recipient (folded): also long ones, which do not begin with the recipient. */
+/** All workflow IDs in the tables for a recipient (folded), including long ones, which do not begin with the recipient. */
 export async function workflowIdsOf(db: Kysely<Tables>, recipient: string): Promise<readonly string[]> {
   const rows = await db
     .selectFrom('attempts')
@@ -97,7 +96,7 @@ export async function workflowIdsOf(db: Kysely<Tables>, recipient: string): Prom
   return rows.map(({ workflow_id }) => workflow_id)
 }
 
-/** Writes the end, instead of an earlier one, and lets the message go. Call it in the transaction that it belongs to. */
+/** Writes the outcome, replacing an earlier one, and releases the message. Call it in the transaction that causes the end. */
 export async function recordEnd(tx: Kysely<Tables>, end: End): Promise<void> {
   const row = {
     workflow_id: end.workflowId,
@@ -116,7 +115,7 @@ export async function recordEnd(tx: Kysely<Tables>, end: End): Promise<void> {
   await releaseHolds(tx, end.firstRunId)
 }
 
-/** The last end of a message for a recipient, or null. */
+/** The latest outcome of a message for a recipient, or null. */
 export async function findEnd(db: Kysely<Tables>, messageId: string, recipient: string): Promise<End | null> {
   const row = await db
     .selectFrom('outcomes')

@@ -1,4 +1,4 @@
-/** What was sent, for as long as a bounce may come back for it: what a signed return path stands for. */
+/** Sent messages, kept for as long as a bounce may arrive; a signed return path refers to one of them. */
 import type { Kysely } from 'kysely'
 import type { Database } from './database.js'
 import { storeMessage } from './messages.js'
@@ -6,23 +6,23 @@ import type { Tables } from './tables.js'
 
 /** A message to one of its recipients. */
 export interface Sent {
-  /** Of message and recipient (delivery/return-path.ts). */
+  /** Identifies message and recipient (delivery/return-path.ts). */
   readonly id: string
   readonly messageId: string
   /** Folded for comparing. */
   readonly recipient: string
-  /** As it stands in the envelope. */
+  /** As in the envelope (RCPT TO). */
   readonly envelopeRecipient: string
   readonly sender: string
   readonly messageKey: string
   readonly sentAt: Date
-  /** What its sender said of its retries, as JSON. */
+  /** The sender's retry options, as JSON; null if none. */
   readonly options: string | null
 }
 
 const ROWS = 500
 
-/** Keeps a message, and who it goes to, in one transaction. A message that is sent again counts from now. */
+/** Stores a message and its recipients, in one transaction. Sending it again restarts its retention time. */
 export async function storeSent(
   database: Database,
   content: Uint8Array,
@@ -50,7 +50,7 @@ export async function storeSent(
   })
 }
 
-/** Notes a message that is retried and was not sent by us at first; one that is known stays as it is. */
+/** Records a message that is retried but was not sent with `track`; an existing row stays as it is. */
 export async function recordSent(db: Kysely<Tables>, sent: Sent): Promise<void> {
   await db
     .insertInto('sent_messages')
@@ -71,7 +71,7 @@ const toRow = (sent: Sent, tracked: boolean) => ({
   tracked: tracked ? 1 : 0,
 })
 
-/** What an identifier stands for, or null. */
+/** The sent message with this ID, or null. */
 export async function findSent(db: Kysely<Tables>, id: string): Promise<Sent | null> {
   const row = await db.selectFrom('sent_messages').selectAll().where('id', '=', id).executeTakeFirst()
   if (row === undefined) return null
@@ -87,7 +87,7 @@ export async function findSent(db: Kysely<Tables>, id: string): Promise<Sent | n
   }
 }
 
-/** True if the message was sent with signed return paths, to whomever. */
+/** True if the message was sent with signed return paths, to any recipient. */
 export async function wasSent(db: Kysely<Tables>, messageId: string): Promise<boolean> {
   return (
     (await db
@@ -100,7 +100,7 @@ export async function wasSent(db: Kysely<Tables>, messageId: string): Promise<bo
   )
 }
 
-/** Deletes what was sent before that, was not retried since, and is not being retried; returns how many went. */
+/** Deletes messages sent before then, unless retried since or still being retried; returns how many. */
 export async function purgeSent(db: Kysely<Tables>, before: Date): Promise<number> {
   const gone = await db
     .deleteFrom('sent_messages')

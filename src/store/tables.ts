@@ -1,19 +1,19 @@
-/** The tables, as Kysely knows them. Times are milliseconds since the epoch, flags 0 or 1, so that both databases hold the same. */
+/** The tables' types, for Kysely. Times are epoch ms and flags 0 or 1, in both databases. */
 import type { Generated } from 'kysely'
 import type { AttemptOutcome, Outcome, Stage } from '../bounce/index.js'
 import type { ConnectionLeasesTable, DestinationsTable, OutagesTable, ReleasesTable, WaitersTable } from './throttle-tables.js'
 
 export interface MessagesTable {
-  /** `sha256-<hex>` of the content: storing twice is storing once. */
+  /** `sha256-<hex>` of the content: equal messages share a row. */
   key: string
   content: Uint8Array
   size: number
   stored_at: number
-  /** Last stored, claimed or sent; the purge counts from here. */
+  /** Last stored, held or sent; the retention time counts from here. */
   used_at: number
 }
 
-/** Which workflow still needs which message. */
+/** Stored messages that open workflows need. */
 export interface MessageHoldsTable {
   message_key: string
   first_run_id: string
@@ -36,13 +36,13 @@ export interface AttemptsTable {
   /** Who holds the claim, and until when; null when nobody does. */
   claim: string | null
   claim_until: number | null
-  /** How often the message's content was about to be sent. */
+  /** Number of sends that began the content, without those that provably stopped before the final dot. */
   sends: number
   /** When a connection was lost after the final dot, if it was. */
   lost_at: number | null
-  /** Since when the connection times out, while it is not known whose fault that is. */
+  /** Since when connections have timed out, while it is unclear whether the destination or our network is at fault. */
   silent_since: number | null
-  /** When the answer was read; null until then, as is all that follows. */
+  /** When the answer was read; null until then. */
   at: number | null
   outcome: AttemptOutcome | null
   status: string | null
@@ -50,15 +50,15 @@ export interface AttemptsTable {
   stage: Stage | null
   mail_server: string | null
   maybe_delivered: number
-  /** 1: the answer is a relay's. */
+  /** 1: the answer came from a relay. */
   relayed: number
-  /** A relay took it, and a report said what became of it. */
+  /** A later report on a message that a relay accepted. */
   reported_at: number | null
   reported_status: string | null
   reported_reply: string | null
 }
 
-/** How the retries of a message for a recipient ended last. */
+/** The latest outcome of the retries of a message for a recipient. */
 export interface OutcomesTable {
   message_id: string
   recipient: string
@@ -87,11 +87,11 @@ export interface SuppressionsTable {
   /** Null: lasts until it is lifted. */
   until: number | null
   lifted_at: number | null
-  /** When the address was taken off the provider's list, after this entry had ended. */
+  /** When the address was removed from the provider's suppression list, after this entry ended. */
   removed_at_provider: number | null
 }
 
-/** `restored`: its destination takes mail again, so that it expires early. */
+/** `restored`: the destination accepts mail again, so the entry expires early. */
 export type SuppressionChange = 'suppressed' | 'extended' | 'lifted' | 'restored'
 
 export interface SuppressionHistoryTable {
@@ -107,36 +107,36 @@ export interface SuppressionHistoryTable {
   by: string
 }
 
-/** A message to a recipient that a bounce may come back for: what its signed return path stands for. */
+/** A message to one recipient for which a bounce may arrive; its signed return path refers to this row. */
 export interface SentMessagesTable {
-  /** Of message and recipient: 10 bytes in hex (delivery/return-path.ts). */
+  /** Identifies message and recipient: 10 bytes in hex (delivery/return-path.ts). */
   id: string
   message_id: string
   /** Folded for comparing. */
   recipient: string
-  /** As it stands in the envelope. */
+  /** As in the envelope (RCPT TO). */
   envelope_recipient: string
-  /** Envelope sender that the message has of itself. */
+  /** The message's own envelope sender, not the signed return path. */
   sender: string
   message_key: string
-  /** When it was sent; the day of it stands in the return path. */
+  /** When it was sent; the return path contains the day. */
   sent_at: number
-  /** What its sender said of its retries, as JSON; null if nothing. */
+  /** The sender's retry options, as JSON; null if none. */
   options: string | null
-  /** 1: it was sent with a signed return path from the first, so that the rows of its message are all its recipients. */
+  /** 1: the original already had a signed return path, so the message has a row for every recipient. */
   tracked: number
 }
 
-/** What was done about a bounce: the answer to each, and why. */
+/** What a received report led to. */
 export type Disposition = 'retry-started' | 'retry-updated' | 'suppressed' | 'ignored' | 'unauthenticated' | 'unreadable'
 
-/** Every bounce that came in, for each recipient it names. */
+/** Received reports, one row for each recipient. */
 export interface InboundTable {
   id: Generated<number>
   at: number
   /** `lmtp`, `pipe`, `maildir`, `imap`, or the provider's name. */
   source: string
-  /** The address it came to: the return path. */
+  /** The address that the report was sent to: the return path. */
   came_to: string | null
   reporting_mta: string | null
   message_id: string | null
@@ -149,11 +149,11 @@ export interface InboundTable {
   disposition: Disposition
   why: string
   workflow_id: string | null
-  /** Which event it tells of, if it acted: the same is told once. */
+  /** Idempotency key of the event, if the report was acted on. */
   event: string | null
 }
 
-/** Mails that came to a return path of ours, and that nobody could read. */
+/** Mail to one of our return paths that could not be parsed. */
 export interface QuarantineTable {
   /** SHA-256 of the content, hex. */
   digest: string
@@ -164,11 +164,11 @@ export interface QuarantineTable {
   why: string
 }
 
-/** The retries of a message for a recipient, from their bounce. */
+/** One row for each workflow that retries a message for a recipient. */
 export interface RunsTable {
   first_run_id: string
   workflow_id: string
-  /** Of message and recipient, as in `sent`: whatever key the workflow ID was made with. */
+  /** Identifies message and recipient, as in `sent_messages`, whichever key the workflow ID was made with. */
   sent_id: string
   destination: string
   /** Of the bounce. */
@@ -176,25 +176,25 @@ export interface RunsTable {
   bounced_at: number
   started_at: number
   message_key: string
-  /** Null while they are open; one that was terminated stays so. */
+  /** Null while open; stays null after a termination, until the next run starts. */
   ended_at: number | null
 }
 
-/** How far a mailbox has been read by IMAP, and who reads it. */
+/** How far each IMAP mailbox has been read, and which process reads it. */
 export interface ImapCursorsTable {
   /** `user@host:port/folder`. */
   name: string
   uid_validity: string | null
   last_uid: number
-  /** Up to there mails have been flagged or moved. */
+  /** Mail up to this UID has been flagged or moved. */
   marked_uid: number
-  /** JSON: the UIDs among the others that nobody could read. */
+  /** JSON: the UIDs after that whose mail could not be parsed. */
   unreadable: string
   holder: string | null
   held_until: number
 }
 
-/** Reports that wait to be processed: providers' events, and refusals that an application hands over. Afterwards only that it arrived is kept. */
+/** Reports to process: providers' events, and refusals that applications hand over. A processed row stays, without its content. */
 export interface InboxTable {
   /** A provider's name, or `application`. */
   source: string
@@ -202,16 +202,16 @@ export interface InboxTable {
   id: string
   /** SHA-256 of the content, hex. */
   digest: string
-  /** JSON; empty once it was worked on. */
+  /** JSON; empty once processed. */
   content: string
   at: number
-  /** Not before this; who works on it holds it until then. */
+  /** When the row is next due; while a process works on it, the end of its hold. */
   next_at: number
   tries: number
   done_at: number | null
 }
 
-/** The name that a send has at the provider that it went by. */
+/** A send's message ID at the provider that relayed it. */
 export interface ProviderIdsTable {
   provider: string
   id: string
@@ -220,7 +220,7 @@ export interface ProviderIdsTable {
   at: number
 }
 
-/** MTA-STS policies (RFC 8461), kept until they run out. */
+/** MTA-STS policies (RFC 8461), cached until they expire. */
 export interface MtaStsPoliciesTable {
   domain: string
   id: string

@@ -8,13 +8,13 @@ import type { Database } from '../store/index.js'
 import { suppressedAmong } from './suppressed-among.js'
 
 export interface FilterOptions {
-  /** The CSV column with the address; a text of one address a line when left out. */
+  /** The CSV column with the address. Default: the list is plain text with one address per line. */
   readonly column?: string
   /** Keep those that are suppressed instead of those that are not. */
   readonly onlySuppressed?: boolean
 }
 
-/** How many lines there were, and what became of them. Lines that hold no address are kept, and counted as unreadable. */
+/** Line counts. Lines without an address count as unreadable, and pass like addresses that are not suppressed. */
 export interface Filtered {
   readonly lines: number
   readonly suppressed: number
@@ -43,7 +43,7 @@ export async function filterList(database: Database, input: Readable, output: Wr
   const batches = options.column === undefined ? textRows(input) : csvRows(input, output, options.column)
   for await (const batch of batches) {
     const table = options.column === undefined ? batch.find((row) => row.key === null && row.text.includes('@')) : undefined
-    // printed as it is, it would be mailed although it is suppressed
+    // passed through as it is, a suppressed address could be mailed
     if (table !== undefined)
       throw new Error(
         `${JSON.stringify(table.text.trim().slice(0, 80))} is no address alone on its line; for CSV, name the column that holds it (--column)`,

@@ -1,4 +1,4 @@
-/** Says of each address of a list what is to be expected: suppressed, its system down, often unavailable, or well. Any length, constant memory. */
+/** Checks each address of a list: suppressed, destination down, often unavailable, or ok. Any length, constant memory. */
 import { once } from 'node:events'
 import type { Readable, Writable } from 'node:stream'
 import { parse as parseCsv } from 'csv-parse'
@@ -8,7 +8,7 @@ import { addressKey } from '../bounce/index.js'
 import type { Database } from '../store/index.js'
 import { destinationsDown, type RecipientStats, recipientStats } from './recipient-stats.js'
 
-/** What an address is; the words of the column `softbounce`. */
+/** The status of an address, as written in the column `softbounce`. */
 export type ListStatus = 'ok' | 'suppressed until' | 'system down since' | 'often unavailable' | 'permanently rejected' | 'no address'
 
 export interface ListCheckOptions {
@@ -16,7 +16,7 @@ export interface ListCheckOptions {
   readonly column?: string
 }
 
-/** How many lines there were, and how many of each kind. */
+/** Line counts: all, and by status. */
 export type ListCheck = { readonly lines: number } & Readonly<Record<ListStatus, number>>
 
 const BATCH = 1000
@@ -24,11 +24,11 @@ const MAX_LINE = 1_000_000
 const USUAL = ['email', 'e-mail', 'mail', 'address', 'recipient']
 const ADDED = ['softbounce', 'softbounce_time', 'softbounce_why'] as const
 const LOOK_BACK_MS = 90 * 24 * 3_600_000
-/** So many deferred retries, and this share of all, or so many suppressions within 90 days, are often. */
+/** `often unavailable`: this many deferred retries and this share of all, or this many suppressions, within 90 days. */
 const OFTEN = { deferred: 3, share: 0.5, suppressions: 2 } as const
 
 /**
- * Writes CSV: each row as it was read, and behind it the columns `softbounce`, `softbounce_time` (ISO 8601) and `softbounce_why`.
+ * Writes CSV: each row, followed by the columns `softbounce`, `softbounce_time` (ISO 8601) and `softbounce_why`.
  * @throws Error if the CSV cannot be read, or has no such column.
  */
 export async function checkList(database: Database, input: Readable, output: Writable, options: ListCheckOptions = {}): Promise<ListCheck> {
@@ -88,7 +88,7 @@ export async function checkList(database: Database, input: Readable, output: Wri
   return counts
 }
 
-/** The column of the address; -1 where the list has no head. */
+/** The index of the address column; -1 if the list has no header row. */
 function columnOf(head: readonly string[], column: string | undefined): number {
   const names = head.map((name) => name.trim())
   if (column !== undefined) {
@@ -138,11 +138,11 @@ function judge(
   return { status: 'ok', time: '', why: '' }
 }
 
-/** If nothing was ever sent to it: the registrable domain of its own. */
+/** The destination of an address without recent attempts: its registrable domain. */
 function destinationOfHost(key: string): string {
   const domain = key.slice(key.lastIndexOf('@') + 1)
   return getDomain(domain) ?? domain
 }
 
-/** A stranger's reply is never a formula to a spreadsheet. */
+/** Keeps spreadsheets from evaluating a server's reply as a formula. */
 const asText = (text: string) => (/^[=+\-@\t\r]/.test(text) ? `'${text}` : text)

@@ -2,7 +2,7 @@
 import type { Kysely } from 'kysely'
 import type { Tables } from '../store/index.js'
 
-/** Entries for unavailability that have ended since then and that the provider has not been told of, the first first. */
+/** Entries for unavailability that ended after `since` and are not yet removed at the provider, ordered by `until`. */
 export async function endedSuppressions(
   db: Kysely<Tables>,
   since: Date,
@@ -26,7 +26,7 @@ export async function endedSuppressions(
   return rows.map((row) => ({ address: row.address, since: new Date(row.since) }))
 }
 
-/** The provider holds it no more, unless it has been suppressed anew meanwhile. */
+/** Marks an entry as removed at the provider, unless the address has been suppressed anew meanwhile. */
 export async function markRemovedAtProvider(db: Kysely<Tables>, address: string, since: Date, now: Date): Promise<void> {
   await db
     .updateTable('suppressions')

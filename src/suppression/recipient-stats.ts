@@ -1,9 +1,9 @@
-/** What is known of many recipients at once: one look-up of each kind for a batch. */
+/** Statistics of many recipients at once: one query per table for a batch. */
 import { sql } from 'kysely'
 import type { SuppressionReason } from '../store/index.js'
 import { type Database, valuesTable } from '../store/index.js'
 
-/** What is known of a recipient; nothing if it is not in the map. */
+/** The statistics of a recipient; recipients without any are not in the map. */
 export interface RecipientStats {
   readonly suppressed: {
     readonly reason: SuppressionReason
@@ -16,11 +16,11 @@ export interface RecipientStats {
   readonly deferred: number
   /** How often it was suppressed for unavailability since then. */
   readonly timesSuppressed: number
-  /** The receiving system that it was last met at. */
+  /** The destination of the latest attempt. */
   readonly system: string | null
 }
 
-/** @param keys folded addresses. @param since what is looked at of the past. */
+/** @param keys folded addresses. @param since start of the period. */
 export async function recipientStats(
   { db, kind }: Database,
   keys: readonly string[],
@@ -57,7 +57,7 @@ export async function recipientStats(
   return known
 }
 
-/** The systems that are down, and since when (ms). */
+/** The destinations that are down, and since when (epoch ms). */
 export async function destinationsDown({ db }: Database): Promise<Map<string, number>> {
   const rows = await db.selectFrom('destinations').select(['name', 'down_since']).where('down_since', 'is not', null).execute()
   return new Map(rows.map(({ name, down_since }) => [name, down_since as number]))

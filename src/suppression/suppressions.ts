@@ -1,12 +1,12 @@
 /**
- * The suppression list. For unavailability an address is taken off for a while, in growing steps, and comes back by itself; a proven
- * delivery lifts it at once. Only a rejection of the recipient, a complaint, or a person's hand lasts. Every change is kept as history.
+ * The suppression list. Unavailability suppresses an address for a limited time, in growing steps; a confirmed delivery lifts it at once.
+ * Only a rejected recipient, a complaint or an operator suppresses it until it is lifted. The history keeps every change.
  */
 import { type Kysely, type Selectable, sql } from 'kysely'
 import type { SuppressionChange, SuppressionReason, SuppressionsTable, Tables } from '../store/index.js'
 import { advisoryLock, type Database, valuesTable } from '../store/index.js'
 
-/** An entry as it stands. */
+/** A suppression entry. */
 export interface Suppression {
   /** Folded for comparing. */
   readonly address: string
@@ -21,7 +21,7 @@ export interface Suppression {
   readonly until: Date | null
 }
 
-/** What took the address off. */
+/** Why an address was suppressed. */
 export interface Cause {
   readonly status: string | null
   readonly reply: string | null
@@ -50,7 +50,7 @@ export async function suppressForUnavailability(
 ): Promise<Date | null> {
   await advisoryLock(tx, address)
   const last = await tx.selectFrom('suppressions').selectAll().where('address', '=', address).executeTakeFirst()
-  // what was not caused by unavailability stands, whatever is unavailable meanwhile
+  // an active entry with another reason stays as it is
   if (last !== undefined && isActive(last, now) && last.reason !== 'unavailable') return last.until === null ? null : new Date(last.until)
   const step = nextStep(last, outageFrom, stepsMs.length)
   const active = last !== undefined && isActive(last, now)
@@ -66,20 +66,20 @@ export async function suppressForUnavailability(
   return new Date(until)
 }
 
-/** Which step an outage takes an address to; pure, so that it can be tested by itself. */
+/** The step that an outage leads to. Pure. */
 export function nextStep(
   last: Pick<Selectable<SuppressionsTable>, 'until' | 'lifted_at' | 'step' | 'reason'> | undefined,
   outageFrom: Date,
   steps: number,
 ): number {
-  // lifted by a delivery, or by hand: the steps begin anew
+  // after a lift, by a delivery or by hand, the steps begin anew
   if (last === undefined || last.reason !== 'unavailable' || last.until === null || last.lifted_at !== null) return 0
   const began = outageFrom.getTime()
   if (began <= last.until) return Math.min(last.step, steps - 1)
   return began - last.until <= REPEAT_WITHIN_MS ? Math.min(last.step + 1, steps - 1) : 0
 }
 
-/** Suppresses until it is lifted by hand (or until `until`), instead of a temporary entry. An entry that lasts already stands. */
+/** Suppresses until lifted by hand (or until `until`), replacing a temporary entry. */
 export async function suppressLastingly(
   tx: Kysely<Tables>,
   address: string,
@@ -90,7 +90,7 @@ export async function suppressLastingly(
 ): Promise<void> {
   await advisoryLock(tx, address)
   const last = await tx.selectFrom('suppressions').selectAll().where('address', '=', address).executeTakeFirst()
-  // a lasting entry is not made to expire, and a complaint stays one, unless somebody lifts it first
+  // unless somebody lifts it first, a lasting entry gets no expiry, and a complaint keeps its reason
   if (last !== undefined && last.until === null && last.lifted_at === null && (until !== null || last.reason === 'complaint')) return
   await write(tx, address, 'suppressed', { reason, cause, step: 0, since: now.getTime(), until: until?.getTime() ?? null, now })
 }
@@ -141,7 +141,7 @@ async function note(
 
 /**
  * Lifts an entry.
- * @param which `temporary`: only one for unavailability (a delivery proves nothing about a complaint), and its steps begin anew.
+ * @param which `temporary`: only an entry for unavailability; a delivery proves nothing about a complaint.
  * @returns true if an active entry was lifted.
  */
 export async function liftSuppression(
@@ -151,7 +151,7 @@ export async function liftSuppression(
   now: Date,
   which: 'temporary' | 'any' = 'any',
 ): Promise<boolean> {
-  // most have none: asked without a lock, which a send would pay for
+  // most addresses have no entry: check without the lock first, to keep sends fast
   const any = await tx.selectFrom('suppressions').select('lifted_at').where('address', '=', address).executeTakeFirst()
   if (any === undefined || any.lifted_at !== null) return false
   await advisoryLock(tx, address)
@@ -164,12 +164,12 @@ export async function liftSuppression(
   return true
 }
 
-/** Statuses that speak of a system or the network, not of a mailbox (RFC 3463 sections 3.4 and 3.5), for `like`. */
+/** Statuses about a mail system or the network, not a mailbox (RFC 3463 sections 3.4 and 3.5), for `like`. */
 const OF_A_SYSTEM = ['_.3.%', '_.4.%'] as const
 const RESTORE_AT_ONCE = 500
 
 /**
- * The destination takes mail again: suppressions that its unavailability caused expire within the time given, spread out. Those that a
+ * After a destination's recovery, lets suppressions that its outage caused expire early, spread over `withinMs`. Suppressions that a
  * mailbox's own failure caused stay.
  * @returns how many.
  */
@@ -202,7 +202,7 @@ export async function restoreSuppressed(
           .updateTable('suppressions')
           .set({ until })
           .where('address', '=', row.address)
-          // unless something else has come between
+          // unless the entry has changed meanwhile
           .where('until', '=', row.until)
           .where('lifted_at', 'is', null)
           .executeTakeFirst()
@@ -236,7 +236,7 @@ export async function activeSuppressions({ db, kind }: Database, keys: readonly 
   return rows.filter((row) => isActive(row, now)).map(toSuppression)
 }
 
-/** The active entries in the order of their addresses, page by page: constant memory for any number. */
+/** The active entries, ordered by address, page by page in constant memory. */
 export async function* listSuppressions(db: Kysely<Tables>, now: Date, pageSize = 1000): AsyncGenerator<Suppression> {
   let after = ''
   for (;;) {
