@@ -28,18 +28,14 @@ const LEVELS: Record<LogLevel, Level> = { TRACE: 'debug', DEBUG: 'debug', INFO: 
 
 /** Writes Temporal's own log lines through our logger. */
 export class ThroughPino implements TemporalLogger {
-  readonly #logger: Logger
-
-  constructor(logger: Logger) {
-    this.#logger = logger
-  }
+  constructor(private readonly logger: Logger) {}
 
   log(level: LogLevel, message: string, meta?: LogEntry['meta']): void {
     const { workflowId, runId, activityType, attempt, error, ...rest } = (meta ?? {}) as Record<string, unknown>
     const fields = { workflowId, runId, activityType, attempt, ...(error === undefined ? {} : { error: textOf(error) }) }
     // the SDK's other fields help only to debug the SDK itself
-    const more = this.#logger.isLevelEnabled('debug') ? { sdk: withoutErrors(rest) } : {}
-    this.#logger[LEVELS[level]]({ ...fields, ...more }, message)
+    const more = this.logger.isLevelEnabled('debug') ? { sdk: withoutErrors(rest) } : {}
+    this.logger[LEVELS[level]]({ ...fields, ...more }, message)
   }
 
   trace(message: string, meta?: LogEntry['meta']): void {

@@ -31,19 +31,15 @@ const DEFAULT_WITHIN_MS = 60 * 60_000
 const COUNT_AT_ONCE = 10
 
 export class Destinations {
-  readonly #temporal: Client
-  readonly #database: Database
-  readonly #taskQueue: string
-
-  constructor(temporal: Client, database: Database, taskQueue: string) {
-    this.#temporal = temporal
-    this.#database = database
-    this.#taskQueue = taskQueue
-  }
+  constructor(
+    private readonly temporal: Client,
+    private readonly database: Database,
+    private readonly taskQueue: string,
+  ) {}
 
   /** Up to `limit` destinations: first those that are down, then paused ones, then failing ones, then the rest. */
   async list(limit = 100): Promise<DestinationInfo[]> {
-    const found = await destinations(this.#database, limit)
+    const found = await destinations(this.database, limit)
     const counted: DestinationInfo[] = []
     for (let from = 0; from < found.length; from += COUNT_AT_ONCE)
       counted.push(...(await Promise.all(found.slice(from, from + COUNT_AT_ONCE).map((one) => this.#counted(one)))))
@@ -52,28 +48,28 @@ export class Destinations {
 
   /** One destination; null if the database has no record of it. */
   async get(name: string): Promise<DestinationInfo | null> {
-    const [found] = await destinations(this.#database, 1, name)
+    const [found] = await destinations(this.database, 1, name)
     return found === undefined ? null : this.#counted(found)
   }
 
   /** Since when everything is paused, and by whom; null if it is not. */
   pausedAltogether(): Promise<{ readonly since: Date; readonly by: string } | null> {
-    return pausedAltogether(this.#database.db)
+    return pausedAltogether(this.database.db)
   }
 
   /** Holds the retries for a destination, or all retries without `name`. Held retries do not count as attempts. */
   pause(by: string, name?: string): Promise<void> {
-    return pause(this.#database, by, name)
+    return pause(this.database, by, name)
   }
 
   /** Ends a pause; each retry still needs a permit. False if there was no pause. */
   resume(name?: string): Promise<boolean> {
-    return resume(this.#database, name)
+    return resume(this.database, name)
   }
 
   /** Overrides the configured limits of a destination: messages a second, connections at once. Null removes an override. */
   limit(name: string, by: string, limits: { readonly rate?: number | null; readonly connections?: number | null }): Promise<void> {
-    return limitDestination(this.#database, name, by, limits)
+    return limitDestination(this.database, name, by, limits)
   }
 
   /**
@@ -86,14 +82,14 @@ export class Destinations {
     { withinMs = DEFAULT_WITHIN_MS, by }: ReleaseOptions,
   ): Promise<{ workflowId: string; result(): Promise<{ released: number }> }> {
     const workflowId = releaseId(destination)
-    await this.#temporal.workflow.count(openRetriesOf(destination)).catch((error: Error) => {
+    await this.temporal.workflow.count(openRetriesOf(destination)).catch((error: Error) => {
       const names = 'temporal operator search-attribute create --name BounceDestination --type Keyword'
       throw new Error(
         `the retries that wait for ${destination} cannot be listed (${error.message}); is the search attribute there? ${names}`,
       )
     })
-    const handle = await this.#temporal.workflow.start('releaseDestination', {
-      taskQueue: this.#taskQueue,
+    const handle = await this.temporal.workflow.start('releaseDestination', {
+      taskQueue: this.taskQueue,
       workflowId,
       workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
       args: [{ destination, withinMs, by }],
@@ -104,7 +100,7 @@ export class Destinations {
 
   /** Stops a release; another one within a day sends the retries that are left. False if none is running. */
   async stopRelease(destination: string): Promise<boolean> {
-    const handle = this.#temporal.workflow.getHandle(releaseId(destination))
+    const handle = this.temporal.workflow.getHandle(releaseId(destination))
     try {
       if ((await handle.describe()).status.name !== 'RUNNING') return false
       await handle.cancel()
@@ -117,12 +113,12 @@ export class Destinations {
 
   /** The last release of a destination; null if there was none. */
   lastRelease(destination: string): Promise<Release | null> {
-    return findRelease(this.#database.db, destination)
+    return findRelease(this.database.db, destination)
   }
 
   async #counted(standing: DestinationOverview): Promise<DestinationInfo> {
     if (relayOf(standing.name) !== null) return { ...standing, openRetries: null }
-    const openRetries = await this.#temporal.workflow.count(openRetriesOf(standing.name)).then(
+    const openRetries = await this.temporal.workflow.count(openRetriesOf(standing.name)).then(
       ({ count }) => count,
       () => null,
     )

@@ -20,9 +20,6 @@ const CLAIM_MARGIN_MS = 5 * SECOND
 const BEGIN_WITHIN_MS = 10 * SECOND
 
 export class AttemptClaim {
-  readonly #subject: Omit<AttemptSubject, 'destination'>
-  readonly #about: object
-  readonly #dependencies: DeliveryContext
   readonly id = randomUUID()
   /** The content has begun: from here on the message may arrive. */
   begun = false
@@ -34,17 +31,17 @@ export class AttemptClaim {
   #renewing: NodeJS.Timeout | undefined
 
   /** @param about for log lines. */
-  constructor(subject: Omit<AttemptSubject, 'destination'>, about: object, dependencies: DeliveryContext) {
-    this.#subject = subject
-    this.#about = about
-    this.#dependencies = dependencies
-  }
+  constructor(
+    private readonly subject: Omit<AttemptSubject, 'destination'>,
+    private readonly about: object,
+    private readonly dependencies: DeliveryContext,
+  ) {}
 
   /** @param destination the one that is contacted. */
   take(destination: string): Promise<Claim> {
-    const { database, now } = this.#dependencies
+    const { database, now } = this.dependencies
     const at = now()
-    return claimAttempt(database, { ...this.#subject, destination }, this.id, at, new Date(at.getTime() + FIRST_CLAIM_MS))
+    return claimAttempt(database, { ...this.subject, destination }, this.id, at, new Date(at.getTime() + FIRST_CLAIM_MS))
   }
 
   /**
@@ -53,19 +50,19 @@ export class AttemptClaim {
    * the connection has expired.
    */
   async begin(bytes: number, leaseId: string): Promise<boolean> {
-    const { database, settings, now, log } = this.#dependencies
+    const { database, settings, now, log } = this.dependencies
     const { timeouts } = settings
-    const notRenewed = (error: unknown) => log.warn({ ...this.#about, error: describe(error) }, 'the claim could not be renewed')
+    const notRenewed = (error: unknown) => log.warn({ ...this.about, error: describe(error) }, 'the claim could not be renewed')
     try {
       const until = () => new Date(now().getTime() + timeouts.blockMs + timeouts.finalDotMs + CLAIM_MARGIN_MS)
-      const asked = beginSend(database, this.#subject, this.id, until(), leaseThatHolds(database, leaseId))
+      const asked = beginSend(database, this.subject, this.id, until(), leaseThatHolds(database, leaseId))
       this.#asked = asked.catch(() => false)
       const last = now().getTime() + Math.ceil(bytes / BLOCK_BYTES) * timeouts.blockMs
       // set before the first wait: the transaction may have ended when the answer comes
       this.#renewing = setInterval(() => {
         // the time for the content is over: only the reply is awaited
         if (now().getTime() > last) return this.end()
-        renewClaim(database, this.#subject, this.id, until()).catch(notRenewed)
+        renewClaim(database, this.subject, this.id, until()).catch(notRenewed)
       }, RENEW_MS)
       this.begun = await within(BEGIN_WITHIN_MS, asked)
     } catch (error) {
@@ -90,7 +87,7 @@ export class AttemptClaim {
   /** @param known with `notSent`, a send that was begun does not count. */
   async giveBack(known: ReleaseReason): Promise<void> {
     const notSent = known.notSent === true && (await this.#asked)
-    await releaseClaim(this.#dependencies.database.db, this.#subject, this.id, { ...known, notSent })
+    await releaseClaim(this.dependencies.database.db, this.subject, this.id, { ...known, notSent })
     this.#givenBack = true
   }
 }

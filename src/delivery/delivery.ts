@@ -36,11 +36,6 @@ const RENEW_EVERY_BEATS = 2
 export const MAX_REPLY = 2000
 
 export class DeliveryAttempt {
-  readonly #route: Route
-  readonly #subject: PermitSubject
-  readonly #dependencies: DeliveryContext
-  readonly #sessions: ConnectionPool
-  readonly #context: Context
   /** The lease that counts our connection. */
   readonly leaseId: string
   #open: PooledConnection | null
@@ -52,18 +47,13 @@ export class DeliveryAttempt {
   readonly polls: number
 
   private constructor(
-    route: Route,
-    subject: PermitSubject,
-    dependencies: DeliveryContext,
-    sessions: ConnectionPool,
-    context: Context,
+    private readonly route: Route,
+    private readonly subject: PermitSubject,
+    private readonly dependencies: DeliveryContext,
+    private readonly sessions: ConnectionPool,
+    private readonly context: Context,
     permit: { leaseId: string; open: PooledConnection | null; polls: number },
   ) {
-    this.#route = route
-    this.#subject = subject
-    this.#dependencies = dependencies
-    this.#sessions = sessions
-    this.#context = context
     this.leaseId = permit.leaseId
     this.#open = permit.open
     this.polls = permit.polls
@@ -94,7 +84,7 @@ export class DeliveryAttempt {
   /** Whether the lease still holds: it may have expired while this worker was frozen, and then nothing more may be sent. */
   isCounted(): Promise<boolean> {
     const at = Date.now()
-    return renewLease(this.#dependencies.database, this.leaseId).then(
+    return renewLease(this.dependencies.database, this.leaseId).then(
       (counted) => {
         if (counted) this.#countedAt = at
         return counted
@@ -108,16 +98,16 @@ export class DeliveryAttempt {
     const open = this.#open
     this.#open = null
     let began = Date.now()
-    let { system } = this.#route
-    let met: SmtpExchange & { readonly path: NextHop } = await deliver(this.#route.paths, mail, open, () => this.isCounted())
+    let { system } = this.route
+    let met: SmtpExchange & { readonly path: NextHop } = await deliver(this.route.paths, mail, open, () => this.isCounted())
     if (met.stale) {
       // a new connection needs a permit of its own
-      if (met.result.kind === 'reply') this.#sessions.endedAfter(connectionKey(this.#route), open?.session.sent ?? 1)
+      if (met.result.kind === 'reply') this.sessions.endedAfter(connectionKey(this.route), open?.session.sent ?? 1)
       await this.#acquireAgain()
       began = Date.now()
-      met = await deliver(this.#route.paths, mail, null, () => this.isCounted())
+      met = await deliver(this.route.paths, mail, null, () => this.isCounted())
     }
-    for (const next of this.#route.beyond) {
+    for (const next of this.route.beyond) {
       if (!asksForNext(met.result) || !(await this.#acquireNext(next))) break
       const outcome = classifyResult(met.result, met.path)
       if (outcome.kind !== 'unreachable') await this.applyFeedback({ outcome, path: met.path, system, tookMs: Date.now() - began })
@@ -136,20 +126,20 @@ export class DeliveryAttempt {
     const { status, reply, stage, mailServer, kind } = outcome
     const outcomeOf = kind === 'accepted' || kind === 'rejected' ? kind : 'deferred'
     const answer = { outcome: outcomeOf, status, reply: reply.slice(0, MAX_REPLY), stage, mailServer } as const
-    return recordFeedback({ system, answer, tookMs }, this.#dependencies)
+    return recordFeedback({ system, answer, tookMs }, this.dependencies)
   }
 
   /** Keeps the connection for the next message, unless others wait for it or it has carried its share. */
   async keepOpen(system: string, wanted: boolean): Promise<void> {
     const open = this.#open
-    if (open === null || wanted || system !== this.#route.system) return
-    const peer = connectionKey(this.#route)
-    if (open.session.sent >= Math.min(this.#route.maxDeliveriesPerConnection, this.#sessions.mostIn(peer))) return
+    if (open === null || wanted || system !== this.route.system) return
+    const peer = connectionKey(this.route)
+    if (open.session.sent >= Math.min(this.route.maxDeliveriesPerConnection, this.sessions.mostIn(peer))) return
     // it is idle for less than its lease lasts; the next user checks that the lease holds
     if (Date.now() - this.#countedAt > LEASE_MS / 2 && !(await this.isCounted())) return
     this.#open = null
     this.#ended = true
-    this.#sessions.keep(peer, open, (leaseId) => freeLease(this.#dependencies, leaseId))
+    this.sessions.keep(peer, open, (leaseId) => freeLease(this.dependencies, leaseId))
   }
 
   /** Closes the connection; the lease is released when it is closed. */
@@ -157,7 +147,7 @@ export class DeliveryAttempt {
     if (this.#ended) return
     this.#ended = true
     const closed = this.#open?.session.end() ?? Promise.resolve()
-    closed.then(() => freeLease(this.#dependencies, this.leaseId))
+    closed.then(() => freeLease(this.dependencies, this.leaseId))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -165,17 +155,17 @@ export class DeliveryAttempt {
   }
 
   async #acquireAgain(): Promise<void> {
-    const free = (leaseId: string) => freeLease(this.#dependencies, leaseId)
-    await acquirePermit(this.#subject, this.#route, this.#sessions, this.#context, this.#dependencies, free, this.leaseId)
+    const free = (leaseId: string) => freeLease(this.dependencies, leaseId)
+    await acquirePermit(this.subject, this.route, this.sessions, this.context, this.dependencies, free, this.leaseId)
   }
 
   /** A permit for one more destination, under the same lease; false if it is not granted at once. */
   async #acquireNext({ permit }: Route['beyond'][number]): Promise<boolean> {
-    const { database, settings } = this.#dependencies
-    const waiter = { ...this.#subject, leaseId: this.leaseId, hasConnection: false }
+    const { database, settings } = this.dependencies
+    const waiter = { ...this.subject, leaseId: this.leaseId, hasConnection: false }
     const granted = await acquire(database, waiter, [permit], settings.throttle).catch(() => null)
     if (granted?.kind === 'granted') return true
-    await cancelReservation(database.db, this.#subject).catch(() => {})
+    await cancelReservation(database.db, this.subject).catch(() => {})
     return false
   }
 }

@@ -31,17 +31,14 @@ const MOST_BYTES = 64 * 1024
 
 /** The policies of the domains that mail goes to. */
 export class StsPolicies {
-  readonly #resolve: Resolve
-  readonly #store: PolicyStore
-  readonly #allowPrivateMx: boolean
   readonly #asked = new Map<string, { readonly at: number; readonly policy: Promise<StsPolicy | null> }>()
 
   /** @param allowPrivateMx a policy may be served from loopback and private addresses too. */
-  constructor(resolve: Resolve, store: PolicyStore, allowPrivateMx: boolean) {
-    this.#resolve = resolve
-    this.#store = store
-    this.#allowPrivateMx = allowPrivateMx
-  }
+  constructor(
+    private readonly resolve: Resolve,
+    private readonly store: PolicyStore,
+    private readonly allowPrivateMx: boolean,
+  ) {}
 
   /** The policy that holds now; null if there is none, or it could not be had (section 5.1: then mail goes as if there were none). */
   policyOf(domain: string, now: Date): Promise<StsPolicy | null> {
@@ -55,11 +52,11 @@ export class StsPolicies {
   }
 
   async #lookUp(domain: string, now: Date): Promise<StsPolicy | null> {
-    const stored = await this.#store.find(domain)
+    const stored = await this.store.find(domain)
     const kept = stored !== null && stored.expiresAt > now ? stored : null
     let policy: StsPolicy
     try {
-      const id = await resolvePolicy(domain, { resolver: this.#resolve as (name: string, type: string) => Promise<string[]> })
+      const id = await resolvePolicy(domain, { resolver: this.resolve as (name: string, type: string) => Promise<string[]> })
       const fresh = kept !== null && now.getTime() - kept.fetchedAt.getTime() < REFRESH_AFTER_MS
       if (typeof id !== 'string' || (id === kept?.id && fresh)) return kept
       const fetched = parsePolicy(await this.#fetch(`mta-sts.${domain}`))
@@ -70,14 +67,14 @@ export class StsPolicies {
     } catch {
       return kept
     }
-    await this.#store.keep(domain, policy)
+    await this.store.keep(domain, policy)
     return policy
   }
 
   /** Section 3.3: over verified TLS, from the host itself, without redirects. */
   async #fetch(host: string): Promise<string> {
-    const addresses = (await this.#resolve(host, 'A').catch(() => this.#resolve(host, 'AAAA'))) as string[]
-    const address = addresses.find((one) => this.#allowPrivateMx || isOutside(one))
+    const addresses = (await this.resolve(host, 'A').catch(() => this.resolve(host, 'AAAA'))) as string[]
+    const address = addresses.find((one) => this.allowPrivateMx || isOutside(one))
     if (address === undefined) throw new Error(`${host} has no public address`)
     return new Promise((resolve, reject) => {
       const options = {

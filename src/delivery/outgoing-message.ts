@@ -11,27 +11,19 @@ import { dayOf, sentId, signReturnPath, signToken } from './return-path.js'
 import type { SendOrder } from './send-order.js'
 
 export class OutgoingMessage {
-  readonly #order: SendOrder
-  readonly #message: Buffer
-  readonly #dependencies: DeliveryContext
-  readonly #token: ReturnPathToken | null
   /** Whose presets the relay has. */
   readonly #provider: Provider | null
   /** The key that signs it anew, if it is delivered directly. */
   readonly #dkim: DkimKey | null
 
   private constructor(
-    order: SendOrder,
-    message: Buffer,
+    private readonly order: SendOrder,
+    private readonly message: Buffer,
     kind: NextHop['kind'],
-    dependencies: DeliveryContext,
-    token: ReturnPathToken | null,
+    private readonly dependencies: DeliveryContext,
+    private readonly token: ReturnPathToken | null,
   ) {
     const { relayPreset, dkim } = dependencies.settings
-    this.#order = order
-    this.#message = message
-    this.#dependencies = dependencies
-    this.#token = token
     this.#provider = kind === 'relay' && isRetry(order) ? relayPreset : null
     this.#dkim = kind === 'system' && dkim !== null && isAuthoredBy(message, dkim.domain) ? dkim : null
   }
@@ -49,23 +41,23 @@ export class OutgoingMessage {
 
   /** The envelope sender. */
   get sender(): string {
-    const { returnPaths } = this.#dependencies.settings
-    const { sender } = this.#order
-    if (this.#token === null || returnPaths === null) return envelopeAddress(parseAddress(sender))
-    return signReturnPath(returnPaths, this.#token, sender)
+    const { returnPaths } = this.dependencies.settings
+    const { sender } = this.order
+    if (this.token === null || returnPaths === null) return envelopeAddress(parseAddress(sender))
+    return signReturnPath(returnPaths, this.token, sender)
   }
 
   /** Signed, or with the token in the header that the provider returns. */
   async content(): Promise<Buffer> {
-    const { returnPaths } = this.#dependencies.settings
-    if (this.#dkim !== null) return signMessage(this.#message, this.#dkim)
-    if (this.#provider === null || this.#token === null || returnPaths === null) return this.#message
-    return withToken(this.#provider, this.#message, signToken(returnPaths, this.#token))
+    const { returnPaths } = this.dependencies.settings
+    if (this.#dkim !== null) return signMessage(this.message, this.#dkim)
+    if (this.#provider === null || this.token === null || returnPaths === null) return this.message
+    return withToken(this.#provider, this.message, signToken(returnPaths, this.token))
   }
 
   /** Why it would arrive unsigned: its own signatures have expired, and it is not signed anew. Null if it would not. */
   signaturesRanOut(now: Date): string | null {
-    const until = this.#dkim === null ? signaturesExpireAt(this.#message, this.#order.sender) : null
+    const until = this.#dkim === null ? signaturesExpireAt(this.message, this.order.sender) : null
     return until === null || now <= until ? null : `its DKIM signatures ran out at ${until.toISOString()}`
   }
 
@@ -74,9 +66,9 @@ export class OutgoingMessage {
     if (this.#provider === null) return
     const name = providerIdIn(this.#provider, reply)
     if (name === null) return
-    const { messageId, recipient } = this.#order
-    const { database, now } = this.#dependencies
-    const as = { sentId: sentId(messageId, recipient), send: sendOfAttempt(this.#order) }
+    const { messageId, recipient } = this.order
+    const { database, now } = this.dependencies
+    const as = { sentId: sentId(messageId, recipient), send: sendOfAttempt(this.order) }
     await recordProviderId(database.db, this.#provider, name, as, now())
   }
 }

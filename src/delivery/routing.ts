@@ -45,16 +45,13 @@ interface NameServers {
 }
 
 export class Router {
-  readonly #dependencies: DeliveryContext
   readonly #known = new Map<string, { readonly until: number; readonly found: Promise<MailHosts> }>()
   #names: NameServers | undefined
 
-  constructor(dependencies: DeliveryContext) {
-    this.#dependencies = dependencies
-  }
+  constructor(private readonly dependencies: DeliveryContext) {}
 
   async resolve(recipient: string, destination: string): Promise<Routing> {
-    const { settings } = this.#dependencies
+    const { settings } = this.dependencies
     const { throttle, direct } = settings
     const path = nextHopFor(destination, settings.paths)
     if (path !== null) {
@@ -85,7 +82,7 @@ export class Router {
     const { domain } = parseAddress(recipient)
     const found = await this.#mailHosts(domain)
     if (found.kind !== 'hosts') return { kind: 'judged', outcome: classifyLookup(found, domain) }
-    const policy = direct.mtaSts ? await this.#nameServers().policies.policyOf(domain, this.#dependencies.now()) : null
+    const policy = direct.mtaSts ? await this.#nameServers().policies.policyOf(domain, this.dependencies.now()) : null
     const allowed = allowedHosts(found.hosts, policy)
     if (allowed.length === 0) {
       const names = [...new Set(found.hosts.map(({ name }) => name))].join(', ')
@@ -132,7 +129,7 @@ export class Router {
    * learns from it.
    */
   backupTo(destination: string): Route | null {
-    const { backup, throttle } = this.#dependencies.settings
+    const { backup, throttle } = this.dependencies.settings
     const path = nextHopFor(destination, backup)
     if (path === null) return null
     const { maxDeliveriesPerConnection } = throttle.relay
@@ -142,7 +139,7 @@ export class Router {
 
   /** The first mail host of a recipient, if mail is delivered directly and the look-up succeeds; else null. */
   async mailHost(recipient: string): Promise<string | null> {
-    if (this.#dependencies.settings.direct === null) return null
+    if (this.dependencies.settings.direct === null) return null
     const found = await this.#mailHosts(parseAddress(recipient).domain)
     return found.kind === 'hosts' ? (found.hosts[0]?.name ?? null) : null
   }
@@ -150,7 +147,7 @@ export class Router {
   #relayKey(path: NextHop): LimiterKey {
     return {
       name: relayKey(nameOf(path)),
-      limits: this.#dependencies.settings.throttle.relay,
+      limits: this.dependencies.settings.throttle.relay,
       needsConnection: true,
       fixed: true,
       nextHop: nameOf(path),
@@ -158,12 +155,12 @@ export class Router {
   }
 
   #limits(system: string) {
-    return configuredLimits(this.#dependencies.settings.throttle, system)
+    return configuredLimits(this.dependencies.settings.throttle, system)
   }
 
   #nameServers(): NameServers {
     if (this.#names !== undefined) return this.#names
-    const { settings, database } = this.#dependencies
+    const { settings, database } = this.dependencies
     const resolve = resolverOf(settings.direct?.dnsServers ?? [])
     const store = {
       find: (domain: string) => findPolicy(database.db, domain),
@@ -175,7 +172,7 @@ export class Router {
   }
 
   async #mailHosts(domain: string): Promise<MailHosts> {
-    const { direct } = this.#dependencies.settings
+    const { direct } = this.dependencies.settings
     if (direct === null) throw new Error('mail does not go directly')
     const kept = this.#known.get(domain)
     if (kept !== undefined && kept.until > Date.now()) return kept.found

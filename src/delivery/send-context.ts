@@ -19,9 +19,6 @@ interface Heartbeat {
 }
 
 export class SendContext {
-  readonly order: SendOrder
-  readonly activity: Context
-  readonly dependencies: DeliveryContext
   readonly workflowId: string
   /** The attempt's row, without its destination. */
   readonly subject: Omit<AttemptSubject, 'destination'>
@@ -33,11 +30,12 @@ export class SendContext {
   #known: Heartbeat | undefined
   readonly #timer: NodeJS.Timeout
 
-  constructor(order: SendOrder, activity: Context, dependencies: DeliveryContext) {
+  constructor(
+    readonly order: SendOrder,
+    readonly activity: Context,
+    readonly dependencies: DeliveryContext,
+  ) {
     const { messageId, firstRunId, retry, via, destination } = order
-    this.order = order
-    this.activity = activity
-    this.dependencies = dependencies
     this.workflowId = activity.info.workflowExecution?.workflowId ?? ''
     this.subject = {
       ...{ firstRunId, retry, messageId, recipient: addressKey(order.recipient), workflowId: this.workflowId },

@@ -7,25 +7,21 @@ import { type BodyChunk, Headers, type Node, Splitter } from 'mailsplit'
 
 /** The header fields of a mail or part, by lower-case name. */
 export class Fields {
-  readonly #lines: readonly { readonly key: string; readonly line: string }[]
-
-  constructor(lines: readonly { readonly key: string; readonly line: string }[]) {
-    this.#lines = lines
-  }
+  constructor(private readonly lines: readonly { readonly key: string; readonly line: string }[]) {}
 
   /** The first field of that name, unfolded. */
   first(name: string): string | undefined {
-    const found = this.#lines.find(({ key }) => key === name)
+    const found = this.lines.find(({ key }) => key === name)
     return found === undefined ? undefined : unfolded(found.line)
   }
 
   /** Every field of that name, unfolded, from the top. */
   all(name: string): readonly string[] {
-    return this.#lines.filter(({ key }) => key === name).map(({ line }) => unfolded(line))
+    return this.lines.filter(({ key }) => key === name).map(({ line }) => unfolded(line))
   }
 
   get size(): number {
-    return this.#lines.length
+    return this.lines.length
   }
 }
 

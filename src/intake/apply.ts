@@ -62,15 +62,11 @@ export interface About {
 }
 
 export class ReportHandler {
-  readonly #dependencies: IntakeDependencies
-
-  constructor(dependencies: IntakeDependencies) {
-    this.#dependencies = dependencies
-  }
+  constructor(private readonly dependencies: IntakeDependencies) {}
 
   /** Applies an authenticated report about one recipient. */
   async act(subject: ReportedSend, { reported, isItself }: ReportMatch, notification: ParsedReport): Promise<Handled> {
-    const { client, database, settings, now } = this.#dependencies
+    const { client, database, settings, now } = this.dependencies
     // a permanent rejection of the backup relay's send is not final: the receiving system may still accept the message from us
     const status =
       subject.send === 'backup' ? asTransient(effectiveReportStatus(reported, isItself)) : effectiveReportStatus(reported, isItself)
@@ -109,7 +105,7 @@ export class ReportHandler {
   /** Signals the bounce to the open retry. @returns null, or the reason if that failed. */
   async #tell(ref: RetryRef, bounce: Bounce): Promise<string | null> {
     try {
-      return (await this.#dependencies.client.tell(ref, bounce)) ? null : 'no retry of it is open'
+      return (await this.dependencies.client.tell(ref, bounce)) ? null : 'no retry of it is open'
     } catch (error) {
       // it would fail every time, and block later reports
       if (error instanceof UnretryableBounce) return error.message
@@ -125,7 +121,7 @@ export class ReportHandler {
     why: string,
     event: string | null,
   ): Promise<Handled> {
-    const { client, database, now } = this.#dependencies
+    const { client, database, now } = this.dependencies
     const open = await client.isOpen({ workflowId })
     const { messageId, recipient, sender, message } = subject
     const listed = open ? null : await findSuppression(database.db, addressKey(recipient), now())
@@ -157,7 +153,7 @@ export class ReportHandler {
 
   /** The bounce for the workflow, with its time clamped: not before the send that it is about, and not in the future. */
   #bounceOf(subject: ReportedSend, reported: ReportedRecipient, notification: ParsedReport, status: string, sentAt: Date | null): Bounce {
-    const { now } = this.#dependencies
+    const { now } = this.dependencies
     const latest = now().getTime()
     const earliest = sentAt?.getTime() ?? latest - LONGEST_MS
     const reply = reported.diagnostic
@@ -178,7 +174,7 @@ export class ReportHandler {
 
   /** Suppresses the recipient for good after a complaint, and cancels open retries. */
   async complain({ recipient, messageId }: ReportedSend, feedbackType: string | undefined): Promise<Handled> {
-    const { client, database, now } = this.#dependencies
+    const { client, database, now } = this.dependencies
     if (feedbackType !== undefined && NON_COMPLAINT_TYPES.includes(feedbackType))
       return { disposition: 'ignored', why: `a report of ${feedbackType} is no complaint` }
     const workflowId = client.workflowId(recipient, messageId)
@@ -218,7 +214,7 @@ export class ReportHandler {
         event: one.event ?? null,
       }),
     )
-    await recordInbound(this.#dependencies.database.db, rows)
+    await recordInbound(this.dependencies.database.db, rows)
     return rows
   }
 }

@@ -10,17 +10,15 @@ const STOP_WITHIN_MS = 5000
 const LOGOUT_MS = 2000
 
 export class ImapMailbox implements AsyncDisposable {
-  readonly client: ImapFlow
-  readonly #pollEveryMs: number
-  readonly #stopping: AbortSignal
   readonly #closed = new AbortController()
   #newMail = false
   #error: Error | null = null
 
-  private constructor(client: ImapFlow, pollEveryMs: number, stopping: AbortSignal) {
-    this.client = client
-    this.#pollEveryMs = pollEveryMs
-    this.#stopping = stopping
+  private constructor(
+    readonly client: ImapFlow,
+    private readonly pollEveryMs: number,
+    private readonly stopping: AbortSignal,
+  ) {
     // without a listener, an error would end the process
     client.on('error', (error: Error) => {
       this.#error = error
@@ -86,7 +84,7 @@ export class ImapMailbox implements AsyncDisposable {
 
   /** Waits until the server announces new mail, the next poll is due, the connection ends, or reading stops. */
   async waitForMail(): Promise<void> {
-    if (this.#newMail || this.#stopping.aborted) return
+    if (this.#newMail || this.stopping.aborted) return
     const finished = new AbortController()
     const { signal } = finished
     try {
@@ -94,8 +92,8 @@ export class ImapMailbox implements AsyncDisposable {
       await Promise.race([
         once(this.client, 'exists', { signal }),
         once(this.client, 'close', { signal }),
-        once(this.#stopping, 'abort', { signal }),
-        sleep(this.#pollEveryMs, undefined, { signal }),
+        once(this.stopping, 'abort', { signal }),
+        sleep(this.pollEveryMs, undefined, { signal }),
       ])
     } finally {
       finished.abort()

@@ -21,9 +21,6 @@ const HOLD_AGAIN_MS = 10_000
 const BATCH = 50
 
 export class ImapReader {
-  readonly #intake: MailReceiver
-  readonly #database: Database
-  readonly #options: ImapOptions
   readonly #logger: Logger
   /** The mailbox's name in logs and in the database. */
   readonly #name: string
@@ -34,10 +31,12 @@ export class ImapReader {
   /** Whether a mail was read since the last failure. */
   #progressed = false
 
-  constructor(intake: MailReceiver, database: Database, options: ImapOptions, logger: Logger) {
-    this.#intake = intake
-    this.#database = database
-    this.#options = options
+  constructor(
+    private readonly intake: MailReceiver,
+    private readonly database: Database,
+    private readonly options: ImapOptions,
+    logger: Logger,
+  ) {
     this.#name = `${options.user}@${options.host}:${options.port}/${options.folder}`
     this.#logger = logger.child({ mailbox: this.#name })
   }
@@ -77,7 +76,7 @@ export class ImapReader {
         await this.#pause(againInMs * (0.8 + 0.4 * Math.random()))
       }
     }
-    await releaseImapCursor(this.#database, this.#name, this.#holder).catch(() => {})
+    await releaseImapCursor(this.database, this.#name, this.#holder).catch(() => {})
   }
 
   #pause(ms: number): Promise<void> {
@@ -86,12 +85,12 @@ export class ImapReader {
 
   /** Null if another process holds the mailbox. */
   #hold(): Promise<ImapCursor | null> {
-    return holdImapCursor(this.#database, this.#name, this.#holder, HOLD_MS)
+    return holdImapCursor(this.database, this.#name, this.#holder, HOLD_MS)
   }
 
   /** Reads over one connection until it ends. */
   async #read(held: ImapCursor): Promise<void> {
-    await using mailbox = await ImapMailbox.open(this.#options, this.#stopping.signal)
+    await using mailbox = await ImapMailbox.open(this.options, this.#stopping.signal)
     using _held = this.#keepHolding(mailbox)
     let cursor = await this.#cursorIn(mailbox, held)
     this.#logger.info({ from: cursor.lastUid + 1, mails: mailbox.mails }, 'the mailbox is open')
@@ -130,13 +129,13 @@ export class ImapReader {
 
   /** The last UID among mails that are older than our record of processed bounces. */
   async #lastForgotten(mailbox: ImapMailbox): Promise<number> {
-    const since = new Date(Date.now() - this.#options.rememberedForMs)
+    const since = new Date(Date.now() - this.options.rememberedForMs)
     const [all, recent] = [await mailbox.uids({ all: true }), await mailbox.uids({ since })]
     return Math.max(0, ...all.filter((uid) => uid < (recent[0] ?? Number.POSITIVE_INFINITY)))
   }
 
   async #save(cursor: ImapCursor): Promise<void> {
-    if (!(await advanceImapCursor(this.#database, this.#name, this.#holder, cursor)))
+    if (!(await advanceImapCursor(this.database, this.#name, this.#holder, cursor)))
       throw new Error('another process reads this mailbox by now')
   }
 
@@ -158,7 +157,7 @@ export class ImapReader {
   }
 
   async #readBatch(mailbox: ImapMailbox, uids: readonly number[], from: ImapCursor): Promise<ImapCursor> {
-    const { maxBytes } = this.#options
+    const { maxBytes } = this.options
     let cursor = from
     const left = [...uids]
     /** UID -> whether that mail is unreadable. */
@@ -199,12 +198,12 @@ export class ImapReader {
 
   /** @returns true if the mail is unreadable. */
   async #take(uid: number, size: number, source: Buffer | undefined): Promise<boolean> {
-    const { maxBytes } = this.#options
+    const { maxBytes } = this.options
     if (source === undefined || size > maxBytes) {
       this.#logger.warn({ uid, size }, `a mail is larger than ${maxBytes} bytes (INTAKE_MAX_SIZE); it is moved to IMAP_UNREADABLE`)
       return true
     }
-    const taken = await this.#intake.take(source, { recipients: deliveredTo(source), sender: returnPathOf(source) }, 'imap')
+    const taken = await this.intake.take(source, { recipients: deliveredTo(source), sender: returnPathOf(source) }, 'imap')
     logTaken(this.#logger, taken, 'imap')
     return taken.some(({ disposition }) => disposition === 'unreadable')
   }
@@ -213,7 +212,7 @@ export class ImapReader {
   async #mark(mailbox: ImapMailbox, cursor: ImapCursor): Promise<ImapCursor> {
     if (cursor.markedUid >= cursor.lastUid) return cursor
     const range = { first: cursor.markedUid + 1, last: cursor.lastUid, unreadable: cursor.unreadable }
-    await markProcessed(mailbox, range, this.#options, this.#logger)
+    await markProcessed(mailbox, range, this.options, this.#logger)
     const marked = { ...cursor, markedUid: cursor.lastUid, unreadable: [] }
     await this.#save(marked)
     return marked

@@ -59,22 +59,18 @@ export async function watchMaildir(
 }
 
 class Watch {
-  readonly #intake: MailReceiver
-  readonly #path: string
-  readonly #maxBytes: number
-  readonly #logger: Logger
   /** Files that failed: when each is retried (epoch ms). */
   readonly #pauses = new Map<string, { until: number; failures: number }>()
   #running: Promise<void> | null = null
   #again = false
   #stopped = false
 
-  constructor(intake: MailReceiver, path: string, maxBytes: number, logger: Logger) {
-    this.#intake = intake
-    this.#path = path
-    this.#maxBytes = maxBytes
-    this.#logger = logger
-  }
+  constructor(
+    private readonly intake: MailReceiver,
+    private readonly path: string,
+    private readonly maxBytes: number,
+    private readonly logger: Logger,
+  ) {}
 
   look(): void {
     if (this.#stopped) return
@@ -92,8 +88,8 @@ class Watch {
   async #work(): Promise<void> {
     while (this.#again && !this.#stopped) {
       this.#again = false
-      const names = await readdir(join(this.#path, 'new')).catch((error: Error) => {
-        this.#logger.warn({ error: error.message, path: this.#path }, 'the Maildir cannot be read')
+      const names = await readdir(join(this.path, 'new')).catch((error: Error) => {
+        this.logger.warn({ error: error.message, path: this.path }, 'the Maildir cannot be read')
         return [] as string[]
       })
       for (const known of this.#pauses.keys()) if (!names.includes(known)) this.#pauses.delete(known)
@@ -105,18 +101,18 @@ class Watch {
   }
 
   async #take(name: string): Promise<void> {
-    const file = join(this.#path, 'new', name)
+    const file = join(this.path, 'new', name)
     try {
-      const { size } = await regularFile(file, this.#maxBytes)
+      const { size } = await regularFile(file, this.maxBytes)
       // a program that writes directly into new/ may not have written it yet
       if (size === 0) throw new Error('it is empty as yet')
       const mail = await readFile(file)
       logTaken(
-        this.#logger,
-        await this.#intake.take(mail, { recipients: deliveredTo(mail), sender: returnPathOf(mail) }, 'maildir'),
+        this.logger,
+        await this.intake.take(mail, { recipients: deliveredTo(mail), sender: returnPathOf(mail) }, 'maildir'),
         'maildir',
       )
-      await rename(file, join(this.#path, 'cur', name.includes(':2,') ? name : `${name}:2,S`))
+      await rename(file, join(this.path, 'cur', name.includes(':2,') ? name : `${name}:2,S`))
       this.#pauses.delete(name)
     } catch (error) {
       // another process has moved or deleted it
@@ -125,7 +121,7 @@ class Watch {
       const ms = backoff(failures, FIRST_PAUSE_MS, LONGEST_PAUSE_MS)
       this.#pauses.set(name, { until: Date.now() + ms, failures })
       setTimeout(() => this.look(), ms + 10).unref()
-      this.#logger.warn({ error: causeOf(error), file }, 'a bounce could not be taken in; it stays where it is, and is tried again')
+      this.logger.warn({ error: causeOf(error), file }, 'a bounce could not be taken in; it stays where it is, and is tried again')
     }
   }
 }

@@ -11,11 +11,9 @@ import { type Handled, type IntakeDependencies, type IntakeResult, type Reported
 import { provenReturnPath, recordFor } from './authenticate.js'
 
 export class EventReceiver {
-  readonly #dependencies: IntakeDependencies
   readonly #acting: ReportHandler
 
-  constructor(dependencies: IntakeDependencies) {
-    this.#dependencies = dependencies
+  constructor(private readonly dependencies: IntakeDependencies) {
     this.#acting = new ReportHandler(dependencies)
   }
 
@@ -41,7 +39,7 @@ export class EventReceiver {
     const { recipient, reported, complaint, why } = event
     if (recipient === null) return []
     const notification = notificationOf(provider, event)
-    const about = { at: this.#dependencies.now(), source: provider, cameTo: null }
+    const about = { at: this.dependencies.now(), source: provider, cameTo: null }
     const found = await this.#subjectOf(provider, event)
     if ('refused' in found)
       return this.#acting.record(about, notification, [
@@ -68,7 +66,7 @@ export class EventReceiver {
     provider: Provider,
     event: ProviderEvent,
   ): Promise<{ readonly subject: ReportedSend; readonly sent: Parameters<typeof subjectOf>[0] | null } | { readonly refused: string }> {
-    const { database, settings, now } = this.#dependencies
+    const { database, settings, now } = this.dependencies
     const { db } = database
     const recipient = event.recipient as string
     const { returnPaths } = settings
@@ -94,12 +92,12 @@ export class EventReceiver {
 
   /** Whether the message was retried: reports about the original send need no action. */
   async #wasRetried({ messageId, recipient }: ReportedSend): Promise<boolean> {
-    return (await answeredAttempts(this.#dependencies.database.db, messageIdKey(messageId), addressKey(recipient))).length > 0
+    return (await answeredAttempts(this.dependencies.database.db, messageIdKey(messageId), addressKey(recipient))).length > 0
   }
 
   async #unread(provider: Provider, content: string, digest: string, why: string): Promise<IntakeResult[]> {
-    const came = { at: this.#dependencies.now(), source: provider, cameTo: null }
-    const kept = await quarantine(this.#dependencies.database.db, { ...came, digest, content: Buffer.from(content), why })
+    const came = { at: this.dependencies.now(), source: provider, cameTo: null }
+    const kept = await quarantine(this.dependencies.database.db, { ...came, digest, content: Buffer.from(content), why })
     const where = kept ? `kept as ${digest}` : 'not kept, since too many are kept already'
     return this.#acting.record(came, null, [
       [null, { disposition: 'unreadable', why: `a notification of ${PROVIDER_NAMES[provider]}: ${why}; ${where}` }],

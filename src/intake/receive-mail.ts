@@ -27,12 +27,10 @@ import {
 import { complaintReturnPaths, mayBeComplaint } from './feedback-loop.js'
 
 export class MailReceiver {
-  readonly #dependencies: IntakeDependencies
   readonly #acting: ReportHandler
   readonly #takenApart = new WeakMap<Uint8Array, Promise<Mail>>()
 
-  constructor(dependencies: IntakeDependencies) {
-    this.#dependencies = dependencies
+  constructor(private readonly dependencies: IntakeDependencies) {
     this.#acting = new ReportHandler(dependencies)
   }
 
@@ -44,16 +42,16 @@ export class MailReceiver {
   async take(mail: Uint8Array, envelope: Envelope, source: string): Promise<IntakeResult[]> {
     try {
       const taken = await this.#take(mail, envelope, source)
-      this.#dependencies.metrics?.mailCame(source, 'accepted')
+      this.dependencies.metrics?.mailCame(source, 'accepted')
       return taken
     } catch (error) {
-      this.#dependencies.metrics?.mailCame(source, 'failed')
+      this.dependencies.metrics?.mailCame(source, 'failed')
       throw error
     }
   }
 
   async #take(mail: Uint8Array, envelope: Envelope, source: string): Promise<IntakeResult[]> {
-    const { database, settings, now } = this.#dependencies
+    const { database, settings, now } = this.dependencies
     const proven = await provenReturnPath(settings, database, envelope.recipients, now())
     const about: About = {
       at: now(),
@@ -126,7 +124,7 @@ export class MailReceiver {
 
   /** A report that our own mail system generated. */
   async #fromOurOwnSystem(notification: ParsedReport, reported: ReportedRecipient, mail: Mail): Promise<Handled> {
-    const { database, settings } = this.#dependencies
+    const { database, settings } = this.dependencies
     const { messageId, sender, original } = notification
     const recipient = reported.originalRecipient ?? reported.recipient
     if (notification.kind !== 'bounce') return { disposition: 'ignored', why: whyNothing(notification) }
@@ -163,7 +161,7 @@ export class MailReceiver {
 
   /** Authenticates a complaint that did not come to a return path by the return path of the mail that it is about. */
   async #complaint(notification: ParsedReport, mail: Mail): Promise<[ReportedRecipient | null, Handled]> {
-    const { settings, database, now } = this.#dependencies
+    const { settings, database, now } = this.dependencies
     const proven = await provenReturnPath(settings, database, complaintReturnPaths(notification, mail), now())
     const reported = notification.recipients[0] ?? null
     if ('refused' in proven) return [reported, { disposition: 'unauthenticated', why: `the mail that is complained of: ${proven.refused}` }]
@@ -174,7 +172,7 @@ export class MailReceiver {
     if (refused !== null) return this.#acting.record(about, null, [[null, { disposition: 'unauthenticated', why: refused }]])
     const digest = createHash('sha256').update(mail).digest('hex')
     const { sent: _, ...came } = about
-    const kept = await quarantine(this.#dependencies.database.db, { ...came, digest, content: mail, why })
+    const kept = await quarantine(this.dependencies.database.db, { ...came, digest, content: mail, why })
     return this.#acting.record(about, null, [
       [null, { disposition: 'unreadable', why: kept ? `${why}; kept as ${digest}` : `${why}; not kept, since too many are kept already` }],
     ])

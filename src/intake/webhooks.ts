@@ -41,16 +41,15 @@ interface Answer {
 }
 
 export class WebhookReceiver {
-  readonly #database: Database
-  readonly #options: WebhookOptions
-  readonly #logger: Logger
   readonly #sns: SnsSignatures
   readonly #inbox: InboxLoop
 
-  constructor(intake: EventReceiver, database: Database, options: WebhookOptions, logger: Logger) {
-    this.#database = database
-    this.#options = options
-    this.#logger = logger
+  constructor(
+    intake: EventReceiver,
+    private readonly database: Database,
+    private readonly options: WebhookOptions,
+    private readonly logger: Logger,
+  ) {
     this.#sns = options.sns ?? new SnsSignatures()
     for (const provider of PROVIDERS) if (options.secrets[provider] !== undefined) options.metrics?.countMailsFrom(provider)
     const handle = (provider: Provider) => (content: string) => intake.take(provider, content, digestOf(content))
@@ -67,9 +66,9 @@ export class WebhookReceiver {
   answer(request: IncomingMessage, response: ServerResponse): boolean {
     const [, name] = /^\/notifications\/([a-z]+)$/.exec((request.url ?? '').split('?')[0] as string) ?? []
     const provider = PROVIDERS.find((one) => one === name)
-    if (provider === undefined || this.#options.secrets[provider] === undefined) return false
+    if (provider === undefined || this.options.secrets[provider] === undefined) return false
     void this.#answer(provider, request).then(({ status, text, result }) => {
-      this.#options.metrics?.webhookReceived(provider, result)
+      this.options.metrics?.webhookReceived(provider, result)
       if (!request.complete) response.setHeader('connection', 'close')
       response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${text}\n`)
     })
@@ -80,22 +79,22 @@ export class WebhookReceiver {
     if (request.method !== 'POST') return { status: 405, text: 'it must be a POST', result: 'refused' }
     const body = await read(request)
     if ('status' in body) return body
-    const now = this.#options.now?.() ?? new Date()
+    const now = this.options.now?.() ?? new Date()
     try {
-      const verified = await verifyRequest(provider, { headers: request.headers, body }, this.#options.secrets, this.#sns, now)
+      const verified = await verifyRequest(provider, { headers: request.headers, body }, this.options.secrets, this.#sns, now)
       if (verified === null) return { status: 404, text: 'not found', result: 'refused' }
       return await this.#take(provider, verified, now)
     } catch (error) {
       const { message } = error as Error
       if (error instanceof NotAuthentic) {
-        this.#logger.warn({ provider, from: request.socket.remoteAddress, why: message }, 'a notification was refused')
+        this.logger.warn({ provider, from: request.socket.remoteAddress, why: message }, 'a notification was refused')
         return { status: 401, text: message, result: 'refused' }
       }
       if (error instanceof UnreadableWebhook) {
-        this.#logger.warn({ provider, why: message }, 'a notification could not be read; it stays with the provider')
+        this.logger.warn({ provider, why: message }, 'a notification could not be read; it stays with the provider')
         return { status: 400, text: message, result: 'unreadable' }
       }
-      this.#logger.warn({ provider, error: causeOf(error) }, 'a notification could not be kept; the provider sends it again')
+      this.logger.warn({ provider, error: causeOf(error) }, 'a notification could not be kept; the provider sends it again')
       return { status: 503, text: 'it cannot be kept now; send it again', result: 'failed' }
     }
   }
@@ -103,10 +102,10 @@ export class WebhookReceiver {
   async #take(provider: Provider, verified: Verified, now: Date): Promise<Answer> {
     if (verified.kind === 'question') {
       await verified.confirm()
-      this.#logger.info({ provider }, 'a subscription was confirmed, or ended')
+      this.logger.info({ provider }, 'a subscription was confirmed, or ended')
       return { status: 200, text: 'done', result: 'kept' }
     }
-    const { fresh, others } = await addToInbox(this.#database, provider, verified.kept, now)
+    const { fresh, others } = await addToInbox(this.database, provider, verified.kept, now)
     if (others.length > 0 && verified.goodOnce)
       throw new NotAuthentic(`it comes under the identifier of another notification (${others[0]}): a replay`)
     this.#inbox.wake()

@@ -41,16 +41,14 @@ const SUBSCRIBE_URL = /^https:\/\/sns\.[a-z0-9-]{3,40}\.amazonaws\.com(?:\.cn)?\
 
 /** Verifies SNS signatures, and caches the certificates. */
 export class SnsSignatures {
-  readonly #agent: Agent | undefined
   #validator: SnsPayloadValidator
 
   /** @param agent HTTPS agent for requests to SNS; Node's default if omitted. */
-  constructor(agent?: Agent) {
-    this.#agent = agent
+  constructor(private readonly agent?: Agent) {
     this.#validator = this.#fresh()
   }
 
-  #fresh = () => new SnsPayloadValidator({ maxCerts: 20, ...(this.#agent === undefined ? {} : { requestAgent: this.#agent }) })
+  #fresh = () => new SnsPayloadValidator({ maxCerts: 20, ...(this.agent === undefined ? {} : { requestAgent: this.agent }) })
 
   /**
    * @param topics ARNs of the topics that are accepted.
@@ -80,7 +78,7 @@ export class SnsSignatures {
   #confirm(url: string): Promise<void> {
     if (!SUBSCRIBE_URL.test(url)) throw new NotAuthentic('SubscribeURL is none of Amazon SNS')
     return new Promise((resolve, reject) => {
-      const request = get(url, { ...(this.#agent === undefined ? {} : { agent: this.#agent }), timeout: WITHIN_MS }, (response) => {
+      const request = get(url, { ...(this.agent === undefined ? {} : { agent: this.agent }), timeout: WITHIN_MS }, (response) => {
         response.resume()
         if (response.statusCode === 200) resolve()
         else reject(new Error(`Amazon SNS answered the confirmation of the subscription with ${response.statusCode}`))

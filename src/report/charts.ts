@@ -62,9 +62,18 @@ const legend = (...names: string[]) => ({
 /** Full width, with room for the labels. */
 const grid = (top: number) => ({ left: 8, right: 8, top, bottom: 4, outerBoundsMode: 'same', outerBoundsContain: 'axisLabel' })
 const values = { type: 'value', minInterval: 1, axisLabel, splitLine }
-const bars = (name: string, color: string, data: readonly number[], stack?: string) => ({
-  ...{ name, type: 'bar', data, itemStyle: { color }, barMaxWidth: 42 },
-  ...(stack === undefined ? {} : { stack }),
+/** A series of bars for each of these fields: the name, the colour, and the field of the rows. */
+const bars = <Row>(
+  rows: readonly Row[],
+  ...series: readonly (readonly [name: string, color: string, field: keyof Row, stack?: string])[]
+) =>
+  series.map(([name, color, field, stack]) => ({
+    ...{ name, type: 'bar', data: rows.map((row) => row[field]), itemStyle: { color }, barMaxWidth: 42 },
+    ...(stack === undefined ? {} : { stack }),
+  }))
+/** An axis of names. */
+const categories = (data: readonly string[], label: object = axisLabel) => ({
+  ...{ type: 'category', data, axisLabel: label, axisLine, axisTick: { show: false } },
 })
 
 /** Outcomes of each retry of the schedule. */
@@ -72,40 +81,23 @@ export function stepsChart({ steps }: Figures): string {
   return draw(300, {
     legend: legend('accepted', 'deferred', 'rejected'),
     grid: grid(36),
-    xAxis: { type: 'category', data: steps.map(({ retry }) => `retry ${retry}`), axisLabel, axisLine, axisTick: { show: false } },
+    xAxis: categories(steps.map(({ retry }) => `retry ${retry}`)),
     yAxis: values,
-    series: [
-      bars(
-        'accepted',
-        INK.good,
-        steps.map(({ accepted }) => accepted),
-        'all',
-      ),
-      bars(
-        'deferred',
-        INK.warn,
-        steps.map(({ deferred }) => deferred),
-        'all',
-      ),
-      bars(
-        'rejected',
-        INK.bad,
-        steps.map(({ rejected }) => rejected),
-        'all',
-      ),
-    ],
+    series: bars(
+      steps,
+      ['accepted', INK.good, 'accepted', 'all'],
+      ['deferred', INK.warn, 'deferred', 'all'],
+      ['rejected', INK.bad, 'rejected', 'all'],
+    ),
   })
 }
 
 const overDays = (days: Figures['days']) => ({
   grid: grid(36),
-  xAxis: {
-    type: 'category',
-    data: days.map(({ day }) => day),
-    axisLabel: { ...axisLabel, hideOverlap: true },
-    axisLine,
-    axisTick: { show: false },
-  },
+  xAxis: categories(
+    days.map(({ day }) => day),
+    { ...axisLabel, hideOverlap: true },
+  ),
   yAxis: values,
 })
 
@@ -114,20 +106,7 @@ export function daysChart({ days }: Figures): string {
   return draw(280, {
     legend: legend('bounces that came in', 'retries that were refused'),
     ...overDays(days),
-    series: [
-      bars(
-        'bounces that came in',
-        INK.calm,
-        days.map(({ bounced }) => bounced),
-        'all',
-      ),
-      bars(
-        'retries that were refused',
-        INK.warn,
-        days.map(({ notNow }) => notNow),
-        'all',
-      ),
-    ],
+    series: bars(days, ['bounces that came in', INK.calm, 'bounced', 'all'], ['retries that were refused', INK.warn, 'notNow', 'all']),
   })
 }
 
@@ -136,32 +115,13 @@ export function suppressionsChart({ days }: Figures): string {
   return draw(260, {
     legend: legend('suppressed', 'extended', 'made to lapse early', 'lifted'),
     ...overDays(days),
-    series: [
-      bars(
-        'suppressed',
-        INK.bad,
-        days.map(({ suppressed }) => suppressed),
-        'on',
-      ),
-      bars(
-        'extended',
-        INK.warn,
-        days.map(({ extended }) => extended),
-        'on',
-      ),
-      bars(
-        'made to lapse early',
-        INK.calm,
-        days.map(({ restored }) => restored),
-        'off',
-      ),
-      bars(
-        'lifted',
-        INK.good,
-        days.map(({ lifted }) => lifted),
-        'off',
-      ),
-    ],
+    series: bars(
+      days,
+      ['suppressed', INK.bad, 'suppressed', 'on'],
+      ['extended', INK.warn, 'extended', 'on'],
+      ['made to lapse early', INK.calm, 'restored', 'off'],
+      ['lifted', INK.good, 'lifted', 'off'],
+    ),
   })
 }
 
@@ -174,15 +134,9 @@ export function deliveryChart({ delivery }: Figures): string {
   }
   return draw(260, {
     grid: grid(12),
-    xAxis: { type: 'category', data: buckets.map((_, i) => name(i)), axisLabel, axisLine, axisTick: { show: false } },
+    xAxis: categories(buckets.map((_, i) => name(i))),
     yAxis: values,
-    series: [
-      bars(
-        'delivered',
-        INK.good,
-        buckets.map(({ delivered }) => delivered),
-      ),
-    ],
+    series: bars(buckets, ['delivered', INK.good, 'delivered']),
   })
 }
 
@@ -266,13 +220,10 @@ export function weekChart({ week }: Figures): string {
   const cells = week.flatMap((hours, day) => hours.flatMap((n, hour) => (n === 0 ? [] : [[hour, day, n / most, n]])))
   return draw(230, {
     grid: { ...grid(4), right: 12 },
-    xAxis: {
-      type: 'category',
-      data: Array.from({ length: 24 }, (_, hour) => String(hour)),
-      axisLabel: { ...axisLabel, interval: 0 },
-      axisLine,
-      axisTick: { show: false },
-    },
+    xAxis: categories(
+      Array.from({ length: 24 }, (_, hour) => String(hour)),
+      { ...axisLabel, interval: 0 },
+    ),
     yAxis: { type: 'category', inverse: true, data: [...WEEKDAYS], axisLabel, axisLine: { show: false }, axisTick: { show: false } },
     series: [
       {

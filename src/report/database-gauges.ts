@@ -27,16 +27,14 @@ export interface GaugeSnapshot {
 }
 
 export class DatabaseGauges {
-  readonly #database: Database
-  readonly #now: () => Date
   #looked: { readonly at: number; readonly stand: Promise<GaugeSnapshot> } | null = null
   /** The last ID seen, by table. */
   readonly #seen = new Map<string, number>()
 
-  constructor(database: Database, now: () => Date) {
-    this.#database = database
-    this.#now = now
-  }
+  constructor(
+    private readonly database: Database,
+    private readonly now: () => Date,
+  ) {}
 
   look(): Promise<GaugeSnapshot> {
     const at = Date.now()
@@ -45,8 +43,8 @@ export class DatabaseGauges {
   }
 
   async #look(): Promise<GaugeSnapshot> {
-    const { db } = this.#database
-    const now = this.#now().getTime()
+    const { db } = this.database
+    const now = this.now().getTime()
     const open = await db
       .selectFrom('runs')
       .select(['destination', sql<number>`count(*)`.as('n')])
@@ -100,17 +98,17 @@ export class DatabaseGauges {
           .slice(0, MOST_DESTINATIONS)
           .map(({ destination, began_at }) => [destination, now - began_at]),
       ),
-      ended: await endedIn(this.#database, { since: new Date(now - DAY_MS), until: new Date(now + 1) }),
+      ended: await endedIn(this.database, { since: new Date(now - DAY_MS), until: new Date(now + 1) }),
       suppressed: new Map(suppressed.map(({ reason, n }) => [reason, Number(n)])),
     }
   }
 
   /** The destinations that answered 4.3.2 most in the last 30 days. */
   async saidNotNowMost(limit: number): Promise<readonly string[]> {
-    const rows = await this.#database.db
+    const rows = await this.database.db
       .selectFrom('attempts')
       .select(['destination', sql<number>`count(*)`.as('n')])
-      .where('at', '>', this.#now().getTime() - MONTH_MS)
+      .where('at', '>', this.now().getTime() - MONTH_MS)
       .where('status', '=', '4.3.2')
       .where('via', 'is', null)
       .groupBy('destination')
@@ -124,7 +122,7 @@ export class DatabaseGauges {
   async newBounces(): Promise<readonly { readonly status: string | null; readonly disposition: string; readonly n: number }[]> {
     const fresh = await this.#fresh('inbound')
     if (fresh === null) return []
-    const rows = await this.#database.db
+    const rows = await this.database.db
       .selectFrom('inbound')
       .select(['status', 'disposition', sql<number>`count(*)`.as('n')])
       .where(fresh)
@@ -139,7 +137,7 @@ export class DatabaseGauges {
   > {
     const fresh = await this.#fresh('suppression_history')
     if (fresh === null) return []
-    const rows = await this.#database.db
+    const rows = await this.database.db
       .selectFrom('suppression_history')
       .select(['reason', 'change', sql<number>`count(*)`.as('n')])
       .where(fresh)
@@ -150,7 +148,7 @@ export class DatabaseGauges {
 
   /** Matches the rows written to a table since the last call; null if there are none, and at the first call. */
   async #fresh(table: 'inbound' | 'suppression_history'): Promise<RawBuilder<boolean> | null> {
-    const { last } = await this.#database.db.selectFrom(table).select(sql<number | null>`max(id)`.as('last')).executeTakeFirstOrThrow()
+    const { last } = await this.database.db.selectFrom(table).select(sql<number | null>`max(id)`.as('last')).executeTakeFirstOrThrow()
     const from = this.#seen.get(table)
     const to = Math.max(Number(last ?? 0), from ?? 0)
     this.#seen.set(table, to)

@@ -1,15 +1,12 @@
 /** Limits the distinct values of a label; later ones become `other`. */
 export class LabelLimiter {
-  readonly #most: number
   readonly #names = new Set<string>()
 
-  constructor(most: number) {
-    this.#most = most
-  }
+  constructor(private readonly most: number) {}
 
   name(given: string): string {
     if (this.#names.has(given)) return given
-    if (this.#names.size >= this.#most) return 'other'
+    if (this.#names.size >= this.most) return 'other'
     this.#names.add(given)
     return given
   }

@@ -56,21 +56,19 @@ class ImmediateSqliteDriver extends SqliteDriver {
  * written is not. So what was begun is rolled back, and the connection opened anew.
  */
 class ReopenedWhenBusy implements SqliteDatabase {
-  readonly #open: () => Libsql.Database
   #database: Libsql.Database
   #broken = false
   /** Prepared statements by text: preparing takes as long as running. */
   readonly #statements = new Map<string, SqliteStatement>()
 
-  constructor(open: () => Libsql.Database) {
-    this.#open = open
+  constructor(private readonly open: () => Libsql.Database) {
     this.#database = open()
   }
 
   prepare(text: string): SqliteStatement {
     if (this.#broken) {
       this.#leave()
-      this.#database = this.#open()
+      this.#database = this.open()
       this.#broken = false
       if (/^\s*rollback/i.test(text)) return NOTHING
     }

@@ -33,8 +33,8 @@ export async function forget({ db, kind }: Database, address: string, prefix: st
     const note = (table: string, n: bigint | number) => {
       if (n > 0) tables[table] = (tables[table] ?? 0) + Number(n)
     }
-    const sentTo = await tx.selectFrom('sent_messages').select('id').where('recipient', '=', address).execute()
-    const subjects = sentTo.map(({ id }) => id)
+    const sent = await tx.selectFrom('sent_messages').select(['id', 'message_key']).where('recipient', '=', address).execute()
+    const subjects = sent.map(({ id }) => id)
     const started = await tx
       .selectFrom('runs')
       .select(['first_run_id', 'message_key'])
@@ -43,31 +43,17 @@ export async function forget({ db, kind }: Database, address: string, prefix: st
     const attempts = await tx.selectFrom('attempts').select('first_run_id').where('recipient', '=', address).distinct().execute()
     const ended = await tx.selectFrom('outcomes').select('first_run_id').where('recipient', '=', address).execute()
     const runs = [...new Set([...started, ...attempts, ...ended].map(({ first_run_id }) => first_run_id))]
-    const sent = await tx.selectFrom('sent_messages').select(['id', 'message_key']).where('recipient', '=', address).execute()
     for (const { id } of sent) await tx.deleteFrom('provider_ids').where('sent_id', '=', id).execute()
     note('sent_messages', (await tx.deleteFrom('sent_messages').where('recipient', '=', address).executeTakeFirst()).numDeletedRows)
     note('waiters', (await tx.deleteFrom('waiters').where(theirs).executeTakeFirst()).numDeletedRows)
     note('message_holds', (await tx.deleteFrom('message_holds').where(theirs).executeTakeFirst()).numDeletedRows)
-    note(
-      'messages',
-      await dropMessages(
-        tx,
-        [...started, ...sent].map(({ message_key }) => message_key),
-      ),
-    )
+    const keys = [...started, ...sent].map(({ message_key }) => message_key)
+    note('messages', await dropMessages(tx, keys))
     for (const [i, run] of runs.entries()) {
       const name = `${nobody}-${i}`
       const named = { first_run_id: name, workflow_id: nobody }
-      note(
-        'runs',
-        (
-          await tx
-            .updateTable('runs')
-            .set({ ...named, sent_id: name })
-            .where('first_run_id', '=', run)
-            .executeTakeFirst()
-        ).numUpdatedRows,
-      )
+      const renamed = { ...named, sent_id: name }
+      note('runs', (await tx.updateTable('runs').set(renamed).where('first_run_id', '=', run).executeTakeFirst()).numUpdatedRows)
       const row = await tx
         .updateTable('attempts')
         .set((eb) => ({
@@ -80,11 +66,8 @@ export async function forget({ db, kind }: Database, address: string, prefix: st
         .executeTakeFirst()
       note('attempts', row.numUpdatedRows)
       const end = { ...named, message_id: name, recipient: nobody }
-      note(
-        'outcomes',
-        (await tx.updateTable('outcomes').set(end).where('first_run_id', '=', run).where('recipient', '=', address).executeTakeFirst())
-          .numUpdatedRows,
-      )
+      const ends = tx.updateTable('outcomes').set(end).where('first_run_id', '=', run).where('recipient', '=', address)
+      note('outcomes', (await ends.executeTakeFirst()).numUpdatedRows)
     }
     const bounces = await tx
       .updateTable('inbound')

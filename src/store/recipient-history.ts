@@ -26,19 +26,7 @@ export async function historyOf({ db }: Database, address: string): Promise<Reci
     .execute()
   const attempts = await db
     .selectFrom('attempts')
-    .select([
-      'at',
-      'retry',
-      'via',
-      'outcome',
-      'status',
-      'reply',
-      'message_id',
-      'workflow_id',
-      'reported_at',
-      'reported_status',
-      'reported_reply',
-    ])
+    .selectAll()
     .where('recipient', '=', address)
     .where('at', 'is not', null)
     .orderBy('at', 'desc')

@@ -1,7 +1,6 @@
 /** Statistics of many recipients at once: one query per table for a batch. */
 import { sql } from 'kysely'
-import type { SuppressionReason } from '../store/index.js'
-import { type Database, valuesTable } from '../store/index.js'
+import { type Database, type SuppressionReason, valuesTable } from '../store/index.js'
 
 /** The statistics of a recipient; recipients without any are not in the map. */
 export interface RecipientStats {

@@ -12,17 +12,14 @@ const LOOK_AGAIN_MS = 60_000
 
 /** Tracks whether the namespace has the search attributes; while it has not, checks again every minute. */
 export class SearchAttributes {
-  readonly #connection: NativeConnection
-  readonly #namespace: string
-  readonly #log: Log
   #known = false
   #timer: NodeJS.Timeout | undefined
 
-  constructor(connection: NativeConnection, namespace: string, log: Log) {
-    this.#connection = connection
-    this.#namespace = namespace
-    this.#log = log
-  }
+  constructor(
+    private readonly connection: NativeConnection,
+    private readonly namespace: string,
+    private readonly log: Log,
+  ) {}
 
   get known(): boolean {
     return this.#known
@@ -35,7 +32,7 @@ export class SearchAttributes {
     } catch (error) {
       if ((error as { code?: number }).code === UNIMPLEMENTED) return // a test server: none are set
       const names = SEARCH_ATTRIBUTES.map((name) => `--name ${name} --type Keyword`).join(' ')
-      this.#log.warn(
+      this.log.warn(
         { error: (error as Error).message },
         `the search attributes could not be registered; workflows run without them until somebody does: temporal operator search-attribute create ${names} (Temporal Cloud: tcld namespace search-attributes add)`,
       )
@@ -53,14 +50,14 @@ export class SearchAttributes {
   }
 
   async #look(register: boolean): Promise<boolean> {
-    const { operatorService } = this.#connection
-    const { customAttributes } = await operatorService.listSearchAttributes({ namespace: this.#namespace })
+    const { operatorService } = this.connection
+    const { customAttributes } = await operatorService.listSearchAttributes({ namespace: this.namespace })
     const missing = SEARCH_ATTRIBUTES.filter((name) => customAttributes?.[name] === undefined)
     const wrong = SEARCH_ATTRIBUTES.filter((name) => customAttributes?.[name] !== undefined && customAttributes[name] !== KEYWORD)
     // the server accepts a second registration under another type, then fails every task that sets the attribute
     if (wrong.length > 0) {
       if (register)
-        this.#log.warn(
+        this.log.warn(
           { wrong },
           'search attributes of these names exist under another type than Keyword; workflows run without them until that is mended',
         )
@@ -69,10 +66,10 @@ export class SearchAttributes {
     if (missing.length > 0) {
       if (!register) return false
       await operatorService.addSearchAttributes({
-        namespace: this.#namespace,
+        namespace: this.namespace,
         searchAttributes: Object.fromEntries(missing.map((name) => [name, KEYWORD])),
       })
-      this.#log.info({ registered: missing }, 'search attributes were registered')
+      this.log.info({ registered: missing }, 'search attributes were registered')
     }
     this.#known = true
     return true

@@ -1,7 +1,6 @@
 /** Destinations as an operator sees and steers them: their status, pauses, limits and releases. */
 import { type Kysely, sql } from 'kysely'
-import type { Tables } from '../store/index.js'
-import { type Database, databaseNow } from '../store/index.js'
+import { type Database, databaseNow, type Tables } from '../store/index.js'
 import { columnsOf, type DestinationStatus, EVERYTHING, toDestinationStatus } from './destination-row.js'
 import type { Limits } from './limits.js'
 import { intervalOf, newLimiterState } from './rate-limiter.js'
@@ -138,7 +137,6 @@ export interface Release {
   readonly beganAt: Date
   readonly withinMs: number
   readonly by: string
-  /** How many retries were released. */
   readonly released: number
   readonly endedAt: Date | null
 }
@@ -214,19 +212,12 @@ const FORGET_AFTER_MS = 90 * DAY_MS
 export async function purgeDestinations(database: Database): Promise<void> {
   const { db } = database
   const now = Math.round(await databaseNow(database))
-  await db
-    .deleteFrom('waiters')
-    .where('seen_at', '<', now - DAY_MS)
-    .execute()
-  await db
-    .deleteFrom('connection_leases')
-    .where('until', '<', now - DAY_MS)
-    .execute()
+  const dayAgo = now - DAY_MS
+  const longAgo = now - FORGET_AFTER_MS
+  await db.deleteFrom('waiters').where('seen_at', '<', dayAgo).execute()
+  await db.deleteFrom('connection_leases').where('until', '<', dayAgo).execute()
   await db.deleteFrom('mta_sts_policies').where('expires_at', '<', now).execute()
-  await db
-    .deleteFrom('releases')
-    .where('ended_at', '<', now - FORGET_AFTER_MS)
-    .execute()
+  await db.deleteFrom('releases').where('ended_at', '<', longAgo).execute()
   // without contact, when it recovered is unknown
   await db
     .updateTable('outages')
@@ -246,7 +237,7 @@ export async function purgeDestinations(database: Database): Promise<void> {
     .execute()
   await db
     .deleteFrom('destinations')
-    .where('next_start_at', '<', now - FORGET_AFTER_MS)
+    .where('next_start_at', '<', longAgo)
     .where('paused_since', 'is', null)
     .where('limited_by', 'is', null)
     .execute()

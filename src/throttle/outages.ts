@@ -49,9 +49,7 @@ export interface UnpublishedOutage {
   readonly destination: string
   readonly change: 'down' | 'up'
   readonly beganAt: Date
-  /** When it changed. */
   readonly at: Date
-  /** What the destination replied. */
   readonly status: string
   readonly reply: string
 }
@@ -61,17 +59,8 @@ export async function unpublishedOutages({ db }: Database, since: Date, name?: s
   const rows = await db
     .selectFrom('outages')
     .innerJoin('destinations', 'destinations.name', 'outages.destination')
-    .select([
-      'destination',
-      'began_at',
-      'down_at',
-      'ended_at',
-      'published',
-      'last_answer_status',
-      'last_answer_reply',
-      'outages.status',
-      'outages.reply',
-    ])
+    .selectAll('outages')
+    .select(['last_answer_status', 'last_answer_reply'])
     .where((eb) =>
       eb.or([
         eb.and([eb('published', 'is', null), eb('down_at', '>', since.getTime())]),

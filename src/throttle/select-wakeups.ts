@@ -3,8 +3,7 @@
  * earliest are woken: at each acceptance, and every few seconds by each worker. A lost wake-up only costs latency: waiters also poll.
  */
 import type { Kysely, Selectable } from 'kysely'
-import type { Tables, WaitersTable } from '../store/index.js'
-import { type Database, databaseNow } from '../store/index.js'
+import { type Database, databaseNow, type Tables, type WaitersTable } from '../store/index.js'
 import type { Limits } from './limits.js'
 import { type LimiterState, MAX_IN_PLACE_WAIT_MS, stepOf } from './rate-limiter.js'
 
@@ -48,15 +47,12 @@ export async function selectWakeups(
     .filter((row) => row.workflow_id !== null && (row.slot_at > near || isLost(row)))
     .slice(0, Math.max(0, Math.min(room - coming, most)))
   if (woken.length === 0) return []
+  const runs = woken.map(({ first_run_id }) => first_run_id)
   await tx
     .updateTable('waiters')
     .set({ slot_at: now, allotted: 0, epoch: state.epoch })
     .where('name', '=', name)
-    .where(
-      'first_run_id',
-      'in',
-      woken.map(({ first_run_id }) => first_run_id),
-    )
+    .where('first_run_id', 'in', runs)
     .execute()
   return woken.map(({ workflow_id }) => workflow_id as string)
 }

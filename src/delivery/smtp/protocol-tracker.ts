@@ -6,8 +6,6 @@ import { parseReply, type SmtpReply, type Stage } from '../../bounce/index.js'
 import type { SmtpTimeouts } from './timeouts.js'
 
 export class ProtocolTracker {
-  readonly #timeouts: SmtpTimeouts
-  readonly #onTimeout: (ms: number) => void
   /** Commands whose replies are awaited, oldest first. */
   readonly #awaited: Stage[] = ['banner']
   readonly #replies: { readonly at: Stage; readonly reply: SmtpReply }[] = []
@@ -24,13 +22,13 @@ export class ProtocolTracker {
   finalDotSent = false
 
   /** @param onTimeout told when a step has taken its time. */
-  constructor(timeouts: SmtpTimeouts, onTimeout: (ms: number) => void) {
-    this.#timeouts = timeouts
-    this.#onTimeout = onTimeout
-  }
+  constructor(
+    private readonly timeouts: SmtpTimeouts,
+    private readonly onTimeout: (ms: number) => void,
+  ) {}
 
   start(): void {
-    this.#enter('connect', this.#timeouts.connectMs)
+    this.#enter('connect', this.timeouts.connectMs)
   }
 
   stop(): void {
@@ -50,7 +48,7 @@ export class ProtocolTracker {
   /** The next block of the content is about to be sent. */
   block(): void {
     this.#contentBegun = true
-    this.#enter('DATA', this.#timeouts.blockMs)
+    this.#enter('DATA', this.timeouts.blockMs)
   }
 
   /** The reply that came last. */
@@ -74,9 +72,9 @@ export class ProtocolTracker {
     else if (tnx === 'server') this.#heard(text)
     else if (tnx === 'message' && this.#contentBegun) {
       this.finalDotSent = true
-      this.#enter('final dot', this.#timeouts.finalDotMs)
+      this.#enter('final dot', this.timeouts.finalDotMs)
     } else if (tnx === 'network' && this.current === 'connect' && text.includes('established'))
-      this.#enter('banner', this.#timeouts.bannerMs)
+      this.#enter('banner', this.timeouts.bannerMs)
   }
 
   #said(command: string): void {
@@ -99,13 +97,13 @@ export class ProtocolTracker {
     const next = this.#awaited[0]
     if (next !== undefined) this.#enter(next, this.#timeOf(next))
     // the TLS handshake follows
-    else if (at === 'STARTTLS') this.#enter('STARTTLS', this.#timeouts.greetingMs)
+    else if (at === 'STARTTLS') this.#enter('STARTTLS', this.timeouts.greetingMs)
   }
 
   #timeOf(step: Stage): number {
-    if (step === 'MAIL') return this.#timeouts.mailMs
-    if (step === 'RCPT') return this.#timeouts.rcptMs
-    return step === 'DATA' ? this.#timeouts.dataMs : this.#timeouts.greetingMs
+    if (step === 'MAIL') return this.timeouts.mailMs
+    if (step === 'RCPT') return this.timeouts.rcptMs
+    return step === 'DATA' ? this.timeouts.dataMs : this.timeouts.greetingMs
   }
 
   #enter(step: Stage, ms: number): void {
@@ -115,7 +113,7 @@ export class ProtocolTracker {
     this.#timer = setTimeout(() => {
       // timers come before sockets: what came while this process stood still, however shortly, is read first
       this.heldUp = Date.now() - due >= LATE_MS
-      this.#timer = setTimeout(() => this.#onTimeout(ms), this.heldUp ? GRACE_MS : READ_MS)
+      this.#timer = setTimeout(() => this.onTimeout(ms), this.heldUp ? GRACE_MS : READ_MS)
     }, ms)
   }
 }
