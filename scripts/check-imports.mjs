@@ -12,9 +12,10 @@ const MAY = {
   dsn: ['bounce'],
   providers: ['bounce', 'dsn'],
   'backoff.ts': [],
+  'version.ts': [],
   'logger.ts': [],
   temporal: ['backoff.ts', 'type:logger.ts'],
-  store: ['bounce'],
+  store: ['bounce', 'version.ts'],
   suppression: ['bounce', 'store'],
   throttle: ['bounce', 'type:logger.ts', 'store', 'suppression', 'temporal'],
   delivery: ['backoff.ts', 'bounce', 'dsn', 'providers', 'store', 'suppression', 'temporal', 'throttle'],
@@ -75,9 +76,10 @@ const MAY = {
     'throttle',
     'worker.ts',
   ],
+  doctor: ['bounce', 'config', 'delivery', 'store', 'temporal'],
   cli: [
-    ...['bounce', 'client', 'config', 'delivery', 'dsn', 'encryption', 'intake', 'logger.ts', 'providers', 'report', 'store'],
-    ...['suppression', 'throttle', 'worker.ts'],
+    ...['bounce', 'client', 'config', 'delivery', 'doctor', 'dsn', 'encryption', 'intake', 'logger.ts', 'providers', 'report', 'store'],
+    ...['suppression', 'throttle', 'version.ts', 'worker.ts'],
   ],
 }
 /** Folders without I/O, clock or randomness. */

@@ -8,10 +8,11 @@ import { type Activities, createActivities } from './activities/index.js'
 import { TASK_QUEUE } from './bounce/index.js'
 import { readSettings, requireNextHop, type Settings } from './config/index.js'
 import { ConnectionPool } from './delivery/index.js'
+import { keysDigest } from './delivery/return-path.js'
 import { clientDataConverter, workerDataConverter } from './encryption/index.js'
 import { processRefusals } from './intake/receive-refusal.js'
 import { createLogger, type Log } from './logger.js'
-import { migrateToLatest, openDatabase } from './store/index.js'
+import { announceProcess, migrateToLatest, openDatabase } from './store/index.js'
 import { ensureSchedules, SearchAttributes } from './temporal/index.js'
 import { startWakeupLoop } from './throttle/index.js'
 import { endSessions } from './worker.js'
@@ -74,12 +75,15 @@ export async function softbouncePlugin(options: PluginOptions): Promise<SimplePl
         dataConverter: options.dataConverter ?? clientDataConverter(keys),
       })
       const stopWaking = startWakeupLoop(client, TASK_QUEUE, { settings, database, log })
+      const { returnPaths } = settings
+      const retire = announceProcess(database, 'worker', returnPaths === null ? null : keysDigest(returnPaths))
       const inbox = await processRefusals(client, database, settings, { logger: log })
       try {
         await next()
       } finally {
         stopWaking()
         await inbox.close()
+        retire()
         attributes.stop()
         await endSessions(sessions, database)
         await database.close()

@@ -13,13 +13,14 @@ import { createActivities } from './activities/index.js'
 import { TASK_QUEUE } from './bounce/index.js'
 import { readSettings, requireNextHop, type Settings, temporalEnvironment } from './config/index.js'
 import { ConnectionPool } from './delivery/index.js'
+import { keysDigest } from './delivery/return-path.js'
 import { clientDataConverter, workerDataConverter } from './encryption/index.js'
 import type { InboxLoop } from './intake/inbox-loop.js'
 import { processRefusals } from './intake/receive-refusal.js'
 import { createLogger, ThroughPino } from './logger.js'
 import { serveHttp } from './report/http.js'
 import { Metrics } from './report/metrics.js'
-import { type Database, migrateToLatest, openDatabase } from './store/index.js'
+import { announceProcess, type Database, migrateToLatest, openDatabase } from './store/index.js'
 import { ensureSchedules, SearchAttributes, startTracing, type Tracing } from './temporal/index.js'
 import { releaseLease, startWakeupLoop } from './throttle/index.js'
 
@@ -80,6 +81,7 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
   let attributes: SearchAttributes | undefined
   let stopWaking = () => {}
   let inbox: InboxLoop | undefined
+  let retire = () => {}
   let tracing: Tracing | null = null
   try {
     const migrated = await migrateToLatest(database.db, database.kind)
@@ -116,6 +118,7 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
     })
     const client = new Client({ connection, namespace, dataConverter: clientDataConverter(settings.encryption.keys) })
     stopWaking = startWakeupLoop(client, TASK_QUEUE, { settings, database, log: logger })
+    retire = announceProcess(database, 'worker', settings.returnPaths === null ? null : keysDigest(settings.returnPaths))
     inbox = await processRefusals(client, database, settings, { logger, ...(metrics === undefined ? {} : { metrics }) })
     logger.info(
       { taskQueue: TASK_QUEUE, namespace, address: connectionOptions.address, database: database.kind, ...settings.deploymentVersion },
@@ -126,6 +129,7 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
   } finally {
     stopWaking()
     await inbox?.close()
+    retire()
     attributes?.stop()
     health?.close()
     // fails if a worker was created but never ran, since it still holds the connection; the process ends anyway

@@ -70,6 +70,9 @@ async function run(options: Router): Promise<void> {
         : null
     const more = { secrets: settings.providers, ...(metrics === null ? {} : { metrics }) }
     const notifications = providers.length === 0 ? null : new WebhookReceiver(new EventReceiver(dependencies), database, more, logger)
+    const { keysDigest } = await import('../delivery/return-path.js')
+    const { announceProcess } = await import('../store/index.js')
+    const retire = announceProcess(database, 'intake', settings.returnPaths === null ? null : keysDigest(settings.returnPaths))
     const inbox = watchRefusals(dependencies, { logger, ...(metrics === null ? {} : { metrics }) })
     const http = await servePages(settings, metrics, database, notifications, logger)
     logger.info(
@@ -84,6 +87,7 @@ async function run(options: Router): Promise<void> {
     await told
     http?.close()
     await Promise.all([lmtp?.close(), maildir?.close(), mailbox?.close(), notifications?.close(), inbox.close()])
+    retire()
     logger.info({}, 'the intake has stopped')
   })
 }

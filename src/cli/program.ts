@@ -1,9 +1,7 @@
 /** All commands: their names, and how to run one. */
-import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { VERSION } from '../version.js'
 import { failed } from './output.js'
-
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
 
 /** The module of each command. Only the requested command's module is loaded; all of them if it is none of these (--help). */
 const MODULES: readonly (readonly [names: readonly string[], load: () => Promise<(program: Command) => void>])[] = [
@@ -20,6 +18,7 @@ const MODULES: readonly (readonly [names: readonly string[], load: () => Promise
   [['suppressions'], async () => (await import('./suppressions.js')).addSuppressions],
   [['migrate'], async () => (await import('./migrate.js')).addMigrate],
   [['codec-server'], async () => (await import('./codec-server.js')).addCodecServer],
+  [['doctor'], async () => (await import('./doctor.js')).addDoctor],
   [['config'], async () => (await import('./config.js')).addConfig],
 ]
 /**
@@ -29,7 +28,7 @@ const MODULES: readonly (readonly [names: readonly string[], load: () => Promise
 export async function runCommand(args: readonly string[]): Promise<number> {
   const program = new Command('softbounce')
     .description('Retries soft-bounced e-mail durably and politely. Settings come from the environment: softbounce config shows them.')
-    .version(version)
+    .version(VERSION)
     .configureHelp({ showGlobalOptions: true })
     .exitOverride()
   const wanted = MODULES.filter(([names]) => names.includes(args[0] ?? ''))

@@ -27,6 +27,10 @@ export interface ReturnPaths {
   readonly validDays: number
 }
 
+/** A digest of the keys, by which processes can compare theirs without showing them. */
+export const keysDigest = ({ keys }: Pick<ReturnPaths, 'keys'>): string =>
+  createHash('sha256').update('softbounce return path keys').update(Buffer.concat(keys)).digest('hex').slice(0, 16)
+
 const DAY_MS = 24 * 60 * 60 * 1000
 
 /** The day of a moment, since 1970-01-01 UTC. */

@@ -49,8 +49,9 @@ export {
   staleHolds,
   storeMessage,
 } from './messages.js'
-export { migrateToLatest } from './migrations.js'
+export { migrateToLatest, pendingMigrations } from './migrations.js'
 export { findPolicy, keepPolicy } from './mta-sts-policies.js'
+export { announceProcess, type ProcessInfo, runningProcesses } from './processes.js'
 export { findProviderId, purgeProviderIds, recordProviderId } from './provider-ids.js'
 export { historyOf } from './recipient-history.js'
 export { type End, findEnd, keptFor, recordEnd, recordStart, workflowIdsOf } from './runs.js'

@@ -38,4 +38,19 @@ export async function migrateToLatest(db: Kysely<Tables>, kind: DatabaseKind, al
   return (results ?? []).map((r) => r.migrationName)
 }
 
+/**
+ * The migrations that have not run.
+ * @throws Error if the database has run one that this version does not know: it is ahead.
+ */
+export async function pendingMigrations(db: Kysely<Tables>, kind: DatabaseKind): Promise<string[]> {
+  const known = migrations(kind)
+  const tables = await db.introspection.getTables({ withInternalKyselyTables: true })
+  const done = tables.some(({ name }) => name === 'kysely_migration')
+    ? (await sql<{ name: string }>`select name from kysely_migration`.execute(db)).rows.map(({ name }) => name)
+    : []
+  const ahead = done.filter((name) => !Object.hasOwn(known, name))
+  if (ahead.length > 0) throw new Error(`its schema is ahead of this version: ${ahead.join(', ')} is unknown here`)
+  return Object.keys(known).filter((name) => !done.includes(name))
+}
+
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -211,6 +211,18 @@ export interface InboxTable {
   done_at: number | null
 }
 
+/** Running processes, each announced every 30 s. */
+export interface ProcessesTable {
+  id: string
+  role: 'worker' | 'intake'
+  version: string
+  host: string
+  /** A digest; null if no key is set. */
+  return_path_keys: string | null
+  started_at: number
+  seen_at: number
+}
+
 /** A send's message ID at the provider that relayed it. */
 export interface ProviderIdsTable {
   provider: string
@@ -241,6 +253,7 @@ export interface Tables {
   mta_sts_policies: MtaStsPoliciesTable
   imap_cursors: ImapCursorsTable
   inbox: InboxTable
+  processes: ProcessesTable
   provider_ids: ProviderIdsTable
   messages: MessagesTable
   message_holds: MessageHoldsTable

@@ -1,0 +1,100 @@
+/** The database: reachable, writable, up to date, used by the workers, and its clock. */
+import { existsSync } from 'node:fs'
+import type { Settings } from '../config/index.js'
+import { keysDigest } from '../delivery/return-path.js'
+import { type Database, databaseNow, openDatabase, pendingMigrations, runningProcesses } from '../store/index.js'
+import { type Finding, failure, ok, oneLine, warning } from './finding.js'
+
+const MAX_CLOCK_DIFFERENCE_MS = 2_000
+const CHECK = 'database'
+
+export async function checkDatabase(settings: Settings): Promise<Finding[]> {
+  const { databaseUrl } = settings
+  const file = /^file:(.+)/.exec(databaseUrl)?.[1]
+  if (file !== undefined && !existsSync(file))
+    return [
+      failure(
+        CHECK,
+        `${file} does not exist: nothing has run with this database yet`,
+        'start a worker, or run softbounce migrate; or set DATABASE_URL to the database that the worker uses',
+      ),
+    ]
+  const database = openDatabase(databaseUrl, () => {})
+  try {
+    return await checkOpen(database, settings)
+  } catch (error) {
+    return [failure(CHECK, `it cannot be used: ${oneLine(error)}`, 'start it, or correct DATABASE_URL')]
+  } finally {
+    await database.close().catch(() => {})
+  }
+}
+
+async function checkOpen(database: Database, settings: Settings): Promise<Finding[]> {
+  const before = Date.now()
+  const clock = await databaseNow(database)
+  const found: Finding[] = [ok(CHECK, `${database.kind} answers in ${Date.now() - before} ms`)]
+  const pending = await pendingMigrations(database.db, database.kind)
+  if (pending.length > 0)
+    return [
+      ...found,
+      failure(
+        CHECK,
+        `its schema is behind: ${pending.join(', ')} has not run`,
+        'run softbounce migrate, or start a worker of this version',
+      ),
+    ]
+  found.push(await checkWritable(database))
+  const apart = Math.abs(clock - (before + Date.now()) / 2)
+  found.push(
+    apart <= MAX_CLOCK_DIFFERENCE_MS
+      ? ok('clock', `this machine's and the database's are ${Math.round(apart)} ms apart`)
+      : warning(
+          'clock',
+          `this machine's and the database's are ${(apart / 1000).toFixed(1)} s apart`,
+          "synchronise both (NTP): retries are due by the workers' clock, permits by the database's",
+        ),
+  )
+  return [...found, ...(await checkProcesses(database, settings))]
+}
+
+async function checkWritable({ db }: Database): Promise<Finding> {
+  const UNDONE = new Error('undone')
+  try {
+    await db.transaction().execute(async (tx) => {
+      const row = { id: 'doctor', role: 'worker', version: '', host: '', return_path_keys: null, started_at: 0, seen_at: 0 } as const
+      await tx.insertInto('processes').values(row).execute()
+      throw UNDONE
+    })
+  } catch (error) {
+    if (error !== UNDONE)
+      return failure(
+        CHECK,
+        `it cannot be written: ${oneLine(error)}`,
+        'give its user the right to insert, or point DATABASE_URL at the primary',
+      )
+  }
+  return ok(CHECK, 'its schema is up to date, and it can be written')
+}
+
+async function checkProcesses(database: Database, { returnPaths }: Settings): Promise<Finding[]> {
+  const running = await runningProcesses(database, new Date())
+  const workers = running.filter(({ role }) => role === 'worker')
+  const intakes = running.filter(({ role }) => role === 'intake')
+  const found: Finding[] = [
+    workers.length > 0
+      ? ok('worker', `${workers.length} of this database: ${workers.map(({ host, version }) => `${host} (${version})`).join(', ')}`)
+      : failure('worker', 'no worker uses this database now', 'start softbounce worker with this DATABASE_URL'),
+  ]
+  if (intakes.length > 0) found.push(ok('intake', `${intakes.length} of this database: ${intakes.map(({ host }) => host).join(', ')}`))
+  const ours = returnPaths === null ? null : keysDigest(returnPaths)
+  const others = running.filter(({ returnPathKeys }) => returnPathKeys !== ours)
+  if (others.length > 0)
+    found.push(
+      failure(
+        'return path',
+        `RETURN_PATH_KEYS differ between this command and ${others.map(({ role, host }) => `the ${role} on ${host}`).join(', ')}`,
+        'set the same keys for all processes: with other keys bounces are not authenticated, and dropped',
+      ),
+    )
+  return found
+}

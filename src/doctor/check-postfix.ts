@@ -1,0 +1,90 @@
+/** A Postfix on this machine: whether it hands 4.3.2 over at once, and its lifetimes (docs/handing-over.md). */
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { parseDuration } from '../bounce/index.js'
+import type { Settings } from '../config/index.js'
+import { type Finding, ok, oneLine, warning } from './finding.js'
+
+const CHECK = 'Postfix'
+const run = promisify(execFile)
+const STOCK_MS = 5 * 24 * 60 * 60_000
+
+/** @param config its configuration folder; null: the default. Nothing is reported if there is no Postfix. */
+export async function checkPostfix({ confirmWithinMs }: Settings, config: string | null): Promise<Finding[]> {
+  const at = config === null ? [] : ['-c', config]
+  const names = [
+    'smtp_delivery_status_filter',
+    'default_delivery_status_filter',
+    'transport_maps',
+    'maximal_queue_lifetime',
+    'bounce_queue_lifetime',
+  ]
+  let values: ReadonlyMap<string, string>
+  try {
+    const { stdout } = await run('postconf', [...at, ...names], { timeout: 5000 })
+    values = new Map(stdout.split('\n').map((line) => line.split(/\s*=\s*/, 2) as [string, string]))
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT'
+      ? []
+      : [warning(CHECK, `postconf fails: ${oneLine(error)}`, 'check its configuration')]
+  }
+  return [await checkFilter(values, at), checkTransport(values), checkLifetimes(values, confirmWithinMs)]
+}
+
+async function checkFilter(values: ReadonlyMap<string, string>, at: readonly string[]): Promise<Finding> {
+  const filter = expanded(values, 'smtp_delivery_status_filter')
+  const recipe = 'set smtp_delivery_status_filter as docs/handing-over.md has it, and postfix reload'
+  if (filter === '') return warning(CHECK, 'a 4.3.2 stays in its queue for days before it is returned', recipe)
+  try {
+    const { stdout } = await run('postmap', [...at, '-q', '4.3.2 host mx.example.org said: 421 4.3.2 no', filter], { timeout: 5000 })
+    if (/^5\.3\.2 /.test(stdout)) return ok(CHECK, 'a 4.3.2 is returned at once')
+  } catch {
+    // no match
+  }
+  return warning(CHECK, `its smtp_delivery_status_filter (${filter}) leaves a 4.3.2 in the queue`, recipe)
+}
+
+function checkTransport(values: ReadonlyMap<string, string>): Finding {
+  const maps = values.get('transport_maps') ?? ''
+  if (maps !== '') return ok(CHECK, `transport_maps = ${maps.slice(0, 200)}`)
+  return warning(
+    CHECK,
+    'transport_maps is empty: no transport leads to the intake',
+    "lead the return path's domain to the intake: example.com lmtp:inet:[127.0.0.1]:2003",
+  )
+}
+
+function checkLifetimes(values: ReadonlyMap<string, string>, confirmWithinMs: number): Finding {
+  const [queue, bounce] = ['maximal_queue_lifetime', 'bounce_queue_lifetime'].map((name) => msOf(expanded(values, name)))
+  if (queue === undefined || bounce === undefined)
+    return warning(CHECK, 'its queue lifetimes cannot be read', 'check postconf maximal_queue_lifetime')
+  if (bounce < STOCK_MS)
+    return warning(
+      CHECK,
+      `bounce_queue_lifetime is ${values.get('bounce_queue_lifetime')}: a report that cannot be delivered in that time is lost`,
+      'leave the lifetimes at 5d',
+    )
+  if (queue + 4_000_000 > confirmWithinMs)
+    return warning(
+      CHECK,
+      'it may return a message later than CONFIRM_WITHIN: a failed retry would end as delivered, unconfirmed',
+      'raise CONFIRM_WITHIN above its maximal_queue_lifetime and an hour',
+    )
+  return ok(CHECK, `maximal_queue_lifetime ${values.get('maximal_queue_lifetime')}, shorter than CONFIRM_WITHIN`)
+}
+
+/** A value, with `$name` replaced by that of the parameter. */
+function expanded(values: ReadonlyMap<string, string>, name: string): string {
+  const value = values.get(name) ?? ''
+  const reference = /^\$\{?(\w+)\}?$/.exec(value)?.[1]
+  return reference === undefined || reference === name ? value : (values.get(reference) ?? '')
+}
+
+/** Postfix's times are in days if they have no unit here. */
+function msOf(text: string): number | undefined {
+  try {
+    return parseDuration(/^\d+$/.test(text) ? `${text}d` : text.replace(/w$/, '0d'))
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,66 @@
+/** The relay: reachable, TLS, login, and what its EHLO reply offers. Nothing is sent. */
+import SMTPConnection from 'nodemailer/lib/smtp-connection'
+import type { Settings } from '../config/index.js'
+import { MAX_MESSAGE_BYTES } from '../delivery/canonical-message.js'
+import { type NextHop, nameOf } from '../delivery/next-hop.js'
+import { ProtocolTracker } from '../delivery/smtp/protocol-tracker.js'
+import { type Finding, failure, ok, oneLine, warning } from './finding.js'
+
+const CHECK = 'relay'
+const WITHIN_MS = 10_000
+
+export async function checkRelay({ paths, direct, ehloDomain, timeouts }: Settings): Promise<Finding[]> {
+  const { relay, routes } = paths
+  if (relay === null)
+    return routes.length > 0 || direct !== null
+      ? [ok(CHECK, direct === null ? `mail goes by ${routes.length} static route(s)` : 'mail goes directly to the MX hosts')]
+      : [failure(CHECK, 'nothing says where retries go', 'set RELAY_URL, ROUTES, or DELIVERY=direct')]
+  const tracker = new ProtocolTracker(timeouts, () => {})
+  const connection = new SMTPConnection({
+    ...{ host: relay.host, port: relay.port, name: ehloDomain, secure: relay.tls === 'implicit', requireTLS: relay.tls === 'verify' },
+    ...{ opportunisticTLS: relay.tls === 'opportunistic', ignoreTLS: relay.tls === 'off', logger: tracker.logger, transactionLog: true },
+    tls: { rejectUnauthorized: relay.tls === 'verify' || relay.tls === 'implicit', ...(relay.ca === undefined ? {} : { ca: relay.ca }) },
+    ...{ connectionTimeout: WITHIN_MS, greetingTimeout: WITHIN_MS, socketTimeout: WITHIN_MS },
+  })
+  try {
+    await login(connection, relay)
+    const secured = connection.secure ? 'with TLS' : 'without TLS'
+    return [
+      ok(CHECK, `${nameOf(relay)} answers, ${secured}${relay.credentials === undefined ? '' : ', and accepts the login'}`),
+      ...offers(tracker.ehlo),
+    ]
+  } catch (error) {
+    return [failure(CHECK, `${nameOf(relay)}: ${oneLine(error)}`, 'correct RELAY_URL, RELAY_TLS or the login, or start the relay')]
+  } finally {
+    connection.quit()
+    connection.close()
+  }
+}
+
+function login(connection: SMTPConnection, { credentials }: NextHop): Promise<void> {
+  return new Promise((resolve, reject) => {
+    connection.once('error', reject)
+    connection.connect((error) => {
+      if (error) reject(error)
+      else if (credentials === undefined) resolve()
+      else connection.login({ ...credentials }, (failed) => (failed ? reject(failed) : resolve()))
+    })
+  })
+}
+
+function offers(ehlo: string): Finding[] {
+  const has = (keyword: string) => new RegExp(`^250[ -]${keyword}(?:[ =]|$)`, 'im').test(ehlo)
+  const found: Finding[] = []
+  found.push(
+    has('DSN')
+      ? ok(CHECK, 'it offers DSN: deliveries are confirmed by report')
+      : warning(
+          CHECK,
+          'it does not offer DSN',
+          "deliveries end as unconfirmed after CONFIRM_WITHIN; set the provider's webhook, or TRANSPARENT_RELAY if its replies are the receiving system's",
+        ),
+  )
+  const size = Number(/^250[ -]SIZE[ \t]+(\d{1,15})/im.exec(ehlo)?.[1] ?? 0)
+  if (size > 0 && size < MAX_MESSAGE_BYTES) found.push(ok(CHECK, `it accepts messages of up to ${Math.floor(size / 1024 / 1024)} MiB`))
+  return found
+}

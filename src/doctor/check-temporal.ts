@@ -1,0 +1,79 @@
+/** Temporal: reachable, the namespace, search attributes, and a worker that polls the queue. */
+import { Connection } from '@temporalio/client'
+import { loadClientConnectConfig } from '@temporalio/envconfig'
+import { TASK_QUEUE } from '../bounce/index.js'
+import { temporalEnvironment } from '../config/index.js'
+import { SEARCH_ATTRIBUTES } from '../temporal/namespace.js'
+import { type Finding, failure, ok, oneLine, warning } from './finding.js'
+
+const CHECK = 'Temporal'
+const WITHIN_MS = 5000
+const WORKFLOW_QUEUE = 1 // temporal.api.enums.v1.TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
+const KEYWORD = 2
+const RECENT_MS = 2 * 60_000
+
+export async function checkTemporal(): Promise<Finding[]> {
+  const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({ overrideEnvVars: temporalEnvironment() })
+  const address = connectionOptions.address ?? 'localhost:7233'
+  let connection: Connection
+  try {
+    connection = await Connection.connect({ ...connectionOptions, connectTimeout: WITHIN_MS })
+  } catch (error) {
+    return [failure(CHECK, `it cannot be reached at ${address}: ${oneLine(error)}`, 'start it, or set TEMPORAL_ADDRESS or a profile')]
+  }
+  try {
+    return await connection.withDeadline(Date.now() + WITHIN_MS, () => checkNamespace(connection, address, namespace))
+  } finally {
+    await connection.close()
+  }
+}
+
+async function checkNamespace(connection: Connection, address: string, namespace: string): Promise<Finding[]> {
+  const { workflowService } = connection
+  let version = ''
+  try {
+    version = (await workflowService.getSystemInfo({})).serverVersion ?? ''
+    await workflowService.describeNamespace({ namespace })
+  } catch (error) {
+    return [
+      failure(
+        CHECK,
+        `the namespace ${namespace} at ${address}: ${oneLine(error)}`,
+        'set TEMPORAL_NAMESPACE to one that exists, or create it: temporal operator namespace create',
+      ),
+    ]
+  }
+  return [
+    ok(CHECK, `server ${version} at ${address}, namespace ${namespace}`),
+    await checkSearchAttributes(connection, namespace),
+    await checkPollers(connection, namespace),
+  ]
+}
+
+async function checkSearchAttributes({ operatorService }: Connection, namespace: string): Promise<Finding> {
+  try {
+    const { customAttributes } = await operatorService.listSearchAttributes({ namespace })
+    const missing = SEARCH_ATTRIBUTES.filter((name) => customAttributes?.[name] !== KEYWORD)
+    if (missing.length === 0) return ok(CHECK, 'the search attributes are registered')
+    return warning(
+      CHECK,
+      `search attributes are missing or of another type: ${missing.join(', ')}; workflows run without them, lists cannot be filtered by them`,
+      `temporal operator search-attribute create ${missing.map((name) => `--name ${name} --type Keyword`).join(' ')}`,
+    )
+  } catch (error) {
+    return warning(CHECK, `the search attributes cannot be listed: ${oneLine(error)}`, 'give this user the right, or ask an operator')
+  }
+}
+
+async function checkPollers({ workflowService }: Connection, namespace: string): Promise<Finding> {
+  const queue = { namespace, taskQueue: { name: TASK_QUEUE }, taskQueueType: WORKFLOW_QUEUE }
+  const { pollers } = await workflowService.describeTaskQueue(queue)
+  const recent = (pollers ?? []).filter(({ lastAccessTime }) => Number(lastAccessTime?.seconds ?? 0) * 1000 > Date.now() - RECENT_MS)
+  if (recent.length === 0)
+    return failure(
+      CHECK,
+      `no worker polls the task queue ${TASK_QUEUE} in namespace ${namespace}`,
+      'start softbounce worker with this address and namespace',
+    )
+  return ok(CHECK, `${recent.length === 1 ? 'a worker polls' : `${recent.length} workers poll`} the task queue ${TASK_QUEUE}`)
+}

@@ -1,0 +1,34 @@
+/** Checks that say what will not work before mail is lost. Nothing is sent, and nothing is changed. */
+import type { Settings } from '../config/index.js'
+import { checkDatabase } from './check-database.js'
+import { checkIntake } from './check-intake.js'
+import { checkPostfix } from './check-postfix.js'
+import { checkRelay } from './check-relay.js'
+import { checkReturnPath } from './check-return-path.js'
+import { checkTemporal } from './check-temporal.js'
+import { type Finding, failure, oneLine } from './finding.js'
+
+export type { Finding } from './finding.js'
+
+export interface DoctorOptions {
+  /** What `{domain}` in RETURN_PATH stands for. */
+  readonly domain: string | null
+  /** Postfix's configuration folder, if it is not the default. */
+  readonly postfixConfig: string | null
+}
+
+/** Runs all checks. Never rejects. */
+export async function examine(settings: Settings, { domain, postfixConfig }: DoctorOptions): Promise<Finding[]> {
+  const checks: readonly (readonly [string, Promise<Finding[]>])[] = [
+    ['database', checkDatabase(settings)],
+    ['Temporal', checkTemporal()],
+    ['return path', checkReturnPath(settings, domain)],
+    ['relay', checkRelay(settings)],
+    ['intake', checkIntake(settings)],
+    ['Postfix', checkPostfix(settings, postfixConfig)],
+  ]
+  const found = checks.map(([check, running]) =>
+    running.catch((error: unknown) => [failure(check, `it could not be checked: ${oneLine(error)}`, 'see the text')]),
+  )
+  return (await Promise.all(found)).flat()
+}

@@ -1,0 +1,58 @@
+/** The processes that use a database: so that `softbounce doctor` can tell a worker of this database from one of another. */
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
+import { VERSION } from '../version.js'
+import type { Database } from './database.js'
+
+const ANNOUNCE_EVERY_MS = 30_000
+const FORGET_AFTER_MS = 24 * 60 * 60_000
+
+export interface ProcessInfo {
+  readonly role: 'worker' | 'intake'
+  readonly version: string
+  readonly host: string
+  /** Which keys sign return paths: a digest, by which only equality can be seen; null if none is set. */
+  readonly returnPathKeys: string | null
+}
+
+/**
+ * Announces this process now and every 30 s. Never rejects.
+ * @param returnPathKeys a digest of the keys that sign return paths.
+ * @returns a function that ends it.
+ */
+export function announceProcess({ db }: Database, role: ProcessInfo['role'], returnPathKeys: string | null): () => void {
+  const id = randomUUID()
+  const announce = async () => {
+    const at = Date.now()
+    const row = { role, version: VERSION, host: hostname(), return_path_keys: returnPathKeys, seen_at: at }
+    await db
+      .insertInto('processes')
+      .values({ id, started_at: at, ...row })
+      .onConflict((conflict) => conflict.column('id').doUpdateSet({ seen_at: at }))
+      .execute()
+    await db
+      .deleteFrom('processes')
+      .where('seen_at', '<', at - FORGET_AFTER_MS)
+      .execute()
+  }
+  const timer = setInterval(() => void announce().catch(() => {}), ANNOUNCE_EVERY_MS).unref()
+  void announce().catch(() => {})
+  return () => {
+    clearInterval(timer)
+    void db
+      .deleteFrom('processes')
+      .where('id', '=', id)
+      .execute()
+      .catch(() => {})
+  }
+}
+
+/** Processes that announced themselves in the last two minutes. */
+export async function runningProcesses({ db }: Database, now: Date): Promise<readonly ProcessInfo[]> {
+  const rows = await db
+    .selectFrom('processes')
+    .selectAll()
+    .where('seen_at', '>', now.getTime() - 4 * ANNOUNCE_EVERY_MS)
+    .execute()
+  return rows.map(({ role, version, host, return_path_keys }) => ({ role, version, host, returnPathKeys: return_path_keys }))
+}
