@@ -1,5 +1,5 @@
 /**
- * The demo: retries three genuine Postfix reports of 4.3.2, with an hour shortened to a second, on real parts: a Temporal dev server with
+ * The demo: an application's `sendMail` that is refused with 4.3.2, and three genuine Postfix reports of it, are retried, with an hour shortened to a second, on real parts: a Temporal dev server with
  * its Web UI, a worker process and SMTP servers. Exits with status 1 if an outcome is not the expected one.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -14,7 +14,8 @@ import { parseReport } from '../../dist/dsn/index.js'
 import { openDatabase } from '../../dist/store/index.js'
 import { listSuppressions } from '../../dist/suppression/index.js'
 import { type DevServer, startDevServer } from '../dev-server/index.js'
-import { comesBack, movedAway, type PlayedSystem, play, staysDown } from './receiving-systems.js'
+import { busy, comesBack, movedAway, type PlayedSystem, play, staysDown } from './receiving-systems.js'
+import { refusedSend } from './refused-send.js'
 import { bad, bold, dim, good, heading, print, soft, Timeline, table } from './timeline.js'
 
 const CASES = [
@@ -36,6 +37,16 @@ const CASES = [
     tells: 'says on the second try that there is no such user',
   },
 ] as const
+const SENT = {
+  system: 'busy.example',
+  recipient: 'dora@busy.example',
+  role: busy,
+  outcome: 'delivered',
+  retries: 1,
+  tells: 'refuses sendMail once, then takes mail',
+} as const
+/** Signs the return paths of what the demo sends. */
+const RETURN_PATH_KEYS = Buffer.alloc(32, 1).toString('base64')
 const SCHEDULE = ['1s', '4s', '12s', '24s']
 const LOOK_EVERY_MS = 200
 const END_WITHIN_MS = 80_000
@@ -54,10 +65,12 @@ async function endAll(): Promise<void> {
   for (const end of started.splice(0).reverse()) await end()
 }
 
+const NOTHING_SEEN = { retriesSeen: 0, waitsSeen: 0, result: null }
+
 interface Followed {
   readonly recipient: string
   readonly system: string
-  readonly expected: (typeof CASES)[number]
+  readonly expected: (typeof CASES)[number] | typeof SENT
   readonly retry: StartedRetry
   retriesSeen: number
   waitsSeen: number
@@ -81,12 +94,15 @@ async function main(): Promise<number> {
   started.push(() => connection.close())
   const client = await SoftbounceClient.connect({ temporal: new Client({ connection }), database })
 
-  heading('Three receiving systems')
-  for (const { system, tells } of CASES) print(`  ${system.padEnd(20)} ${tells}`)
+  heading('Four receiving systems')
+  for (const { system, tells } of [SENT, ...CASES]) print(`  ${system.padEnd(20)} ${tells}`)
   print(dim(`\n  Web UI: ${temporal.webUi}/namespaces/default/workflows`))
 
-  heading('What happens')
-  const followed = await bounceAll(client)
+  heading('1. An application sends, and is refused')
+  const { port } = systems.get(SENT.system) as PlayedSystem
+  const sent = await refusedSend(SENT.recipient, port, RETURN_PATH_KEYS, database, new Client({ connection }), SCHEDULE)
+  heading('2. Three bounces come back, and all are retried')
+  const followed = [{ ...sent, ...NOTHING_SEEN, system: SENT.system, expected: SENT }, ...(await bounceAll(client))]
   const ended = await follow(client, followed)
   const faults = await summary(followed, ended, database, temporal)
   if (keep) {
@@ -103,7 +119,7 @@ async function main(): Promise<number> {
 
 async function startSystems(): Promise<Map<string, PlayedSystem>> {
   const systems = new Map<string, PlayedSystem>()
-  for (const { system, role } of CASES) {
+  for (const { system, role } of [SENT, ...CASES]) {
     const played = await play(system, role)
     started.push(() => played.close())
     systems.set(system, played)
@@ -125,6 +141,7 @@ async function startWorker(folder: string, temporal: DevServer, databaseUrl: str
       DATABASE_URL: databaseUrl,
       ROUTES: [...systems].map(([system, { port }]) => `${system}=127.0.0.1:${port}`).join(', '),
       EHLO_NAME: 'softbounce.example.com',
+      RETURN_PATH_KEYS,
       LOG_LEVEL: 'info',
     },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -165,7 +182,7 @@ async function bounceAll(client: SoftbounceClient): Promise<Followed[]> {
       },
       { schedule: SCHEDULE },
     )
-    followed.push({ recipient: reported.recipient, system: expected.system, expected, retry, retriesSeen: 0, waitsSeen: 0, result: null })
+    followed.push({ recipient: reported.recipient, system: expected.system, expected, retry, ...NOTHING_SEEN })
   }
   return followed
 }
@@ -173,7 +190,11 @@ async function bounceAll(client: SoftbounceClient): Promise<Followed[]> {
 /** Prints what happens until all retries have ended; false if one takes too long. */
 async function follow(client: SoftbounceClient, followed: Followed[]): Promise<boolean> {
   const timeline = new Timeline(followed.map((f) => f.recipient))
-  for (const f of followed) timeline.say(f.recipient, soft('came back: 421 4.3.2 System not accepting network messages'))
+  for (const f of followed)
+    timeline.say(
+      f.recipient,
+      soft(`${f.expected === SENT ? 'sendMail was refused' : 'came back'}: 421 4.3.2 System not accepting network messages`),
+    )
   const until = Date.now() + END_WITHIN_MS
   while (followed.some((f) => f.result === null)) {
     if (Date.now() > until) return false

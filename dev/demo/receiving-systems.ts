@@ -13,6 +13,7 @@ export interface PlayedSystem {
 /** The negative reply to the n-th connection, at the banner or at RCPT; none if the mail is accepted. */
 export type Role = (connection: number) => { banner?: string; rcpt?: string }
 
+export const busy: Role = (connection) => (connection === 1 ? { rcpt: NOT_NOW } : {})
 export const comesBack: Role = (connection) => (connection <= 2 ? { banner: NOT_NOW } : {})
 export const staysDown: Role = () => ({ banner: NOT_NOW })
 export const movedAway: Role = (connection) => (connection === 1 ? { banner: NOT_NOW } : { rcpt: NO_SUCH_USER })
