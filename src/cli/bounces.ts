@@ -15,13 +15,13 @@ interface Options {
 export function addBounces(program: Command): void {
   program
     .command('bounces')
-    .description('what bounces came in, what was done about each, and why; newest first')
-    .option('--unauthenticated', 'only those that were not authenticated')
-    .option('--unread', 'only those that nobody could read')
-    .option('--show <digest>', 'print a mail that nobody could read, as it came (the beginning of its digest will do)')
+    .description('incoming bounces: what was done about each, and why; newest first')
+    .option('--unauthenticated', 'only unauthenticated ones')
+    .option('--unread', 'only unreadable ones')
+    .option('--show <digest>', 'print an unreadable mail as it came; the beginning of its digest is enough')
     .option(
       '--limit <number>',
-      'at most so many',
+      'maximum number',
       (text: string) => {
         if (!/^\d{1,7}$/.test(text) || Number(text) === 0) throw new InvalidArgumentError('it must be a whole number from 1 to 9999999')
         return Number(text)

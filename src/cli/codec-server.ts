@@ -7,7 +7,7 @@ import { CommandFailed, line } from './output.js'
 export function addCodecServer(program: Command): void {
   program
     .command('codec-server')
-    .description('decrypt payloads for the Web UI, until it is told to stop (SIGTERM, SIGINT)')
+    .description('decrypt payloads for the Web UI, until SIGTERM or SIGINT')
     .action(async () => {
       const { encryption } = readSettings()
       if (encryption.keys.length === 0)

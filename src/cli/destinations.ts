@@ -11,9 +11,9 @@ import { limitOf, operator, withClient } from './with-client.js'
 export function addDestinations(program: Command): void {
   const command = program
     .command('destinations')
-    .description('the receiving systems: which are down, how they are met, how many messages wait for them, what they last reply')
+    .description('the destinations: which are down, their rate and connections, how many messages wait, their last reply')
     .argument('[name]', 'one of them')
-    .option('--limit <n>', 'at most so many', '100')
+    .option('--limit <n>', 'maximum number', '100')
     .option('--json', 'print JSON, one object a line')
     .action((name: string | undefined, options: { limit: string; json?: boolean }) =>
       withClient(async (client) => {
@@ -36,8 +36,8 @@ export function addDestinations(program: Command): void {
     .command('limit')
     .description('limit a destination by hand, over the settings')
     .argument('<name>')
-    .option('--rate <rate>', 'at most so many messages, such as 2/s or 30/min; none takes the limit back')
-    .option('--connections <n>', 'at most so many connections at once; none takes the limit back')
+    .option('--rate <rate>', 'maximum number messages, such as 2/s or 30/min; none takes the limit back')
+    .option('--connections <n>', 'maximum number connections at once; none takes the limit back')
     .option('--json', 'print JSON')
     .action((name: string, options: { rate?: string; connections?: string; json?: boolean }) =>
       withClient((client) => limit(client, name.toLowerCase(), options)),
@@ -49,12 +49,12 @@ export function addDestinations(program: Command): void {
     .action((options: { json?: boolean }) => withClient((client) => pause(client, undefined, options)))
   program
     .command('resume')
-    .description('let the retries go again, one after another')
+    .description('continue after a pause, one retry after another')
     .option('--json', 'print JSON')
     .action((options: { json?: boolean }) => withClient((client) => resume(client, undefined, options)))
   program
     .command('release')
-    .description('let the retries that wait for a destination go early, spread out')
+    .description('release the retries that wait for a destination, spread out over a time')
     .argument('<destination>')
     .option('--within <duration>', 'spread over this time', '1h')
     .option('--stop', 'stop the release that is under way; run again within a day, it goes on')
@@ -84,7 +84,7 @@ async function show(client: SoftbounceClient, name: string | undefined, limit: n
   }
   const { throttle } = readSettings()
   const head = ['destination', 'state', 'rate', 'connections', 'open retries', 'wait for a permit', 'last reply']
-  if (all.length === 0) line('no receiving system has been met yet')
+  if (all.length === 0) line('no destination has been contacted yet')
   else table([head, ...all.map((standing) => row(standing, throttle))])
   if (name === undefined && all.length >= limit) line(`(the first ${limit}; --limit shows more)`)
 }
@@ -125,7 +125,7 @@ async function pause(client: SoftbounceClient, name: string | undefined, options
     return
   }
   const standing = await client.destinations.get(name)
-  const unknown = standing?.said === null && !standing.openRetries ? ' (no retry has met it yet, and none is open for it)' : ''
+  const unknown = standing?.said === null && !standing.openRetries ? ' (no retry has contacted it yet, and none is open for it)' : ''
   line(`${name} is paused${unknown}; softbounce destinations resume ${name} lets it go again`)
 }
 

@@ -12,9 +12,7 @@ import { CommandFailed, json, line, printable } from './output.js'
 export function addIntake(program: Command): void {
   program
     .command('intake')
-    .description(
-      'take bounces in by LMTP, from a Maildir, a mailbox or providers’ notifications, until it is told to stop (SIGTERM, SIGINT)',
-    )
+    .description('receive bounces by LMTP, from a Maildir, a mailbox or providers’ webhooks, until SIGTERM or SIGINT')
     .option('--lmtp <address>', 'listen there, such as 127.0.0.1:2003 or unix:/run/softbounce/lmtp.sock (default: INTAKE_LISTEN)')
     .option('--maildir <folder>', 'watch this Maildir')
     .option('--imap', 'read the mailbox of IMAP_URL, and wait for more')
@@ -166,7 +164,7 @@ function recipients(options: { recipient?: string }, delivered: () => string[]):
 function requireAuthentication(settings: Settings): void {
   if (settings.returnPaths === null && !settings.intake.isTrusted)
     throw new WrongSettings([
-      'RETURN_PATH_KEYS: without a key no bounce can be believed; set it (openssl rand -base64 32), or INTAKE_IS_TRUSTED with OWN_SYSTEMS',
+      'RETURN_PATH_KEYS: without a key no bounce can be authenticated; set it (openssl rand -base64 32), or INTAKE_IS_TRUSTED with OWN_SYSTEMS',
     ])
   if (settings.intake.isTrusted && settings.ownHosts.length === 0)
     throw new WrongSettings(['OWN_SYSTEMS: INTAKE_IS_TRUSTED believes what our own systems made, and none is named'])

@@ -18,7 +18,7 @@ const LONGEST_MS = 3660 * DAY_MS
 export function addReport(program: Command): void {
   program
     .command('report')
-    .description('which receiving systems are unreliable, how frequent 4.3.2 is, what each retry earns')
+    .description('unreliable destinations, the share of 4.3.2, what each retry achieves')
     .option('--since <when>', 'from then on: a duration such as 30d, or a day such as 2026-06-01 (UTC)', '30d')
     .option('--format <format>', 'text, json or html', 'text')
     .option('--output <file>', 'write it there')

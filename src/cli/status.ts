@@ -10,10 +10,10 @@ const AT_ONCE = 10
 export function addStatus(program: Command): void {
   program
     .command('status')
-    .description('what waits, at which retry, when the next one goes, and what was last reply')
+    .description('open retries: which retry is next, when it goes, and the last reply')
     .argument('[address|workflow-id]', 'the retries of one recipient, or one of them')
-    .option('--limit <n>', 'at most so many', '100')
-    .option('--watch', 'draw it anew every two seconds, until Ctrl-C')
+    .option('--limit <n>', 'maximum number', '100')
+    .option('--watch', 'refresh every two seconds, until Ctrl-C')
     .option('--json', 'print JSON, one object a line')
     .action((which: string | undefined, options: { limit: string; watch?: boolean; json?: boolean }) => {
       const limit = limitOf(options.limit)

@@ -4,7 +4,7 @@ import type { Command } from 'commander'
 export function addWorker(program: Command): void {
   program
     .command('worker')
-    .description('run a worker until it is told to stop (SIGTERM, SIGINT)')
+    .description('run a worker until SIGTERM or SIGINT')
     .action(async () => {
       const { readSettings } = await import('../config/index.js')
       const settings = readSettings()

@@ -78,7 +78,7 @@ export const SETTINGS = {
   MAX_CONCURRENT_SENDS: { default: '100', doc: 'Most SMTP transactions that one worker has open at once.', schema: integer(1, 10_000) },
   SHUTDOWN_GRACE: {
     default: '25s',
-    doc: 'How long a worker that is told to stop lets transactions under way finish; those still open then are stopped where that is safe, and taken up by another worker.',
+    doc: 'How long a stopping worker lets running transactions finish. Those still open then are stopped if that is safe, and another worker continues.',
     schema: duration(0, HOUR),
   },
   TEMPORAL_DEPLOYMENT_NAME: {

@@ -7,7 +7,7 @@ import type { Values } from './setting.js'
 export const EVENT_SETTINGS = {
   WEBHOOK_URL: {
     default: '',
-    doc: 'A Standard Webhooks endpoint that is told events, with what and whom, never the body: `bounce.retrying` at the start of an urgent message’s retries, and those of `WEBHOOK_EVENTS`.',
+    doc: 'A Standard Webhooks endpoint for events; they hold message and recipient, never the body: `bounce.retrying` at the start of an urgent message’s retries, and those of `WEBHOOK_EVENTS`.',
     schema: parsed((text) => {
       if (text !== '' && !(URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)))
         throw new Error('it must be an http or https URL')

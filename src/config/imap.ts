@@ -41,7 +41,7 @@ export const IMAP_SETTINGS = {
   },
   IMAP_TOKEN_FILE: {
     default: '',
-    doc: 'File with an OAuth2 access token, in place of a password; read again at each login, so that whoever renews it need not tell.',
+    doc: 'File with an OAuth2 access token, instead of a password. It is read at each login, so a renewed token needs no restart.',
     schema: parsed((text) => (text === '' ? null : text)),
   },
   IMAP_CA_FILE: {
@@ -51,7 +51,7 @@ export const IMAP_SETTINGS = {
   },
   IMAP_HANDLED: {
     default: 'flag',
-    doc: 'What becomes of mails that were dealt with: `flag` marks them as read, `move:FOLDER` moves them there. None is deleted.',
+    doc: 'What happens to processed mails: `flag` marks them as read, `move:FOLDER` moves them. None is deleted.',
     schema: parsed((text): { readonly folder: string | null } => {
       const folder = /^move:(.{1,200})$/.exec(text)?.[1]
       if (text !== 'flag' && folder === undefined) throw new Error('it must be flag, or move: and the name of a folder')

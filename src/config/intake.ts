@@ -23,7 +23,7 @@ export const BOUNCE_SETTINGS = {
   },
   INTAKE_IS_TRUSTED: {
     default: 'false',
-    doc: 'The intake gets its mail from our own mail system alone: notifications that a host in `OWN_SYSTEMS` made itself are believed without a signed return path.',
+    doc: 'The intake gets mail from our own mail system only: reports that a host in `OWN_SYSTEMS` made itself are authenticated without a signed return path.',
     schema: flag,
   },
   INTAKE_MAX_SIZE: {
@@ -33,7 +33,7 @@ export const BOUNCE_SETTINGS = {
   },
   INTAKE_MAX_CONNECTIONS: {
     default: '10',
-    doc: 'Most LMTP connections at once; whoever comes beyond them is asked to come later (421).',
+    doc: 'Maximum LMTP connections at once; further ones get a 421.',
     schema: integer(1, 1000),
   },
 } as const

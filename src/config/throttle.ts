@@ -25,12 +25,12 @@ const servers = parsed((text) =>
 export const DELIVERY_SETTINGS = {
   DELIVERY: {
     default: 'relay',
-    doc: 'How mail goes where no route is set: `relay`, by `RELAY_URL`; or `direct`, to the mail hosts (MX) of the recipient’s domain.',
+    doc: 'How mail goes if no route is set: `relay`, by `RELAY_URL`; or `direct`, to the MX hosts of the recipient’s domain.',
     schema: z.enum(['relay', 'direct'], { error: 'it must be relay or direct' }),
   },
   MTA_STS: {
     default: 'true',
-    doc: 'Direct delivery keeps to the receiving domain’s MTA-STS policy (RFC 8461): verified TLS where it asks for it, and never clear text instead.',
+    doc: 'Direct delivery keeps to the receiving domain’s MTA-STS policy (RFC 8461): verified TLS if the policy demands it, and never clear text instead.',
     schema: flag,
   },
   DANE: {
@@ -45,7 +45,7 @@ export const DELIVERY_SETTINGS = {
   },
   SOURCE_ADDRESSES: {
     default: '',
-    doc: 'Our own addresses that direct delivery connects from: one IPv4, one IPv6, or both. With one alone, mail hosts of the other family are not met.',
+    doc: 'Our own addresses that direct delivery connects from: one IPv4, one IPv6, or both. With only one, mail hosts of the other family cannot be reached.',
     schema: names.refine((all) => all.every((address) => isIP(address) !== 0) && new Set(all.map(isIP)).size === all.length, {
       error: 'it must be one IPv4 address, one IPv6 address, or both',
     }),
@@ -118,7 +118,7 @@ export const THROTTLE_SETTINGS = {
   },
   RESTORE_WITHIN: {
     default: '1h',
-    doc: 'When a receiving system takes messages again, suppressions that its unavailability caused lapse within this time, spread out.',
+    doc: 'When a destination accepts mail again, the suppressions that its unavailability caused expire within this time, spread out.',
     schema: duration(MINUTE, 7 * 24 * HOUR),
   },
 } as const

@@ -78,7 +78,7 @@ export class ReportHandler {
     const ref = { recipient: subject.recipient, messageId: subject.messageId }
     const workflowId = client.workflowId(ref.recipient, ref.messageId)
     if (event !== null && (await alreadyHandled(database.db, event)))
-      return { disposition: 'ignored', why: 'it was told before, and acted on then', workflowId }
+      return { disposition: 'ignored', why: 'it was reported before, and handled then', workflowId }
     const told = async (why: string): Promise<Handled> => {
       const refused = await this.#tell(ref, bounce)
       return refused === null
@@ -180,7 +180,7 @@ export class ReportHandler {
     const workflowId = client.workflowId(recipient, messageId)
     const event = complaintEvent(messageId, recipient)
     if (await alreadyHandled(database.db, event))
-      return { disposition: 'ignored', why: 'it was told before, and acted on then', workflowId }
+      return { disposition: 'ignored', why: 'it was reported before, and handled then', workflowId }
     const cause = { status: null, reply: 'complaint', by: workflowId, destination: null }
     await database.db.transaction().execute((tx) => suppressLastingly(tx, addressKey(recipient), 'complaint', cause, now()))
     const cancelled = await client.cancelAll(recipient)

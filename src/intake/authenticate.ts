@@ -102,7 +102,7 @@ export function rejectUntrustedReport(
   const { reportingMta } = notification
   if (reportingMta === undefined || !isWithin(reportingMta, settings.ownHosts))
     return `${reportingMta ?? 'a system without a name'} made it, which is not among OWN_SYSTEMS`
-  if (received.length === 0) return 'it has no Received field, so that nothing shows where it came from'
+  if (received.length === 0) return 'it has no Received field: nothing shows where it came from'
   const outside = firstFromOutside(settings, received)
   return outside === undefined ? null : `it came from outside: Received: ${outside.slice(0, 200)}`
 }

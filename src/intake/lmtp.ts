@@ -117,7 +117,7 @@ async function answer(
       logTaken(logger, taken, 'lmtp')
       replies.push(`2.0.0 ${summary(taken)}`)
     } catch (error) {
-      logger.warn({ error: causeOf(error), to: address }, 'a bounce could not be taken in; the mail system keeps it')
+      logger.warn({ error: causeOf(error), to: address }, 'a bounce could not be processed; the mail system keeps it')
       replies.push(reply(451, '4.3.0 not now: the database or Temporal does not answer; keep it'))
     }
   }

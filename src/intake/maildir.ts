@@ -43,9 +43,11 @@ export async function watchMaildir(
   try {
     watcher = watch(fresh, () => watching.look())
     // polling continues without file system events
-    watcher.on('error', (error) => logger.warn({ error: error.message, path }, 'the Maildir tells nothing of new mail; it is looked at'))
+    watcher.on('error', (error) =>
+      logger.warn({ error: error.message, path }, 'the file system does not report new mail in the Maildir; it is polled'),
+    )
   } catch (error) {
-    logger.warn({ error: (error as Error).message, path }, 'the Maildir tells nothing of new mail; it is looked at')
+    logger.warn({ error: (error as Error).message, path }, 'the file system does not report new mail in the Maildir; it is polled')
   }
   const timer = setInterval(() => watching.look(), lookEveryMs)
   watching.look()
@@ -121,7 +123,7 @@ class Watch {
       const ms = backoff(failures, FIRST_PAUSE_MS, LONGEST_PAUSE_MS)
       this.#pauses.set(name, { until: Date.now() + ms, failures })
       setTimeout(() => this.look(), ms + 10).unref()
-      this.logger.warn({ error: causeOf(error), file }, 'a bounce could not be taken in; it stays where it is, and is tried again')
+      this.logger.warn({ error: causeOf(error), file }, 'a bounce could not be processed; it stays where it is, and is tried again')
     }
   }
 }

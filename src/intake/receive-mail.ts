@@ -182,7 +182,7 @@ export class MailReceiver {
 const UNKNOWN = 'it is no bounce, complaint or automatic answer that is known'
 
 const whyNothing = (notification: ParsedReport): string =>
-  notification.kind === 'automatic answer' ? 'an automatic answer: whoever wrote it has the message' : 'it tells of no delivery that failed'
+  notification.kind === 'automatic answer' ? 'an automatic answer: whoever wrote it has the message' : 'it reports no failed delivery'
 
 const refusedAll = (notification: ParsedReport, why: string): [ReportedRecipient | null, Handled][] =>
   notification.recipients.length === 0

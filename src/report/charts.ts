@@ -113,13 +113,13 @@ export function daysChart({ days }: Figures): string {
 /** Additions to and removals from the suppression list, per day. */
 export function suppressionsChart({ days }: Figures): string {
   return draw(260, {
-    legend: legend('suppressed', 'extended', 'made to lapse early', 'lifted'),
+    legend: legend('suppressed', 'extended', 'expired early', 'lifted'),
     ...overDays(days),
     series: bars(
       days,
       ['suppressed', INK.bad, 'suppressed', 'on'],
       ['extended', INK.warn, 'extended', 'on'],
-      ['made to lapse early', INK.calm, 'restored', 'off'],
+      ['expired early', INK.calm, 'restored', 'off'],
       ['lifted', INK.good, 'lifted', 'off'],
     ),
   })

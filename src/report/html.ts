@@ -188,12 +188,12 @@ function suppressions(figures: Figures): Html {
   const { suppressions: s, days } = figures
   const now = Object.entries(s.now)
   if (s.suppressed + s.extended + s.lifted + s.restored + s.lapsed === 0 && now.length === 0) return html``
-  const says = `${number(s.suppressed)} suppressed (${number(s.cameBack)} not for the first time), ${number(s.extended)} extended, ${number(s.lapsed)} lapsed, ${number(s.restored)} made to lapse early since their system takes mail again, ${number(s.lifted)} lifted. Now: ${now.length === 0 ? 'none' : now.map(([reason, n]) => `${number(n)} ${reason}`).join(', ')}.`
+  const says = `${number(s.suppressed)} suppressed (${number(s.cameBack)} not for the first time), ${number(s.extended)} extended, ${number(s.lapsed)} lapsed, ${number(s.restored)} expired early since their system takes mail again, ${number(s.lifted)} lifted. Now: ${now.length === 0 ? 'none' : now.map(([reason, n]) => `${number(n)} ${reason}`).join(', ')}.`
   return section(
     'Suppressions',
     figure(suppressionsChart(figures), says),
     numbers(
-      ['day', 'suppressed', 'extended', 'made to lapse early', 'lifted'],
+      ['day', 'suppressed', 'extended', 'expired early', 'lifted'],
       days.map((d) => [d.day, ...[d.suppressed, d.extended, d.restored, d.lifted].map(number)]),
     ),
   )

@@ -94,7 +94,7 @@ export class Metrics {
       })
       .catch(() => {})
     new Gauge({
-      ...{ name: 'softbounce_database_up', help: '1 where the database answers', registers: [this.registry] },
+      ...{ name: 'softbounce_database_up', help: '1 if the database answers', registers: [this.registry] },
       async collect(this: Gauge) {
         this.set(
           await gauges.look().then(

@@ -183,7 +183,7 @@ function suppressions({ suppressions: s }: Figures): string[] {
   return [
     ...heading('Suppressions'),
     ...wrapped(
-      `${number(s.suppressed)} suppressed (${number(s.cameBack)} of them not for the first time), ${number(s.extended)} extended, ${number(s.lapsed)} lapsed, ${number(s.restored)} made to lapse early, ${number(s.lifted)} lifted.`,
+      `${number(s.suppressed)} suppressed (${number(s.cameBack)} of them not for the first time), ${number(s.extended)} extended, ${number(s.lapsed)} lapsed, ${number(s.restored)} expired early, ${number(s.lifted)} lifted.`,
     ),
     `Now: ${now.length === 0 ? 'none' : now.map(([reason, n]) => `${number(n)} ${reason}`).join(', ')}.`,
   ]

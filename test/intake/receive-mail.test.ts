@@ -106,7 +106,7 @@ describe('a bounce to a signed return path', () => {
       qmailNotice(one.recipient, '421 4.3.2 no'),
     ])
       expect(await take(again, one.returnPath.toUpperCase())).toMatchObject([
-        { disposition: 'ignored', why: 'it was told before, and acted on then' },
+        { disposition: 'ignored', why: 'it was reported before, and handled then' },
       ])
     expect(await signals(one.workflowId)).toHaveLength(1)
   })
