@@ -177,6 +177,20 @@ test('what is no reply of a receiving system is no refusal', () => {
   })
 })
 
+test('an API transport’s error (Amazon SES) rejects, and a stream transport refuses nothing', async () => {
+  const options = { database: sqlite.database, settings: { databaseUrl: sqlite.url, returnPaths } }
+  const throttled = Object.assign(new Error('Maximum sending rate exceeded.'), {
+    name: 'TooManyRequestsException',
+    $metadata: { httpStatusCode: 429 },
+  })
+  const api = { name: 'SES', version: '1', send: (_mail: unknown, done: (error: Error) => void) => done(throttled) }
+  await expect(track(nodemailer.createTransport(api as never), options).sendMail(mail())).rejects.toBe(throttled)
+  const info = await track(nodemailer.createTransport({ streamTransport: true, buffer: true }), options).sendMail(mail())
+  expect(info).toMatchObject({ envelope: { to: ['ann@example.org'] } })
+  expect(info).not.toHaveProperty('pending')
+  expect(await inbox()).toEqual([])
+})
+
 describe('while the database cannot be reached before sending', () => {
   const away = { settings: { databaseUrl: 'postgres://x@127.0.0.1:9/d', returnPaths } }
   const tracked = (options: TrackOptions) =>
