@@ -76,7 +76,7 @@ const MAY = {
     'throttle',
     'worker.ts',
   ],
-  doctor: ['bounce', 'config', 'delivery', 'store', 'temporal'],
+  doctor: ['bounce', 'config', 'delivery', 'store', 'temporal', 'version.ts'],
   cli: [
     ...['bounce', 'client', 'config', 'delivery', 'doctor', 'dsn', 'encryption', 'intake', 'logger.ts', 'providers', 'report', 'store'],
     ...['suppression', 'throttle', 'version.ts', 'worker.ts'],

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import type { Settings } from '../config/index.js'
 import { keysDigest } from '../delivery/return-path.js'
 import { type Database, databaseNow, openDatabase, pendingMigrations, runningProcesses } from '../store/index.js'
+import { VERSION } from '../version.js'
 import { type Finding, failure, ok, oneLine, warning } from './finding.js'
 
 const MAX_CLOCK_DIFFERENCE_MS = 2_000
@@ -86,6 +87,15 @@ async function checkProcesses(database: Database, { returnPaths }: Settings): Pr
       : failure('worker', 'no worker uses this database now', 'start softbounce worker with this DATABASE_URL'),
   ]
   if (intakes.length > 0) found.push(ok('intake', `${intakes.length} of this database: ${intakes.map(({ host }) => host).join(', ')}`))
+  const versions = new Set([VERSION, ...running.map(({ version }) => version)])
+  if (versions.size > 1)
+    found.push(
+      warning(
+        'worker',
+        `processes of several versions use this database: ${[...versions].join(', ')}`,
+        'finish the upgrade: one version for all',
+      ),
+    )
   const ours = returnPaths === null ? null : keysDigest(returnPaths)
   const others = running.filter(({ returnPathKeys }) => returnPathKeys !== ours)
   if (others.length > 0)

@@ -117,6 +117,23 @@ test('another database than the worker’s, one without a schema, and one that i
   ])
 })
 
+test('a process of another version', async () => {
+  const old = {
+    id: 'old',
+    role: 'intake',
+    version: '0.9.0',
+    host: 'old.example',
+    return_path_keys: null,
+    started_at: 0,
+    seen_at: Date.now(),
+  } as const
+  await world.database.db.insertInto('processes').values(old).execute()
+  expect((await doctor()).of('worker')).toContainEqual(
+    expect.objectContaining({ result: 'warning', text: expect.stringContaining('1.0.0, 0.9.0') }),
+  )
+  await world.database.db.deleteFrom('processes').where('id', '=', 'old').execute()
+})
+
 test('a login that the relay refuses', async () => {
   const strict = await startReceivingSystem({
     server: {
