@@ -1,6 +1,6 @@
 /**
- * Where our suppression of an address for unavailability has ended, takes the address off the provider's list too, so that the next message
- * is not held up there. Off unless it is set.
+ * Once our suppression of an address for unavailability has ended, removes the address from the provider's suppression list too, so that
+ * the provider does not block the next message. Off by default.
  */
 import type { Context } from '@temporalio/activity'
 import { RemovalFailed, unlist } from '../providers/index.js'

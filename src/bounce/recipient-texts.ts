@@ -48,11 +48,16 @@ const SENDER_TEXTS =
 const POLICY_TEXTS =
   /\b(?:rate|limits?|limited|too (?:many|much|fast|quickly|often)|quota|exceed(?:s|ed|ing)?|mailbox (?:is )?full|polic(?:y|ies)|reputation|spam|unsolicited|abus(?:e|ive)|block(?:ed|ing|list(?:ed)?)|black ?list(?:ed)?|deny ?list(?:ed)?|gr[ae]y ?list(?:ed|ing)?|throttl(?:ed|ing)|(?:this|per|an) (?:hour|minute|day)|dmarc|spf|dkim|access denied)\b/i
 
-/** Addresses and links: words within them do not count. */
-const NAMES = /<[^<>]{0,320}>|\S{1,256}@\S{1,256}|https?:\/\/\S{1,1000}/gi
+/** Without addresses and links: words within them do not count. */
+const withoutNames = (text: string): string =>
+  text
+    .replace(/<[^<>]{0,320}>/g, ' ')
+    .split(/\s+/)
+    .filter((word) => !word.includes('@') && !/^https?:/i.test(word))
+    .join(' ')
 
 /** True if a text is about a rate, a quota, a policy or a reputation. */
-export const speaksOfPolicy = (text: string): boolean => POLICY_TEXTS.test(text.replace(NAMES, ' '))
+export const speaksOfPolicy = (text: string): boolean => POLICY_TEXTS.test(withoutNames(text))
 
 /** True if a text is about the sender, a rate, a policy: then its words do not prove that the recipient is gone. */
 export function speaksOfOtherThings(text: string): boolean {

@@ -1,6 +1,6 @@
 /**
- * Acquires the permit of a send: at once, or after a short wait in place. A longer wait is the engine's: it costs no worker slot and no
- * event, and the Web UI shows why and until when.
+ * Acquires the permit of a send: at once, or after a short wait inside the activity. For a longer wait, Temporal retries the activity
+ * later, which takes no worker slot and adds no event; the Web UI shows why and until when.
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -22,14 +22,14 @@ import type { DeliveryContext } from './context.js'
 import { connectionKey, type Routing } from './routing.js'
 import type { ConnectionPool, PooledConnection } from './smtp/connection-pool.js'
 
-/** A permit: the lease that counts our connection, and an idle connection if there was one. */
+/** A permit: the lease of our connection, and a pooled connection if there was one. */
 export interface Permit {
   readonly leaseId: string
   readonly open: PooledConnection | null
   readonly polls: number
 }
 
-/** Which attempt the permit is for; `deliverByMs`: it is of no use after that, epoch ms. */
+/** The attempt that needs the permit; `deliverByMs`: its deadline, epoch ms. */
 export interface PermitSubject {
   readonly firstRunId: string
   readonly retry: number
@@ -43,11 +43,11 @@ type Waiting = Extract<Acquisition, { kind: 'wait' }>
 /** How long a connection stays open, idle, for the next message. */
 export const IDLE_MS = 1000
 const PAUSED_LOOK_MS = 10 * 60_000
-/** The longest wait in place, altogether. */
+/** The longest total wait inside the activity. */
 const MOST_IN_PLACE_MS = 2 * MAX_IN_PLACE_WAIT_MS
 
 /**
- * @param held a lease that is ours already, without a connection.
+ * @param held a lease that we already hold, without a connection.
  * @throws ApplicationFailure of type Waiting if the permit is not granted yet.
  */
 export async function acquirePermit(
@@ -81,7 +81,7 @@ export async function acquirePermit(
     if (open !== null) sessions.keep(peer, open, onIdleEnd)
     waitedMs += acquisition.askAgainMs
     if (acquisition.askAgainMs > MAX_IN_PLACE_WAIT_MS || waitedMs > MOST_IN_PLACE_MS) {
-      // a message that is of no use any more ends in time
+      // retry no later than the deadline, so that the message expires on time
       const usefulMs = subject.deliverByMs === undefined ? Number.POSITIVE_INFINITY : Math.max(1, subject.deliverByMs - now().getTime() + 1)
       throw retryLater('Waiting', waitingText(acquisition, dependencies), Math.min(acquisition.askAgainMs, usefulMs))
     }
@@ -93,14 +93,14 @@ export async function acquirePermit(
 }
 
 const clock = (at: Date | number): string => new Date(at).toISOString().slice(11, 19)
-/** With the date, unless that is today's. */
+/** The time, with the date unless it is today. */
 const moment = (at: Date | number, now: number): string => {
   const iso = new Date(at).toISOString()
   return iso.slice(0, 10) === new Date(now).toISOString().slice(0, 10) ? `${clock(at)} UTC` : `${iso.slice(0, 10)} ${clock(at)} UTC`
 }
 
 /**
- * What is decided without a permit waits for a pause too.
+ * Makes outcomes that need no permit wait for the end of a pause too.
  * @throws ApplicationFailure of type Waiting if retries for the destination, or all, are paused.
  */
 export async function waitWhilePaused(destination: string, context: Context, dependencies: DeliveryContext): Promise<void> {
@@ -114,7 +114,7 @@ export async function waitWhilePaused(destination: string, context: Context, dep
   )
 }
 
-/** Why it waits and until when, as a person reads it in the Web UI. */
+/** Why the message waits and until when, for the Web UI. */
 function waitingText(acquisition: Waiting, { settings, now }: DeliveryContext): string {
   const { state, why, goesAt } = acquisition
   const { throttle } = settings

@@ -1,19 +1,19 @@
 /**
- * The form in which a message is kept and sent: the original's bytes, with CRLF line ends, and without the fields that a sender must not
- * pass on. What SMTP could not carry unchanged is refused here, before anything is started.
+ * The canonical form in which a message is stored and sent: the original's bytes, with CRLF line ends, without fields that must not be sent
+ * on. Messages that SMTP could not carry unchanged are rejected here, before retries start.
  */
 
-/** Largest message that is kept. */
+/** Largest message that is stored. */
 export const MAX_MESSAGE_BYTES = 50 * 1024 * 1024
 /** Longest line without its line end (RFC 5322 2.1.1, RFC 5321 4.5.3.1.6). */
 const MAX_LINE_BYTES = 998
-/** Trace of the last delivery, and recipients that the others must not see. Received and Delivered-To stay: they stop loops. */
+/** Removed: trace of the last delivery, and hidden recipients. Received and Delivered-To stay, for loop detection. */
 const TAKEN_OFF = new Set(['return-path', 'bcc', 'resent-bcc'])
 
 const CR = 0x0d
 const LF = 0x0a
 
-/** A message that cannot be sent as it is; says where and why. */
+/** The message cannot be sent as it is; the text names the place and the reason. */
 export class UnsendableMessage extends Error {
   override name = 'UnsendableMessage'
   readonly code = 'EUNSENDABLE'

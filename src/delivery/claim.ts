@@ -1,4 +1,4 @@
-/** The claim on a row of the attempt log: no other worker sends the same retry meanwhile. */
+/** A claim on a row of the attempt log, so that no other worker sends the same retry. */
 import { randomUUID } from 'node:crypto'
 import { type AttemptSubject, beginSend, type Claim, claimAttempt, type ReleaseReason, releaseClaim, renewClaim } from '../store/index.js'
 import { describe } from '../temporal/index.js'
@@ -8,11 +8,11 @@ import { BLOCK_BYTES } from './smtp/transaction-result.js'
 
 const SECOND = 1000
 /**
- * Until the content begins, a claim only keeps others from trying at the same time: beginSend asks again before anything is sent. So it can
+ * Until the content begins, a claim only prevents concurrent tries, since beginSend checks it again before any content is sent. So it can
  * be short, and a message whose worker died before that is resumed soon.
  */
 const FIRST_CLAIM_MS = 20 * SECOND
-/** The claim is renewed while a content is sent: a worker that dies over a large message holds it no longer than over a small one. */
+/** The claim is renewed while content is sent, so that a dead worker holds it no longer for a large message than for a small one. */
 const RENEW_MS = 60 * SECOND
 /** From the content on, a claim lasts this long beyond the time limit of the next block and its reply. */
 const CLAIM_MARGIN_MS = 5 * SECOND
@@ -26,7 +26,7 @@ export class AttemptClaim {
   /** The row has its answer. */
   answered = false
   #givenBack = false
-  /** The database's confirmation, also if it comes too late. */
+  /** The result of beginSend, even if it arrives too late. */
   #asked: Promise<boolean> = Promise.resolve(false)
   #renewing: NodeJS.Timeout | undefined
 
@@ -58,7 +58,7 @@ export class AttemptClaim {
       const asked = beginSend(database, this.subject, this.id, until(), leaseThatHolds(database, leaseId))
       this.#asked = asked.catch(() => false)
       const last = now().getTime() + Math.ceil(bytes / BLOCK_BYTES) * timeouts.blockMs
-      // set before the first wait: the transaction may have ended when the answer comes
+      // set before the await: the transaction may have ended by the time the database answers
       this.#renewing = setInterval(() => {
         // the time for the content is over: only the reply is awaited
         if (now().getTime() > last) return this.end()
@@ -73,7 +73,7 @@ export class AttemptClaim {
     return this.begun
   }
 
-  /** A send that stopped before its content gives the claim back, so that the next try need not wait until it expires. */
+  /** Releases the claim of a send that stopped before its content, so that the next try need not wait for its expiry. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.end()
     if (!this.begun && !this.answered && !this.#givenBack) await this.giveBack({}).catch(() => {})
@@ -84,7 +84,7 @@ export class AttemptClaim {
     clearInterval(this.#renewing)
   }
 
-  /** @param known with `notSent`, a send that was begun does not count. */
+  /** Releases the claim. @param known with `notSent`, a send that was begun does not count. */
   async giveBack(known: ReleaseReason): Promise<void> {
     const notSent = known.notSent === true && (await this.#asked)
     await releaseClaim(this.dependencies.database.db, this.subject, this.id, { ...known, notSent })

@@ -22,7 +22,7 @@ interface Sent extends AttemptSubject {
 /**
  * A delivery lifts a temporary suppression and ends the run; a rejection that suppresses nobody ends it too. Tries several times, since a
  * lost answer would mean a second send.
- * @returns the answer that stands: an earlier one if there was one.
+ * @returns the row's answer: an earlier one if there was one.
  */
 export async function commitAnswer(dependencies: DeliveryContext, sent: Sent, answer: Answer, attempt: number): Promise<AnsweredRow> {
   const { database, now } = dependencies
@@ -36,7 +36,7 @@ export async function commitAnswer(dependencies: DeliveryContext, sent: Sent, an
         const refused = row.outcome === 'rejected' && isRetry(row) && !isLastingRejection(row)
         await keepMessage(tx, sent.messageKey, answer.at)
         if (delivered) await liftSuppression(tx, recipient, workflowId, now(), 'temporary')
-        // the send by the backup relay ends nothing: its parent does
+        // a send by the backup relay ends no run: the parent workflow does
         if ((delivered && isRetry(row)) || refused)
           await recordEnd(tx, {
             ...{ messageId, recipient, workflowId, firstRunId },

@@ -1,4 +1,4 @@
-/** From the outcome of a send to its result: an answer is recorded; a local failure, or a doubt, gives the claim back and is tried again. */
+/** Turns a send's outcome into its result: records an answer; after a local failure or in doubt, releases the claim and retries. */
 import { CancelledFailure } from '@temporalio/activity'
 import { formatDuration } from '../bounce/index.js'
 import { type Answer, type ClaimedRow, otherDestinationReached, otherDestinationSilent } from '../store/index.js'
@@ -13,15 +13,15 @@ const SECOND_MS = 1000
 const MINUTE_MS = 60 * SECOND_MS
 const HOUR_MS = 60 * MINUTE_MS
 const DAY_MS = 24 * HOUR_MS
-/** After a connection was lost behind the final dot: time for the other side to finish (RFC 1047). */
+/** After a connection is lost behind the final dot, the server gets this long to finish (RFC 1047). */
 const RESEND_AFTER_MS = MINUTE_MS
-/** How long a host may stay silent before that counts as its answer. */
+/** After this long, timeouts count as the destination's failure, unless other destinations time out too. */
 const MAX_SILENCE_MS = HOUR_MS
 
 /**
- * @param relayed the outcome is a relay's.
- * @param polls how often the permit was asked for.
- * @throws ApplicationFailure if it is tried again; CancelledFailure if the activity was cancelled before the content.
+ * @param relayed the outcome came from a relay.
+ * @param polls how often the permit was polled.
+ * @throws ApplicationFailure if the send is to be retried; CancelledFailure if the activity was cancelled before the content.
  */
 export async function conclude(
   send: SendContext,
@@ -61,8 +61,8 @@ export async function conclude(
 }
 
 /**
- * Silence is the destination's if another one was reached meanwhile; or after an hour, unless others are silent as well. Name servers that
- * fail prove nothing by time: a resolver that is cut off looks the same.
+ * Timeouts are the destination's fault if another destination was reached meanwhile; or after an hour, unless others time out too. Failing
+ * name servers never count by time alone: a resolver that is cut off looks the same.
  */
 async function countsAsSilence(send: SendContext, since: Date, now: Date, nameServers: boolean): Promise<boolean> {
   const { db } = send.dependencies.database
@@ -88,7 +88,7 @@ async function answer(
   const maybeDelivered = ambiguous || row.lostAt !== null || row.unanswered
   const answered: Answer = { at: send.now(), outcome: kind, status, reply, stage, mailServer, maybeDelivered, relayed }
   send.remember(answered)
-  // an acceptance counts, also if another worker holds the claim by now; anything else only while it is ours
+  // record an acceptance even if another worker holds the claim by now; anything else only while it is ours
   const recorded = await send.record(answered, kind === 'accepted' ? null : claim.id)
   claim.answered = true
   const { log, metrics } = send.dependencies

@@ -1,4 +1,4 @@
-/** What a delivery needs besides the message: settings, database, log and clock. */
+/** A delivery's dependencies: settings, database, log and clock. */
 import type { AttemptOutcome, Via } from '../bounce/index.js'
 import type { Provider } from '../providers/index.js'
 import type { ThrottleContext } from '../throttle/index.js'
@@ -19,7 +19,7 @@ export interface DirectSettings {
 
 export interface DeliverySettings {
   readonly paths: NextHops
-  /** Whose presets the relay has. */
+  /** The provider whose presets apply to the relay. */
   readonly relayPreset: Provider | null
   readonly backup: NextHops
   readonly direct: DirectSettings | null
@@ -29,7 +29,7 @@ export interface DeliverySettings {
   readonly timeouts: SmtpTimeouts
 }
 
-/** What is counted of deliveries. */
+/** Metrics of deliveries. */
 export interface DeliveryMetrics {
   permitAcquired(waitedMs: number): void
   permitWaited(why: string): void

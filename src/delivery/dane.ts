@@ -1,11 +1,11 @@
 /**
- * DANE (RFC 6698, RFC 7672): whether a certificate is one that a host's TLSA records name. Usages 2 (trust anchor) and 3 (the certificate
- * itself); the others say nothing for SMTP (RFC 7672 section 3.1.3).
+ * DANE (RFC 6698, RFC 7672): verifies a certificate against a host's TLSA records of usages 2 (DANE-TA) and 3 (DANE-EE); the others do not
+ * apply to SMTP (RFC 7672 section 3.1.3).
  */
 import { createHash, X509Certificate } from 'node:crypto'
 import type { DetailedPeerCertificate } from 'node:tls'
 
-/** A record as Node's resolver gives it. */
+/** A record as Node's resolver returns it. */
 export interface TlsaRecord {
   readonly certUsage: number
   readonly selector: number
@@ -13,11 +13,11 @@ export interface TlsaRecord {
   readonly data: ArrayBuffer | Buffer
 }
 
-/** Records that say which certificate is right; without any, TLS is asked for and nothing is verified (RFC 7672 section 2.2). */
+/** The usable records; without any, TLS is required but the certificate is not verified (RFC 7672 section 2.2). */
 export const usableRecords = (records: readonly TlsaRecord[]): TlsaRecord[] =>
   records.filter(({ certUsage, selector, match }) => (certUsage === 2 || certUsage === 3) && selector <= 1 && match <= 2)
 
-/** What is wrong with the certificate that a host has shown, or null. */
+/** Why the host's certificate fails verification, or null. */
 export function checkDane(shown: DetailedPeerCertificate, records: readonly TlsaRecord[], host: string, now: Date): string | null {
   if (shown.raw === undefined) return 'it shows no certificate'
   const leaf = new X509Certificate(shown.raw)
@@ -28,7 +28,7 @@ export function checkDane(shown: DetailedPeerCertificate, records: readonly Tlsa
   return 'its certificate is none of those that its TLSA records name'
 }
 
-/** The issuers that the leaf's chain leads to, each signature verified; the leaf and whoever signed in between must be valid now. */
+/** The issuers in the leaf's chain, each signature verified; the leaf and the certificates in between must be valid now. */
 function anchorsOf(shown: DetailedPeerCertificate, leaf: X509Certificate, now: Date): X509Certificate[] {
   const anchors: X509Certificate[] = []
   const seen = new Set<string>()

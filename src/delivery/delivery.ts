@@ -22,7 +22,7 @@ import type { ConnectionPool, PooledConnection } from './smtp/connection-pool.js
 import type { SmtpExchange, Transaction } from './smtp/transaction.js'
 import { asksForNext, deliver } from './smtp/try-hosts.js'
 
-/** The outcome, whose it is, and how long it took. */
+/** The outcome, its next hop and destination, and how long it took. */
 export interface DeliveryOutcome {
   readonly outcome: SendOutcome
   readonly path: NextHop
@@ -30,20 +30,20 @@ export interface DeliveryOutcome {
   readonly tookMs: number
 }
 
-/** The lease is renewed with every so many heartbeats, well before it expires. */
+/** The lease is renewed after this many heartbeats, well before it expires. */
 const RENEW_EVERY_BEATS = 2
-/** Characters kept of a reply. */
+/** Longest reply that is stored, in characters. */
 export const MAX_REPLY = 2000
 
 export class DeliveryAttempt {
-  /** The lease that counts our connection. */
+  /** The lease of our connection. */
   readonly leaseId: string
   #open: PooledConnection | null
   #beats = 0
   #countedAt = Date.now()
   #ended = false
 
-  /** How often the permit was asked for. */
+  /** How often the permit was polled. */
   readonly polls: number
 
   private constructor(
@@ -61,7 +61,7 @@ export class DeliveryAttempt {
 
   /**
    * Acquires the permit.
-   * @throws ApplicationFailure of type Waiting if it is not granted yet: when to ask again, and why.
+   * @throws ApplicationFailure of type Waiting if it is not granted yet: when to poll again, and why.
    */
   static async begin(
     route: Route,
@@ -75,13 +75,13 @@ export class DeliveryAttempt {
     return new DeliveryAttempt(route, subject, dependencies, sessions, context, permit)
   }
 
-  /** With each heartbeat of the activity. */
+  /** Called with each heartbeat of the activity. */
   beat(): void {
     this.#beats += 1
     if (!this.#ended && this.#beats % RENEW_EVERY_BEATS === 0) this.isCounted().catch(() => {})
   }
 
-  /** Whether the lease still holds: it may have expired while this worker was frozen, and then nothing more may be sent. */
+  /** Renews the lease. False if it has expired, for example while this worker was frozen: then nothing more may be sent. */
   isCounted(): Promise<boolean> {
     const at = Date.now()
     return renewLease(this.dependencies.database, this.leaseId).then(
@@ -93,7 +93,7 @@ export class DeliveryAttempt {
     )
   }
 
-  /** Sends over an idle connection, or to one host after another. Hosts of another destination need its permit, if that is granted at once. */
+  /** Sends over a pooled connection, or tries the hosts in order; hosts of another destination only if its permit is granted at once. */
   async deliver(mail: Omit<Transaction, 'path'>): Promise<DeliveryOutcome> {
     const open = this.#open
     this.#open = null
@@ -120,7 +120,7 @@ export class DeliveryAttempt {
     return { outcome: classifyResult(result, path), path, system, tookMs: Date.now() - began }
   }
 
-  /** Records what the answer says of the destination; a relay's says nothing. Null if nothing was written. */
+  /** Records the answer as feedback on the destination, unless it is a relay's. Null if nothing was written. */
   async applyFeedback({ outcome, path, system, tookMs }: DeliveryOutcome): Promise<FeedbackResult | null> {
     if (path.kind === 'relay' || relayOf(system) !== null || !('status' in outcome)) return null
     const { status, reply, stage, mailServer, kind } = outcome
@@ -129,7 +129,7 @@ export class DeliveryAttempt {
     return recordFeedback({ system, answer, tookMs }, this.dependencies)
   }
 
-  /** Keeps the connection for the next message, unless others wait for it or it has carried its share. */
+  /** Returns the connection to the pool, unless others wait for one or it has carried its maximum of messages. */
   async keepOpen(system: string, wanted: boolean): Promise<void> {
     const open = this.#open
     if (open === null || wanted || system !== this.route.system) return
@@ -142,7 +142,7 @@ export class DeliveryAttempt {
     this.sessions.keep(peer, open, (leaseId) => freeLease(this.dependencies, leaseId))
   }
 
-  /** Closes the connection; the lease is released when it is closed. */
+  /** Closes the connection, then releases the lease. */
   end(): void {
     if (this.#ended) return
     this.#ended = true
@@ -159,7 +159,7 @@ export class DeliveryAttempt {
     await acquirePermit(this.subject, this.route, this.sessions, this.context, this.dependencies, free, this.leaseId)
   }
 
-  /** A permit for one more destination, under the same lease; false if it is not granted at once. */
+  /** Acquires a permit for one more destination, under the same lease; false if it is not granted at once. */
   async #acquireNext({ permit }: Route['beyond'][number]): Promise<boolean> {
     const { database, settings } = this.dependencies
     const waiter = { ...this.subject, leaseId: this.leaseId, hasConnection: false }
@@ -170,7 +170,7 @@ export class DeliveryAttempt {
   }
 }
 
-/** It expires by itself if this cannot be written. */
+/** Releases a lease; if that fails, it expires by itself. */
 function freeLease({ database }: DeliveryContext, leaseId: string): void {
   releaseLease(database, leaseId).catch(() => {})
 }

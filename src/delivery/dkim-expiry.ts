@@ -1,14 +1,14 @@
-/** Whether a message's own DKIM signatures have run out (RFC 6376 section 3.5, tag x=): then it would arrive unsigned. */
+/** When a message's own DKIM signatures expire (RFC 6376 section 3.5, tag x=): after that, it would arrive unsigned. */
 import { foldDomain } from '../bounce/index.js'
 import { fieldName, headerFields } from './canonical-message.js'
 
-/** True if the author (From) is of this domain, or of one below it. */
+/** True if an author's domain (From) is this one or a subdomain of it. */
 export function isAuthoredBy(message: Buffer, domain: string): boolean {
   return authorDomains(headerFields(message).map(field)).some((author) => author === domain || author.endsWith(`.${domain}`))
 }
 
 /**
- * When the last of the message's own signatures runs out; null if it has none of its own, or one that does not run out.
+ * When the last of the message's own signatures expires; null if it has none of its own, or one that does not expire.
  * "Own": its d= is the domain of the author (From) or of the envelope sender, or a parent of one of them.
  */
 export function signaturesExpireAt(message: Buffer, envelopeSender: string): Date | null {
@@ -25,7 +25,7 @@ export function signaturesExpireAt(message: Buffer, envelopeSender: string): Dat
   const expiries = own.map((t) => Number.parseInt(t.get('x') ?? '', 10))
   if (expiries.some(Number.isNaN)) return null
   const last = new Date(Math.max(...expiries) * 1000)
-  // a time of more digits than any clock has stands for never
+  // a time that is out of range means never
   return Number.isNaN(last.getTime()) ? null : last
 }
 

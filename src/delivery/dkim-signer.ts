@@ -1,4 +1,4 @@
-/** Signs a message with DKIM (RFC 6376) where we are its path: nodemailer makes the signature, the message's bytes stay as they are. */
+/** Signs a message with DKIM (RFC 6376) for delivery without a relay; nodemailer makes the signature, the message's bytes do not change. */
 import DKIM from 'nodemailer/lib/dkim'
 
 export interface DkimKey {
@@ -8,17 +8,17 @@ export interface DkimKey {
   readonly privateKey: string
 }
 
-/** The message with a signature first. */
+/** Prepends a DKIM signature to the message. */
 export async function signMessage(content: Buffer, key: DkimKey): Promise<Buffer> {
   const signer = new DKIM({ domainName: key.domain, keySelector: key.selector, privateKey: key.privateKey })
   const chunks: Buffer[] = []
   for await (const chunk of signer.sign(content)) chunks.push(Buffer.from(chunk))
   const signed = Buffer.concat(chunks)
-  // whatever the signer does to what it passes on, only its signature is taken
+  // use only the signature of the signer's output, which may have changed the message
   return Buffer.concat([signed.subarray(0, signed.indexOf('\r\n', signatureEnd(signed)) + 2), content])
 }
 
-/** Where the last line of the signature begins: the field goes on while lines begin with white space. */
+/** Start of the last line of the signature field, whose continuation lines begin with white space. */
 function signatureEnd(signed: Buffer): number {
   let line = 0
   for (;;) {

@@ -1,7 +1,7 @@
 /**
- * MTA-STS (RFC 8461): whether a domain asks for verified TLS, and with which hosts. mailauth reads records and policies. They are fetched
- * here, since a stranger's server answers: so much and no more, for so long and no longer, and never inside our own network. A policy holds
- * until it runs out, also if its record can no longer be asked for.
+ * MTA-STS (RFC 8461): whether a domain requires verified TLS, and for which hosts. mailauth reads records and parses policies; policies are
+ * fetched here, with limits on size and time and never from inside our own network, because the server is not trusted. A policy applies
+ * until it expires, even if its record can no longer be looked up.
  */
 import { request } from 'node:https'
 import { parsePolicy, resolvePolicy } from 'mailauth/lib/mta-sts.js'
@@ -15,21 +15,21 @@ export interface StsPolicy {
   readonly expiresAt: Date
 }
 
-/** Where policies are kept. */
+/** Storage for policies. */
 export interface PolicyStore {
   find(domain: string): Promise<StsPolicy | null>
   keep(domain: string, policy: StsPolicy): Promise<void>
 }
 
-/** Within a process a record is asked for once in this time (RFC 8461 section 3.1: its change tells of a new policy). */
+/** A process looks up a domain's record at most once in this time (RFC 8461 section 3.1: a changed id announces a new policy). */
 const ASK_EVERY_MS = 5 * 60_000
-/** A policy is fetched again after a day, well before it runs out (section 3.3). */
+/** A policy is fetched again after a day, well before it expires (section 3.3). */
 const REFRESH_AFTER_MS = 24 * 60 * 60_000
 const FETCH_WITHIN_MS = 30_000
-/** Section 3.2 asks for no less; policies have a few hundred bytes. */
+/** The maximum that section 3.3 suggests; real policies have a few hundred bytes. */
 const MOST_BYTES = 64 * 1024
 
-/** The policies of the domains that mail goes to. */
+/** Looks up and caches the policies of recipient domains. */
 export class StsPolicies {
   readonly #asked = new Map<string, { readonly at: number; readonly policy: Promise<StsPolicy | null> }>()
 
@@ -40,7 +40,7 @@ export class StsPolicies {
     private readonly allowPrivateMx: boolean,
   ) {}
 
-  /** The policy that holds now; null if there is none, or it could not be had (section 5.1: then mail goes as if there were none). */
+  /** The policy in force now; null if there is none, or it could not be fetched (section 5.1: mail is sent as if there were none). */
   policyOf(domain: string, now: Date): Promise<StsPolicy | null> {
     const recent = this.#asked.get(domain)
     if (recent !== undefined && now.getTime() - recent.at < ASK_EVERY_MS) return recent.policy
@@ -60,7 +60,7 @@ export class StsPolicies {
       const fresh = kept !== null && now.getTime() - kept.fetchedAt.getTime() < REFRESH_AFTER_MS
       if (typeof id !== 'string' || (id === kept?.id && fresh)) return kept
       const fetched = parsePolicy(await this.#fetch(`mta-sts.${domain}`))
-      // none is accepted without an age, or with one beyond a year (section 3.2)
+      // parsePolicy rejects a missing max_age, and one of more than a year (section 3.2)
       const seconds = fetched.maxAge as number
       const mode = fetched.mode as StsPolicy['mode']
       policy = { id, mode, mx: fetched.mx ?? [], fetchedAt: now, expiresAt: new Date(now.getTime() + seconds * 1000) }
@@ -104,7 +104,7 @@ export class StsPolicies {
   }
 }
 
-/** True if the policy lets this host take the domain's mail; `*.` stands for exactly one label (section 4.1). */
+/** True if the policy allows this host for the domain's mail; `*.` matches exactly one label (section 4.1). */
 export function isAllowed(host: string, policy: Pick<StsPolicy, 'mx'>): boolean {
   const name = host.toLowerCase()
   const above = name.slice(name.indexOf('.') + 1)

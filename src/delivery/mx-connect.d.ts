@@ -1,4 +1,4 @@
-/** What is used of mx-connect, which brings no types. */
+/** Types for the part of mx-connect that we use; it ships none. */
 declare module 'mx-connect' {
   type Callback = (error: NodeJS.ErrnoException | null, records?: never) => void
   interface Options {
@@ -26,7 +26,7 @@ declare module 'mx-connect' {
       readonly mx: boolean
       readonly A: readonly string[]
       readonly AAAA: readonly string[]
-      /** As the resolver gave them. */
+      /** As the resolver returned them. */
       readonly tlsaRecords?: readonly unknown[] | null
       readonly daneLookupFailed?: boolean
     }

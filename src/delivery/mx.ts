@@ -1,6 +1,6 @@
 /**
- * The hosts that take a domain's mail (RFC 5321 section 5.1): by MX, in the order of preference, equal ones by chance; without MX the domain
- * itself. mx-connect looks up; what its errors mean is said here: the receiving system's answer, or a local failure.
+ * The mail hosts of a domain (RFC 5321 section 5.1): by MX, in order of preference, equal ones at random; without MX, the domain itself.
+ * mx-connect looks them up; its errors are classified here, as the destination's answer or a local failure.
  */
 import { Resolver } from 'node:dns'
 import { isIP } from 'node:net'
@@ -15,25 +15,25 @@ export interface MailHost {
   /** The host's name, or its address if it has none. */
   readonly name: string
   readonly address: string
-  /** With TLSA records (DANE, RFC 7672) TLS is a must: what is wrong with a certificate, or null. */
+  /** Set if there are TLSA records (DANE, RFC 7672), which require TLS: why a certificate fails verification, or null. */
   readonly checkPeer?: (certificate: DetailedPeerCertificate) => string | null
 }
 
 export type MailHosts =
   | { readonly kind: 'hosts'; readonly hosts: readonly MailHost[] }
-  /** The domain says that it takes no mail (RFC 7505). */
+  /** The domain accepts no mail (null MX, RFC 7505). */
   | { readonly kind: 'null mx'; readonly text: string }
-  /** There is no such domain, or nothing in it that could take mail. */
+  /** The domain does not exist, or has neither MX nor address records. */
   | { readonly kind: 'no domain'; readonly text: string }
-  /** It has MX records, and none of their hosts can be contacted. */
+  /** It has mail hosts, but none of them can be contacted. */
   | { readonly kind: 'unroutable'; readonly text: string }
-  /** Name servers failed: the domain's, or the way to them. */
+  /** Name servers failed: the domain's, or the path to them. */
   | { readonly kind: 'unresolved'; readonly text: string }
   /** Our own resolver does not answer. */
   | { readonly kind: 'local'; readonly text: string }
 
 export interface MailHostOptions {
-  /** Name servers (`127.0.0.1:53`); the system's where empty. */
+  /** Name servers (`127.0.0.1:53`); if empty, the system's. */
   readonly dnsServers: readonly string[]
   readonly port: number
   /** Hosts with loopback and private addresses are contacted too. */
@@ -41,19 +41,19 @@ export interface MailHostOptions {
   readonly dane: boolean
 }
 
-/** A resolver of node's dns, callbacks; told which servers to ask. */
+/** Looks up the records of one type. */
 export type Resolve = (name: string, type: string) => Promise<unknown>
 
 const DNS_TIMEOUT_MS = 10_000
 const DNS_TRIES = 2
-/** Records that are looked at: a domain may list thousands, and each costs look-ups. */
+/** Most MX records that are used: a domain may list thousands, and each costs look-ups. */
 const MOST_RECORDS = 20
 const RESOLVER_SILENT = new Set(['ECONNREFUSED', 'ECANCELLED', 'EDESTRUCTION', 'ENOMEM', 'EOF', 'EFILE'])
 const NOTHING_THERE = new Set(['ENOTFOUND', 'ENODATA'])
 const NO_ANSWER = new Set(['ETIMEOUT', 'ETIMEDOUT'])
 const NO_HOST_NAMED = 'ENOHOSTNAMED'
 
-/** With the underscore that no host name has, and that is contacted all the same. */
+/** Allows underscores, which are invalid in host names but occur in practice. */
 const isHostName = (exchange: string): boolean => foldDomain(exchange.replaceAll('_', '-')) !== null
 
 export function resolverOf(dnsServers: readonly string[]): Resolve {
@@ -63,7 +63,7 @@ export function resolverOf(dnsServers: readonly string[]): Resolve {
     new Promise((resolve, reject) => resolver.resolve(name, type, (error, records) => (error ? reject(error) : resolve(records))))
 }
 
-/** Looks the hosts up; never rejects. `resolve` is asked for MX, A, AAAA and TLSA; and for the root, if it is silent. */
+/** Looks the hosts up; never rejects. `resolve` must support MX, A, AAAA and TLSA; and NS of the root, queried after a timeout. */
 export async function mailHosts(domain: string, options: MailHostOptions, resolve: Resolve): Promise<MailHosts> {
   const asked = { nullMx: false, mx: false, local: false }
   const lookUp = async (name: string, type: string) => {
@@ -72,9 +72,9 @@ export async function mailHosts(domain: string, options: MailHostOptions, resolv
       const list = records as { exchange: string; priority: number }[]
       asked.mx = list.length > 0
       asked.nullMx = list.length > 0 && list.every(({ exchange }) => exchange === '' || exchange === '.')
-      // a name that is no host's would be taken for another's further on
+      // an invalid host name would be mistaken for another one later
       const named = list.filter(({ exchange }) => exchange === '' || isHostName(exchange))
-      // where there are MX records, the domain's own address is none of its mail hosts (RFC 5321 5.1)
+      // with MX records, the domain's own address is not one of its mail hosts (RFC 5321 5.1)
       if (list.length > 0 && named.length === 0) throw Object.assign(new Error('no MX record names a host'), { code: NO_HOST_NAMED })
       return named.sort((a, b) => a.priority - b.priority).slice(0, MOST_RECORDS)
     }
@@ -100,7 +100,7 @@ export async function mailHosts(domain: string, options: MailHostOptions, resolv
         },
       },
       dane: { enabled: options.dane, resolveTlsa: async (name) => (await resolve(name, 'TLSA')) as TlsaRecord[] },
-      // it is asked for the hosts alone: who is contacted, and when the next one is tried, is decided by smtp/try-hosts.ts
+      // only the hosts are needed: smtp/try-hosts.ts decides which to contact, and when to try the next
       connectHook: ({ mx }, _, stop) => {
         done(mx)
         stop(new Error('looked up'))
@@ -111,12 +111,12 @@ export async function mailHosts(domain: string, options: MailHostOptions, resolv
     )
   })
   try {
-    // an address that stands instead of a name was never looked up
+    // an address given as a host name was not looked up, so it is filtered here
     const hosts = inOrder(await found, options.dane).filter(({ address }) => options.allowPrivateMx || isOutside(address))
     return hosts.length > 0 ? { kind: 'hosts', hosts } : onlyInside(domain)
   } catch (error) {
     const failed = error as NodeJS.ErrnoException & { category?: string }
-    // whose name servers are silent: ours, if they say nothing of the root either
+    // a timeout is our own name servers' fault if they do not answer for the root either
     if (NO_ANSWER.has(failed.code ?? '') && !(await answersAtAll(resolve)))
       return { kind: 'local', text: `the mail hosts of ${domain} could not be looked up: our name servers answer nothing (${failed.code})` }
     return failure(domain, failed, asked)
@@ -154,7 +154,7 @@ const onlyInside = (domain: string): MailHosts => ({
   text: `none of the mail hosts of ${domain} has a public address (MX_MAY_BE_LOCAL allows loopback and private ones)`,
 })
 
-/** Each host's addresses one after another, IPv6 and IPv4 first in alternation; no address twice. */
+/** Each host's addresses one after another, IPv4 or IPv6 first at random; no address twice. */
 function inOrder(mx: readonly mxConnect.MxHost[], dane: boolean): MailHost[] {
   const byChance = mx.map((host) => ({ host, chance: Math.random() }))
   byChance.sort((a, b) => a.host.priority - b.host.priority || a.chance - b.chance)
@@ -178,14 +178,14 @@ function peerCheck(records: readonly TlsaRecord[], name: string): NonNullable<Ma
   return (certificate) => (usable.length === 0 ? null : checkDane(certificate, usable, name, new Date()))
 }
 
-/** True for an address that is nobody's own network: public, also if it is written as an IPv6 form of an IPv4 address. */
+/** True for a public address, including an IPv4 address embedded in an IPv6 one. */
 export function isOutside(address: string): boolean {
   if (!ipaddr.isValid(address)) return false
   const parsed = ipaddr.parse(address)
   if (parsed.kind() === 'ipv4') return parsed.range() === 'unicast'
   const six = parsed as ipaddr.IPv6
   if (six.isIPv4MappedAddress()) return six.toIPv4Address().range() === 'unicast'
-  // NAT64 (RFC 6052): the IPv4 address stands in the last four bytes
+  // NAT64 (RFC 6052): the last four bytes are the IPv4 address
   if (six.range() === 'rfc6052') return new ipaddr.IPv4(six.toByteArray().slice(12)).range() === 'unicast'
   return six.range() === 'unicast'
 }

@@ -1,4 +1,4 @@
-/** The next hop to a destination: a static route (the receiving system itself), or the relay. */
+/** The next hop to a destination: a mail host of the destination itself, or a relay. */
 import { isIP } from 'node:net'
 import type { DetailedPeerCertificate } from 'node:tls'
 
@@ -8,11 +8,11 @@ import type { DetailedPeerCertificate } from 'node:tls'
  */
 export type TlsMode = 'verify' | 'dane' | 'opportunistic' | 'off' | 'implicit'
 
-/** Where a message goes next, and whose the replies are. */
+/** The server that a message is sent to, and whose replies it returns. */
 export interface NextHop {
   /**
-   * `system`: answers are the receiving system's. `relay`: they are the relay's, and say nothing of the receiving system. `transparent`: a
-   * relay that passes on the receiving system's replies from MAIL on; what comes before is its own.
+   * `system`: replies come from the destination. `relay`: they come from the relay, and are no evidence about the destination.
+   * `transparent`: a relay that passes on the destination's replies from MAIL on; earlier replies are its own.
    */
   readonly kind: 'system' | 'relay' | 'transparent'
   readonly host: string
@@ -21,15 +21,15 @@ export interface NextHop {
   readonly credentials?: { readonly user: string; readonly pass: string }
   /** A private CA's certificates, PEM. */
   readonly ca?: string
-  /** The name that the host's certificate must have, and that a person knows it by, where `host` is an address. */
+  /** The host's name if `host` is an address: for verifying its certificate, and for display. */
   readonly servername?: string
   /** Our own address to connect from. */
   readonly localAddress?: string
-  /** With `dane`: what is wrong with the certificate, or null. */
+  /** With `dane`: why the certificate fails verification, or null. */
   readonly checkPeer?: (certificate: DetailedPeerCertificate) => string | null
 }
 
-/** `host` or `host:port`, as a person reads it. */
+/** `host`, or `host:port` if the port is not 25, for display. */
 export function nameOf(path: Pick<NextHop, 'host' | 'port' | 'servername'>): string {
   const host = path.servername ?? (isIP(path.host) === 6 ? `[${path.host}]` : path.host)
   return path.port === 25 ? host : `${host}:${path.port}`
@@ -43,7 +43,7 @@ export interface StaticRoute {
 }
 
 /**
- * Reads `example.org=127.0.0.1:2526, *=mx.example.net`; the port is 25 when left out, an IPv6 address stands in brackets.
+ * Parses `example.org=127.0.0.1:2526, *=mx.example.net`; the default port is 25, IPv6 addresses are in brackets.
  * @throws Error naming the entry that is wrong.
  */
 export function parseRoutes(text: string): StaticRoute[] {

@@ -20,7 +20,7 @@ export type SendOutcome =
   | { readonly kind: 'local failure'; readonly noRoute?: true; readonly text: string }
   | { readonly kind: 'stopped' }
 
-/** The answer, by whom, and at which step. */
+/** The answer, its step, and the server that gave it. */
 export interface Answered {
   readonly status: string
   /** The reply, unchanged, or what happened instead. */
@@ -29,7 +29,7 @@ export interface Answered {
   readonly mailServer: string
 }
 
-/** Classifies a look-up that found no host. `domain` stands for the mail server. */
+/** Classifies a look-up that found no host. `domain` is reported as the mail server. */
 export function classifyLookup(found: Exclude<MailHosts, { kind: 'hosts' }>, domain: string): SendOutcome {
   const answer = { reply: found.text, stage: 'MX', mailServer: domain } as const
   switch (found.kind) {
@@ -46,7 +46,7 @@ export function classifyLookup(found: Exclude<MailHosts, { kind: 'hosts' }>, dom
   }
 }
 
-/** Classifies a transaction; `path` says whether the replies are a relay's. */
+/** Classifies a transaction; `path` determines whether the replies are a relay's. */
 export function classifyResult(result: TransactionResult, path: Pick<NextHop, 'kind'>): SendOutcome {
   const { mailServer } = result
   switch (result.kind) {
@@ -106,7 +106,7 @@ export function isLastingRejection(answer: { stage: Stage; status: string; reply
   return reply.status === null ? refusesRecipient(reply) : provesGone(answer.status, answer.reply)
 }
 
-/** A failure of the relay itself (overload, login, relaying denied) says nothing of the destination, and uses up no retry. */
+/** A failure of the relay itself (overload, login, relaying denied) is a local failure and uses up no retry. */
 function judgeRelayReply(result: Replied): SendOutcome {
   const { at, reply, mailServer } = result
   if (at === 'final dot' && reply.code >= 200 && reply.code < 300) return judgeSystemReply(result)

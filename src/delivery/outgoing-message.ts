@@ -1,4 +1,4 @@
-/** What is sent for one attempt: its return path, its bytes with their DKIM signature, and the provider's name for it. */
+/** What one attempt sends: the return path, and the bytes with their DKIM signature; and the provider's message ID for it. */
 
 import { addressKey, envelopeAddress, isRetry, parseAddress, type ReturnPathToken, sendOfAttempt } from '../bounce/index.js'
 import { type Provider, providerIdIn, withToken } from '../providers/index.js'
@@ -11,9 +11,9 @@ import { dayOf, sentId, signReturnPath, signToken } from './return-path.js'
 import type { SendOrder } from './send-order.js'
 
 export class OutgoingMessage {
-  /** Whose presets the relay has. */
+  /** The provider whose presets apply to the relay. */
   readonly #provider: Provider | null
-  /** The key that signs it anew, if it is delivered directly. */
+  /** The key that signs the message if it is sent without a relay. */
   readonly #dkim: DkimKey | null
 
   private constructor(
@@ -47,7 +47,7 @@ export class OutgoingMessage {
     return signReturnPath(returnPaths, this.token, sender)
   }
 
-  /** Signed, or with the token in the header that the provider returns. */
+  /** The bytes to send: with a DKIM signature, or with the token in the header that the provider returns. */
   async content(): Promise<Buffer> {
     const { returnPaths } = this.dependencies.settings
     if (this.#dkim !== null) return signMessage(this.message, this.#dkim)
@@ -55,13 +55,13 @@ export class OutgoingMessage {
     return withToken(this.#provider, this.message, signToken(returnPaths, this.token))
   }
 
-  /** Why it would arrive unsigned: its own signatures have expired, and it is not signed anew. Null if it would not. */
+  /** The reason if it would arrive unsigned: its own signatures have expired, and we do not sign it. Else null. */
   signaturesRanOut(now: Date): string | null {
     const until = this.#dkim === null ? signaturesExpireAt(this.message, this.order.sender) : null
     return until === null || now <= until ? null : `its DKIM signatures ran out at ${until.toISOString()}`
   }
 
-  /** Keeps the provider's name for the message: its events use it. */
+  /** Records the provider's message ID, which the provider's events refer to. */
   async recordProviderName(reply: string): Promise<void> {
     if (this.#provider === null) return
     const name = providerIdIn(this.#provider, reply)
@@ -74,8 +74,8 @@ export class OutgoingMessage {
 }
 
 /**
- * Through a relay each retry has a return path of its own, so that its bounce names it; else every retry has that of the original
- * (greylisting remembers sender, recipient and host). Null if return paths are not signed.
+ * Through a relay, each retry has its own return path, so that a bounce identifies the retry; otherwise every retry uses the original's,
+ * because greylisting goes by sender, recipient and host. Null if return paths are not signed.
  */
 async function tokenFor(order: SendOrder, kind: NextHop['kind'], dependencies: DeliveryContext): Promise<ReturnPathToken | null> {
   const { messageId, recipient, sender, messageKey } = order
@@ -84,7 +84,7 @@ async function tokenFor(order: SendOrder, kind: NextHop['kind'], dependencies: D
   const { db } = dependencies.database
   const id = sentId(messageId, recipient)
   const now = dependencies.now()
-  // written before it is used, also if the retries began before a key was set
+  // recorded before the return path is used, even if the retries began before a key was configured
   const known = await findSent(db, id)
   const row = {
     id,
@@ -99,6 +99,6 @@ async function tokenFor(order: SendOrder, kind: NextHop['kind'], dependencies: D
   if (known === null) await recordSent(db, row)
   const [day, today] = [dayOf(known?.sentAt ?? now), dayOf(now)]
   if (kind === 'relay') return { id, day: today, send: sendOfAttempt(order) }
-  // a return path that would expire before its bounce could come is renewed
+  // renew a return path that could expire before a bounce arrives
   return { id, day: today - day > returnPaths.validDays / 2 ? today : day, send: 0 }
 }

@@ -1,4 +1,4 @@
-/** Hosts that are ours. */
+/** Matches our own hosts. */
 import { BlockList, isIP } from 'node:net'
 
 /**

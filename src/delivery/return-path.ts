@@ -1,6 +1,6 @@
 /**
- * Signed return paths: VERP addresses (one for each message, recipient and send) with a keyed code and a day, in the manner of BATV
- * (draft-levine-smtp-batv). A bounce that comes to one is the answer to mail that we sent; nobody else can make one.
+ * Signed return paths: VERP addresses (one for each message, recipient and send) with an HMAC and a day, similar to BATV
+ * (draft-levine-smtp-batv). A bounce to such an address answers mail that we sent: nobody else can create one.
  */
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
 import {
@@ -17,13 +17,13 @@ import {
   TOKEN_LENGTH,
 } from '../bounce/index.js'
 
-/** How return paths are made and known again. */
+/** How return paths are signed and verified. */
 export interface ReturnPaths {
   /** The address, with `{token}` in its local part; `{domain}` stands for the sender's domain. */
   readonly template: string
   /** The first signs, all of them verify. */
   readonly keys: readonly Buffer[]
-  /** How many days a signature is good for. */
+  /** How many days a signature is valid. */
   readonly validDays: number
 }
 
@@ -33,7 +33,7 @@ export const keysDigest = ({ keys }: Pick<ReturnPaths, 'keys'>): string =>
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
-/** The day of a moment, since 1970-01-01 UTC. */
+/** Days from 1970-01-01 to this time, UTC. */
 export const dayOf = (at: Date): number => Math.floor(at.getTime() / DAY_MS)
 
 /** The identifier of a message and recipient: 10 bytes in hex. */
@@ -60,7 +60,7 @@ export function parseReturnPathTemplate(text: string): string {
   return text
 }
 
-/** The signed token of a send, alone: what goes out with a message if a provider gives it back. */
+/** The signed token of a send, without an address: for the header that a provider returns. */
 export const signToken = (paths: ReturnPaths, token: ReturnPathToken): string => encodeToken(token, mac(paths.keys[0] as Buffer, token))
 
 /** The return path of a send, for mail from this sender. */
@@ -70,18 +70,18 @@ export function signReturnPath(paths: ReturnPaths, token: ReturnPathToken, sende
   return envelopeAddress(parseAddress(paths.template.replaceAll('{domain}', domain).replace('{token}', text)))
 }
 
-/** A token that is ours, with its text. */
+/** A verified token, with its text. */
 export interface VerifiedToken extends ReturnPathToken {
   readonly text: string
 }
 
-/** The token of a return path, if it carries our signature and has not run out; else why it is not authenticated. */
+/** Verifies a return path. Returns its token, or why it is refused: not signed by us, or expired. */
 export function verifyReturnPath(paths: ReturnPaths, address: string, now: Date): VerifiedToken | { readonly refused: string } {
   const text = tokenIn(paths, address)
   return text === null ? { refused: 'it came to an address that is no signed return path' } : verifyToken(paths, text, now)
 }
 
-/** The same of the token alone. */
+/** Verifies a token without an address. */
 export function verifyToken(paths: ReturnPaths, text: string, now: Date): VerifiedToken | { readonly refused: string } {
   const decoded = decodeToken(text)
   if (decoded === null) return { refused: 'its return path holds no token' }
@@ -93,7 +93,7 @@ export function verifyToken(paths: ReturnPaths, text: string, now: Date): Verifi
   return { ...token, text: text.toLowerCase() }
 }
 
-/** What stands at the template's `{token}`; null if the address does not have its form. The domain is checked by the signature alone. */
+/** The text at the template's `{token}`; null if the local part does not match the template. The domain is not compared. */
 function tokenIn({ template }: ReturnPaths, address: string): string | null {
   const [before, after] = template.slice(0, template.lastIndexOf('@')).split('{token}') as [string, string]
   const local = address.slice(0, Math.max(address.lastIndexOf('@'), 0)).toLowerCase()

@@ -1,20 +1,20 @@
 /**
- * An original that came back inside a report, as it was sent: the returning systems have put trace fields on top of it, and their
+ * Restores an original that a report returned to what was sent: the returning systems have added trace fields on top, and their
  * `Delivered-To` of the recipient would make the same systems return it again (5.4.6, mail forwarding loop).
  */
 import { addressKey } from '../bounce/index.js'
 import { fieldName, headerFields } from './canonical-message.js'
 
-/** Fields that a sender writes: a block that holds one of them was not put on top by a receiving system. */
+/** Fields that senders write: a receiving system did not add a block that contains one. */
 const OF_A_SENDER = new Set(['from', 'to', 'date', 'message-id', 'subject', 'mime-version', 'content-type'])
-/** Signatures may be put on top by our own relay. */
+/** Kept, because our own relay may have added them. */
 const SIGNATURES = /^(?:dkim-signature|arc-.*)$/
 /** Loop detection fields, and those that name the same address under other names. */
 const DELIVERED_TO = new Set(['delivered-to', 'x-original-to', 'envelope-to', 'x-envelope-to'])
 
 /**
- * Takes off the block above the first `Received`, if it is only trace, and `Delivered-To` and `X-Original-To` of this recipient wherever they
- * are. Everything that a DKIM signature covers stays.
+ * Removes the block above the first `Received`, if it is only trace, and `Delivered-To` and similar fields of these recipients anywhere.
+ * Everything that a DKIM signature covers stays.
  * @param message in canonical form.
  * @param recipients the envelope recipient, and the addresses that it was expanded to.
  */
@@ -40,7 +40,7 @@ const fieldValue = (field: Buffer): string =>
     .trim()
     .replace(/^<|>$/g, '')
 
-/** The address as it is compared; a text that is no address, in lower case. */
+/** The address, folded for comparing; other text in lower case. */
 function folded(address: string): string {
   try {
     return addressKey(address)

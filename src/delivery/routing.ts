@@ -11,11 +11,11 @@ import { type NextHop, nameOf, nextHopFor } from './next-hop.js'
 import { classifyLookup, type SendOutcome } from './outcome.js'
 import { allowedHosts, nextHopTo, reachableHosts } from './smtp/try-hosts.js'
 
-/** The route; or the outcome that is known without contacting anybody; or why there is none. */
+/** The route; or an outcome that is known without contacting a server; or why there is no route. */
 export type Routing =
   | {
       readonly kind: 'way'
-      /** In the order in which they are tried; all of one kind and one destination. */
+      /** In the order of trial; all of one kind and one destination. */
       readonly paths: readonly [NextHop, ...NextHop[]]
       /** Further mail hosts, of other destinations: each needs a permit of its own. */
       readonly beyond: readonly { readonly system: string; readonly paths: readonly NextHop[]; readonly permit: LimiterKey }[]
@@ -33,7 +33,7 @@ export type Route = Extract<Routing, { kind: 'way' }>
 /** The key of the connection pool: the destination, or the relay that the message goes through. */
 export const connectionKey = (way: Route): string => way.permits.find(({ needsConnection }) => needsConnection)?.name ?? way.system
 
-/** How long a look-up is reused; one that failed, for less. */
+/** How long a look-up is cached; a failed one is cached for less. */
 const FRESH_MS = 60_000
 /** Less than the wait after a failure, so that the next try looks up again. */
 const FAILURE_FRESH_MS = 3_000
@@ -57,7 +57,7 @@ export class Router {
     if (path !== null) {
       const relay = path.kind === 'system' ? [] : [this.#relayKey(path)]
       const limits = this.#limits(destination)
-      // a relay's answers say nothing of the destination: its rate does not adapt; pauses and manual limits hold
+      // a relay's answers are no feedback on the destination: its rate does not adapt, but pauses and manual limits apply
       const own: LimiterKey =
         path.kind === 'relay'
           ? {
@@ -125,8 +125,8 @@ export class Router {
   }
 
   /**
-   * The backup relay for an urgent message; null if none is set. Its limiter is its own: a destination that is down neither delays it nor
-   * learns from it.
+   * The backup relay for an urgent message; null if none is set. It has a limiter of its own: a destination that is down does not delay it,
+   * and gets no feedback from it.
    */
   backupTo(destination: string): Route | null {
     const { backup, throttle } = this.dependencies.settings

@@ -13,7 +13,7 @@ const HEARTBEAT_MS = 5_000
 const SECOND_MS = 1000
 const MAX_TIMER_MS = 2 ** 31 - 1
 
-/** A heartbeat carries the answer, so that the next try of the activity knows it even if the database did not store it. */
+/** Heartbeats carry the answer, so that the activity's next attempt has it even if the database could not store it. */
 interface Heartbeat {
   readonly answer: Omit<Answer, 'at'> & { readonly at: string }
 }
@@ -26,7 +26,7 @@ export class SendContext {
   readonly about: { readonly workflowId: string; readonly retry: number; readonly destination: string }
   /** Called with each heartbeat. */
   onHeartbeat: () => void = () => {}
-  /** What each heartbeat carries: a later one without it would take it back. */
+  /** Details of every heartbeat: one without them would replace the earlier ones. */
   #known: Heartbeat | undefined
   readonly #timer: NodeJS.Timeout
 
@@ -86,7 +86,7 @@ export class SendContext {
     return found === null ? null : this.result(found.row)
   }
 
-  /** The answer travels by heartbeat from here on. */
+  /** Includes the answer in every heartbeat from now on. */
   remember(answer: Answer): void {
     this.#known = { answer: { ...answer, at: answer.at.toISOString() } }
     this.#heartbeat()
@@ -122,7 +122,7 @@ export class SendContext {
     return scheduleEndsMs !== undefined && this.now().getTime() >= scheduleEndsMs
   }
 
-  /** Whatever it waits for: not beyond `untilMs`. */
+  /** Shortens the delay before the next try, so that it does not go past `untilMs`. */
   withinDeadline(error: unknown): unknown {
     const { untilMs } = this.order
     if (untilMs === undefined || !(error instanceof ApplicationFailure) || error.nextRetryDelay == null) return error
@@ -130,7 +130,7 @@ export class SendContext {
     return msToNumber(error.nextRetryDelay) <= leftMs ? error : retryLater('Waiting', error.message, leftMs)
   }
 
-  /** Until the content begins, a send ends when the activity is stopped, or at `untilMs`. */
+  /** Stops a send whose content has not begun: when the activity is stopped, or at `untilMs`. */
   stopSignal(): AbortSignal {
     const { untilMs } = this.order
     const { cancellationSignal } = this.activity

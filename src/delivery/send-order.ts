@@ -1,4 +1,4 @@
-/** What the workflow orders of a send, and what comes back: they stand in the history. */
+/** Argument and result of the activity that sends; both are in the workflow's history. */
 import type { Attempt } from '../bounce/index.js'
 
 export interface SendOrder {
@@ -9,16 +9,16 @@ export interface SendOrder {
   readonly destination: string
   /** The retry's number over all runs. */
   readonly retry: number
-  /** The backup relay, which is no retry of the schedule. */
+  /** Send by the backup relay, outside the schedule. */
   readonly via?: 'backup-relay'
   readonly firstRunId: string
   readonly deliverByMs?: number
   /**
-   * When the schedule's last retry is due, epoch ms, an hour from now at least: a message that this machine cannot route at all is held no
-   * longer.
+   * When the schedule's last retry is due, at least an hour from now, epoch ms. A message that this machine has no route for at all expires
+   * then.
    */
   readonly scheduleEndsMs?: number
-  /** Nothing is begun after that, epoch ms. */
+  /** No send begins after this, epoch ms. */
   readonly untilMs?: number
 }
 
@@ -26,16 +26,16 @@ export type SendResult =
   | {
       readonly kind: 'answered'
       readonly attempt: Attempt
-      /** A relay accepted it: whether it arrives is not known yet. */
+      /** A relay accepted it; delivery is not confirmed yet. */
       readonly relayed: boolean
-      /** Rejected for the recipient, for good. */
+      /** The recipient is permanently rejected. */
       readonly lasting: boolean
-      /** When a retry that a relay had accepted failed, as a report said later; epoch ms. */
+      /** When a retry that a relay had accepted failed, according to a later report; epoch ms. */
       readonly failedAtMs?: number
-      /** Nothing but a lost connection is known: it says nothing about the address. */
+      /** Only a lost connection is known, which is no evidence about the address. */
       readonly ambiguous: boolean
     }
-  /** The message is of no use any more. */
+  /** The message is no longer worth sending. */
   | { readonly kind: 'expired'; readonly reason: string }
   /** `untilMs` passed before it was sent. */
   | { readonly kind: 'late' }

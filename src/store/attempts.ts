@@ -1,6 +1,6 @@
 /**
- * The attempt log and its claims. An attempt claims its row (first run ID of the workflow, retry) before it connects, and writes the
- * answer as soon as it is read; a later caller finds the answer, or waits for the claim to end.
+ * The attempt log and its claims. An attempt claims its row (first run ID, retry) before it connects, and writes the answer as soon as
+ * it is read. A later caller finds that answer, or waits until the claim ends.
  */
 import type { Expression, Kysely } from 'kysely'
 import { type Answer, type AnsweredRow, type AttemptKey, type AttemptSubject, answered, byKey } from './attempt-rows.js'

@@ -52,8 +52,8 @@ class ImmediateSqliteDriver extends SqliteDriver {
 }
 
 /**
- * A statement that found the file locked stays in progress in the library until it is collected: commits fail from then on, and what seems
- * written is not. So what was begun is rolled back, and the connection opened anew.
+ * In libsql, a statement that failed on a locked file stays in progress until it is garbage-collected: commits fail from then on, and
+ * writes that seemed to succeed are lost. So this rolls back and reopens the connection.
  */
 class ReopenedWhenBusy implements SqliteDatabase {
   #database: Libsql.Database

@@ -1,4 +1,4 @@
-/** The tables of 1.0, as SQL. Times are epoch ms, flags 0 or 1, in both databases. tables.ts says what each column means. */
+/** The tables of 1.0, as SQL. Times are epoch ms, flags 0 or 1, in both databases. Columns: tables.ts, throttle-tables.ts. */
 import type { DatabaseKind } from './database-kind.js'
 
 /** The statements, in order. */

@@ -2,35 +2,35 @@
 import type { Generated } from 'kysely'
 import type { AttemptOutcome } from '../bounce/index.js'
 
-/** What is known of a destination, or of a relay (`relay:host:port`); `*` stands for all of them. Times with fractions are start times. */
+/** The state of a destination or a relay (`relay:host:port`); the row `*` applies to all. Start times have fractions of a ms. */
 export interface DestinationsTable {
   name: string
-  /** No start before this. */
+  /** No message starts before this. */
   next_start_at: number
-  /** The first moment that nobody has reserved. */
+  /** The first start time that is not reserved. */
   reserved_until: number
-  /** The same for those that have missed their moment. */
+  /** Likewise for waiters that missed their start time. */
   overflow_until: number
-  /** Messages a second, as learnt. */
+  /** Messages per second, as adapted. */
   rate: number
   connections: number
   service_ms: number
   failures: number
   failing_since: number | null
   down_since: number | null
-  /** While it is down: the next minute that nobody asks in. */
+  /** While it is down: the next free time for a probe. */
   next_probe_at: number
   not_before: number
   paused_since: number | null
   paused_by: string | null
   epoch: number
-  /** When an asker last found every connection taken. */
+  /** When a waiter last found every connection in use. */
   starved_at: number
-  /** The next hop that the adapted state is of; null before the first permit. */
+  /** The next hop that the adapted state applies to; null before the first permit. */
   next_hop: string | null
-  /** It takes mail again since then, and the suppressions that it caused have not been made to expire. */
+  /** When it accepted mail again; null once the suppressions that it caused have been made to expire. */
   restore_due: number | null
-  /** Limits that a person has set. */
+  /** Limits set by hand. */
   limited_rate: number | null
   limited_connections: number | null
   limited_by: string | null
@@ -42,27 +42,27 @@ export interface DestinationsTable {
   last_answer_by: string | null
 }
 
-/** A time in which a receiving system refused everything: from the first refusal to the first acceptance. */
+/** An outage of a destination: from its first refusal to the next acceptance. */
 export interface OutagesTable {
   destination: string
   began_at: number
   /** When it counted as down; null if it never did. */
   down_at: number | null
   ended_at: number | null
-  /** Which of its changes were told as events. */
+  /** The last change that was published as an event. */
   published: Generated<'down' | 'up' | null>
   refusals: number
-  /** What it said first, and the host that said it. */
+  /** The first refusal, and the host that sent it. */
   status: string
   reply: string
   mail_server: string | null
 }
 
-/** The place of a message that waits for its permit. */
+/** A message that waits for its permit, and its reservation. */
 export interface WaitersTable {
   first_run_id: string
   retry: number
-  /** Whom it waits for. */
+  /** The destination or relay whose permit it waits for. */
   name: string
   asked_at: number
   slot_at: number
@@ -70,12 +70,12 @@ export interface WaitersTable {
   epoch: number
 
   workflow_id: string
-  /** When it asked last, and how often. */
+  /** When it last polled, and how often. */
   seen_at: number
   polls: number
 }
 
-/** A connection that is open, or may be: it counts until then, regardless of its worker. */
+/** A connection that is open or may be: it counts until the lease expires, even if its worker died. */
 export interface ConnectionLeasesTable {
   id: string
   name: string

@@ -12,7 +12,7 @@ import { destinationsDown, type RecipientStats, recipientStats } from './recipie
 export type ListStatus = 'ok' | 'suppressed until' | 'system down since' | 'often unavailable' | 'permanently rejected' | 'no address'
 
 export interface ListCheckOptions {
-  /** The CSV column with the address. Default: the first one named email, e-mail, mail, address or recipient; else the list has one address a line. */
+  /** The CSV column with the address. Default: the first named email, e-mail, mail, address or recipient; else a list without header. */
   readonly column?: string
 }
 

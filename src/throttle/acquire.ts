@@ -28,7 +28,7 @@ export interface LimiterKey {
   readonly needsConnection: boolean
   /** A relay's rate is fixed: it does not adapt. */
   readonly fixed: boolean
-  /** Where mail for the destination goes now; what another next hop taught does not count. */
+  /** The current next hop; state adapted to another one is reset. */
   readonly nextHop: string
 }
 
@@ -42,16 +42,16 @@ export interface Waiter {
   readonly hasConnection: boolean
 }
 
-/** A permit (`polls`: how often it was asked for, this time included; `waitedMs`: since the first time), or when to ask again and why. */
+/** A permit (`polls`: number of polls, including this one; `waitedMs`: since the first), or when to poll again and why. */
 export type Acquisition =
   | { readonly kind: 'granted'; readonly polls: number; readonly waitedMs: number }
   | {
       readonly kind: 'wait'
       readonly name: string
       readonly why: WaitReason
-      /** How long until it asks again. */
+      /** Time until the next poll. */
       readonly askAgainMs: number
-      /** When it goes, as far as is known now, by the database's clock. */
+      /** The expected start time, by the database's clock; null if unknown. */
       readonly goesAt: Date | null
       readonly state: DestinationStatus
     }
@@ -92,12 +92,12 @@ export async function acquire(
 
 type Place = Selectable<Tables['waiters']>
 
-/** The waiter's place in the queue, from when it asked before. */
+/** The waiter's row from an earlier poll. */
 function placeOf(tx: Kysely<Tables>, { firstRunId, retry }: Waiter): Promise<Place | undefined> {
   return tx.selectFrom('waiters').selectAll().where('first_run_id', '=', firstRunId).where('retry', '=', retry).executeTakeFirst()
 }
 
-/** A relay's connections do not adapt; what another next hop taught is forgotten. */
+/** The row's state, reset if the next hop has changed; a relay's connections do not adapt. */
 function limiterState(
   row: Selectable<DestinationsTable>,
   { fixed, limits, nextHop }: LimiterKey,
@@ -119,7 +119,7 @@ async function connectionsInUse(tx: Kysely<Tables>, waiter: Waiter, { name, need
   }
 }
 
-/** Its reservation at this limiter; one that waits at a later one has passed this already, at an earlier one has none here yet. */
+/** Its reservation at this limiter: none yet if it waits at an earlier one; due now if it waits at a later one, having passed this. */
 function reservationAt(
   place: Place,
   name: string,
@@ -142,14 +142,14 @@ function waitResult(
   return { kind: 'wait', name, why, askAgainMs: Math.max(0, askAgainAt - now), goesAt, state }
 }
 
-/** The message needs no permit any more. */
+/** Deletes the reservation of a message that needs no permit any more. */
 export async function cancelReservation(db: Kysely<Tables>, { firstRunId, retry }: Pick<Waiter, 'firstRunId' | 'retry'>): Promise<void> {
   await db.deleteFrom('waiters').where('first_run_id', '=', firstRunId).where('retry', '=', retry).execute()
 }
 
 /** Locks the destinations' rows until the transaction ends; inserts new ones. */
 export async function lockRows(tx: Kysely<Tables>, database: Database, wanted: readonly Pick<LimiterKey, 'name' | 'limits'>[]) {
-  // always in the order of names: two transactions that lock two rows each never wait for each other
+  // in name order, so that two transactions that lock several rows cannot deadlock
   const names = wanted.map(({ name }) => name).sort()
   const read = () =>
     tx

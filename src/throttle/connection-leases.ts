@@ -20,10 +20,10 @@ export async function renewLease(database: Database, leaseId: string): Promise<b
   return Number(done.numUpdatedRows) > 0
 }
 
-/** A message's content begins only with this much of the lease left. */
+/** Content begins only if the lease lasts at least this long. */
 const LEFT_FOR_CONTENT_MS = LEASE_MS / 3
 
-/** The lease, if it lasts long enough to begin a content. */
+/** Selects the lease if it lasts long enough to begin sending content. */
 export const leaseThatHolds = (database: Database, leaseId: string) =>
   database.db
     .selectFrom('connection_leases')
@@ -31,12 +31,12 @@ export const leaseThatHolds = (database: Database, leaseId: string) =>
     .where('id', '=', leaseId)
     .where('until', '>', sql<number>`${nowExpression(database)} + ${sql.lit(LEFT_FOR_CONTENT_MS)}`)
 
-/** The connection is closed. */
+/** Deletes the lease of a closed connection. */
 export async function releaseLease(database: Database, leaseId: string): Promise<void> {
   await asyncCommit(database, (tx) => tx.deleteFrom('connection_leases').where('id', '=', leaseId).execute())
 }
 
-/** The connection counts from now on, or still. */
+/** Creates or extends a lease. */
 export async function writeLease(tx: Kysely<Tables>, id: string, name: string, now: number): Promise<void> {
   const until = Math.ceil(now + LEASE_MS)
   await tx

@@ -1,4 +1,4 @@
-/** What the throttle needs besides its arguments. */
+/** The throttle's dependencies. */
 import type { EventChannels } from '../bounce/index.js'
 import type { Log } from '../logger.js'
 import type { Database } from '../store/index.js'
@@ -8,6 +8,5 @@ export interface ThrottleContext {
   readonly database: Database
   readonly settings: { readonly throttle: ThrottleSettings; readonly events: EventChannels }
   readonly log: Log
-  /** The clock. */
   readonly now: () => Date
 }

@@ -1,6 +1,6 @@
-/** Configured groups of mail hosts that are one destination: parsing and matching. A host in no group: delivery/destination.ts. */
+/** Parses and matches configured groups of mail hosts that form one destination. For hosts in no group: delivery/destination.ts. */
 
-/** Hosts that are one destination: its name, and host names or `*.example.com`, in lower case. */
+/** A group: the destination's name, and host names or patterns such as `*.example.com`, in lower case. */
 export interface DestinationGroup {
   readonly name: string
   readonly hosts: readonly string[]
@@ -33,7 +33,7 @@ export function parseDestinationGroups(text: string): DestinationGroup[] {
   return groups
 }
 
-/** The group that a host belongs to; null if it is in none. `*.example.com` holds all below it, and itself. */
+/** The group that a host belongs to; null if it is in none. `*.example.com` also matches example.com itself. */
 export function groupOf(host: string, groups: readonly DestinationGroup[]): string | null {
   const name = host.toLowerCase().replace(/\.$/, '')
   const holds = (pattern: string) =>

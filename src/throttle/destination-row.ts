@@ -3,10 +3,10 @@ import type { Kysely, Selectable } from 'kysely'
 import type { DestinationsTable, Tables } from '../store/index.js'
 import type { LimiterState } from './rate-limiter.js'
 
-/** The name of the row that stands for every destination. */
+/** The name of the row that applies to all destinations. */
 export const EVERYTHING = '*'
 
-/** What is known of a destination. */
+/** The status of a destination. */
 export interface DestinationStatus extends LimiterState {
   readonly name: string
   readonly pausedBy: string | null
@@ -39,7 +39,7 @@ export function stateOf(row: Selectable<DestinationsTable>, everything?: Pick<De
   }
 }
 
-/** What permits and answers change; pauses and limits are an operator's. */
+/** The columns that permits and answers change; only operators change pauses and manual limits. */
 export function columnsOf(state: LimiterState) {
   return {
     next_start_at: state.nextStartAt,
@@ -89,7 +89,7 @@ export async function writeStates(
     .execute()
 }
 
-/** The row as an operator reads it. */
+/** The row as a status for operators. */
 export function toDestinationStatus(
   row: Selectable<DestinationsTable>,
   state: LimiterState = stateOf(row),

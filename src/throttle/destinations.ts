@@ -1,4 +1,4 @@
-/** Destinations as an operator sees and steers them: their status, pauses, limits and releases. */
+/** Destinations as operators view and control them: status, pauses, limits and releases. */
 import { type Kysely, sql } from 'kysely'
 import { type Database, databaseNow, type Tables } from '../store/index.js'
 import { columnsOf, type DestinationStatus, EVERYTHING, toDestinationStatus } from './destination-row.js'
@@ -31,7 +31,7 @@ export async function pausedNow(db: Kysely<Tables>, destination: string): Promis
   return row?.paused_since == null ? null : { name: row.name, since: new Date(row.paused_since), by: row.paused_by ?? 'somebody' }
 }
 
-/** The destinations, those that are down or paused first; one of them, if it is named. */
+/** The destinations, those that are down or paused first; only `name`, if given. */
 export async function destinations(database: Database, limit: number, name?: string): Promise<DestinationOverview[]> {
   const { db } = database
   const now = await databaseNow(database)
@@ -67,7 +67,7 @@ export async function destinations(database: Database, limit: number, name?: str
   }))
 }
 
-/** What an operator changes of a destination; inserts its row if there is none. */
+/** The columns that operators change. */
 interface ByHand {
   readonly paused_since?: number | null
   readonly paused_by?: string | null
@@ -103,7 +103,7 @@ export async function resume(database: Database, name: string = EVERYTHING): Pro
   return Number(done.numUpdatedRows) > 0
 }
 
-/** Limits set by hand win over configured ones; null removes one. */
+/** Sets limits that override configured ones; null removes one. */
 export async function limitDestination(
   database: Database,
   name: string,
@@ -205,10 +205,10 @@ export async function lastRetries(
 const DAY_MS = 24 * 60 * 60_000
 /** An outage is closed after this time without any contact. */
 const UNMET_MS = 14 * DAY_MS
-/** After this time without contact, what was learnt of a destination is dropped. */
+/** A destination's state is deleted after this time without contact. */
 const FORGET_AFTER_MS = 90 * DAY_MS
 
-/** Deletes what nobody needs any more: waiters that never came back, expired leases and policies, destinations without contact. */
+/** Deletes waiters that stopped polling, expired leases and policies, destinations without contact; closes their outages. */
 export async function purgeDestinations(database: Database): Promise<void> {
   const { db } = database
   const now = Math.round(await databaseNow(database))
@@ -218,7 +218,7 @@ export async function purgeDestinations(database: Database): Promise<void> {
   await db.deleteFrom('connection_leases').where('until', '<', dayAgo).execute()
   await db.deleteFrom('mta_sts_policies').where('expires_at', '<', now).execute()
   await db.deleteFrom('releases').where('ended_at', '<', longAgo).execute()
-  // without contact, when it recovered is unknown
+  // without contact, the time of the recovery is unknown
   await db
     .updateTable('outages')
     .set((eb) => ({

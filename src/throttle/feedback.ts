@@ -1,17 +1,17 @@
 /**
- * What answers teach the rate limiter: additive increase, multiplicative decrease (as TCP, and Postfix's destination concurrency feedback),
- * down after several failures in a row. An answer about one recipient says nothing about the destination.
+ * How answers adapt the rate limiter: additive increase, multiplicative decrease (like TCP, and Postfix's destination concurrency
+ * feedback), down after several failures in a row. An answer about a single recipient is no feedback on the destination.
  */
 import { parseReply, type Stage } from '../bounce/index.js'
 import type { AdmissionSettings, Limits } from './limits.js'
 import { connectionsOf, intervalOf, type LimiterState, rateOf } from './rate-limiter.js'
 
-/** What one answer says of the destination: it accepts mail; it is overloaded or unreachable; or nothing. */
+/** `accepted`: the destination accepts mail. `failing`: it is overloaded or unreachable. `nothing`: the answer is not about it. */
 export type Feedback =
   | { readonly kind: 'accepted' }
   | {
       readonly kind: 'failing'
-      /** What to slow down: both, unless the reply says which. */
+      /** What to slow down: both, unless the reply names one. */
       readonly slower: 'rate' | 'connections' | 'both'
       /** How long the reply asks us to wait, within bounds; ms. */
       readonly waitMs: number
@@ -27,7 +27,7 @@ export interface DestinationAnswer {
 }
 
 const SECOND_MS = 1000
-/** A destination may ask for time, but for no more than a message may wait for it anyway. */
+/** Upper bound of the wait that a reply may ask for. */
 const LONGEST_ASKED_WAIT_MS = 15 * 60 * SECOND_MS
 const UNIT_MS: Record<string, number> = { s: SECOND_MS, m: 60 * SECOND_MS, h: 3600 * SECOND_MS }
 /** `try again in 300 seconds`, `retry after 5 minutes`, `wait 10 min`. */
@@ -37,19 +37,19 @@ const TOO_MANY_CONNECTIONS =
   /too many (?:concurrent |simultaneous |open |smtp )*(?:connections|sessions)|(?:concurrent|simultaneous)[a-z ]{0,20}(?:connections|sessions)|connection (?:limit|count)/i
 const TOO_FAST =
   /rate.?limit|rate exceeded|too (?:fast|quickly|frequent|many (?:messages|mails|emails|requests))|throttl|slow down|unusual rate|\bexceed\w*\b[a-z ]{0,30}\brate\b/i
-/** Statuses of the system, not of a mailbox or a message (RFC 3463): X.3.1 and X.3.2, and the network's. */
+/** Statuses of the mail system or the network, not of a mailbox or a message (RFC 3463): X.3.0 to X.3.2, X.3.5, X.4.0 to X.4.2. */
 const SYSTEM_STATUS = /^4\.(?:3\.[0125]|4\.[0-2])$/
 /** A connection that was refused, lost, or not answered. */
 const NOT_MET = ['4.4.1', '4.4.2']
 /** Replies that mean "not now" with any enhanced code (RFC 5321 3.8 and 4.2.2; IANA ties 453 to X.3.2). */
 const SYSTEM_CODES = [421, 453]
 
-/** What an answer teaches the limiter. */
+/** Classifies an answer as feedback on its destination. */
 export function classifyFeedback({ outcome, status, reply, stage }: DestinationAnswer): Feedback {
   if (outcome === 'accepted') return { kind: 'accepted' }
   if (outcome === 'rejected') return { kind: 'nothing' }
   const { code } = parseReply(reply)
-  // from RCPT on, a text may be about one mailbox: "receiving mail too quickly", "too many messages"
+  // with 4.1.x or 4.2.x, the text is about one mailbox: "receiving mail too quickly", "too many messages"
   const ofMailbox = /^4\.[12]\./.test(status)
   const connections = !ofMailbox && TOO_MANY_CONNECTIONS.test(reply)
   const rate = !ofMailbox && TOO_FAST.test(reply)
@@ -72,7 +72,7 @@ function askedWait(reply: string): number {
   return Math.min(ms, LONGEST_ASKED_WAIT_MS)
 }
 
-/** An increase is this share of the lowest rate: after twenty successes, three times the lowest rate. */
+/** Each acceptance adds this share of the lowest rate: after twenty, the rate is three times the lowest. */
 const INCREASE = 0.1
 const AVERAGE_OVER = 5
 
@@ -120,7 +120,7 @@ export function applyFeedback(
 }
 
 function accepted(state: LimiterState, limits: Limits, now: number): LimiterState {
-  // the time that it asked for stands: what is accepted now may have begun before
+  // keeps `notBefore`: the accepted message may have started before the destination asked us to wait
   const up = { ...state, failures: 0, failingSince: null, downSince: null }
   if (state.downSince !== null) return { ...up, rate: limits.minMessageRate, connections: 1, reservedUntil: now, epoch: state.epoch + 1 }
   const rate = Math.min(limits.maxMessageRate, rateOf(state, limits) + limits.minMessageRate * INCREASE)
@@ -128,11 +128,11 @@ function accepted(state: LimiterState, limits: Limits, now: number): LimiterStat
   return paced({ ...up, rate, connections }, state, limits, now)
 }
 
-/** As many starts stay reserved as before: at the new rate they take more time, or less. */
+/** Rescales the reserved time to the new rate, so that as many starts stay reserved as before. */
 function paced(state: LimiterState, before: LimiterState, limits: Limits, now: number): LimiterState {
   const ahead = Math.max(0, before.reservedUntil - now)
   const [rateBefore, rate] = [rateOf(before, limits), rateOf(state, limits)]
-  // the next start keeps its distance at a lower rate
+  // at a lower rate, the next start moves back by the longer interval
   const nextStartAt = state.nextStartAt + Math.max(0, intervalOf(rate) - intervalOf(rateBefore))
   return { ...state, nextStartAt, reservedUntil: now + (ahead * rateBefore) / rate }
 }

@@ -1,6 +1,6 @@
 /**
- * Limits per destination that hold across all workers: rate (GCRA), connections, backoff. What is decided is pure (rate-limiter.ts,
- * feedback.ts); the state is a row of the database, held for one transaction (acquire.ts), by the database's clock.
+ * Limits per destination that hold across all workers: rate (GCRA), connections, backoff. Decisions are pure (rate-limiter.ts,
+ * feedback.ts); the state is a database row, locked for one transaction (acquire.ts); times are the database's.
  */
 export { type Acquisition, acquire, cancelReservation, type LimiterKey } from './acquire.js'
 export { LEASE_MS, leaseThatHolds, releaseLease, renewLease } from './connection-leases.js'

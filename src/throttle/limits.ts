@@ -1,20 +1,20 @@
-/** Limits: the message rate and the connections at once for each destination. Rates are messages a second. */
+/** Limits per destination: message rate (messages per second) and concurrent connections. */
 
 import type { DestinationGroup } from './destination-groups.js'
 
-/** Between what a destination's rate and connections may adapt. */
+/** The bounds within which a destination's rate and connections adapt. */
 export interface Limits {
-  /** Messages a second: the first rate, and the lowest. */
+  /** Messages per second: the initial and lowest rate. */
   readonly minMessageRate: number
-  /** Messages a second: the highest rate. */
+  /** Messages per second: the highest rate. */
   readonly maxMessageRate: number
-  /** Connections at once. */
+  /** Most concurrent connections. */
   readonly connections: number
-  /** Messages in one session; then it is closed. */
+  /** Messages per connection, which is then closed. */
   readonly maxDeliveriesPerConnection: number
 }
 
-/** How permits are granted, for all destinations alike. */
+/** Settings for permits that apply to all destinations. */
 export interface AdmissionSettings {
   readonly limits: Limits
   /** Failures in a row until a destination counts as down. */
@@ -29,7 +29,7 @@ export interface AdmissionSettings {
 export interface ThrottleSettings extends AdmissionSettings {
   readonly groups: readonly DestinationGroup[]
   readonly destinationLimits: ReadonlyMap<string, PartialLimits>
-  /** Of the relay, whose rate does not adapt. */
+  /** The relay's limits; its rate does not adapt. */
   readonly relay: Limits
   readonly releaseOnRecovery: boolean
   readonly releaseWithinMs: number
@@ -42,8 +42,8 @@ const MAX_RATE = 10_000
 const MIN_RATE = 1 / 3600
 
 /**
- * Reads `2/s`, `30/min`, `100/h` into messages a second.
- * @throws Error saying what a rate looks like.
+ * Parses `2/s`, `30/min`, `100/h` into messages per second.
+ * @throws Error with the expected format.
  */
 export function parseRate(text: string): number {
   const match = /^\s*(\d{1,6}(?:\.\d{1,6})?)\s*\/\s*(s|min|m|h)\s*$/i.exec(text)
@@ -118,7 +118,7 @@ export function parseLimits(text: string): ReadonlyMap<string, PartialLimits> {
   return all
 }
 
-/** The limits of one destination: later ones win over earlier ones; the lowest rate is never above the highest. */
+/** The limits of one destination: later arguments override earlier ones; the lowest rate is never above the highest. */
 export function limitsOf(general: Limits, ...own: readonly (PartialLimits | undefined)[]): Limits {
   const limits: Limits = Object.assign({}, general, ...own)
   return { ...limits, minMessageRate: Math.min(limits.minMessageRate, limits.maxMessageRate) }
@@ -140,7 +140,7 @@ export function configuredLimits(
   return relayOf(name) === null ? limitsOf(settings.limits, settings.destinationLimits.get(name)) : settings.relay
 }
 
-/** The limits with those set by hand; null: none. */
+/** The limits, overridden by those set by hand; null if there are none. */
 export function withManualLimits(
   limits: Limits,
   byHand: { readonly rate: number | null; readonly connections: number | null } | null,

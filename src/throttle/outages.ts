@@ -1,10 +1,10 @@
-/** Outages of destinations, each a row of its own: from the first refusal to the first acceptance. */
+/** Outages of destinations, one row each: from the first refusal to the next acceptance. */
 import type { Kysely } from 'kysely'
 import type { Database, Tables } from '../store/index.js'
 import type { DestinationAnswer } from './feedback.js'
 import type { LimiterState } from './rate-limiter.js'
 
-/** Writes what an answer changes of an outage, in the transaction that locks the destination's row. */
+/** Begins, updates or ends an outage after an answer, in the transaction that locks the destination's row. */
 export async function recordOutage(
   tx: Kysely<Tables>,
   name: string,
@@ -54,7 +54,7 @@ export interface UnpublishedOutage {
   readonly reply: string
 }
 
-/** The changes since then, of one destination or all; of one outage, `down` before `up`. */
+/** The unpublished changes since then, of one destination or all; for each outage, `down` before `up`. */
 export async function unpublishedOutages({ db }: Database, since: Date, name?: string): Promise<UnpublishedOutage[]> {
   const rows = await db
     .selectFrom('outages')
@@ -87,7 +87,7 @@ export async function unpublishedOutages({ db }: Database, since: Date, name?: s
   })
 }
 
-/** The change was published, or nobody subscribes to it. */
+/** Marks a change as published, also if nobody subscribes to it. */
 export async function markPublished({ db }: Database, { destination, beganAt, change }: UnpublishedOutage): Promise<void> {
   await db
     .updateTable('outages')

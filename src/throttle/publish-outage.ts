@@ -1,6 +1,6 @@
 /**
- * Publishes that a destination went down or came back, from its outage, which is written with the answer itself. What could not be
- * published then (Temporal was away, the worker died) is found by the next look.
+ * Publishes that a destination went down or recovered. Each answer writes the outage to the database, so a change that could not be
+ * published at once (Temporal was unavailable, the worker died) is published by the next periodic check.
  */
 import { type Client, WorkflowExecutionAlreadyStartedError, WorkflowIdReusePolicy } from '@temporalio/client'
 import { channelsFor, type EventType, type SoftbounceEvent } from '../bounce/index.js'
@@ -10,7 +10,7 @@ import { markPublished, type UnpublishedOutage, unpublishedOutages } from './out
 /** A change is not published after this time. */
 const OF_USE_FOR_MS = 24 * 60 * 60_000
 
-/** @param name of one system; of all of them when left out. @throws Error if the database or Temporal is away. */
+/** @param name limits this to one destination. @throws Error if the database or Temporal is unavailable. */
 export async function publishOutages(
   client: Client,
   taskQueue: string,

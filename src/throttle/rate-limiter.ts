@@ -1,7 +1,7 @@
 /**
- * The rate limiter: GCRA. Each message reserves the next free start time, and comes back for it; starts are at least one interval apart. A
- * destination that is down is probed once per interval. No message waits for that longer than `maxQueueDelayMs`: then it makes its own
- * attempt, one after another at the lowest rate.
+ * The rate limiter: GCRA. Each message reserves the next free start time and polls again then; starts are at least one interval apart. A
+ * destination that is down is probed once per `probeIntervalMs`. A message that has waited `maxQueueDelayMs` makes its own attempt; such
+ * attempts follow one another at the lowest rate.
  */
 import type { AdmissionSettings, Limits } from './limits.js'
 
@@ -11,11 +11,11 @@ export interface LimiterState {
   readonly nextStartAt: number
   /** The first start time that is not reserved. */
   readonly reservedUntil: number
-  /** The same for waiters that missed their time because many came at once: right behind the next start. */
+  /** Likewise for waiters that missed their time because many polled at once: they queue right behind the next start. */
   readonly overflowUntil: number
-  /** Messages a second, as adapted. */
+  /** Messages per second, as adapted. */
   readonly rate: number
-  /** Connections at once, as adapted; only whole ones count. */
+  /** Concurrent connections, as adapted; only whole ones count. */
   readonly connections: number
   /** How long a message takes, from connecting to the end: a moving average, ms. */
   readonly serviceMs: number
@@ -26,10 +26,10 @@ export interface LimiterState {
   readonly downSince: number | null
   /** While it is down: the next free time for a probe. */
   readonly nextProbeAt: number
-  /** It asked us not to come before this. */
+  /** No start before this, because the destination asked us to wait. */
   readonly notBefore: number
   readonly pausedSince: number | null
-  /** Reservations of another epoch are void: it went down, or came back. */
+  /** Reservations of another epoch are void, for example after it went down or recovered. */
   readonly epoch: number
   /** When a waiter last found every connection in use. */
   readonly starvedAt: number
@@ -37,11 +37,11 @@ export interface LimiterState {
 
 /** A message's place in the queue. */
 export interface Reservation {
-  /** When it first asked: its wait counts from here. */
+  /** When it first polled: its wait counts from here. */
   readonly askedAt: number
   /** Its start time. */
   readonly slotAt: number
-  /** The start time is exact: the next start was set behind it. */
+  /** The start time is final: the next start has been set behind it. */
   readonly allotted: boolean
   readonly epoch: number
 }
@@ -60,7 +60,7 @@ export interface AdmissionRequest {
 
 export type WaitReason = 'rate limit' | 'connection limit' | 'down' | 'retry after' | 'paused'
 
-/** Go now; or wait. `slotAt`: when it goes, as far as is known; null if unknown. */
+/** `go` now, or `wait`. `slotAt`: the expected start time; null if unknown. */
 export type Admission =
   | { readonly kind: 'go'; readonly state: LimiterState }
   | {
@@ -69,18 +69,18 @@ export type Admission =
       readonly mine: Reservation
       readonly why: WaitReason
       readonly slotAt: number | null
-      /** When to ask again. */
+      /** When to poll again. */
       readonly askAgainAt: number
     }
 
-/** A shorter wait happens in place: the engine's timers are too coarse for it. */
+/** Shorter waits happen inside the activity: Temporal's timers are too coarse for them. */
 export const MAX_IN_PLACE_WAIT_MS = 3000
-/** A message comes back from the engine this much before its time: the engine's timers tick by the second. */
+/** A waiting activity is retried this much before its start time, because Temporal's timers tick by the second. */
 const EARLY_MS = 2500
 /** A time this near is now; one this long ago was missed. */
 const NOW_MS = 15
 const MISSED_MS = 30
-/** Starts are this much further apart than the rate asks for, since the network's delay may vary from one to the next. */
+/** Factor on the interval between starts, because network delay varies from one message to the next. */
 export const SLACK = 1.1
 const SHORTEST_CONNECTION_WAIT_MS = 50
 const LONGEST_CONNECTION_WAIT_MS = 1000
@@ -104,7 +104,7 @@ export function newLimiterState(limits: Limits, now: number): LimiterState {
   }
 }
 
-/** The state behind another next hop than the one that taught it: neither down nor slow. The failure that began an outage stays known. */
+/** The state after a change of the next hop: reset, and not down. Keeps `failingSince`, so that the outage can end. */
 export const forgetNextHop = (state: LimiterState, limits: Limits, now: number): LimiterState => ({
   ...newLimiterState(limits, now),
   nextStartAt: state.nextStartAt,
@@ -158,7 +158,7 @@ export function admit(state: LimiterState, asking: AdmissionRequest, limits: Lim
   if (!mine.allotted || mine.slotAt < now - MISSED_MS || mine.slotAt < next.notBefore) {
     const at = Math.max(now, next.nextStartAt, next.notBefore)
     if (at - now > MAX_IN_PLACE_WAIT_MS) {
-      // many have come at once; its place was counted when it was reserved
+      // many polled at once; `reservedUntil` already counts this message
       const slotAt = Math.max(next.overflowUntil, at)
       return wait('rate limit', { ...mine, slotAt, allotted: false }, { ...next, overflowUntil: slotAt + step })
     }
@@ -202,6 +202,6 @@ function reserve(
   return { mine: at(slotAt), state: { ...state, reservedUntil: slotAt + step } }
 }
 
-/** Waiters poll at least this often: so changed limits, pauses and recoveries are noticed. */
+/** Waiters poll at least this often, to notice changed limits, pauses and recoveries. */
 const lookAgainAt = ({ now, random }: AdmissionRequest, { maxQueueDelayMs }: AdmissionSettings): number =>
   now + maxQueueDelayMs * (0.5 + random / 2)

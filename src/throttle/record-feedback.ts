@@ -1,6 +1,6 @@
 /**
- * Records what an answer says of its destination. When the destination accepts mail again, the suppressions that it caused end early, and by
- * setting the waiting retries are released.
+ * Records an answer as feedback on its destination. When the destination accepts mail again, the suppressions that it caused expire early,
+ * and, if configured, the waiting retries are released.
  */
 import { Context } from '@temporalio/activity'
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client'
@@ -16,14 +16,14 @@ import { type FeedbackResult, markRestored, writeFeedback } from './write-feedba
 
 const RELEASES_APART_MS = 60 * 60_000
 
-/** Which destination answered what, and how long that took; null if unknown. */
+/** A destination's answer; `tookMs` is null if unknown. */
 export interface ObservedAnswer {
   readonly system: string
   readonly answer: DestinationAnswer & { readonly mailServer: string | null }
   readonly tookMs: number | null
 }
 
-/** Never rejects: the next answer makes up for one that could not be recorded. Null if it could not. */
+/** Never rejects. Null if the answer could not be recorded; the next one makes up for it. */
 export async function recordFeedback(
   { system, answer, tookMs }: ObservedAnswer,
   dependencies: ThrottleContext,

@@ -1,25 +1,25 @@
 /**
- * Which sleeping messages to wake. The engine holds them; only their rows say that they wait. When there is room for the next starts, the
- * earliest are woken: at each acceptance, and every few seconds by each worker. A lost wake-up only costs latency: waiters also poll.
+ * Selects the waiting messages to wake, earliest first, if there is room for more starts: at each acceptance, and every few seconds in each
+ * worker. They wait in Temporal; only their rows show that they do. A lost wake-up only costs latency: waiters also poll.
  */
 import type { Kysely, Selectable } from 'kysely'
 import { type Database, databaseNow, type Tables, type WaitersTable } from '../store/index.js'
 import type { Limits } from './limits.js'
 import { type LimiterState, MAX_IN_PLACE_WAIT_MS, stepOf } from './rate-limiter.js'
 
-/** How much of the near future is filled with waiters. */
+/** Waiters are woken to fill the starts of this time ahead. */
 const AHEAD_MS = 2000
-/** At most so many wake-ups for one acceptance, and for one periodic look. */
+/** Most wake-ups for one acceptance, and for one periodic check. */
 const MOST_AT_ONCE = 5
 export const MOST_AT_A_LOOK = 50
-/** A waiter whose time is this near comes by itself (MAX_IN_PLACE_WAIT_MS, plus a tick of the engine's timers). */
+/** A waiter whose time is this near polls without a wake-up (MAX_IN_PLACE_WAIT_MS, plus a tick of Temporal's timers). */
 const COMES_BY_ITSELF_MS = MAX_IN_PLACE_WAIT_MS + 3000
-/** A waiter whose time passed this long ago still sleeps: its wake-up was lost, or it is gone. */
+/** A waiter that has not polled this long after its time: its wake-up was lost, or it is gone. */
 const LOST_MS = 5000
-/** At most so many destinations in one look. */
+/** Most destinations in one periodic check. */
 const MOST_SYSTEMS = 1000
 
-/** The workflows to wake after an acceptance: each gets its start time now. */
+/** Selects the workflows to wake, and sets their start times to now. */
 export async function selectWakeups(
   tx: Kysely<Tables>,
   name: string,
@@ -74,7 +74,7 @@ export async function destinationsWithWaiters(database: Database): Promise<strin
   return rows.map(({ name }) => name)
 }
 
-/** The workflow has ended: it waits for nothing. */
+/** Deletes the rows of a workflow that has ended. */
 export async function removeWaiters(db: Kysely<Tables>, workflowId: string): Promise<void> {
   await db.deleteFrom('waiters').where('workflow_id', '=', workflowId).execute()
 }

@@ -15,7 +15,7 @@ const WITHIN_MS = 3000
 const LOOK_EVERY_MS = 5000
 const NOT_FOUND = 5
 
-/** Never rejects: the next look makes up for a lost wake-up. */
+/** Never rejects: the next periodic check makes up for a lost wake-up. */
 export async function wakeWaiters(client: Client, workflowIds: readonly string[], database: Database): Promise<void> {
   if (workflowIds.length === 0) return
   const { namespace, identity } = client.options
@@ -30,9 +30,8 @@ export async function wakeWaiters(client: Client, workflowIds: readonly string[]
 }
 
 /**
- * Looks every few seconds for waiters that have room, and for outages that were not published. Every worker does so; row locks keep them
- * apart.
- * @returns what stops it.
+ * Every few seconds, wakes waiters for which there is room, and publishes pending outages. Every worker does so; row locks keep them apart.
+ * @returns a function that stops it.
  */
 export function startWakeupLoop(
   client: Client,

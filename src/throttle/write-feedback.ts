@@ -1,4 +1,4 @@
-/** What an answer changes in the limiter's row, and which waiters may come now. */
+/** Writes feedback to the limiter's row, and selects the waiters to wake. */
 import type { Kysely, Selectable } from 'kysely'
 import type { DestinationsTable, Tables } from '../store/index.js'
 import { asyncCommit, type Database } from '../store/index.js'
@@ -9,7 +9,7 @@ import type { AdmissionSettings, Limits } from './limits.js'
 import { recordOutage } from './outages.js'
 import { MOST_AT_A_LOOK, selectWakeups } from './select-wakeups.js'
 
-/** A waiter that found no free connection within this time still wants one. */
+/** A waiter that found no free connection this recently still wants one. */
 export const WANTED_WITHIN_MS = 2_000
 
 export const RESTORE_AGAIN_MS = 60_000
@@ -28,17 +28,17 @@ export interface Observation {
 export interface FeedbackResult {
   /** `down`: this answer opened the circuit. `up`: first acceptance after failures. */
   readonly change: 'down' | 'up' | null
-  /** It accepts mail again, and the suppressions that it caused are still to be ended. */
+  /** It accepts mail again, and the suppressions that it caused must be made to expire. */
   readonly restore: boolean
   /** It was down until this answer. */
   readonly wasDown: boolean
   readonly failingSince: Date | null
   readonly wanted: boolean
-  /** Workflows that wait for a permit, and may come now. */
+  /** The waiting workflows to wake. */
   readonly wake: readonly string[]
 }
 
-/** Writes what an answer changes. */
+/** Applies an answer to the limiter's row, and to its outage. */
 export async function writeFeedback(database: Database, observed: Observation, settings: AdmissionSettings): Promise<FeedbackResult> {
   return asyncCommit(database, async (tx) => {
     const { rows, everything, now } = await lockRows(tx, database, [observed])
@@ -48,7 +48,7 @@ export async function writeFeedback(database: Database, observed: Observation, s
     const after = applyFeedback(before, observed.lesson, observed.tookMs, limits, settings, now)
     const { answer } = observed
     const up = before.failingSince !== null && after.failingSince === null
-    // if the worker that did this died, a later acceptance does it
+    // the worker that was to expire the suppressions died: a later acceptance takes over
     const left = row.restore_due !== null && row.restore_due < now - RESTORE_AGAIN_MS && observed.lesson.kind === 'accepted'
     const said =
       observed.lesson.kind === 'nothing'
@@ -79,7 +79,7 @@ export async function writeFeedback(database: Database, observed: Observation, s
   })
 }
 
-/** The workflows that wait for this destination and may come now. */
+/** The waiting workflows of this destination to wake now. */
 export function nextWakeups(database: Database, name: string, limits: Limits): Promise<string[]> {
   return asyncCommit(database, async (tx) => {
     const { rows, everything, now } = await lockRows(tx, database, [{ name, limits }])
@@ -88,7 +88,7 @@ export function nextWakeups(database: Database, name: string, limits: Limits): P
   })
 }
 
-/** The suppressions that it caused have been ended. */
+/** Records that the suppressions it caused have been made to expire. */
 export async function markRestored(db: Kysely<Tables>, name: string): Promise<void> {
   await db.updateTable('destinations').set({ restore_due: null }).where('name', '=', name).execute()
 }

@@ -11,18 +11,18 @@ import {
 import type { Activities } from '../activities/index.js'
 import type { SoftbounceEvent } from '../bounce/index.js'
 
-/** A local failure comes with a delay of its own; this is for a worker that died. No attempt is the last. */
+/** For workers that died, without a limit of attempts; a local failure carries its own delay. */
 const RETRY = { initialInterval: '5s', backoffCoefficient: 2, maximumInterval: '10m' } as const
 
 /** Quick work on the database, with no limit to how often it is tried. */
 const DATABASE: ActivityOptions = {
   startToCloseTimeout: '1m',
   retry: RETRY,
-  // the typings call it the default; measured, it is not
+  // the typings document this as the default; in measurements, it is not
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 }
 
-/** Longer than the longest dialogue that the settings allow; a dead worker is noticed by its heartbeat. */
+/** Longer than the longest SMTP session that the settings allow; the heartbeat timeout detects a dead worker. */
 const SEND: ActivityOptions = { ...DATABASE, startToCloseTimeout: '12h', heartbeatTimeout: '20s' }
 
 export const send = (summary: string, fairnessKey: string) =>
@@ -30,11 +30,11 @@ export const send = (summary: string, fairnessKey: string) =>
 
 export const suppress = (summary: string) => proxyActivities<Activities>({ ...DATABASE, summary }).suppressAddress
 
-/** The webhook: for a day, and no longer. */
+/** Delivers to the webhook, retrying for at most a day. */
 export const deliverWebhook = (summary: string) =>
   proxyActivities<Activities>({ ...DATABASE, scheduleToCloseTimeout: '1d', summary }).deliverWebhook
 
-/** An activity of a team's own, written in any SDK, on its own task queue. */
+/** A user-defined activity, in any SDK, on its own task queue. */
 export const notifyAlternative = (taskQueue: string, summary: string) =>
   proxyActivities<{ notifyAlternative(event: SoftbounceEvent): Promise<unknown> }>({
     ...{ taskQueue, scheduleToCloseTimeout: '1d', startToCloseTimeout: '10m', retry: RETRY, summary },
@@ -45,7 +45,7 @@ export const purge = () => proxyActivities<Activities>({ ...DATABASE, startToClo
 export const removeFromProviderList = () =>
   proxyActivities<Activities>({ ...DATABASE, startToCloseTimeout: '1h', heartbeatTimeout: '1m' }).removeAtProvider
 
-/** As long as the longest release; a worker that died is noticed by its heartbeat. */
+/** As long as the longest release; the heartbeat timeout detects a dead worker. */
 export const release = (destination: string) =>
   proxyActivities<Activities>({
     ...DATABASE,
@@ -62,9 +62,9 @@ const local = proxyLocalActivities<Activities>({
 type Quick = Pick<Activities, 'prepare' | 'recordEnd' | 'recordReport'>
 
 /**
- * Runs an activity as a local one, which costs a single event; if that fails twice, as an ordinary one, which waits for as long as it
+ * Runs an activity as a local one, which costs a single event; if that fails twice, as an ordinary one, which is retried for as long as it
  * takes and shows why (a local activity that keeps failing would fill the history and show nothing).
- * @throws ApplicationFailure of the public contract where the input is refused.
+ * @throws ApplicationFailure of the public contract if the input is refused.
  */
 export async function localFirst<T>(summary: string, call: (activities: Quick, form: 'local' | 'ordinary') => Promise<T>): Promise<T> {
   try {
@@ -81,18 +81,18 @@ export async function localFirst<T>(summary: string, call: (activities: Quick, f
   }
 }
 
-/** Writes an end down where that is quickly done, and goes on where it is not. */
+/** Records an end by a local activity; ignores its failure. */
 export async function recordIfQuick(order: Parameters<Activities['recordEnd']>[0]): Promise<void> {
   try {
     await local.recordEnd(order)
   } catch {
-    // the database is away
+    // the database is unavailable
   }
 }
 
-/** Throws the refusal that an activity ended with, as the workflow's own failure; returns where it was something else. */
+/** Throws an activity's non-retryable failure as the workflow's own; returns if it was another error. */
 export function rethrowNonRetryable(error: unknown): void {
-  // a local activity's failure comes as it is, an ordinary one's wrapped
+  // a local activity's failure is not wrapped, an ordinary one's is
   const failure = error instanceof ActivityFailure ? error.cause : error
   if (failure instanceof ApplicationFailure && failure.nonRetryable) throw failure
 }

@@ -1,4 +1,4 @@
-/** Performs the lifecycle's commands: each becomes a timer or an activity, and what came of it an event. */
+/** Performs the lifecycle's commands: each becomes a timer or an activity, and its result an event. */
 import { CancellationScope, workflowInfo } from '@temporalio/workflow'
 import type { MessageRun, Prepared, SendOrder, SendResult } from '../activities/index.js'
 import { type BouncedMessage, checkBouncedMessage } from '../bounce/index.js'
@@ -10,11 +10,11 @@ import { fairnessKey, sendSummary, suppressSummary, waitSummary } from './web-ui
 
 const HOUR_MS = 60 * 60_000
 
-/** Checks the bounce and keeps the message. @throws ApplicationFailure of the public contract if the input is refused. */
+/** Checks the bounce and stores the message. @throws ApplicationFailure of the public contract if the input is refused. */
 export async function prepare(message: BouncedMessage): Promise<Prepared> {
   const { executionTimeoutMs, runTimeoutMs } = workflowInfo()
   const prepared = await localFirst('check the bounce, keep the message', ({ prepare }, form) =>
-    // an ordinary activity's argument stands in the history: it reads the message from the first event, which has it already
+    // an ordinary activity's argument is written to the history, so it reads the message from the first event instead
     prepare(form === 'local' ? message : { inStartEvent: true }, {
       ...run(),
       ...(executionTimeoutMs === undefined ? {} : { executionTimeoutMs }),
@@ -77,18 +77,18 @@ async function performSend(retry: number, prepared: Prepared, inbox: Inbox): Pro
   return { kind: 'sent', result }
 }
 
-/** When the last retry is due if this one goes now; an hour from now at least. */
+/** When the last retry is due if this one is sent now; at least an hour from now. */
 function scheduleEndsMs({ delaysMs, retriesSoFar }: Prepared, retry: number): number {
   const laterMs = delaysMs.slice(Math.max(0, retry - retriesSoFar)).reduce((sum, ms) => sum + ms, 0)
   return Date.now() + Math.max(HOUR_MS, laterMs)
 }
 
-/** Writes down that it was cancelled, so that a later bounce does not start it again. */
+/** Records the cancellation, so that a later bounce does not start the retries again. */
 export async function recordCancellation(message: BouncedMessage, prepared: Prepared | null): Promise<void> {
   const end = { outcome: 'cancelled', confirmed: false } as const
   if (prepared === null) {
     const checked = checkBouncedMessage(message)
-    // it ends without that if the database is away
+    // not recorded if the database is unavailable
     if ('value' in checked)
       await recordIfQuick({ ...run(), messageId: checked.value.messageId, recipient: checked.value.recipient, ...end })
     return

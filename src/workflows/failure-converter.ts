@@ -1,6 +1,6 @@
 /**
- * The default failure converter, except that texts of failures, which may quote an address, stand in an encrypted payload where payloads are
- * encrypted. Workflows cannot know the settings: they go by what came in.
+ * The default failure converter, except that failure messages, which may quote an address, are encrypted if payloads are. Workflows have no
+ * access to the settings, so this depends on whether an incoming payload was encrypted.
  */
 import { DefaultFailureConverter, type FailureConverter } from '@temporalio/common'
 import { cameEncrypted } from './payload-converter.js'

@@ -1,4 +1,4 @@
-/** Signals and waits: what comes while the workflow is busy is kept, and ends a wait early if it matters. */
+/** Signals and waits: signals that arrive while the workflow is busy are kept; those that matter end a wait early. */
 import { CancellationScope, log, sleep } from '@temporalio/workflow'
 import { checkBounce } from '../bounce/index.js'
 import type { Delivery, Signal } from './lifecycle-state.js'
@@ -7,7 +7,7 @@ import { isInterrupted, receive } from './receive.js'
 export class Inbox {
   /** Null until the workflow is prepared. */
   delivery: Delivery | null = null
-  /** Signals that came before that. */
+  /** Signals received before then. */
   readonly early: { readonly signal: Signal; readonly atMs: number }[] = []
   // one scope for all waits and one for all sends: a scope is not cheap. A cancelled one is replaced.
   #timer = new CancellationScope()
@@ -24,7 +24,7 @@ export class Inbox {
     if (signal.kind === 'giveUp' && this.delivery.state === 'sending') this.#sending.cancel()
   }
 
-  /** A `bouncedAgain` that cannot be read is logged and changes nothing. */
+  /** Receives a `bouncedAgain`; a malformed one is logged and ignored. */
   receiveBounce(input: unknown): void {
     const checked = checkBounce(input)
     if ('value' in checked) this.receive({ kind: 'bouncedAgain', bounce: checked.value })
@@ -32,7 +32,7 @@ export class Inbox {
   }
 
   /**
-   * Sleeps until then, or until a signal interrupts. Makes fewer promises than `condition` does: each costs the worker a stack trace.
+   * Sleeps until then, or until a signal interrupts. Creates fewer promises than `condition`: each costs the worker a stack trace.
    * @throws CancelledFailure if the workflow was cancelled.
    */
   async wait(untilMs: number, summary: string): Promise<void> {

@@ -1,6 +1,6 @@
 /**
- * The durable processes. Deterministic: they import only src/bounce, and types of src/activities. A change that alters the commands of
- * running workflows goes behind a patch; test/histories holds recorded ones that must replay.
+ * The workflows. Deterministic: they import only src/bounce, and types of src/activities. A change that alters the commands of running
+ * workflows needs a patch; test/histories holds recorded histories that must replay.
  */
 export { purgeKeptMessages, releaseDestination, removeAtProvider } from './maintenance.js'
 export { publishEvent } from './publish-event.js'

@@ -2,7 +2,7 @@
 import type { AttemptReport, Prepared, SendResult } from '../activities/index.js'
 import type { Attempt, Bounce, Outcome, RetryResult } from '../bounce/index.js'
 
-/** Where a message stands. The last five are ends. */
+/** The state of a message's retries. The last five are final. */
 export type State =
   | 'preparing'
   | 'waiting'
@@ -15,13 +15,13 @@ export type State =
   | 'expired'
   | 'cancelled'
 
-/** What `prepare` found out, and the bounce that started the workflow. */
+/** The result of `prepare`, and the bounce that started the workflow. */
 export type Plan = Pick<
   Prepared,
   'bouncedAtMs' | 'fromMs' | 'delaysMs' | 'retriesSoFar' | 'confirmWithinMs' | 'deliverByMs' | 'ended' | 'permanent'
 > & {
   readonly bounce: Bounce
-  /** The backup relay may send until then, epoch ms: no retry goes before, unless it ends earlier. */
+  /** No retry starts before this, unless the backup relay's workflow ends earlier; epoch ms. */
   readonly backupUntilMs?: number
 }
 
@@ -47,11 +47,11 @@ export type Reason =
   | { readonly kind: 'gave up' }
   | { readonly kind: 'every retry failed'; readonly until?: string | undefined }
 
-/** What a wait is for. Times are epoch ms. */
+/** A wait and its purpose. Times are epoch ms. */
 export interface Wait {
   readonly kind: 'retry' | 'deadline' | 'backup' | 'confirmation'
   readonly untilMs: number
-  /** The delay of the schedule, and what was added to it at random. */
+  /** The schedule's delay, and the random stagger added to it. */
   readonly delayMs: number
   readonly jitterMs: number
 }
@@ -66,36 +66,36 @@ export interface Delivery {
   readonly countFromMs: number
   /** The last failure that was counted (the bounce itself, or a retry's), epoch ms. */
   readonly failedAtMs: number
-  /** Every answer of this run was a connection lost after the final dot: it says nothing about the address. */
+  /** Every answer of this run was a connection lost after the final dot, which is no evidence about the address. */
   readonly allAmbiguous: boolean
   readonly wait: Wait | null
-  /** Reports that wait to be judged. */
+  /** Reports that have not been evaluated yet. */
   readonly reports: readonly Bounce[]
-  /** Somebody asked for the retry that waits, and when, epoch ms. */
+  /** `retryNow` was signalled for the waiting retry, and when, epoch ms. */
   readonly retryNow: boolean
   readonly retryNowAtMs: number
   readonly givenUp: boolean
   /** The backup relay may still send. */
   readonly backupIsOpen: boolean
-  /** The backup relay accepted the message, and that has not been looked at yet. */
+  /** The backup relay's acceptance, until it has been processed. */
   readonly backup: Accepted | null
   /** The row of the backup relay's attempt, if there is one. */
   readonly backupRow: Accepted['row'] | null
-  /** The end that is being written down. */
+  /** The end that is being recorded. */
   readonly ending: Ending | null
   readonly reason: Reason | null
 }
 
-/** The send by the backup relay. */
+/** An acceptance by the backup relay. */
 export interface Accepted {
   readonly attempt: Attempt
   /** Its row in the attempt log. */
   readonly row: Pick<AttemptReport, 'firstRunId' | 'retry'>
-  /** A relay accepted it, not the receiving system itself. */
+  /** True if a relay accepted it, not the destination itself. */
   readonly relayed: boolean
 }
 
-/** How it ends, if no other activity writes that down with its own work. */
+/** An end that no other activity records in its own transaction. */
 export interface Ending {
   readonly outcome: Outcome
   readonly confirmed: boolean
@@ -107,18 +107,18 @@ export type Command =
   /** Wait until then, or until `isInterrupted`. */
   | { readonly kind: 'wait'; readonly untilMs: number }
   | { readonly kind: 'send'; readonly retry: number }
-  /** Write down that a retry which a relay had accepted failed after all. */
+  /** Record that a retry which a relay had accepted failed after all. */
   | { readonly kind: 'record report'; readonly report: AttemptReport }
-  /** Write down the end. */
+  /** Record the end. */
   | ({ readonly kind: 'record end' } & Ending)
   | { readonly kind: 'suppress'; readonly because: 'unavailable' | 'rejected'; readonly status: string; readonly reply: string }
   | { readonly kind: 'end'; readonly result: RetryResult }
 
-/** What came of a command. */
+/** The result of a command. */
 export type Event =
   | { readonly kind: 'woke' }
   | { readonly kind: 'sent'; readonly result: SendResult }
-  /** The send was stopped because somebody gave up. */
+  /** The send was cancelled by `giveUp`. */
   | { readonly kind: 'send stopped' }
   | { readonly kind: 'recorded' }
   | { readonly kind: 'suppressed'; readonly until?: string | undefined }

@@ -1,10 +1,10 @@
 /**
  * The life of one bounced message for one recipient, as a pure state machine. `begin` and `step` return the next state and one command;
- * `receive` takes in a signal at any moment. No Temporal, no clock and no randomness of its own: the interpreter
- * (retry-bounced-message.ts) performs the commands and reports what came of them.
+ * `receive` accepts a signal at any time. No Temporal, no clock and no randomness of its own: the interpreter
+ * (retry-bounced-message.ts) performs the commands and returns their results as events.
  *
  * Prepare -> for each retry of the schedule: wait, send, and if a relay accepted it wait for confirmation -> suppress.
- * The backup relay is a workflow of its own (send-by-backup-relay.ts); here it is a signal that it accepted the message.
+ * The backup relay's send is a workflow of its own (send-by-backup-relay.ts); here, only its acceptance arrives, as a signal.
  */
 import type { AttemptReport, SendResult } from '../activities/index.js'
 import {
@@ -27,7 +27,7 @@ import {
 import type { Accepted, Clock, Delivery, Ending, Event, Next, Plan, Reason, Signal, Wait } from './lifecycle-state.js'
 import { dropLateReports, isOfAnEarlierSend, receive } from './receive.js'
 
-/** @param early signals that came while it was being prepared, each with its time. */
+/** @param early signals received during preparation, each with its time. */
 export function begin(plan: Plan, clock: Clock, early: readonly { readonly signal: Signal; readonly atMs: number }[] = []): Next {
   const unprepared: Delivery = {
     plan,
@@ -58,7 +58,7 @@ export function begin(plan: Plan, clock: Clock, early: readonly { readonly signa
   return startRetry(delivery, plan.retriesSoFar + 1, clock)
 }
 
-/** @param event what came of the command before. */
+/** @param event the result of the previous command. */
 export function step(delivery: Delivery, event: Event, clock: Clock): Next {
   switch (event.kind) {
     case 'woke':
@@ -104,7 +104,7 @@ function waitForBackup(before: Delivery, untilMs: number, clock: Clock): Next {
   return { delivery: dropLateReports({ ...before, state: 'waiting', wait }), command: { kind: 'wait', untilMs } }
 }
 
-/** Final reports that came while the last retry was under way are judged first. */
+/** Evaluates final reports that arrived during the last retry first. */
 function afterLastRetry(before: Delivery, clock: Clock): Next {
   const delivery = dropLateReports(before)
   const [report, ...reports] = delivery.reports
@@ -113,7 +113,7 @@ function afterLastRetry(before: Delivery, clock: Clock): Next {
   return delivery.backup === null ? suppressForAWhile(delivery) : confirmBackup(delivery, delivery.backup, clock)
 }
 
-/** The backup relay accepted it: no retry goes unless that comes back. */
+/** The backup relay accepted the message: no retry is sent unless it bounces. */
 function confirmBackup(before: Delivery, { attempt, row, relayed }: Accepted, clock: Clock): Next {
   const delivery: Delivery = {
     ...before,
@@ -129,7 +129,7 @@ function confirmBackup(before: Delivery, { attempt, row, relayed }: Accepted, cl
 }
 
 function judgeAttempt(before: Delivery, result: SendResult, clock: Clock): Next {
-  // only a send with a deadline of its own can be late
+  // does not happen here: only sends by the backup relay have `untilMs`
   if (result.kind === 'late') return suppressForAWhile(before)
   if (result.kind === 'expired') return expire(before, result.reason)
   if (result.kind === 'suppressed')
@@ -151,13 +151,13 @@ function judgeAttempt(before: Delivery, result: SendResult, clock: Clock): Next 
   return end(delivery, resultOf(delivery, 'delivered', { confirmed: true }), { kind: 'accepted', atMs: Date.parse(attempt.at) })
 }
 
-/** The next retry; the same one again if it was the backup relay that failed meanwhile. */
+/** Starts the next retry; the same one again if the failure was the backup relay's. */
 function afterFailure(delivery: Delivery, clock: Clock): Next {
   if (delivery.givenUp) return suppressForAWhile(delivery)
   return startRetry(delivery, isRetry(delivery.attempts.at(-1) as Attempt) ? delivery.retry + 1 : delivery.retry, clock)
 }
 
-/** A relay accepted it: waits for a report. Silence ends as delivered, unconfirmed. */
+/** After a relay's acceptance, waits for a report; without one, ends as delivered, unconfirmed. */
 function confirm(before: Delivery, clock: Clock): Next {
   const attempt = before.attempts.at(-1) as Attempt
   const untilMs = before.wait?.kind === 'confirmation' ? before.wait.untilMs : Date.parse(attempt.at) + before.plan.confirmWithinMs
@@ -171,10 +171,10 @@ function confirm(before: Delivery, clock: Clock): Next {
 
 function judgeReport(delivery: Delivery, attempt: Attempt, report: Bounce, clock: Clock): Next {
   if (isOfAnEarlierSend(delivery, report)) return confirm(delivery, clock)
-  // what the backup relay is refused for good, the receiving system may still accept from us
+  // a permanent rejection of the backup relay's send is not final: the destination may still accept the message from us
   const isOfBackup = !isRetry(attempt) && !isSuccess(report) && (sendOf(report) ?? 'backup') === 'backup'
   if (isFinal(report) && !isOfBackup) return endByReport(delivery, report)
-  // a failure that was counted already, or one of an earlier send
+  // a failure that was already counted, or one of an earlier send
   if (!isAbout(attempt, report, delivery.failedAtMs)) return confirm(delivery, clock)
   if (report.action !== 'delayed') return failAfterAll(delivery, report, clock)
   const wait = delivery.wait as Wait
@@ -208,7 +208,7 @@ function reportOf({ attempts, retry, backupRow }: Delivery, bounce: Bounce): Att
   }
 }
 
-/** A final report: a proven delivery, or a permanent failure. */
+/** Ends by a final report: a confirmed delivery, or a permanent failure. */
 function endByReport(before: Delivery, bounce: Bounce): Next {
   if (isSuccess(bounce)) {
     const delivery = correctLast(before, bounce, 'accepted')
@@ -225,18 +225,18 @@ function endByReport(before: Delivery, bounce: Bounce): Next {
 const expire = (delivery: Delivery, text: string | null): Next =>
   recordEnd(delivery, { outcome: 'expired', confirmed: false }, { kind: 'deadline passed', text })
 
-/** Every retry failed, or somebody gave up: the address is not mailed for a while. */
+/** After every retry failed, or `giveUp`: suppresses the address temporarily, unless the message may have arrived. */
 function suppressForAWhile(delivery: Delivery): Next {
   if (!delivery.givenUp && delivery.attempts.some(isRetry) && delivery.allAmbiguous)
     return recordEnd(delivery, { outcome: 'delivered', confirmed: false }, { kind: 'maybe delivered' })
-  // what a relay accepted is no reason to suppress anybody
+  // an acceptance by a relay is not the reason of a suppression
   const last = delivery.attempts.findLast(({ outcome }) => outcome !== 'accepted')
   const { bounce } = delivery.plan
   const { status, reply } = last ?? { status: bounce.status, reply: bounce.diagnostic ?? '' }
   return suppress(delivery, 'unavailable', status, reply, { kind: delivery.givenUp ? 'gave up' : 'every retry failed' })
 }
 
-/** The recipient is rejected for good. */
+/** Suppresses a permanently rejected recipient. */
 const suppressForGood = (delivery: Delivery, status: string, reply: string): Next =>
   suppress(delivery, 'rejected', status, reply, { kind: 'recipient rejected', status })
 
@@ -257,7 +257,7 @@ function recordEnd(before: Delivery, ending: Ending, reason: Reason): Next {
 function afterRecord(before: Delivery, clock: Clock): Next {
   const { ending } = before
   if (ending === null) return afterFailure(before, clock)
-  // a report may have come while it was written down that none came
+  // a report may have arrived while the end without a report was being recorded
   if (before.reason?.kind === 'no bounce came' && before.reports.length > 0)
     return confirm({ ...before, ending: null, reason: null }, clock)
   const { outcome, confirmed } = ending

@@ -1,13 +1,13 @@
-/** Small workflows around the retries: the purge and the removal at the provider run by Temporal Schedules, a release when it is asked for. */
+/** Maintenance workflows: the purge and the removal at the provider run by Temporal Schedules, a release on demand. */
 import type { Purged, Released, ReleaseOrder, RemovedCounts } from '../activities/index.js'
 import { purge, release, removeFromProviderList } from './activities.js'
 
-/** Deletes stored messages that nobody needs any more. */
+/** Deletes stored messages that are no longer needed. */
 export async function purgeKeptMessages(): Promise<Purged> {
   return purge()()
 }
 
-/** Lets the retries that wait for a destination go early, spread out. One at a time for each: `release/<destination>`. */
+/** Releases the retries that wait for a destination, spread out. One at a time per destination: `release/<destination>`. */
 export async function releaseDestination(order: ReleaseOrder): Promise<Released> {
   return release(order.destination)(order)
 }

@@ -5,12 +5,12 @@
 import { defaultPayloadConverter, METADATA_ENCODING_KEY, type Payload, type PayloadConverter } from '@temporalio/common'
 import type { UnreadablePayload } from '../bounce/index.js'
 
-/** Stands in the metadata of what the codec has decrypted. */
+/** Metadata key of payloads that the codec has decrypted. */
 export const WAS_ENCRYPTED = 'softbounce-was-encrypted'
 
 let encrypted = false
 
-/** Whether something came encrypted: then what is written in clear text otherwise must not be. */
+/** Whether an incoming payload was encrypted: then failure messages must be encrypted too. */
 export const cameEncrypted = (): boolean => encrypted
 
 export const payloadConverter: PayloadConverter = {

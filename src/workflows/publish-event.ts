@@ -1,11 +1,11 @@
 /**
- * publishEvent: publishes one event, by the webhook and by the activity `notifyAlternative` of a team's own, each for a day. It runs beside
- * the message that it is about: whatever its receivers do delays nothing.
+ * publishEvent: publishes one event, by the webhook and by the user-defined activity `notifyAlternative`, retrying each for a day. It runs
+ * apart from the message's workflow, so that slow receivers delay nothing.
  */
 import type { EventOrder } from '../bounce/index.js'
 import { deliverWebhook, notifyAlternative } from './activities.js'
 
-/** Fails if one of the receivers did not accept it within a day; the other has it all the same. */
+/** Fails if one of the receivers did not accept the event within a day; the other still gets it. */
 export async function publishEvent({ event, webhook, taskQueue }: EventOrder): Promise<void> {
   const published = await Promise.allSettled([
     ...(webhook ? [deliverWebhook(`webhook ${event.type}`)(event)] : []),

@@ -1,4 +1,4 @@
-/** Events of one message: a workflow of its own publishes each, so that a slow receiver delays nothing and uses up no retry. */
+/** Publishes the events of a message, each in a workflow of its own, so that a slow receiver delays nothing. */
 import { CancellationScope, ChildWorkflowCancellationType, log, ParentClosePolicy, startChild, workflowInfo } from '@temporalio/workflow'
 import type { Prepared } from '../activities/index.js'
 import type { Bounce, EventType, RetryResult, SoftbounceEvent } from '../bounce/index.js'
@@ -36,7 +36,7 @@ export async function publish(
   }
 }
 
-/** Publishes how it ended. */
+/** Publishes the end of the retries. */
 export async function publishEnd(prepared: Prepared, bounce: Bounce, result: RetryResult): Promise<void> {
   const last = result.attempts.at(-1)
   const more = {

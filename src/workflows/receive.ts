@@ -1,4 +1,4 @@
-/** Takes in signals while a command is under way, and drops reports that are no news. Pure. */
+/** Applies signals to the state, and drops reports that change nothing. Pure. */
 import {
   type Attempt,
   type Bounce,
@@ -11,17 +11,17 @@ import {
 } from '../bounce/index.js'
 import type { Delivery, Signal } from './lifecycle-state.js'
 
-/** A second `retryNow` within this time is the same press of the button, also if the retry was answered in between. */
+/** A second `retryNow` without a number within this time is a repeat of the first, even if the retry was answered in between. */
 export const DOUBLE_PRESS_MS = 10_000
 
-/** Takes in a signal. What it changes is decided at the next `step`. */
+/** Applies a signal to the state; the next `step` acts on it. */
 export function receive(delivery: Delivery, signal: Signal, nowMs: number): Delivery {
   switch (signal.kind) {
     case 'retryNow': {
       const named = signal.retry
-      // while it is being prepared, the first retry is the one that waits
+      // during preparation, the signal applies to the first retry
       const waits = delivery.state === 'waiting' || delivery.state === 'preparing'
-      // both would send
+      // otherwise the backup relay and the retry could both send
       if (delivery.backupIsOpen && delivery.state === 'waiting') return delivery
       if (!waits || (named != null && named !== delivery.retry)) return delivery
       if (named == null && nowMs - delivery.retryNowAtMs < DOUBLE_PRESS_MS) return delivery
@@ -29,7 +29,7 @@ export function receive(delivery: Delivery, signal: Signal, nowMs: number): Deli
     }
     case 'bouncedAgain': {
       const { bounce } = signal
-      // a clock may be ahead by an hour; a later time would outlast every true report
+      // clocks may be ahead by up to MOST_AHEAD_MS; a later time would make every genuine report look older
       const clamped = bouncedAtMs(bounce) <= nowMs + MOST_AHEAD_MS ? bounce : { ...bounce, bouncedAt: new Date(nowMs).toISOString() }
       const received = { ...delivery, reports: [...delivery.reports, clamped] }
       return delivery.state === 'waiting' ? dropLateReports(received) : received
@@ -51,7 +51,7 @@ export function isInterrupted({ state, retryNow, givenUp, reports, backup, backu
   return givenUp || reports.length > 0 || (state === 'waiting' && (retryNow || backup !== null))
 }
 
-/** Before the next retry a report is late: it is not counted, and only a final one changes something. */
+/** Drops reports that arrive while the next retry waits, except final ones that change something. */
 export function dropLateReports(delivery: Delivery): Delivery {
   const isNews = (bounce: Bounce) =>
     isFinal(bounce) && (isSuccess(bounce) ? delivery.attempts.length > 0 && !isOfAnEarlierSend(delivery, bounce) : !isBackupFailure(bounce))

@@ -1,7 +1,7 @@
 /**
  * retryBouncedMessage: one bounced message for one recipient, from its bounce to its end. This file is the public contract
- * (docs/protocol.md): the workflow type, its argument and result, its signals, its query, its search attributes. Below it, the loop that
- * performs what the lifecycle commands.
+ * (docs/protocol.md): the workflow type, its argument and result, its signals, its query, its search attributes. Below it is the loop that
+ * performs the lifecycle's commands.
  */
 import { CancellationScope, CancelledFailure, defineQuery, defineSignal, isCancellation, setHandler } from '@temporalio/workflow'
 import type { Prepared } from '../activities/index.js'
@@ -18,13 +18,13 @@ import { showCancelled, showDelivery, showPreparing } from './web-ui.js'
 export { BounceDestination, BounceOutcome, BounceRecipient, BounceStatus } from './search-attributes.js'
 export type { Attempt, Bounce, BouncedMessage, RetryResult, State }
 
-/** Sends the retry that waits now, at once. With `retry`: only while that one waits. Never kept for a later one. */
+/** Sends the waiting retry at once. With `retry`: only if that one is waiting. Never applies to a later one. */
 export const retryNow = defineSignal<[{ retry?: number }?]>('retryNow')
 /** Another report for this message and recipient arrived. */
 export const bouncedAgain = defineSignal<[Bounce]>('bouncedAgain')
 /** Stop retrying, and suppress the address now. */
 export const giveUp = defineSignal('giveUp')
-/** Where it stands. `retry` is numbered from 1 over all runs; times are ISO 8601. */
+/** The progress of the retries. `retry` is numbered from 1 over all runs; times are ISO 8601. */
 export interface Progress {
   retry: number
   of: number
@@ -35,12 +35,12 @@ export interface Progress {
 export const progress = defineQuery<Progress>('progress')
 
 /**
- * Fails with InvalidBouncedMessage, MessageNotFound or MessageTooLarge if the input is refused. A cancelled one ends as Cancelled and
+ * Fails with InvalidBouncedMessage, MessageNotFound or MessageTooLarge if the input is refused. If cancelled, it ends as Cancelled and
  * suppresses nobody.
  */
 export async function retryBouncedMessage(message: BouncedMessage): Promise<RetryResult> {
   const inbox = new Inbox()
-  // first of all: a signal may come together with the start
+  // set first: a signal may arrive together with the start
   setHandler(retryNow, (which) => inbox.receive({ kind: 'retryNow', retry: which?.retry }))
   setHandler(bouncedAgain, (bounce) => inbox.receiveBounce(bounce))
   setHandler(giveUp, () => inbox.receive({ kind: 'giveUp' }))
@@ -64,7 +64,7 @@ export async function retryBouncedMessage(message: BouncedMessage): Promise<Retr
   }
 }
 
-/** Performs what the lifecycle commands, until it ends. */
+/** Performs the lifecycle's commands until it ends. */
 async function retry(message: BouncedMessage, prepared: Prepared, inbox: Inbox): Promise<RetryResult> {
   const { bounce } = message
   const isRetried = prepared.ended === undefined && prepared.permanent === undefined
@@ -79,13 +79,13 @@ async function retry(message: BouncedMessage, prepared: Prepared, inbox: Inbox):
     showDelivery(prepared, next.delivery)
     if (next.command.kind === 'end') break
     const event = await perform(next.command, next.delivery, prepared, inbox)
-    // once begun, suppressing finishes
+    // a suppression that has begun is completed
     if (event.kind !== 'suppressed') stopIfCancelled()
     next = step(inbox.delivery, event, clock())
   }
   const { result } = next.command
   if (prepared.searchAttributes) showOutcome(result.outcome)
-  // what had ended before was published then
+  // an earlier end was published when it happened
   if (prepared.ended === undefined && isSubscribed(prepared, `bounce.${result.outcome}`)) await publishEnd(prepared, bounce, result)
   return result
 }

@@ -1,6 +1,6 @@
 /**
- * sendByBackupRelay: sends an urgent message once, by the backup relay. A child of the message's own workflow, whose schedule goes on: only
- * an acceptance is reported to it. It stops when its parent ends.
+ * sendByBackupRelay: sends an urgent message once, by the backup relay. A child of the message's own workflow, whose schedule continues: it
+ * reports only an acceptance to its parent, and stops when the parent ends.
  */
 import {
   CancellationScope,
@@ -20,12 +20,12 @@ import { backupSummary, fairnessKey } from './web-ui.js'
 /** The backup relay accepted the message. */
 export const acceptedByBackup = defineSignal<[Accepted]>('acceptedByBackup')
 
-/** The least time that the backup relay gets, also if the first retry is due already. */
+/** Minimum time for the backup relay, even if the first retry is already due. */
 const MIN_TIME_MS = 60_000
-/** From the last moment at which it may begin to the first retry. */
+/** Time between the latest start of the backup relay's send and the first retry. */
 const MARGIN_MS = 60_000
 
-/** How the send is ordered; the run is the child's own. */
+/** A send order without its run, which is the child's own. */
 export type BackupOrder = Omit<SendOrder, 'firstRunId' | 'retry' | 'via'>
 
 export async function sendByBackupRelay(order: BackupOrder): Promise<void> {
@@ -39,7 +39,7 @@ export async function sendByBackupRelay(order: BackupOrder): Promise<void> {
     .catch((error: Error) => log.warn('the retries had ended before the backup relay accepted the message', { error: error.message }))
 }
 
-/** What a signal brings, if it is well-formed; a malformed one must not fail every workflow task. */
+/** The signal's argument, or null if malformed: that must not fail every workflow task. */
 export function readAccepted(accepted: Accepted | null | undefined): Accepted | null {
   const { attempt, row, relayed } = accepted ?? {}
   const isAttempt = typeof attempt?.at === 'string' && !Number.isNaN(Date.parse(attempt.at)) && attempt.outcome === 'accepted'
@@ -48,9 +48,9 @@ export function readAccepted(accepted: Accepted | null | undefined): Accepted | 
 }
 
 /**
- * Starts it. Never rejects.
+ * Starts the child workflow. Never rejects.
  * @param onEnd called when the child has ended.
- * @returns until when it may send, epoch ms; null if it could not be started.
+ * @returns when the first retry may start at the earliest, epoch ms; null if the child could not be started.
  */
 export async function startBackup(prepared: Prepared, onEnd: () => void): Promise<number | null> {
   const { messageId, sender, recipient, messageKey, destination, deliverByMs } = prepared

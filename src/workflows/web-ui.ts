@@ -1,4 +1,4 @@
-/** What a person reads in the Web UI, derived from the state: current details in Markdown, summaries of timers and activities. */
+/** Texts for the Web UI, derived from the state: current details in Markdown, summaries of timers and activities. */
 import { setCurrentDetails } from '@temporalio/workflow'
 import type { Prepared } from '../activities/index.js'
 import { type Attempt, type BouncedMessage, formatDuration, isRetry, nameOfAttempt } from '../bounce/index.js'
@@ -7,14 +7,14 @@ import type { Delivery, Reason, State } from './lifecycle-state.js'
 const MAX_REPLY = 200
 const NAMED: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;' }
 
-/** Text of strangers (replies, addresses) as plain text: nothing of it is read as Markdown or HTML. */
+/** Escapes untrusted text (replies, addresses), so that none of it renders as Markdown or HTML. */
 export function plain(text: string, most = MAX_REPLY): string {
   const oneLine = text.replace(/\s+/g, ' ').trim()
   const cut = oneLine.length > most ? `${oneLine.slice(0, most)}…` : oneLine
   return cut.replace(/[&<>\\`*_{}[\]()#+!|~$:@]/g, (c) => NAMED[c] ?? `&#${c.charCodeAt(0)};`)
 }
 
-/** An address in a summary: shown as it is in one place and as Markdown in another, so that nothing of it may be either's syntax. */
+/** An address in a summary, which the Web UI shows both as plain text and as Markdown: removes characters with a meaning in Markdown. */
 export function bare(address: string): string {
   return address.replace(/[^\p{L}\p{N}.@+=_~&'/-]/gu, '?').slice(0, 200)
 }
@@ -24,7 +24,7 @@ export function utc(ms: number): string {
   return `${new Date(ms).toISOString().slice(0, 19).replace('T', ' ')} UTC`
 }
 
-/** Before anything is known. */
+/** Shown until `prepare` has finished. */
 export function showPreparing(message: BouncedMessage): void {
   setCurrentDetails(detailsOf('checking the bounce', String(message?.recipient ?? ''), '', '', null, []))
 }
@@ -124,7 +124,7 @@ function detailsOf(
   return lines.join('\n')
 }
 
-/** Each is shown again with every later state, and in every replay. */
+/** Cached, because each row is shown again with every later state and in every replay. */
 const rows = new WeakMap<Attempt, string>()
 
 function rowOf(attempt: Attempt): string {

@@ -20,15 +20,15 @@ interface Idle extends PooledConnection {
 }
 
 const MOST_SYSTEMS = 1000
-/** It may have been closing down just then. */
+/** How long an observed limit applies: the server may just have been shutting down. */
 const BELIEVED_MS = 10 * 60_000
 
 export class ConnectionPool {
   readonly #idle: Idle[] = []
-  /** Systems that ended a session, and after how many messages. */
+  /** Observed limits: after how many messages a server ended a session. */
   readonly #most = new Map<string, { readonly messages: number; readonly until: number }>()
 
-  /** An idle session of the system to one of these paths, the first ones before the others; it is the caller's from now on. */
+  /** Takes an idle session to the first of these next hops that has one out of the pool; the caller then owns it. */
   take(system: string, paths: readonly NextHop[]): PooledConnection | null {
     for (const path of paths) {
       const at = this.#idle.findIndex((idle) => idle.system === system && idle.session.isOpen && isSameWay(idle.path, path))
@@ -40,13 +40,13 @@ export class ConnectionPool {
     return null
   }
 
-  /** How many messages a session with the system takes, as far as it has shown. */
+  /** The observed limit of messages per session; infinite if none is known. */
   mostIn(system: string): number {
     const known = this.#most.get(system)
     return known === undefined || known.until < Date.now() ? Number.POSITIVE_INFINITY : known.messages
   }
 
-  /** The system has ended a session after so many messages. */
+  /** Records that the server ended a session after so many messages. */
   endedAfter(system: string, messages: number): void {
     this.#most.delete(system)
     this.#most.set(system, { messages: Math.max(1, messages), until: Date.now() + BELIEVED_MS })
@@ -54,8 +54,8 @@ export class ConnectionPool {
   }
 
   /**
-   * Keeps a session for the next message, until its time.
-   * @param onEnd told when nobody has taken it, and it is closed.
+   * Keeps a session for the next message, until `idleUntil`.
+   * @param onEnd called once the session has been closed unused.
    */
   keep(system: string, held: PooledConnection, onEnd: (leaseId: string) => void): void {
     const idle: Idle = {
@@ -74,7 +74,7 @@ export class ConnectionPool {
     this.#idle.push(idle)
   }
 
-  /** Ends all that are idle. @returns their leases. */
+  /** Closes all idle sessions. @returns their leases. */
   end(): Promise<string[]> {
     return Promise.all(
       this.#idle.splice(0).map(async ({ session, leaseId, timer }) => {
@@ -86,7 +86,7 @@ export class ConnectionPool {
   }
 }
 
-/** True if a session by the one path is as good as one by the other. */
+/** True if a session to one next hop can be used for the other. */
 function isSameWay(a: NextHop, b: NextHop): boolean {
   return (
     a.kind === b.kind &&

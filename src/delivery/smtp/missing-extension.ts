@@ -1,4 +1,4 @@
-/** What a message needs of a server that its EHLO reply does not offer. */
+/** Finds an SMTP extension that a message needs and that the server's EHLO reply does not offer. */
 import { isInternational } from '../../bounce/index.js'
 import type { Mail } from './transaction-result.js'
 

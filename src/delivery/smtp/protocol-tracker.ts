@@ -1,6 +1,6 @@
 /**
- * Follows the steps of a dialogue by nodemailer's transaction log: which command each reply answers, also if a pipelining server is
- * asked several at once, whether the final dot is out, and that no step takes longer than it may.
+ * Tracks an SMTP session through nodemailer's transaction log: which command each reply answers, even with pipelining (RFC 2920), whether
+ * the final dot has been sent, and that no step exceeds its timeout.
  */
 import { parseReply, type SmtpReply, type Stage } from '../../bounce/index.js'
 import type { SmtpTimeouts } from './timeouts.js'
@@ -12,16 +12,16 @@ export class ProtocolTracker {
   #timer: NodeJS.Timeout | undefined
   #contentBegun = false
 
-  /** The step that is waited for. */
+  /** The step whose reply is awaited. */
   current: Stage = 'connect'
   /** The last reply to EHLO. */
   ehlo = ''
-  /** This process stood still beyond a step's time, and nothing has come since: that is nobody else's fault. */
+  /** This process stalled past a step's timeout and has received nothing since: not the server's fault. */
   heldUp = false
   /** The whole message was handed to the connection: from here on it may arrive. */
   finalDotSent = false
 
-  /** @param onTimeout told when a step has taken its time. */
+  /** @param onTimeout called when a step times out. */
   constructor(
     private readonly timeouts: SmtpTimeouts,
     private readonly onTimeout: (ms: number) => void,
@@ -35,7 +35,7 @@ export class ProtocolTracker {
     clearTimeout(this.#timer)
   }
 
-  /** Another transaction begins on the open session. */
+  /** Prepares for another transaction on the open session. */
   again(): void {
     this.#replies.length = 0
     this.#awaited.length = 0
@@ -51,7 +51,7 @@ export class ProtocolTracker {
     this.#enter('DATA', this.timeouts.blockMs)
   }
 
-  /** The reply that came last. */
+  /** The last reply. */
   get last(): { readonly at: Stage; readonly reply: SmtpReply } | undefined {
     return this.#replies.at(-1)
   }
@@ -83,7 +83,7 @@ export class ProtocolTracker {
       this.stop()
       return
     }
-    // what is no command of its own is a line of the login
+    // any other line belongs to AUTH
     const [, step] = VERBS.find(([start]) => verb.startsWith(start)) ?? ['', 'AUTH' as const]
     this.#awaited.push(step)
     if (this.#awaited.length === 1) this.#enter(step, this.#timeOf(step))
@@ -111,14 +111,14 @@ export class ProtocolTracker {
     clearTimeout(this.#timer)
     const due = Date.now() + ms
     this.#timer = setTimeout(() => {
-      // timers come before sockets: what came while this process stood still, however shortly, is read first
+      // timers run before sockets are read: first read what arrived while this process stalled, however briefly
       this.heldUp = Date.now() - due >= LATE_MS
       this.#timer = setTimeout(() => this.onTimeout(ms), this.heldUp ? GRACE_MS : READ_MS)
     }, ms)
   }
 }
 
-/** A timer that fires this much later than it was set for tells of a process that was frozen, or blocked. */
+/** A timer that fires this late means that the process was frozen or blocked. */
 const LATE_MS = 1500
 const GRACE_MS = 1000
 const READ_MS = 50

@@ -1,4 +1,4 @@
-/** How long each step of a dialogue may take (RFC 5321 section 4.5.3.2 gives the least that a client should allow). */
+/** Timeouts of the steps of an SMTP session (RFC 5321 section 4.5.3.2 gives the minimum that a client should allow). */
 export interface SmtpTimeouts {
   readonly connectMs: number
   readonly bannerMs: number

@@ -1,6 +1,6 @@
 /**
- * One attempt: over the relay or a route to one host; or directly, to the hosts of the recipient's domain one after another, on no connection
- * or a refusal up to MAIL, and never once a recipient was named (RFC 5321 section 5.1).
+ * One attempt: to the relay or a static route's host; or directly, to the mail hosts of the recipient's domain. The next host is tried if
+ * there was no connection or a refusal up to MAIL, never from RCPT on (RFC 5321 section 5.1).
  */
 import type { Stage } from '../../bounce/index.js'
 import { isAllowed, type StsPolicy } from '../mta-sts.js'
@@ -17,7 +17,7 @@ export interface DirectOptions {
   readonly bindAddresses: readonly string[]
 }
 
-/** The path to one address of a domain's host. */
+/** The next hop for one address of a mail host. */
 export function nextHopTo(host: MailHost, policy: StsPolicy | null, { port, bindAddresses }: DirectOptions): NextHop {
   const localAddress = bindAddresses.find((address) => address.includes(':') === host.address.includes(':'))
   const tls = policy?.mode === 'enforce' ? 'verify' : host.checkPeer === undefined ? 'opportunistic' : 'dane'
@@ -37,12 +37,12 @@ export function allowedHosts(hosts: readonly MailHost[], policy: StsPolicy | nul
   return policy?.mode === 'enforce' ? hosts.filter(({ name }) => isAllowed(name, policy)) : hosts
 }
 
-/** Addresses that one attempt walks (Postfix: smtp_mx_address_limit). */
+/** Most addresses that one attempt tries (Postfix: smtp_mx_address_limit). */
 const MOST_HOSTS = 5
 
 /**
- * Those that one attempt walks: no more than five, of those that one of our own addresses can connect to, if some are set (mail must not
- * leave by an address that nobody has set).
+ * The hosts that one attempt tries: at most MOST_HOSTS. If bind addresses are set, only hosts of their address families (mail must not
+ * leave from any other address).
  */
 export function reachableHosts(hosts: readonly MailHost[], bindAddresses: readonly string[]): readonly MailHost[] {
   const isReachable = ({ address }: MailHost) => bindAddresses.some((ours) => ours.includes(':') === address.includes(':'))
@@ -50,8 +50,8 @@ export function reachableHosts(hosts: readonly MailHost[], bindAddresses: readon
 }
 
 /**
- * Walks the paths. Never rejects: whatever happens is a TransactionResult, the most telling one of those that there were.
- * @param mayGoOn asked before another host is contacted: whether our connection is still counted.
+ * Tries the next hops in order. Never rejects: every failure is a TransactionResult; of several, the most informative one is returned.
+ * @param mayGoOn called before another host is contacted: whether our lease is still valid.
  */
 export async function deliver(
   paths: readonly NextHop[],
@@ -74,17 +74,17 @@ export async function deliver(
 
 const BEFORE_THE_RECIPIENT: readonly Stage[] = ['connect', 'banner', 'EHLO', 'STARTTLS', 'MAIL']
 
-/** True if the next host may take what this one did not. */
+/** True if the next host may accept what this one did not. */
 export function asksForNext(result: TransactionResult): boolean {
   if (result.kind === 'lost') return BEFORE_THE_RECIPIENT.includes(result.at)
   if (result.kind !== 'reply')
     return result.kind === 'refused' || result.kind === 'unreachable' || result.kind === 'policy' || result.kind === 'local'
   if (result.reply.code < 500) return result.reply.code >= 400 && BEFORE_THE_RECIPIENT.includes(result.at)
-  // "no mail service here" is said of the host, not of the domain (RFC 7504)
+  // "no mail service here" is about the host, not the domain (RFC 7504)
   return result.at === 'banner' || result.at === 'EHLO'
 }
 
-/** Of several refusals the one that says most of the receiving system, and nothing for good where another may pass. */
+/** Ranks failures: the most informative about the destination first, and permanent replies below temporary ones. */
 function weight(result: TransactionResult): number {
   if (result.kind === 'reply') return result.reply.code < 500 ? 6 : 2
   return { lost: 5, refused: 4, policy: 3, unreachable: 2.5, local: 1 }[result.kind as string] ?? 0
