@@ -1,6 +1,6 @@
 /** Events for other systems, by webhook or by their own activity: what happened, to which message or destination, and why. Never a body. */
 
-/** docs/events.md has the schema of each. */
+/** docs/events.schema.json has the schema of each. */
 export const EVENT_TYPES = [
   'bounce.retrying',
   'bounce.delivered',

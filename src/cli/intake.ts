@@ -16,7 +16,7 @@ export function addIntake(program: Command): void {
     .option('--lmtp <address>', 'listen there, such as 127.0.0.1:2003 or unix:/run/softbounce/lmtp.sock (default: INTAKE_LISTEN)')
     .option('--maildir <folder>', 'watch this Maildir')
     .option('--imap', 'read the mailbox of IMAP_URL, and wait for more')
-    .action((options: Router) => run(options))
+    .action((options: IntakeOptions) => run(options))
   program
     .command('take')
     .description('take one bounce in from standard input (for a pipe in an alias); exit status 75: try again')
@@ -29,13 +29,13 @@ export function addIntake(program: Command): void {
     .action((options: { recipient?: string; sender?: string; json?: boolean }) => take(options))
 }
 
-interface Router {
+interface IntakeOptions {
   readonly lmtp?: string
   readonly maildir?: string
   readonly imap?: boolean
 }
 
-async function run(options: Router): Promise<void> {
+async function run(options: IntakeOptions): Promise<void> {
   const settings = readSettings()
   // with --maildir or --imap, the configured LMTP address is not used
   const byDefault = options.maildir === undefined && !options.imap ? settings.intake.listen : null

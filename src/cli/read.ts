@@ -17,7 +17,7 @@ export function addRead(program: Command): void {
         process.stderr.write(`softbounce: ${printable(`${where}: ${(error as Error).message}`)}\n`)
       }
       for (const path of paths) {
-        const report = new AttemptReport(options.json === true)
+        const report = new ReportPrinter(options.json === true)
         try {
           for await (const { file, number, read } of ahead(mailsOf(path))) {
             const where = number === undefined ? file : `${file}#${number}`
@@ -56,7 +56,7 @@ async function* ahead(mails: AsyncIterable<NamedMail>) {
 }
 
 /** Prints the results: text at once, JSON as one object for each file. */
-class AttemptReport {
+class ReportPrinter {
   #file: string | null = null
   #bounces: object[] = []
   #error: string | null = null

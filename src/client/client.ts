@@ -123,8 +123,8 @@ export class SoftbounceClient {
    */
   async retry(message: Uint8Array | string, bounce: BounceOf, options: RetryOptions = {}): Promise<StartedRetry> {
     const content = canonicalMessage(typeof message === 'string' ? Buffer.from(message, 'utf8') : message)
-    const { messageId: valuesTable, sender, recipient, ...report } = bounce
-    const messageId = messageIdKey(valuesTable ?? messageIdOf(content))
+    const { messageId: given, sender, recipient, ...report } = bounce
+    const messageId = messageIdKey(given ?? messageIdOf(content))
     const input = { messageId, sender, recipient, bounce: report, ...options }
     const checked = checkBouncedMessage({ ...input, message: { stored: messageKey(content) } })
     if ('faults' in checked) throw new UnretryableBounce(`the bounce of ${messageId} cannot be retried: ${checked.faults.join('; ')}`)

@@ -13,7 +13,7 @@ export interface TrackOptions {
     Partial<Pick<Settings, 'relayPreset' | 'retryStatuses' | 'scheduleMs' | 'encryption'>>
   /** The provider that the transporter sends through; default: RELAY_PRESET. */
   readonly provider?: Provider
-  /** Whether to retry temporary refusals; default true. False: `sendMail` rejects, as nodemailer's does. */
+  /** Whether to retry refusals whose status is in RETRY_STATUSES; default true. False: `sendMail` rejects, as nodemailer's does. */
   readonly retryRefused?: boolean
   /**
    * If the database cannot be reached before sending: `fail` (default) rejects, and nothing is sent; `send-untracked` sends as nodemailer

@@ -1,6 +1,6 @@
 /**
  * Sends through nodemailer so that every bounce can be authenticated and retried: each recipient gets its own signed return path, the
- * message is stored for as long as a bounce can come, suppressed recipients are reported, and temporary refusals are retried.
+ * message is stored for as long as a bounce can come, a message to a suppressed recipient is refused before anything is sent, and refusals for now are retried.
  */
 import { DEFAULT_RETRY_STATUSES, DEFAULT_SCHEDULE, parseDuration, parseRetryStatuses } from '../bounce/index.js'
 import { readSettings } from '../config/index.js'
@@ -14,7 +14,7 @@ import type { Callback, MailMessage, Transport } from './transport.js'
 const TRACKED = Symbol('softbounce')
 
 /**
- * Tracks what a transporter sends: `track(nodemailer.createTransport(...))`. Returns the same transporter, which is used as before; its own
+ * Tracks what a transporter sends: `track(nodemailer.createTransport(...))`. Changes the transporter in place and returns it; its own
  * plugins, defaults and DKIM stay. If a recipient is refused with a status that is retried (4.3.2 by default), `sendMail` resolves: the
  * recipient is in `info.pending`, and its retry in `info.retries`.
  * @throws TrackError with code ERETURNPATH if RETURN_PATH_KEYS is not set; WrongSettings.

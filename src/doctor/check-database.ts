@@ -48,11 +48,11 @@ async function checkOpen(database: Database, settings: Settings): Promise<Findin
   const apart = Math.abs(clock - (before + Date.now()) / 2)
   found.push(
     apart <= MAX_CLOCK_DIFFERENCE_MS
-      ? ok('clock', `this machine's and the database's are ${Math.round(apart)} ms apart`)
+      ? ok('clock', `this machine's and the database's clocks are ${Math.round(apart)} ms apart`)
       : warning(
           'clock',
-          `this machine's and the database's are ${(apart / 1000).toFixed(1)} s apart`,
-          "synchronise both (NTP): retries are due by the workers' clock, permits by the database's",
+          `this machine's and the database's clocks are ${(apart / 1000).toFixed(1)} s apart`,
+          "synchronise both (NTP): bounces are dated by this machine's clock, permits are granted by the database's",
         ),
   )
   return [...found, ...(await checkProcesses(database, settings))]
@@ -83,10 +83,19 @@ async function checkProcesses(database: Database, { returnPaths }: Settings): Pr
   const intakes = running.filter(({ role }) => role === 'intake')
   const found: Finding[] = [
     workers.length > 0
-      ? ok('worker', `${workers.length} of this database: ${workers.map(({ host, version }) => `${host} (${version})`).join(', ')}`)
+      ? ok(
+          'worker',
+          `${workers.length === 1 ? 'one uses' : `${workers.length} use`} this database: ${workers.map(({ host, version }) => `${host} (${version})`).join(', ')}`,
+        )
       : failure('worker', 'no worker uses this database now', 'start softbounce worker with this DATABASE_URL'),
   ]
-  if (intakes.length > 0) found.push(ok('intake', `${intakes.length} of this database: ${intakes.map(({ host }) => host).join(', ')}`))
+  if (intakes.length > 0)
+    found.push(
+      ok(
+        'intake',
+        `${intakes.length === 1 ? 'one uses' : `${intakes.length} use`} this database: ${intakes.map(({ host }) => host).join(', ')}`,
+      ),
+    )
   const versions = new Set([VERSION, ...running.map(({ version }) => version)])
   if (versions.size > 1)
     found.push(

@@ -11,7 +11,14 @@ export async function checkIntake({ intake, mailbox, providers, httpPort }: Sett
   const named = Object.values(providers).some((secret) => secret !== undefined)
   if (listen === null)
     return mailbox !== null || named
-      ? [ok(CHECK, mailbox === null ? `webhooks come to HTTP port ${httpPort}` : `bounces are read from the mailbox at ${mailbox.host}`)]
+      ? [
+          ok(
+            CHECK,
+            mailbox === null
+              ? `webhooks are configured on HTTP port ${httpPort} (not contacted)`
+              : `the mailbox at ${mailbox.host} is configured (not contacted)`,
+          ),
+        ]
       : [
           warning(
             CHECK,

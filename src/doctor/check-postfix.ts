@@ -10,7 +10,7 @@ const run = promisify(execFile)
 const STOCK_MS = 5 * 24 * 60 * 60_000
 
 /** @param config its configuration folder; null: the default. Nothing is reported if there is no Postfix. */
-export async function checkPostfix({ confirmWithinMs }: Settings, config: string | null): Promise<Finding[]> {
+export async function checkPostfix({ confirmWithinMs, returnPaths }: Settings, config: string | null): Promise<Finding[]> {
   const at = config === null ? [] : ['-c', config]
   const names = [
     'smtp_delivery_status_filter',
@@ -22,13 +22,13 @@ export async function checkPostfix({ confirmWithinMs }: Settings, config: string
   let values: ReadonlyMap<string, string>
   try {
     const { stdout } = await run('postconf', [...at, ...names], { timeout: 5000 })
-    values = new Map(stdout.split('\n').map((line) => line.split(/\s*=\s*/, 2) as [string, string]))
+    values = new Map(stdout.split('\n').map((line) => [line.replace(/\s*=.*$/, ''), line.replace(/^[^=]*=\s*/, '')]))
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ENOENT'
       ? []
       : [warning(CHECK, `postconf fails: ${oneLine(error)}`, 'check its configuration')]
   }
-  return [await checkFilter(values, at), checkTransport(values), checkLifetimes(values, confirmWithinMs)]
+  return [await checkFilter(values, at), checkTransport(values, returnPaths), checkLifetimes(values, confirmWithinMs)]
 }
 
 async function checkFilter(values: ReadonlyMap<string, string>, at: readonly string[]): Promise<Finding> {
@@ -44,9 +44,14 @@ async function checkFilter(values: ReadonlyMap<string, string>, at: readonly str
   return warning(CHECK, `its smtp_delivery_status_filter (${filter}) leaves a 4.3.2 in the queue`, recipe)
 }
 
-function checkTransport(values: ReadonlyMap<string, string>): Finding {
+function checkTransport(values: ReadonlyMap<string, string>, returnPaths: Settings['returnPaths']): Finding {
   const maps = values.get('transport_maps') ?? ''
-  if (maps !== '') return ok(CHECK, `transport_maps = ${maps.slice(0, 200)}`)
+  const domain = returnPaths?.template.replace(/^.*@(?:\{domain\})?/, '') ?? ''
+  // a table in a file, or a domain of the sender's, cannot be read from here
+  if (maps !== '' && (!maps.startsWith('inline:') || domain === '' || maps.includes(domain)))
+    return ok(CHECK, `transport_maps is set: ${maps.slice(0, 200)}`)
+  if (maps !== '')
+    return warning(CHECK, `transport_maps (${maps.slice(0, 200)}) has no entry for ${domain}`, `add ${domain}=lmtp:inet:[127.0.0.1]:2003`)
   return warning(
     CHECK,
     'transport_maps is empty: no transport leads to the intake',
@@ -58,16 +63,17 @@ function checkLifetimes(values: ReadonlyMap<string, string>, confirmWithinMs: nu
   const [queue, bounce] = ['maximal_queue_lifetime', 'bounce_queue_lifetime'].map((name) => msOf(expanded(values, name)))
   if (queue === undefined || bounce === undefined)
     return warning(CHECK, 'its queue lifetimes cannot be read', 'check postconf maximal_queue_lifetime')
-  if (bounce < STOCK_MS)
+  // Postfix keeps a bounce no longer than any other message
+  if (Math.min(queue, bounce) < STOCK_MS)
     return warning(
       CHECK,
-      `bounce_queue_lifetime is ${values.get('bounce_queue_lifetime')}: a report that cannot be delivered in that time is lost`,
-      'leave the lifetimes at 5d',
+      `its lifetimes are ${values.get('maximal_queue_lifetime')} and ${values.get('bounce_queue_lifetime')}: a bounce that cannot be delivered in that time is lost`,
+      'leave maximal_queue_lifetime and bounce_queue_lifetime at 5d',
     )
   if (queue + 4_000_000 > confirmWithinMs)
     return warning(
       CHECK,
-      'it may return a message later than CONFIRM_WITHIN: a failed retry would end as delivered, unconfirmed',
+      'Postfix may bounce a retry after CONFIRM_WITHIN, when it counts as delivered, unconfirmed, already',
       'raise CONFIRM_WITHIN above its maximal_queue_lifetime and an hour',
     )
   return ok(CHECK, `maximal_queue_lifetime ${values.get('maximal_queue_lifetime')}, shorter than CONFIRM_WITHIN`)

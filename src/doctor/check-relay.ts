@@ -57,7 +57,7 @@ function offers(ehlo: string): Finding[] {
       : warning(
           CHECK,
           'it does not offer DSN',
-          "deliveries end as unconfirmed after CONFIRM_WITHIN; set the provider's webhook, or TRANSPARENT_RELAY if its replies are the receiving system's",
+          "deliveries end as unconfirmed after CONFIRM_WITHIN; set the provider's webhook, or RELAY_IS_TRANSPARENT if its replies are the receiving system's",
         ),
   )
   const size = Number(/^250[ -]SIZE[ \t]+(\d{1,15})/im.exec(ehlo)?.[1] ?? 0)

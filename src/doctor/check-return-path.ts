@@ -38,9 +38,15 @@ async function checkMx(domain: string, resolve: Resolve, ownHosts: readonly stri
   try {
     hosts = (await resolve(domain, 'MX')) as { exchange: string }[]
   } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code !== 'ENOTFOUND' && code !== 'ENODATA')
+      return warning(CHECK, `the MX of ${domain} cannot be looked up: ${oneLine(error)}`, 'check the resolver, or DNS_SERVERS')
+    const addresses = await Promise.all(['A', 'AAAA'].map((type) => resolve(domain, type).catch(() => [])))
+    if (addresses.flat().length > 0)
+      return warning(CHECK, `${domain} has no MX record; mail goes to its address (RFC 5321 5.1)`, 'publish an MX')
     return failure(
       CHECK,
-      `${domain} has no MX record (${oneLine(error)}): bounces cannot come back`,
+      `${domain} has neither an MX nor an address record: bounces cannot come back`,
       `point the MX of ${domain} at the mail server that hands bounces to the intake`,
     )
   }
@@ -63,5 +69,9 @@ async function checkSpf(domain: string, resolve: Resolve): Promise<Finding> {
   if (records.length === 1) return ok(CHECK, `${domain} has an SPF record: ${records[0]?.slice(0, 200)}`)
   if (records.length > 1)
     return failure(CHECK, `${domain} has ${records.length} SPF records, which receivers treat as an error (RFC 7208 4.5)`, 'leave one')
-  return warning(CHECK, `${domain} has no SPF record`, `publish one that permits the hosts that send with it, such as "v=spf1 mx -all"`)
+  return warning(
+    CHECK,
+    `${domain} has no SPF record`,
+    `publish one that permits the hosts that send with it, such as "v=spf1 ip4:192.0.2.10 ~all"`,
+  )
 }

@@ -28,7 +28,9 @@ export async function examine(settings: Settings, { domain, postfixConfig }: Doc
     ['Postfix', checkPostfix(settings, postfixConfig)],
   ]
   const found = checks.map(([check, running]) =>
-    running.catch((error: unknown) => [failure(check, `it could not be checked: ${oneLine(error)}`, 'see the text')]),
+    running.catch((error: unknown) => [
+      failure(check, `it could not be checked: ${oneLine(error)}`, 'run softbounce doctor again, and report this if it stays'),
+    ]),
   )
   return (await Promise.all(found)).flat()
 }

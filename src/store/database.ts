@@ -204,7 +204,7 @@ export async function advisoryLock(tx: Kysely<Tables>, what: string): Promise<vo
 
 /** Many values as a table `valuesTable(value)`, bound as one parameter, so that the statement's text does not depend on their number. */
 export function valuesTable(kind: DatabaseKind, values: readonly string[]): RawBuilder<unknown> {
-  return kind === 'sqlite' ? sql`json_each(${JSON.stringify(values)}) as valuesTable` : sql`unnest(${values}::text[]) as valuesTable(value)`
+  return kind === 'sqlite' ? sql`json_each(${JSON.stringify(values)}) as given` : sql`unnest(${values}::text[]) as given(value)`
 }
 
 /** The current time by nowExpression, epoch ms. */

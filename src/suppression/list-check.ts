@@ -123,7 +123,7 @@ function judge(
       return { status: 'permanently rejected', time: iso(suppressed.since), why }
     return { status: 'suppressed until', time: suppressed.until === null ? 'lifted' : iso(suppressed.until), why }
   }
-  const system = known?.system ?? destinationOfHost(key)
+  const system = known?.system ?? destinationOf(key)
   const since = down.get(system)
   if (since !== undefined) return { status: 'system down since', time: iso(since), why: system }
   if (known === undefined) return { status: 'ok', time: '', why: '' }
@@ -139,7 +139,7 @@ function judge(
 }
 
 /** The destination of an address without recent attempts: its registrable domain. */
-function destinationOfHost(key: string): string {
+function destinationOf(key: string): string {
   const domain = key.slice(key.lastIndexOf('@') + 1)
   return getDomain(domain) ?? domain
 }

@@ -100,15 +100,15 @@ export function parseLimits(text: string): ReadonlyMap<string, PartialLimits> {
     const own: Partial<Record<keyof Limits, number>> = {}
     for (const part of (match[2] as string).split(',')) {
       const words = /^\s*([a-z ]+?)\s+(\S+)\s*$/i.exec(part)
-      const toDestinationStatus = FIELDS[(words?.[1] ?? '').toLowerCase().replace(/\s+/g, ' ')]
-      if (words === null || toDestinationStatus === undefined)
+      const field = FIELDS[(words?.[1] ?? '').toLowerCase().replace(/\s+/g, ' ')]
+      if (words === null || field === undefined)
         throw new Error(
           `"${part.trim()}" (of ${name}) is none of: ${Object.keys(FIELDS)
             .map((field) => `${field} N`)
             .join(', ')}`,
         )
       try {
-        own[toDestinationStatus.field] = toDestinationStatus.read(words[2] as string)
+        own[field.field] = field.read(words[2] as string)
       } catch (error) {
         throw new Error(`"${part.trim()}" (of ${name}): ${(error as Error).message}`)
       }

@@ -54,7 +54,7 @@ test('with everything in order no check fails, and a person reads a line for eac
   const { status, found, of } = await doctor()
   expect(failures(found)).toEqual([])
   expect(status).toBe(0)
-  expect(of('worker')).toMatchObject([{ result: 'ok', text: expect.stringContaining('1 of this database') }])
+  expect(of('worker')).toMatchObject([{ result: 'ok', text: expect.stringContaining('one uses this database') }])
   expect(of('intake').map(({ result }) => result)).toEqual(['ok', 'ok'])
   expect(
     of('Temporal')
@@ -218,9 +218,9 @@ describe.skipIf(whyNot(['postconf', 'postmap']) !== null)('a Postfix on this mac
     [
       'with lifetimes that are too short',
       ['maximal_queue_lifetime = 1h', 'bounce_queue_lifetime = 1h'],
-      /a report that cannot be delivered in that time is lost/,
+      /a bounce that cannot be delivered in that time is lost/,
     ],
-    ['with a lifetime beyond CONFIRM_WITHIN', ['maximal_queue_lifetime = 10d', 'bounce_queue_lifetime = 10d'], /later than CONFIRM_WITHIN/],
+    ['with a lifetime beyond CONFIRM_WITHIN', ['maximal_queue_lifetime = 10d', 'bounce_queue_lifetime = 10d'], /after CONFIRM_WITHIN/],
   ])('%s is a warning', async (_, lines, text) => {
     const found = await check(...lines)
     expect(found).toContainEqual(expect.objectContaining({ result: 'warning', text: expect.stringMatching(text) }))

@@ -128,7 +128,7 @@ describe.skipIf(python === null)('events, told in Python', { shuffle: false }, (
     // a permanent bounce
     const gone = bounced(new Date(), {
       recipient: 'gone@outcome.example',
-      bounce: { status: '5.7.1', bouncedAt: new Date().toISOString() },
+      bounce: { status: '5.7.1', bouncedAt: new Date().toISOString(), diagnostic: '550 5.7.1 no' },
     })
     const options = { taskQueue: 'softbounce', workflowId: `bounce/gone@outcome.example/${gone.messageId}`, args: [gone] }
     expect(await world.temporal.workflow.execute('retryBouncedMessage', options)).toMatchObject({ outcome: 'rejected' })
