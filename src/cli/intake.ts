@@ -179,7 +179,7 @@ async function servePages(
   logger: Logger,
 ): Promise<Server | null> {
   if (settings.httpPort === null || metrics === null) return null
-  const { serveHttp } = await import('../report/http.js')
+  const { serveHttp } = await import('../report/http-server.js')
   metrics.watch(database)
   const state = () => ({ name: 'intake', is: 'RUNNING', good: true })
   try {

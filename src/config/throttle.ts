@@ -3,8 +3,8 @@ import dns from 'node:dns'
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import type { DirectSettings } from '../delivery/index.js'
-import { parseDestinationGroups } from '../throttle/destination-groups.js'
 import { formatRate, parseLimits, parseRate, type ThrottleSettings } from '../throttle/limits.js'
+import { parseDestinationGroups } from '../throttle/mx-groups.js'
 import { duration, flag, HOUR, integer, names, parsed, SECOND } from './parsers.js'
 
 const MINUTE = 60 * SECOND

@@ -17,7 +17,7 @@ import {
 } from '../store/index.js'
 import { findSuppression, suppressLastingly } from '../suppression/index.js'
 import type { AuthenticationSettings, ReportMatch } from './authenticate.js'
-import { NON_COMPLAINT_TYPES } from './feedback-loop.js'
+import { NON_COMPLAINT_TYPES } from './feedback-report.js'
 import { asTransient, complaintEvent, effectiveReportStatus, idempotencyKey, isAuthoritative, type ReportSubject } from './report-status.js'
 
 /** What was done with a report, and why. */

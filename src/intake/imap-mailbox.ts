@@ -3,7 +3,16 @@ import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ImapFlow, type SearchObject } from 'imapflow'
-import type { ImapOptions } from './imap-options.js'
+import type { ImapSettings } from '../config/index.js'
+import { causeOf } from './lmtp.js'
+
+/** How the IMAP intake is configured. */
+export interface ImapOptions extends ImapSettings {
+  readonly maxBytes: number
+  /** How long processed bounces are remembered. */
+  readonly rememberedForMs: number
+  readonly lookEveryMs?: number
+}
 
 const POLL_EVERY_MS = 60_000
 const STOP_WITHIN_MS = 5000
@@ -115,4 +124,11 @@ export class ImapMailbox implements AsyncDisposable {
     if (mailbox === false) throw new Error('the connection was closed')
     return mailbox
   }
+}
+
+/** The server's error text, or else the error's message. */
+export function imapErrorText(error: unknown): string {
+  const { responseText, authenticationFailed } = error as { responseText?: string; authenticationFailed?: boolean }
+  const said = responseText ?? causeOf(error)
+  return authenticationFailed ? `the login was refused: ${said}` : said
 }

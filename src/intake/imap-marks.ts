@@ -1,7 +1,6 @@
 /** Marks mails as processed: flagged, or moved to a folder. */
 import type { Logger } from '../logger.js'
-import { imapErrorText } from './imap-error-text.js'
-import type { ImapMailbox } from './imap-mailbox.js'
+import { type ImapMailbox, imapErrorText } from './imap-mailbox.js'
 
 /** Target folders for processed mails; null: they stay, flagged as read. */
 export interface ImapFolders {

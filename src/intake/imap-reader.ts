@@ -4,10 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { backoff } from '../backoff.js'
 import type { Logger } from '../logger.js'
 import { advanceImapCursor, type Database, holdImapCursor, type ImapCursor, releaseImapCursor } from '../store/index.js'
-import { advanceCursor, imapErrorText } from './imap-error-text.js'
-import { ImapMailbox } from './imap-mailbox.js'
+import { ImapMailbox, type ImapOptions, imapErrorText } from './imap-mailbox.js'
 import { markProcessed } from './imap-marks.js'
-import type { ImapOptions } from './imap-options.js'
 import { logTaken } from './lmtp.js'
 import { deliveredTo, returnPathOf } from './maildir.js'
 import type { MailReceiver } from './receive-mail.js'
@@ -218,3 +216,27 @@ export class ImapReader {
     return marked
   }
 }
+
+export interface ImapWatch {
+  /** Finishes the current mail, and releases the mailbox. */
+  close(): Promise<void>
+}
+
+/** Never rejects: if the server is unreachable or refuses the login, this is logged and retried. */
+export function watchImap(intake: MailReceiver, database: Database, options: ImapOptions, logger: Logger): ImapWatch {
+  const reader = new ImapReader(intake, database, options, logger)
+  const running = reader.run()
+  return {
+    close: async () => {
+      reader.stop()
+      await running
+    },
+  }
+}
+
+/** Advances the cursor past a mail that was processed, or is gone. */
+export const advanceCursor = (place: ImapCursor, uid: number, dealtWith: ReadonlyMap<number, boolean>): ImapCursor => ({
+  ...place,
+  lastUid: uid,
+  unreadable: dealtWith.get(uid) ? [...place.unreadable, uid] : place.unreadable,
+})

@@ -3,7 +3,7 @@
  * (receive-event.ts) are applied in one place (apply.ts); what cannot be processed now stays at its source.
  */
 export type { IntakeDependencies } from './apply.js'
-export { watchImap } from './imap.js'
+export { watchImap } from './imap-reader.js'
 export { serveLmtp, summary } from './lmtp.js'
 export { deliveredTo, returnPathOf, watchMaildir } from './maildir.js'
 export { EventReceiver } from './receive-event.js'

@@ -24,7 +24,7 @@ import {
   rejectUnsentMessage,
   rejectUntrustedReport,
 } from './authenticate.js'
-import { complaintReturnPaths, mayBeComplaint } from './feedback-loop.js'
+import { complaintReturnPaths, mayBeComplaint } from './feedback-report.js'
 
 export class MailReceiver {
   readonly #acting: ReportHandler

@@ -10,7 +10,7 @@ import { readResend, verifyResend } from './resend.js'
 import { readSendGrid, verifySendGrid } from './sendgrid.js'
 import { readSes, type SnsSignatures } from './ses.js'
 
-export { providerIdIn, withToken } from './identity.js'
+export { providerIdIn, withToken } from './message-tag.js'
 export * from './provider.js'
 export { sendGridKey } from './sendgrid.js'
 export { SnsSignatures } from './ses.js'

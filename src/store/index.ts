@@ -33,7 +33,6 @@ export {
   openDatabase,
   valuesTable,
 } from './database.js'
-export { otherDestinationReached, otherDestinationSilent } from './destination-evidence.js'
 export { type Forgotten, forget } from './erasure.js'
 export { advanceImapCursor, holdImapCursor, type ImapCursor, releaseImapCursor } from './imap-cursors.js'
 export { alreadyHandled, findQuarantined, type InboundReport, listBounces, purgeInbound, quarantine, recordInbound } from './inbound.js'
@@ -51,6 +50,7 @@ export {
 } from './messages.js'
 export { migrateToLatest, pendingMigrations } from './migrations.js'
 export { findPolicy, keepPolicy } from './mta-sts-policies.js'
+export { otherDestinationReached, otherDestinationSilent } from './own-network-evidence.js'
 export { announceProcess, type ProcessInfo, runningProcesses } from './processes.js'
 export { findProviderId, purgeProviderIds, recordProviderId } from './provider-ids.js'
 export { historyOf } from './recipient-history.js'

@@ -5,7 +5,6 @@
 export { type Acquisition, acquire, cancelReservation, type LimiterKey } from './acquire.js'
 export { LEASE_MS, leaseThatHolds, releaseLease, renewLease } from './connection-leases.js'
 export type { ThrottleContext } from './context.js'
-export { type DestinationGroup, groupOf, parseDestinationGroups } from './destination-groups.js'
 export {
   beginRelease,
   type DestinationOverview,
@@ -36,6 +35,7 @@ export {
   relayOf,
   withManualLimits,
 } from './limits.js'
+export { type DestinationGroup, groupOf, parseDestinationGroups } from './mx-groups.js'
 export { markPublished, unpublishedOutages } from './outages.js'
 export {
   type AdmissionRequest,

@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from 'vitest'
-import { hasFamilyOf } from '../../src/delivery/address-family.js'
 import { ConnectionPool, converse, type NextHop, SmtpSession, type Transaction } from '../../src/delivery/index.js'
+import { hasFamilyOf } from '../../src/delivery/local-address-families.js'
 import { polite, startReceivingSystem, startScript } from '../support/receiving-system.js'
 import { QUICK } from '../support/skipping-time.js'
 

@@ -7,7 +7,7 @@ import { canonicalMessage, dayOf, type ReturnPaths, sentId, signReturnPath, sign
 import { EventReceiver, WebhookReceiver } from '../../src/intake/index.js'
 import { createLogger } from '../../src/logger.js'
 import { type Provider, SnsSignatures, sendGridKey } from '../../src/providers/index.js'
-import { serveHttp } from '../../src/report/http.js'
+import { serveHttp } from '../../src/report/http-server.js'
 import { Metrics } from '../../src/report/metrics.js'
 import { type InboundReport, listBounces, recordEnd, recordProviderId, storeSent } from '../../src/store/index.js'
 import { findSuppression } from '../../src/suppression/index.js'
