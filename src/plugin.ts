@@ -10,6 +10,7 @@ import { readSettings, requireNextHop, type Settings } from './config/index.js'
 import { ConnectionPool } from './delivery/index.js'
 import { keysDigest } from './delivery/return-path.js'
 import { clientDataConverter, workerDataConverter } from './encryption/index.js'
+import type { InboxLoop } from './intake/inbox-loop.js'
 import { processRefusals } from './intake/receive-refusal.js'
 import { createLogger, type Log } from './logger.js'
 import { announceProcess, migrateToLatest, openDatabase } from './store/index.js'
@@ -77,12 +78,13 @@ export async function softbouncePlugin(options: PluginOptions): Promise<SimplePl
       const stopWaking = startWakeupLoop(client, TASK_QUEUE, { settings, database, log })
       const { returnPaths } = settings
       const retire = announceProcess(database, 'worker', returnPaths === null ? null : keysDigest(returnPaths))
-      const inbox = await processRefusals(client, database, settings, { logger: log })
+      let inbox: InboxLoop | undefined
       try {
+        inbox = await processRefusals(client, database, settings, { logger: log })
         await next()
       } finally {
         stopWaking()
-        await inbox.close()
+        await inbox?.close()
         retire()
         attributes.stop()
         await endSessions(sessions, database)

@@ -5,7 +5,7 @@
 
 import { type QuotedReply, quotedReply, specificity } from './quoted-reply.js'
 import { parseReply, refusesRecipient, statusOfReply } from './reply.js'
-import { isExpired, parseStatus } from './status.js'
+import { isExpired, isLasting, parseStatus } from './status.js'
 import { statusOfWords } from './status-words.js'
 
 /**
@@ -74,6 +74,8 @@ function statusOfQuoted({ code, status }: QuotedReply, text: string, alone: bool
 
 /** Whether the reply is more specific than the field, or as specific and more reliable. */
 function countsMore({ status, statusFrom }: Found, reply: QuotedReply, field: string): boolean {
+  // the receiving system answered with class 4: that is not final, whatever the field makes of it
+  if (reply.code >= 400 && reply.code < 500 && isLasting(field)) return true
   const difference = specificity(status) - specificity(field)
   if (difference !== 0) return difference > 0
   if (status === field) return false

@@ -17,28 +17,41 @@ const CODES = new Set(
 
 const BOTH = /(?<![\d.])([45]\d\d)[- :'#]{1,3}([45]\.\d{1,3}\.\d{1,3})(?!\.?\d)/g
 const ENHANCED = /(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?!\.?\d)/g
-const BASIC = /(?<![\w.@/#-])([45]\d\d)(?=[ \-.,:;>)'"]|$)/g
+/** A basic code where a reply begins: at the start of a line or of a clause, never a number within one. */
+const BASIC =
+  /(?:^|[:;,.(<>"'[]|->|\b(?:said|says|replied|reply|responded|response|error|code|status|smtp|failed|refused|with|was|returned|by|remote host|host))[ \t("'[:]{0,4}([45]\d\d)(?=[ \-.,:;>)'"]|$)(?! ?(?:[kmg]i?b|bytes|messages)\b)/gim
 
 /**
- * The most specific reply in a text: a pair of agreeing codes, else the first basic and the most specific enhanced code. A reply after
- * an arrow is the cause, and wins (`550 5.4.300 Message expired -> 421 4.3.2 ...`). Null if there is none.
+ * The most specific reply in a text: a pair of agreeing codes, else the first basic code, with the most specific enhanced code of its class.
+ * A reply after an arrow is the cause, and wins over one that names none (`550 5.4.300 Message expired -> 421 4.3.2 ...`). Null if there is
+ * none.
  */
 export function quotedReply(text: string): QuotedReply | null {
   const arrow = text.lastIndexOf('->')
-  return (arrow < 0 ? null : firstReply(text.slice(arrow + 2))) ?? firstReply(text)
+  const whole = firstReply(arrow < 0 ? text : text.slice(0, arrow))
+  if (arrow < 0) return whole
+  const cause = firstReply(text.slice(arrow + 2))
+  if (cause === null || whole === null) return cause ?? whole
+  const namesNoCause = whole.status === null || isExpired(whole.status) || specificity(whole.status) < 3
+  return namesNoCause ? cause : whole
 }
 
 function firstReply(text: string): QuotedReply | null {
   const pairs = [...text.matchAll(BOTH)].map((m) => ({ code: Number(m[1]), status: m[2] as string })).filter(agree)
   const reasons = pairs.filter(({ status }) => !isExpired(status))
   const both = reasons.length > 0 ? reasons : pairs
-  const alone = [...text.matchAll(ENHANCED)].map((m) => m[1] as string).filter((s) => parseStatus(s) !== null)
+  const alone = [...text.matchAll(ENHANCED)].map((m) => m[1] as string).filter(isRegisteredSubject)
   const best = mostSpecific(both.map((b) => b.status)) ?? null
   const other = mostSpecific(alone) ?? null
   if (best !== null && specificity(best) >= specificity(other)) return both.find((b) => b.status === best) as QuotedReply
   const code = basicCode(text)
-  return code === 0 && other === null ? null : { code, status: other }
+  if (code === 0) return other === null ? null : { code, status: other }
+  // the classes of the two must agree (RFC 2034 section 4): a version number may look like a status
+  return { code, status: mostSpecific(alone.filter((status) => status.charAt(0) === String(code).charAt(0))) ?? null }
 }
+
+/** Subjects above 7 are not registered (RFC 3463 section 3): such a text is a version number, say. */
+const isRegisteredSubject = (status: string): boolean => (parseStatus(status)?.subject ?? 8) <= 7
 
 /** The first basic code in a text; 0 if there is none. */
 function basicCode(text: string): number {

@@ -57,15 +57,18 @@ const withoutNames = (text: string): string =>
     .join(' ')
 
 /** True if a text is about a rate, a quota, a policy or a reputation. */
-export const speaksOfPolicy = (text: string): boolean => POLICY_TEXTS.test(withoutNames(text))
+export const speaksOfPolicy = (text: string): boolean => POLICY_TEXTS.test(withoutNames(text.slice(0, MAX_TEXT)))
+
+/** Characters of a text that count: a reply of a megabyte must not hold up the others. */
+const MAX_TEXT = 2000
 
 /** True if a text is about the sender, a rate, a policy: then its words do not prove that the recipient is gone. */
 export function speaksOfOtherThings(text: string): boolean {
-  return speaksOfPolicy(text) || SENDER_TEXTS.test(text.replaceAll('relay recipient', ''))
+  return speaksOfPolicy(text) || SENDER_TEXTS.test(text.slice(0, MAX_TEXT).replaceAll('relay recipient', ''))
 }
 
 /** True if the text says that there is no such recipient (for replies without an enhanced code). */
 export function saysNoSuchRecipient(text: string): boolean {
-  const lower = text.toLowerCase()
+  const lower = text.slice(0, MAX_TEXT).toLowerCase()
   return RECIPIENT_TEXTS.some((t) => lower.includes(t)) && !speaksOfOtherThings(text)
 }

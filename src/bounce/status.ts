@@ -37,6 +37,12 @@ export function isGeneric(status: EnhancedStatus): boolean {
   return status.detail === 0
 }
 
+/** Permanent statuses about the recipient itself: only these suppress an address for good. */
+const LASTING = new Set(['5.1.1', '5.1.2', '5.1.3', '5.1.6', '5.1.10', '5.2.1'])
+
+/** True if the status says that this recipient will never accept mail. */
+export const isLasting = (status: string): boolean => LASTING.has(status)
+
 /** Vendors' codes for X.4.7 (Exchange Online: message expired; expired, connection refused; expired, cannot connect). */
 const EXPIRED = new Set(['4.7', '4.300', '4.316', '4.317', '4.318'])
 

@@ -1,8 +1,9 @@
 /** Decides what to do about a bounce, and why: retry, suppress for good, refuse without suppressing, or ignore. */
 import { effectiveStatus, type ReportedStatus } from './effective-status.js'
+import { quotedReply } from './quoted-reply.js'
 import { speaksOfOtherThings, speaksOfPolicy } from './recipient-texts.js'
 import { withoutControls } from './reply.js'
-import { type EnhancedStatus, meaningOf, parseStatus } from './status.js'
+import { type EnhancedStatus, isLasting, meaningOf, parseStatus } from './status.js'
 import { sendOf } from './token.js'
 
 /**
@@ -20,12 +21,6 @@ export interface Judgement {
   readonly reason: string
 }
 
-/** Permanent statuses about the recipient itself: only these suppress an address for good. */
-const LASTING = new Set(['5.1.1', '5.1.2', '5.1.3', '5.1.6', '5.1.10', '5.2.1'])
-
-/** True if the status says that this recipient will never accept mail. */
-export const isLasting = (status: string): boolean => LASTING.has(status)
-
 /**
  * True if a refusal proves that the recipient is gone for good: a code about the recipient, and a text that is not about rate, quota,
  * policy or reputation. A code that is not at the start of the text may be quoted from elsewhere: then the text must not be about the
@@ -33,10 +28,18 @@ export const isLasting = (status: string): boolean => LASTING.has(status)
  * @example provesGone('5.1.1', '550 5.1.1 <a@example.org> 192.0.2.7 has sent to too many recipients this hour') // false
  */
 export function provesGone(status: string, text = ''): boolean {
-  if (!isLasting(status) || speaksOfPolicy(text)) return false
-  const atStart = new RegExp(`^\\d{3}[ -]${status.replaceAll('.', '\\.')}\\b`).test(text) && status !== '5.2.1'
-  return atStart || !speaksOfOtherThings(text)
+  const said = text.slice(0, MAX_SAID)
+  if (!isLasting(status) || speaksOfPolicy(said) || TEMPORARY.test(said)) return false
+  // a reply of class 4 is not final, whatever a field makes of it
+  const code = quotedReply(said)?.code ?? 0
+  if (code >= 400 && code < 500) return false
+  const atStart = new RegExp(`^\\d{3}[ -]${status.replaceAll('.', '\\.')}\\b`).test(said) && status !== '5.2.1'
+  return atStart || !speaksOfOtherThings(said)
 }
+
+const MAX_SAID = 2000
+/** Even behind a code about the recipient: the sender is meant, or the refusal passes. */
+const TEMPORARY = /\bsender\b|\bhelo\b|\btemporar/i
 
 /** A list of statuses to retry, such as `4.3.2,4.4.*`. */
 export interface RetryStatuses {

@@ -30,9 +30,14 @@ export function refusalOf(error: Error): Refusal | null {
   if (typeof response === 'string' && /^[245]\d\d/.test(response)) return { reply: response }
   if (code === undefined || !CONNECTION_CODES.has(code)) return null
   if (/ENETUNREACH|EHOSTUNREACH|EADDRNOTAVAIL/.test(message)) return null
-  return { status: command === undefined || command === 'CONN' ? '4.4.1' : '4.4.2', reply: message }
+  // nodemailer names no step for a connection that broke later
+  const neverAnswered =
+    (command === undefined || command === 'CONN') && /ECONNREFUSED|ETIMEDOUT|EHOSTDOWN|Connection timeout/i.test(message)
+  return { status: neverAnswered ? '4.4.1' : '4.4.2', reply: message }
 }
 
-/** Whether the refusal is to be retried, by the same rule as a delivery report. */
-export const isRetried = ({ status, reply }: Refusal, statuses: RetryStatuses): boolean =>
-  judgeBounce({ status, diagnostic: reply }, statuses).verdict === 'retry'
+/** The status by which it is retried, by the same rule as every report; null if it is not. */
+export function retriedStatus({ status, reply }: Refusal, statuses: RetryStatuses): string | null {
+  const judged = judgeBounce({ status, diagnostic: reply }, statuses)
+  return judged.verdict === 'retry' ? judged.status : null
+}

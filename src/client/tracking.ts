@@ -18,7 +18,7 @@ import type { WorkflowIds } from '../encryption/index.js'
 import { type Provider, providerIdIn, withToken } from '../providers/index.js'
 import { addToInbox, type Database, type HandedOver, migrateToLatest, recordProviderId, storeSent } from '../store/index.js'
 import { activeSuppressions, liftSuppression } from '../suppression/index.js'
-import { isRetried, refusalOf } from './refusal.js'
+import { refusalOf, retriedStatus } from './refusal.js'
 import { SuppressedRecipients, TrackError, type TrackedOptions } from './track-options.js'
 import { type Ended, type Envelope, together } from './tracked-info.js'
 import type { Info, MailMessage, Transport } from './transport.js'
@@ -53,6 +53,8 @@ interface Outgoing {
 
 export class Tracking {
   #own: Promise<Database> | null = null
+  /** Messages under way: the database stays open for them. */
+  readonly #sending = new Set<Promise<unknown>>()
 
   constructor(
     private readonly inner: Transport,
@@ -61,12 +63,25 @@ export class Tracking {
 
   /** Closes the database if it is our own; the next message opens it again. */
   async close(): Promise<void> {
+    while (this.#sending.size > 0) await Promise.allSettled(this.#sending)
     const own = this.#own
     this.#own = null
-    if (this.context.database === null && own !== null) await (await own).close()
+    if (this.context.database !== null || own === null) return
+    const database = await own.catch(() => null)
+    await database?.close().catch(() => {})
   }
 
   async send(mail: MailMessage): Promise<Info> {
+    const sending = this.#send(mail)
+    this.#sending.add(sending)
+    try {
+      return await sending
+    } finally {
+      this.#sending.delete(sending)
+    }
+  }
+
+  async #send(mail: MailMessage): Promise<Info> {
     const { from } = mail.message.getEnvelope()
     // mail from the null sender (an automatic reply) must not bounce (RFC 5321 4.5.5)
     if (!from && mail.data.envelope !== undefined) return this.#sendUntracked(mail)
@@ -129,7 +144,12 @@ export class Tracking {
 
   async #ready(): Promise<Database> {
     const database = this.context.database ?? this.context.open()
-    await migrateToLatest(database.db, database.kind)
+    try {
+      await migrateToLatest(database.db, database.kind)
+    } catch (error) {
+      if (this.context.database === null) await database.close().catch(() => {})
+      throw error
+    }
     return database
   }
 
@@ -162,9 +182,10 @@ export class Tracking {
   async #refused(error: Error, { id, messageId, recipient, token, firstDelayMs, envelope }: Outgoing, database: Database): Promise<Ended> {
     const { retry } = this.context
     const refusal = refusalOf(error)
-    if (retry === null || refusal === null || !isRetried(refusal, retry.statuses)) return { kind: 'refused', envelope, error }
+    const status = retry === null || refusal === null ? null : retriedStatus(refusal, retry.statuses)
+    if (retry === null || refusal === null || status === null) return { kind: 'refused', envelope, error }
     const at = new Date()
-    const handedOver: HandedOver = { sentId: id, recipient, token, at: at.toISOString(), ...refusal }
+    const handedOver: HandedOver = { sentId: id, recipient, token, at: at.toISOString(), status, reply: refusal.reply }
     try {
       await addToInbox(database, APPLICATION, [{ id: randomUUID(), content: JSON.stringify(handedOver) }], at)
     } catch (cause) {

@@ -4,9 +4,13 @@ import { networkInterfaces } from 'node:os'
 
 export const familyOf = (address: string): 'IPv4' | 'IPv6' => (isIPv6(address) ? 'IPv6' : 'IPv4')
 
-/** True unless the host is an IPv6 address, and this machine has none but loopback and link-local ones. */
-export function hasFamilyOf(host: string, interfaces = networkInterfaces()): boolean {
-  if (!isIPv6(host) || host === '::1') return true
-  const addresses = Object.values(interfaces).flatMap((list) => list ?? [])
-  return addresses.some(({ family, internal, address }) => family === 'IPv6' && !internal && !/^fe80:/i.test(address))
+/**
+ * True if the host is an IPv6 address, and this machine is on an IPv4 network alone. With no address at all its network is down, which says
+ * nothing of families.
+ */
+export function lacksFamilyOf(host: string, interfaces = networkInterfaces()): boolean {
+  if (!isIPv6(host) || host === '::1') return false
+  const addresses = Object.values(interfaces).flatMap((list) => (list ?? []).filter(({ internal }) => !internal))
+  const has6 = addresses.some(({ family, address }) => family === 'IPv6' && !/^fe80:/i.test(address))
+  return !has6 && addresses.some(({ family }) => family === 'IPv4')
 }

@@ -53,7 +53,7 @@ export function classifyResult(result: TransactionResult, path: Pick<NextHop, 'k
     case 'stopped':
       return { kind: 'stopped' }
     case 'local':
-      return { kind: 'local failure', text: result.text, ...(result.noRoute ? { noRoute: true } : {}) }
+      return { kind: 'local failure', text: result.text, ...(result.noRoute && path.kind === 'system' ? { noRoute: true } : {}) }
     case 'policy':
       // never sent in clear instead: the message waits (RFC 8461 section 5)
       return isSystems(path, result.at)

@@ -24,13 +24,21 @@ export function withoutReturningTrace(message: Buffer, recipients: readonly stri
   const top = firstReceived < 0 ? [] : fields.slice(0, firstReceived)
   const isTrace = top.every((field) => !OF_A_SENDER.has(fieldName(field)))
   const keys = new Set(recipients.map(folded))
+  const signed = signedFields(fields)
   const kept = fields.filter((field, i) => {
     const name = fieldName(field)
-    if (isTrace && i < firstReceived && !SIGNATURES.test(name)) return false
+    if (isTrace && i < firstReceived && !SIGNATURES.test(name) && !signed.has(name)) return false
     return !(DELIVERED_TO.has(name) && keys.has(folded(fieldValue(field))))
   })
   if (kept.length === fields.length) return message
   return Buffer.concat([...kept, message.subarray(fields.reduce((bytes, field) => bytes + field.length, 0))])
+}
+
+/** The names of the fields that the message's DKIM signatures cover (RFC 6376 3.5, `h=`). */
+function signedFields(fields: readonly Buffer[]): ReadonlySet<string> {
+  const signatures = fields.filter((field) => fieldName(field) === 'dkim-signature').map((field) => field.toString('latin1'))
+  const lists = signatures.map((signature) => /;\s*h\s*=([^;]*)/i.exec(signature)?.[1] ?? '')
+  return new Set(lists.flatMap((list) => list.toLowerCase().split(/[\s:]+/)))
 }
 
 const fieldValue = (field: Buffer): string =>

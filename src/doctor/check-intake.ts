@@ -44,6 +44,7 @@ function greeting(at: { readonly path: string } | { readonly host: string; reado
     const socket = connect(at)
     socket.setTimeout(WITHIN_MS, () => socket.destroy(new Error(`no answer within ${WITHIN_MS / 1000} s`)))
     socket.once('error', reject)
+    socket.once('close', () => reject(new Error('it closed without a greeting')))
     socket.once('data', (data) => {
       socket.end('QUIT\r\n')
       resolve(data.toString('latin1'))

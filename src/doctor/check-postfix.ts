@@ -89,7 +89,9 @@ function expanded(values: ReadonlyMap<string, string>, name: string): string {
 /** Postfix's times are in days if they have no unit here. */
 function msOf(text: string): number | undefined {
   try {
-    return parseDuration(/^\d+$/.test(text) ? `${text}d` : text.replace(/w$/, '0d'))
+    const weeks = /^(\d+)w$/.exec(text)?.[1]
+    if (weeks !== undefined) return parseDuration(`${7 * Number(weeks)}d`)
+    return parseDuration(/^\d+$/.test(text) ? `${text}d` : text)
   } catch {
     return undefined
   }

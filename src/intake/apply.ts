@@ -64,12 +64,20 @@ export interface About {
 export class ReportHandler {
   constructor(private readonly dependencies: IntakeDependencies) {}
 
-  /** Applies an authenticated report about one recipient. */
-  async act(subject: ReportedSend, { reported, isItself }: ReportMatch, notification: ParsedReport): Promise<Handled> {
+  /**
+   * Applies an authenticated report about one recipient.
+   * @param promised the status by which an application has promised a retry: it is not judged again.
+   */
+  async act(
+    subject: ReportedSend,
+    { reported, isItself }: ReportMatch,
+    notification: ParsedReport,
+    promised: string | null = null,
+  ): Promise<Handled> {
     const { client, database, settings, now } = this.dependencies
     // a permanent rejection of the backup relay's send is not final: the receiving system may still accept the message from us
-    const status =
-      subject.send === 'backup' ? asTransient(effectiveReportStatus(reported, isItself)) : effectiveReportStatus(reported, isItself)
+    const read = promised ?? effectiveReportStatus(reported, isItself)
+    const status = subject.send === 'backup' ? asTransient(read) : read
     const { send } = subject
     const isOriginal = send === null || send === 0
     const at = isOriginal ? subject.sentAt : await sendAnsweredAt(database.db, subject.messageId, addressKey(subject.recipient), send)
@@ -86,6 +94,7 @@ export class ReportHandler {
         : { disposition: 'ignored', why: `${why}; ${refused}` }
     }
     if (reported.action !== 'failed') return told(`it was ${reported.action}`)
+    if (promised !== null) return this.#retry(subject, reported.recipient, bounce, workflowId, `${promised}: sendMail was refused`, event)
     const judged = judgeBounce({ status, token: subject.token ?? undefined }, settings.retryStatuses)
     if (judged.verdict === 'suppress') {
       const cause = {

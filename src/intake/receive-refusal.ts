@@ -61,10 +61,10 @@ export class RefusalReceiver {
       return this.#acting.record(came, null, [[null, { disposition: 'ignored', why: 'the message was forgotten before it was retried' }]])
     const reported: ReportedRecipient = readReported({
       ...{ recipient: sent.envelopeRecipient, action: 'failed', diagnostic: reply, at: new Date(at) },
-      ...(status === undefined ? {} : { status }),
+      status,
     })
     const report: ParsedReport = { kind: 'bounce', recipients: [reported], messageId: sent.messageId, returned: 'none', date: new Date(at) }
-    const handled = await this.#acting.act(subjectOf(sent, { send: 0, text: token }), { reported, isItself: true }, report)
+    const handled = await this.#acting.act(subjectOf(sent, { send: 0, text: token }), { reported, isItself: true }, report, status)
     return this.#acting.record({ ...came, sent }, report, [[reported, handled]])
   }
 }

@@ -20,8 +20,8 @@ export interface HandedOver {
   readonly recipient: string
   /** The token of the return path that was sent. */
   readonly token: string
-  /** If no reply was read: 4.4.1, nobody answered; 4.4.2, the connection was lost. */
-  readonly status?: string
+  /** The status by which the application judged it: it has promised a retry. */
+  readonly status: string
   /** The reply, or what happened instead. */
   readonly reply: string
   /** ISO 8601. */

@@ -72,16 +72,18 @@ export async function acquire(
     const granted: { name: string; nextHop: string; state: LimiterState }[] = []
     for (const key of wanted) {
       const row = locked.rows.get(key.name) as Selectable<DestinationsTable>
-      const state = limiterState(row, key, locked.everything, now)
+      const isNew = isNewNextHop(row, key, settings, now)
+      const nextHop = isNew ? key.nextHop : (row.next_hop ?? key.nextHop)
+      const state = limiterState(row, key, locked.everything, isNew, now)
       const mine = place === undefined ? null : reservationAt(place, key.name, wanted, { now, state })
       const request = { ...(await connectionsInUse(tx, waiter, key, now)), mine, now, random: random() }
       const admission = admit(state, request, limitsWith(key.limits, row), settings)
       if (admission.kind === 'wait') {
-        await writeStates(tx, [{ name: key.name, nextHop: key.nextHop, state: admission.state }])
+        await writeStates(tx, [{ name: key.name, nextHop, state: admission.state }])
         await writeReservation(tx, waiter, key.name, admission.mine, now, polls)
         return waitResult(admission, key.name, now, toDestinationStatus(row, admission.state, locked.everything))
       }
-      granted.push({ name: key.name, nextHop: key.nextHop, state: admission.state })
+      granted.push({ name: key.name, nextHop, state: admission.state })
     }
     await writeStates(tx, granted)
     if (place !== undefined) await cancelReservation(tx, waiter)
@@ -100,14 +102,22 @@ function placeOf(tx: Kysely<Tables>, { firstRunId, retry }: Waiter): Promise<Pla
 /** The row's state, reset if the next hop has changed; a relay's connections do not adapt. */
 function limiterState(
   row: Selectable<DestinationsTable>,
-  { fixed, limits, nextHop }: LimiterKey,
+  key: LimiterKey,
   everything: Everything,
+  isNew: boolean,
   now: number,
 ): LimiterState {
   const learnt = stateOf(row, everything)
-  const state = row.next_hop === null || row.next_hop === nextHop ? learnt : forgetNextHop(learnt, limits, now)
-  return fixed ? { ...state, connections: limits.connections } : state
+  const state = isNew ? forgetNextHop(learnt, key.limits, now) : learnt
+  return key.fixed ? { ...state, connections: key.limits.connections } : state
 }
+
+/**
+ * Whether mail goes by another next hop than the one that taught the state. While that one still answers, both are in use, and share the state:
+ * two settings must not undo each other's backoff.
+ */
+const isNewNextHop = (row: Selectable<DestinationsTable>, { nextHop }: LimiterKey, { probeIntervalMs }: AdmissionSettings, now: number) =>
+  row.next_hop !== null && row.next_hop !== nextHop && now - (row.last_answer_at ?? 0) > 2 * probeIntervalMs
 
 async function connectionsInUse(tx: Kysely<Tables>, waiter: Waiter, { name, needsConnection }: LimiterKey, now: number) {
   const leases = needsConnection ? await leasesOf(tx, name, now) : []

@@ -58,6 +58,20 @@ test('only a status about the recipient suppresses for good', () => {
   for (const status of ['5.1.7', '5.1.8', '5.2.2', '5.3.2', '5.3.4', '5.4.6', '5.6.0', '5.7.1', '5.7.26', '5.0.0'])
     expect(verdict(status), status).toBe('refuse')
   expect(verdict(undefined, '521 host takes no mail')).toBe('refuse')
+  // a reply of class 4 is never final, whatever a field makes of it
+  for (const text of [
+    '450 4.2.0 <ann@example.org>: Recipient temporarily unavailable',
+    '421 4.3.0 Temporary problem',
+    '451 Temporary lookup failure',
+    '450 mailbox unavailable',
+  ])
+    expect(verdict('5.1.1', text), text).not.toBe('suppress')
+  for (const text of [
+    '550 5.1.1 Sender verify failed',
+    '550 5.1.2 Your HELO host could not be resolved',
+    '550 5.2.1 mailbox temporarily disabled',
+  ])
+    expect(verdict(text.slice(4, 9), text), text).toBe('refuse')
   for (const text of [
     '550 5.1.1 <ann@example.org> - 192.0.2.7 has sent to too many recipients this hour',
     '550 5.1.1 recipient rejected, rate limit exceeded',

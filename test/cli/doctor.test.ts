@@ -156,6 +156,14 @@ test('something else than LMTP on the intake’s port', async () => {
     { text: expect.stringContaining('HTTP/1.1 400') },
   ])
   await new Promise((resolve) => server.close(resolve))
+  // a proxy without anything behind it
+  const silent = createServer((socket) => socket.resume().end()).listen(0, '127.0.0.1')
+  await new Promise((resolve) => silent.once('listening', resolve))
+  const at = (silent.address() as { port: number }).port
+  expect(failures((await doctor({ INTAKE_LISTEN: `127.0.0.1:${at}` })).of('intake'))).toMatchObject([
+    { text: expect.stringContaining('closed without a greeting') },
+  ])
+  await new Promise((resolve) => silent.close(resolve))
 })
 
 describe.skipIf(withoutNameServer !== null)('the return path’s domain', () => {

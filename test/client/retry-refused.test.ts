@@ -212,6 +212,35 @@ describe('while the database cannot be reached before sending', () => {
   })
 })
 
+test('close waits for messages under way, whose refusal is still stored; a database that fails to open ends nothing', async () => {
+  const file = await sqliteDatabase()
+  let told = () => {}
+  const asked = new Promise<void>((resolve) => {
+    told = resolve
+  })
+  system.say = {
+    rcpt: () => {
+      told()
+      return NOT_NOW
+    },
+  }
+  const tracked = track(nodemailer.createTransport({ host: '127.0.0.1', port: system.port, secure: false, ignoreTLS: true }), {
+    settings: { databaseUrl: file.url, returnPaths },
+  })
+  const sending = tracked.sendMail(mail())
+  await asked
+  tracked.close()
+  expect((await sending).pending).toEqual(['ann@example.org'])
+  expect(await file.database.db.selectFrom('inbox').select('id').execute()).toHaveLength(1)
+  const broken = track(nodemailer.createTransport({ host: '127.0.0.1', port: system.port }), {
+    settings: { databaseUrl: 'postgres://x@127.0.0.1:9/d', returnPaths },
+  })
+  const failing = broken.sendMail(mail()).catch((error: unknown) => error)
+  broken.close()
+  expect(await failing).toMatchObject({ code: 'EDATABASE' })
+  await file.close()
+})
+
 test('each error of track has a code', async () => {
   await expect(transporter().sendMail({ to: 'ann@example.org', text: 'x' })).rejects.toMatchObject({ code: 'EENVELOPE' })
   await expect(transporter().sendMail({ ...mail(), softbounce: { schedule: ['soon'] } })).rejects.toMatchObject({ code: 'EOPTIONS' })

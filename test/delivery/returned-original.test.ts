@@ -24,6 +24,10 @@ test.each([
 
 test.each([
   ['another recipient’s Delivered-To below a Received', 'Received: by mx\r\nDelivered-To: list@example.com\r\n'],
+  [
+    'what the signature of our relay covers',
+    'DKIM-Signature: v=1; d=example.com; h=from:to:list-unsubscribe;\r\n b=x\r\nList-Unsubscribe: <mailto:u@example.com>\r\nReceived: by mx\r\n',
+  ],
   ['signatures above it', 'DKIM-Signature: v=1; d=example.com\r\nARC-Seal: i=1\r\nReceived: by mx\r\n'],
   ['a sender’s own fields above a Received', 'Subject: x\r\nX-Ours: y\r\nReceived: by mx\r\n'],
   ['a message without trace', ''],

@@ -154,8 +154,10 @@ onBothDatabases('promise 4: turns', (opened) => {
     await releaseLease(database, first.leaseId)
     for (let i = 0; i < 5; i += 1) await failed(database, name)
     expect(await acquire(database, asker(), [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'down' })
-    time.ms += INTERVAL
     const other = { ...of(name), nextHop: 'relay.example:25' }
+    // while both are in use they share the state: two settings must not undo each other's backoff
+    expect(await acquire(database, asker(), [other], SETTINGS)).toMatchObject({ kind: 'wait', why: 'down' })
+    time.ms += 2 * SETTINGS.probeIntervalMs + 1
     expect(await acquire(database, asker(), [other], SETTINGS)).toMatchObject({ kind: 'granted' })
     // the outage that began is known until mail is accepted again
     expect((await destinations(database, 1, name))[0]).toMatchObject({ downSince: null, failures: 0 })

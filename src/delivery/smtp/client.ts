@@ -6,7 +6,7 @@ import { Readable } from 'node:stream'
 import type { DetailedPeerCertificate, TLSSocket } from 'node:tls'
 import SMTPConnection from 'nodemailer/lib/smtp-connection'
 import { isInternational, parseReply, type Stage } from '../../bounce/index.js'
-import { familyOf, hasFamilyOf } from '../local-address-families.js'
+import { familyOf, lacksFamilyOf } from '../local-address-families.js'
 import { type NextHop, nameOf } from '../next-hop.js'
 import { missingExtension } from './missing-extension.js'
 import { ProtocolTracker } from './protocol-tracker.js'
@@ -284,7 +284,7 @@ export class SmtpSession {
   #notConnected(code: string, detail: string): TransactionResult {
     const mailServer = this.#mailServer
     if (code === 'ECONNREFUSED') return { kind: 'refused', text: `host ${mailServer} refused the connection`, mailServer }
-    if (!hasFamilyOf(this.#path.host))
+    if (lacksFamilyOf(this.#path.host))
       return {
         kind: 'local',
         noRoute: true,

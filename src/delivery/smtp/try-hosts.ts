@@ -87,5 +87,7 @@ export function asksForNext(result: TransactionResult): boolean {
 /** Ranks failures: the most informative about the destination first, and permanent replies below temporary ones. */
 function weight(result: TransactionResult): number {
   if (result.kind === 'reply') return result.reply.code < 500 ? 6 : 2
-  return { lost: 5, refused: 4, policy: 3, unreachable: 2.5, local: 1 }[result.kind as string] ?? 0
+  // that a family is missing here is the reason only if every host is of that family
+  if (result.kind === 'local') return result.noRoute ? 0.5 : 1
+  return { lost: 5, refused: 4, policy: 3, unreachable: 2.5 }[result.kind as string] ?? 0
 }
