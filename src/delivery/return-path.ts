@@ -86,7 +86,8 @@ export function verifyToken(paths: ReturnPaths, text: string, now: Date): Verifi
   const decoded = decodeToken(text)
   if (decoded === null) return { refused: 'its return path holds no token' }
   const { mac: given, ...token } = decoded
-  if (!paths.keys.some((key) => timingSafeEqual(mac(key, token), given))) return { refused: 'the signature of its return path is not ours' }
+  if (!paths.keys.some((key) => timingSafeEqual(mac(key, token), given)))
+    return { refused: 'the signature of its return path is not ours (do RETURN_PATH_KEYS differ from the sender’s?)' }
   const age = dayOf(now) - token.day
   if (age < -1) return { refused: 'its return path was signed in the future' }
   if (age > paths.validDays) return { refused: `its return path ran out: it is ${age} days old, and good for ${paths.validDays}` }

@@ -22,7 +22,7 @@ export async function checkIntake({ intake, mailbox, providers, httpPort }: Sett
       : [
           warning(
             CHECK,
-            'nothing says where bounces come in',
+            'these settings do not say where bounces come in: not checked',
             "set INTAKE_LISTEN, IMAP_URL or a provider's secret, or run softbounce intake with --lmtp or --maildir",
           ),
         ]

@@ -9,8 +9,13 @@ const CHECK = 'Postfix'
 const run = promisify(execFile)
 const STOCK_MS = 5 * 24 * 60 * 60_000
 
-/** @param config its configuration folder; null: the default. Nothing is reported if there is no Postfix. */
-export async function checkPostfix({ confirmWithinMs, returnPaths }: Settings, config: string | null): Promise<Finding[]> {
+/**
+ * Nothing is reported if there is no Postfix.
+ * @param config its configuration folder; null: the default.
+ * @param domain what `{domain}` in RETURN_PATH stands for; null if unknown.
+ */
+export async function checkPostfix(settings: Settings, config: string | null, domain: string | null): Promise<Finding[]> {
+  const { confirmWithinMs } = settings
   const at = config === null ? [] : ['-c', config]
   const names = [
     'smtp_delivery_status_filter',
@@ -26,37 +31,55 @@ export async function checkPostfix({ confirmWithinMs, returnPaths }: Settings, c
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ENOENT'
       ? []
-      : [warning(CHECK, `postconf fails: ${oneLine(error)}`, 'check its configuration')]
+      : [warning(CHECK, `postconf fails: ${oneLine(error)}`, "give Postfix's configuration folder, which has main.cf, by --postfix-config")]
   }
-  return [await checkFilter(values, at), checkTransport(values, returnPaths), checkLifetimes(values, confirmWithinMs)]
+  return [await checkFilter(values, at), checkTransport(values, settings, domain), checkLifetimes(values, confirmWithinMs)]
 }
 
 async function checkFilter(values: ReadonlyMap<string, string>, at: readonly string[]): Promise<Finding> {
   const filter = expanded(values, 'smtp_delivery_status_filter')
   const recipe = 'set smtp_delivery_status_filter as docs/handing-over.md has it, and postfix reload'
-  if (filter === '') return warning(CHECK, 'a 4.3.2 stays in its queue for days before it is returned', recipe)
-  try {
-    const { stdout } = await run('postmap', [...at, '-q', '4.3.2 host mx.example.org said: 421 4.3.2 no', filter], { timeout: 5000 })
-    if (/^5\.3\.2 /.test(stdout)) return ok(CHECK, 'a 4.3.2 is returned at once')
-  } catch {
-    // no match
-  }
-  return warning(CHECK, `its smtp_delivery_status_filter (${filter}) leaves a 4.3.2 in the queue`, recipe)
+  // also those of transports of their own, in master.cf
+  const { stdout } = await run('postconf', [...at, '-P', '*/unix/smtp_delivery_status_filter'], { timeout: 5000 }).catch(() => ({
+    stdout: '',
+  }))
+  const own = [...stdout.matchAll(/^(\S+?)\/unix\/smtp_delivery_status_filter\s*=\s*(\S.*)$/gm)].map(([, transport, table]) => ({
+    transport,
+    table,
+  }))
+  const filters = [...(filter === '' ? [] : [{ transport: 'every SMTP transport', table: filter }]), ...own] as {
+    transport: string
+    table: string
+  }[]
+  for (const { transport, table } of filters)
+    if (await returnsAtOnce(table, at)) return ok(CHECK, `a 4.3.2 is returned at once (${transport})`)
+  if (filters.length === 0) return warning(CHECK, 'a 4.3.2 stays in its queue for days before it is returned', recipe)
+  const tables = filters.map(({ table }) => table).join(', ')
+  return warning(CHECK, `its smtp_delivery_status_filter (${tables}) leaves a 4.3.2 in the queue, or cannot be read`, recipe)
 }
 
-function checkTransport(values: ReadonlyMap<string, string>, returnPaths: Settings['returnPaths']): Finding {
+async function returnsAtOnce(table: string, at: readonly string[]): Promise<boolean> {
+  try {
+    const { stdout } = await run('postmap', [...at, '-q', '4.3.2 host mx.example.org said: 421 4.3.2 no', table], { timeout: 5000 })
+    return /^5\.3\.2 /.test(stdout)
+  } catch {
+    return false
+  }
+}
+
+function checkTransport(values: ReadonlyMap<string, string>, { returnPaths, intake }: Settings, sender: string | null): Finding {
   const maps = values.get('transport_maps') ?? ''
-  const domain = returnPaths?.template.replace(/^.*@(?:\{domain\})?/, '') ?? ''
-  // a table in a file, or a domain of the sender's, cannot be read from here
-  if (maps !== '' && (!maps.startsWith('inline:') || domain === '' || maps.includes(domain)))
-    return ok(CHECK, `transport_maps is set: ${maps.slice(0, 200)}`)
-  if (maps !== '')
-    return warning(CHECK, `transport_maps (${maps.slice(0, 200)}) has no entry for ${domain}`, `add ${domain}=lmtp:inet:[127.0.0.1]:2003`)
-  return warning(
-    CHECK,
-    'transport_maps is empty: no transport leads to the intake',
-    "lead the return path's domain to the intake: example.com lmtp:inet:[127.0.0.1]:2003",
-  )
+  const template = returnPaths?.template.replace(/^.*@/, '') ?? ''
+  const domain = sender === null && template.includes('{domain}') ? null : template.replaceAll('{domain}', sender ?? '')
+  const { listen } = intake
+  const lmtp = listen === null ? 'inet:[127.0.0.1]:2003' : 'path' in listen ? `unix:${listen.path}` : `inet:[${listen.host}]:${listen.port}`
+  const recipe = `transport_maps = inline:{ ${domain ?? "the return path's domain"}=lmtp:${lmtp} }`
+  if (maps === '') return warning(CHECK, 'transport_maps is empty: no transport leads bounces to the intake', recipe)
+  // tables in files are Postfix's own to read
+  if (!maps.startsWith('inline:')) return ok(CHECK, `transport_maps is set: ${maps.slice(0, 200)}`)
+  if (domain === null) return warning(CHECK, `its transport_maps was not checked for ${template}`, 'give --domain example.com')
+  if (domain === '' || maps.includes(domain)) return ok(CHECK, `transport_maps is set: ${maps.slice(0, 200)}`)
+  return warning(CHECK, `transport_maps (${maps.slice(0, 200)}) has no entry for ${domain}`, recipe)
 }
 
 function checkLifetimes(values: ReadonlyMap<string, string>, confirmWithinMs: number): Finding {

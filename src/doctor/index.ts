@@ -25,7 +25,7 @@ export async function examine(settings: Settings, { domain, postfixConfig }: Doc
     ['return path', checkReturnPath(settings, domain)],
     ['relay', checkRelay(settings)],
     ['intake', checkIntake(settings)],
-    ['Postfix', checkPostfix(settings, postfixConfig)],
+    ['Postfix', checkPostfix(settings, postfixConfig, domain)],
   ]
   const found = checks.map(([check, running]) =>
     running.catch((error: unknown) => [

@@ -43,7 +43,8 @@ export async function provenReturnPath(
     else {
       const sent = await findSent(database.db, token.id)
       if (sent !== null) return { cameTo, token, sent }
-      refused = 'its return path is ours, and what was sent from it is no longer kept'
+      refused =
+        'its return path is ours, but this database has no message for it: it was sent with another DATABASE_URL, or is older than KEEP_MESSAGES_FOR'
     }
   }
   return { refused }

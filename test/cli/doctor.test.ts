@@ -199,7 +199,7 @@ describe.skipIf(whyNot(['postconf', 'postmap']) !== null)('a Postfix on this mac
   const check = async (...lines: string[]) => {
     writeFileSync(join(config, 'main.cf'), `compatibility_level = 3.6\n${lines.join('\n')}\n`)
     writeFileSync(join(config, 'master.cf'), '')
-    return checkPostfix(readSettings({}, {}), config)
+    return checkPostfix(readSettings({ RETURN_PATH: 'b+{token}@bounces.{domain}', RETURN_PATH_KEYS: KEY }, {}), config, 'example.com')
   }
   const filter = join(config, 'dsn_filter')
 
@@ -207,7 +207,7 @@ describe.skipIf(whyNot(['postconf', 'postmap']) !== null)('a Postfix on this mac
     writeFileSync(filter, '/^4(\\.3\\.2 .*)/ 5$1\n')
     const found = await check(
       `smtp_delivery_status_filter = regexp:${filter}`,
-      'transport_maps = inline:{ example.com=lmtp:inet:[127.0.0.1]:2003 }',
+      'transport_maps = inline:{ bounces.example.com=lmtp:inet:[127.0.0.1]:2003 }',
     )
     expect(
       found.map(({ result }) => result),
@@ -217,12 +217,9 @@ describe.skipIf(whyNot(['postconf', 'postmap']) !== null)('a Postfix on this mac
   })
 
   test.each([
+    ['without an entry for the return path', ['transport_maps = inline:{ other.example=smtp: }'], /has no entry for bounces\.example\.com/],
     ['stock', [], /stays in its queue for days/],
-    [
-      'with a filter that does something else',
-      ['smtp_delivery_status_filter = regexp:{{/^4.7/ 5.7.0}}'],
-      /leaves a 4\.3\.2 in the queue|stays in its queue/,
-    ],
+    ['with a filter that does something else', ['smtp_delivery_status_filter = regexp:{{/^4.7/ 5.7.0}}'], /leaves a 4\.3\.2 in the queue/],
     [
       'with lifetimes that are too short',
       ['maximal_queue_lifetime = 1h', 'bounce_queue_lifetime = 1h'],

@@ -43,7 +43,9 @@ test('a return path verifies in any case; any other change is refused', () => {
 test('a new key signs, the old ones still verify, a foreign one never does', () => {
   const rotated = { ...paths, keys: [Buffer.alloc(32, 2), ...paths.keys] }
   expect(verifyReturnPath(rotated, signed(), NOW)).toHaveProperty('id')
-  expect(verifyReturnPath(paths, signed(0, rotated), NOW)).toEqual({ refused: 'the signature of its return path is not ours' })
+  expect(verifyReturnPath(paths, signed(0, rotated), NOW)).toEqual({
+    refused: expect.stringContaining('the signature of its return path is not ours'),
+  })
 })
 
 test('a return path is valid for its number of days, and not before its date', () => {

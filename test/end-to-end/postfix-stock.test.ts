@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import nodemailer from 'nodemailer'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readSettings, track } from '../../src/client/index.js'
+import { checkPostfix } from '../../src/doctor/check-postfix.js'
 import { type Postfix, startPostfix } from '../support/postfix.js'
 import { programPath, whyNot } from '../support/programs.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
@@ -168,3 +169,35 @@ test.skipIf(skipped !== null)(
     rmSync(folder, { recursive: true, force: true })
   },
 )
+
+test.skipIf(skipped !== null)('the filter for tracked mail alone leaves other mail in the queue', { timeout: 60_000 }, async () => {
+  const receiving = await startReceivingSystem({ rcpt: () => NOT_NOW })
+  const reports = await startReceivingSystem()
+  const folder = mkdtempSync(join(tmpdir(), 'softbounce-tracked-'))
+  const filter = join(folder, 'dsn_filter')
+  writeFileSync(filter, `${filterOfThePage()}\n`)
+  const postfix = await startPostfix(
+    [
+      `relayhost = [127.0.0.1]:${receiving.port}`,
+      'sender_dependent_default_transport_maps = inline:{ @bounces.example.com=tracked: }',
+      `transport_maps = inline:{ bounces.example.com=smtp:[127.0.0.1]:${reports.port} }`,
+    ],
+    ['tracked unix - - n - - smtp', `  -o smtp_delivery_status_filter=regexp:${filter}`],
+    [],
+  )
+  const transport = nodemailer.createTransport({ host: '127.0.0.1', port: postfix.port, secure: false, ignoreTLS: true })
+  const mail = { from: 'shop@example.com', subject: 'Hello', text: 'Thank you.' }
+  await transport.sendMail({ ...mail, to: 'ann@example.org', envelope: { from: 'b+x@bounces.example.com', to: 'ann@example.org' } })
+  await transport.sendMail({ ...mail, to: 'bob@example.org', envelope: { from: 'other@example.com', to: 'bob@example.org' } })
+  await eventually(() => reports.taken.length > 0, 20_000)
+  expect(reports.taken[0]?.to).toEqual(['b+x@bounces.example.com'])
+  const queue = () => execFileSync(programPath('postqueue') as string, ['-c', postfix.config, '-p'], { encoding: 'utf8' })
+  await eventually(() => queue().includes('bob@example.org'), 20_000)
+  expect(queue()).not.toContain('ann@example.org')
+  const found = await checkPostfix(readSettings({}, {}), postfix.config, null)
+  expect(found[0]).toMatchObject({ result: 'ok', text: expect.stringContaining('tracked') })
+  transport.close()
+  postfix.stop()
+  await Promise.all([receiving.close(), reports.close()])
+  rmSync(folder, { recursive: true, force: true })
+})
