@@ -73,7 +73,10 @@ export async function serveLmtp(intake: MailReceiver, settings: Settings['intake
   }
   if ('path' in listen) await removeStale(listen.path)
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: Error) => reject(new Error(`the intake cannot listen: ${error.message}`)))
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const hint = error.code === 'EADDRINUSE' ? '; does another intake run there? Give another --lmtp or INTAKE_LISTEN' : ''
+      reject(new Error(`the intake cannot listen: ${error.message}${hint}`))
+    })
     if ('path' in listen) server.listen(listen.path as unknown as number, resolve)
     else server.listen(listen.port, listen.host, resolve)
   })
