@@ -16,7 +16,7 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     // on two cores, since most of them wait for something
-    maxWorkers: 7,
+    maxWorkers: which === 'quick' ? 7 : 5,
     // each of those reads Temporal's SDK once, not for every file
     isolate: false,
     sequence: shuffled ? {} : { sequencer: LongestFirst },

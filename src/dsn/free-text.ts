@@ -163,7 +163,7 @@ function recipientOf({ recipient, originalRecipient, reason, remoteMta }: Found,
 }
 
 const REMOTE = [
-  /\bhost ([a-z0-9.-]{1,253}\.[a-z]{2,63}) ?\[/i,
+  /\bhost ((?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,63}) ?\[/i,
   /\b(?:talking to|server|by) ([a-z0-9.-]{1,253}\.[a-z]{2,63})\.?(?: ?\[|[:,. ]|$)/i,
   /^([a-z0-9.-]{1,253}\.[a-z]{2,63}) \[/i,
 ]
