@@ -76,8 +76,7 @@ export async function softbouncePlugin(options: PluginOptions): Promise<SimplePl
         dataConverter: options.dataConverter ?? clientDataConverter(keys),
       })
       const stopWaking = startWakeupLoop(client, TASK_QUEUE, { settings, database, log })
-      const { returnPaths } = settings
-      const retire = announceProcess(database, 'worker', returnPaths === null ? null : keysDigest(returnPaths))
+      const retire = announceProcess(database, 'worker', keysDigest(settings.returnPaths))
       let inbox: InboxLoop | undefined
       try {
         inbox = await processRefusals(client, database, settings, { logger: log })

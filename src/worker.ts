@@ -118,7 +118,7 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
     })
     const client = new Client({ connection, namespace, dataConverter: clientDataConverter(settings.encryption.keys) })
     stopWaking = startWakeupLoop(client, TASK_QUEUE, { settings, database, log: logger })
-    retire = announceProcess(database, 'worker', settings.returnPaths === null ? null : keysDigest(settings.returnPaths))
+    retire = announceProcess(database, 'worker', keysDigest(settings.returnPaths))
     inbox = await processRefusals(client, database, settings, { logger, ...(metrics === undefined ? {} : { metrics }) })
     logger.info(
       { taskQueue: TASK_QUEUE, namespace, address: connectionOptions.address, database: database.kind, ...settings.deploymentVersion },

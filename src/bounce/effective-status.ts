@@ -65,8 +65,7 @@ function statusOfQuoted({ code, status }: QuotedReply, text: string, alone: bool
   if (status !== null) return { status, statusFrom: 'enhanced code' }
   if (code === 0) return null
   const bare = statusOfReply({ code, status: null, text: `${code} ${text}` }) as string
-  if (specificity(bare) > 1) return { status: bare, statusFrom: 'basic code' }
-  if (!alone) return { status: bare, statusFrom: 'basic code' }
+  if (specificity(bare) > 1 || !alone) return { status: bare, statusFrom: 'basic code' }
   if (refusesRecipient({ code, text })) return { status: '5.1.1', statusFrom: 'text' }
   const words = statusOfWords(text, code >= 500)
   return words !== null && specificity(words) > 1 ? { status: words, statusFrom: 'text' } : { status: bare, statusFrom: 'basic code' }

@@ -1,5 +1,8 @@
 /** Phrases in replies about a recipient. */
 
+/** Characters of a reply's text that count: one of a megabyte must not hold up the others. */
+export const MAX_TEXT = 2000
+
 /** Phrases for a recipient that does not exist or is closed for good, in lower case. */
 const RECIPIENT_TEXTS = [
   'user unknown',
@@ -58,9 +61,6 @@ const withoutNames = (text: string): string =>
 
 /** True if a text is about a rate, a quota, a policy or a reputation. */
 export const speaksOfPolicy = (text: string): boolean => POLICY_TEXTS.test(withoutNames(text.slice(0, MAX_TEXT)))
-
-/** Characters of a text that count: a reply of a megabyte must not hold up the others. */
-const MAX_TEXT = 2000
 
 /** True if a text is about the sender, a rate, a policy: then its words do not prove that the recipient is gone. */
 export function speaksOfOtherThings(text: string): boolean {

@@ -1,7 +1,7 @@
 /** Decides what to do about a bounce, and why: retry, suppress for good, refuse without suppressing, or ignore. */
 import { effectiveStatus, type ReportedStatus } from './effective-status.js'
 import { quotedReply } from './quoted-reply.js'
-import { speaksOfOtherThings, speaksOfPolicy } from './recipient-texts.js'
+import { MAX_TEXT, speaksOfOtherThings, speaksOfPolicy } from './recipient-texts.js'
 import { withoutControls } from './reply.js'
 import { type EnhancedStatus, isLasting, meaningOf, parseStatus } from './status.js'
 import { sendOf } from './token.js'
@@ -28,7 +28,7 @@ export interface Judgement {
  * @example provesGone('5.1.1', '550 5.1.1 <a@example.org> 192.0.2.7 has sent to too many recipients this hour') // false
  */
 export function provesGone(status: string, text = ''): boolean {
-  const said = text.slice(0, MAX_SAID)
+  const said = text.slice(0, MAX_TEXT)
   if (!isLasting(status) || speaksOfPolicy(said) || TEMPORARY.test(said)) return false
   // a reply of class 4 is not final, whatever a field makes of it
   const code = quotedReply(said)?.code ?? 0
@@ -37,7 +37,6 @@ export function provesGone(status: string, text = ''): boolean {
   return atStart || !speaksOfOtherThings(said)
 }
 
-const MAX_SAID = 2000
 /** Even behind a code about the recipient: the sender is meant, or the refusal passes. */
 const TEMPORARY = /\bsender\b|\bhelo\b|\btemporar/i
 

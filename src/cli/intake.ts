@@ -70,7 +70,7 @@ async function run(options: IntakeOptions): Promise<void> {
     const notifications = providers.length === 0 ? null : new WebhookReceiver(new EventReceiver(dependencies), database, more, logger)
     const { keysDigest } = await import('../delivery/return-path.js')
     const { announceProcess } = await import('../store/index.js')
-    const retire = announceProcess(database, 'intake', settings.returnPaths === null ? null : keysDigest(settings.returnPaths))
+    const retire = announceProcess(database, 'intake', keysDigest(settings.returnPaths))
     const inbox = watchRefusals(dependencies, { logger, ...(metrics === null ? {} : { metrics }) })
     const http = await servePages(settings, metrics, database, notifications, logger)
     logger.info(
@@ -201,15 +201,14 @@ async function withIntake(
 ): Promise<void> {
   const { SoftbounceClient } = await import('../client/index.js')
   const { openDatabase } = await import('../store/index.js')
-  const { MailReceiver } = await import('../intake/index.js')
+  const { intakeSettingsOf, MailReceiver } = await import('../intake/index.js')
   const database = openDatabase(settings.databaseUrl)
   try {
     const client = await SoftbounceClient.connect({ settings, database })
     try {
-      const { returnPaths, ownHosts, retryStatuses, intake } = settings
       const dependencies = {
         ...{ client, database },
-        settings: { returnPaths, ownHosts, retryStatuses, isTrusted: intake.isTrusted },
+        settings: intakeSettingsOf(settings),
         now: () => new Date(),
         ...(metrics === null ? {} : { metrics }),
       }

@@ -16,7 +16,7 @@ import { dayOf, type ReturnPaths, sentId, signReturnPath, signToken } from '../d
 import { headOf } from '../dsn/index.js'
 import type { WorkflowIds } from '../encryption/index.js'
 import { type Provider, providerIdIn, withToken } from '../providers/index.js'
-import { addToInbox, type Database, type HandedOver, migrateToLatest, recordProviderId, storeSent } from '../store/index.js'
+import { APPLICATION, addToInbox, type Database, type HandedOver, migrateToLatest, recordProviderId, storeSent } from '../store/index.js'
 import { activeSuppressions, liftSuppression } from '../suppression/index.js'
 import { refusalOf, retriedStatus } from './refusal.js'
 import { SuppressedRecipients, TrackError, type TrackedOptions } from './track-options.js'
@@ -25,8 +25,6 @@ import type { Info, MailMessage, Transport } from './transport.js'
 
 /** Envelopes of one message that are sent at once. */
 const AT_ONCE = 5
-/** The source of these refusals in the inbox. */
-const APPLICATION = 'application'
 
 /** How messages are tracked. */
 export interface TrackingContext {

@@ -2,8 +2,6 @@
 import { isIPv6 } from 'node:net'
 import { networkInterfaces } from 'node:os'
 
-export const familyOf = (address: string): 'IPv4' | 'IPv6' => (isIPv6(address) ? 'IPv6' : 'IPv4')
-
 /**
  * True if the host is an IPv6 address, and this machine is on an IPv4 network alone. With no address at all its network is down, which says
  * nothing of families.

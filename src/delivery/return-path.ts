@@ -27,9 +27,9 @@ export interface ReturnPaths {
   readonly validDays: number
 }
 
-/** A digest of the keys, by which processes can compare theirs without showing them. */
-export const keysDigest = ({ keys }: Pick<ReturnPaths, 'keys'>): string =>
-  createHash('sha256').update('softbounce return path keys').update(Buffer.concat(keys)).digest('hex').slice(0, 16)
+/** A digest of the keys, by which processes can compare theirs without showing them; null if there are none. */
+export const keysDigest = (paths: Pick<ReturnPaths, 'keys'> | null): string | null =>
+  paths && createHash('sha256').update('softbounce return path keys').update(Buffer.concat(paths.keys)).digest('hex').slice(0, 16)
 
 const DAY_MS = 24 * 60 * 60 * 1000
 

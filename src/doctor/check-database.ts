@@ -3,8 +3,9 @@ import { existsSync } from 'node:fs'
 import type { Settings } from '../config/index.js'
 import { keysDigest } from '../delivery/return-path.js'
 import { type Database, databaseNow, openDatabase, pendingMigrations, runningProcesses } from '../store/index.js'
+import { describe } from '../temporal/activity-errors.js'
 import { VERSION } from '../version.js'
-import { type Finding, failure, ok, oneLine, warning } from './finding.js'
+import { type Finding, failure, ok, warning } from './finding.js'
 
 const MAX_CLOCK_DIFFERENCE_MS = 2_000
 const CHECK = 'database'
@@ -24,7 +25,7 @@ export async function checkDatabase(settings: Settings): Promise<Finding[]> {
   try {
     return await checkOpen(database, settings)
   } catch (error) {
-    return [failure(CHECK, `it cannot be used: ${oneLine(error)}`, 'start it, or correct DATABASE_URL')]
+    return [failure(CHECK, `it cannot be used: ${describe(error)}`, 'start it, or correct DATABASE_URL')]
   } finally {
     await database.close().catch(() => {})
   }
@@ -70,7 +71,7 @@ async function checkWritable({ db }: Database): Promise<Finding> {
     if (error !== UNDONE)
       return failure(
         CHECK,
-        `it cannot be written: ${oneLine(error)}`,
+        `it cannot be written: ${describe(error)}`,
         'give its user the right to insert, or point DATABASE_URL at the primary',
       )
   }
@@ -105,7 +106,7 @@ async function checkProcesses(database: Database, { returnPaths }: Settings): Pr
         'finish the upgrade: one version for all',
       ),
     )
-  const ours = returnPaths === null ? null : keysDigest(returnPaths)
+  const ours = keysDigest(returnPaths)
   const others = running.filter(({ returnPathKeys }) => returnPathKeys !== ours)
   if (others.length > 0)
     found.push(

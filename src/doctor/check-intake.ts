@@ -1,7 +1,8 @@
 /** The intake: something listens where bounces are handed over. */
 import { connect } from 'node:net'
 import type { Settings } from '../config/index.js'
-import { type Finding, failure, ok, oneLine, warning } from './finding.js'
+import { describe } from '../temporal/activity-errors.js'
+import { type Finding, failure, ok, warning } from './finding.js'
 
 const CHECK = 'intake'
 const WITHIN_MS = 5000
@@ -35,7 +36,7 @@ export async function checkIntake({ intake, mailbox, providers, httpPort }: Sett
         : failure(CHECK, `${where} answers ${banner.trim().slice(0, 100)}`, 'something else listens there'),
     ]
   } catch (error) {
-    return [failure(CHECK, `nothing listens at ${where}: ${oneLine(error)}`, 'start softbounce intake')]
+    return [failure(CHECK, `nothing listens at ${where}: ${describe(error)}`, 'start softbounce intake')]
   }
 }
 

@@ -3,7 +3,8 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { parseDuration } from '../bounce/index.js'
 import type { Settings } from '../config/index.js'
-import { type Finding, ok, oneLine, warning } from './finding.js'
+import { describe } from '../temporal/activity-errors.js'
+import { type Finding, ok, warning } from './finding.js'
 
 const CHECK = 'Postfix'
 const run = promisify(execFile)
@@ -31,7 +32,13 @@ export async function checkPostfix(settings: Settings, config: string | null, do
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ENOENT'
       ? []
-      : [warning(CHECK, `postconf fails: ${oneLine(error)}`, "give Postfix's configuration folder, which has main.cf, by --postfix-config")]
+      : [
+          warning(
+            CHECK,
+            `postconf fails: ${describe(error)}`,
+            "give Postfix's configuration folder, which has main.cf, by --postfix-config",
+          ),
+        ]
   }
   return [await checkFilter(values, at), checkTransport(values, settings, domain), checkLifetimes(values, confirmWithinMs)]
 }

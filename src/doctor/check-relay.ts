@@ -3,8 +3,10 @@ import SMTPConnection from 'nodemailer/lib/smtp-connection'
 import type { Settings } from '../config/index.js'
 import { MAX_MESSAGE_BYTES } from '../delivery/canonical-message.js'
 import { type NextHop, nameOf } from '../delivery/next-hop.js'
+import { offers, sizeLimit } from '../delivery/smtp/missing-extension.js'
 import { ProtocolTracker } from '../delivery/smtp/protocol-tracker.js'
-import { type Finding, failure, ok, oneLine, warning } from './finding.js'
+import { describe } from '../temporal/activity-errors.js'
+import { type Finding, failure, ok, warning } from './finding.js'
 
 const CHECK = 'relay'
 const WITHIN_MS = 10_000
@@ -27,10 +29,10 @@ export async function checkRelay({ paths, direct, ehloDomain, timeouts }: Settin
     const secured = connection.secure ? 'with TLS' : 'without TLS'
     return [
       ok(CHECK, `${nameOf(relay)} answers, ${secured}${relay.credentials === undefined ? '' : ', and accepts the login'}`),
-      ...offers(tracker.ehlo),
+      ...checkExtensions(tracker.ehlo),
     ]
   } catch (error) {
-    return [failure(CHECK, `${nameOf(relay)}: ${oneLine(error)}`, 'correct RELAY_URL, RELAY_TLS or the login, or start the relay')]
+    return [failure(CHECK, `${nameOf(relay)}: ${describe(error)}`, 'correct RELAY_URL, RELAY_TLS or the login, or start the relay')]
   } finally {
     connection.quit()
     connection.close()
@@ -48,11 +50,10 @@ function login(connection: SMTPConnection, { credentials }: NextHop): Promise<vo
   })
 }
 
-function offers(ehlo: string): Finding[] {
-  const has = (keyword: string) => new RegExp(`^250[ -]${keyword}(?:[ =]|$)`, 'im').test(ehlo)
+function checkExtensions(ehlo: string): Finding[] {
   const found: Finding[] = []
   found.push(
-    has('DSN')
+    offers(ehlo, 'DSN')
       ? ok(CHECK, 'it offers DSN: deliveries are confirmed by report')
       : warning(
           CHECK,
@@ -60,7 +61,7 @@ function offers(ehlo: string): Finding[] {
           "deliveries end as unconfirmed after CONFIRM_WITHIN; set the provider's webhook, or RELAY_IS_TRANSPARENT if its replies are the receiving system's",
         ),
   )
-  const size = Number(/^250[ -]SIZE[ \t]+(\d{1,15})/im.exec(ehlo)?.[1] ?? 0)
+  const size = sizeLimit(ehlo)
   if (size > 0 && size < MAX_MESSAGE_BYTES) found.push(ok(CHECK, `it accepts messages of up to ${Math.floor(size / 1024 / 1024)} MiB`))
   return found
 }

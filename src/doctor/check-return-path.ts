@@ -3,7 +3,8 @@ import { networkInterfaces } from 'node:os'
 import type { Settings } from '../config/index.js'
 import { resolverOf } from '../delivery/mx.js'
 import { isWithin } from '../delivery/own-hosts.js'
-import { type Finding, failure, ok, oneLine, warning } from './finding.js'
+import { describe } from '../temporal/activity-errors.js'
+import { type Finding, failure, ok, warning } from './finding.js'
 
 const CHECK = 'return path'
 
@@ -40,7 +41,7 @@ async function checkMx(domain: string, resolve: Resolve, ownHosts: readonly stri
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code !== 'ENOTFOUND' && code !== 'ENODATA')
-      return warning(CHECK, `the MX of ${domain} cannot be looked up: ${oneLine(error)}`, 'check the resolver, or DNS_SERVERS')
+      return warning(CHECK, `the MX of ${domain} cannot be looked up: ${describe(error)}`, 'check the resolver, or DNS_SERVERS')
     const addresses = await Promise.all(['A', 'AAAA'].map((type) => resolve(domain, type).catch(() => [])))
     if (addresses.flat().length > 0)
       return warning(CHECK, `${domain} has no MX record; mail goes to its address (RFC 5321 5.1)`, 'publish an MX')

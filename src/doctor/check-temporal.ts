@@ -3,13 +3,13 @@ import { Connection } from '@temporalio/client'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { TASK_QUEUE } from '../bounce/index.js'
 import { temporalEnvironment } from '../config/index.js'
-import { SEARCH_ATTRIBUTES } from '../temporal/namespace.js'
-import { type Finding, failure, ok, oneLine, warning } from './finding.js'
+import { describe } from '../temporal/activity-errors.js'
+import { KEYWORD, registerCommand, SEARCH_ATTRIBUTES } from '../temporal/namespace.js'
+import { type Finding, failure, ok, warning } from './finding.js'
 
 const CHECK = 'Temporal'
 const WITHIN_MS = 5000
 const WORKFLOW_QUEUE = 1 // temporal.api.enums.v1.TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
-const KEYWORD = 2
 const RECENT_MS = 2 * 60_000
 
 export async function checkTemporal(): Promise<Finding[]> {
@@ -19,7 +19,7 @@ export async function checkTemporal(): Promise<Finding[]> {
   try {
     connection = await Connection.connect({ ...connectionOptions, connectTimeout: WITHIN_MS })
   } catch (error) {
-    return [failure(CHECK, `it cannot be reached at ${address}: ${oneLine(error)}`, 'start it, or set TEMPORAL_ADDRESS or a profile')]
+    return [failure(CHECK, `it cannot be reached at ${address}: ${describe(error)}`, 'start it, or set TEMPORAL_ADDRESS or a profile')]
   }
   try {
     return await connection.withDeadline(Date.now() + WITHIN_MS, () => checkNamespace(connection, address, namespace))
@@ -38,7 +38,7 @@ async function checkNamespace(connection: Connection, address: string, namespace
     return [
       failure(
         CHECK,
-        `the namespace ${namespace} at ${address}: ${oneLine(error)}`,
+        `the namespace ${namespace} at ${address}: ${describe(error)}`,
         'set TEMPORAL_NAMESPACE to one that exists, or create it: temporal operator namespace create',
       ),
     ]
@@ -58,10 +58,10 @@ async function checkSearchAttributes({ operatorService }: Connection, namespace:
     return warning(
       CHECK,
       `search attributes are missing or of another type: ${missing.join(', ')}; workflows run without them, lists cannot be filtered by them`,
-      `temporal operator search-attribute create ${missing.map((name) => `--name ${name} --type Keyword`).join(' ')}`,
+      registerCommand(missing),
     )
   } catch (error) {
-    return warning(CHECK, `the search attributes cannot be listed: ${oneLine(error)}`, 'give this user the right, or ask an operator')
+    return warning(CHECK, `the search attributes cannot be listed: ${describe(error)}`, 'give this user the right, or ask an operator')
   }
 }
 

@@ -11,10 +11,3 @@ export interface Finding {
 export const ok = (check: string, text: string): Finding => ({ check, result: 'ok', text })
 export const warning = (check: string, text: string, action: string): Finding => ({ check, result: 'warning', text, action })
 export const failure = (check: string, text: string, action: string): Finding => ({ check, result: 'failure', text, action })
-
-/** An error in one line. */
-export function oneLine(error: unknown): string {
-  const first = error instanceof AggregateError && error.errors.length > 0 ? error.errors[0] : error
-  const { message, code } = first as NodeJS.ErrnoException
-  return (message || code || String(first)).replace(/\s+/g, ' ').slice(0, 300)
-}

@@ -1,12 +1,13 @@
 /** Checks that say what will not work before mail is lost. Nothing is sent, and nothing is changed. */
 import type { Settings } from '../config/index.js'
+import { describe } from '../temporal/activity-errors.js'
 import { checkDatabase } from './check-database.js'
 import { checkIntake } from './check-intake.js'
 import { checkPostfix } from './check-postfix.js'
 import { checkRelay } from './check-relay.js'
 import { checkReturnPath } from './check-return-path.js'
 import { checkTemporal } from './check-temporal.js'
-import { type Finding, failure, oneLine } from './finding.js'
+import { type Finding, failure } from './finding.js'
 
 export type { Finding } from './finding.js'
 
@@ -29,7 +30,7 @@ export async function examine(settings: Settings, { domain, postfixConfig }: Doc
   ]
   const found = checks.map(([check, running]) =>
     running.catch((error: unknown) => [
-      failure(check, `it could not be checked: ${oneLine(error)}`, 'run softbounce doctor again, and report this if it stays'),
+      failure(check, `it could not be checked: ${describe(error)}`, 'run softbounce doctor again, and report this if it stays'),
     ]),
   )
   return (await Promise.all(found)).flat()

@@ -1,6 +1,7 @@
 /** Applies and records authenticated reports from all intakes: the only place where intakes decide. */
 import { addressKey, type Bounce, judgeBounce, messageIdKey, type RetryStatuses, type Send, withoutControls } from '../bounce/index.js'
 import { type RetryOptions, type RetryRef, type SoftbounceClient, UnretryableBounce } from '../client/index.js'
+import type { Settings } from '../config/index.js'
 import { canonicalMessage, UnsendableMessage, withoutReturningTrace } from '../delivery/index.js'
 import type { ParsedReport, ReportedRecipient } from '../dsn/index.js'
 import type { Metrics } from '../report/metrics.js'
@@ -30,6 +31,17 @@ export interface IntakeDependencies {
   readonly now: () => Date
   readonly metrics?: Metrics
 }
+
+/** What intakes use of the settings. */
+export const intakeSettingsOf = ({
+  returnPaths,
+  ownHosts,
+  retryStatuses,
+  intake,
+}: Pick<Settings, 'returnPaths' | 'ownHosts' | 'retryStatuses' | 'intake'>): IntakeDependencies['settings'] => ({
+  ...{ returnPaths, ownHosts, retryStatuses },
+  isTrusted: intake.isTrusted,
+})
 
 /** Which send of which message to whom an authenticated report is about. */
 export interface ReportedSend extends ReportSubject {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { backoff } from '../backoff.js'
 import type { Log } from '../logger.js'
 import type { Metrics } from '../report/metrics.js'
-import { type Database, markInboxDone, nextInboxRow, postponeInboxRow } from '../store/index.js'
+import { type Database, type InboxRow, markInboxDone, nextInboxRow, postponeInboxRow } from '../store/index.js'
 import type { IntakeResult } from './apply.js'
 import { causeOf, logTaken } from './lmtp.js'
 
@@ -19,8 +19,8 @@ export interface InboxOptions {
   readonly now?: () => Date
 }
 
-/** What is done with a row's content. @throws Error if Temporal or the database is away: the row is tried again. */
-export type InboxHandler = (content: string) => Promise<readonly IntakeResult[]>
+/** Processes a row. @throws Error if Temporal or the database is away: the row is tried again. */
+export type InboxHandler = (row: InboxRow) => Promise<readonly IntakeResult[]>
 
 export class InboxLoop {
   readonly #stopping = new AbortController()
@@ -72,7 +72,7 @@ export class InboxLoop {
     if (row === null) return false
     const { source } = row
     try {
-      const taken = await (this.handlers[source] as InboxHandler)(row.content)
+      const taken = await (this.handlers[source] as InboxHandler)(row)
       await markInboxDone(this.database.db, row, now())
       metrics?.mailCame(source, 'accepted')
       if (taken.length > 0) logTaken(logger, taken, source)

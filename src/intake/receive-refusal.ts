@@ -1,14 +1,11 @@
-/** Receives a refusal that an application's own transporter met (`track`): a report about the original send, heard by the application itself. */
+/** Receives a refusal of an application's own transporter (`track`): a report about the original send. */
 import type { Client } from '@temporalio/client'
 import { SoftbounceClient } from '../client/client.js'
 import type { Settings } from '../config/index.js'
 import { type ParsedReport, type ReportedRecipient, readReported } from '../dsn/index.js'
-import { type Database, findSent, type HandedOver } from '../store/index.js'
-import { type IntakeDependencies, type IntakeResult, ReportHandler, subjectOf } from './apply.js'
+import { APPLICATION, type Database, findSent, type HandedOver } from '../store/index.js'
+import { type IntakeDependencies, type IntakeResult, intakeSettingsOf, ReportHandler, subjectOf } from './apply.js'
 import { InboxLoop, type InboxOptions } from './inbox-loop.js'
-
-/** The source of these rows in the inbox, and in `softbounce bounces`. */
-export const APPLICATION = 'application'
 
 const POLL_EVERY_MS = 1000
 
@@ -26,9 +23,7 @@ export async function processRefusals(
   more: Pick<InboxOptions, 'logger' | 'metrics'>,
 ): Promise<InboxLoop> {
   const client = await SoftbounceClient.connect({ temporal, database, settings })
-  const { returnPaths, ownHosts, retryStatuses, intake } = settings
-  const authentication = { returnPaths, ownHosts, retryStatuses, isTrusted: intake.isTrusted }
-  return watchRefusals({ client, database, settings: authentication, now: () => new Date() }, more)
+  return watchRefusals({ client, database, settings: intakeSettingsOf(settings), now: () => new Date() }, more)
 }
 
 /** The same with a client that is connected already. */
@@ -37,7 +32,7 @@ export function watchRefusals(dependencies: IntakeDependencies, more: Pick<Inbox
   more.metrics?.countMailsFrom(APPLICATION)
   return new InboxLoop(
     dependencies.database,
-    { [APPLICATION]: (content) => receiver.take(content) },
+    { [APPLICATION]: ({ content }) => receiver.take(content) },
     { ...more, pollEveryMs: POLL_EVERY_MS },
   )
 }
@@ -60,8 +55,7 @@ export class RefusalReceiver {
     if (sent === null)
       return this.#acting.record(came, null, [[null, { disposition: 'ignored', why: 'the message was forgotten before it was retried' }]])
     const reported: ReportedRecipient = readReported({
-      ...{ recipient: sent.envelopeRecipient, action: 'failed', diagnostic: reply, at: new Date(at) },
-      status,
+      ...{ recipient: sent.envelopeRecipient, action: 'failed', status, diagnostic: reply, at: new Date(at) },
     })
     const report: ParsedReport = { kind: 'bounce', recipients: [reported], messageId: sent.messageId, returned: 'none', date: new Date(at) }
     const handled = await this.#acting.act(subjectOf(sent, { send: 0, text: token }), { reported, isItself: true }, report, status)

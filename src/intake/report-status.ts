@@ -13,7 +13,7 @@ export function effectiveReportStatus(reported: ReportedRecipient, isItself: boo
   if (status === undefined) return reported.action === 'failed' ? '4.0.0' : '2.0.0'
   // unrecognised wording shows only that delivery failed
   if (status === '5.0.0' && statusFrom === 'text') return '4.0.0'
-  if (isExpired(status) || (statusFrom === 'text' && /^5\.4\.[134]$/.test(status))) return `4${status.slice(1)}`
+  if (isExpired(status) || (statusFrom === 'text' && /^5\.4\.[134]$/.test(status))) return asTransient(status)
   if (!isLasting(status)) return status
   return isItself && provesGone(status, diagnostic) ? status : '5.0.0'
 }

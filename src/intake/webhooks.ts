@@ -15,7 +15,7 @@ import {
   verifyRequest,
 } from '../providers/index.js'
 import type { Metrics } from '../report/metrics.js'
-import { addToInbox, type Database, digestOf } from '../store/index.js'
+import { addToInbox, type Database, type InboxRow } from '../store/index.js'
 import { InboxLoop } from './inbox-loop.js'
 import { causeOf } from './lmtp.js'
 import type { EventReceiver } from './receive-event.js'
@@ -52,7 +52,10 @@ export class WebhookReceiver {
   ) {
     this.#sns = options.sns ?? new SnsSignatures()
     for (const provider of PROVIDERS) if (options.secrets[provider] !== undefined) options.metrics?.countMailsFrom(provider)
-    const handle = (provider: Provider) => (content: string) => intake.take(provider, content, digestOf(content))
+    const handle =
+      (provider: Provider) =>
+      ({ content, digest }: InboxRow) =>
+        intake.take(provider, content, digest)
     const handlers = Object.fromEntries(PROVIDERS.map((provider) => [provider, handle(provider)]))
     this.#inbox = new InboxLoop(database, handlers, { ...options, logger, pollEveryMs: POLL_EVERY_MS })
   }

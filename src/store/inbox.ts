@@ -13,6 +13,9 @@ export interface NewInboxRow {
   readonly content: string
 }
 
+/** The source of refusals that applications hand over: in the inbox, and in `softbounce bounces`. */
+export const APPLICATION = 'application'
+
 /** A refusal that an application hands over: one recipient, refused by the server that its transporter sends to. */
 export interface HandedOver {
   /** ID of the sent message, as in storeSent. */
@@ -31,6 +34,8 @@ export interface HandedOver {
 /** A row that is being processed, held for a while. */
 export interface InboxRow extends NewInboxRow {
   readonly source: string
+  /** SHA-256 of the content, hex. */
+  readonly digest: string
   readonly tries: number
 }
 
@@ -67,8 +72,7 @@ export async function addToInbox(
   })
 }
 
-/** SHA-256 of a row's content, hex. */
-export const digestOf = (content: string): string => createHash('sha256').update(content).digest('hex')
+const digestOf = (content: string): string => createHash('sha256').update(content).digest('hex')
 
 /** Takes the next due row of these sources and holds it for `holdMs`: if this process dies, another gets it then. Null if none is due. */
 export async function nextInboxRow(database: Database, sources: readonly string[], holdMs: number): Promise<InboxRow | null> {
@@ -86,7 +90,7 @@ export async function nextInboxRow(database: Database, sources: readonly string[
       .limit(1)
       .executeTakeFirst()
     if (row === undefined) return null
-    const { source, id, content, tries } = row
+    const { source, id, digest, content, tries } = row
     const held = await db
       .updateTable('inbox')
       .set({ next_at: sql<number>`${now} + ${holdMs}`, tries: tries + 1 })
@@ -95,7 +99,7 @@ export async function nextInboxRow(database: Database, sources: readonly string[
       .where('done_at', 'is', null)
       .where('tries', '=', tries)
       .executeTakeFirst()
-    if (Number(held.numUpdatedRows) === 1) return { source, id, content, tries: tries + 1 }
+    if (Number(held.numUpdatedRows) === 1) return { source, id, digest, content, tries: tries + 1 }
   }
 }
 

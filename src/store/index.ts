@@ -36,7 +36,16 @@ export {
 export { type Forgotten, forget } from './erasure.js'
 export { advanceImapCursor, holdImapCursor, type ImapCursor, releaseImapCursor } from './imap-cursors.js'
 export { alreadyHandled, findQuarantined, type InboundReport, listBounces, purgeInbound, quarantine, recordInbound } from './inbound.js'
-export { addToInbox, digestOf, type HandedOver, markInboxDone, nextInboxRow, postponeInboxRow, purgeInbox } from './inbox.js'
+export {
+  APPLICATION,
+  addToInbox,
+  type HandedOver,
+  type InboxRow,
+  markInboxDone,
+  nextInboxRow,
+  postponeInboxRow,
+  purgeInbox,
+} from './inbox.js'
 export {
   hasMessage,
   holdMessage,

@@ -6,7 +6,11 @@ import type { Log } from '../logger.js'
 /** Names of the public contract; all are Keyword. */
 export const SEARCH_ATTRIBUTES = ['BounceRecipient', 'BounceDestination', 'BounceStatus', 'BounceOutcome'] as const
 
-const KEYWORD = 2 // temporal.api.enums.v1.IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+export const KEYWORD = 2 // temporal.api.enums.v1.IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+/** The command that registers these search attributes. */
+export const registerCommand = (names: readonly string[]): string =>
+  `temporal operator search-attribute create ${names.map((name) => `--name ${name} --type Keyword`).join(' ')}`
+
 const UNIMPLEMENTED = 12
 const LOOK_AGAIN_MS = 60_000
 
@@ -31,10 +35,9 @@ export class SearchAttributes {
       if (await this.#look(true)) return
     } catch (error) {
       if ((error as { code?: number }).code === UNIMPLEMENTED) return // a test server: none are set
-      const names = SEARCH_ATTRIBUTES.map((name) => `--name ${name} --type Keyword`).join(' ')
       this.log.warn(
         { error: (error as Error).message },
-        `the search attributes could not be registered; workflows run without them until somebody does: temporal operator search-attribute create ${names} (Temporal Cloud: tcld namespace search-attributes add)`,
+        `the search attributes could not be registered; workflows run without them until somebody does: ${registerCommand(SEARCH_ATTRIBUTES)} (Temporal Cloud: tcld namespace search-attributes add)`,
       )
     }
     this.#timer = setInterval(() => {

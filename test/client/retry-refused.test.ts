@@ -1,34 +1,21 @@
 /** What `sendMail` of a tracked transporter does when a recipient is refused. */
 import { createServer } from 'node:net'
 import nodemailer from 'nodemailer'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { TrackError, type TrackOptions, track } from '../../src/client/index.js'
 import { refusalOf } from '../../src/client/refusal.js'
 import { openDatabase } from '../../src/store/index.js'
 import { sqliteDatabase } from '../support/databases.js'
-import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
+import { startReceivingSystem } from '../support/receiving-system.js'
+import { returnPaths, trackedWorld, trackOptions, transportTo } from '../support/tracked.js'
 
 const NOT_NOW = '421 4.3.2 System not accepting network messages'
-const returnPaths = { template: 'bounce+{token}@{domain}', keys: [Buffer.alloc(32, 7)], validDays: 28 }
-let system: ReceivingSystem
-let sqlite: Awaited<ReturnType<typeof sqliteDatabase>>
-beforeAll(async () => {
-  system = await startReceivingSystem()
-  sqlite = await sqliteDatabase()
-})
-afterAll(async () => {
-  await system.close()
-  await sqlite.close()
-})
-beforeEach(async () => {
-  system.say = {}
-  system.taken.length = 0
-  await sqlite.database.db.deleteFrom('inbox').execute()
-})
+const world = trackedWorld()
+beforeEach(() => world.sqlite.database.db.deleteFrom('inbox').execute())
 
 const transporter = (transport: object = {}, options: TrackOptions = {}) =>
-  track(nodemailer.createTransport({ host: '127.0.0.1', port: system.port, secure: false, ignoreTLS: true, ...transport }), {
-    ...{ database: sqlite.database, settings: { databaseUrl: sqlite.url, returnPaths } },
+  track(nodemailer.createTransport({ ...transportTo(world), ...transport }), {
+    ...trackOptions(world),
     ...options,
   })
 const mail = (to = 'ann@example.org') => ({
@@ -39,7 +26,7 @@ const mail = (to = 'ann@example.org') => ({
   messageId: '<m1@example.com>',
 })
 const inbox = async () =>
-  (await sqlite.database.db.selectFrom('inbox').select(['source', 'content']).execute()).map(({ source, content }) => ({
+  (await world.sqlite.database.db.selectFrom('inbox').select(['source', 'content']).execute()).map(({ source, content }) => ({
     ...{ source },
     ...JSON.parse(content),
   }))
@@ -55,7 +42,7 @@ describe('a recipient refused with 4.3.2', () => {
     ['after the final dot', { message: () => NOT_NOW }],
     ['with a bare 421', { rcpt: () => '421 Service not available' }],
   ])('%s is pending, and handed over', async (_, say) => {
-    system.say = say
+    world.system.say = say
     const before = Date.now()
     const info = await transporter().sendMail(mail())
     expect(info.pending).toEqual(['ann@example.org'])
@@ -70,21 +57,21 @@ describe('a recipient refused with 4.3.2', () => {
   })
 
   test('the message’s own schedule counts for retryAt', async () => {
-    system.say = refuse(NOT_NOW)
+    world.system.say = refuse(NOT_NOW)
     const before = Date.now()
     const info = await transporter().sendMail({ ...mail(), softbounce: { schedule: ['5m', '1h'] } })
     expect(Math.round((Date.parse(info.retries?.[0]?.retryAt as string) - before) / 60_000)).toBe(5)
   })
 
   test.each([['pooled', { pool: true }]])('%s transports', async (_, more) => {
-    system.say = refuse(NOT_NOW)
+    world.system.say = refuse(NOT_NOW)
     const pooled = transporter(more)
     expect((await pooled.sendMail(mail())).pending).toEqual(['ann@example.org'])
     pooled.close()
   })
 
   test('with a callback', async () => {
-    system.say = refuse(NOT_NOW)
+    world.system.say = refuse(NOT_NOW)
     const tracked = transporter() as unknown as { sendMail(data: object, done: (error: Error | null, info: object) => void): void }
     const info = await new Promise((resolve, reject) =>
       tracked.sendMail(mail(), (error, value) => (error ? reject(error) : resolve(value))),
@@ -93,7 +80,7 @@ describe('a recipient refused with 4.3.2', () => {
   })
 
   test('beside others: each recipient has its own end', async () => {
-    system.say = {
+    world.system.say = {
       rcpt: ({ address }) =>
         address === 'ann@example.org' ? NOT_NOW : address === 'gone@example.org' ? '550 5.1.1 No such user' : undefined,
     }
@@ -109,7 +96,7 @@ describe('a recipient refused with 4.3.2', () => {
   })
 
   test('retryRefused: false rejects as nodemailer does', async () => {
-    system.say = refuse(NOT_NOW)
+    world.system.say = refuse(NOT_NOW)
     await expect(transporter({}, { retryRefused: false }).sendMail(mail())).rejects.toMatchObject({ responseCode: 421 })
     expect(await inbox()).toEqual([])
   })
@@ -117,7 +104,7 @@ describe('a recipient refused with 4.3.2', () => {
   test('if the refusal cannot be stored, sendMail rejects with nodemailer’s error, which names both', async () => {
     const file = await sqliteDatabase()
     const database = openDatabase(file.url)
-    system.say = {
+    world.system.say = {
       rcpt: () => {
         // gone in the middle of the transaction
         void database.close()
@@ -139,7 +126,7 @@ test.each([
   ['a deferral of another kind', '451 4.7.1 Greylisted'],
   ['a permanent refusal', '550 5.1.1 No such user'],
 ])('%s rejects as nodemailer does', async (_, text) => {
-  system.say = refuse(text)
+  world.system.say = refuse(text)
   await expect(transporter().sendMail(mail())).rejects.toMatchObject({ responseCode: Number(text.slice(0, 3)) })
   expect(await inbox()).toEqual([])
 })
@@ -151,7 +138,7 @@ test('a refused connection is 4.4.1, and retried only if the statuses say so', a
   await new Promise((resolve) => server.close(resolve))
   await expect(transporter({ port }).sendMail(mail())).rejects.toMatchObject({ message: expect.stringContaining('ECONNREFUSED') })
   const { parseRetryStatuses } = await import('../../src/bounce/index.js')
-  const settings = { databaseUrl: sqlite.url, returnPaths, retryStatuses: parseRetryStatuses('4.3.2, 4.4.1') }
+  const settings = { databaseUrl: world.sqlite.url, returnPaths, retryStatuses: parseRetryStatuses('4.3.2, 4.4.1') }
   expect((await transporter({ port }, { settings }).sendMail(mail())).pending).toEqual(['ann@example.org'])
   expect(await inbox()).toMatchObject([{ status: '4.4.1' }])
 })
@@ -178,7 +165,7 @@ test('what is no reply of a receiving system is no refusal', () => {
 })
 
 test('an API transport’s error (Amazon SES) rejects, and a stream transport refuses nothing', async () => {
-  const options = { database: sqlite.database, settings: { databaseUrl: sqlite.url, returnPaths } }
+  const options = trackOptions(world)
   const throttled = Object.assign(new Error('Maximum sending rate exceeded.'), {
     name: 'TooManyRequestsException',
     $metadata: { httpStatusCode: 429 },
@@ -193,8 +180,7 @@ test('an API transport’s error (Amazon SES) rejects, and a stream transport re
 
 describe('while the database cannot be reached before sending', () => {
   const away = { settings: { databaseUrl: 'postgres://x@127.0.0.1:9/d', returnPaths } }
-  const tracked = (options: TrackOptions) =>
-    track(nodemailer.createTransport({ host: '127.0.0.1', port: system.port, secure: false, ignoreTLS: true }), { ...away, ...options })
+  const tracked = (options: TrackOptions) => track(nodemailer.createTransport(transportTo(world)), { ...away, ...options })
 
   test('sendMail rejects with EDATABASE, and nothing is sent', async () => {
     const error = await tracked({})
@@ -202,13 +188,13 @@ describe('while the database cannot be reached before sending', () => {
       .catch((e: unknown) => e)
     expect(error).toBeInstanceOf(TrackError)
     expect(error).toMatchObject({ code: 'EDATABASE', message: expect.stringContaining('127.0.0.1:9') })
-    expect(system.taken).toEqual([])
+    expect(world.system.taken).toEqual([])
   })
 
   test('onDatabaseError: send-untracked sends as nodemailer would, and says so', async () => {
     const info = await tracked({ onDatabaseError: 'send-untracked' }).sendMail(mail())
     expect(info).toMatchObject({ accepted: ['ann@example.org'], untracked: true })
-    expect(system.taken).toMatchObject([{ from: 'shop@example.com' }])
+    expect(world.system.taken).toMatchObject([{ from: 'shop@example.com' }])
   })
 })
 
@@ -218,13 +204,13 @@ test('close waits for messages under way, whose refusal is still stored; a datab
   const asked = new Promise<void>((resolve) => {
     told = resolve
   })
-  system.say = {
+  world.system.say = {
     rcpt: () => {
       told()
       return NOT_NOW
     },
   }
-  const tracked = track(nodemailer.createTransport({ host: '127.0.0.1', port: system.port, secure: false, ignoreTLS: true }), {
+  const tracked = track(nodemailer.createTransport(transportTo(world)), {
     settings: { databaseUrl: file.url, returnPaths },
   })
   const sending = tracked.sendMail(mail())
@@ -232,7 +218,7 @@ test('close waits for messages under way, whose refusal is still stored; a datab
   tracked.close()
   expect((await sending).pending).toEqual(['ann@example.org'])
   expect(await file.database.db.selectFrom('inbox').select('id').execute()).toHaveLength(1)
-  const broken = track(nodemailer.createTransport({ host: '127.0.0.1', port: system.port }), {
+  const broken = track(nodemailer.createTransport({ host: '127.0.0.1', port: world.system.port }), {
     settings: { databaseUrl: 'postgres://x@127.0.0.1:9/d', returnPaths },
   })
   const failing = broken.sendMail(mail()).catch((error: unknown) => error)
@@ -244,7 +230,7 @@ test('close waits for messages under way, whose refusal is still stored; a datab
 test('each error of track has a code', async () => {
   await expect(transporter().sendMail({ to: 'ann@example.org', text: 'x' })).rejects.toMatchObject({ code: 'EENVELOPE' })
   await expect(transporter().sendMail({ ...mail(), softbounce: { schedule: ['soon'] } })).rejects.toMatchObject({ code: 'EOPTIONS' })
-  expect(() => transporter({}, { settings: { databaseUrl: sqlite.url, returnPaths: null } })).toThrow(
+  expect(() => transporter({}, { settings: { databaseUrl: world.sqlite.url, returnPaths: null } })).toThrow(
     expect.objectContaining({ code: 'ERETURNPATH' }),
   )
 })

@@ -1,34 +1,19 @@
 import { generateKeyPairSync } from 'node:crypto'
 import nodemailer from 'nodemailer'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { SuppressedRecipients, track } from '../../src/client/index.js'
 import { sentId, verifyReturnPath, verifyToken } from '../../src/delivery/index.js'
 import { findProviderId, findSent, loadMessage } from '../../src/store/index.js'
 import { findSuppression, suppressForUnavailability, suppressLastingly } from '../../src/suppression/index.js'
-import { sqliteDatabase } from '../support/databases.js'
-import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
+import { startReceivingSystem } from '../support/receiving-system.js'
 import { DAY } from '../support/skipping-time.js'
+import { returnPaths, trackedWorld, trackOptions, transportTo } from '../support/tracked.js'
 
-const returnPaths = { template: 'bounce+{token}@{domain}', keys: [Buffer.alloc(32, 7)], validDays: 28 }
-let system: ReceivingSystem
-let sqlite: Awaited<ReturnType<typeof sqliteDatabase>>
-beforeAll(async () => {
-  system = await startReceivingSystem()
-  sqlite = await sqliteDatabase()
-})
-afterAll(async () => {
-  await system.close()
-  await sqlite.close()
-})
-beforeEach(() => {
-  system.say = {}
-  system.taken.length = 0
-})
+const world = trackedWorld()
 
-const options = () => ({ database: sqlite.database, settings: { databaseUrl: sqlite.url, returnPaths } })
-const transporter = (more = {}) =>
-  track(nodemailer.createTransport({ host: '127.0.0.1', port: system.port, secure: false, ignoreTLS: true, ...more }), options())
-const db = () => sqlite.database.db
+const options = () => trackOptions(world)
+const transporter = (more = {}) => track(nodemailer.createTransport({ ...transportTo(world), ...more }), options())
+const db = () => world.sqlite.database.db
 
 test('each recipient gets an envelope with its own signed return path, and the message is stored once', async () => {
   const kept = () => db().selectFrom('messages').select('key').execute()
@@ -41,12 +26,14 @@ test('each recipient gets an envelope with its own signed return path, and the m
     text: 'Thank you.',
   })
   expect(info.accepted).toEqual(['ann@example.org', 'bob@example.net', 'eve@example.com'])
-  expect(system.taken.map((t) => t.to)).toEqual(expect.arrayContaining([['ann@example.org'], ['bob@example.net'], ['eve@example.com']]))
+  expect(world.system.taken.map((t) => t.to)).toEqual(
+    expect.arrayContaining([['ann@example.org'], ['bob@example.net'], ['eve@example.com']]),
+  )
   const messageId = info.messageId.replace(/[<>]/g, '')
-  const contents = new Set(system.taken.map((t) => t.content.toString()))
+  const contents = new Set(world.system.taken.map((t) => t.content.toString()))
   expect(contents.size).toBe(1)
   expect([...contents][0]).not.toContain('eve@example.com')
-  for (const { from, to } of system.taken) {
+  for (const { from, to } of world.system.taken) {
     const token = verifyReturnPath(returnPaths, from, new Date())
     expect(token).toMatchObject({ id: sentId(messageId, to[0] as string), send: 0 })
     const sent = await findSent(db(), sentId(messageId, to[0] as string))
@@ -68,7 +55,7 @@ test('a message that nodemailer signs with DKIM is sent and stored as signed; pl
     done()
   })
   const info = await tracked.sendMail({ from: 'shop@example.com', to: 'ann@example.org', text: 'Thank you.\n.a dot' })
-  const content = system.taken[0]?.content.toString() as string
+  const content = world.system.taken[0]?.content.toString() as string
   expect(content).toMatch(/^DKIM-Signature: /m)
   expect(content).toContain('X-Plugin: yes')
   const sent = await findSent(db(), sentId(info.messageId, 'ann@example.org'))
@@ -93,13 +80,13 @@ describe('suppressed recipients', () => {
     const sending = transporter().sendMail({ from: 'shop@example.com', to: ['ok@example.org', 'Down@example.org'], text: 'x' })
     await expect(sending).rejects.toThrow(SuppressedRecipients)
     await expect(sending).rejects.toThrow(/down@example\.org \(unavailable, until /)
-    expect(system.taken).toHaveLength(0)
+    expect(world.system.taken).toHaveLength(0)
   })
 
   test('mail that the person just requested bypasses and lifts a temporary suppression, never a lasting one', async () => {
     await suppress('asks@example.org', 'unavailable')
     await transporter().sendMail({ from: 'shop@example.com', to: 'asks@example.org', text: 'Confirm', softbounce: { askedFor: true } })
-    expect(system.taken).toHaveLength(1)
+    expect(world.system.taken).toHaveLength(1)
     expect(await findSuppression(db(), 'asks@example.org', new Date())).toBeNull()
     await suppress('gone@example.org', 'rejected')
     await expect(
@@ -109,7 +96,7 @@ describe('suppressed recipients', () => {
 })
 
 test('a send to several recipients reports who was refused, and fails if all were', async () => {
-  system.say = { rcpt: ({ address }) => (address?.startsWith('no') ? '550 5.1.1 no such user' : undefined) }
+  world.system.say = { rcpt: ({ address }) => (address?.startsWith('no') ? '550 5.1.1 no such user' : undefined) }
   const info = await transporter().sendMail({ from: 'shop@example.com', to: 'no1@example.org, yes@example.org', text: 'x' })
   expect(info).toMatchObject({ accepted: ['yes@example.org'], rejected: ['no1@example.org'] })
   expect(info.rejectedErrors?.[0]).toMatchObject({ recipient: 'no1@example.org', responseCode: 550 })
@@ -128,42 +115,42 @@ test('retry options are stored for the retries; invalid ones are refused at once
   })
   const sent = await findSent(db(), sentId(info.messageId, 'b@example.org'))
   expect(JSON.parse(sent?.options as string)).toEqual({ urgent: true, deliverBy: '2026-12-01T08:00:00Z' })
-  system.taken.length = 0
+  world.system.taken.length = 0
   await expect(
     tracked.sendMail({ from: 'a@example.com', to: 'b@example.org', text: 'x', softbounce: { deliverBy: 'tomorrow' } }),
   ).rejects.toThrow('deliverBy')
   await expect(tracked.sendMail({ from: '', to: 'b@example.org', text: 'x' })).rejects.toThrow('envelope sender')
-  expect(system.taken).toHaveLength(0)
+  expect(world.system.taken).toHaveLength(0)
 })
 
 test('other nodemailer features still work: proxies, envelope options, raw messages, the null sender', async () => {
   const proxied = track(
-    nodemailer.createTransport({ host: '127.0.0.1', port: system.port, secure: false, ignoreTLS: true, proxy: 'http://127.0.0.1:1' }),
+    nodemailer.createTransport({ host: '127.0.0.1', port: world.system.port, secure: false, ignoreTLS: true, proxy: 'http://127.0.0.1:1' }),
     options(),
   )
   await expect(proxied.sendMail({ from: 'a@example.com', to: 'b@example.org', text: 'x' })).rejects.toThrow('ECONNREFUSED')
-  expect(system.taken).toHaveLength(0)
+  expect(world.system.taken).toHaveLength(0)
   const raw = 'From: a@example.com\r\nTo: b@example.org\r\nMessage-ID: <mine@example.com>\r\n\r\nHello\r\n'
   await transporter().sendMail({ envelope: { from: 'a@example.com', to: 'b@example.org' }, raw })
   expect(await findSent(db(), sentId('mine@example.com', 'b@example.org'))).toMatchObject({ sender: 'a@example.com' })
   await transporter().sendMail({ envelope: { from: '', to: 'b@example.org' }, text: 'I am away' })
-  expect(system.taken.map((t) => t.from).at(-1)).toBe('')
+  expect(world.system.taken.map((t) => t.from).at(-1)).toBe('')
 })
 
 test('tracking twice has no further effect; a closed transporter opens again', async () => {
-  const plain = nodemailer.createTransport({ host: '127.0.0.1', port: system.port, secure: false, ignoreTLS: true })
-  const own = { settings: { databaseUrl: sqlite.url, returnPaths } }
+  const plain = nodemailer.createTransport(transportTo(world))
+  const own = { settings: { databaseUrl: world.sqlite.url, returnPaths } }
   const twice = track(track(plain, own), own)
   await twice.sendMail({ from: 'a@example.com', to: 'b@example.org', text: 'x' })
   twice.close()
   await twice.sendMail({ from: 'a@example.com', to: 'b@example.org', text: 'y' })
   twice.close()
-  expect(system.taken.map((t) => verifyReturnPath(returnPaths, t.from, new Date()))).toMatchObject([{ send: 0 }, { send: 0 }])
+  expect(world.system.taken.map((t) => verifyReturnPath(returnPaths, t.from, new Date()))).toMatchObject([{ send: 0 }, { send: 0 }])
 })
 
 test('without a return path key tracking is refused', () => {
   const plain = nodemailer.createTransport({ host: '127.0.0.1', port: 1 })
-  expect(() => track(plain, { database: sqlite.database, settings: { databaseUrl: sqlite.url, returnPaths: null } })).toThrow(
+  expect(() => track(plain, { database: world.sqlite.database, settings: { databaseUrl: world.sqlite.url, returnPaths: null } })).toThrow(
     'RETURN_PATH_KEYS',
   )
 })
@@ -171,8 +158,8 @@ test('without a return path key tracking is refused', () => {
 test('each message costs one query and one transaction', async () => {
   const statements: string[] = []
   const counting = {
-    ...sqlite.database,
-    db: sqlite.database.db.withPlugin({
+    ...world.sqlite.database,
+    db: world.sqlite.database.db.withPlugin({
       transformQuery: ({ node }) => {
         statements.push(node.kind)
         return node
@@ -180,7 +167,7 @@ test('each message costs one query and one transaction', async () => {
       transformResult: async ({ result }) => result,
     }),
   }
-  const tracked = track(nodemailer.createTransport({ host: '127.0.0.1', port: system.port, secure: false, ignoreTLS: true }), {
+  const tracked = track(nodemailer.createTransport(transportTo(world)), {
     ...options(),
     database: counting,
   })

@@ -3,6 +3,7 @@ import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { openDatabase } from '../../src/store/index.js'
 import { progress } from '../../src/workflows/retry-bounced-message.js'
+import { closeAfterAll } from '../support/close-after.js'
 import { type Postgres, startPostgres, withoutPostgres } from '../support/databases.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { polite, startReceivingSystem, startScript } from '../support/receiving-system.js'
@@ -10,21 +11,14 @@ import { eventually, MESSAGE } from '../support/skipping-time.js'
 
 const NOT_NOW = '421 4.3.2 System not accepting network messages'
 const LONG = 180_000
-const closers: (() => Promise<void>)[] = []
-afterAll(async () => {
-  for (const close of closers.splice(0).reverse()) await close()
-})
+const kept = closeAfterAll()
 
 async function realWorld(env: Record<string, string>, databaseUrl?: string): Promise<RealWorld> {
-  const world = await startRealWorld(env, databaseUrl)
-  closers.push(world.close)
-  return world
+  return kept(await startRealWorld(env, databaseUrl))
 }
 
 async function play(...args: Parameters<typeof startScript>) {
-  const script = await startScript(...args)
-  closers.push(script.close)
-  return script
+  return kept(await startScript(...args))
 }
 
 const retry = (world: RealWorld, schedule: string[], recipient = 'ann@example.org') =>
@@ -45,7 +39,7 @@ const standing = (world: RealWorld, workflowId: string) => world.temporal.workfl
 describe.concurrent('promise 1: a worker that dies loses nothing', () => {
   test('SIGKILL while the retry waits loses nothing', { timeout: LONG }, async () => {
     const system = await startReceivingSystem()
-    closers.push(system.close)
+    kept(system)
     const world = await realWorld({ ROUTES: `*=127.0.0.1:${system.port}` })
     const first = await world.startWorker()
     const { workflowId, result } = await retry(world, ['3s'])
@@ -164,7 +158,7 @@ describe.skipIf(withoutPostgres !== null)(`the database${withoutPostgres === nul
 
   test('promise 3: a database outage delays everything, loses nothing, and uses up no retry', { timeout: LONG }, async () => {
     const system = await startReceivingSystem()
-    closers.push(system.close)
+    kept(system)
     const world = await realWorld({ ROUTES: `*=127.0.0.1:${system.port}` }, postgres.url)
     await world.startWorker()
     const waiting = await retry(world, ['4s'])

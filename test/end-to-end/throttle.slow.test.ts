@@ -1,7 +1,8 @@
 /** Promise 4 end to end: workers killed while they hold permits; slow and flapping destinations; pauses and releases by command. */
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { destinations, limitsOf, writeFeedback } from '../../src/throttle/index.js'
 import { progress } from '../../src/workflows/retry-bounced-message.js'
+import { closeAfterAll } from '../support/close-after.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { polite, startReceivingSystem, startScript } from '../support/receiving-system.js'
 import { eventually } from '../support/skipping-time.js'
@@ -9,20 +10,13 @@ import { eventually } from '../support/skipping-time.js'
 const NOT_NOW = '421 4.3.2 System not accepting network messages'
 const LONG = 180_000
 const SLOWLY = { LOWEST_RATE: '20/s', HIGHEST_RATE: '20/s', HIGHEST_CONNECTIONS: '1', MESSAGES_PER_CONNECTION: '5', DOWN_AFTER: '5' }
-const closers: (() => Promise<void>)[] = []
-afterAll(async () => {
-  for (const close of closers.splice(0).reverse()) await close()
-})
+const kept = closeAfterAll()
 
 async function realWorld(env: Record<string, string>): Promise<RealWorld> {
-  const world = await startRealWorld({ ...SLOWLY, ...env })
-  closers.push(world.close)
-  return world
+  return kept(await startRealWorld({ ...SLOWLY, ...env }))
 }
 async function system(...args: Parameters<typeof startReceivingSystem>) {
-  const started = await startReceivingSystem(...args)
-  closers.push(started.close)
-  return started
+  return kept(await startReceivingSystem(...args))
 }
 /** Starts `count` retries for the domain; resolves with their handles. */
 const retries = (world: RealWorld, count: number, domain: string, schedule: string[]) =>
@@ -59,7 +53,7 @@ describe.concurrent('promise 4', () => {
       }
       return line.startsWith('RCPT') && hang ? undefined : polite(line)
     })
-    closers.push(script.close)
+    kept(script)
     const world = await realWorld({ ROUTES: `*=127.0.0.1:${script.port}` })
     const killed = await world.startWorker()
     const [first] = await retries(world, 1, 'd.example', ['1s'])
@@ -97,7 +91,7 @@ describe.concurrent('promise 4', () => {
     timeout: LONG,
   }, async () => {
     const script = await startScript((line) => (line === '.' ? null : polite(line)))
-    closers.push(script.close)
+    kept(script)
     const world = await realWorld({ ROUTES: `*=127.0.0.1:${script.port}`, LOWEST_RATE: '5/s' })
     await world.startWorker()
     await retries(world, 6, 'd.example', ['1s', '1h'])

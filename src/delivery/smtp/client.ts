@@ -6,7 +6,7 @@ import { Readable } from 'node:stream'
 import type { DetailedPeerCertificate, TLSSocket } from 'node:tls'
 import SMTPConnection from 'nodemailer/lib/smtp-connection'
 import { isInternational, parseReply, type Stage } from '../../bounce/index.js'
-import { familyOf, lacksFamilyOf } from '../local-address-families.js'
+import { lacksFamilyOf } from '../local-address-families.js'
 import { type NextHop, nameOf } from '../next-hop.js'
 import { missingExtension } from './missing-extension.js'
 import { ProtocolTracker } from './protocol-tracker.js'
@@ -288,7 +288,7 @@ export class SmtpSession {
       return {
         kind: 'local',
         noRoute: true,
-        text: `${mailServer} cannot be reached from here: this machine has no ${familyOf(this.#path.host)} address`,
+        text: `${mailServer} cannot be reached from here: this machine has no IPv6 address`,
         mailServer,
       }
     if (UNREACHABLE.has(code)) return { kind: 'unreachable', text: `host ${mailServer} did not answer (${detail})`, mailServer }

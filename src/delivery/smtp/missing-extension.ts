@@ -1,6 +1,12 @@
-/** Finds an SMTP extension that a message needs and that the server's EHLO reply does not offer. */
+/** What a server's EHLO reply offers, and what a message needs of it. */
 import { isInternational } from '../../bounce/index.js'
 import type { Mail } from './transaction-result.js'
+
+/** True if the EHLO reply offers the extension. */
+export const offers = (ehlo: string, keyword: string): boolean => new RegExp(`^250[ -]${keyword}(?:[ =]|$)`, 'im').test(ehlo)
+
+/** The largest message that the server accepts, bytes (RFC 1870); 0 if it gives no limit. */
+export const sizeLimit = (ehlo: string): number => Number(/^250[ -]SIZE[ \t]+(\d{1,15})/im.exec(ehlo)?.[1] ?? 0)
 
 /** The status to end with, and its text; null if the server offers all that this message needs. */
 export function missingExtension(
@@ -9,12 +15,11 @@ export function missingExtension(
   ehlo: string,
   mailServer: string,
 ): { readonly status: string; readonly text: string } | null {
-  const offers = (keyword: string) => new RegExp(`^250[ -]${keyword}(?:[ =]|$)`, 'im').test(ehlo)
-  if ((isInternational(sender) || isInternational(recipient)) && !offers('SMTPUTF8'))
+  if ((isInternational(sender) || isInternational(recipient)) && !offers(ehlo, 'SMTPUTF8'))
     return { status: '5.6.7', text: `host ${mailServer} does not offer SMTPUTF8, which these addresses need (RFC 6531)` }
-  if (eightBit && !offers('8BITMIME'))
+  if (eightBit && !offers(ehlo, '8BITMIME'))
     return { status: '5.6.3', text: `host ${mailServer} does not offer 8BITMIME, which this message needs (RFC 6152)` }
-  const limit = Number(/^250[ -]SIZE[ \t]+(\d{1,15})/im.exec(ehlo)?.[1] ?? 0)
+  const limit = sizeLimit(ehlo)
   if (limit > 0 && content.length > limit)
     return {
       status: '5.3.4',
