@@ -3,8 +3,10 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { NativeConnection, Worker } from '@temporalio/worker'
+import nodemailer from 'nodemailer'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
 import { freePort } from '../dev/dev-server/index.js'
+import { track } from '../src/client/index.js'
 import { readSettings } from '../src/config/config.js'
 import { softbouncePlugin } from '../src/plugin.js'
 import { loadMessage, messageKey, storeMessage } from '../src/store/index.js'
@@ -116,6 +118,15 @@ test('softbounce runs in an existing worker next to other workflows', { timeout:
       expect(
         await world.temporal.workflow.execute('retryBouncedMessage', { taskQueue: 'softbounce', workflowId: id, args: [input] }),
       ).toMatchObject({ outcome: 'delivered' })
+      // a refused sendMail of the team's application is picked up by the team's own worker
+      system.say = { rcpt: () => '421 4.3.2 System not accepting network messages' }
+      const returnPaths = { template: 'b+{token}@{domain}', keys: [Buffer.alloc(32, 7)], validDays: 28 }
+      const transporter = track(nodemailer.createTransport({ host: '127.0.0.1', port: system.port, ignoreTLS: true }), {
+        ...{ database: world.database, settings: { databaseUrl: settings.databaseUrl, returnPaths } },
+      })
+      const info = await transporter.sendMail({ from: 'shop@example.com', to: 'app@example.org', subject: 'Hello', text: 'Thank you.' })
+      await eventually(() => world.client.isOpen({ workflowId: info.retries?.[0]?.workflowId as string }), 20_000)
+      system.say = {}
     })
     await connection.close()
   })
