@@ -119,6 +119,9 @@ describe.concurrent('promise 4', () => {
     expect(started).toMatchObject({ status: 0, stdout: expect.stringContaining('release/back.example') })
     await eventually(() => back.taken.length >= 2, 30_000)
     expect(await world.cli('release', 'back.example', '--stop')).toMatchObject({ status: 0, stdout: expect.stringContaining('stops') })
+    // a release notices at its next heartbeat that it was stopped; until then another one would join it
+    const stopped = world.temporal.workflow.getHandle('release/back.example')
+    await eventually(async () => (await stopped.describe()).status.name === 'CANCELLED', 30_000)
     // retries signalled before the interruption go, and no others
     let half = 0
     await eventually(async () => {
