@@ -4,6 +4,7 @@
  */
 
 import { type QuotedReply, quotedReply, specificity } from './quoted-reply.js'
+import { recipientDetail } from './recipient-texts.js'
 import { parseReply, refusesRecipient, statusOfReply } from './reply.js'
 import { isExpired, isLasting, parseStatus } from './status.js'
 import { statusOfWords } from './status-words.js'
@@ -66,7 +67,7 @@ function statusOfQuoted({ code, status }: QuotedReply, text: string, alone: bool
   if (code === 0) return null
   const bare = statusOfReply({ code, status: null, text: `${code} ${text}` }) as string
   if (specificity(bare) > 1 || !alone) return { status: bare, statusFrom: 'basic code' }
-  if (refusesRecipient({ code, text })) return { status: '5.1.1', statusFrom: 'text' }
+  if (refusesRecipient({ code, text })) return { status: `5.${recipientDetail(text)}`, statusFrom: 'text' }
   const words = statusOfWords(text, code >= 500)
   return words !== null && specificity(words) > 1 ? { status: words, statusFrom: 'text' } : { status: bare, statusFrom: 'basic code' }
 }

@@ -19,7 +19,7 @@ const BOTH = /(?<![\d.])([45]\d\d)[- :'#]{1,3}([45]\.\d{1,3}\.\d{1,3})(?!\.?\d)/
 const ENHANCED = /(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?!\.?\d)/g
 /** A basic code where a reply begins: at the start of a line or of a clause, never a number within one. */
 const BASIC =
-  /(?:^|[:;,.(<>"'[]|->|\b(?:said|says|replied|reply|responded|response|error|code|status|smtp|failed|refused|with|was|returned|by|remote host|host))[ \t("'[:]{0,4}([45]\d\d)(?=[ \-.,:;>)'"]|$)(?! ?(?:[kmg]i?b|bytes|messages)\b)/gim
+  /(?:^|[:;,.(<>"'[]|->|\b(?:said|says|replied|reply|responded|response|error|\w{0,20}code|status|smtp|failed|refused|with|was|returned|by|remote host|host))[ \t("'[:]{0,4}([45]\d\d)(?=[ \-.,:;>)'"]|$)(?! ?(?:[kmg]i?b|bytes|messages)\b)/gim
 
 /**
  * The most specific reply in a text: a pair of agreeing codes, else the first basic code, with the most specific enhanced code of its class.

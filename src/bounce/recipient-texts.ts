@@ -34,11 +34,10 @@ const RECIPIENT_TEXTS = [
   'invalid recipient',
   'invalid mailbox',
   'not a valid mailbox',
-  'mailbox is disabled',
-  'mailbox disabled',
-  'account is disabled',
-  'account has been disabled',
 ]
+
+/** Phrases for a mailbox that exists, but was closed (RFC 3463 X.2.1), in lower case. */
+const DISABLED_TEXTS = ['mailbox is disabled', 'mailbox disabled', 'account is disabled', 'account has been disabled', 'account disabled']
 
 /**
  * Signs that a text is not about the recipient's mailbox: after a failed sender callout, "user unknown" means our sender; "address not
@@ -67,8 +66,13 @@ export function speaksOfOtherThings(text: string): boolean {
   return speaksOfPolicy(text) || SENDER_TEXTS.test(text.slice(0, MAX_TEXT).replaceAll('relay recipient', ''))
 }
 
-/** True if the text says that there is no such recipient (for replies without an enhanced code). */
-export function saysNoSuchRecipient(text: string): boolean {
+/**
+ * The subject and detail of a text about the recipient's mailbox: 1.1 if there is none, 2.1 if it was closed; null if the text says neither,
+ * or is about something else (for replies without an enhanced code).
+ */
+export function recipientDetail(text: string): '1.1' | '2.1' | null {
   const lower = text.slice(0, MAX_TEXT).toLowerCase()
-  return RECIPIENT_TEXTS.some((t) => lower.includes(t)) && !speaksOfOtherThings(text)
+  const says = (phrases: readonly string[]) => phrases.some((phrase) => lower.includes(phrase))
+  const detail = says(DISABLED_TEXTS) ? '2.1' : says(RECIPIENT_TEXTS) ? '1.1' : null
+  return detail === null || speaksOfOtherThings(text) ? null : detail
 }

@@ -1,5 +1,5 @@
 /** SMTP replies (RFC 5321 section 4.2, enhanced codes RFC 2034), and replies that mean 4.3.2 without giving it. */
-import { saysNoSuchRecipient } from './recipient-texts.js'
+import { recipientDetail } from './recipient-texts.js'
 import { type EnhancedStatus, isGeneric, parseStatus } from './status.js'
 import { saysNobodyAnswered } from './status-words.js'
 
@@ -44,7 +44,7 @@ const RECIPIENT_REPLIES = [550, 551, 553]
 
 /** True if a bare reply says that there is no such recipient, by its code and its text. */
 export function refusesRecipient({ code, text }: Pick<SmtpReply, 'code' | 'text'>): boolean {
-  return RECIPIENT_REPLIES.includes(code) && saysNoSuchRecipient(text)
+  return RECIPIENT_REPLIES.includes(code) && recipientDetail(text) !== null
 }
 
 /**

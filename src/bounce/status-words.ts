@@ -1,5 +1,5 @@
 /** Derives a status from the wording of a text. */
-import { saysNoSuchRecipient } from './recipient-texts.js'
+import { recipientDetail } from './recipient-texts.js'
 
 /** Phrases of systems that give no code, in lower case, by the subject and detail they mean. The first match counts. */
 const WORDS: readonly (readonly [string, readonly string[]])[] = [
@@ -57,7 +57,7 @@ const WORDS: readonly (readonly [string, readonly string[]])[] = [
 export function statusOfWords(text: string, givenUp: boolean): string | null {
   if (text.trim() === '') return null
   const lower = text.toLowerCase()
-  const detail = saysNoSuchRecipient(text) ? '1.1' : WORDS.find(([, phrases]) => phrases.some((phrase) => lower.includes(phrase)))?.[0]
+  const detail = recipientDetail(text) ?? WORDS.find(([, phrases]) => phrases.some((phrase) => lower.includes(phrase)))?.[0]
   return `${givenUp ? 5 : 4}.${detail ?? '0.0'}`
 }
 
@@ -65,4 +65,4 @@ export function statusOfWords(text: string, givenUp: boolean): string | null {
 export const saysNobodyAnswered = (text: string): boolean => NOBODY_ANSWERED.test(text)
 
 const NOBODY_ANSWERED =
-  /\btimed? ?out\b|\btimeout\b|unreachable|no route to host|not respond|no response|no answer|connection refused|refused (?:the |your )?connection|(?:could not|couldn't|cannot|can't|unable to|failed to) connect/i
+  /\btimed? ?out\b|\btimeout\b|unreachable|not reachable|no route to host|not respond|no response|no answer|connection refused|refused (?:the |your )?connection|(?:could not|couldn't|cannot|can't|unable to|failed to) connect/i

@@ -4,6 +4,7 @@
  */
 import { decode as decodeQuotedPrintable } from 'libqp'
 import { type BodyChunk, Headers, type Node, Splitter } from 'mailsplit'
+import { fromBase64, headless, withLineEnds, withStructure } from './mime-repair.js'
 
 /** The header fields of a mail or part, by lower-case name. */
 export class Fields {
@@ -73,25 +74,25 @@ export async function takeApart(mail: Uint8Array): Promise<Mail> {
   if (bytes.length > MAX_MAIL_BYTES)
     throw new UnreadableMail(`it has ${bytes.length} bytes; mails of up to ${MAX_MAIL_BYTES} bytes are read`)
   if (bytes.includes(CR_RUN)) throw new UnreadableMail('it has more than 255 carriage returns in a row')
-  if (bytes.length > HARMLESS_BYTES && LONG_ENCODING.test(bytes.toString('latin1')))
+  const ended = withLineEnds(bytes)
+  if (ended.length > HARMLESS_BYTES && LONG_ENCODING.test(ended.toString('latin1')))
     throw new UnreadableMail('it has a Content-Transfer-Encoding of more than 1,000 characters')
-  if (hasMoreLines(bytes, MAX_LINES)) throw new UnreadableMail('it has more than a million lines')
-  // lines that end in a bare CR, as on classic Mac OS
-  const lines = bytes.includes(0x0a) ? bytes : Buffer.from(bytes.toString('latin1').replaceAll('\r', '\n'), 'latin1')
-  const nodes: { node: Node; chunks: Buffer[] }[] = []
+  if (hasMoreLines(ended, MAX_LINES)) throw new UnreadableMail('it has more than a million lines')
+  const lines = withStructure(ended, headEnd(ended))
+  const found = new Map<Node, Buffer[]>()
   // if the mail is not multipart, the splitter needs only the header: the rest is the body
   const bodyAt = /^content-type:\s*multipart\//im.test(lines.toString('latin1', 0, Math.max(headEnd(lines), 0))) ? -1 : headEnd(lines)
   try {
     await split(bodyAt < 0 ? lines : lines.subarray(0, bodyAt), (item) => {
-      if (item.type === 'node') nodes.push({ node: item, chunks: [] })
+      if (item.type === 'node') found.set(item, [])
       // text of a multipart outside its parts arrives as `data`
-      else if (item.value !== undefined && (item.type === 'body' || nodes.length === 1))
-        nodes.findLast((n) => n.node === item.node)?.chunks.push(item.value)
+      else if (item.value !== undefined) found.get(item.node)?.push(item.value)
     })
   } catch (error) {
     // keep the parts read so far: a mail with too many parts is handled like a report with missing ones
-    if (nodes.length === 0) throw new UnreadableMail(`it cannot be taken apart (${(error as Error).message})`)
+    if (found.size === 0) throw new UnreadableMail(`it cannot be taken apart (${(error as Error).message})`)
   }
+  const nodes = [...found].map(([node, chunks]) => ({ node, chunks }))
   if (bodyAt >= 0 && bodyAt < lines.length) nodes[0]?.chunks.push(lines.subarray(bodyAt))
   const root = nodes[0]?.node
   if (root === undefined) throw new UnreadableMail('it has no head')
@@ -100,10 +101,13 @@ export async function takeApart(mail: Uint8Array): Promise<Mail> {
     type: root.contentType || 'text/plain',
     parts: nodes
       // if the boundary of a multipart is never found, its whole body is one text
-      .filter(({ node }) => node.multipart === false || nodes.length === 1)
-      .map(({ node, chunks }) => partOf(node, Buffer.concat(chunks))),
+      .filter(({ node }, i) => node.multipart === false || !hasParts(node, nodes[i + 1]?.node))
+      .map(({ node, chunks }) => partOf(node, chunks)),
   }
 }
+
+/** Whether a multipart was split: the next part was found within it. */
+const hasParts = (multipart: Node, next: Node | undefined): boolean => next !== undefined && next.parentNode === multipart
 
 function hasMoreLines(bytes: Buffer, most: number): boolean {
   let lines = 0
@@ -119,14 +123,16 @@ function split(bytes: Buffer, each: (item: Node | BodyChunk) => void): Promise<v
   })
 }
 
-function partOf(node: Node, raw: Buffer): Part {
+function partOf(node: Node, chunks: readonly Buffer[]): Part {
+  const lost = node.parentNode === false ? null : headless(node.getHeaders())
+  const raw = Buffer.concat(lost === null ? chunks : [lost, ...chunks])
   let fields: Fields | undefined
   let content: Buffer | undefined
   let text: string | undefined
   return {
-    type: node.multipart === false ? node.contentType || 'text/plain' : 'text/plain',
+    type: node.multipart === false && lost === null ? node.contentType || 'text/plain' : 'text/plain',
     get fields() {
-      fields ??= new Fields(node.headers.getList())
+      fields ??= new Fields(lost === null ? node.headers.getList() : [])
       return fields
     },
     get content() {
@@ -141,7 +147,7 @@ function partOf(node: Node, raw: Buffer): Part {
 }
 
 function decoded(raw: Buffer, encoding: string): Buffer {
-  if (encoding === 'base64') return Buffer.from(raw.toString('latin1'), 'base64')
+  if (encoding === 'base64') return fromBase64(raw)
   if (encoding === 'quoted-printable') return decodeQuotedPrintable(raw.toString('latin1'))
   return raw
 }
@@ -150,7 +156,9 @@ const UTF_8 = new TextDecoder('utf-8', { fatal: true })
 
 /** Decodes text by its charset; if that is missing or unknown, as UTF-8, or as Latin-1 if it is not valid UTF-8. */
 export function inCharset(content: Uint8Array, charset: string | false): string {
-  const name = charset === false ? '' : charset.trim().toLowerCase()
+  const named = charset === false ? '' : charset.trim().toLowerCase()
+  // text that calls itself UTF-16, and has no zero byte at its beginning, was converted since
+  const name = named.startsWith('utf-16') && !content.subarray(0, 1000).includes(0) ? '' : named
   if (name !== '' && name !== 'us-ascii' && name !== 'utf-8') {
     try {
       return new TextDecoder(name).decode(content)

@@ -6,6 +6,9 @@ declare module 'mailsplit' {
   export interface Node {
     readonly type: 'node'
     readonly headers: Headers
+    readonly parentNode: Node | false
+    /** The header as it came. */
+    getHeaders(): Buffer
     readonly multipart: string | false
     readonly contentType: string | false
     readonly encoding: string

@@ -4,13 +4,30 @@ import type { ParsedReport } from './report.js'
 
 /** The fields of a report that come from the returned original. */
 export type Returned = Pick<ParsedReport, 'messageId' | 'sender' | 'returned' | 'original'> & {
-  /** The original's own recipients, as its To field names them. */
+  /** The original's own recipients, as its To and Cc fields name them. */
   readonly to: readonly string[]
+  /** Its envelope recipients, as its Received fields name them (`for <ann@example.org>`, RFC 5321 4.4). */
+  readonly for: readonly string[]
+  /** Its From and Sender fields. */
+  readonly from: readonly string[]
+}
+
+/** No original came back. */
+export const NOTHING: Returned = { returned: 'none', to: [], for: [], from: [] }
+
+/** The fields that a report takes over. */
+export function reportedOf({
+  to: _to,
+  for: _for,
+  from: _from,
+  ...returned
+}: Returned): Pick<ParsedReport, 'messageId' | 'sender' | 'returned' | 'original'> {
+  return returned
 }
 
 /** MIME types of parts that hold a message, or only its headers (RFC 3462, RFC 6532, RFC 6533). */
 const MESSAGES = ['message/rfc822', 'message/global']
-const HEADS = ['text/rfc822-headers', 'message/global-headers', 'text/rfc822-header']
+const HEADS = ['text/rfc822-headers', 'message/global-headers', 'text/rfc822-header', 'message/rfc822-headers', 'message/partial']
 
 /** The header fields of the original that a report returns; empty if it returns none. */
 export function originalFields(mail: Mail): Fields {
@@ -28,7 +45,7 @@ export function embeddedOriginal(mail: Mail, fromPostfix = false): Returned {
     mail.parts.find((p) => HEADS.includes(p.type)) ??
     behind.find((p) => p.fields.first('message-id') !== undefined) ??
     behind.find((p) => p.type === 'text/plain' && headOf(p.content).first('message-id') !== undefined)
-  if (part === undefined) return { returned: 'none', to: [] }
+  if (part === undefined) return NOTHING
   // if the empty line after the part's header is missing, the original's fields are parsed as the part's own
   const within = headOf(part.content)
   const fields = within.first('message-id') === undefined && part.fields.first('message-id') !== undefined ? part.fields : within
@@ -36,10 +53,14 @@ export function embeddedOriginal(mail: Mail, fromPostfix = false): Returned {
   return { ...saidBy(fields), returned: whole ? 'whole' : 'headers', ...(whole ? { original: embedded.content } : {}) }
 }
 
-/** The original quoted in a text below the reasons: its headers, perhaps its body. */
+/** The original quoted in a text below the reasons: its headers, perhaps its body. Lines before its first field are skipped. */
 export function quotedOriginal(text: string): Returned {
-  if (text.trim() === '') return { returned: 'none', to: [] }
-  const said = saidBy(headOf(Buffer.from(text.trimStart(), 'utf8')))
+  const lines = text.split('\n')
+  const begin = lines.slice(0, 10).findIndex((line) => /^[> \t]{0,4}[A-Za-z][A-Za-z0-9-]{1,60}[ \t]{0,3}:/.test(line))
+  if (begin < 0) return NOTHING
+  const quoting = /^[> \t]{0,4}/.exec(lines[begin] as string)?.[0] ?? ''
+  const rest = lines.slice(begin).map((line) => (quoting !== '' && line.startsWith(quoting) ? line.slice(quoting.length) : line))
+  const said = saidBy(headOf(Buffer.from(rest.join('\n'), 'utf8')))
   return { ...said, returned: said.messageId === undefined && said.sender === undefined && said.to.length === 0 ? 'none' : 'headers' }
 }
 
@@ -49,9 +70,14 @@ function saidBy(fields: Fields): Omit<Returned, 'returned'> {
   return {
     ...(messageId === undefined ? {} : { messageId }),
     ...(sender === undefined ? {} : { sender }),
-    to: addressesIn(fields.first('to') ?? ''),
+    to: [...fields.all('to'), ...fields.all('cc')].slice(0, 20).flatMap(addressesIn).slice(0, 1000),
+    from: [...fields.all('from').slice(0, 2), ...fields.all('sender').slice(0, 2)],
+    for: fields.all('received').slice(0, 50).flatMap(recipientOfHop),
   }
 }
+
+const recipientOfHop = (received: string): string[] =>
+  /\sfor\s{1,9}<?([^\s<>;]{1,64}@[^\s<>;]{1,253})/.exec(received.slice(0, 2000))?.slice(1, 2) ?? []
 
 /** The text in the first angle brackets, or the whole value if it has none; undefined if that cannot be a Message-ID or address. */
 export function bare(value: string | undefined): string | undefined {

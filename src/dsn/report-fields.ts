@@ -2,7 +2,7 @@
 
 import { readStatus } from '../bounce/index.js'
 import type { Mail } from './mail.js'
-import { bare, type Returned } from './original.js'
+import { bare, type Returned, reportedOf } from './original.js'
 import type { Action, ParsedReport, ReportedRecipient } from './report.js'
 
 export type Group = ReadonlyMap<string, string>
@@ -35,6 +35,12 @@ export function groupsOf(report: string): Group[] {
     }
     const colon = line.indexOf(':')
     last = /^[A-Za-z0-9-]{1,60}$/.test(line.slice(0, Math.max(colon, 0)).trim()) ? line.slice(0, colon).trim().toLowerCase() : ''
+    // a second Final-Recipient begins the next recipient, where the empty line between them was lost
+    if (last === 'final-recipient' && fields.has(last)) {
+      if (found.length >= MAX_GROUPS) break
+      fields = new Map()
+      found.push(fields)
+    }
     // the first field of a name counts
     if (last !== '' && !fields.has(last)) fields.set(last, line.slice(colon + 1).trim())
     else last = ''
@@ -45,7 +51,8 @@ export function groupsOf(report: string): Group[] {
 /** Builds a report from groups of fields. */
 export function reportOfFields(mail: Mail, groups: readonly Group[], original: Returned): ParsedReport {
   const ofMessage = groups.find((g) => g.has('reporting-mta') || g.has('arrival-date') || g.has('original-envelope-id')) ?? groups[0]
-  const { to, ...returned } = original
+  const { to } = original
+  const returned = reportedOf(original)
   // a report may name a mailbox file or a route instead of the address: then use the message's only recipient
   const failed = mail.fields.first('x-failed-recipients')
   const only = failed !== undefined ? addressesOf(failed) : to
@@ -154,11 +161,16 @@ export function readReported(told: ToldOfRecipient): ReportedRecipient {
   }
 }
 
+/** A pipe, a file, or whatever else holds a space outside quotation marks (RFC 5322 3.4.1). */
+const NO_ADDRESS = /^[@|/\\]|^[^"]{0,998}\s/
+
 /** The address of `rfc822; ann@example.org` or `utf-8; …`; UTF-8 escapes (RFC 6533 3) are decoded. */
 export function addressOf(value: string | undefined): string | undefined {
   const text = typed(value)
-  const address = (/<([^<>]{1,998})>/.exec(text ?? '')?.[1] ?? text)?.trim()
-  if (address === undefined || address.lastIndexOf('@') < 1 || address.startsWith('@') || address.length > 998) return undefined
+  const address = (/<([^<>]{1,998})>/.exec(text ?? '')?.[1] ?? text?.replace(/\s\([^()]{0,200}\)$/, ''))
+    ?.replace(/^[<\s"']{0,9}(?=[^"]*$)|[>\s,;.]{0,9}$/g, '')
+    .trim()
+  if (address === undefined || address.lastIndexOf('@') < 1 || address.length > 998 || NO_ADDRESS.test(address)) return undefined
   return address.replace(/\\x\{([0-9A-Fa-f]{2,6})\}/g, (whole, hex) => {
     const code = Number.parseInt(hex, 16)
     return code <= 0x10ffff ? String.fromCodePoint(code) : whole

@@ -3,15 +3,7 @@
  */
 import { createHash } from 'node:crypto'
 import { sentId } from '../delivery/index.js'
-import {
-  type Mail,
-  originalFields,
-  type ParsedReport,
-  parseOwnReport,
-  type ReportedRecipient,
-  takeApart,
-  UnreadableMail,
-} from '../dsn/index.js'
+import { type Mail, originalFields, type ParsedReport, type ReportedRecipient, readOwn, takeApart, UnreadableMail } from '../dsn/index.js'
 import { findSent, quarantine } from '../store/index.js'
 import { type About, type Handled, type IntakeDependencies, type IntakeResult, ReportHandler, subjectOf } from './apply.js'
 import {
@@ -66,7 +58,10 @@ export class MailReceiver {
     let notification: ParsedReport | null
     try {
       parts = await this.#apart(mail)
-      notification = parseOwnReport(parts)
+      notification = readOwn(parts, {
+        nullSender: envelope.sender === '',
+        ...('refused' in proven ? {} : { recipient: proven.sent.recipient }),
+      }).report
     } catch (error) {
       if (!(error instanceof UnreadableMail)) throw error
       return this.#unread(mail, about, error.message, 'refused' in proven ? proven.refused : null)

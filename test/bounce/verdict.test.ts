@@ -6,7 +6,7 @@ import {
   judgeBounce,
   parseReply,
   parseRetryStatuses,
-  saysNoSuchRecipient,
+  recipientDetail,
   statusOfReply,
   withoutControls,
 } from '../../src/bounce/index.js'
@@ -144,8 +144,9 @@ test('a reply is parsed into code, enhanced status code and unchanged text', () 
 })
 
 test('a text that denies the recipient is distinguished from one that denies something else', () => {
-  expect(saysNoSuchRecipient('550 Requested action not taken: User Unknown')).toBe(true)
-  expect(saysNoSuchRecipient('550 blocked by policy')).toBe(false)
+  expect(recipientDetail('550 Requested action not taken: User Unknown')).toBe('1.1')
+  expect(recipientDetail('550 This account is disabled')).toBe('2.1')
+  expect(recipientDetail('550 blocked by policy')).toBeNull()
 })
 
 test('no text makes parsing a reply throw', () => {

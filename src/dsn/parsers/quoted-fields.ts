@@ -1,7 +1,7 @@
 /** RFC 3464 fields in a text part: reports whose MIME parts are missing, and forwarded bounces. */
 
-import { noticeOf } from '../free-text.js'
 import type { Mail } from '../mail.js'
+import { noticeOf } from '../notice.js'
 import type { ParsedReport } from '../report.js'
 import { groupsOf, reportOfFields } from '../report-fields.js'
 

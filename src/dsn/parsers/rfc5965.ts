@@ -1,6 +1,6 @@
 /** Complaints (RFC 5965, the Abuse Reporting Format), and two other forms: Hotmail's junk mail reports and Apple's unsubscribe requests. */
 import { headOf, type Mail } from '../mail.js'
-import { addressesIn, embeddedOriginal } from '../original.js'
+import { addressesIn, embeddedOriginal, reportedOf } from '../original.js'
 import type { ParsedReport, ReportedRecipient } from '../report.js'
 import { addressOf, groupsOf, timeOf, typed } from '../report-fields.js'
 
@@ -12,14 +12,17 @@ export function parseRfc5965(mail: Mail): ParsedReport | null {
   const unsubscribes = mail.fields.first('x-apple-unsubscribe')?.toLowerCase() === 'true'
   if (report === undefined && !junkMailReport && !unsubscribes) return null
   const fields = report === undefined ? undefined : groupsOf(report.text())[0]
-  const { to, ...original } = embeddedOriginal(mail)
+  const reported = report === undefined ? [] : allOf(report.text(), 'original-rcpt-to')
+  const embedding = embeddedOriginal(mail)
+  const { to } = embedding
+  const original = reportedOf(embedding)
   const embedded = mail.parts.find((p) => p.type === 'message/rfc822' || p.type === 'text/rfc822-headers')
   const head = embedded === undefined ? undefined : headOf(embedded.content)
   const recipients = unsubscribes
     ? addressesIn(mail.fields.first('from') ?? '').slice(0, 1)
-    : [addressOf(fields?.get('original-rcpt-to')), ...addressesIn(head?.first('x-hmxmroriginalrecipient') ?? ''), ...to]
-        .filter((a) => a !== undefined)
-        .slice(0, 1)
+    : reported.length > 0
+      ? reported
+      : [...addressesIn(head?.first('x-hmxmroriginalrecipient') ?? ''), ...to].slice(0, 1)
   const feedbackType = fields?.get('feedback-type')?.toLowerCase().trim() ?? (unsubscribes ? 'unsubscribe' : 'complaint')
   const remoteMta = typed(fields?.get('source-ip')) ?? typed(fields?.get('reported-domain'))
   const reportingMta = typed(fields?.get('reporting-mta'))
@@ -43,4 +46,15 @@ export function parseRfc5965(mail: Mail): ParsedReport | null {
     ...(arrivalDate === undefined ? {} : { arrivalDate }),
     ...(date === undefined ? {} : { date }),
   }
+}
+
+/** The addresses of a field that may stand several times (RFC 5965 3.3), each once. */
+function allOf(report: string, name: string): string[] {
+  const values = report
+    .slice(0, 64 * 1024)
+    .split(/\r?\n/)
+    .filter((line) => line.toLowerCase().startsWith(`${name}:`))
+    .map((line) => addressOf(line.slice(name.length + 1)))
+    .filter((a) => a !== undefined)
+  return [...new Set(values)].slice(0, 1000)
 }

@@ -3,19 +3,13 @@
  * postmaster. They differ in how they mark commands and replies.
  */
 
-import { ADDRESS, type Found, joined, noticeOf, reportFromNotice } from '../free-text.js'
 import type { Mail } from '../mail.js'
+import { noticeOf } from '../notice.js'
+import { type Found, reportFromNotice } from '../notice-report.js'
+import { joined } from '../reasons.js'
 import type { ParsedReport } from '../report.js'
 
-/** Phrases that identify such notices, in lower case. */
-const OPENINGS = [
-  'transcript of session follows',
-  'the following addresses had permanent fatal errors',
-  'the following addresses had transient',
-  'each of the following recipients was rejected by a remote',
-  'sent <<<',
-  'delivery errors',
-]
+const ADDRESS = '[^\\s<>()\\[\\]:;,"\\\\@|]{1,64}@[^\\s<>()\\[\\]:;,"\\\\@|]{1,253}'
 
 /** Commands that the reporting system sent, and replies that it received. */
 const SAID = /^\s{0,8}(?:>>>|sent <<<|in:)\s{1,4}(.*)$/i
@@ -27,18 +21,22 @@ const DOTS = '...'
 /** A recipient in the list above the transcript, perhaps with `(reason: …)` below. */
 const LISTED = new RegExp(`^\\s{0,8}(?:>>> )?(?:Recipient: )?(?:<(${ADDRESS})>|(${ADDRESS})(?: <${ADDRESS}>)?)\\s{0,4}$`)
 const REASON = /^\s{1,8}\(reason: (.*)$/
+const EXPANDED = new RegExp(`^\\s{1,8}\\(expanded from: <?(${ADDRESS})>?\\)`, 'i')
+/** A notice is a transcript if one of its lines is a command, a reply, or a summary of them. */
+const isTranscript = (line: string): boolean =>
+  HEARD.test(line) || SAID.test(line) || REASON.test(line) || /transcript of session follows|had (?:permanent|transient)/i.test(line)
 const REPLY = /^[45]\d\d[ -]/
 
 /** Reads a notice with a transcript; null if it is none. */
 export function parseTranscript(mail: Mail): ParsedReport | null {
   const notice = noticeOf(mail)
-  if (!OPENINGS.some((words) => notice.lower.includes(words))) return null
+  if (!notice.lines.some(isTranscript)) return null
   return reportFromNotice(mail, notice, new Transcript(notice.lines).found(notice.original.to))
 }
 
 class Transcript {
   /** Lower-case recipient -> its reason and remote host. */
-  readonly #found = new Map<string, { recipient: string; reason: string; host?: string }>()
+  readonly #found = new Map<string, { recipient: string; reason: string; host?: string; from?: string }>()
   /** The current recipient (a key of #found), and the current remote host. */
   #current = ''
   #host = ''
@@ -54,8 +52,9 @@ class Transcript {
     const unnamed = this.#heard === '' ? this.#unnamed : this.#heard
     // a transcript that names no recipient is about the original's only recipient
     if (this.#found.size === 0 && to.length === 1 && unnamed !== '') this.#add(to[0] as string, '')
-    return [...this.#found.values()].map(({ recipient, reason, host }) => ({
+    return [...this.#found.values()].map(({ recipient, reason, host, from }) => ({
       recipient,
+      ...(from === undefined || from.toLowerCase() === recipient.toLowerCase() ? {} : { originalRecipient: from }),
       reason: reason === '' ? unnamed : reason,
       ...(host === undefined || host === '' ? {} : { remoteMta: host }),
     }))
@@ -93,6 +92,12 @@ class Transcript {
     const reason = REASON.exec(line)?.[1]?.trimEnd()
     if (reason !== undefined) {
       this.#explain(reason.endsWith(')') ? reason.slice(0, -1) : reason)
+      return
+    }
+    const expanded = EXPANDED.exec(line)?.[1]
+    const current = this.#found.get(this.#current)
+    if (expanded !== undefined && current !== undefined) {
+      current.from = expanded
       return
     }
     const listed = LISTED.exec(line)

@@ -1,0 +1,135 @@
+/** Collects the addresses that a notice names, with the way in which it names each. */
+
+import type { Notice } from './notice.js'
+
+/**
+ * How a notice names an address: alone on its line, at its beginning (with a reason behind), behind a label (`Recipient: …`), as the
+ * address that was forwarded (`generated from …`), in a sentence, or in a summary of the original (`To: …`).
+ */
+export type Form = 'alone' | 'heads' | 'labelled' | 'forwarded' | 'sentence' | 'summary'
+
+/** An address in a notice. */
+export interface Mention {
+  readonly address: string
+  /** Index of its line. */
+  readonly line: number
+  readonly form: Form
+  /** How its line is laid out, without the address: lists repeat it. */
+  readonly layout: string
+  /** The text behind it, if it heads its line. */
+  readonly behind: string
+  /** True if the words before it say that it is the recipient. */
+  readonly isTarget: boolean
+  /** Why it cannot be the recipient, if the words around it say so. */
+  readonly no?: string
+}
+
+/** Mentions read of a notice. */
+const MAX_MENTIONS = 2000
+/** Characters before an address that show what it is. */
+const MAX_BEFORE = 200
+
+/** An address, as notices write it. Quotation marks of several languages end it. */
+const ADDRESS = /[^\s<>()[\]:;,"\\@|「」『』（）“”‘’«»、。]{1,64}@[^\s<>()[\]:;,"\\@|「」『』（）“”‘’«»、。]{1,253}/g
+
+/** The addresses of a notice, in order. */
+export function mentionsIn(notice: Notice): Mention[] {
+  const found: Mention[] = []
+  for (const [line, text] of notice.lines.entries()) {
+    if (!text.includes('@')) continue
+    const seen = new Set<string>()
+    for (const match of text.matchAll(ADDRESS)) {
+      const cut = cleaned(match[0])
+      if (cut === null || seen.has(cut.address.toLowerCase())) continue
+      seen.add(cut.address.toLowerCase())
+      const start = match.index + cut.offset
+      found.push(mention(notice.lines, line, cut.address, text.slice(0, start), text.slice(start + cut.address.length)))
+      if (found.length === MAX_MENTIONS) return found
+    }
+  }
+  return found
+}
+
+const ASCII_TAIL = /[\w!#$%&'*+/=?^`{|}~.-]{1,64}$/
+const DOMAIN = /^[\p{L}\p{N}_](?:[\p{L}\p{N}._-]{0,251}[\p{L}\p{N}])?/u
+
+/** The address without what clings to it: quotation marks, `SMTP=`, words of a language without spaces; null if none is left. */
+function cleaned(raw: string): { readonly address: string; readonly offset: number } | null {
+  const at = raw.indexOf('@')
+  const whole = raw.slice(0, at)
+  // a mix of ideographs and ASCII: the address begins where the ASCII does
+  const ascii = /[\u3000-\uffff]/.test(whole) ? (ASCII_TAIL.exec(whole)?.[0] ?? '') : whole
+  const local = ascii
+    .replace(/^(?:smtp|to|rcpt|address|recipient|mailto|e-?mail|rfc822|final-recipient)=/i, '')
+    .replace(/^['`*•·–—.…]+/, '')
+  const behind = raw.slice(at + 1)
+  const domain = (/^[\x21-\x7e]+\.[a-z0-9-]{2,63}(?=[\u3000-\uffff])/i.exec(behind)?.[0] ?? DOMAIN.exec(behind)?.[0] ?? '').replace(
+    /\.{2,}.*$/,
+    '',
+  )
+  if (local === '' || domain === '') return null
+  return { address: `${local}@${domain}`, offset: whole.length - local.length }
+}
+
+/** `<ben@example.org>` behind an address, and an address before one in angle brackets. */
+const BRACKETED = /^\s{1,3}<([^\s<>@]{1,64}@[^\s<>@]{1,253})>/
+const A_NAME = /^\s{0,12}[^\s<>@]{1,64}@[^\s<>@]{1,253}\s{1,3}<$/
+/** What may stand around an address without making it part of a sentence: bullets, numbers, brackets, quotation marks. */
+const DECORATION = /^(?:[\s>*•·–—\-|"'`<([「『“‘«]|\d{1,3}[.)]|&lt;|mailto:|\[?smtp:|rfc822;|>>>)*$/i
+const CLOSING = /^(?:[\s>)\]"'`」』”’».,;:|*-]|<?mailto:[^\s>]{1,320}>?|\[smtp:[^\]]{1,320}\])*$/i
+const COLON = /^[>"'”’»)\]]{0,3}\s{0,4}:\s{0,9}$/
+/** Behind an address that heads its line: a colon, brackets, or words that begin the reason. */
+const HEADS =
+  /^[>"'”’»\])]{0,3}(?:\s{0,4}[:;([{→-]| {1,4}(?:on|invalid|error|\.{3}|unknown|failed|could|cannot|was|is|is not|not|does|has|rejected)\b|\s{1,4}\.\.\.|,\s|\t)/i
+
+const GENERATED =
+  /(?:generated (?:from|by)|expanded from|forwarded (?:from|by)|alias of|originally addressed to|original recipient)\s{0,3}:?\s{0,3}[<"']?$/i
+/** Labels and words before an address that is no recipient. */
+const OF_SENDER =
+  /(?:\b(?:from|sender|reply-to|return-path|mail from|sent by|sender's|written by|author|contact|questions to|help|support|postmaster|administrator|admin|message-?id|id|references|in-reply-to|x-[a-z-]{1,40}|von|absender|expéditeur|afzender|remitente|remetente|mittente|nadawca|отправитель|de)|送信者|差出人|发件人|寄件者)\s{0,3}(?:is|ist|:|=)?\s{0,3}[<"'(「[]{0,2}(?:mailto:)?$/i
+/** Words before an address that is the recipient. */
+const OF_TARGET =
+  /(?:recipients?|rcpt to|addresses|address|addressed to|error-for|user|users?'s mailbox is full|mailbox|account|(?:message|mail|e-?mail) (?:that you sent |you sent )?to|deliver(?:ed|y)? (?:it |the message |your message |mail )?to|reach|sent to|destinatari[oa]?s?|destinataire|empfänger|geadresseerden?|ontvanger|adresat|получател[ьяю]|адрес|адресату?|宛先|宛て?|收件人)\s{0,3}(?:is|was|:|=)?\s{0,3}[<"'(「[]{0,2}(?:mailto:)?$/i
+const PREPOSITION =
+  /(?:\b(?:to|for|an|à|a|aan|bij|para|do|dla|для|на)|,|\band|\bund|\bet|\by|\be|\ben)\s{0,3}:?\s{0,3}[<"'([]{0,2}(?:mailto:)?$/i
+const SUMMARY = /^[\s>*|-]{0,12}(?:to|an|à|para|aan|a|do|кому|cc|bcc|宛先|收件人)\s{0,3}[:：]/i
+const SUMMARY_BESIDE =
+  /^[\s>*|-]{0,12}(?:subject|sent|date|from|betreff|gesendet|datum|von|objet|envoyé|onderwerp|asunto|fecha|assunto|oggetto|temat|тема|件名|主题|主旨)\s{0,3}[:：]/i
+const OF_HELP = /https?:|\b(?:contact|questions?|help ?desk|unsubscribe|support team|assistance)\b|please (?:write|send|mail|forward)/i
+
+function mention(lines: readonly string[], line: number, address: string, before: string, behind: string): Mention {
+  const near = before.slice(-MAX_BEFORE)
+  const common = { address, line, behind: '', layout: '' }
+  // `ann@example.org <ben@example.org>`: the first is the name of the second
+  const bracketed = BRACKETED.exec(behind)?.[1]
+  if (bracketed !== undefined && bracketed.toLowerCase() !== address.toLowerCase())
+    return { ...common, form: 'sentence', isTarget: false, no: 'the name of another address' }
+  if (DECORATION.test(near) || A_NAME.test(near)) {
+    const layout = `${before.replace(/\s+$/, ' ').replace(/\d+/, '0')}|${/^\S{0,3}/.exec(behind)?.[0] ?? ''}`
+    if (COLON.test(behind)) return { ...common, layout, form: 'heads', isTarget: false }
+    if (CLOSING.test(behind.slice(0, MAX_BEFORE))) return { ...common, layout, form: 'alone', isTarget: false, ...afterHelp(lines, line) }
+    if (HEADS.test(behind)) return { ...common, layout, form: 'heads', behind, isTarget: false }
+    return { ...common, layout, form: 'sentence', behind, isTarget: false }
+  }
+  if (GENERATED.test(near)) return { ...common, form: 'forwarded', isTarget: false }
+  if (OF_SENDER.test(near) && !/mail to\b/i.test(near))
+    return { ...common, form: 'sentence', isTarget: false, no: 'named as the sender, or for contact' }
+  if (SUMMARY.test(before) && [line - 2, line - 1, line + 1, line + 2].some((i) => SUMMARY_BESIDE.test(lines[i] ?? '')))
+    return { ...common, form: 'summary', isTarget: false }
+  const isTarget = OF_TARGET.test(near)
+  if (isTarget || /[:：=]\s{0,3}[<"'([「]{0,2}$/.test(near))
+    return { ...common, form: 'labelled', layout: near.replace(/[\d\s]+/g, ' ').slice(-60), behind, isTarget }
+  const help = OF_HELP.test(near) ? { no: 'named for contact' } : {}
+  return { ...common, form: 'sentence', isTarget: PREPOSITION.test(near), ...help }
+}
+
+/** An address on a line of its own below a line that asks to write there. */
+function afterHelp(lines: readonly string[], line: number): { readonly no?: string } {
+  let above = line - 1
+  while (above >= 0 && above > line - 3 && (lines[above] as string).trim() === '') above -= 1
+  return /\b(?:contact|write to|send (?:a |your )?(?:mail|message|e-?mail) to|to the address|help|support)\b[^.]{0,60}$/i.test(
+    lines[above] ?? '',
+  ) && !/deliver|fail|could not|recipient/i.test(lines[above] ?? '')
+    ? { no: 'named for contact' }
+    : {}
+}

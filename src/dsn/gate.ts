@@ -1,0 +1,106 @@
+/**
+ * Decides whether a mail is a notification at all, before its free text is read: a person may write of a failed delivery, too. A
+ * notification comes from the null sender (RFC 5321 4.5.5), is marked as automatic (RFC 3834), or comes from a mail system's own address.
+ */
+
+import { quotedReply } from '../bounce/index.js'
+import type { Mail } from './mail.js'
+import { type Notice, noticeOf } from './notice.js'
+import { saysFailure } from './words.js'
+
+/** What is known of a mail besides its bytes. */
+export interface Circumstances {
+  /** The recipient that the signed return path stands for, if the mail came to one. */
+  readonly recipient?: string
+  /** True if it came with the null sender. */
+  readonly nullSender?: boolean
+}
+
+/** Local parts of addresses that only mail systems write from. */
+const DAEMON =
+  /^(?:mailer-?daemon|mail-?daemon|.{0,20}mailer-daemon.{0,20}|maildelivery|mail[._-]delivery.{0,20}|double-bounce|smtpd?-?daemon|mta|mmdf|autoresponder-bounce)$/i
+/** The local part of a mail system's postmaster, who may be a person too. */
+const POSTMASTER = /^post[._-]?master$/i
+/** Local parts and names that people, lists and applications share with mail systems. */
+const SYSTEM_LIKE =
+  /^(?:.{1,60}-(?:admin|owner|request|bounces?)|bounces?|no-?reply|do-?not-?reply|sysadmin|system|administrator|notifications?|daemon|root)$/i
+const SYSTEM_NAME =
+  /mail(?:er)?[ _.-]{0,2}(?:delivery|daemon|system|administrator)|delivery (?:sub)?system|system administrator|microsoft outlook|postmaster|mta\b/i
+
+interface Author {
+  readonly local: string
+  readonly address: string
+  readonly name: string
+}
+
+/**
+ * Why a mail counts as a notification; or why it does not.
+ * @example `from the null sender`, `from mailer-daemon@mx.example.org`
+ */
+export function judge(mail: Mail, known: Circumstances): { readonly because: string } | { readonly why: string } {
+  const { fields } = mail
+  // the token says already which message and recipient it is about
+  if (known.recipient !== undefined && hasReply(noticeOf(mail))) return { because: 'it came to a signed return path, with a reply' }
+  if (fields.first('x-failed-recipients') !== undefined) return { because: 'it has X-Failed-Recipients' }
+  if (mail.type === 'multipart/report' || mail.parts.some((p) => /^message\/(?:global-)?delivery-status$/.test(p.type)))
+    return { because: 'its type is that of a report' }
+  const author = authorOf(fields.first('from') ?? fields.first('sender') ?? '')
+  const returnPath = fields.first('return-path')
+  const sender = returnPath === undefined ? undefined : bareAddress(returnPath)
+  const isNull = known.nullSender === true || sender === '' || DAEMON.test(localOf(sender ?? '')) || DAEMON.test(sender ?? '')
+  if (author.address === '' || DAEMON.test(author.local)) return { because: `it comes from ${author.address || 'nobody'}` }
+  if (POSTMASTER.test(author.local) && (isNull || sender === undefined)) return { because: `it comes from ${author.address}` }
+  if (isNull) return speaksOfDelivery(mail, noticeOf(mail), 'it comes from the null sender')
+  const automatic = /^\s*auto-/i.test(fields.first('auto-submitted') ?? '')
+  const likeASystem = POSTMASTER.test(author.local) || SYSTEM_LIKE.test(author.local) || SYSTEM_NAME.test(author.name)
+  if (!automatic && !likeASystem)
+    return {
+      why: `${author.address} wrote it: no mail system, not the null sender, and not marked as automatic (RFC 5321 4.5.5, RFC 3834)`,
+    }
+  // an application or a mailing list writes so too: only a message that it returns shows that it is a bounce
+  const notice = noticeOf(mail)
+  if (fields.first('list-unsubscribe') === undefined && notice.original.returned !== 'none' && saysFailure(notice.lower))
+    return { because: `${author.address} returns a message` }
+  if (fields.first('x-mlserver') !== undefined && saysFailure(notice.lower)) return { because: `${author.address} manages a mailing list` }
+  return { why: `${author.address} wrote it, and it returns no message` }
+}
+
+/** The null sender writes other notices too, such as vacation answers. */
+function speaksOfDelivery(mail: Mail, notice: Notice, because: string): { readonly because: string } | { readonly why: string } {
+  return notice.original.returned !== 'none' || speaksOfFailure(mail, notice)
+    ? { because }
+    : { why: `${because}, but speaks of no delivery` }
+}
+
+/** True if a notice, or its subject, says that a delivery failed. */
+export const speaksOfFailure = (mail: Mail, notice: Notice): boolean =>
+  saysFailure(notice.lower) || saysFailure((mail.fields.first('subject') ?? '').toLowerCase()) || hasReply(notice)
+
+/** True if a notice has a reply code or a status outside the lines that it quotes from another mail. */
+const hasReply = (notice: Notice): boolean => notice.lines.some((line) => !/^\s{0,3}>/.test(line) && quotedReply(line) !== null)
+
+/** True if an address is a mail system's own. */
+export function isDaemon(address: string): boolean {
+  const local = localOf(address)
+  return DAEMON.test(local) || POSTMASTER.test(local)
+}
+
+/** True if a From field names a mail system. */
+export function isFromDaemon(from: string): boolean {
+  const { address, name } = authorOf(from)
+  return isDaemon(address) || SYSTEM_NAME.test(name)
+}
+
+const localOf = (address: string): string => address.slice(0, address.lastIndexOf('@') < 0 ? undefined : address.lastIndexOf('@'))
+
+/** The text in the last angle brackets, or the whole value. */
+const bareAddress = (value: string): string => (/<([^<>]{0,320})>\s{0,9}$/.exec(value)?.[1] ?? value).trim()
+
+function authorOf(from: string): Author {
+  const text = from.slice(0, 1000)
+  const bracket = text.lastIndexOf('<')
+  // `address (name)` is the older form
+  const address = bracket >= 0 ? bareAddress(text) : (/^\s{0,9}([^\s()]{1,320})/.exec(text)?.[1] ?? '')
+  const name = bracket >= 0 ? text.slice(0, bracket) : text.slice(text.indexOf('(') + 1)
+  return { address, local: localOf(address), name: name.trim() }
+}

@@ -1,0 +1,54 @@
+/**
+ * Words of notices in the languages of the large mail systems: English, German, French, Dutch, Spanish, Portuguese, Italian, Polish, Russian,
+ * Japanese and Chinese. They only tell that a delivery failed, or is delayed; whom a notice is about is found without them.
+ */
+
+const FAILURE = new RegExp(
+  [
+    "(?:not|n't|never|un|cannot) ?(?:be |been |yet been |yet |able to )?(?:deliver|reach|accept|sent|send|found|complet|process|receiv|recogni[sz]|listed|collected|allowed|exist|a valid|a member|available)",
+    'undeliver|unable to|fail(?:ed|ure|ing)|reject|bounce|returned|refus|unknown|denied|exceed|\\bfull\\b|expired|delayed|invalid|unrouteable|not a member|error|trouble|problem|disabled|still trying|warning|duplicate|\\bloop',
+    // German
+    'nicht (?:zu|be|aus|über|erreich|gefunden|möglich|angenommen)|unzustellbar|fehlgeschlagen|fehler|verzöger|abgelehnt|zurückgewiesen|überschritten',
+    // French
+    "n['’]a (?:pas|pu)|n['’]ont pas|impossible|échec|échoué|non remis|refusé|rejeté|retard|erreur|introuvable",
+    // Dutch
+    'niet (?:worden |kan |kunnen )?(?:bezorg|afgelever|verzonden|gevonden|bereik)|onbestelbaar|mislukt|geweigerd|vertraagd|fout',
+    // Spanish, Portuguese, Italian
+    'no (?:se )?(?:ha |pudo|puede|fue|entregad)|fall[óo]|fallido|rechazad|não (?:foi|pôde|pode|entreg|p[ôo]de)|falh|rejeitad|non (?:è|e|ha|può|recapit|consegn|riuscit)|impossibile|errore|rifiutat|ritard|retras|atras',
+    // Polish
+    'nie (?:może|mogł|został|dostarcz|udał|istnieje|można)|niedostarcz|błąd|odrzucon|opóźni',
+    // Russian
+    'не (?:удалось|может|была|было|был|доставлен|найден|существует)|недоставлен|ошибк|отклон|невозможно|задерж',
+    // Japanese, Chinese
+    '失敗|できません|できなかった|できませんでした|エラー|配信不能|返送|存在しません|拒否|遅延|失败|无法|無法|退信|退回|错误|錯誤|拒绝|拒絕|不存在|未能|延迟|延遲',
+  ].join('|'),
+)
+
+/** True if a text (in lower case) speaks of a delivery that failed or is delayed. Words within addresses do not count. */
+export const saysFailure = (lower: string): boolean =>
+  FAILURE.test(
+    lower
+      .split(' ')
+      .filter((word) => !word.includes('@'))
+      .join(' '),
+  )
+
+const STILL_TRYING = new RegExp(
+  [
+    'has been delayed|not yet been delivered|warning message only|(?:delivery attempts|attempts to deliver[^.]{0,60}) will (?:be )?continue|do not need to resend',
+    'will (?:be retried|keep trying|continue (?:trying|to (?:try|attempt|retry))|try again|retry|be tried again)|(?:still|keeps?) (?:being )?(?:trying|tried|retried|retrying)|is delayed',
+    // German, French, Dutch, Spanish, Portuguese, Italian, Polish
+    '(?:wurde|ist|wird) (?:noch )?(?:nicht zugestellt|verzögert)[^.]{0,80}(?:weiter|erneut)|zustellung (?:wurde |ist )?verzögert|zustellversuche werden fortgesetzt',
+    'remise (?:est |a été )?retardée|a été retardée?|sera (?:à nouveau|retent)|(?:is|wordt|werd) vertraagd|se ha retrasado|sido retrasad|foi adiada|está atrasad|foi atrasad|è stata ritardata|in ritardo|został[ao]? opóźnion',
+    // Russian, Japanese, Chinese
+    'доставка (?:сообщения |письма )?(?:задерж|отлож)|попытки доставки будут|配信が遅延|遅延しています|再送を試み|延迟发送|已延迟|已延遲|继续尝试|繼續嘗試',
+  ].join('|'),
+)
+const DELAY_SUBJECT =
+  /\bdelay(?:ed)?\b|still being retried|^warning: (?:could not send|message)|verzögert|retardé|vertraagd|retrasad|atrasad|ritard|opóźnion|задерж|遅延|延迟|延遲/i
+const GIVEN_UP =
+  /permanent(?:ly)? (?:error|fail|fatal)|failed permanently|giv(?:en|ing) up|gave up|will not be retried|no (?:further|more) attempts/
+
+/** True if a notice (its text in lower case, and its subject) says that the system keeps trying. */
+export const saysStillTrying = (lower: string, subject: string): boolean =>
+  STILL_TRYING.test(lower) || (DELAY_SUBJECT.test(subject) && !GIVEN_UP.test(lower))
