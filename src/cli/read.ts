@@ -1,6 +1,6 @@
 /** softbounce read: prints what a bounce reports, and changes nothing. */
 import type { Command } from 'commander'
-import { type ParsedReport, parseReport, type ReportedRecipient } from '../dsn/index.js'
+import { type Candidate, type ParsedReport, type Reading, type ReportedRecipient, read } from '../dsn/index.js'
 import { mailsOf, type NamedMail } from './mail-files.js'
 import { CommandFailed, json, line, printable } from './output.js'
 
@@ -9,21 +9,22 @@ export function addRead(program: Command): void {
     .command('read')
     .description('say what bounce mails tell; nothing is started, and nothing is written down')
     .argument('<file...>', 'mails, mbox files or Maildirs; - for standard input')
-    .option('--json', 'print JSON, one object a file: {"file", "bounces": [...]}')
-    .action(async (paths: string[], options: { json?: boolean }) => {
+    .option('--json', 'print JSON, one object a file: {"file", "bounces": [...]}, with "why" if there is none')
+    .option('--explain', 'also show which addresses were candidates, and why one won')
+    .action(async (paths: string[], options: { json?: boolean; explain?: boolean }) => {
       let failures = 0
       const complain = (where: string, error: unknown) => {
         failures += 1
         process.stderr.write(`softbounce: ${printable(`${where}: ${(error as Error).message}`)}\n`)
       }
       for (const path of paths) {
-        const report = new ReportPrinter(options.json === true)
+        const report = new ReportPrinter(options.json === true, options.explain === true)
         try {
-          for await (const { file, number, read } of ahead(mailsOf(path))) {
+          for await (const { file, number, reading } of ahead(mailsOf(path))) {
             const where = number === undefined ? file : `${file}#${number}`
             report.begin(file)
             try {
-              report.add(await read, where, number)
+              report.add(file, await reading, where, number)
             } catch (error) {
               report.fault(file, error)
               complain(where, error)
@@ -44,56 +45,95 @@ const AT_ONCE = 32
 
 /** Parses ahead, and yields the results in order. */
 async function* ahead(mails: AsyncIterable<NamedMail>) {
-  const waiting: (Omit<NamedMail, 'mail'> & { read: Promise<ParsedReport | null> })[] = []
+  const waiting: (Omit<NamedMail, 'mail'> & { reading: Promise<Reading> })[] = []
   for await (const { mail, ...named } of mails) {
-    const read = parseReport(mail)
-    // no unhandled rejection: the consumer awaits `read` later
-    read.catch(() => {})
-    waiting.push({ ...named, read })
+    const reading = read(mail)
+    // no unhandled rejection: the consumer awaits it later
+    reading.catch(() => {})
+    waiting.push({ ...named, reading })
     if (waiting.length >= AT_ONCE) yield waiting.shift() as (typeof waiting)[number]
   }
   yield* waiting
 }
 
+/** What is said of one file, as JSON. */
+interface FileResult {
+  readonly file: string
+  readonly bounces: object[]
+  readonly why: string[]
+  readonly explain: object[]
+  error?: string
+  automaticAnswer?: true
+}
+
 /** Prints the results: text at once, JSON as one object for each file. */
 class ReportPrinter {
-  #file: string | null = null
-  #bounces: object[] = []
-  #error: string | null = null
-  #automatic = false
+  readonly #asJson: boolean
+  readonly #explains: boolean
+  #current: FileResult | null = null
 
-  constructor(readonly asJson: boolean) {}
+  constructor(asJson: boolean, explains: boolean) {
+    this.#asJson = asJson
+    this.#explains = explains
+  }
 
-  begin(file: string): void {
-    if (this.#file !== file) this.end()
-    this.#file = file
+  begin(file: string): FileResult {
+    if (this.#current?.file !== file) this.end()
+    this.#current ??= { file, bounces: [], why: [], explain: [] }
+    return this.#current
   }
 
   /** Records that a file or mail could not be read. */
   fault(file: string, error: unknown): void {
-    this.begin(file)
-    this.#error = (error as Error).message
+    this.begin(file).error = (error as Error).message
   }
 
-  add(notification: ParsedReport | null, where: string, number: number | undefined): void {
-    if (this.asJson) {
-      if (notification?.kind === 'automatic answer') this.#automatic = true
-      const numbered = number === undefined ? {} : { mail: number }
-      for (const bounce of notification === null ? [] : bouncesOf(notification)) this.#bounces.push({ ...bounce, ...numbered })
-    } else if (notification === null) line(`${where}: no bounce`)
-    else if (notification.kind === 'automatic answer') line(`${where}: an automatic answer; nothing to do`)
-    else for (const bounce of notification.recipients) line(`${where}: ${sentence(notification, bounce)}`)
+  add(file: string, reading: Reading, where: string, number: number | undefined): void {
+    if (!this.#asJson) {
+      for (const text of sentencesOf(reading)) line(`${where}: ${text}`)
+      if (this.#explains) for (const text of explanationOf(reading)) line(`  ${text}`)
+      return
+    }
+    const current = this.begin(file)
+    const { report } = reading
+    if (report?.kind === 'automatic answer') current.automaticAnswer = true
+    const numbered = number === undefined ? {} : { mail: number }
+    const bounces = report === null ? [] : bouncesOf(report)
+    for (const bounce of bounces) current.bounces.push({ ...bounce, ...numbered })
+    if (bounces.length === 0) current.why.push(whyNone(reading))
+    if (this.#explains) current.explain.push({ ...numbered, format: reading.format, why: reading.why, candidates: reading.candidates })
   }
 
   end(): void {
-    const error = this.#error === null ? {} : { error: this.#error }
-    const automatic = this.#automatic ? { automaticAnswer: true } : {}
-    if (this.asJson && this.#file !== null) json({ file: this.#file, bounces: this.#bounces, ...automatic, ...error })
-    this.#file = null
-    this.#bounces = []
-    this.#error = null
-    this.#automatic = false
+    const current = this.#current
+    this.#current = null
+    if (current === null || !this.#asJson) return
+    const { why, explain, bounces, ...rest } = current
+    const none = bounces.length === 0 && why.length > 0 ? { why: why.join('; ') } : {}
+    json({ ...rest, bounces, ...none, ...(explain.length > 0 ? { explain } : {}) })
   }
+}
+
+/** Why a mail reports no bounce. */
+function whyNone({ report, why }: Reading): string {
+  if (report?.kind === 'automatic answer') return 'an automatic answer; nothing to do'
+  return report === null ? why : 'it reports no failed delivery'
+}
+
+function sentencesOf(reading: Reading): string[] {
+  const { report } = reading
+  if (report === null || report.recipients.length === 0) return [report === null ? `no bounce: ${reading.why}` : whyNone(reading)]
+  return report.recipients.map((bounce) => sentence(report, bounce))
+}
+
+/** The candidates of a mail, the best first, a line each. */
+function explanationOf({ format, why, candidates }: Reading): string[] {
+  const sorted = [...candidates].sort((a, b) => Number(b.won) - Number(a.won) || b.score - a.score)
+  return [`read by ${format ?? 'none'}: ${why}`, ...sorted.map(candidateLine)]
+}
+
+function candidateLine({ address, line: at, score, won, why }: Candidate): string {
+  return `${won ? '*' : '-'} ${address}, ${score} points${at === null ? '' : `, line ${at}`}: ${why}`
 }
 
 /** One object for each recipient of a report, with the report's own fields added. */

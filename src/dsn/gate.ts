@@ -18,16 +18,23 @@ export interface Circumstances {
 
 /** Local parts of addresses that only mail systems write from. */
 const DAEMON =
-  /^(?:mailer-?daemon|mail-?daemon|.{0,20}mailer-daemon.{0,20}|maildelivery|mail[._-]delivery.{0,20}|double-bounce|smtpd?-?daemon|mta|mmdf|autoresponder-bounce)$/i
+  /^(?:.{0,20}mailer-?daemon.{0,20}|mail-?daemon|maildelivery|mail[._-]delivery.{0,20}|double-bounce|smtpd?-?daemon|mta|mmdf|ndr|mdaemon)$/i
 /** The local part of a mail system's postmaster, who may be a person too. */
 const POSTMASTER = /^post[._-]?master$/i
-/** Local parts and names that people, lists and applications share with mail systems. */
+/** Local parts that mail systems share with persons, lists and applications. */
 const SYSTEM_LIKE =
-  /^(?:.{1,60}-(?:admin|owner|request|bounces?)|bounces?|no-?reply|do-?not-?reply|sysadmin|system|administrator|notifications?|daemon|root)$/i
+  /^(?:.{1,60}-(?:admin|owner|request|bounces?)|bounces?|no-?reply|do-?not-?reply|sysadmin|system|administrator|admin|notifications?|daemon|root)$/i
+/** Names that mail systems write under. */
 const SYSTEM_NAME =
-  /mail(?:er)?[ _.-]{0,2}(?:delivery|daemon|system|administrator)|delivery (?:sub)?system|system administrator|microsoft outlook|postmaster|mta\b/i
+  /mail(?:er)?[ _.-]{0,2}(?:delivery|daemon|system|administrator|router)|delivery (?:sub)?system|system administrator|microsoft outlook|post ?master|\bmta\b|\bmdaemon\b|mail gateway|smtp server/i
+
+/** Subjects that mail systems give their notices. A person's answer begins with `Re:`. */
+const NAMES_A_BOUNCE =
+  /^(?!\s{0,3}(?:re|aw|sv|fw|fwd|wg|tr)\s?:).{0,80}(?:undeliver|not delivered|could not be delivered|delivery (?:status|failure|report|notification|has failed|problem)|failure notice|returned mail|mail delivery|unzustellbar|non remis|onbestelbaar|no entregado|não entregue|退信)/i
 
 interface Author {
+  /** True if the field stands there and names nobody: `From: <>`. */
+  readonly isNobody: boolean
   readonly local: string
   readonly address: string
   readonly name: string
@@ -45,10 +52,12 @@ export function judge(mail: Mail, known: Circumstances): { readonly because: str
   if (mail.type === 'multipart/report' || mail.parts.some((p) => /^message\/(?:global-)?delivery-status$/.test(p.type)))
     return { because: 'its type is that of a report' }
   const author = authorOf(fields.first('from') ?? fields.first('sender') ?? '')
+  const who = author.address || 'somebody'
   const returnPath = fields.first('return-path')
   const sender = returnPath === undefined ? undefined : bareAddress(returnPath)
   const isNull = known.nullSender === true || sender === '' || DAEMON.test(localOf(sender ?? '')) || DAEMON.test(sender ?? '')
-  if (author.address === '' || DAEMON.test(author.local)) return { because: `it comes from ${author.address || 'nobody'}` }
+  if (author.isNobody) return { because: 'its From field is empty (<>)' }
+  if (DAEMON.test(author.local)) return { because: `it comes from ${author.address}` }
   if (POSTMASTER.test(author.local) && (isNull || sender === undefined)) return { because: `it comes from ${author.address}` }
   if (isNull) return speaksOfDelivery(mail, noticeOf(mail), 'it comes from the null sender')
   const automatic = /^\s*auto-/i.test(fields.first('auto-submitted') ?? '')
@@ -59,10 +68,14 @@ export function judge(mail: Mail, known: Circumstances): { readonly because: str
     }
   // an application or a mailing list writes so too: only a message that it returns shows that it is a bounce
   const notice = noticeOf(mail)
-  if (fields.first('list-unsubscribe') === undefined && notice.original.returned !== 'none' && saysFailure(notice.lower))
-    return { because: `${author.address} returns a message` }
+  if (fields.first('list-unsubscribe') === undefined && saysFailure(notice.lower)) {
+    if (notice.original.returned !== 'none') return { because: `${author.address} returns a message` }
+    const isSystem = POSTMASTER.test(author.local) || SYSTEM_NAME.test(author.name)
+    if (isSystem && NAMES_A_BOUNCE.test(fields.first('subject') ?? ''))
+      return { because: `${author.address} wrote it, under the subject of a bounce` }
+  }
   if (fields.first('x-mlserver') !== undefined && saysFailure(notice.lower)) return { because: `${author.address} manages a mailing list` }
-  return { why: `${author.address} wrote it, and it returns no message` }
+  return { why: `${who} wrote it, and it returns no message` }
 }
 
 /** The null sender writes other notices too, such as vacation answers. */
@@ -102,5 +115,5 @@ function authorOf(from: string): Author {
   // `address (name)` is the older form
   const address = bracket >= 0 ? bareAddress(text) : (/^\s{0,9}([^\s()]{1,320})/.exec(text)?.[1] ?? '')
   const name = bracket >= 0 ? text.slice(0, bracket) : text.slice(text.indexOf('(') + 1)
-  return { address, local: localOf(address), name: name.trim() }
+  return { isNobody: /<\s{0,9}>\s{0,9}$/.test(text), address, local: localOf(address), name: name.trim() }
 }
