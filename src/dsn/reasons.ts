@@ -1,6 +1,7 @@
 /** What a notice says about each recipient: the text behind or below its address, or what it says once for all. */
 
 import { quotedReply, statusOfWords } from '../bounce/index.js'
+import type { Mention } from './candidates.js'
 import type { Notice } from './notice.js'
 import type { Chosen } from './recipients.js'
 
@@ -13,26 +14,33 @@ const LABEL = /^\s*(?:reason|error|the reason was|for the following reason|diagn
 const FORWARDED = /^\s{0,12}\(?(?:ultimately )?(?:generated (?:from|by)|expanded from)/i
 
 /**
- * The reason of each recipient, in their order. The text nearest to the address counts first; if that holds neither a reply nor words that
- * mean a status, the text up to the next recipient; then what stands below or above all of them.
+ * The reason of each recipient, in their order. The text behind and below its address counts first; then what stands below or above all
+ * recipients. A text with a reply counts before one whose words only mean a status.
  */
 export function reasonsOf(notice: Notice, chosen: readonly Chosen[]): string[] {
   const { lines } = notice
-  const at = chosen.map(({ mention }) => mention?.line ?? -1)
-  const marks = [...new Set(at)].filter((line) => line >= 0).sort((a, b) => a - b)
-  const first = marks[0] ?? 0
+  const marks = [...new Set(chosen.flatMap(({ mentions }) => mentions.map((m) => m.line)))].sort((a, b) => a - b)
+  const first = marks[0] ?? lines.length
   const last = marks.at(-1) ?? -1
-  const shared = [...paragraphsOf(lines.slice(last + 1)), ...paragraphsOf(lines.slice(0, first))]
-  const whole = joined(lines)
-  return chosen.map(({ mention }, i) => {
-    const line = at[i] as number
-    if (mention === null || line < 0) return cut(firstTelling([...paragraphsOf(lines), whole]))
-    const next = marks.find((mark) => mark > line) ?? lines.length
-    const own = ownReason(lines, mention, line, next)
-    const below = paragraphsOf(lines.slice(line + 1, next))
-    return cut(firstTelling([own, ...below, ...shared, whole]))
+  const shared = [...paragraphsOf(lines.slice(last + 1)), ...paragraphsOf(lines.slice(0, first)), joined(lines)]
+  return chosen.map(({ mentions }) => {
+    const places = mentions.map((mention) => ({ mention, next: marks.find((mark) => mark > mention.line) ?? lines.length }))
+    const own = places.map(({ mention, next }) => ownReason(lines, mention, next))
+    const below = places.flatMap(({ mention, next }) => paragraphsOf(lines.slice(mention.line + 1, next)))
+    return cut(telling([[...own, ...below], shared]) ?? [...own, ...below, ...shared].find((text) => text !== '') ?? '')
   })
 }
+
+/** The first text that tells the reason: of each group, one with a reply, or else one whose words mean a specific status. */
+function telling(groups: readonly (readonly string[])[]): string | undefined {
+  for (const texts of groups) {
+    const found = texts.find((text) => quotedReply(text) !== null) ?? texts.find(meansAStatus)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+const meansAStatus = (text: string): boolean => !/^5\.0\.0$/.test(statusOfWords(text, true) ?? '5.0.0')
 
 /** The paragraphs of a text, each as one line; a line that only announces what follows belongs to the next. */
 function paragraphsOf(lines: readonly string[]): string[] {
@@ -45,22 +53,8 @@ function paragraphsOf(lines: readonly string[]): string[] {
   return found.map(joined).filter((text) => text !== '')
 }
 
-/** The first text that tells the reason; else the first that is not empty. */
-function firstTelling(texts: readonly string[]): string {
-  const said = texts.filter((text) => text !== '')
-  return said.find(isTelling) ?? said[0] ?? ''
-}
-
-/** A text tells the reason if it holds a reply, or words that mean a specific status. */
-
-function isTelling(text: string): boolean {
-  if (quotedReply(text) !== null) return true
-  const words = statusOfWords(text, true)
-  return words !== null && words !== '5.0.0'
-}
-
 /** The text behind the address, and the lines below it up to an empty one. */
-function ownReason(lines: readonly string[], { form, behind }: { form: string; behind: string }, line: number, next: number): string {
+function ownReason(lines: readonly string[], { form, behind, line }: Mention, next: number): string {
   const isSentence = form !== 'alone' && form !== 'heads'
   const begin = isSentence ? (lines[line] as string) : form === 'heads' ? behind.replace(/^[>"'”’»\])\s]{0,6}[:;,(]?\s{0,9}/, '') : ''
   const paragraph = [begin]

@@ -30,7 +30,8 @@ export interface Candidate {
 export interface Chosen {
   readonly recipient: string
   readonly originalRecipient?: string
-  readonly mention: Mention | null
+  /** Where the notice names it: some list each recipient for a person, and once more with the reply. */
+  readonly mentions: readonly Mention[]
 }
 
 export interface Choice {
@@ -65,7 +66,10 @@ export function chooseRecipients(mail: Mail, notice: Notice, known?: string): Ch
   )
   const chosen = winners.slice(0, MAX_RECIPIENTS).map(({ address, mention }) => {
     const from = mention === null ? undefined : forwardedBelow(mentions, mention)
-    return { recipient: address, mention, ...(from === undefined || same(from, address) ? {} : { originalRecipient: from }) }
+    // within a paragraph, a second mention belongs to the reason
+    const isListed = (m: Mention) => LISTED.includes(m.form) && (notice.lines[m.line - 1] ?? '').trim() === ''
+    const named = mentions.filter((m) => same(m.address, address) && (m === mention || isListed(m)))
+    return { recipient: address, mentions: named, ...(from === undefined || same(from, address) ? {} : { originalRecipient: from }) }
   })
   return { chosen, candidates: entries.map((entry) => explained(entry, winners)) }
 }
