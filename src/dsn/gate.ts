@@ -28,9 +28,11 @@ const SYSTEM_LIKE =
 const SYSTEM_NAME =
   /mail(?:er)?[ _.-]{0,2}(?:delivery|daemon|system|administrator|router)|delivery (?:sub)?system|system administrator|microsoft outlook|post ?master|\bmta\b|\bmdaemon\b|mail gateway|smtp server/i
 
-/** Subjects that mail systems give their notices. A person's answer begins with `Re:`. */
+/** How the subject of a person's answer begins, and of what a person forwards. */
+const AN_ANSWER = /^\s{0,3}(?:re|aw|sv|antw|r|fw|fwd|wg|tr|rv|enc|vs)\s?:/i
+/** Subjects that mail systems give their notices. */
 const NAMES_A_BOUNCE =
-  /^(?!\s{0,3}(?:re|aw|sv|fw|fwd|wg|tr)\s?:).{0,80}(?:undeliver|not delivered|could not be delivered|delivery (?:status|failure|report|notification|has failed|problem)|failure notice|returned mail|mail delivery|unzustellbar|non remis|onbestelbaar|no entregado|não entregue|退信)/i
+  /(?:undeliver|not delivered|could not be delivered|delivery (?:status|failure|report|notification|has failed|problem)|failure notice|returned mail|mail delivery|unzustellbar|non remis|onbestelbaar|no entregado|não entregue|退信)/i
 
 interface Author {
   /** True if the field stands there and names nobody: `From: <>`. */
@@ -68,10 +70,11 @@ export function judge(mail: Mail, known: Circumstances): { readonly because: str
     }
   // an application or a mailing list writes so too: only a message that it returns shows that it is a bounce
   const notice = noticeOf(mail)
-  if (fields.first('list-unsubscribe') === undefined && saysFailure(notice.lower)) {
+  const isAnswer = AN_ANSWER.test(fields.first('subject') ?? '') || notice.lines.some((line) => /^>/.test(line))
+  if (!isAnswer && fields.first('list-unsubscribe') === undefined && saysFailure(notice.lower)) {
     if (notice.original.returned !== 'none') return { because: `${author.address} returns a message` }
-    const isSystem = POSTMASTER.test(author.local) || SYSTEM_NAME.test(author.name)
-    if (isSystem && NAMES_A_BOUNCE.test(fields.first('subject') ?? ''))
+    // whose return path is not known
+    if (sender === undefined && SYSTEM_NAME.test(author.name) && NAMES_A_BOUNCE.test(fields.first('subject') ?? ''))
       return { because: `${author.address} wrote it, under the subject of a bounce` }
   }
   if (fields.first('x-mlserver') !== undefined && saysFailure(notice.lower)) return { because: `${author.address} manages a mailing list` }
