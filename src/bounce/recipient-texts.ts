@@ -31,6 +31,7 @@ const RECIPIENT_TEXTS = [
   'address does not exist',
   'account does not exist',
   'account that you tried to reach does not exist',
+  "this user doesn't have a",
   'invalid recipient',
   'invalid mailbox',
   'not a valid mailbox',

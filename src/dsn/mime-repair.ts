@@ -3,6 +3,7 @@
 /** Bytes searched for damage in MIME headers. Beyond them a mail is left as it is: notices are short. */
 const SEARCHED_BYTES = 256 * 1024
 const LF = 0x0a
+const CR = 0x0d
 
 /** Rewrites lines that end in a bare CR (classic Mac OS) or in CR CR LF, and a mail that is UTF-16 as a whole. */
 export function withLineEnds(mail: Buffer): Buffer {
@@ -10,7 +11,17 @@ export function withLineEnds(mail: Buffer): Buffer {
   if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff))
     bytes = Buffer.from(new TextDecoder(bytes[0] === 0xff ? 'utf-16le' : 'utf-16be').decode(bytes), 'utf8')
   if (bytes.includes('\r\r\n')) bytes = Buffer.from(bytes.toString('latin1').replaceAll('\r\r\n', '\r\n'), 'latin1')
-  return bytes.includes(LF) ? bytes : Buffer.from(bytes.toString('latin1').replaceAll('\r', '\n'), 'latin1')
+  return endsInBareCr(bytes) ? Buffer.from(bytes.toString('latin1').replace(/\r\n?/g, '\n'), 'latin1') : bytes
+}
+
+/** Whether most lines at the beginning of a mail end in a bare CR. */
+function endsInBareCr(bytes: Buffer): boolean {
+  let bare = 0
+  const end = Math.min(bytes.length, SEARCHED_BYTES)
+  for (let at = bytes.indexOf(CR); at >= 0 && at < end; at = bytes.indexOf(CR, at + 1)) bare += bytes[at + 1] === LF ? -1 : 1
+  if (bare <= 0) return false
+  for (let at = bytes.indexOf(LF); at >= 0 && at < end; at = bytes.indexOf(LF, at + 1)) if (bytes[at - 1] !== CR) bare -= 1
+  return bare > 0
 }
 
 /** A parameter of Content-Type on a line that lost the space which folds it. */

@@ -22,12 +22,15 @@ export function reasonsOf(notice: Notice, chosen: readonly Chosen[]): string[] {
   const marks = [...new Set(chosen.flatMap(({ mentions }) => mentions.map((m) => m.line)))].sort((a, b) => a - b)
   const first = marks[0] ?? lines.length
   const last = marks.at(-1) ?? -1
-  const shared = [...paragraphsOf(lines.slice(last + 1)), ...paragraphsOf(lines.slice(0, first)), joined(lines)]
+  const around = [...paragraphsOf(lines.slice(last + 1)), ...paragraphsOf(lines.slice(0, first))]
   return chosen.map(({ mentions }) => {
     const places = mentions.map((mention) => ({ mention, next: marks.find((mark) => mark > mention.line) ?? lines.length }))
     const own = places.map(({ mention, next }) => ownReason(lines, mention, next))
     const below = places.flatMap(({ mention, next }) => paragraphsOf(lines.slice(mention.line + 1, next)))
-    return cut(telling([[...own, ...below], shared]) ?? [...own, ...below, ...shared].find((text) => text !== '') ?? '')
+    const near = [...own, ...below].filter((text) => text !== '')
+    // of several recipients, one with a reason of its own never takes over what is said of another
+    const shared = chosen.length === 1 ? [...around, joined(lines)] : near.length === 0 ? around : []
+    return cut(telling([near, shared]) ?? [...near, ...shared][0] ?? '')
   })
 }
 

@@ -20,12 +20,12 @@ const SUMMARY = new RegExp(`^[45]\\d\\d[ -](?:[45]\\.\\d{1,3}\\.\\d{1,3} )?<?(${
 const DOTS = '...'
 /** A recipient in the list above the transcript, perhaps with `(reason: …)` below. */
 const LISTED = new RegExp(`^\\s{0,8}(?:>>> )?(?:Recipient: )?(?:<(${ADDRESS})>|(${ADDRESS})(?: <${ADDRESS}>)?)\\s{0,4}$`)
-const REASON = /^\s{1,8}\(reason: (.*)$/
-const EXPANDED = new RegExp(`^\\s{1,8}\\(expanded from: <?(${ADDRESS})>?\\)`, 'i')
+const REASON = /^\s{0,8}\(reason: (.*)$/
+const EXPANDED = new RegExp(`^\\s{0,8}\\(expanded from: <?(${ADDRESS})>?\\)`, 'i')
 /** A notice is a transcript if one of its lines is a command, a reply, or a summary of them. */
 const isTranscript = (line: string): boolean =>
   HEARD.test(line) || SAID.test(line) || REASON.test(line) || /transcript of session follows|had (?:permanent|transient)/i.test(line)
-const REPLY = /^[45]\d\d[ -]/
+const REPLY = /^\s{0,8}[45]\d\d[ -]/
 
 /** Reads a notice with a transcript; null if it is none. */
 export function parseTranscript(mail: Mail): ParsedReport | null {
