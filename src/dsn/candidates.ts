@@ -29,8 +29,10 @@ const MAX_MENTIONS = 2000
 /** Characters before an address that show what it is. */
 const MAX_BEFORE = 200
 
-/** An address, as notices write it. Quotation marks of several languages end it. */
-const ADDRESS = /[^\s<>()[\]:;,"\\@|「」『』（）“”‘’«»、。]{1,64}@[^\s<>()[\]:;,"\\@|「」『』（）“”‘’«»、。]{1,253}/g
+/** What ends an address, besides spaces: brackets and quotation marks of several languages. */
+const ENDS = new Set('<>()[]:;,"\\@|「」『』（）“”‘’«»、。')
+const MAX_LOCAL = 64
+const MAX_DOMAIN = 253
 
 /** The addresses of a notice, in order. */
 export function mentionsIn(notice: Notice): Mention[] {
@@ -38,11 +40,12 @@ export function mentionsIn(notice: Notice): Mention[] {
   for (const [line, text] of notice.lines.entries()) {
     if (!text.includes('@')) continue
     const seen = new Set<string>()
-    for (const match of text.matchAll(ADDRESS)) {
-      const cut = cleaned(match[0])
+    for (let at = text.indexOf('@'); at >= 0; at = text.indexOf('@', at + 1)) {
+      const [begin, end] = around(text, at)
+      const cut = cleaned(text.slice(begin, at), text.slice(at + 1, end))
       if (cut === null || seen.has(cut.address.toLowerCase())) continue
       seen.add(cut.address.toLowerCase())
-      const start = match.index + cut.offset
+      const start = begin + cut.offset
       found.push(mention(notice.lines, line, cut.address, text.slice(0, start), text.slice(start + cut.address.length)))
       if (found.length === MAX_MENTIONS) return found
     }
@@ -50,23 +53,31 @@ export function mentionsIn(notice: Notice): Mention[] {
   return found
 }
 
-const ASCII_TAIL = /[\w!#$%&'*+/=?^`{|}~.-]{1,64}$/
+const belongs = (c: string): boolean => c !== '' && c > ' ' && c !== '\u00a0' && c !== '\u3000' && !ENDS.has(c)
+
+/** The offsets between which the characters of an address stand, around its @. */
+function around(text: string, at: number): readonly [number, number] {
+  let begin = at
+  while (begin > 0 && at - begin < MAX_LOCAL && belongs(text.charAt(begin - 1))) begin -= 1
+  let end = at + 1
+  while (end - at <= MAX_DOMAIN && belongs(text.charAt(end))) end += 1
+  return [begin, end]
+}
+
 const DOMAIN = /^[\p{L}\p{N}_](?:[\p{L}\p{N}._-]{0,251}[\p{L}\p{N}])?/u
+const IDEOGRAPH = /[\u3000-\uffff]/
 
 /** The address without what clings to it: quotation marks, `SMTP=`, words of a language without spaces; null if none is left. */
-function cleaned(raw: string): { readonly address: string; readonly offset: number } | null {
-  const at = raw.indexOf('@')
-  const whole = raw.slice(0, at)
-  // a mix of ideographs and ASCII: the address begins where the ASCII does
-  const ascii = /[\u3000-\uffff]/.test(whole) ? (ASCII_TAIL.exec(whole)?.[0] ?? '') : whole
-  const local = ascii
+function cleaned(whole: string, behind: string): { readonly address: string; readonly offset: number } | null {
+  // a mix of ideographs and ASCII: the address begins where the ASCII does, and ends where it ends
+  let from = whole.length
+  while (from > 0 && !IDEOGRAPH.test(whole.charAt(from - 1))) from -= 1
+  const local = whole
+    .slice(from)
     .replace(/^(?:smtp|to|rcpt|address|recipient|mailto|e-?mail|rfc822|final-recipient)=/i, '')
     .replace(/^['`*•·–—.…]+/, '')
-  const behind = raw.slice(at + 1)
-  const domain = (/^[\x21-\x7e]+\.[a-z0-9-]{2,63}(?=[\u3000-\uffff])/i.exec(behind)?.[0] ?? DOMAIN.exec(behind)?.[0] ?? '').replace(
-    /\.{2,}.*$/,
-    '',
-  )
+  const ascii = behind.split(IDEOGRAPH, 1)[0] as string
+  const domain = (DOMAIN.exec(ascii.includes('.') ? ascii : behind)?.[0] ?? '').split('..', 1)[0] as string
   if (local === '' || domain === '') return null
   return { address: `${local}@${domain}`, offset: whole.length - local.length }
 }
@@ -74,9 +85,20 @@ function cleaned(raw: string): { readonly address: string; readonly offset: numb
 /** `<ben@example.org>` behind an address, and an address before one in angle brackets. */
 const BRACKETED = /^\s{1,3}<([^\s<>@]{1,64}@[^\s<>@]{1,253})>/
 const A_NAME = /^\s{0,12}[^\s<>@]{1,64}@[^\s<>@]{1,253}\s{1,3}<$/
-/** What may stand around an address without making it part of a sentence: bullets, numbers, brackets, quotation marks. */
-const DECORATION = /^(?:[\s>*•·–—\-|"'`<([「『“‘«]|\d{1,3}[.)]|&lt;|mailto:|\[?smtp:|rfc822;|>>>)*$/i
-const CLOSING = /^(?:[\s>)\]"'`」』”’».,;:|*-]|<?mailto:[^\s>]{1,320}>?|\[smtp:[^\]]{1,320}\])*$/i
+/** What may stand before an address without making it part of a sentence: bullets, numbers, brackets, quotation marks. */
+const BULLETS = /^[\s>*•·–—\-|"'`<([「『“‘«]*$/
+const PREFIXES = /mailto:|smtp:|rfc822;|&lt;|(?<![\w.])\d{1,3}[.)]/gi
+const isDecoration = (text: string): boolean => BULLETS.test(text.replace(PREFIXES, ''))
+const CLOSING = /^[\s>)\]"'`」』”’».,;:|*-]*$/
+
+/** Whether nothing stands behind an address but brackets, quotation marks, and the same address as a link. */
+function isClosed(behind: string): boolean {
+  const link = /^[>)\]"'\s]{0,3}[<[]?(?:mailto|smtp):/i.exec(behind)?.[0]
+  if (link === undefined) return CLOSING.test(behind)
+  const end = behind.slice(link.length).search(/[>\]\s]/)
+  return end < 0 || CLOSING.test(behind.slice(link.length + end))
+}
+
 const COLON = /^[>"'”’»)\]]{0,3}\s{0,4}:\s{0,9}$/
 /** Behind an address that heads its line: a colon, brackets, or words that begin the reason. */
 const HEADS =
@@ -104,10 +126,10 @@ function mention(lines: readonly string[], line: number, address: string, before
   const bracketed = BRACKETED.exec(behind)?.[1]
   if (bracketed !== undefined && bracketed.toLowerCase() !== address.toLowerCase())
     return { ...common, form: 'sentence', isTarget: false, no: 'the name of another address' }
-  if (DECORATION.test(near) || A_NAME.test(near)) {
-    const layout = `${before.replace(/\s+$/, ' ').replace(/\d+/, '0')}|${/^\S{0,3}/.exec(behind)?.[0] ?? ''}`
+  if (isDecoration(near) || A_NAME.test(near)) {
+    const layout = `${before.trimEnd().replace(/\d{1,9}/, '0')}|${/^\S{0,3}/.exec(behind)?.[0] ?? ''}`
     if (COLON.test(behind)) return { ...common, layout, form: 'heads', isTarget: false }
-    if (CLOSING.test(behind.slice(0, MAX_BEFORE))) return { ...common, layout, form: 'alone', isTarget: false, ...afterHelp(lines, line) }
+    if (isClosed(behind.slice(0, 2 * MAX_BEFORE))) return { ...common, layout, form: 'alone', isTarget: false, ...afterHelp(lines, line) }
     if (HEADS.test(behind)) return { ...common, layout, form: 'heads', behind, isTarget: false }
     return { ...common, layout, form: 'sentence', behind, isTarget: false }
   }

@@ -11,42 +11,50 @@ const ENTITIES: Readonly<Record<string, string>> = {
   period: '.',
   colon: ':',
 }
-const HIDDEN = /<(style|script|head|title)\b[^>]{0,1000}>/gi
-const LINE_END = /<\/?(?:p|div|br|tr|li|ul|ol|h[1-6]|table|blockquote|pre|hr|section|center)\b[^>]{0,2000}>/gi
-const TAG = /<\/?[a-z!][^<>]{0,2000}>/gi
+const HIDDEN = new Set(['style', 'script', 'head', 'title'])
+const LINE_ENDS = new Set('p div br tr li ul ol h1 h2 h3 h4 h5 h6 table blockquote pre hr section center'.split(' '))
 
 /** Removes the tags; elements that begin a line in a browser begin one here. */
 export function textOfHtml(html: string): string {
-  return (
-    withoutHidden(html)
-      .replace(/[ \t\r\n]+/g, ' ')
-      .replace(LINE_END, '\n')
-      .replace(/<\/t[dh]>/gi, ' ')
-      // an address in angle brackets is written with entities; what is left in brackets and holds an @ is a sloppy one
-      .replace(TAG, (tag) => (/^<[^\s<>"=/]{1,64}@[^\s<>"=]{1,253}>$/.test(tag) ? tag : ''))
-      .replace(/&(?:#x([0-9a-f]{1,6})|#(\d{1,7})|([a-z]{2,8}));/gi, (whole, hex, decimal, name) => {
-        if (name !== undefined) return ENTITIES[name.toLowerCase()] ?? whole
-        const code = hex === undefined ? Number(decimal) : Number.parseInt(hex, 16)
-        return code > 0 && code <= 0x10ffff ? (code === 0xa0 ? ' ' : String.fromCodePoint(code)) : whole
-      })
-      .replace(/ {0,9}\n {0,1}/g, '\n')
-  )
+  return withoutTags(html.replace(/\s/g, ' '))
+    .replace(/&(?:#x([0-9a-f]{1,6})|#(\d{1,7})|([a-z]{2,8}));/gi, (whole, hex, decimal, name) => {
+      if (name !== undefined) return ENTITIES[name.toLowerCase()] ?? whole
+      const code = hex === undefined ? Number(decimal) : Number.parseInt(hex, 16)
+      return code > 0 && code <= 0x10ffff ? (code === 0xa0 ? ' ' : String.fromCodePoint(code)) : whole
+    })
+    .split('\n')
+    .map((line) => line.trimEnd().replace(/^ /, ''))
+    .join('\n')
 }
 
-/** Cuts elements whose content is not shown; one that is never closed hides the rest. */
-function withoutHidden(html: string): string {
+function withoutTags(html: string): string {
   const lower = html.toLowerCase()
-  let text = ''
+  const text: string[] = []
   let at = 0
-  HIDDEN.lastIndex = 0
-  for (let match = HIDDEN.exec(html); match !== null; match = HIDDEN.exec(html)) {
-    if (match.index < at) continue
-    text += html.slice(at, match.index)
-    const close = lower.indexOf(`</${(match[1] as string).toLowerCase()}`, HIDDEN.lastIndex)
-    if (close < 0) return text
-    at = html.indexOf('>', close) + 1
-    if (at === 0) return text
-    HIDDEN.lastIndex = at
+  while (at < html.length) {
+    const open = html.indexOf('<', at)
+    const close = open < 0 ? -1 : html.indexOf('>', open)
+    if (close < 0) {
+      text.push(html.slice(at))
+      break
+    }
+    text.push(html.slice(at, open))
+    const name = /^<\/?([a-z!][a-z0-9]{0,15})/.exec(lower.slice(open, open + 20))?.[1]
+    at = close + 1
+    // `a < b`, or an address in brackets that are not written as entities
+    if (name === undefined || isAddress(html.slice(open + 1, Math.min(close, open + 400)))) {
+      text.push('<')
+      at = open + 1
+    } else if (LINE_ENDS.has(name)) text.push('\n')
+    else if (name === 'td' || name === 'th') text.push(' ')
+    else if (HIDDEN.has(name) && lower.charAt(open + 1) !== '/') {
+      // an element whose content is not shown; one that is never closed hides the rest
+      const end = lower.indexOf(`</${name}`, at)
+      if (end < 0) break
+      at = end
+    }
   }
-  return text + html.slice(at)
+  return text.join('').replace(/ {2,}/g, ' ')
 }
+
+const isAddress = (inside: string): boolean => inside.includes('@') && !/[\s"=/:]/.test(inside)

@@ -28,7 +28,6 @@ function endsInBareCr(bytes: Buffer): boolean {
 const LOST_FOLD = /^(content-type:[^\n]{0,500}\n)(?=(?:boundary|report-type|charset)=)/gim
 /** A multipart's parameter without the semicolon before it. */
 const LOST_SEMICOLON = /^(content-type:[ \t]{0,9}multipart\/[a-z-]{1,40})[ \t]{1,9}(?=[a-z-]{1,20}=)/gim
-const BOUNDARY = /^content-type:[ \t]{0,9}multipart\/(?:[^\n]|\n[ \t]){1,500}boundary=["']?([^"'\s;]{1,200})/im
 /** The first boundary line of a body: followed by a part's header. */
 const BOUNDARY_LINE = /^--([^\s"]{1,200})[ \t]{0,9}\r?\ncontent-[a-z-]{1,40}:/im
 
@@ -46,7 +45,7 @@ function withRealBoundary(text: string, bodyAt: number): string {
   const head = text.slice(0, Math.max(bodyAt, 0))
   const type = /^content-type:[ \t]{0,9}multipart\/[^\n;]{1,60}/im.exec(head)
   if (type === null) return text
-  const named = BOUNDARY.exec(head)?.[1]
+  const named = boundaryIn(head.slice(type.index, type.index + 1000))
   if (named !== undefined && text.includes(`\n--${named}`)) return text
   const shown = BOUNDARY_LINE.exec(text.slice(head.length))?.[1]
   if (shown === undefined) return text
@@ -55,6 +54,13 @@ function withRealBoundary(text: string, bodyAt: number): string {
     .slice(end)
     .replace(/^;?[ \t]{0,9}/, ';')
     .replace(/boundary=/i, 'x-boundary=')}`
+}
+
+/** The boundary that a Content-Type field names: the text begins with that field. */
+function boundaryIn(text: string): string | undefined {
+  const field = text.split(/\n(?![ \t])/, 1)[0] as string
+  const at = field.toLowerCase().indexOf('boundary=')
+  return at < 0 ? undefined : /^["']?([^"'\s;]{1,200})/.exec(field.slice(at + 'boundary='.length))?.[1]
 }
 
 const FIELD = /^[!-9;-~]{1,80}[ \t]{0,9}:/
@@ -73,6 +79,6 @@ export function fromBase64(raw: Buffer): Buffer {
   const text = raw.toString('latin1')
   const sample = text.slice(0, 4000)
   // a line of base64 holds no space, and nothing of prose
-  if (/[A-Za-z]{2,} [A-Za-z]{2,}|[<>@]/.test(sample)) return raw
+  if (/[A-Za-z]{2} [A-Za-z]{2}|[<>@]/.test(sample)) return raw
   return Buffer.concat(text.split(/=+/).map((run) => Buffer.from(run, 'base64')))
 }

@@ -32,7 +32,8 @@ const ENVELOPE = new Set(['received', 'return-path', 'message-id', 'dkim-signatu
 const ANNOUNCES =
   /\b(?:original|returned|unsent|undelivered|bounced|rejected) (?:bounce|e ?mail|mail|message|text)\b|\bcop(?:y|ies) of\b|\b(?:message|mail|headers?|text|lines of the message) follows?\b|\bheaders? of the\b|\bmessage headers?\b|\bbelow this line\b|\bmessage body follows\b/
 /** The same where the line is decorated, or ends the text: `----- Original message -----`, `Unsent message below:`. */
-const DECORATED = /^\s*[-=_*#|<>+~]{2,}|[-=_*#|<>+~]{2,}\s*$/
+const DECORATED = /^[-=_*#|<>+~]{2}|[-=_*#|<>+~]{2}$/
+const isDecorated = (line: string): boolean => DECORATED.test(line.trim())
 
 const notices = new WeakMap<Mail, Notice>()
 
@@ -117,7 +118,7 @@ function split(lines: readonly string[]): readonly [number, number] {
 function announced(lines: readonly string[], i: number): number | null {
   const line = lines[i] as string
   if (line.length > 120 || !/[a-z\u0080-\uffff_=-]/i.test(line)) return null
-  const decorated = DECORATED.test(line)
+  const decorated = isDecorated(line)
   const words = line
     .toLowerCase()
     .replace(/[^a-z]+/g, ' ')
@@ -138,7 +139,7 @@ function announced(lines: readonly string[], i: number): number | null {
 const isEmpty = (line: string): boolean => line.trim() === ''
 
 /** A line that may stand between the announcement and the original. */
-const isBetween = (line: string): boolean => line.trim() === '' || DECORATED.test(line)
+const isBetween = (line: string): boolean => line.trim() === '' || isDecorated(line)
 
 /**
  * What the block of fields that begins at a line is: the header of an original, a summary of one (From, To and Subject alone), or

@@ -138,12 +138,15 @@ function whyNot(key: string, mention: Mention | null, senders: ReadonlyMap<strin
 
 /** `bounces+ann=example.org@…`: the recipient within the address that the notice came to (VERP). */
 function verpOf({ fields }: Mail): string[] {
-  return fields
-    .all('to')
-    .slice(0, 2)
-    .flatMap(addressesIn)
-    .map((to) => /[+-]([^\s+@=]{1,64})=([a-z0-9.-]{1,253}\.[a-z]{2,63})@/i.exec(to))
-    .flatMap((match) => (match === null ? [] : [`${match[1]}@${match[2]}`]))
+  return fields.all('to').slice(0, 2).flatMap(addressesIn).flatMap(recipientWithin)
+}
+
+function recipientWithin(address: string): string[] {
+  const local = address.slice(0, address.lastIndexOf('@'))
+  const equals = local.lastIndexOf('=')
+  const domain = local.slice(equals + 1)
+  const name = local.slice(Math.max(local.indexOf('+'), local.indexOf('+') < 0 ? local.indexOf('-') : -1) + 1, Math.max(equals, 0))
+  return equals > 0 && name !== '' && /^[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8}$/i.test(domain) ? [`${name}@${domain}`] : []
 }
 
 const LISTED: readonly (Form | null)[] = ['alone', 'heads', 'labelled']

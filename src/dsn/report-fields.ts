@@ -161,15 +161,22 @@ export function readReported(told: ToldOfRecipient): ReportedRecipient {
   }
 }
 
+/** Without stray brackets, quotation marks and punctuation around it. */
+function withoutStray(text: string | undefined): string | undefined {
+  if (text === undefined) return undefined
+  const begun = text.includes('"') ? text.trim() : text.replace(/^[<\s']{1,9}/, '')
+  let end = begun.length
+  while (end > 0 && "> \t,;.'|".includes(begun.charAt(end - 1))) end -= 1
+  return begun.slice(0, end)
+}
+
 /** A pipe, a file, or whatever else holds a space outside quotation marks (RFC 5322 3.4.1). */
 const NO_ADDRESS = /^[@|/\\]|^[^"]{0,998}\s/
 
 /** The address of `rfc822; ann@example.org` or `utf-8; …`; UTF-8 escapes (RFC 6533 3) are decoded. */
 export function addressOf(value: string | undefined): string | undefined {
   const text = typed(value)
-  const address = (/<([^<>]{1,998})>/.exec(text ?? '')?.[1] ?? text?.replace(/\s\([^()]{0,200}\)$/, ''))
-    ?.replace(/^[<\s"']{0,9}(?=[^"]*$)|[>\s,;.]{0,9}$/g, '')
-    .trim()
+  const address = withoutStray(/<([^<>]{1,998})>/.exec(text ?? '')?.[1] ?? text?.replace(/\s\([^()]{0,200}\)$/, ''))
   if (address === undefined || address.lastIndexOf('@') < 1 || address.length > 998 || NO_ADDRESS.test(address)) return undefined
   return address.replace(/\\x\{([0-9A-Fa-f]{2,6})\}/g, (whole, hex) => {
     const code = Number.parseInt(hex, 16)

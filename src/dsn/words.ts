@@ -35,10 +35,10 @@ export const saysFailure = (lower: string): boolean =>
 
 const STILL_TRYING = new RegExp(
   [
-    'has been delayed|not yet been delivered|warning message only|(?:delivery attempts|attempts to deliver[^.]{0,60}) will (?:be )?continue|do not need to resend',
+    'has been delayed|not yet been delivered|warning message only|attempts (?:to deliver )?(?:the message |your message |it )?will (?:be )?continue|do not need to resend',
     'will (?:be retried|keep trying|continue (?:trying|to (?:try|attempt|retry))|try again|retry|be tried again)|(?:still|keeps?) (?:being )?(?:trying|tried|retried|retrying)|is delayed',
     // German, French, Dutch, Spanish, Portuguese, Italian, Polish
-    '(?:wurde|ist|wird) (?:noch )?(?:nicht zugestellt|verzögert)[^.]{0,80}(?:weiter|erneut)|zustellung (?:wurde |ist )?verzögert|zustellversuche werden fortgesetzt',
+    'noch nicht zugestellt|wird weiterhin versucht|weitere zustellversuche|zustellung (?:wurde |ist )?verzögert|zustellversuche werden fortgesetzt',
     'remise (?:est |a été )?retardée|a été retardée?|sera (?:à nouveau|retent)|(?:is|wordt|werd) vertraagd|se ha retrasado|sido retrasad|foi adiada|está atrasad|foi atrasad|è stata ritardata|in ritardo|został[ao]? opóźnion',
     // Russian, Japanese, Chinese
     'доставка (?:сообщения |письма )?(?:задерж|отлож)|попытки доставки будут|配信が遅延|遅延しています|再送を試み|延迟发送|已延迟|已延遲|继续尝试|繼續嘗試',
