@@ -81,9 +81,20 @@ export function readOwn(mail: Mail, known: Circumstances = {}): Reading {
 function readText(mail: Mail, because: string, recipient: string | undefined): Reading {
   const fields = parseQuotedFields(mail)
   if (fields !== null) return { report: withItsText(fields, mail), format: 'quoted-fields', why: because, candidates: [] }
-  const { report, candidates } = readNotice(mail, recipient)
   const transcript = parseTranscript(mail)
-  if (transcript !== null) return { report: transcript, format: 'transcript', why: because, candidates }
+  if (transcript !== null) {
+    const candidates = () => readNotice(mail, recipient).candidates
+    return {
+      report: transcript,
+      format: 'transcript',
+      why: because,
+      // only `softbounce read --explain` asks for them
+      get candidates() {
+        return candidates()
+      },
+    }
+  }
+  const { report, candidates } = readNotice(mail, recipient)
   const why = report === null ? `${because}, but names no recipient` : because
   return { report, format: report === null ? null : 'notice-text', why, candidates }
 }
@@ -95,11 +106,13 @@ const isBare = (mail: Mail): boolean => mail.parts.every((p) => !p.type.startsWi
 function withItsText(report: ParsedReport, mail: Mail): ParsedReport {
   if (report.kind !== 'bounce') return report
   // OpenSMTPD reports expired messages as `delayed`; only the text shows that it gave up
-  const expired = noticeOf(mail).lower.includes(': envelope expired')
-  const recipients = report.recipients.map((r) => (expired && r.action === 'delayed' ? { ...r, action: 'failed' as const } : r))
+  const expired = report.recipients.some((r) => r.action === 'delayed') && noticeOf(mail).lower.includes(': envelope expired')
+  const recipients = expired
+    ? report.recipients.map((r) => (r.action === 'delayed' ? { ...r, action: 'failed' as const } : r))
+    : report.recipients
   const poor = (r: ReportedRecipient) => quotedReply(r.diagnostic ?? '') === null && /^$|\.0\.0$|\.4\.7$/.test(r.status ?? '')
   if (!recipients.some(poor)) return { ...report, recipients }
-  const told = [parseTranscript(mail), readNotice(mail).report].flatMap((text) => text?.recipients ?? [])
+  const told = [parseTranscript(mail), readNotice(mail).report].flatMap((said) => said?.recipients ?? [])
   return {
     ...report,
     recipients: recipients.map((r) => {

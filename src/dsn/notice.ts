@@ -31,6 +31,13 @@ const ENVELOPE = new Set(['received', 'return-path', 'message-id', 'dkim-signatu
 /** A line that announces the original, reduced to lower-case words. */
 const ANNOUNCES =
   /\b(?:original|returned|unsent|undelivered|bounced|rejected) (?:bounce|e ?mail|mail|message|text)\b|\bcop(?:y|ies) of\b|\b(?:message|mail|headers?|text|lines of the message) follows?\b|\bheaders? of the\b|\bmessage headers?\b|\bbelow this line\b|\bmessage body follows\b/
+/** Each such line has one of these words: a cheap check before the full one. */
+const MAY_ANNOUNCE = /returned|message|mail|text|cop[yi]|header|below/i
+const lettersOf = (line: string): string =>
+  line
+    .toLowerCase()
+    .replace(/[^a-z]+/g, ' ')
+    .trim()
 /** The same where the line is decorated, or ends the text: `----- Original message -----`, `Unsent message below:`. */
 const DECORATED = /^[-=_*#|<>+~]{2}|[-=_*#|<>+~]{2}$/
 const isDecorated = (line: string): boolean => DECORATED.test(line.trim())
@@ -105,7 +112,7 @@ function split(lines: readonly string[]): readonly [number, number] {
   let inHeader = false
   for (let i = 0; i < lines.length; i += 1) {
     const line = lines[i] as string
-    const begins: boolean = !inHeader && FIELD.test(line)
+    const begins: boolean = !inHeader && line.includes(':') && FIELD.test(line)
     inHeader = begins || (inHeader && line.trim() !== '')
     if (begins && i > 0 && headerAt(lines, i) === 'original') return [i, i]
     const from = announced(lines, i)
@@ -119,11 +126,8 @@ function announced(lines: readonly string[], i: number): number | null {
   const line = lines[i] as string
   if (line.length > 120 || !/[a-z\u0080-\uffff_=-]/i.test(line)) return null
   const decorated = isDecorated(line)
-  const words = line
-    .toLowerCase()
-    .replace(/[^a-z]+/g, ' ')
-    .trim()
-  const speaks = words.length < 100 && ANNOUNCES.test(words)
+  const words = MAY_ANNOUNCE.test(line) ? lettersOf(line) : ''
+  const speaks = words !== '' && words.length < 100 && ANNOUNCES.test(words)
   if (!decorated && !speaks && !/:\s*$/.test(line)) return null
   let next = i + 1
   const between = decorated ? isBetween : isEmpty

@@ -4,26 +4,31 @@ import type { ParsedReport } from './report.js'
 
 /** The fields of a report that come from the returned original. */
 export type Returned = Pick<ParsedReport, 'messageId' | 'sender' | 'returned' | 'original'> & {
-  /** The original's own recipients, as its To and Cc fields name them. */
-  readonly to: readonly string[]
-  /** Its envelope recipients, as its Received fields name them (`for <ann@example.org>`, RFC 5321 4.4). */
-  readonly for: readonly string[]
-  /** Its From and Sender fields. */
-  readonly from: readonly string[]
+  /** The original's header; empty if it did not come back. */
+  readonly header: Fields
 }
 
 /** No original came back. */
-export const NOTHING: Returned = { returned: 'none', to: [], for: [], from: [] }
+export const NOTHING: Returned = { returned: 'none', header: new Fields([]) }
 
 /** The fields that a report takes over. */
-export function reportedOf({
-  to: _to,
-  for: _for,
-  from: _from,
-  ...returned
-}: Returned): Pick<ParsedReport, 'messageId' | 'sender' | 'returned' | 'original'> {
+export function reportedOf({ header: _, ...returned }: Returned): Pick<ParsedReport, 'messageId' | 'sender' | 'returned' | 'original'> {
   return returned
 }
+
+/** The original's own recipients, as its To and Cc fields name them. */
+export const recipientsIn = (header: Fields): string[] =>
+  [...header.all('to'), ...header.all('cc')].slice(0, 20).flatMap(addressesIn).slice(0, 1000)
+
+/** Its From and Sender fields. */
+export const authorsIn = (header: Fields): string[] => [...header.all('from').slice(0, 2), ...header.all('sender').slice(0, 2)]
+
+/** Its envelope recipients, as its Received fields name them (`for <ann@example.org>`, RFC 5321 4.4). */
+export const envelopeRecipientsIn = (header: Fields): string[] =>
+  header
+    .all('received')
+    .slice(0, 50)
+    .flatMap((received) => /\sfor\s{1,9}<?([^\s<>;]{1,64}@[^\s<>;]{1,253})/.exec(received.slice(0, 2000))?.slice(1, 2) ?? [])
 
 /** MIME types of parts that hold a message, or only its headers (RFC 3462, RFC 6532, RFC 6533). */
 const MESSAGES = ['message/rfc822', 'message/global']
@@ -61,23 +66,17 @@ export function quotedOriginal(text: string): Returned {
   const quoting = /^[> \t]{0,4}/.exec(lines[begin] as string)?.[0] ?? ''
   const rest = lines.slice(begin).map((line) => (quoting !== '' && line.startsWith(quoting) ? line.slice(quoting.length) : line))
   const said = saidBy(headOf(Buffer.from(rest.join('\n'), 'utf8')))
-  return { ...said, returned: said.messageId === undefined && said.sender === undefined && said.to.length === 0 ? 'none' : 'headers' }
-}
-
-function saidBy(fields: Fields): Omit<Returned, 'returned'> {
-  const messageId = bare(fields.first('message-id'))
-  const sender = bare(fields.first('return-path'))
   return {
-    ...(messageId === undefined ? {} : { messageId }),
-    ...(sender === undefined ? {} : { sender }),
-    to: [...fields.all('to'), ...fields.all('cc')].slice(0, 20).flatMap(addressesIn).slice(0, 1000),
-    from: [...fields.all('from').slice(0, 2), ...fields.all('sender').slice(0, 2)],
-    for: fields.all('received').slice(0, 50).flatMap(recipientOfHop),
+    ...said,
+    returned: said.messageId === undefined && said.sender === undefined && recipientsIn(said.header).length === 0 ? 'none' : 'headers',
   }
 }
 
-const recipientOfHop = (received: string): string[] =>
-  /\sfor\s{1,9}<?([^\s<>;]{1,64}@[^\s<>;]{1,253})/.exec(received.slice(0, 2000))?.slice(1, 2) ?? []
+function saidBy(header: Fields): Omit<Returned, 'returned'> {
+  const messageId = bare(header.first('message-id'))
+  const sender = bare(header.first('return-path'))
+  return { ...(messageId === undefined ? {} : { messageId }), ...(sender === undefined ? {} : { sender }), header }
+}
 
 /** The text in the first angle brackets, or the whole value if it has none; undefined if that cannot be a Message-ID or address. */
 export function bare(value: string | undefined): string | undefined {

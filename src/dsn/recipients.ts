@@ -7,7 +7,7 @@ import { type Form, type Mention, mentionsIn } from './candidates.js'
 import { isDaemon, speaksOfFailure } from './gate.js'
 import type { Mail } from './mail.js'
 import type { Notice } from './notice.js'
-import { addressesIn } from './original.js'
+import { addressesIn, authorsIn, envelopeRecipientsIn, recipientsIn } from './original.js'
 
 /** Where an address was named, besides the notice's text. */
 export type Source = 'X-Failed-Recipients' | "original's To" | "original's Received" | 'return path' | 'subject'
@@ -80,8 +80,8 @@ function entriesOf(mail: Mail, notice: Notice, mentions: readonly Mention[], kno
   const senders = sendersOf(mail, notice)
   const named: readonly (readonly [Source, readonly string[]])[] = [
     ['X-Failed-Recipients', failedRecipients],
-    ["original's Received", original.for],
-    ["original's To", [...original.to, ...mentions.filter((m) => m.form === 'summary').map((m) => m.address)]],
+    ["original's Received", envelopeRecipientsIn(original.header)],
+    ["original's To", [...recipientsIn(original.header), ...mentions.filter((m) => m.form === 'summary').map((m) => m.address)]],
     ['return path', [...(known === undefined ? [] : [known]), ...verpOf(mail)]],
     ['subject', subject.includes('@') ? addressesIn(subject) : []],
   ]
@@ -117,7 +117,7 @@ function sendersOf({ fields }: Mail, { original }: Notice): ReadonlyMap<string, 
   const add = (why: string, values: readonly string[]) => {
     for (const value of values) for (const address of addressesIn(value)) found.set(address.toLowerCase(), why)
   }
-  add("the original's sender", [...(original.sender === undefined ? [] : [original.sender]), ...original.from])
+  add("the original's sender", [...(original.sender === undefined ? [] : [original.sender]), ...authorsIn(original.header)])
   add('whom the notice went to', [...fields.all('to').slice(0, 5), ...fields.all('delivered-to').slice(0, 5)])
   add('who wrote the notice', [
     ...fields.all('from').slice(0, 2),

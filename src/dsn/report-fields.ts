@@ -2,7 +2,7 @@
 
 import { readStatus } from '../bounce/index.js'
 import type { Mail } from './mail.js'
-import { bare, type Returned, reportedOf } from './original.js'
+import { bare, type Returned, recipientsIn, reportedOf } from './original.js'
 import type { Action, ParsedReport, ReportedRecipient } from './report.js'
 
 export type Group = ReadonlyMap<string, string>
@@ -51,11 +51,10 @@ export function groupsOf(report: string): Group[] {
 /** Builds a report from groups of fields. */
 export function reportOfFields(mail: Mail, groups: readonly Group[], original: Returned): ParsedReport {
   const ofMessage = groups.find((g) => g.has('reporting-mta') || g.has('arrival-date') || g.has('original-envelope-id')) ?? groups[0]
-  const { to } = original
   const returned = reportedOf(original)
   // a report may name a mailbox file or a route instead of the address: then use the message's only recipient
   const failed = mail.fields.first('x-failed-recipients')
-  const only = failed !== undefined ? addressesOf(failed) : to
+  const only = (): readonly string[] => (failed === undefined ? recipientsIn(original.header) : addressesOf(failed))
   const reportingMta = typed(ofMessage?.get('reporting-mta'))
   const sender = typed(ofMessage?.get('x-postfix-sender')) ?? returned.sender
   const arrivalDate = timeOf(ofMessage?.get('arrival-date'))
@@ -64,7 +63,7 @@ export function reportOfFields(mail: Mail, groups: readonly Group[], original: R
     kind: 'bounce',
     recipients: groups
       .filter((g) => [...g.keys()].some((name) => OF_RECIPIENT.has(name)))
-      .map((g) => recipientOf(g, only.length === 1 ? only[0] : undefined))
+      .map((g) => recipientOf(g, only))
       .filter((r) => r !== null),
     ...belowTheReport(groups),
     ...returned,
@@ -104,10 +103,12 @@ function actionOf(field: string | undefined, status: string | undefined): Action
   return status === undefined || status.startsWith('2') ? null : 'failed'
 }
 
-function recipientOf(fields: Group, only: string | undefined): ReportedRecipient | null {
+const onlyOf = ([first, more]: readonly string[]): string | undefined => (more === undefined ? first : undefined)
+
+function recipientOf(fields: Group, only: () => readonly string[]): ReportedRecipient | null {
   const final = addressOf(fields.get('final-recipient'))
   const original = xtextAddressOf(fields.get('original-recipient'))
-  const recipient = final ?? original ?? only
+  const recipient = final ?? original ?? onlyOf(only())
   const diagnostic = typed(fields.get('diagnostic-code'))
   const status = readStatus(fields.get('status'), diagnostic, !/^(?:delayed|deferred)/i.test(fields.get('action') ?? ''))
   const action = actionOf(fields.get('action'), status.status)

@@ -1,6 +1,6 @@
 /** Complaints (RFC 5965, the Abuse Reporting Format), and two other forms: Hotmail's junk mail reports and Apple's unsubscribe requests. */
 import { headOf, type Mail } from '../mail.js'
-import { addressesIn, embeddedOriginal, reportedOf } from '../original.js'
+import { addressesIn, embeddedOriginal, recipientsIn, reportedOf } from '../original.js'
 import type { ParsedReport, ReportedRecipient } from '../report.js'
 import { addressOf, groupsOf, timeOf, typed } from '../report-fields.js'
 
@@ -14,7 +14,6 @@ export function parseRfc5965(mail: Mail): ParsedReport | null {
   const fields = report === undefined ? undefined : groupsOf(report.text())[0]
   const reported = report === undefined ? [] : allOf(report.text(), 'original-rcpt-to')
   const embedding = embeddedOriginal(mail)
-  const { to } = embedding
   const original = reportedOf(embedding)
   const embedded = mail.parts.find((p) => p.type === 'message/rfc822' || p.type === 'text/rfc822-headers')
   const head = embedded === undefined ? undefined : headOf(embedded.content)
@@ -22,7 +21,7 @@ export function parseRfc5965(mail: Mail): ParsedReport | null {
     ? addressesIn(mail.fields.first('from') ?? '').slice(0, 1)
     : reported.length > 0
       ? reported
-      : [...addressesIn(head?.first('x-hmxmroriginalrecipient') ?? ''), ...to].slice(0, 1)
+      : [...addressesIn(head?.first('x-hmxmroriginalrecipient') ?? ''), ...recipientsIn(embedding.header)].slice(0, 1)
   const feedbackType = fields?.get('feedback-type')?.toLowerCase().trim() ?? (unsubscribes ? 'unsubscribe' : 'complaint')
   const remoteMta = typed(fields?.get('source-ip')) ?? typed(fields?.get('reported-domain'))
   const reportingMta = typed(fields?.get('reporting-mta'))

@@ -6,6 +6,7 @@
 import type { Mail } from '../mail.js'
 import { noticeOf } from '../notice.js'
 import { type Found, reportFromNotice } from '../notice-report.js'
+import { recipientsIn } from '../original.js'
 import { joined } from '../reasons.js'
 import type { ParsedReport } from '../report.js'
 
@@ -31,7 +32,11 @@ const REPLY = /^\s{0,8}[45]\d\d[ -]/
 export function parseTranscript(mail: Mail): ParsedReport | null {
   const notice = noticeOf(mail)
   if (!notice.lines.some(isTranscript)) return null
-  return reportFromNotice(mail, notice, new Transcript(notice.lines).found(notice.original.to))
+  return reportFromNotice(
+    mail,
+    notice,
+    new Transcript(notice.lines).found(() => recipientsIn(notice.original.header)),
+  )
 }
 
 class Transcript {
@@ -48,10 +53,11 @@ class Transcript {
     for (const line of lines) this.#read(line)
   }
 
-  found(to: readonly string[]): Found[] {
+  found(originals: () => readonly string[]): Found[] {
     const unnamed = this.#heard === '' ? this.#unnamed : this.#heard
     // a transcript that names no recipient is about the original's only recipient
-    if (this.#found.size === 0 && to.length === 1 && unnamed !== '') this.#add(to[0] as string, '')
+    const to = this.#found.size === 0 && unnamed !== '' ? originals() : []
+    if (to.length === 1) this.#add(to[0] as string, '')
     return [...this.#found.values()].map(({ recipient, reason, host, from }) => ({
       recipient,
       ...(from === undefined || from.toLowerCase() === recipient.toLowerCase() ? {} : { originalRecipient: from }),
