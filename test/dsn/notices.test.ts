@@ -1,4 +1,4 @@
-/** Bounces without a DSN (RFC 3464): free-text formats. */
+/** Bounces without a DSN (RFC 3464): notices in free text. */
 import { expect, test } from 'vitest'
 import { parseReport } from '../../src/dsn/index.js'
 
