@@ -15,6 +15,8 @@ const CODES = new Set(
     .map(Number),
 )
 
+/** What every code begins with: a cheap check before the full ones. */
+const MAY_BE_CODE = /[45][.\d]\d/
 const BOTH = /(?<![\d.])([45]\d\d)[- :'#]{1,3}([45]\.\d{1,3}\.\d{1,3})(?!\.?\d)/g
 const ENHANCED = /(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?!\.?\d)/g
 /** A basic code where a reply begins: at the start of a line or of a clause, never a number within one. */
@@ -37,6 +39,7 @@ export function quotedReply(text: string): QuotedReply | null {
 }
 
 function firstReply(text: string): QuotedReply | null {
+  if (!MAY_BE_CODE.test(text)) return null
   const pairs = [...text.matchAll(BOTH)].map((m) => ({ code: Number(m[1]), status: m[2] as string })).filter(agree)
   const reasons = pairs.filter(({ status }) => !isExpired(status))
   const both = reasons.length > 0 ? reasons : pairs

@@ -78,12 +78,29 @@ export async function takeApart(mail: Uint8Array): Promise<Mail> {
   if (ended.length > HARMLESS_BYTES && LONG_ENCODING.test(ended.toString('latin1')))
     throw new UnreadableMail('it has a Content-Transfer-Encoding of more than 1,000 characters')
   if (hasMoreLines(ended, MAX_LINES)) throw new UnreadableMail('it has more than a million lines')
-  const lines = withStructure(ended, headEnd(ended))
+  const bodyAt = headEnd(ended)
+  const isMultipart = /^content-type:\s*multipart\//im.test(ended.toString('latin1', 0, bodyAt < 0 ? MAX_HEAD_BYTES : bodyAt))
+  return isMultipart || bodyAt < 0 ? splitUp(withStructure(ended, bodyAt)) : single(ended, bodyAt)
+}
+
+/** A mail that is one part. */
+function single(mail: Buffer, bodyAt: number): Mail {
+  const headers = new Headers(mail.subarray(0, bodyAt))
+  const fields = new Fields(headers.getList())
+  const type = fields.first('content-type') ?? ''
+  const head: PartHead = {
+    type: /^[^\s;]{1,127}/.exec(type)?.[0].toLowerCase() ?? 'text/plain',
+    charset: /;\s{0,9}charset\s{0,9}=\s{0,9}["']?([^\s"';]{1,60})/i.exec(type.slice(0, 2000))?.[1] ?? false,
+    encoding: (fields.first('content-transfer-encoding') ?? '').toLowerCase(),
+    fields: () => fields,
+  }
+  return { fields, type: head.type, parts: [partOf(head, mail.subarray(bodyAt))] }
+}
+
+async function splitUp(mail: Buffer): Promise<Mail> {
   const found = new Map<Node, Buffer[]>()
-  // if the mail is not multipart, the splitter needs only the header: the rest is the body
-  const bodyAt = /^content-type:\s*multipart\//im.test(lines.toString('latin1', 0, Math.max(headEnd(lines), 0))) ? -1 : headEnd(lines)
   try {
-    await split(bodyAt < 0 ? lines : lines.subarray(0, bodyAt), (item) => {
+    await split(mail, (item) => {
       if (item.type === 'node') found.set(item, [])
       // text of a multipart outside its parts arrives as `data`
       else if (item.value !== undefined) found.get(item.node)?.push(item.value)
@@ -93,7 +110,6 @@ export async function takeApart(mail: Uint8Array): Promise<Mail> {
     if (found.size === 0) throw new UnreadableMail(`it cannot be taken apart (${(error as Error).message})`)
   }
   const nodes = [...found].map(([node, chunks]) => ({ node, chunks }))
-  if (bodyAt >= 0 && bodyAt < lines.length) nodes[0]?.chunks.push(lines.subarray(bodyAt))
   const root = nodes[0]?.node
   if (root === undefined) throw new UnreadableMail('it has no head')
   return {
@@ -102,7 +118,7 @@ export async function takeApart(mail: Uint8Array): Promise<Mail> {
     parts: nodes
       // if the boundary of a multipart is never found, its whole body is one text
       .filter(({ node }, i) => node.multipart === false || !hasParts(node, nodes[i + 1]?.node))
-      .map(({ node, chunks }) => partOf(node, chunks)),
+      .map(({ node, chunks }) => partOfNode(node, chunks)),
   }
 }
 
@@ -123,24 +139,42 @@ function split(bytes: Buffer, each: (item: Node | BodyChunk) => void): Promise<v
   })
 }
 
-function partOf(node: Node, chunks: readonly Buffer[]): Part {
+/** What a part's header says of its content. */
+interface PartHead {
+  readonly type: string
+  readonly charset: string | false
+  readonly encoding: string
+  readonly fields: () => Fields
+}
+
+function partOfNode(node: Node, chunks: readonly Buffer[]): Part {
   const lost = node.parentNode === false ? null : headless(node.getHeaders())
-  const raw = Buffer.concat(lost === null ? chunks : [lost, ...chunks])
+  const isText = node.multipart !== false || lost !== null
+  const head: PartHead = {
+    type: isText ? 'text/plain' : node.contentType || 'text/plain',
+    charset: node.charset,
+    encoding: node.encoding,
+    fields: () => new Fields(lost === null ? node.headers.getList() : []),
+  }
+  return partOf(head, Buffer.concat(lost === null ? chunks : [lost, ...chunks]))
+}
+
+function partOf(head: PartHead, raw: Buffer): Part {
   let fields: Fields | undefined
   let content: Buffer | undefined
   let text: string | undefined
   return {
-    type: node.multipart === false && lost === null ? node.contentType || 'text/plain' : 'text/plain',
+    type: head.type,
     get fields() {
-      fields ??= new Fields(lost === null ? node.headers.getList() : [])
+      fields ??= head.fields()
       return fields
     },
     get content() {
-      content ??= decoded(raw, node.encoding)
+      content ??= decoded(raw, head.encoding)
       return content
     },
     text: () => {
-      text ??= inCharset(decoded(raw.subarray(0, MAX_TEXT_BYTES), node.encoding), node.charset)
+      text ??= inCharset(decoded(raw.subarray(0, MAX_TEXT_BYTES), head.encoding), head.charset)
       return text
     },
   }

@@ -87,6 +87,7 @@ export function bare(value: string | undefined): string | undefined {
 
 /** Whatever looks like an address in a text, up to 1,000. Not a parser for RFC 5322 address lists. */
 export function addressesIn(text: string): string[] {
+  if (!text.includes('@')) return []
   return text
     .slice(0, 64 * 1024)
     .split(/[\s<>()[\]:;,"'\\]/)
