@@ -112,12 +112,13 @@ function withItsText(report: ParsedReport, mail: Mail): ParsedReport {
     : report.recipients
   const poor = (r: ReportedRecipient) => quotedReply(r.diagnostic ?? '') === null && /^$|\.0\.0$|\.4\.7$/.test(r.status ?? '')
   if (!recipients.some(poor)) return { ...report, recipients }
-  const told = [parseTranscript(mail), readNotice(mail).report].flatMap((said) => said?.recipients ?? [])
+  // a session tells more than the words around it
+  const said = (parseTranscript(mail) ?? readNotice(mail).report)?.recipients ?? []
   return {
     ...report,
     recipients: recipients.map((r) => {
       const text = poor(r)
-        ? told.find((t) => t.recipient.toLowerCase() === r.recipient.toLowerCase() && t.replyCode !== undefined)
+        ? said.find((t) => t.recipient.toLowerCase() === r.recipient.toLowerCase() && t.replyCode !== undefined)
         : undefined
       if (text?.diagnostic === undefined) return r
       return { ...r, ...readStatus(r.statusField, text.diagnostic), diagnostic: text.diagnostic }

@@ -55,7 +55,8 @@ export function noticeOf(mail: Mail): Notice {
 
 function splitNotice(mail: Mail): Notice {
   const all = textOf(mail)
-    .split(/\r?\n/, MAX_LINES)
+    .replaceAll('\r\n', '\n')
+    .split('\n', MAX_LINES)
     .map((line) => (line.length > MAX_LINE ? line.slice(0, MAX_LINE) : line))
   const [end, at] = split(all)
   const lines = all.slice(0, end)
@@ -97,7 +98,8 @@ const textsOf = (parts: readonly Part[], type: string): string =>
 /** A part that is the original, or begins with its header. */
 function isOriginal(part: Part): boolean {
   if (/^(?:message\/(?:rfc822|global|partial|rfc822-headers|global-headers)|text\/rfc822-headers?)$/.test(part.type)) return true
-  return part.type.startsWith('text/') && headerAt(part.text().trimStart().slice(0, 8000).split(/\r?\n/, 60), 0) === 'original'
+  if (!part.type.startsWith('text/') || !FIELD.test(part.text().trimStart().slice(0, 200))) return false
+  return headerAt(part.text().trimStart().slice(0, 8000).split(/\r?\n/, 60), 0) === 'original'
 }
 
 function originalBehind(mail: Mail, lines: readonly string[]): Returned {

@@ -64,7 +64,10 @@ export function quotedOriginal(text: string): Returned {
   const begin = lines.slice(0, 10).findIndex((line) => /^[> \t]{0,4}[A-Za-z][A-Za-z0-9-]{1,60}[ \t]{0,3}:/.test(line))
   if (begin < 0) return NOTHING
   const quoting = /^[> \t]{0,4}/.exec(lines[begin] as string)?.[0] ?? ''
-  const rest = lines.slice(begin).map((line) => (quoting !== '' && line.startsWith(quoting) ? line.slice(quoting.length) : line))
+  const end = lines.findIndex((line, i) => i > begin && /^[> \t\r]{0,4}$/.test(line))
+  const rest = lines
+    .slice(begin, end < 0 ? undefined : end)
+    .map((line) => (quoting !== '' && line.startsWith(quoting) ? line.slice(quoting.length) : line))
   const said = saidBy(headOf(Buffer.from(rest.join('\n'), 'utf8')))
   return {
     ...said,

@@ -23,15 +23,14 @@ const DOTS = '...'
 const LISTED = new RegExp(`^\\s{0,8}(?:>>> )?(?:Recipient: )?(?:<(${ADDRESS})>|(${ADDRESS})(?: <${ADDRESS}>)?)\\s{0,4}$`)
 const REASON = /^\s{0,8}\(reason: (.*)$/
 const EXPANDED = new RegExp(`^\\s{0,8}\\(expanded from: <?(${ADDRESS})>?\\)`, 'i')
-/** A notice is a transcript if one of its lines is a command, a reply, or a summary of them. */
-const isTranscript = (line: string): boolean =>
-  HEARD.test(line) || SAID.test(line) || REASON.test(line) || /transcript of session follows|had (?:permanent|transient)/i.test(line)
+/** What a transcript's text contains, in lower case: a mark of a command, a reply, or a heading. */
+const MARKS = ['>>>', '<<<', '(reason: ', 'transcript of session', 'had permanent', 'had transient', ' in: ', ' out: ']
 const REPLY = /^\s{0,8}[45]\d\d[ -]/
 
 /** Reads a notice with a transcript; null if it is none. */
 export function parseTranscript(mail: Mail): ParsedReport | null {
   const notice = noticeOf(mail)
-  if (!notice.lines.some(isTranscript)) return null
+  if (!MARKS.some((mark) => notice.lower.includes(mark))) return null
   return reportFromNotice(
     mail,
     notice,
