@@ -84,7 +84,9 @@ function cleaned(whole: string, behind: string): { readonly address: string; rea
 
 /** `<ben@example.org>` behind an address, and an address before one in angle brackets. */
 const BRACKETED = /^\s{1,3}<([^\s<>@]{1,64}@[^\s<>@]{1,253})>/
-const A_NAME = /^\s{0,12}[^\s<>@]{1,64}@[^\s<>@]{1,253}\s{1,3}<$/
+/** A name before an address: quoted, an address, or words that each begin with a capital letter. */
+const A_NAME =
+  /^[\s*•-]{0,12}(?:[^\s<>@]{1,64}@[^\s<>@]{1,253}|"[^"]{1,60}"|(?:\p{Lu}[\p{L}.'-]{0,30}\s){0,3}\p{Lu}[\p{L}.'-]{0,30})\s{1,3}<$/u
 /** What may stand before an address without making it part of a sentence: bullets, numbers, brackets, quotation marks. */
 const BULLETS = /^[\s>*•·–—\-|"'`<([「『“‘«]*$/
 const PREFIXES = /mailto:|smtp:|rfc822;|&lt;|(?<![\w.])\d{1,3}[.)]/gi
@@ -127,7 +129,7 @@ function mention(lines: readonly string[], line: number, address: string, before
   if (bracketed !== undefined && bracketed.toLowerCase() !== address.toLowerCase())
     return { ...common, form: 'sentence', isTarget: false, no: 'the name of another address' }
   if (isDecoration(near) || A_NAME.test(near)) {
-    const layout = `${before.trimEnd().replace(/\d{1,9}/, '0')}|${/^\S{0,3}/.exec(behind)?.[0] ?? ''}`
+    const layout = A_NAME.test(near) ? 'a name|' : `${before.trimEnd().replace(/\d{1,9}/, '0')}|${/^\S{0,3}/.exec(behind)?.[0] ?? ''}`
     if (COLON.test(behind)) return { ...common, layout, form: 'heads', isTarget: false }
     if (isClosed(behind.slice(0, 2 * MAX_BEFORE))) return { ...common, layout, form: 'alone', isTarget: false, ...afterHelp(lines, line) }
     if (HEADS.test(behind)) return { ...common, layout, form: 'heads', behind, isTarget: false }

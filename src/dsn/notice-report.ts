@@ -1,12 +1,12 @@
 /** Builds a report from a notice, and from whom and what was found in it. */
 
-import { readStatus } from '../bounce/index.js'
+import { quotedReply, readStatus } from '../bounce/index.js'
 import type { Mail } from './mail.js'
 import type { Notice } from './notice.js'
 import { reportedOf } from './original.js'
 import type { Action, ParsedReport, ReportedRecipient } from './report.js'
 import { timeOf } from './report-fields.js'
-import { saysStillTrying } from './words.js'
+import { saysDelivered, saysStillTrying } from './words.js'
 
 /** A recipient with the reason that the notice gives for it. */
 export interface Found {
@@ -20,7 +20,7 @@ export interface Found {
 export function reportFromNotice(mail: Mail, notice: Notice, found: readonly Found[]): ParsedReport | null {
   // notices may list delivered recipients in the same form
   const failed = found.filter(({ reason }) => !/\b250 2\.\d\.\d\b/.test(reason))
-  if (failed.length === 0) return null
+  if (failed.length === 0 || (saysDelivered(notice.lower) && failed.every(({ reason }) => quotedReply(reason) === null))) return null
   const action: Action = saysStillTrying(notice.lower, mail.fields.first('subject') ?? '') ? 'delayed' : 'failed'
   const date = timeOf(mail.fields.first('date'))
   const reportingMta =

@@ -33,6 +33,12 @@ export const saysFailure = (lower: string): boolean =>
       .join(' '),
   )
 
+/** True if a text (in lower case) says that a message was delivered, and speaks of no failure. */
+export const saysDelivered = (lower: string): boolean => DELIVERED.test(lower) && !saysFailure(lower)
+
+const DELIVERED =
+  /successful(?:ly)? (?:deliver|relay)|(?:was|were|has been|have been) (?:delivered|relayed)|relayed to non-dsn|erfolgreich zugestellt|a été (?:remis|livré)|entregado correctamente|consegnato correttamente/
+
 const STILL_TRYING = new RegExp(
   [
     'has been delayed|not yet been delivered|warning message only|attempts (?:to deliver )?(?:the message |your message |it )?will (?:be )?continue|do not need to resend',

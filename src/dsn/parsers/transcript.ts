@@ -18,6 +18,7 @@ const HEARD = /^\s{0,8}(?:<<<|received >>>|out:)\s{1,4}(.*)$/i
 const RCPT = new RegExp(`^rcpt to:\\s{0,3}<(${ADDRESS})>`, 'i')
 /** `550 <ann@example.org>... User unknown`, the summary for one recipient. */
 const SUMMARY = new RegExp(`^[45]\\d\\d[ -](?:[45]\\.\\d{1,3}\\.\\d{1,3} )?<?(${ADDRESS})>?$`)
+const ADDRESSED = new RegExp(`^<?(${ADDRESS})>?$`)
 const DOTS = '...'
 /** A recipient in the list above the transcript, perhaps with `(reason: …)` below. */
 const LISTED = new RegExp(`^\\s{0,8}(?:>>> )?(?:Recipient: )?(?:<(${ADDRESS})>|(${ADDRESS})(?: <${ADDRESS}>)?)\\s{0,4}$`)
@@ -92,6 +93,13 @@ class Transcript {
       const entry = this.#found.get(key)
       if (entry !== undefined && entry.reason === '') entry.reason = this.#heard === '' ? line.trim() : this.#heard
       this.#heard = ''
+      return
+    }
+    // `<ann@example.org>... Deferred: Connection timed out`: words without a code
+    const spoken = dots < 0 ? null : ADDRESSED.exec(line.slice(0, dots).trim())
+    if (spoken !== null && dots + DOTS.length < line.length) {
+      const entry = this.#found.get((spoken[1] as string).toLowerCase())
+      if (entry !== undefined && entry.reason === '') entry.reason = line.slice(dots + DOTS.length).trim()
       return
     }
     const reason = REASON.exec(line)?.[1]?.trimEnd()
