@@ -31,10 +31,12 @@ function withoutTags(html: string): string {
   const lower = html.toLowerCase()
   const text: string[] = []
   let at = 0
+  // the next `>`, looked for once for all `<` before it
+  let close = 0
   while (at < html.length) {
     const open = html.indexOf('<', at)
-    const close = open < 0 ? -1 : html.indexOf('>', open)
-    if (close < 0) {
+    if (open >= 0 && close < open) close = html.indexOf('>', open)
+    if (open < 0 || close < 0) {
       text.push(html.slice(at))
       break
     }

@@ -23,25 +23,26 @@ export function reasonsOf(notice: Notice, chosen: readonly Chosen[]): string[] {
   const first = marks[0] ?? lines.length
   const last = marks.at(-1) ?? -1
   const around = [...paragraphsOf(lines.slice(last + 1)), ...paragraphsOf(lines.slice(0, first))]
+  // the same for all, so that it is looked for once
+  let found: string | null | undefined
+  const said = (): string | undefined => {
+    if (found === undefined) found = telling(chosen.length === 1 ? [...around, joined(lines)] : around) ?? null
+    return found ?? undefined
+  }
   return chosen.map(({ mentions }) => {
     const places = mentions.map((mention) => ({ mention, next: marks.find((mark) => mark > mention.line) ?? lines.length }))
     const own = places.map(({ mention, next }) => ownReason(lines, mention, next))
     const below = places.flatMap(({ mention, next }) => paragraphsOf(lines.slice(mention.line + 1, next)))
     const near = [...own, ...below].filter((text) => text !== '')
     // of several recipients, one with a reason of its own never takes over what is said of another
-    const shared = chosen.length === 1 ? [...around, joined(lines)] : near.length === 0 ? around : []
-    return cut(telling([near, shared]) ?? [...near, ...shared][0] ?? '')
+    if (near.length > 0 && chosen.length > 1) return cut(telling(near) ?? (near[0] as string))
+    return cut(telling(near) ?? said() ?? near[0] ?? around[0] ?? '')
   })
 }
 
-/** The first text that tells the reason: of each group, one with a reply, or else one whose words mean a specific status. */
-function telling(groups: readonly (readonly string[])[]): string | undefined {
-  for (const texts of groups) {
-    const found = texts.find((text) => quotedReply(text) !== null) ?? texts.find(meansAStatus)
-    if (found !== undefined) return found
-  }
-  return undefined
-}
+/** The first text that tells the reason: one with a reply, or else one whose words mean a specific status. */
+const telling = (texts: readonly string[]): string | undefined =>
+  texts.find((text) => quotedReply(text) !== null) ?? texts.find(meansAStatus)
 
 const meansAStatus = (text: string): boolean => !/^5\.0\.0$/.test(statusOfWords(text, true) ?? '5.0.0')
 

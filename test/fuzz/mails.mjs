@@ -16,7 +16,9 @@ export function random(seed) {
 }
 
 const corpus = new URL('../corpus/real/', import.meta.url)
-const REAL = readdirSync(corpus).map((name) => readFileSync(new URL(name, corpus)))
+const kinds = new URL('../corpus/kinds/', import.meta.url)
+const mailsIn = (folder) => readdirSync(folder).flatMap((name) => (name.endsWith('.eml') ? [readFileSync(new URL(name, folder))] : []))
+const REAL = [...mailsIn(corpus), ...mailsIn(kinds)]
 
 const ADDRESSES = [
   'ann@example.org',
@@ -236,7 +238,15 @@ const reportHead =
   'From: MAILER-DAEMON@x\r\nContent-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; x\r\n\r\n'
 
 /** Generators of large mails, by name. */
+const notice = (text, type = 'text/plain') => Buffer.from(`From: MAILER-DAEMON@x\r\nContent-Type: ${type}\r\n\r\n${text}`)
+
 export const LARGE = {
+  '1 MiB of <': () => notice('<'.repeat(1024 * 1024), 'text/html'),
+  '1 MiB of tags that are not closed': () => notice('<p<a@b.example '.repeat(70_000), 'text/html'),
+  '1 MiB of hidden elements': () => notice('<style>'.repeat(150_000), 'text/html'),
+  'a list of 2,000 addresses with 990 paragraphs below': () =>
+    notice(`${'  ann@example.org\r\n'.repeat(1000)}\r\n${'a word\r\n\r\n'.repeat(990)}`),
+  '2,000 lines of 300 addresses': () => notice(`${'ann@example.org '.repeat(300)}\r\n`.repeat(2000)),
   'a mail of 25 MiB': () => Buffer.concat([REAL[0], Buffer.alloc(25 * 1024 * 1024, 'All work and no play makes Jack a dull boy.\r\n')]),
   '25 MiB in one line': () => Buffer.concat([Buffer.from(`${reportHead}`), Buffer.alloc(25 * 1024 * 1024, 'a')]),
   '25 MiB of base64': () =>
