@@ -48,8 +48,6 @@ interface Author {
  */
 export function judge(mail: Mail, known: Circumstances): { readonly because: string } | { readonly why: string } {
   const { fields } = mail
-  // the token says already which message and recipient it is about
-  if (known.recipient !== undefined && hasReply(noticeOf(mail))) return { because: 'it came to a signed return path, with a reply' }
   if (fields.first('x-failed-recipients') !== undefined) return { because: 'it has X-Failed-Recipients' }
   if (mail.type === 'multipart/report' || mail.parts.some((p) => /^message\/(?:global-)?delivery-status$/.test(p.type)))
     return { because: 'its type is that of a report' }
@@ -58,6 +56,9 @@ export function judge(mail: Mail, known: Circumstances): { readonly because: str
   const returnPath = fields.first('return-path')
   const sender = returnPath === undefined ? undefined : bareAddress(returnPath)
   const isNull = known.nullSender === true || sender === '' || DAEMON.test(localOf(sender ?? '')) || DAEMON.test(sender ?? '')
+  // the token says already which message and recipient it is about
+  if (known.recipient !== undefined && hasReply(noticeOf(mail)) && !(isPersonal(mail, author, known.recipient) && !isNull))
+    return { because: 'it came to a signed return path, with a reply' }
   if (author.isNobody) return { because: 'its From field is empty (<>)' }
   if (DAEMON.test(author.local)) return { because: `it comes from ${author.address}` }
   if (POSTMASTER.test(author.local) && (isNull || sender === undefined)) return { because: `it comes from ${author.address}` }
@@ -80,6 +81,10 @@ export function judge(mail: Mail, known: Circumstances): { readonly because: str
   if (fields.first('x-mlserver') !== undefined && saysFailure(notice.lower)) return { because: `${author.address} manages a mailing list` }
   return { why: `${who} wrote it, and it returns no message` }
 }
+
+/** Whether the recipient himself wrote it, or somebody answers or forwards. */
+const isPersonal = (mail: Mail, author: Author, recipient: string): boolean =>
+  author.address.toLowerCase() === recipient.toLowerCase() || AN_ANSWER.test(mail.fields.first('subject') ?? '')
 
 /** The null sender writes other notices too, such as vacation answers. */
 function speaksOfDelivery(mail: Mail, notice: Notice, because: string): { readonly because: string } | { readonly why: string } {

@@ -56,6 +56,7 @@ async function sent(options: object | null = null, hoursAgo = 3): Promise<Sent> 
   }
 }
 const take = (mail: Buffer, to: string, by = intake) => by.take(mail, { recipients: [to], sender: '' }, 'lmtp')
+const takeFrom = (sender: string, mail: Buffer, to: string) => intake.take(mail, { recipients: [to], sender }, 'lmtp')
 const suppressed = (address: string) => findSuppression(world.database.db, address, new Date())
 const events = async (workflowId: string) => (await world.temporal.workflow.getHandle(workflowId).fetchHistory()).events ?? []
 const signals = async (workflowId: string) =>
@@ -226,6 +227,28 @@ describe('a bounce to a signed return path', () => {
     expect((await world.cli('bounces', '--show', digest)).stdout).toBe(letter.toString())
     const listed = await world.cli('bounces', '--unread', '--json')
     expect(JSON.parse(listed.stdout.split('\n')[0] as string)).toMatchObject({ disposition: 'unreadable', cameTo: one.returnPath })
+  })
+
+  test('a plain sentence with a reply code is enough, since the token says the rest', async () => {
+    const one = await sent()
+    const notice = Buffer.from(
+      'From: Mail <noreply@mail.example>\r\nSubject: your message\r\n\r\nYour message could not be delivered: 421 4.3.2 too many connections\r\n',
+    )
+    expect(await take(notice, one.returnPath)).toMatchObject([{ disposition: 'retry-started', workflowId: one.workflowId }])
+  })
+
+  test('the recipient who answers, and quotes a code, is a person', async () => {
+    const one = await sent()
+    const answer = (from: string, subject: string) =>
+      Buffer.from(
+        `Return-Path: <${from}>\r\nFrom: ${from}\r\nSubject: ${subject}\r\n\r\nYour mail to my colleague came back: 550 5.1.1 user unknown\r\n`,
+      )
+    for (const [from, subject] of [
+      [one.recipient, 'hello'],
+      ['colleague@example.org', 'Re: Your order'],
+    ] as const)
+      expect(await takeFrom(from, answer(from, subject), one.returnPath)).toMatchObject([{ disposition: 'unreadable' }])
+    expect(await suppressed(one.recipient)).toBeNull()
   })
 
   test.each<[string, Partial<AttemptReport>]>([
