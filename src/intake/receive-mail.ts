@@ -3,7 +3,16 @@
  */
 import { createHash } from 'node:crypto'
 import { sentId } from '../delivery/index.js'
-import { type Mail, originalFields, type ParsedReport, type ReportedRecipient, readOwn, takeApart, UnreadableMail } from '../dsn/index.js'
+import {
+  type Mail,
+  originalFields,
+  type ParsedReport,
+  type Reading,
+  type ReportedRecipient,
+  readOwn,
+  takeApart,
+  UnreadableMail,
+} from '../dsn/index.js'
 import { findSent, quarantine } from '../store/index.js'
 import { type About, type Handled, type IntakeDependencies, type IntakeResult, ReportHandler, subjectOf } from './apply.js'
 import {
@@ -55,19 +64,21 @@ export class MailReceiver {
     if ('refused' in proven && !settings.isTrusted && !mayBeComplaint(mail))
       return this.#acting.record(about, null, [[null, { disposition: 'unauthenticated', why: proven.refused }]])
     let parts: Mail
-    let notification: ParsedReport | null
+    let reading: Reading
     try {
       parts = await this.#apart(mail)
-      notification = readOwn(parts, {
+      reading = readOwn(parts, {
         nullSender: envelope.sender === '',
         ...('refused' in proven ? {} : { recipient: proven.sent.recipient }),
-      }).report
+      })
     } catch (error) {
       if (!(error instanceof UnreadableMail)) throw error
       return this.#unread(mail, about, error.message, 'refused' in proven ? proven.refused : null)
     }
+    const notification = reading.report
+    const unknown = `it is no bounce, complaint or automatic answer that is known: ${reading.why}`
     if (!('refused' in proven)) {
-      if (notification === null) return this.#unread(mail, about, UNKNOWN, null)
+      if (notification === null) return this.#unread(mail, about, unknown, null)
       return this.#acting.record(about, notification, [
         await this.#answerTo(
           proven,
@@ -79,7 +90,7 @@ export class MailReceiver {
     if (notification?.kind === 'complaint') return this.#acting.record(about, notification, [await this.#complaint(notification, parts)])
     if (notification === null) {
       const ours = envelope.sender === '' && cameFromInside(settings, parts.fields.all('received'))
-      return this.#unread(mail, about, UNKNOWN, ours ? null : proven.refused)
+      return this.#unread(mail, about, unknown, ours ? null : proven.refused)
     }
     const refused = rejectUntrustedReport(settings, notification, envelope, parts.fields.all('received'))
     if (refused !== null)
@@ -173,8 +184,6 @@ export class MailReceiver {
     ])
   }
 }
-
-const UNKNOWN = 'it is no bounce, complaint or automatic answer that is known'
 
 const whyNothing = (notification: ParsedReport): string =>
   notification.kind === 'automatic answer' ? 'an automatic answer: whoever wrote it has the message' : 'it reports no failed delivery'
