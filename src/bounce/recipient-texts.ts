@@ -15,6 +15,9 @@ const RECIPIENT_TEXTS = [
   'no mailbox here by that name',
   'unknown recipient',
   'recipient unknown',
+  'not listed in',
+  'no matching name',
+  'did not match any',
   'unknown mailbox',
   'mailbox unknown',
   'unknown address',
@@ -38,7 +41,15 @@ const RECIPIENT_TEXTS = [
 ]
 
 /** Phrases for a mailbox that exists, but was closed (RFC 3463 X.2.1), in lower case. */
-const DISABLED_TEXTS = ['mailbox is disabled', 'mailbox disabled', 'account is disabled', 'account has been disabled', 'account disabled']
+const DISABLED_TEXTS = [
+  'mailbox is disabled',
+  'mailbox disabled',
+  'account is disabled',
+  'account has been disabled',
+  'account disabled',
+  'inactivated',
+  'deactivated',
+]
 
 /**
  * Signs that a text is not about the recipient's mailbox: after a failed sender callout, "user unknown" means our sender; "address not

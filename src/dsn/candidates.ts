@@ -58,7 +58,10 @@ const belongs = (c: string): boolean => c !== '' && c > ' ' && c !== '\u00a0' &&
 /** The offsets between which the characters of an address stand, around its @. */
 function around(text: string, at: number): readonly [number, number] {
   let begin = at
-  while (begin > 0 && at - begin < MAX_LOCAL && belongs(text.charAt(begin - 1))) begin -= 1
+  // a quoted local part, `"ann lee"@example.org`
+  const quote = text.charAt(at - 1) === '"' ? text.lastIndexOf('"', at - 2) : -1
+  if (quote >= 0 && at - quote <= MAX_LOCAL) begin = quote
+  else while (begin > 0 && at - begin < MAX_LOCAL && belongs(text.charAt(begin - 1))) begin -= 1
   let end = at + 1
   while (end - at <= MAX_DOMAIN && belongs(text.charAt(end))) end += 1
   return [begin, end]
@@ -108,12 +111,14 @@ const HEADS =
 
 const GENERATED =
   /(?:generated (?:from|by)|expanded from|forwarded (?:from|by)|alias of|originally addressed to|original recipient)\s{0,3}:?\s{0,3}[<"']?$/i
+/** What an MTA lists in the place of an address. */
+const A_PLACE = /^\s{0,12}(?:[|/:"]|save to\b|pipe to\b|file\b|an undisclosed address)/i
 /** Labels and words before an address that is no recipient. */
 const OF_SENDER =
-  /(?:\b(?:from|sender|reply-to|return-path|mail from|sent by|sender's|written by|author|contact|questions to|help|support|postmaster|administrator|admin|message-?id|id|references|in-reply-to|x-[a-z-]{1,40}|von|absender|expéditeur|afzender|remitente|remetente|mittente|nadawca|отправитель|de)|送信者|差出人|发件人|寄件者)\s{0,3}(?:is|ist|:|=)?\s{0,3}[<"'(「[]{0,2}(?:mailto:)?$/i
+  /(?:\b(?:from|sender|reply-to|return-path|mail from|sent by|sender's|written by|author|contact|questions to|help|support|postmaster|administrator|admin|message-?id|id|references|in-reply-to|x-[a-z-]{1,40}|von|absender|문의|보낸사람|보낸 사람|expéditeur|afzender|remitente|remetente|mittente|nadawca|отправитель|de)|送信者|差出人|发件人|寄件者)\s{0,3}(?:is|ist|:|=)?\s{0,3}[<"'(「[]{0,2}(?:mailto:)?$/i
 /** Words before an address that is the recipient. */
 const OF_TARGET =
-  /(?:recipients?|rcpt to|addresses|address|addressed to|error-for|user|users?'s mailbox is full|mailbox|account|(?:message|mail|e-?mail) (?:that you sent |you sent )?to|deliver(?:ed|y)? (?:it |the message |your message |mail )?to|reach|sent to|destinatari[oa]?s?|destinataire|empfänger|geadresseerden?|ontvanger|adresat|получател[ьяю]|адрес|адресату?|宛先|宛て?|收件人)\s{0,3}(?:is|was|:|=)?\s{0,3}[<"'(「[]{0,2}(?:mailto:)?$/i
+  /(?:recipients?|rcpt to|addresses|address|addressed to|error-for|user|users?'s mailbox is full|mailbox|account|(?:message|mail|e-?mail) (?:that you sent |you sent )?to|deliver(?:ed|y)? (?:it |the message |your message |mail )?to|reach|sent to|destinatari[oa]?s?|destinataire|empfänger|geadresseerden?|ontvanger|adresat|получател[ьяю]|адрес|адресату?|宛先|宛て?|收件人|받는 ?사람|수신자)\s{0,3}(?:is|was|:|=)?\s{0,3}[<"'(「[]{0,2}(?:mailto:)?$/i
 const PREPOSITION =
   /(?:\b(?:to|for|an|à|a|aan|bij|para|do|dla|для|на)|,|\band|\bund|\bet|\by|\be|\ben)\s{0,3}:?\s{0,3}[<"'([]{0,2}(?:mailto:)?$/i
 const SUMMARY = /^[\s>*|-]{0,12}(?:to|an|à|para|aan|a|do|кому|cc|bcc|宛先|收件人)\s{0,3}[:：]/i
@@ -129,19 +134,25 @@ function mention(lines: readonly string[], line: number, address: string, before
   if (bracketed !== undefined && bracketed.toLowerCase() !== address.toLowerCase())
     return { ...common, form: 'sentence', isTarget: false, no: 'the name of another address' }
   if (isDecoration(near) || A_NAME.test(near)) {
-    const layout = A_NAME.test(near) ? 'a name|' : `${before.trimEnd().replace(/\d{1,9}/, '0')}|${/^\S{0,3}/.exec(behind)?.[0] ?? ''}`
+    const layout = A_NAME.test(near) ? 'a name' : before.trimEnd().replace(/\d{1,9}/, '0')
     if (COLON.test(behind)) return { ...common, layout, form: 'heads', isTarget: false }
     if (isClosed(behind.slice(0, 2 * MAX_BEFORE))) return { ...common, layout, form: 'alone', isTarget: false, ...afterHelp(lines, line) }
     if (HEADS.test(behind)) return { ...common, layout, form: 'heads', behind, isTarget: false }
     return { ...common, layout, form: 'sentence', behind, isTarget: false }
   }
-  if (GENERATED.test(near)) return { ...common, form: 'forwarded', isTarget: false }
+  if (GENERATED.test(near)) {
+    // below a pipe, a file or an address that is not disclosed, it is the recipient
+    const above = lines[line - 1] ?? ''
+    return A_PLACE.test(above)
+      ? { ...common, form: 'alone', layout: /^\s{0,12}/.exec(above)?.[0].trimEnd() ?? '', isTarget: false }
+      : { ...common, form: 'forwarded', isTarget: false }
+  }
   if (OF_SENDER.test(near) && !/mail to\b/i.test(near))
     return { ...common, form: 'sentence', isTarget: false, no: 'named as the sender, or for contact' }
   if (SUMMARY.test(before) && [line - 2, line - 1, line + 1, line + 2].some((i) => SUMMARY_BESIDE.test(lines[i] ?? '')))
     return { ...common, form: 'summary', isTarget: false }
   const isTarget = OF_TARGET.test(near)
-  if (isTarget || /[:：=]\s{0,3}[<"'([「]{0,2}$/.test(near))
+  if (isTarget || /(?:[:：=]|\S\t)\s{0,3}[<"'([「]{0,2}$/.test(near))
     return { ...common, form: 'labelled', layout: near.replace(/[\d\s]+/g, ' ').slice(-60), behind, isTarget }
   const help = OF_HELP.test(near) ? { no: 'named for contact' } : {}
   return { ...common, form: 'sentence', isTarget: PREPOSITION.test(near), ...help }

@@ -48,7 +48,7 @@ function withoutTags(html: string): string {
       text.push('<')
       at = open + 1
     } else if (LINE_ENDS.has(name)) text.push('\n')
-    else if (name === 'td' || name === 'th') text.push(' ')
+    else if ((name === 'td' || name === 'th') && lower.charAt(open + 1) === '/') text.push('\t')
     else if (HIDDEN.has(name) && lower.charAt(open + 1) !== '/') {
       // an element whose content is not shown; one that is never closed hides the rest
       const end = lower.indexOf(`</${name}`, at)

@@ -63,7 +63,10 @@ function splitNotice(mail: Mail): Notice {
   let original: Returned | undefined
   return {
     lines,
-    lower: lines.join(' ').replace(/\s+/g, ' ').toLowerCase(),
+    lower: lines
+      .join(' ')
+      .toLowerCase()
+      .replace(/\s{2,}|[\t\r\n]/g, ' '),
     get original() {
       original ??= originalBehind(mail, all.slice(at))
       return original
@@ -125,12 +128,12 @@ function split(lines: readonly string[]): readonly [number, number] {
 
 /** If a line announces the original, the index of the line where that begins; else null. */
 function announced(lines: readonly string[], i: number): number | null {
-  const line = lines[i] as string
-  if (line.length > 120 || !/[a-z\u0080-\uffff_=-]/i.test(line)) return null
-  const decorated = isDecorated(line)
+  const line = (lines[i] as string).trim()
+  if (line === '' || line.length > 120) return null
+  const decorated = DECORATED.test(line)
   const words = MAY_ANNOUNCE.test(line) ? lettersOf(line) : ''
   const speaks = words !== '' && words.length < 100 && ANNOUNCES.test(words)
-  if (!decorated && !speaks && !/:\s*$/.test(line)) return null
+  if (!decorated && !speaks && !line.endsWith(':')) return null
   let next = i + 1
   const between = decorated ? isBetween : isEmpty
   while (next < lines.length && next < i + 9 && between(lines[next] as string)) next += 1

@@ -32,7 +32,8 @@ export function reasonsOf(notice: Notice, chosen: readonly Chosen[]): string[] {
   return chosen.map(({ mentions }) => {
     const places = mentions.map((mention) => ({ mention, next: marks.find((mark) => mark > mention.line) ?? lines.length }))
     const own = places.map(({ mention, next }) => ownReason(lines, mention, next))
-    const below = places.flatMap(({ mention, next }) => paragraphsOf(lines.slice(mention.line + 1, next)))
+    // what stands below the last one belongs to all
+    const below = places.flatMap(({ mention, next }) => (next === lines.length ? [] : paragraphsOf(lines.slice(mention.line + 1, next))))
     const near = [...own, ...below].filter((text) => text !== '')
     // of several recipients, one with a reason of its own never takes over what is said of another
     if (near.length > 0 && chosen.length > 1) return cut(telling(near) ?? (near[0] as string))

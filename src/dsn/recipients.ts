@@ -109,7 +109,10 @@ function entriesOf(mail: Mail, notice: Notice, mentions: readonly Mention[], kno
   })
 }
 
-const scoreOf = (m: Mention): number => (m.no === undefined ? FORM_SCORE[m.form] + (m.isTarget ? 1 : 0) : 0)
+/** Addresses for questions: they win only if nobody else is named as well. */
+const CONTACT = /^(?:help|helpdesk|support|info|contact|service|kundenservice|cs|abuse|admin|postmaster|soporte|ajuda|assistenza|pomoc)@/i
+const scoreOf = (m: Mention): number =>
+  m.no === undefined ? FORM_SCORE[m.form] + (m.isTarget ? 1 : 0) - (CONTACT.test(m.address) && !m.isTarget ? 3 : 0) : 0
 
 /** The addresses of the failed message's sender, and of the notice's own. */
 function sendersOf({ fields }: Mail, { original }: Notice): ReadonlyMap<string, string> {

@@ -43,15 +43,19 @@ const STILL_TRYING = new RegExp(
   [
     'has been delayed|not yet been delivered|warning message only|attempts (?:to deliver )?(?:the message |your message |it )?will (?:be )?continue|do not need to resend',
     'will (?:be retried|keep trying|continue (?:trying|to (?:try|attempt|retry))|try again|retry|be tried again)|(?:still|keeps?) (?:being )?(?:trying|tried|retried|retrying)|is delayed',
-    // German, French, Dutch, Spanish, Portuguese, Italian, Polish
-    'noch nicht zugestellt|wird weiterhin versucht|weitere zustellversuche|zustellung (?:wurde |ist )?verzögert|zustellversuche werden fortgesetzt',
-    'remise (?:est |a été )?retardée|a été retardée?|sera (?:à nouveau|retent)|(?:is|wordt|werd) vertraagd|se ha retrasado|sido retrasad|foi adiada|está atrasad|foi atrasad|è stata ritardata|in ritardo|został[ao]? opóźnion',
+    // German, French, Dutch
+    '(?:ist|wurde|konnte) (?:bisher |bislang )?noch nicht|wird weiterhin versucht|weitere zustellversuche|zustellung (?:wurde |ist )?verzögert|zustellversuche werden fortgesetzt',
+    "n['’]a pas encore|pas encore pu|non encore (?:distribu|remis)|tentatives de remise se poursui|nouvelles tentatives|remise (?:est |a été )?retardée|a été retardée?|sera (?:à nouveau|retent)",
+    'nog niet (?:worden |kunnen worden |is )?(?:bezorg|afgelever)|blijven het|blijft proberen|(?:is|wordt|werd) vertraagd',
+    // Spanish, Portuguese, Italian, Polish
+    'aún no (?:se )?ha|todavía no (?:se )?ha|seguirá intent|seguiremos intent|se ha retrasado|ainda não (?:foi|pôde)|continuar(?:á|emos) (?:a )?tent|novas tentativas|sido retrasad|foi adiada|está atrasad|foi atrasad',
+    'non è ancora stat|ulteriori tentativi|continuer(?:à|emo) a|è stat[ao] ritardat[ao]|in ritardo|nie został[ao]? jeszcze|jeszcze nie został|próby będą|został[ao]? opóźnion',
     // Russian, Japanese, Chinese
-    'доставка (?:сообщения |письма )?(?:задерж|отлож)|попытки доставки будут|配信が遅延|遅延しています|再送を試み|延迟发送|已延迟|已延遲|继续尝试|繼續嘗試',
+    'ещ[её] не (?:было |была )?доставлен|попытки будут|доставка (?:сообщения |письма )?(?:задерж|отлож)|попытки доставки будут|配信が遅延|遅延しています|再送を試み|まだ配信|尚未|仍在尝试|将继续|將繼續|延迟发送|已延迟|已延遲|继续尝试|繼續嘗試',
   ].join('|'),
 )
 const DELAY_SUBJECT =
-  /\bdelay(?:ed)?\b|still being retried|^warning: (?:could not send|message)|verzögert|retardé|vertraagd|retrasad|atrasad|ritard|opóźnion|задерж|遅延|延迟|延遲/i
+  /\bdelay(?:ed)?\b|still being retried|^warning: (?:could not send|message)|verzögert|retardé|vertraagd|retrasad|atrasad|ritard|opóźni|non encore|nog niet|noch nicht|jeszcze nie|aún no|ainda não|задерж|遅延|延迟|延遲/i
 const GIVEN_UP =
   /permanent(?:ly)? (?:error|fail|fatal)|failed permanently|giv(?:en|ing) up|gave up|will not be retried|no (?:further|more) attempts/
 

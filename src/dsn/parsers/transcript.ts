@@ -10,7 +10,7 @@ import { recipientsIn } from '../original.js'
 import { joined } from '../reasons.js'
 import type { ParsedReport } from '../report.js'
 
-const ADDRESS = '[^\\s<>()\\[\\]:;,"\\\\@|]{1,64}@[^\\s<>()\\[\\]:;,"\\\\@|]{1,253}'
+const ADDRESS = '(?:"[^"@]{1,62}"|[^\\s<>()\\[\\]:;,"\\\\@|]{1,64})@[^\\s<>()\\[\\]:;,"\\\\@|]{1,253}'
 
 /** Commands that the reporting system sent, and replies that it received. */
 const SAID = /^\s{0,8}(?:>>>|sent <<<|in:)\s{1,4}(.*)$/i
