@@ -42,15 +42,18 @@ interface Author {
   readonly name: string
 }
 
+/** Why a mail counts as a notification, or why it does not. */
+export type Judgement = { readonly accepted: string } | { readonly rejected: string }
+
 /**
  * Why a mail counts as a notification; or why it does not.
  * @example `from the null sender`, `from mailer-daemon@mx.example.org`
  */
-export function judge(mail: Mail, known: Circumstances): { readonly because: string } | { readonly why: string } {
+export function judge(mail: Mail, known: Circumstances): Judgement {
   const { fields } = mail
-  if (fields.first('x-failed-recipients') !== undefined) return { because: 'it has X-Failed-Recipients' }
+  if (fields.first('x-failed-recipients') !== undefined) return { accepted: 'it has X-Failed-Recipients' }
   if (mail.type === 'multipart/report' || mail.parts.some((p) => /^message\/(?:global-)?delivery-status$/.test(p.type)))
-    return { because: 'its type is that of a report' }
+    return { accepted: 'its type is that of a report' }
   const author = authorOf(fields.first('from') ?? fields.first('sender') ?? '')
   const who = author.address || 'somebody'
   const returnPath = fields.first('return-path')
@@ -58,39 +61,43 @@ export function judge(mail: Mail, known: Circumstances): { readonly because: str
   const isNull = known.nullSender === true || sender === '' || DAEMON.test(localOf(sender ?? '')) || DAEMON.test(sender ?? '')
   // the token says already which message and recipient it is about
   if (known.recipient !== undefined && hasReply(noticeOf(mail)) && !(isPersonal(mail, author, known.recipient) && !isNull))
-    return { because: 'it came to a signed return path, with a reply' }
-  if (author.isNobody) return { because: 'its From field is empty (<>)' }
-  if (DAEMON.test(author.local)) return { because: `it comes from ${author.address}` }
-  if (POSTMASTER.test(author.local) && (isNull || sender === undefined)) return { because: `it comes from ${author.address}` }
-  if (isNull) return speaksOfDelivery(mail, noticeOf(mail), 'it comes from the null sender')
-  const automatic = /^\s*auto-/i.test(fields.first('auto-submitted') ?? '')
+    return { accepted: 'it came to a signed return path, with a reply' }
+  if (author.isNobody) return { accepted: 'its From field is empty (<>)' }
+  if (DAEMON.test(author.local)) return { accepted: `it comes from ${author.address}` }
+  if (POSTMASTER.test(author.local) && (isNull || sender === undefined)) return { accepted: `it comes from ${author.address}` }
   const likeASystem = POSTMASTER.test(author.local) || SYSTEM_LIKE.test(author.local) || SYSTEM_NAME.test(author.name)
+  if (isNull) return fromNullSender(mail, noticeOf(mail), likeASystem)
+  const automatic = /^\s*auto-/i.test(fields.first('auto-submitted') ?? '')
   if (!automatic && !likeASystem)
     return {
-      why: `${author.address} wrote it: no mail system, not the null sender, and not marked as automatic (RFC 5321 4.5.5, RFC 3834)`,
+      rejected: `${author.address} wrote it: no mail system, not the null sender, and not marked as automatic (RFC 5321 4.5.5, RFC 3834)`,
     }
   // an application or a mailing list writes so too: only a message that it returns shows that it is a bounce
   const notice = noticeOf(mail)
   const isAnswer = AN_ANSWER.test(fields.first('subject') ?? '') || notice.lines.some((line) => /^>/.test(line))
   if (!isAnswer && fields.first('list-unsubscribe') === undefined && saysFailure(notice.lower)) {
-    if (notice.original.returned !== 'none') return { because: `${author.address} returns a message` }
+    if (notice.original.returned !== 'none') return { accepted: `${author.address} returns a message` }
     // whose return path is not known
     if (sender === undefined && SYSTEM_NAME.test(author.name) && NAMES_A_BOUNCE.test(fields.first('subject') ?? ''))
-      return { because: `${author.address} wrote it, under the subject of a bounce` }
+      return { accepted: `${author.address} wrote it, under the subject of a bounce` }
   }
-  if (fields.first('x-mlserver') !== undefined && saysFailure(notice.lower)) return { because: `${author.address} manages a mailing list` }
-  return { why: `${who} wrote it, and it returns no message` }
+  if (fields.first('x-mlserver') !== undefined && saysFailure(notice.lower)) return { accepted: `${author.address} manages a mailing list` }
+  return { rejected: `${who} wrote it, and it returns no message` }
 }
 
 /** Whether the recipient himself wrote it, or somebody answers or forwards. */
 const isPersonal = (mail: Mail, author: Author, recipient: string): boolean =>
   author.address.toLowerCase() === recipient.toLowerCase() || AN_ANSWER.test(mail.fields.first('subject') ?? '')
 
-/** The null sender writes other notices too, such as vacation answers. */
-function speaksOfDelivery(mail: Mail, notice: Notice, because: string): { readonly because: string } | { readonly why: string } {
-  return notice.original.returned !== 'none' || speaksOfFailure(mail, notice)
-    ? { because }
-    : { why: `${because}, but speaks of no delivery` }
+/**
+ * The null sender writes other notices too, such as vacation answers. From an address that may be a person's, words in the text alone show
+ * no bounce.
+ */
+function fromNullSender(mail: Mail, notice: Notice, likeASystem: boolean): Judgement {
+  const subject = (mail.fields.first('subject') ?? '').toLowerCase()
+  const isBounce =
+    notice.original.returned !== 'none' || hasReply(notice) || saysFailure(subject) || (likeASystem && saysFailure(notice.lower))
+  return isBounce ? { accepted: 'it comes from the null sender' } : { rejected: 'it comes from the null sender, but speaks of no delivery' }
 }
 
 /** True if a notice, or its subject, says that a delivery failed. */
@@ -108,8 +115,8 @@ export function isDaemon(address: string): boolean {
 
 /** True if a From field names a mail system. */
 export function isFromDaemon(from: string): boolean {
-  const { address, name } = authorOf(from)
-  return isDaemon(address) || SYSTEM_NAME.test(name)
+  const { address, name, isNobody } = authorOf(from)
+  return isNobody || isDaemon(address) || SYSTEM_NAME.test(name)
 }
 
 const localOf = (address: string): string => address.slice(0, address.lastIndexOf('@') < 0 ? undefined : address.lastIndexOf('@'))

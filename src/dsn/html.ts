@@ -32,7 +32,7 @@ function withoutTags(html: string): string {
   const text: string[] = []
   let at = 0
   // the next `>`, looked for once for all `<` before it
-  let close = 0
+  let close = -1
   while (at < html.length) {
     const open = html.indexOf('<', at)
     if (open >= 0 && close < open) close = html.indexOf('>', open)

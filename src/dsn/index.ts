@@ -58,7 +58,9 @@ export async function read(mail: Uint8Array, known: Circumstances = {}): Promise
   const namesNobody = own.format === 'notice-text' && !own.candidates.some((c) => c.won && c.form !== null)
   const inner = outer.parts.find((p) => p.type === 'message/rfc822')
   if (inner === undefined || inner.content.length === 0 || !(namesNobody || (own.report === null && isBare(outer)))) return own
-  const attached = firstOf([parseRfc3464, parseRfc5965], await takeApart(inner.content))
+  // what is attached may be damaged: the outer mail was read
+  const parts = await takeApart(inner.content).catch(() => null)
+  const attached = parts === null ? null : firstOf([parseRfc3464, parseRfc5965], parts)
   return attached === null ? own : { ...own, report: attached, format: 'attached', why: 'a report is attached' }
 }
 
@@ -74,8 +76,8 @@ export function readOwn(mail: Mail, known: Circumstances = {}): Reading {
     if (report !== null) return { report: withItsText(report, mail), format, why: `its format is ${format}`, candidates: [] }
   }
   const judged = judge(mail, known)
-  if ('why' in judged) return { report: null, format: null, why: judged.why, candidates: [] }
-  return readText(mail, judged.because, known.recipient)
+  if ('rejected' in judged) return { report: null, format: null, why: judged.rejected, candidates: [] }
+  return readText(mail, judged.accepted, known.recipient)
 }
 
 function readText(mail: Mail, because: string, recipient: string | undefined): Reading {

@@ -134,7 +134,8 @@ function whyNot(key: string, mention: Mention | null, senders: ReadonlyMap<strin
   const sender = senders.get(key)
   if (sender !== undefined) return sender
   if (original.messageId?.toLowerCase() === key) return "the original's Message-ID"
-  if (isDaemon(key) && mention?.form !== 'alone' && mention?.form !== 'heads') return 'the address of a mail system'
+  if (isDaemon(key) && mention?.form !== 'alone' && mention?.form !== 'heads' && mention?.isTarget !== true)
+    return 'the address of a mail system'
   if (mention?.form === 'forwarded') return 'the address that was forwarded'
   return mention?.no ?? null
 }
@@ -147,9 +148,16 @@ function verpOf({ fields }: Mail): string[] {
 function recipientWithin(address: string): string[] {
   const local = address.slice(0, address.lastIndexOf('@'))
   const equals = local.lastIndexOf('=')
+  const plus = local.indexOf('+')
+  // `bounces-123-ann=example.org`: numbers name the mail, not the recipient
+  const name =
+    plus >= 0
+      ? local.slice(plus + 1, Math.max(equals, 0))
+      : local.slice(local.indexOf('-') + 1, Math.max(equals, 0)).replace(/^(?:\d{1,20}-)+/, '')
   const domain = local.slice(equals + 1)
-  const name = local.slice(Math.max(local.indexOf('+'), local.indexOf('+') < 0 ? local.indexOf('-') : -1) + 1, Math.max(equals, 0))
-  return equals > 0 && name !== '' && /^[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8}$/i.test(domain) ? [`${name}@${domain}`] : []
+  // BATV (`prvs=tag=ann`) signs the sender
+  if (equals <= 0 || name === '' || local.startsWith('prvs=')) return []
+  return /^[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8}$/i.test(domain) ? [`${name}@${domain}`] : []
 }
 
 const LISTED: readonly (Form | null)[] = ['alone', 'heads', 'labelled']
@@ -166,7 +174,7 @@ function winnersOf(entries: readonly Entry[]): readonly Entry[] {
 }
 
 /**
- * The addresses that the notice lists instead of those in X-Failed-Recipients: as many, and each with a reason. Exim writes the addresses
+ * The addresses that the notice lists instead of those in X-Failed-Recipients: none of them, and as many. Exim writes the addresses
  * before forwarding into the field in some versions, and those behind it into the list.
  */
 function inPlaceOf(failed: readonly Entry[], entries: readonly Entry[]): readonly Entry[] | null {

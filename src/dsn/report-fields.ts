@@ -22,8 +22,11 @@ export function groupsOf(report: string): Group[] {
   for (const line of report.slice(0, MAX_REPORT_LENGTH).split(/\r?\n/)) {
     if (line.trim() === '') {
       fields = null
+      last = ''
       continue
     }
+    // what an empty line separates from its field continues nothing
+    if (fields === null && /^[ \t]/.test(line)) continue
     if (fields === null) {
       if (found.length >= MAX_GROUPS) break
       fields = new Map()

@@ -61,4 +61,4 @@ const GIVEN_UP =
 
 /** True if a notice (its text in lower case, and its subject) says that the system keeps trying. */
 export const saysStillTrying = (lower: string, subject: string): boolean =>
-  STILL_TRYING.test(lower) || (DELAY_SUBJECT.test(subject) && !GIVEN_UP.test(lower))
+  (STILL_TRYING.test(lower) || DELAY_SUBJECT.test(subject)) && !GIVEN_UP.test(lower)

@@ -1,13 +1,11 @@
 /** Automatic responses (RFC 3834), such as vacation notices. They show that the message arrived, so they need no action. */
+import { isFromDaemon } from '../gate.js'
 import type { Mail } from '../mail.js'
 import type { ParsedReport } from '../report.js'
 import { timeOf } from '../report-fields.js'
 
 /** Fields that mark an automatic response, besides `Auto-Submitted: auto-replied`. */
 const MARKS = ['x-autoreply', 'x-autorespond', 'x-autoresponder', 'x-auto-reply-from', 'x-ms-exchange-inbox-rules-loop', 'x-vacation']
-
-/** Senders of bounces, which also carry `Auto-Submitted: auto-replied` (RFC 3834 3.1.7). */
-const DAEMON = /mailer-daemon|postmaster|mail.{0,3}delivery|double-bounce/i
 
 /** How the subjects of automatic responses begin. */
 const SUBJECT =
@@ -23,7 +21,8 @@ export function parseRfc3834(mail: Mail): ParsedReport | null {
     MARKS.some((name) => fields.first(name) !== undefined) ||
     /^\s*auto[-_]?reply/i.test(fields.first('precedence') ?? '') ||
     SUBJECT.test(fields.first('subject') ?? '')
-  if (!marked || DAEMON.test(fields.first('from') ?? '') || fields.first('x-failed-recipients') !== undefined) return null
+  // bounces carry `Auto-Submitted: auto-replied` too (RFC 3834 3.1.7)
+  if (!marked || isFromDaemon(fields.first('from') ?? '') || fields.first('x-failed-recipients') !== undefined) return null
   const date = timeOf(fields.first('date'))
   return { kind: 'automatic answer', recipients: [], returned: 'none', ...(date === undefined ? {} : { date }) }
 }
