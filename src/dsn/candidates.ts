@@ -6,7 +6,7 @@ import type { Notice } from './notice.js'
  * How a notice names an address: alone on its line, at its beginning (with a reason behind), behind a label (`Recipient: …`), as the
  * address that was forwarded (`generated from …`), in a sentence, or in a summary of the original (`To: …`).
  */
-export type Form = 'alone' | 'heads' | 'labelled' | 'forwarded' | 'sentence' | 'summary'
+export type Form = 'alone' | 'line start' | 'labelled' | 'forwarded' | 'sentence' | 'summary'
 
 /** An address in a notice. */
 export interface Mention {
@@ -17,11 +17,11 @@ export interface Mention {
   /** How its line is laid out, without the address: lists repeat it. */
   readonly layout: string
   /** The text behind it, if it heads its line. */
-  readonly behind: string
+  readonly textAfter: string
   /** True if the words before it say that it is the recipient. */
-  readonly isTarget: boolean
+  readonly saysRecipient: boolean
   /** Why it cannot be the recipient, if the words around it say so. */
-  readonly no?: string
+  readonly excludedBecause?: string
 }
 
 /** Mentions read of a notice. */
@@ -128,43 +128,44 @@ const OF_HELP = /https?:|\b(?:contact|questions?|help ?desk|unsubscribe|support 
 
 function mention(lines: readonly string[], line: number, address: string, before: string, behind: string): Mention {
   const near = before.slice(-MAX_BEFORE)
-  const common = { address, line, behind: '', layout: '' }
+  const common = { address, line, textAfter: '', layout: '' }
   // `ann@example.org <ben@example.org>`: the first is the name of the second
   const bracketed = BRACKETED.exec(behind)?.[1]
   if (bracketed !== undefined && bracketed.toLowerCase() !== address.toLowerCase())
-    return { ...common, form: 'sentence', isTarget: false, no: 'the name of another address' }
+    return { ...common, form: 'sentence', saysRecipient: false, excludedBecause: 'the name of another address' }
   if (isDecoration(near) || A_NAME.test(near)) {
     const layout = A_NAME.test(near) ? 'a name' : before.trimEnd().replace(/\d{1,9}/, '0')
-    if (COLON.test(behind)) return { ...common, layout, form: 'heads', isTarget: false }
-    if (isClosed(behind.slice(0, 2 * MAX_BEFORE))) return { ...common, layout, form: 'alone', isTarget: false, ...afterHelp(lines, line) }
-    if (HEADS.test(behind)) return { ...common, layout, form: 'heads', behind, isTarget: false }
-    return { ...common, layout, form: 'sentence', behind, isTarget: false }
+    if (COLON.test(behind)) return { ...common, layout, form: 'line start', saysRecipient: false }
+    if (isClosed(behind.slice(0, 2 * MAX_BEFORE)))
+      return { ...common, layout, form: 'alone', saysRecipient: false, ...afterHelp(lines, line) }
+    if (HEADS.test(behind)) return { ...common, layout, form: 'line start', textAfter: behind, saysRecipient: false }
+    return { ...common, layout, form: 'sentence', textAfter: behind, saysRecipient: false }
   }
   if (GENERATED.test(near)) {
     // below a pipe, a file or an address that is not disclosed, it is the recipient
     const above = lines[line - 1] ?? ''
     return A_PLACE.test(above)
-      ? { ...common, form: 'alone', layout: /^\s{0,12}/.exec(above)?.[0].trimEnd() ?? '', isTarget: false }
-      : { ...common, form: 'forwarded', isTarget: false }
+      ? { ...common, form: 'alone', layout: /^\s{0,12}/.exec(above)?.[0].trimEnd() ?? '', saysRecipient: false }
+      : { ...common, form: 'forwarded', saysRecipient: false }
   }
   if (OF_SENDER.test(near) && !/mail to\b/i.test(near))
-    return { ...common, form: 'sentence', isTarget: false, no: 'named as the sender, or for contact' }
+    return { ...common, form: 'sentence', saysRecipient: false, excludedBecause: 'named as the sender, or for contact' }
   if (SUMMARY.test(before) && [line - 2, line - 1, line + 1, line + 2].some((i) => SUMMARY_BESIDE.test(lines[i] ?? '')))
-    return { ...common, form: 'summary', isTarget: false }
-  const isTarget = OF_TARGET.test(near)
-  if (isTarget || /(?:[:：=]|\S\t)\s{0,3}[<"'([「]{0,2}$/.test(near))
-    return { ...common, form: 'labelled', layout: near.replace(/[\d\s]+/g, ' ').slice(-60), behind, isTarget }
-  const help = OF_HELP.test(near) ? { no: 'named for contact' } : {}
-  return { ...common, form: 'sentence', isTarget: PREPOSITION.test(near), ...help }
+    return { ...common, form: 'summary', saysRecipient: false }
+  const saysRecipient = OF_TARGET.test(near)
+  if (saysRecipient || /(?:[:：=]|\S\t)\s{0,3}[<"'([「]{0,2}$/.test(near))
+    return { ...common, form: 'labelled', layout: near.replace(/[\d\s]+/g, ' ').slice(-60), textAfter: behind, saysRecipient }
+  const help = OF_HELP.test(near) ? { excludedBecause: 'named for contact' } : {}
+  return { ...common, form: 'sentence', saysRecipient: PREPOSITION.test(near), ...help }
 }
 
 /** An address on a line of its own below a line that asks to write there. */
-function afterHelp(lines: readonly string[], line: number): { readonly no?: string } {
+function afterHelp(lines: readonly string[], line: number): { readonly excludedBecause?: string } {
   let above = line - 1
   while (above >= 0 && above > line - 3 && (lines[above] as string).trim() === '') above -= 1
   return /\b(?:contact|write to|send (?:a |your )?(?:mail|message|e-?mail) to|to the address|help|support)\b[^.]{0,60}$/i.test(
     lines[above] ?? '',
   ) && !/deliver|fail|could not|recipient/i.test(lines[above] ?? '')
-    ? { no: 'named for contact' }
+    ? { excludedBecause: 'named for contact' }
     : {}
 }

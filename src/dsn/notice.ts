@@ -2,7 +2,7 @@
 
 import { textOfHtml } from './html.js'
 import type { Mail, Part } from './mail.js'
-import { embeddedOriginal, NOTHING, quotedOriginal, type Returned } from './original.js'
+import { embeddedOriginal, NO_ORIGINAL, quotedOriginal, type Returned } from './original.js'
 import { addressesOf } from './report-fields.js'
 
 export interface Notice {
@@ -82,10 +82,10 @@ function splitNotice(mail: Mail): Notice {
 function textOf(mail: Mail): string {
   const at = mail.parts.findIndex((p) => isOriginal(p))
   const before = at < 0 ? mail.parts : mail.parts.slice(0, at)
-  return said(before) || (at < 0 ? '' : said(mail.parts.slice(at + 1)))
+  return textOfParts(before) || (at < 0 ? '' : textOfParts(mail.parts.slice(at + 1)))
 }
 
-function said(parts: readonly Part[]): string {
+function textOfParts(parts: readonly Part[]): string {
   const plain = textsOf(parts, 'text/plain')
   return plain.trim() === '' ? textsOf(parts, 'text/html') : plain
 }
@@ -109,7 +109,7 @@ function originalBehind(mail: Mail, lines: readonly string[]): Returned {
   const embedded = embeddedOriginal(mail)
   if (embedded.returned !== 'none' || embedded.messageId !== undefined) return embedded
   const texts = mail.parts.filter((p) => p.type.startsWith('text/') && isOriginal(p)).map((p) => p.text())
-  return [lines.join('\n'), ...texts].map(quotedOriginal).find((o) => o.returned !== 'none') ?? NOTHING
+  return [lines.join('\n'), ...texts].map(quotedOriginal).find((o) => o.returned !== 'none') ?? NO_ORIGINAL
 }
 
 /** Indexes of the lines where the notice ends and the original begins; both are the line count if there is no original. */

@@ -9,7 +9,7 @@ export type Returned = Pick<ParsedReport, 'messageId' | 'sender' | 'returned' | 
 }
 
 /** No original came back. */
-export const NOTHING: Returned = { returned: 'none', header: new Fields([]) }
+export const NO_ORIGINAL: Returned = { returned: 'none', header: new Fields([]) }
 
 /** The fields that a report takes over. */
 export function reportedOf({ header: _, ...returned }: Returned): Pick<ParsedReport, 'messageId' | 'sender' | 'returned' | 'original'> {
@@ -50,32 +50,32 @@ export function embeddedOriginal(mail: Mail, fromPostfix = false): Returned {
     mail.parts.find((p) => HEADS.includes(p.type)) ??
     behind.find((p) => p.fields.first('message-id') !== undefined) ??
     behind.find((p) => p.type === 'text/plain' && headOf(p.content).first('message-id') !== undefined)
-  if (part === undefined) return NOTHING
+  if (part === undefined) return NO_ORIGINAL
   // if the empty line after the part's header is missing, the original's fields are parsed as the part's own
   const within = headOf(part.content)
   const fields = within.first('message-id') === undefined && part.fields.first('message-id') !== undefined ? part.fields : within
   const whole = embedded !== undefined && isWhole(embedded, fields, fromPostfix)
-  return { ...saidBy(fields), returned: whole ? 'whole' : 'headers', ...(whole ? { original: embedded.content } : {}) }
+  return { ...idAndSender(fields), returned: whole ? 'whole' : 'headers', ...(whole ? { original: embedded.content } : {}) }
 }
 
 /** The original quoted in a text below the reasons: its headers, perhaps its body. Lines before its first field are skipped. */
 export function quotedOriginal(text: string): Returned {
   const lines = text.split('\n')
   const begin = lines.slice(0, 10).findIndex((line) => /^[> \t]{0,4}[A-Za-z][A-Za-z0-9-]{1,60}[ \t]{0,3}:/.test(line))
-  if (begin < 0) return NOTHING
+  if (begin < 0) return NO_ORIGINAL
   const quoting = /^[> \t]{0,4}/.exec(lines[begin] as string)?.[0] ?? ''
   const end = lines.findIndex((line, i) => i > begin && /^[> \t\r]{0,4}$/.test(line))
   const rest = lines
     .slice(begin, end < 0 ? undefined : end)
     .map((line) => (quoting !== '' && line.startsWith(quoting) ? line.slice(quoting.length) : line))
-  const said = saidBy(headOf(Buffer.from(rest.join('\n'), 'utf8')))
+  const said = idAndSender(headOf(Buffer.from(rest.join('\n'), 'utf8')))
   return {
     ...said,
     returned: said.messageId === undefined && said.sender === undefined && recipientsIn(said.header).length === 0 ? 'none' : 'headers',
   }
 }
 
-function saidBy(header: Fields): Omit<Returned, 'returned'> {
+function idAndSender(header: Fields): Omit<Returned, 'returned'> {
   const messageId = bare(header.first('message-id'))
   const sender = bare(header.first('return-path'))
   return { ...(messageId === undefined ? {} : { messageId }), ...(sender === undefined ? {} : { sender }), header }

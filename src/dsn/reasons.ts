@@ -26,7 +26,7 @@ export function reasonsOf(notice: Notice, chosen: readonly Chosen[]): string[] {
   // the same for all, so that it is looked for once
   let found: string | null | undefined
   const said = (): string | undefined => {
-    if (found === undefined) found = telling(chosen.length === 1 ? [...around, joined(lines)] : around) ?? null
+    if (found === undefined) found = firstWithStatus(chosen.length === 1 ? [...around, joined(lines)] : around) ?? null
     return found ?? undefined
   }
   return chosen.map(({ mentions }) => {
@@ -36,13 +36,13 @@ export function reasonsOf(notice: Notice, chosen: readonly Chosen[]): string[] {
     const below = places.flatMap(({ mention, next }) => (next === lines.length ? [] : paragraphsOf(lines.slice(mention.line + 1, next))))
     const near = [...own, ...below].filter((text) => text !== '')
     // of several recipients, one with a reason of its own never takes over what is said of another
-    if (near.length > 0 && chosen.length > 1) return cut(telling(near) ?? (near[0] as string))
-    return cut(telling(near) ?? said() ?? near[0] ?? around[0] ?? '')
+    if (near.length > 0 && chosen.length > 1) return cut(firstWithStatus(near) ?? (near[0] as string))
+    return cut(firstWithStatus(near) ?? said() ?? near[0] ?? around[0] ?? '')
   })
 }
 
 /** The first text that tells the reason: one with a reply, or else one whose words mean a specific status. */
-const telling = (texts: readonly string[]): string | undefined =>
+const firstWithStatus = (texts: readonly string[]): string | undefined =>
   texts.find((text) => quotedReply(text) !== null) ?? texts.find(meansAStatus)
 
 const meansAStatus = (text: string): boolean => !/^5\.0\.0$/.test(statusOfWords(text, true) ?? '5.0.0')
@@ -59,9 +59,13 @@ function paragraphsOf(lines: readonly string[]): string[] {
 }
 
 /** The text behind the address, and the lines below it up to an empty one. */
-function ownReason(lines: readonly string[], { form, behind, line }: Mention, next: number): string {
-  const isSentence = form !== 'alone' && form !== 'heads'
-  const begin = isSentence ? (lines[line] as string) : form === 'heads' ? behind.replace(/^[>"'”’»\])\s]{0,6}[:;,(]?\s{0,9}/, '') : ''
+function ownReason(lines: readonly string[], { form, textAfter, line }: Mention, next: number): string {
+  const isSentence = form !== 'alone' && form !== 'line start'
+  const begin = isSentence
+    ? (lines[line] as string)
+    : form === 'line start'
+      ? textAfter.replace(/^[>"'”’»\])\s]{0,6}[:;,(]?\s{0,9}/, '')
+      : ''
   const paragraph = [begin]
   let begun = begin.trim() !== ''
   for (const text of lines.slice(line + 1, Math.min(next, line + MAX_LINES))) {

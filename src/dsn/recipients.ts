@@ -39,7 +39,7 @@ export interface Choice {
   readonly candidates: readonly Candidate[]
 }
 
-const FORM_SCORE: Readonly<Record<Form, number>> = { heads: 5, alone: 5, labelled: 4, sentence: 2, forwarded: 1, summary: 0 }
+const FORM_SCORE: Readonly<Record<Form, number>> = { 'line start': 5, alone: 5, labelled: 4, sentence: 2, forwarded: 1, summary: 0 }
 const SOURCE_SCORE: Readonly<Record<Source, number>> = {
   'X-Failed-Recipients': 10,
   "original's Received": 4,
@@ -54,7 +54,7 @@ interface Entry {
   readonly mention: Mention | null
   readonly sources: Source[]
   readonly score: number
-  readonly no: string | null
+  readonly excludedBecause: string | null
 }
 
 /** The recipients of a notice. `known` is the recipient that the signed return path stands for. */
@@ -104,15 +104,17 @@ function entriesOf(mail: Mail, notice: Notice, mentions: readonly Mention[], kno
     const mention = best.get(key) ?? null
     const { address, of } = sources.get(key) ?? { address: mention?.address ?? key, of: [] }
     const score = (mention === null ? 0 : scoreOf(mention)) + of.reduce((sum, source) => sum + SOURCE_SCORE[source], 0)
-    const no = of.includes('X-Failed-Recipients') ? null : whyNot(key, mention, senders, notice)
-    return { address: mention?.address ?? address, mention, sources: of, score, no }
+    const excludedBecause = of.includes('X-Failed-Recipients') ? null : whyNot(key, mention, senders, notice)
+    return { address: mention?.address ?? address, mention, sources: of, score, excludedBecause }
   })
 }
 
 /** Addresses for questions: they win only if nobody else is named as well. */
 const CONTACT = /^(?:help|helpdesk|support|info|contact|service|kundenservice|cs|abuse|admin|postmaster|soporte|ajuda|assistenza|pomoc)@/i
 const scoreOf = (m: Mention): number =>
-  m.no === undefined ? FORM_SCORE[m.form] + (m.isTarget ? 1 : 0) - (CONTACT.test(m.address) && !m.isTarget ? 3 : 0) : 0
+  m.excludedBecause === undefined
+    ? FORM_SCORE[m.form] + (m.saysRecipient ? 1 : 0) - (CONTACT.test(m.address) && !m.saysRecipient ? 3 : 0)
+    : 0
 
 /** The addresses of the failed message's sender, and of the notice's own. */
 function sendersOf({ fields }: Mail, { original }: Notice): ReadonlyMap<string, string> {
@@ -134,10 +136,10 @@ function whyNot(key: string, mention: Mention | null, senders: ReadonlyMap<strin
   const sender = senders.get(key)
   if (sender !== undefined) return sender
   if (original.messageId?.toLowerCase() === key) return "the original's Message-ID"
-  if (isDaemon(key) && mention?.form !== 'alone' && mention?.form !== 'heads' && mention?.isTarget !== true)
+  if (isDaemon(key) && mention?.form !== 'alone' && mention?.form !== 'line start' && mention?.saysRecipient !== true)
     return 'the address of a mail system'
   if (mention?.form === 'forwarded') return 'the address that was forwarded'
-  return mention?.no ?? null
+  return mention?.excludedBecause ?? null
 }
 
 /** `bounces+ann=example.org@…`: the recipient within the address that the notice came to (VERP). */
@@ -160,38 +162,38 @@ function recipientWithin(address: string): string[] {
   return /^[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8}$/i.test(domain) ? [`${name}@${domain}`] : []
 }
 
-const LISTED: readonly (Form | null)[] = ['alone', 'heads', 'labelled']
+const LISTED: readonly (Form | null)[] = ['alone', 'line start', 'labelled']
 
 /** The entries that the notice is about. */
 function winnersOf(entries: readonly Entry[]): readonly Entry[] {
   const failed = entries.filter((e) => e.sources.includes('X-Failed-Recipients'))
-  if (failed.length > 0) return inPlaceOf(failed, entries) ?? failed
-  const named = entries.filter((e) => e.no === null && e.mention !== null && e.mention.form !== 'summary')
+  if (failed.length > 0) return listedInstead(failed, entries) ?? failed
+  const named = entries.filter((e) => e.excludedBecause === null && e.mention !== null && e.mention.form !== 'summary')
   const best = bestOf(named)
   if (best !== null && LISTED.includes(best.mention?.form ?? null)) return named.filter((e) => e === best || isInListOf(best, e))
   if (best !== null) return named.filter((e) => e === best || isBeside(best, e))
-  return unnamed(entries)
+  return fallbackWinners(entries)
 }
 
 /**
  * The addresses that the notice lists instead of those in X-Failed-Recipients: none of them, and as many. Exim writes the addresses
  * before forwarding into the field in some versions, and those behind it into the list.
  */
-function inPlaceOf(failed: readonly Entry[], entries: readonly Entry[]): readonly Entry[] | null {
+function listedInstead(failed: readonly Entry[], entries: readonly Entry[]): readonly Entry[] | null {
   if (failed.some((e) => e.mention !== null)) return null
-  const listed = entries.filter((e) => e.no === null && e.mention !== null && ['alone', 'heads'].includes(e.mention.form))
+  const listed = entries.filter((e) => e.excludedBecause === null && e.mention !== null && ['alone', 'line start'].includes(e.mention.form))
   return listed.length === failed.length ? listed : null
 }
 
 /** The notice names nobody but, perhaps, the sender: then the forwarded address, or the original's only recipient. */
-function unnamed(entries: readonly Entry[]): readonly Entry[] {
+function fallbackWinners(entries: readonly Entry[]): readonly Entry[] {
   const forwarded = entries.filter((e) => e.mention?.form === 'forwarded')
   if (forwarded.length > 0) return forwarded
   // somebody wrote to a list or an alias that leads back to him: the notice gives a reason behind his address
-  const itself = entries.filter((e) => e.mention?.form === 'heads' && e.mention.no === undefined)
+  const itself = entries.filter((e) => e.mention?.form === 'line start' && e.mention.excludedBecause === undefined)
   if (itself.length > 0) return itself.slice(0, 1)
   for (const source of ['return path', "original's Received", "original's To"] as const) {
-    const from = entries.filter((e) => e.sources.includes(source) && e.no === null)
+    const from = entries.filter((e) => e.sources.includes(source) && e.excludedBecause === null)
     if (from.length === 1) return from
   }
   // somebody wrote to himself: his address is named as the recipient by the notice and by the original
@@ -215,7 +217,7 @@ function isInListOf(best: Entry, { mention, sources }: Entry): boolean {
 
 /** Whether an address stands beside the best one in the same sentence. */
 const isBeside = (best: Entry, { mention, score }: Entry): boolean =>
-  mention !== null && mention.line === best.mention?.line && mention.isTarget && score >= best.score
+  mention !== null && mention.line === best.mention?.line && mention.saysRecipient && score >= best.score
 
 /** The address from which this one was generated, named on the lines below it. */
 function forwardedBelow(mentions: readonly Mention[], of: Mention): string | undefined {
@@ -228,15 +230,19 @@ function forwardedBelow(mentions: readonly Mention[], of: Mention): string | und
 }
 
 function explained(entry: Entry, winners: readonly Entry[]): Candidate {
-  const { address, mention, sources, score, no } = entry
+  const { address, mention, sources, score, excludedBecause } = entry
   const won = winners.includes(entry)
-  const why = won ? (no === null ? whyWon(entry) : `${no}, but nobody else is named`) : (no ?? 'others have more for them')
+  const why = won
+    ? excludedBecause === null
+      ? whyWon(entry)
+      : `${excludedBecause}, but nobody else is named`
+    : (excludedBecause ?? 'others have more for them')
   return { address, form: mention?.form ?? null, line: mention === null ? null : mention.line + 1, sources, score, won, why }
 }
 
 const WORDS: Readonly<Record<Form, string>> = {
   alone: 'alone on its line',
-  heads: 'at the beginning of its line',
+  'line start': 'at the beginning of its line',
   labelled: 'behind a label',
   forwarded: 'as the address that was forwarded',
   sentence: 'in a sentence',

@@ -58,8 +58,8 @@ export function reportOfFields(mail: Mail, groups: readonly Group[], original: R
   // a report may name a mailbox file or a route instead of the address: then use the message's only recipient
   const failed = mail.fields.first('x-failed-recipients')
   const only = (): readonly string[] => (failed === undefined ? recipientsIn(original.header) : addressesOf(failed))
-  const reportingMta = typed(ofMessage?.get('reporting-mta'))
-  const sender = typed(ofMessage?.get('x-postfix-sender')) ?? returned.sender
+  const reportingMta = withoutType(ofMessage?.get('reporting-mta'))
+  const sender = withoutType(ofMessage?.get('x-postfix-sender')) ?? returned.sender
   const arrivalDate = timeOf(ofMessage?.get('arrival-date'))
   const date = timeOf(mail.fields.first('date'))
   return {
@@ -112,11 +112,11 @@ function recipientOf(fields: Group, only: () => readonly string[]): ReportedReci
   const final = addressOf(fields.get('final-recipient'))
   const original = xtextAddressOf(fields.get('original-recipient'))
   const recipient = final ?? original ?? onlyOf(only())
-  const diagnostic = typed(fields.get('diagnostic-code'))
+  const diagnostic = withoutType(fields.get('diagnostic-code'))
   const status = readStatus(fields.get('status'), diagnostic, !/^(?:delayed|deferred)/i.test(fields.get('action') ?? ''))
   const action = actionOf(fields.get('action'), status.status)
   if (recipient === undefined || action === null) return null
-  const remoteMta = typed(fields.get('remote-mta'))
+  const remoteMta = withoutType(fields.get('remote-mta'))
   const lastAttemptAt = timeOf(fields.get('last-attempt-date'))
   const willRetryUntil = timeOf(fields.get('will-retry-until'))
   return {
@@ -132,7 +132,7 @@ function recipientOf(fields: Group, only: () => readonly string[]): ReportedReci
 }
 
 /** `dns; mx.example.org` -> `mx.example.org`; a value without a type stays as it is. */
-export function typed(value: string | undefined): string | undefined {
+export function withoutType(value: string | undefined): string | undefined {
   if (value === undefined) return undefined
   const semicolon = value.indexOf(';')
   const text = (semicolon >= 0 && /^[A-Za-z0-9-]{1,30}\s*$/.test(value.slice(0, semicolon)) ? value.slice(semicolon + 1) : value).trim()
@@ -152,7 +152,7 @@ export interface ToldOfRecipient {
 
 /** Reads them by the same rules as the fields of a report. */
 export function readReported(told: ToldOfRecipient): ReportedRecipient {
-  const diagnostic = typed(told.diagnostic)
+  const diagnostic = withoutType(told.diagnostic)
   return {
     recipient: told.recipient,
     action: told.action,
@@ -179,7 +179,7 @@ const NO_ADDRESS = /^[@|/\\]|^[^"]{0,998}\s/
 
 /** The address of `rfc822; ann@example.org` or `utf-8; …`; UTF-8 escapes (RFC 6533 3) are decoded. */
 export function addressOf(value: string | undefined): string | undefined {
-  const text = typed(value)
+  const text = withoutType(value)
   const address = withoutStray(/<([^<>]{1,998})>/.exec(text ?? '')?.[1] ?? text?.replace(/\s\([^()]{0,200}\)$/, ''))
   if (address === undefined || address.lastIndexOf('@') < 1 || address.length > 998 || NO_ADDRESS.test(address)) return undefined
   return address.replace(/\\x\{([0-9A-Fa-f]{2,6})\}/g, (whole, hex) => {

@@ -2,7 +2,7 @@
 import { headOf, type Mail } from '../mail.js'
 import { addressesIn, embeddedOriginal, recipientsIn, reportedOf } from '../original.js'
 import type { ParsedReport, ReportedRecipient } from '../report.js'
-import { addressOf, groupsOf, timeOf, typed } from '../report-fields.js'
+import { addressOf, groupsOf, timeOf, withoutType } from '../report-fields.js'
 
 /** Reads a feedback report; null if the mail is not one. Its feedback type becomes the diagnostic. */
 export function parseRfc5965(mail: Mail): ParsedReport | null {
@@ -23,8 +23,8 @@ export function parseRfc5965(mail: Mail): ParsedReport | null {
       ? reported
       : [...addressesIn(head?.first('x-hmxmroriginalrecipient') ?? ''), ...recipientsIn(embedding.header)].slice(0, 1)
   const feedbackType = fields?.get('feedback-type')?.toLowerCase().trim() ?? (unsubscribes ? 'unsubscribe' : 'complaint')
-  const remoteMta = typed(fields?.get('source-ip')) ?? typed(fields?.get('reported-domain'))
-  const reportingMta = typed(fields?.get('reporting-mta'))
+  const remoteMta = withoutType(fields?.get('source-ip')) ?? withoutType(fields?.get('reported-domain'))
+  const reportingMta = withoutType(fields?.get('reporting-mta'))
   const arrivalDate = timeOf(fields?.get('arrival-date') ?? fields?.get('received-date'))
   const date = timeOf(mail.fields.first('date'))
   const sender = addressOf(fields?.get('original-mail-from')) ?? original.sender

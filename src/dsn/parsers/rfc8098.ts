@@ -9,7 +9,7 @@ import { noticeOf } from '../notice.js'
 import { bare, embeddedOriginal, reportedOf } from '../original.js'
 import { joined } from '../reasons.js'
 import type { ParsedReport } from '../report.js'
-import { addressOf, groupsOf, timeOf, typed } from '../report-fields.js'
+import { addressOf, groupsOf, timeOf, withoutType } from '../report-fields.js'
 
 const REFUSED = /reject|refus|not accept|could not be delivered|cannot be delivered|not delivered|quota exceeded|mailbox (?:is )?full/
 
@@ -27,7 +27,7 @@ export function parseRfc8098(mail: Mail): ParsedReport | null {
     /;\s*(?:deleted|denied|failed|error|rejected)/.test(disposition) && (REFUSED.test(notice.lower) || /^reject/.test(subject))
   const recipient = addressOf(fields?.get('final-recipient')) ?? addressOf(fields?.get('original-recipient'))
   const messageId = bare(fields?.get('original-message-id')) ?? original.messageId
-  const reportingMta = typed(fields?.get('reporting-ua'))?.match(/^[a-z0-9.-]{1,253}/i)?.[0]
+  const reportingMta = withoutType(fields?.get('reporting-ua'))?.match(/^[a-z0-9.-]{1,253}/i)?.[0]
   const date = timeOf(mail.fields.first('date'))
   const reason = joined(notice.lines).slice(0, 2000)
   return {
