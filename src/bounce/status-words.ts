@@ -3,7 +3,33 @@ import { recipientDetail } from './recipient-texts.js'
 
 /** Phrases of systems that give no code, in lower case, by the subject and detail they mean. The first match counts. */
 const WORDS: readonly (readonly [string, readonly string[]])[] = [
-  ['2.2', ['mailbox is full', 'mailbox full', 'mailfolder is full', 'quota', 'exceeded the local limit', 'mailbox exceeds', 'over limit']],
+  [
+    '2.2',
+    [
+      'mailbox is full',
+      'mailbox full',
+      'mailfolder is full',
+      'quota',
+      'exceeded the local limit',
+      'mailbox exceeds',
+      'over limit',
+      'postfach ist voll',
+      'postfach voll',
+      'boîte pleine',
+      'est pleine',
+      'buzón lleno',
+      'está lleno',
+      'caixa cheia',
+      'casella piena',
+      'mailbox vol',
+      'skrzynka pełna',
+      'переполнен',
+      '容量',
+      'いっぱい',
+      '信箱已滿',
+      '邮箱已满',
+    ],
+  ],
   ['3.4', ['size limit', 'too large', 'too big', 'exceeds the maximum', 'message size']],
   [
     '4.7',
@@ -32,7 +58,7 @@ const WORDS: readonly (readonly [string, readonly string[]])[] = [
     ],
   ],
   ['4.1', ['connection refused', 'connection timed out', 'not responding', 'host not reachable', 'did not accept our requests to connect']],
-  ['4.3', ['try again', 'host name lookup failure', 'dns error', 'name service error']],
+  ['4.6', ['loops back to myself', 'mail loop', 'too many hops', 'message looping']],
   [
     '4.4',
     [
@@ -44,10 +70,13 @@ const WORDS: readonly (readonly [string, readonly string[]])[] = [
       'no mx record',
       'could not find a gateway',
       'no such domain',
+      'nxdomain',
+      'domain name not found',
       'domain does not exist',
       'unknown domain',
     ],
   ],
+  ['4.3', ['try again', 'host name lookup failure', 'dns error', 'name service error']],
 ]
 
 /**

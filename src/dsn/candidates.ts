@@ -107,7 +107,7 @@ function isClosed(behind: string): boolean {
 const COLON = /^[>"'”’»)\]]{0,3}\s{0,4}:\s{0,9}$/
 /** Behind an address that heads its line: a colon, brackets, or words that begin the reason. */
 const HEADS =
-  /^[>"'”’»\])]{0,3}(?:\s{0,4}[:;([{→-]| {1,4}(?:on|invalid|error|\.{3}|unknown|failed|could|cannot|was|is|is not|not|does|has|rejected)\b|\s{1,4}\.\.\.|,\s|\t)/i
+  /^[>"'”’»\])]{0,3}(?:\s{0,4}[:;([{→-]| {1,4}(?:on|invalid|error|\.{3}|unknown|failed|could|cannot|was|is|is not|not|does|has|rejected)\b|\s{1,4}\.\.\.|,\s|\t|\s{1,4}[—–-]\s| {1,4}[245][.\d]\d)/i
 
 const GENERATED =
   /(?:generated (?:from|by)|expanded from|forwarded (?:from|by)|alias of|originally addressed to|original recipient)\s{0,3}:?\s{0,3}[<"']?$/i
@@ -115,7 +115,22 @@ const GENERATED =
 const A_PLACE = /^\s{0,12}(?:[|/:"]|save to\b|pipe to\b|file\b|an undisclosed address)/i
 /** Labels and words before an address that is no recipient. */
 const OF_SENDER =
-  /(?:\b(?:from|sender|reply-to|return-path|mail from|sent by|sender's|written by|author|contact|questions to|help|support|postmaster|administrator|admin|message-?id|id|references|in-reply-to|x-[a-z-]{1,40}|von|absender|문의|보낸사람|보낸 사람|expéditeur|afzender|remitente|remetente|mittente|nadawca|отправитель|de)|送信者|差出人|发件人|寄件者)\s{0,3}(?:is|ist|:|=)?\s{0,3}[<"'(「[]{0,2}(?:mailto:)?$/i
+  /(?:\b(?:dear|hello|hi|message(?= ?<)|from|sender|reply-to|return-path|mail from|sent by|sender's|written by|author|contact|questions to|help|support|postmaster|administrator|admin|message-?id|id|references|in-reply-to|x-[a-z-]{1,40}|von|absender|문의|보낸사람|보낸 사람|expéditeur|afzender|remitente|remetente|mittente|nadawca|отправитель|de)|送信者|差出人|发件人|寄件者)\s{0,3}(?:is|ist|:|=)?\s{0,3}[<"'(「[]{0,2}(?:mailto:)?$/i
+/** A heading of addresses that did receive the message; not of those that did not. */
+const OF_DELIVERED =
+  /(?:delivered(?: successfully)?(?: to)?|zugestellt an|zugestellt|remis à|entregado a|entregue a|consegnato a|доставлено)\s{0,3}:$/i
+const NEGATED = /\bnot\b|n't|\bun|cannot|nicht|\bpas\b|\bno\b|\bnão\b|\bnon\b|\bне\b/i
+
+/** Whether the heading above an address, or before it on its line, says that it was delivered to. */
+function isDelivered(lines: readonly string[], line: number, before: string): boolean {
+  let heading = before.trim()
+  for (let i = line - 1; heading === '' && i >= 0 && i > line - 20; i -= 1) {
+    const text = (lines[i] as string).trim()
+    if (!text.includes('@') && text.endsWith(':')) heading = text
+  }
+  return OF_DELIVERED.test(heading.slice(-100)) && !NEGATED.test(heading)
+}
+
 /** Words before an address that is the recipient. */
 const OF_TARGET =
   /(?:recipients?|rcpt to|addresses|address|addressed to|error-for|user|users?'s mailbox is full|mailbox|account|(?:message|mail|e-?mail) (?:that you sent |you sent )?to|deliver(?:ed|y)? (?:it |the message |your message |mail )?to|reach|sent to|destinatari[oa]?s?|destinataire|empfänger|geadresseerden?|ontvanger|adresat|получател[ьяю]|адрес|адресату?|宛先|宛て?|收件人|받는 ?사람|수신자)\s{0,3}(?:is|was|:|=)?\s{0,3}[<"'(「[]{0,2}(?:mailto:)?$/i
@@ -129,6 +144,8 @@ const OF_HELP = /https?:|\b(?:contact|questions?|help ?desk|unsubscribe|support 
 function mention(lines: readonly string[], line: number, address: string, before: string, behind: string): Mention {
   const near = before.slice(-MAX_BEFORE)
   const common = { address, line, textAfter: '', layout: '' }
+  if (isDelivered(lines, line, isDecoration(near) ? '' : near))
+    return { ...common, form: 'sentence', saysRecipient: false, excludedBecause: 'named as delivered' }
   // `ann@example.org <ben@example.org>`: the first is the name of the second
   const bracketed = BRACKETED.exec(behind)?.[1]
   if (bracketed !== undefined && bracketed.toLowerCase() !== address.toLowerCase())
@@ -150,7 +167,7 @@ function mention(lines: readonly string[], line: number, address: string, before
   }
   if (OF_SENDER.test(near) && !/mail to\b/i.test(near))
     return { ...common, form: 'sentence', saysRecipient: false, excludedBecause: 'named as the sender, or for contact' }
-  if (SUMMARY.test(before) && [line - 2, line - 1, line + 1, line + 2].some((i) => SUMMARY_BESIDE.test(lines[i] ?? '')))
+  if (SUMMARY.test(before) && [-4, -3, -2, -1, 1, 2, 3, 4].map((n) => line + n).some((i) => SUMMARY_BESIDE.test(lines[i] ?? '')))
     return { ...common, form: 'summary', saysRecipient: false }
   const saysRecipient = OF_TARGET.test(near)
   if (saysRecipient || /(?:[:：=]|\S\t)\s{0,3}[<"'([「]{0,2}$/.test(near))

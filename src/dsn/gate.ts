@@ -105,7 +105,7 @@ export const speaksOfFailure = (mail: Mail, notice: Notice): boolean =>
   saysFailure(notice.lower) || saysFailure((mail.fields.first('subject') ?? '').toLowerCase()) || hasReply(notice)
 
 /** True if a notice has a reply code or a status outside the lines that it quotes from another mail. */
-const hasReply = (notice: Notice): boolean => notice.lines.some((line) => !/^\s{0,3}>/.test(line) && quotedReply(line) !== null)
+export const hasReply = (notice: Notice): boolean => notice.lines.some((line) => !/^\s{0,3}>/.test(line) && quotedReply(line) !== null)
 
 /** True if an address is a mail system's own. */
 export function isDaemon(address: string): boolean {

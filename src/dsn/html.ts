@@ -16,7 +16,7 @@ const LINE_ENDS = new Set('p div br tr li ul ol h1 h2 h3 h4 h5 h6 table blockquo
 
 /** Removes the tags; elements that begin a line in a browser begin one here. */
 export function textOfHtml(html: string): string {
-  return withoutTags(html.replace(/\s/g, ' '))
+  return withoutTags(onOneLine(html))
     .replace(/&(?:#x([0-9a-f]{1,6})|#(\d{1,7})|([a-z]{2,8}));/gi, (whole, hex, decimal, name) => {
       if (name !== undefined) return ENTITIES[name.toLowerCase()] ?? whole
       const code = hex === undefined ? Number(decimal) : Number.parseInt(hex, 16)
@@ -25,6 +25,14 @@ export function textOfHtml(html: string): string {
     .split('\n')
     .map((line) => line.trimEnd().replace(/^ /, ''))
     .join('\n')
+}
+
+/** Line ends are spaces, but for those of preformatted text. */
+function onOneLine(html: string): string {
+  return html
+    .split(/(?=<\/?pre\b)/i)
+    .map((text) => (/^<pre\b/i.test(text) ? text.replace(/\r?\n/g, '<br>') : text.replace(/\s/g, ' ')))
+    .join('')
 }
 
 function withoutTags(html: string): string {

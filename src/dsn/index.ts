@@ -83,7 +83,7 @@ export function readOwn(mail: Mail, known: Circumstances = {}): Reading {
 function readText(mail: Mail, because: string, recipient: string | undefined): Reading {
   const fields = parseQuotedFields(mail)
   if (fields !== null) return { report: withItsText(fields, mail), format: 'quoted-fields', why: because, candidates: [] }
-  const transcript = parseTranscript(mail)
+  const transcript = withItsNotice(parseTranscript(mail), mail, recipient)
   if (transcript !== null) {
     const candidates = () => readNotice(mail, recipient).candidates
     return {
@@ -99,6 +99,16 @@ function readText(mail: Mail, because: string, recipient: string | undefined): R
   const { report, candidates } = readNotice(mail, recipient)
   const why = report === null ? `${because}, but names no recipient` : because
   return { report, format: report === null ? null : 'notice-text', why, candidates }
+}
+
+/** For recipients of a transcript without a reason, what the notice's text says of them. */
+function withItsNotice(transcript: ParsedReport | null, mail: Mail, recipient: string | undefined): ParsedReport | null {
+  if (transcript === null || transcript.recipients.every((r) => r.diagnostic !== undefined)) return transcript
+  const said = readNotice(mail, recipient).report?.recipients ?? []
+  const recipients = transcript.recipients.map((r) =>
+    r.diagnostic === undefined ? (said.find((s) => s.recipient.toLowerCase() === r.recipient.toLowerCase()) ?? r) : r,
+  )
+  return { ...transcript, recipients }
 }
 
 /** True if no text stands beside what is attached. */

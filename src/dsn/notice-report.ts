@@ -42,7 +42,9 @@ function recipientOf({ recipient, originalRecipient, reason, remoteMta }: Found,
     recipient,
     ...(originalRecipient === undefined ? {} : { originalRecipient }),
     action,
-    ...readStatus(undefined, reason, action === 'failed'),
+    ...(reason === ''
+      ? { status: action === 'failed' ? '5.0.0' : '4.0.0', statusFrom: 'text' as const }
+      : readStatus(undefined, reason, action === 'failed')),
     ...(reason === '' ? {} : { diagnostic: reason }),
     ...(host === undefined ? {} : { remoteMta: host }),
   }

@@ -56,6 +56,8 @@ export function noticeOf(mail: Mail): Notice {
 function splitNotice(mail: Mail): Notice {
   const all = textOf(mail)
     .replaceAll('\r\n', '\n')
+    // a soft line break of quoted-printable that nobody declared
+    .replaceAll('=\n@', '@')
     .split('\n', MAX_LINES)
     .map((line) => (line.length > MAX_LINE ? line.slice(0, MAX_LINE) : line))
   const [end, at] = split(all)
@@ -101,14 +103,15 @@ const textsOf = (parts: readonly Part[], type: string): string =>
 /** A part that is the original, or begins with its header. */
 function isOriginal(part: Part): boolean {
   if (/^(?:message\/(?:rfc822|global|partial|rfc822-headers|global-headers)|text\/rfc822-headers?)$/.test(part.type)) return true
-  if (!part.type.startsWith('text/') || !FIELD.test(part.text().trimStart().slice(0, 200))) return false
+  if (!(part.type.startsWith('text/') || part.type === 'application/octet-stream') || !FIELD.test(part.text().trimStart().slice(0, 200)))
+    return false
   return headerAt(part.text().trimStart().slice(0, 8000).split(/\r?\n/, 60), 0) === 'original'
 }
 
 function originalBehind(mail: Mail, lines: readonly string[]): Returned {
   const embedded = embeddedOriginal(mail)
   if (embedded.returned !== 'none' || embedded.messageId !== undefined) return embedded
-  const texts = mail.parts.filter((p) => p.type.startsWith('text/') && isOriginal(p)).map((p) => p.text())
+  const texts = mail.parts.filter((p) => isOriginal(p)).map((p) => p.text())
   return [lines.join('\n'), ...texts].map(quotedOriginal).find((o) => o.returned !== 'none') ?? NO_ORIGINAL
 }
 

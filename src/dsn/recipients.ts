@@ -111,9 +111,14 @@ function entriesOf(mail: Mail, notice: Notice, mentions: readonly Mention[], kno
 
 /** Addresses for questions: they win only if nobody else is named as well. */
 const CONTACT = /^(?:help|helpdesk|support|info|contact|service|kundenservice|cs|abuse|admin|postmaster|soporte|ajuda|assistenza|pomoc)@/i
+/** An unknown label says less than one that means a recipient. */
+const LABEL_PENALTY = 1
 const scoreOf = (m: Mention): number =>
   m.excludedBecause === undefined
-    ? FORM_SCORE[m.form] + (m.saysRecipient ? 1 : 0) - (CONTACT.test(m.address) && !m.saysRecipient ? 3 : 0)
+    ? FORM_SCORE[m.form] +
+      (m.saysRecipient ? 1 : 0) -
+      (m.form === 'labelled' && !m.saysRecipient ? LABEL_PENALTY : 0) -
+      (CONTACT.test(m.address) && !m.saysRecipient ? 3 : 0)
     : 0
 
 /** The addresses of the failed message's sender, and of the notice's own. */
@@ -212,7 +217,9 @@ function bestOf(entries: readonly Entry[]): Entry | null {
 function isInListOf(best: Entry, { mention, sources }: Entry): boolean {
   const of = best.mention as Mention
   if (mention === null || !LISTED.includes(mention.form)) return false
-  return (mention.form === of.form && mention.layout === of.layout) || sources.length > 0
+  const isLaidOutAlike =
+    mention.layout === of.layout && (mention.form === of.form || (mention.form !== 'labelled' && of.form !== 'labelled'))
+  return isLaidOutAlike || sources.length > 0
 }
 
 /** Whether an address stands beside the best one in the same sentence. */

@@ -32,7 +32,8 @@ export function groupsOf(report: string): Group[] {
       fields = new Map()
       found.push(fields)
     }
-    if (/^[ \t]/.test(line)) {
+    // folded, or a fold that lost its space behind `rfc822;`
+    if (/^[ \t]/.test(line) || (!line.includes(':') && fields.get(last)?.endsWith(';') === true)) {
       if (last !== '') fields.set(last, `${fields.get(last) ?? ''} ${line.trim()}`)
       continue
     }

@@ -44,7 +44,7 @@ const STILL_TRYING = new RegExp(
     'has been delayed|not yet been delivered|warning message only|attempts (?:to deliver )?(?:the message |your message |it )?will (?:be )?continue|do not need to resend',
     'will (?:be retried|keep trying|continue (?:trying|to (?:try|attempt|retry))|try again|retry|be tried again)|(?:still|keeps?) (?:being )?(?:trying|tried|retried|retrying)|is delayed',
     // German, French, Dutch
-    '(?:ist|wurde|konnte) (?:bisher |bislang )?noch nicht|wird weiterhin versucht|weitere zustellversuche|zustellung (?:wurde |ist )?verzögert|zustellversuche werden fortgesetzt',
+    '(?:ist|wurde|konnte) (?:bisher |bislang )?noch nicht|wird weiterhin versucht|versuchen es (?:noch|weiter)|seit \\d{1,3} stunden nicht|verspätet|weitere zustellversuche|zustellung (?:wurde |ist )?verzögert|zustellversuche werden fortgesetzt',
     "n['’]a pas encore|pas encore pu|non encore (?:distribu|remis)|tentatives de remise se poursui|nouvelles tentatives|remise (?:est |a été )?retardée|a été retardée?|sera (?:à nouveau|retent)",
     'nog niet (?:worden |kunnen worden |is )?(?:bezorg|afgelever)|blijven het|blijft proberen|(?:is|wordt|werd) vertraagd',
     // Spanish, Portuguese, Italian, Polish
@@ -55,10 +55,24 @@ const STILL_TRYING = new RegExp(
   ].join('|'),
 )
 const DELAY_SUBJECT =
-  /\bdelay(?:ed)?\b|still being retried|^warning: (?:could not send|message)|verzögert|retardé|vertraagd|retrasad|atrasad|ritard|opóźni|non encore|nog niet|noch nicht|jeszcze nie|aún no|ainda não|задерж|遅延|延迟|延遲/i
+  /\bdelay(?:ed)?\b|still being retried|^warning: (?:could not send|message)|verzögert|retardé|vertraagd|retrasad|atrasad|ritard|opóźni|verspätet|em atraso|non encore|nog niet|noch nicht|jeszcze nie|aún no|ainda não|задерж|遅延|延迟|延遲/i
 const GIVEN_UP =
   /permanent(?:ly)? (?:error|fail|fatal)|failed permanently|giv(?:en|ing) up|gave up|will not be retried|no (?:further|more) attempts/
 
 /** True if a notice (its text in lower case, and its subject) says that the system keeps trying. */
 export const saysStillTrying = (lower: string, subject: string): boolean =>
   (STILL_TRYING.test(lower) || DELAY_SUBJECT.test(subject)) && !GIVEN_UP.test(lower)
+
+const BARE_USER = [
+  /\b(?:unknown (?:local )?user|no such (?:local )?user|no local user|user unknown)\s{0,3}:\s{0,3}<?([\w.+-]{1,64})(?![\w@.+-])/,
+  /(?:^|\s)<?([\w.+-]{1,64})>?\.\.\. ?user unknown/,
+]
+
+/** True if a notice (its text in lower case) names an unknown user without a domain who is not that of the address. */
+export function namesAnotherUser(lower: string, address: string): boolean {
+  const local = address.slice(0, address.lastIndexOf('@')).toLowerCase()
+  return BARE_USER.some((pattern) => {
+    const name = pattern.exec(lower)?.[1]
+    return name !== undefined && name !== local
+  })
+}

@@ -1,6 +1,7 @@
 /** Automatic responses (RFC 3834), such as vacation notices. They show that the message arrived, so they need no action. */
-import { isFromDaemon } from '../gate.js'
+import { hasReply, isFromDaemon } from '../gate.js'
 import type { Mail } from '../mail.js'
+import { noticeOf } from '../notice.js'
 import type { ParsedReport } from '../report.js'
 import { timeOf } from '../report-fields.js'
 
@@ -22,7 +23,8 @@ export function parseRfc3834(mail: Mail): ParsedReport | null {
     /^\s*auto[-_]?reply/i.test(fields.first('precedence') ?? '') ||
     SUBJECT.test(fields.first('subject') ?? '')
   // bounces carry `Auto-Submitted: auto-replied` too (RFC 3834 3.1.7)
-  if (!marked || isFromDaemon(fields.first('from') ?? '') || fields.first('x-failed-recipients') !== undefined) return null
+  if (!marked || isFromDaemon(fields.first('from') ?? '') || fields.first('x-failed-recipients') !== undefined || hasReply(noticeOf(mail)))
+    return null
   const date = timeOf(fields.first('date'))
   return { kind: 'automatic answer', recipients: [], returned: 'none', ...(date === undefined ? {} : { date }) }
 }

@@ -9,6 +9,7 @@ import { type Found, reportFromNotice } from '../notice-report.js'
 import { recipientsIn } from '../original.js'
 import { joined } from '../reasons.js'
 import type { ParsedReport } from '../report.js'
+import { namesAnotherUser } from '../words.js'
 
 const ADDRESS = '(?:"[^"@]{1,62}"|[^\\s<>()\\[\\]:;,"\\\\@|]{1,64})@[^\\s<>()\\[\\]:;,"\\\\@|]{1,253}'
 
@@ -35,7 +36,7 @@ export function parseTranscript(mail: Mail): ParsedReport | null {
   return reportFromNotice(
     mail,
     notice,
-    new Transcript(notice.lines).found(() => recipientsIn(notice.original.header)),
+    new Transcript(notice.lines).found(() => recipientsIn(notice.original.header), notice.lower),
   )
 }
 
@@ -53,11 +54,11 @@ class Transcript {
     for (const line of lines) this.#read(line)
   }
 
-  found(originals: () => readonly string[]): Found[] {
+  found(originals: () => readonly string[], text: string): Found[] {
     const unnamed = this.#heard === '' ? this.#unnamed : this.#heard
     // a transcript that names no recipient is about the original's only recipient
     const to = this.#found.size === 0 && unnamed !== '' ? originals() : []
-    if (to.length === 1) this.#add(to[0] as string, '')
+    if (to.length === 1 && !namesAnotherUser(text, to[0] as string)) this.#add(to[0] as string, '')
     return [...this.#found.values()].map(({ recipient, reason, host, from }) => ({
       recipient,
       ...(from === undefined || from.toLowerCase() === recipient.toLowerCase() ? {} : { originalRecipient: from }),
