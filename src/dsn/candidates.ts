@@ -87,9 +87,9 @@ function cleaned(whole: string, behind: string): { readonly address: string; rea
 
 /** `<ben@example.org>` behind an address, and an address before one in angle brackets. */
 const BRACKETED = /^\s{1,3}<([^\s<>@]{1,64}@[^\s<>@]{1,253})>/
-/** A name before an address: quoted, an address, or words that each begin with a capital letter. */
-const A_NAME =
-  /^[\s*•-]{0,12}(?:[^\s<>@]{1,64}@[^\s<>@]{1,253}|"[^"]{1,60}"|(?:\p{Lu}[\p{L}.'-]{0,30}\s){0,3}\p{Lu}[\p{L}.'-]{0,30})\s{1,3}<$/u
+const AN_ADDRESS_AS_NAME = /^[\s*•-]{0,12}[^\s<>@]{1,64}@[^\s<>@]{1,253}\s{1,3}<$/
+/** A name before an address: quoted, or words that each begin with a capital letter. */
+const A_NAME = /^[\s*•-]{0,12}(?:"[^"]{1,60}"|(?:\p{Lu}[\p{L}.'-]{0,30}\s){0,3}\p{Lu}[\p{L}.'-]{0,30})\s{1,3}<$/u
 /** What may stand before an address without making it part of a sentence: bullets, numbers, brackets, quotation marks. */
 const BULLETS = /^[\s>*•·–—\-|"'`<([「『“‘«]*$/
 const PREFIXES = /mailto:|smtp:|rfc822;|&lt;|(?<![\w.])\d{1,3}[.)]/gi
@@ -118,7 +118,7 @@ const OF_SENDER =
   /(?:\b(?:dear|hello|hi|message(?= ?<)|from|sender|reply-to|return-path|mail from|sent by|sender's|written by|author|contact|questions to|help|support|postmaster|administrator|admin|message-?id|id|references|in-reply-to|x-[a-z-]{1,40}|von|absender|문의|보낸사람|보낸 사람|expéditeur|afzender|remitente|remetente|mittente|nadawca|отправитель|de)|送信者|差出人|发件人|寄件者)\s{0,3}(?:is|ist|:|=)?\s{0,3}[<"'(「[]{0,2}(?:mailto:)?$/i
 /** A heading of addresses that did receive the message; not of those that did not. */
 const OF_DELIVERED =
-  /(?:delivered(?: successfully)?(?: to)?|zugestellt an|zugestellt|remis à|entregado a|entregue a|consegnato a|доставлено)\s{0,3}:$/i
+  /(?:delivered(?: successfully| ok)?(?: to)?|zugestellt an|zugestellt|remis à|entregado a|entregue a|consegnato a|доставлено)\s{0,3}:$/i
 const NEGATED = /\bnot\b|n't|\bun|cannot|nicht|\bpas\b|\bno\b|\bnão\b|\bnon\b|\bне\b/i
 
 /** Whether the heading above an address, or before it on its line, says that it was delivered to. */
@@ -133,12 +133,13 @@ function isDelivered(lines: readonly string[], line: number, before: string): bo
 
 /** Words before an address that is the recipient. */
 const OF_TARGET =
-  /(?:recipients?|rcpt to|addresses|address|addressed to|error-for|user|users?'s mailbox is full|mailbox|account|(?:message|mail|e-?mail) (?:that you sent |you sent )?to|deliver(?:ed|y)? (?:it |the message |your message |mail )?to|reach|sent to|destinatari[oa]?s?|destinataire|empfänger|geadresseerden?|ontvanger|adresat|получател[ьяю]|адрес|адресату?|宛先|宛て?|收件人|받는 ?사람|수신자)\s{0,3}(?:is|was|:|=)?\s{0,3}[<"'(「[]{0,2}(?:mailto:)?$/i
+  /(?:recipients?|rcpt to|addresses|address|addressed to|error-for|user|users?'s mailbox is full|mailbox|account|(?:message|mail|e-?mail) (?:that you sent |you sent )?to|undeliverable to|deliver(?:ed|y)? (?:it |the message |your message |mail )?to|reach|sent to|destinatari[oa]?s?|destinataire|empfänger|geadresseerden?|ontvanger|adresat|получател[ьяю]|адрес|адресату?|宛先|宛て?|收件人|받는 ?사람|수신자)\s{0,3}(?:is|was|:|=)?\s{0,3}[<"'(「[]{0,2}(?:mailto:)?$/i
 const PREPOSITION =
   /(?:\b(?:to|for|an|à|a|aan|bij|para|do|dla|для|на)|,|\band|\bund|\bet|\by|\be|\ben)\s{0,3}:?\s{0,3}[<"'([]{0,2}(?:mailto:)?$/i
 const SUMMARY = /^[\s>*|-]{0,12}(?:to|an|à|para|aan|a|do|кому|cc|bcc|宛先|收件人)\s{0,3}[:：]/i
 const SUMMARY_BESIDE =
-  /^[\s>*|-]{0,12}(?:subject|sent|date|from|betreff|gesendet|datum|von|objet|envoyé|onderwerp|asunto|fecha|assunto|oggetto|temat|тема|件名|主题|主旨)\s{0,3}[:：]/i
+  /^[\s>*|-]{0,12}(?:subject|sent|date|from|betreff|gesendet|datum|von|message-id|objet|envoyé|onderwerp|asunto|fecha|assunto|oggetto|temat|тема|件名|主题|主旨)\s{0,3}[:：]/i
+const ASKS = /\b(?:please|assistance|questions?|help|contact|write to|instead)\b/i
 const OF_HELP = /https?:|\b(?:contact|questions?|help ?desk|unsubscribe|support team|assistance)\b|please (?:write|send|mail|forward)/i
 
 function mention(lines: readonly string[], line: number, address: string, before: string, behind: string): Mention {
@@ -150,8 +151,9 @@ function mention(lines: readonly string[], line: number, address: string, before
   const bracketed = BRACKETED.exec(behind)?.[1]
   if (bracketed !== undefined && bracketed.toLowerCase() !== address.toLowerCase())
     return { ...common, form: 'sentence', saysRecipient: false, excludedBecause: 'the name of another address' }
-  if (isDecoration(near) || A_NAME.test(near)) {
-    const layout = A_NAME.test(near) ? 'a name' : before.trimEnd().replace(/\d{1,9}/, '0')
+  const isNamed = AN_ADDRESS_AS_NAME.test(near) || (A_NAME.test(near) && isClosed(behind.slice(0, MAX_BEFORE)))
+  if (isDecoration(near) || isNamed) {
+    const layout = isNamed ? 'a name' : before.trimEnd().replace(/\d{1,9}/, '0')
     if (COLON.test(behind)) return { ...common, layout, form: 'line start', saysRecipient: false }
     if (isClosed(behind.slice(0, 2 * MAX_BEFORE)))
       return { ...common, layout, form: 'alone', saysRecipient: false, ...afterHelp(lines, line) }
@@ -169,6 +171,8 @@ function mention(lines: readonly string[], line: number, address: string, before
     return { ...common, form: 'sentence', saysRecipient: false, excludedBecause: 'named as the sender, or for contact' }
   if (SUMMARY.test(before) && [-4, -3, -2, -1, 1, 2, 3, 4].map((n) => line + n).some((i) => SUMMARY_BESIDE.test(lines[i] ?? '')))
     return { ...common, form: 'summary', saysRecipient: false }
+  if (ASKS.test(near) && !/deliver|fail|could not|sent\b/i.test(near))
+    return { ...common, form: 'sentence', saysRecipient: false, excludedBecause: 'named for contact' }
   const saysRecipient = OF_TARGET.test(near)
   if (saysRecipient || /(?:[:：=]|\S\t)\s{0,3}[<"'([「]{0,2}$/.test(near))
     return { ...common, form: 'labelled', layout: near.replace(/[\d\s]+/g, ' ').slice(-60), textAfter: behind, saysRecipient }

@@ -113,6 +113,11 @@ export function isDaemon(address: string): boolean {
   return DAEMON.test(local) || POSTMASTER.test(local)
 }
 
+/** True if a From field names an address that is no person's, as applications use. */
+export function isFromApplication(from: string): boolean {
+  return SYSTEM_LIKE.test(authorOf(from).local)
+}
+
 /** True if a From field names a mail system. */
 export function isFromDaemon(from: string): boolean {
   const { address, name, isNobody } = authorOf(from)

@@ -8,6 +8,7 @@ import { isDaemon, speaksOfFailure } from './gate.js'
 import type { Mail } from './mail.js'
 import type { Notice } from './notice.js'
 import { addressesIn, authorsIn, envelopeRecipientsIn, recipientsIn } from './original.js'
+import { namesAnotherUser } from './words.js'
 
 /** Where an address was named, besides the notice's text. */
 export type Source = 'X-Failed-Recipients' | "original's To" | "original's Received" | 'return path' | 'subject'
@@ -51,6 +52,8 @@ const MAX_RECIPIENTS = 1000
 
 interface Entry {
   readonly address: string
+  /** Every place where the notice names it, and the one that tells most. */
+  readonly mentions: readonly Mention[]
   readonly mention: Mention | null
   readonly sources: Source[]
   readonly score: number
@@ -61,14 +64,13 @@ interface Entry {
 export function chooseRecipients(mail: Mail, notice: Notice, known?: string): Choice {
   const mentions = mentionsIn(notice)
   const entries = entriesOf(mail, notice, mentions, known)
-  const winners = winnersOf(entries).filter(
-    (e) => e.mention !== null || e.sources.includes('X-Failed-Recipients') || speaksOfFailure(mail, notice),
-  )
+  const isAboutIt = (e: Entry) => speaksOfFailure(mail, notice) && !namesAnotherUser(notice.lower, e.address)
+  const winners = winnersOf(entries).filter((e) => e.mention !== null || e.sources.includes('X-Failed-Recipients') || isAboutIt(e))
   const chosen = winners.slice(0, MAX_RECIPIENTS).map(({ address, mention }) => {
     const from = mention === null ? undefined : forwardedBelow(mentions, mention)
     // within a paragraph, a second mention belongs to the reason
-    const isListed = (m: Mention) => LISTED.includes(m.form) && (notice.lines[m.line - 1] ?? '').trim() === ''
-    const named = mentions.filter((m) => same(m.address, address) && (m === mention || isListed(m)))
+    const begins = (m: Mention) => isListed(m) && (notice.lines[m.line - 1] ?? '').trim() === ''
+    const named = mentions.filter((m) => same(m.address, address) && (m === mention || begins(m)))
     return { recipient: address, mentions: named, ...(from === undefined || same(from, address) ? {} : { originalRecipient: from }) }
   })
   return { chosen, candidates: entries.map((entry) => explained(entry, winners)) }
@@ -94,23 +96,32 @@ function entriesOf(mail: Mail, notice: Notice, mentions: readonly Mention[], kno
       if (!entry.of.includes(source)) entry.of.push(source)
     }
   const best = new Map<string, Mention>()
+  const places = new Map<string, Mention[]>()
   for (const m of mentions) {
     const key = m.address.toLowerCase()
     const other = best.get(key)
-    if (other === undefined || scoreOf(m) > scoreOf(other)) best.set(key, m)
+    places.set(key, [...(places.get(key) ?? []), m].slice(0, 10))
+    if (other === undefined || scoreOf(m) > scoreOf(other) || (scoreOf(m) === scoreOf(other) && isListed(m) && !isListed(other)))
+      best.set(key, m)
   }
+  // who is greeted, or named as the sender, is that in every sentence
+  const excluded = new Map(mentions.flatMap((m) => (m.excludedBecause === undefined ? [] : [[m.address.toLowerCase(), m.excludedBecause]])))
   const keys = [...new Set([...failedRecipients.map((a) => a.toLowerCase()), ...best.keys(), ...sources.keys()])]
   return keys.map((key) => {
     const mention = best.get(key) ?? null
     const { address, of } = sources.get(key) ?? { address: mention?.address ?? key, of: [] }
     const score = (mention === null ? 0 : scoreOf(mention)) + of.reduce((sum, source) => sum + SOURCE_SCORE[source], 0)
-    const excludedBecause = of.includes('X-Failed-Recipients') ? null : whyNot(key, mention, senders, notice)
-    return { address: mention?.address ?? address, mention, sources: of, score, excludedBecause }
+    const excludedBecause = of.includes('X-Failed-Recipients')
+      ? null
+      : (whyNot(key, mention, senders, notice) ??
+        (mention?.form === 'sentence' && !mention.saysRecipient ? (excluded.get(key) ?? null) : null))
+    return { address: mention?.address ?? address, mentions: places.get(key) ?? [], mention, sources: of, score, excludedBecause }
   })
 }
 
 /** Addresses for questions: they win only if nobody else is named as well. */
-const CONTACT = /^(?:help|helpdesk|support|info|contact|service|kundenservice|cs|abuse|admin|postmaster|soporte|ajuda|assistenza|pomoc)@/i
+const CONTACT =
+  /^(?:help|helpdesk|support|info|contact|service|kundenservice|cs|abuse|admin|postmaster|soporte|tuki|ajuda|assistenza|pomoc)@/i
 /** An unknown label says less than one that means a recipient. */
 const LABEL_PENALTY = 1
 const scoreOf = (m: Mention): number =>
@@ -167,6 +178,7 @@ function recipientWithin(address: string): string[] {
   return /^[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8}$/i.test(domain) ? [`${name}@${domain}`] : []
 }
 
+const isListed = (m: Mention): boolean => LISTED.includes(m.form)
 const LISTED: readonly (Form | null)[] = ['alone', 'line start', 'labelled']
 
 /** The entries that the notice is about. */
@@ -214,12 +226,11 @@ function bestOf(entries: readonly Entry[]): Entry | null {
 }
 
 /** Whether an address stands in the same list: laid out in the same way, or confirmed by another source as the best one is. */
-function isInListOf(best: Entry, { mention, sources }: Entry): boolean {
+function isInListOf(best: Entry, { mentions, sources }: Entry): boolean {
   const of = best.mention as Mention
-  if (mention === null || !LISTED.includes(mention.form)) return false
-  const isLaidOutAlike =
-    mention.layout === of.layout && (mention.form === of.form || (mention.form !== 'labelled' && of.form !== 'labelled'))
-  return isLaidOutAlike || sources.length > 0
+  const listed = mentions.filter((m) => isListed(m) && m.excludedBecause === undefined)
+  const isLaidOutAlike = (m: Mention) => m.layout === of.layout && (m.form === of.form || (m.form !== 'labelled' && of.form !== 'labelled'))
+  return listed.some(isLaidOutAlike) || (listed.length > 0 && sources.length > 0)
 }
 
 /** Whether an address stands beside the best one in the same sentence. */

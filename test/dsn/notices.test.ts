@@ -430,3 +430,66 @@ test.each<[string, Buffer, [string, string, string][]]>([
   const report = await parseReport(bounce)
   expect(report?.recipients.map(({ recipient, action, status }) => [recipient, action, status])).toEqual(expected)
 })
+
+test.each<[string, Buffer, [string, string, string][]]>([
+  [
+    'recipients listed as delivered are none that failed',
+    from('Delivery problems', [
+      'Recipients delivered OK:',
+      '   yoko@dest.example',
+      '',
+      'Recipients that failed:',
+      '   alan@dest.example   5.2.1 mailbox disabled',
+    ]),
+    [['alan@dest.example', 'failed', '5.2.1']],
+  ],
+  [
+    'a list with and without reasons on its lines',
+    from('failure', ['Not delivered:', '  paul@x.example', '  quirin@x.example (connection refused)']),
+    [
+      ['paul@x.example', 'failed', '5.0.0'],
+      ['quirin@x.example', 'failed', '5.4.1'],
+    ],
+  ],
+  [
+    'a user without a domain is not the list that the message went to',
+    from('Undeliverable', [
+      'Unknown user: tom',
+      '',
+      'Original message follows.',
+      '',
+      'Received: from a by b; Mon, 02 Jun 2025 10:00:00 +0000',
+      'To: weekly@lists.example.com',
+    ]),
+    [],
+  ],
+  [
+    'neither who is greeted, nor whom to ask, nor a Message-ID is the recipient',
+    from('Undeliverable: <7.1@lists.example.com>', [
+      'Dear anna@lists.example.com,',
+      'Message <7.1@lists.example.com> from <anna@lists.example.com>',
+      'to <xaver@dest.example> failed: 550 5.1.1 user unknown.',
+      'Please contact instead wendy@dest.example.',
+    ]),
+    [['xaver@dest.example', 'failed', '5.1.1']],
+  ],
+  [
+    'a fold that lost its space behind rfc822;',
+    from('failure', ['Final-Recipient: rfc822;', 'cora@d.example', 'Action: failed', 'Status: 5.1.1']),
+    [['cora@d.example', 'failed', '5.1.1']],
+  ],
+  [
+    'a delay in German, by words alone',
+    from('Nachricht verspätet', ['Ihre Nachricht an', '', '  udo@d.example', '', 'konnte seit 4 Stunden nicht zugestellt werden.']),
+    [['udo@d.example', 'delayed', '4.0.0']],
+  ],
+])('%s', async (_, bounce, expected) => {
+  const report = await parseReport(bounce)
+  expect((report?.recipients ?? []).map(({ recipient, action, status }) => [recipient, action, status])).toEqual(expected)
+})
+
+test('a vacation answer from the null sender is none, also if it speaks of problems', async () => {
+  const mail = (body: string) => Buffer.from(`Return-Path: <>\nFrom: Ann <ann@example.org>\nSubject: Urlaub\n\n${body}\n`)
+  const report = await parseReport(mail('Bei einem Problem bitte an:\n\nben@example.org'))
+  expect(report?.recipients ?? []).toEqual([])
+})

@@ -1,9 +1,11 @@
 /** Automatic responses (RFC 3834), such as vacation notices. They show that the message arrived, so they need no action. */
-import { hasReply, isFromDaemon } from '../gate.js'
+import { hasReply, isFromApplication, isFromDaemon } from '../gate.js'
 import type { Mail } from '../mail.js'
 import { noticeOf } from '../notice.js'
+import { bare } from '../original.js'
 import type { ParsedReport } from '../report.js'
 import { timeOf } from '../report-fields.js'
+import { saysFailure } from '../words.js'
 
 /** Fields that mark an automatic response, besides `Auto-Submitted: auto-replied`. */
 const MARKS = ['x-autoreply', 'x-autorespond', 'x-autoresponder', 'x-auto-reply-from', 'x-ms-exchange-inbox-rules-loop', 'x-vacation']
@@ -22,9 +24,16 @@ export function parseRfc3834(mail: Mail): ParsedReport | null {
     MARKS.some((name) => fields.first(name) !== undefined) ||
     /^\s*auto[-_]?reply/i.test(fields.first('precedence') ?? '') ||
     SUBJECT.test(fields.first('subject') ?? '')
-  // bounces carry `Auto-Submitted: auto-replied` too (RFC 3834 3.1.7)
-  if (!marked || isFromDaemon(fields.first('from') ?? '') || fields.first('x-failed-recipients') !== undefined || hasReply(noticeOf(mail)))
-    return null
+  if (!marked || isBounce(mail)) return null
   const date = timeOf(fields.first('date'))
   return { kind: 'automatic answer', recipients: [], returned: 'none', ...(date === undefined ? {} : { date }) }
+}
+
+/** True if it is a bounce, which carries `Auto-Submitted: auto-replied` too (RFC 3834 3.1.7). */
+function isBounce(mail: Mail): boolean {
+  const { fields } = mail
+  const from = fields.first('from') ?? ''
+  if (isFromDaemon(from) || fields.first('x-failed-recipients') !== undefined || hasReply(noticeOf(mail))) return true
+  const isNull = bare(fields.first('return-path')) === undefined
+  return isNull && isFromApplication(from) && saysFailure((fields.first('subject') ?? '').toLowerCase())
 }
