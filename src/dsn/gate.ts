@@ -17,13 +17,12 @@ export interface Circumstances {
 }
 
 /** Local parts of addresses that only mail systems write from. */
-const DAEMON =
-  /^(?:.{0,20}mailer-?daemon.{0,20}|mail-?daemon|maildelivery|mail[._-]delivery.{0,20}|double-bounce|smtpd?-?daemon|mta|mmdf|ndr|mdaemon)$/i
+const DAEMON = /^(?:.{0,20}mailer-?daemon.{0,20}|mail-?daemon|double-bounce|smtpd?-?daemon|mmdf|mdaemon)$/i
 /** The local part of a mail system's postmaster, who may be a person too. */
 const POSTMASTER = /^post[._-]?master$/i
 /** Local parts that mail systems share with persons, lists and applications. */
 const SYSTEM_LIKE =
-  /^(?:.{1,60}-(?:admin|owner|request|bounces?)|bounces?|no-?reply|do-?not-?reply|sysadmin|system|administrator|admin|notifications?|daemon|root)$/i
+  /^(?:.{1,60}-(?:admin|owner|request|bounces?)|bounces?|no-?reply|do-?not-?reply|sysadmin|system|administrator|admin|mta|ndr|maildelivery|mail[._-]delivery.{0,20}|notifications?|daemon|root)$/i
 /** Names that mail systems write under. */
 const SYSTEM_NAME =
   /mail(?:er)?[ _.-]{0,2}(?:delivery|daemon|system|administrator|router)|delivery (?:sub)?system|system administrator|microsoft outlook|post ?master|\bmta\b|\bmdaemon\b|mail gateway|smtp server/i
@@ -32,7 +31,7 @@ const SYSTEM_NAME =
 const AN_ANSWER = /^\s{0,3}(?:re|aw|sv|antw|r|fw|fwd|wg|tr|rv|enc|vs)\s?:/i
 /** Subjects that mail systems give their notices. */
 const NAMES_A_BOUNCE =
-  /(?:undeliver|not delivered|could not be delivered|delivery (?:status|failure|report|notification|has failed|problem)|failure notice|returned mail|mail delivery|unzustellbar|non remis|onbestelbaar|no entregado|não entregue|退信)/i
+  /(?:undeliver|(?:mail|message)\b.{0,30}not delivered|could not be delivered|delivery (?:status|failure|report|notification|has failed|problem)|failure notice|returned mail|mail delivery|unzustellbar|non remis|onbestelbaar|no entregado|não entregue|退信)/i
 
 interface Author {
   /** True if the field stands there and names nobody: `From: <>`. */
@@ -52,6 +51,8 @@ export type Judgement = { readonly accepted: string } | { readonly rejected: str
 export function judge(mail: Mail, known: Circumstances): Judgement {
   const { fields } = mail
   if (fields.first('x-failed-recipients') !== undefined) return { accepted: 'it has X-Failed-Recipients' }
+  const report = /report-type\s{0,9}=\s{0,9}"?([a-z-]{1,40})/i.exec(fields.first('content-type') ?? '')?.[1]?.toLowerCase()
+  if (report !== undefined && report !== 'delivery-status') return { rejected: `it is a report of another type, ${report}` }
   if (mail.type === 'multipart/report' || mail.parts.some((p) => /^message\/(?:global-)?delivery-status$/.test(p.type)))
     return { accepted: 'its type is that of a report' }
   const author = authorOf(fields.first('from') ?? fields.first('sender') ?? '')
@@ -60,12 +61,15 @@ export function judge(mail: Mail, known: Circumstances): Judgement {
   const sender = returnPath === undefined ? undefined : bareAddress(returnPath)
   const isNull = known.nullSender === true || sender === '' || DAEMON.test(localOf(sender ?? '')) || DAEMON.test(sender ?? '')
   // the token says already which message and recipient it is about
-  if (known.recipient !== undefined && hasReply(noticeOf(mail)) && !(isPersonal(mail, author, known.recipient) && !isNull))
+  const likeASystem = POSTMASTER.test(author.local) || SYSTEM_LIKE.test(author.local) || SYSTEM_NAME.test(author.name)
+  if (known.recipient !== undefined && (isNull || likeASystem) && hasReply(noticeOf(mail)) && !isPersonal(mail, author, known.recipient))
     return { accepted: 'it came to a signed return path, with a reply' }
   if (author.isNobody) return { accepted: 'its From field is empty (<>)' }
+  if (fields.first('list-unsubscribe') !== undefined) return { rejected: 'it is a newsletter (List-Unsubscribe)' }
   if (DAEMON.test(author.local)) return { accepted: `it comes from ${author.address}` }
-  if (POSTMASTER.test(author.local) && (isNull || sender === undefined)) return { accepted: `it comes from ${author.address}` }
-  const likeASystem = POSTMASTER.test(author.local) || SYSTEM_LIKE.test(author.local) || SYSTEM_NAME.test(author.name)
+  const answers = AN_ANSWER.test(fields.first('subject') ?? '') && noticeOf(mail).original.returned === 'none'
+  if (POSTMASTER.test(author.local) && (isNull || (sender === undefined && !answers)))
+    return { accepted: `it comes from ${author.address}` }
   if (isNull) return fromNullSender(mail, noticeOf(mail), likeASystem)
   const automatic = /^\s*auto-/i.test(fields.first('auto-submitted') ?? '')
   if (!automatic && !likeASystem)
@@ -75,7 +79,8 @@ export function judge(mail: Mail, known: Circumstances): Judgement {
   // an application or a mailing list writes so too: only a message that it returns shows that it is a bounce
   const notice = noticeOf(mail)
   const isAnswer = AN_ANSWER.test(fields.first('subject') ?? '') || notice.lines.some((line) => /^>/.test(line))
-  if (!isAnswer && fields.first('list-unsubscribe') === undefined && saysFailure(notice.lower)) {
+  const isOfAList = fields.first('list-id') !== undefined || fields.first('in-reply-to') !== undefined
+  if (!isAnswer && !isOfAList && saysFailure(notice.lower)) {
     if (notice.original.returned !== 'none') return { accepted: `${author.address} returns a message` }
     // whose return path is not known
     if (sender === undefined && SYSTEM_NAME.test(author.name) && NAMES_A_BOUNCE.test(fields.first('subject') ?? ''))
@@ -104,8 +109,13 @@ function fromNullSender(mail: Mail, notice: Notice, likeASystem: boolean): Judge
 export const speaksOfFailure = (mail: Mail, notice: Notice): boolean =>
   saysFailure(notice.lower) || saysFailure((mail.fields.first('subject') ?? '').toLowerCase()) || hasReply(notice)
 
-/** True if a notice has a reply code or a status outside the lines that it quotes from another mail. */
-export const hasReply = (notice: Notice): boolean => notice.lines.some((line) => !/^\s{0,3}>/.test(line) && quotedReply(line) !== null)
+/** True if a notice has a reply code, or a status beside words of failure, outside the lines that it quotes from another mail. */
+export const hasReply = (notice: Notice): boolean => notice.lines.some((line) => !/^\s{0,3}>/.test(line) && isReply(line))
+
+function isReply(line: string): boolean {
+  const reply = quotedReply(line)
+  return reply !== null && (reply.code !== 0 || saysFailure(line.toLowerCase()))
+}
 
 /** True if an address is a mail system's own. */
 export function isDaemon(address: string): boolean {

@@ -36,7 +36,8 @@ function onOneLine(html: string): string {
 }
 
 function withoutTags(html: string): string {
-  const lower = html.toLowerCase()
+  // ASCII alone, so that no letter changes its length
+  const lower = html.replace(/[A-Z]/g, (c) => c.toLowerCase())
   const text: string[] = []
   let at = 0
   // the next `>`, looked for once for all `<` before it

@@ -74,11 +74,15 @@ export function headless(head: Buffer): Buffer | null {
   return first.trim() === '' || FIELD.test(first) ? null : head
 }
 
+/** Texts of base64 that were joined into one, at most. */
+const MAX_RUNS = 100
+
 /** Base64, also with text that was cut or joined; other text that only claims to be base64 is left as it is. */
 export function fromBase64(raw: Buffer): Buffer {
   const text = raw.toString('latin1')
   const sample = text.slice(0, 4000)
   // a line of base64 holds no space, and nothing of prose
   if (/[A-Za-z]{2} [A-Za-z]{2}|[<>@]/.test(sample)) return raw
-  return Buffer.concat(text.split(/=+/).map((run) => Buffer.from(run, 'base64')))
+  const runs = text.split(/=+/, MAX_RUNS)
+  return runs.length === MAX_RUNS ? Buffer.from(text, 'base64') : Buffer.concat(runs.map((run) => Buffer.from(run, 'base64')))
 }

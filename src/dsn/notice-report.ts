@@ -19,7 +19,9 @@ export interface Found {
 /** Builds the report from a notice and the recipients found in it; null if none of them failed. */
 export function reportFromNotice(mail: Mail, notice: Notice, found: readonly Found[]): ParsedReport | null {
   // notices may list delivered recipients in the same form
-  const failed = found.filter(({ reason }) => !/\b250 2\.\d\.\d\b/.test(reason))
+  const failed = found.filter(
+    ({ reason }) => !/\b250 (?:2\.\d\.\d|ok)\b|successfully delivered/i.test(reason) || quotedReply(reason) !== null,
+  )
   if (failed.length === 0 || (saysDelivered(notice.lower) && failed.every(({ reason }) => quotedReply(reason) === null))) return null
   const action: Action = saysStillTrying(notice.lower, mail.fields.first('subject') ?? '') ? 'delayed' : 'failed'
   const date = timeOf(mail.fields.first('date'))
@@ -36,7 +38,9 @@ export function reportFromNotice(mail: Mail, notice: Notice, found: readonly Fou
   }
 }
 
-function recipientOf({ recipient, originalRecipient, reason, remoteMta }: Found, action: Action): ReportedRecipient {
+function recipientOf({ recipient, originalRecipient, reason, remoteMta }: Found, ofNotice: Action): ReportedRecipient {
+  // a permanent reply is no delay, whatever the notice says of others
+  const action = (quotedReply(reason)?.code ?? 0) >= 500 ? 'failed' : ofNotice
   const host = remoteMta ?? remoteMtaIn(reason)
   return {
     recipient,

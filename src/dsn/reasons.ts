@@ -3,7 +3,7 @@
 import { quotedReply, statusOfWords } from '../bounce/index.js'
 import type { Mention } from './candidates.js'
 import type { Notice } from './notice.js'
-import type { Chosen } from './recipients.js'
+import { type Choice, type Chosen, LISTED } from './recipients.js'
 
 /** Lines of a reason, and characters. */
 const MAX_LINES = 60
@@ -17,28 +17,89 @@ const FORWARDED = /^\s{0,12}\(?(?:ultimately )?(?:generated (?:from|by)|expanded
  * The reason of each recipient, in their order. The text behind and below its address counts first; then what stands below or above all
  * recipients. A text with a reply counts before one whose words only mean a status.
  */
-export function reasonsOf(notice: Notice, chosen: readonly Chosen[]): string[] {
+export function reasonsOf(notice: Notice, { chosen, mentions }: Choice): string[] {
   const { lines } = notice
-  const marks = [...new Set(chosen.flatMap(({ mentions }) => mentions.map((m) => m.line)))].sort((a, b) => a - b)
-  const first = marks[0] ?? lines.length
-  const last = marks.at(-1) ?? -1
-  const around = [...paragraphsOf(lines.slice(last + 1)), ...paragraphsOf(lines.slice(0, first))]
+  const named = new Named(chosen, mentions)
+  const first = named.marks[0] ?? lines.length
+  const last = named.marks.at(-1) ?? -1
+  const around = [...paragraphsOf(lines, last + 1, lines.length), ...paragraphsOf(lines, 0, first)]
+  const common = around.filter((p) => named.in(p).size === 0).map((p) => p.text)
   // the same for all, so that it is looked for once
   let found: string | null | undefined
   const said = (): string | undefined => {
-    if (found === undefined) found = firstWithStatus(chosen.length === 1 ? [...around, joined(lines)] : around) ?? null
+    if (found === undefined) found = firstWithStatus(common) ?? null
     return found ?? undefined
   }
-  return chosen.map(({ mentions }) => {
-    const places = mentions.map((mention) => ({ mention, next: marks.find((mark) => mark > mention.line) ?? lines.length }))
-    const own = places.map(({ mention, next }) => ownReason(lines, mention, next))
+  return chosen.map(({ recipient, mentions: places }) => {
+    const own = places.map((mention) => ownReason(lines, mention, named.nextMark(mention.line) ?? lines.length))
     // what stands below the last one belongs to all
-    const below = places.flatMap(({ mention, next }) => (next === lines.length ? [] : paragraphsOf(lines.slice(mention.line + 1, next))))
-    const near = [...own, ...below].filter((text) => text !== '')
+    const below = places.flatMap(({ line }) => paragraphsOf(lines, line + 1, named.nextMark(line) ?? line + 1))
+    const mine = around.filter((p) => named.isOnly(recipient, p))
+    const near = [...own, ...[...below, ...mine].map((p) => p.text)].filter((text) => text !== '')
     // of several recipients, one with a reason of its own never takes over what is said of another
-    if (near.length > 0 && chosen.length > 1) return cut(firstWithStatus(near) ?? (near[0] as string))
-    return cut(firstWithStatus(near) ?? said() ?? near[0] ?? around[0] ?? '')
+    if (near.length > 0 && named.several) return cut(firstWithStatus(near) ?? (near[0] as string))
+    const whole = named.several ? undefined : firstWithStatus([joined(lines)])
+    return cut(firstWithStatus(near) ?? said() ?? whole ?? near[0] ?? common[0] ?? '')
   })
+}
+
+/** Which lines name which recipients: a reason ends where another recipient's begins. */
+class Named {
+  /** Lines where the reason of a recipient begins, in order. */
+  readonly marks: readonly number[]
+  readonly several: boolean
+  readonly #byLine = new Map<number, Set<string>>()
+
+  constructor(chosen: readonly Chosen[], mentions: readonly Mention[]) {
+    const own = new Set(chosen.map(({ recipient }) => recipient.toLowerCase()))
+    const others = mentions.filter((m) => LISTED.includes(m.form) && m.excludedBecause === undefined && !own.has(m.address.toLowerCase()))
+    const recipients = new Set([...own, ...others.map((m) => m.address.toLowerCase())])
+    this.several = recipients.size > 1
+    this.marks = [...new Set([...chosen.flatMap((c) => c.mentions), ...others].map((m) => m.line))].sort((a, b) => a - b)
+    for (const { address, line } of mentions) {
+      const key = address.toLowerCase()
+      if (recipients.has(key)) this.#byLine.set(line, (this.#byLine.get(line) ?? new Set()).add(key))
+    }
+  }
+
+  nextMark(line: number): number | undefined {
+    return this.marks.find((mark) => mark > line)
+  }
+
+  /** The recipients that a paragraph names. */
+  in({ from, to }: Paragraph): ReadonlySet<string> {
+    const found = new Set<string>()
+    for (let line = from; line < to; line += 1) for (const key of this.#byLine.get(line) ?? []) found.add(key)
+    return found
+  }
+
+  isOnly(recipient: string, paragraph: Paragraph): boolean {
+    const names = this.in(paragraph)
+    return names.size === 1 && names.has(recipient.toLowerCase())
+  }
+}
+
+/** A paragraph as one line, and the lines (from, to) that it takes. */
+interface Paragraph {
+  readonly text: string
+  readonly from: number
+  readonly to: number
+}
+
+/** The paragraphs between two lines; a line that only announces what follows belongs to the next. */
+function paragraphsOf(lines: readonly string[], from: number, to: number): Paragraph[] {
+  const found: Paragraph[] = []
+  let begin = from
+  let announces = false
+  for (let i = from; i <= to; i += 1) {
+    const line = (lines[i] ?? '').trim()
+    if (line !== '') announces = line.endsWith(':')
+    if (i < to && (line !== '' || announces)) continue
+    const text = joined(lines.slice(begin, i))
+    if (text !== '') found.push({ text, from: begin, to: i })
+    begin = i + 1
+  }
+  return found
 }
 
 /** The first text that tells the reason: one with a reply, or else one whose words mean a specific status. */
@@ -46,17 +107,6 @@ const firstWithStatus = (texts: readonly string[]): string | undefined =>
   texts.find((text) => quotedReply(text) !== null) ?? texts.find(meansAStatus)
 
 const meansAStatus = (text: string): boolean => !/^5\.0\.0$/.test(statusOfWords(text, true) ?? '5.0.0')
-
-/** The paragraphs of a text, each as one line; a line that only announces what follows belongs to the next. */
-function paragraphsOf(lines: readonly string[]): string[] {
-  const found: string[][] = [[]]
-  for (const line of lines) {
-    const current = found.at(-1) as string[]
-    if (line.trim() !== '') current.push(line)
-    else if (current.length > 0 && !/:\s*$/.test(current.at(-1) as string)) found.push([])
-  }
-  return found.map(joined).filter((text) => text !== '')
-}
 
 /** The text behind the address, and the lines below it up to an empty one. */
 function ownReason(lines: readonly string[], { form, textAfter, line }: Mention, next: number): string {

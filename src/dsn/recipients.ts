@@ -37,6 +37,8 @@ export interface Chosen {
 
 export interface Choice {
   readonly chosen: readonly Chosen[]
+  /** Every address that the notice names, also those that were not chosen. */
+  readonly mentions: readonly Mention[]
   readonly candidates: readonly Candidate[]
 }
 
@@ -73,7 +75,7 @@ export function chooseRecipients(mail: Mail, notice: Notice, known?: string): Ch
     const named = mentions.filter((m) => same(m.address, address) && (m === mention || begins(m)))
     return { recipient: address, mentions: named, ...(from === undefined || same(from, address) ? {} : { originalRecipient: from }) }
   })
-  return { chosen, candidates: entries.map((entry) => explained(entry, winners)) }
+  return { chosen, mentions, candidates: entries.map((entry) => explained(entry, winners)) }
 }
 
 function entriesOf(mail: Mail, notice: Notice, mentions: readonly Mention[], known: string | undefined): Entry[] {
@@ -179,7 +181,8 @@ function recipientWithin(address: string): string[] {
 }
 
 const isListed = (m: Mention): boolean => LISTED.includes(m.form)
-const LISTED: readonly (Form | null)[] = ['alone', 'line start', 'labelled']
+/** Forms that lists of recipients have. */
+export const LISTED: readonly (Form | null)[] = ['alone', 'line start', 'labelled']
 
 /** The entries that the notice is about. */
 function winnersOf(entries: readonly Entry[]): readonly Entry[] {

@@ -33,11 +33,15 @@ export const saysFailure = (lower: string): boolean =>
       .join(' '),
   )
 
-/** True if a text (in lower case) says that a message was delivered, and speaks of no failure. */
-export const saysDelivered = (lower: string): boolean => DELIVERED.test(lower) && !saysFailure(lower)
+/** True if a text (in lower case) says that a message was delivered, or warns of a full mailbox, and speaks of no failure. */
+export const saysDelivered = (lower: string): boolean => (DELIVERED.test(lower) || NEARLY_FULL.test(lower)) && !UNDELIVERED.test(lower)
 
 const DELIVERED =
-  /successful(?:ly)? (?:deliver|relay)|(?:was|were|has been|have been) (?:delivered|relayed)|relayed to non-dsn|erfolgreich zugestellt|a été (?:remis|livré)|entregado correctamente|consegnato correttamente/
+  /successful(?:ly)? (?:deliver|relay)|(?:was|were|has been|have been) (?:delivered|relayed|expanded)|delivery [^.]{0,40} is complete|arrived in the mailbox|relayed to non-dsn|wurde (?:erfolgreich )?zugestellt|erfolgreich zugestellt|a été (?:remis|livré)|is bezorgd|entregado correctamente|consegnato correttamente|配信されました/
+/** A warning to the owner of a mailbox. */
+const NEARLY_FULL = /(?:almost|nearly) full|\d\d ?% (?:full|of)|quota warning|fast voll|presque plein/
+const UNDELIVERED =
+  /\bnot\b|n't\b|unable|fail|undeliver|reject|refus|unknown|bounce|cannot|expired|denied|nicht|n['’]a pas|niet|できません|失敗/
 
 const STILL_TRYING = new RegExp(
   [

@@ -13,8 +13,9 @@ export function readNotice(
   known?: string,
 ): { readonly report: ParsedReport | null; readonly candidates: readonly Candidate[] } {
   const notice = noticeOf(mail)
-  const { chosen, candidates } = chooseRecipients(mail, notice, known)
-  const reasons = reasonsOf(notice, chosen)
+  const choice = chooseRecipients(mail, notice, known)
+  const { chosen, candidates } = choice
+  const reasons = reasonsOf(notice, choice)
   const found = chosen.map(({ recipient, originalRecipient }, i) => ({
     recipient,
     ...(originalRecipient === undefined ? {} : { originalRecipient }),

@@ -24,7 +24,9 @@ export function parseRfc8098(mail: Mail): ParsedReport | null {
   const disposition = fields?.get('disposition')?.toLowerCase() ?? ''
   // "deleted without being read" is a person's doing, so that the words count, too
   const isRefused =
-    /;\s*(?:deleted|denied|failed|error|rejected)/.test(disposition) && (REFUSED.test(notice.lower) || /^reject/.test(subject))
+    /;\s*(?:deleted|denied|failed|error|rejected)/.test(disposition) &&
+    !notice.lower.includes('without being read') &&
+    (REFUSED.test(notice.lower) || /^reject/.test(subject))
   const recipient = addressOf(fields?.get('final-recipient')) ?? addressOf(fields?.get('original-recipient'))
   const messageId = bare(fields?.get('original-message-id')) ?? original.messageId
   const reportingMta = withoutType(fields?.get('reporting-ua'))?.match(/^[a-z0-9.-]{1,253}/i)?.[0]

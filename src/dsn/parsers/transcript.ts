@@ -59,10 +59,12 @@ class Transcript {
     // a transcript that names no recipient is about the original's only recipient
     const to = this.#found.size === 0 && unnamed !== '' ? originals() : []
     if (to.length === 1 && !namesAnotherUser(text, to[0] as string)) this.#add(to[0] as string, '')
+    // a reply that was given to one recipient is not that of another
+    const isShared = this.#found.size > 1 && [...this.#found.values()].some(({ reason }) => reason === unnamed)
     return [...this.#found.values()].map(({ recipient, reason, host, from }) => ({
       recipient,
       ...(from === undefined || from.toLowerCase() === recipient.toLowerCase() ? {} : { originalRecipient: from }),
-      reason: reason === '' ? unnamed : reason,
+      reason: reason === '' && !isShared ? unnamed : reason,
       ...(host === undefined || host === '' ? {} : { remoteMta: host }),
     }))
   }
