@@ -6,7 +6,7 @@
 import { quotedReply } from '../bounce/index.js'
 import type { Mail } from './mail.js'
 import { type Notice, noticeOf } from './notice.js'
-import { saysFailure } from './words.js'
+import { saysFailure, saysMail } from './words.js'
 
 /** What is known of a mail besides its bytes. */
 export interface Circumstances {
@@ -99,9 +99,10 @@ const isPersonal = (mail: Mail, author: Author, recipient: string): boolean =>
  * no bounce.
  */
 function fromNullSender(mail: Mail, notice: Notice, likeASystem: boolean): Judgement {
-  const subject = (mail.fields.first('subject') ?? '').toLowerCase()
-  const isBounce =
-    notice.original.returned !== 'none' || hasReply(notice) || saysFailure(subject) || (likeASystem && saysFailure(notice.lower))
+  const { messageId, sender } = notice.original
+  const isReturned = messageId !== undefined || sender !== undefined
+  const speaks = likeASystem && saysFailure(notice.lower) && saysMail(notice.lower)
+  const isBounce = isReturned || hasReply(notice) || NAMES_A_BOUNCE.test(mail.fields.first('subject') ?? '') || speaks
   return isBounce ? { accepted: 'it comes from the null sender' } : { rejected: 'it comes from the null sender, but speaks of no delivery' }
 }
 

@@ -16,12 +16,13 @@ export interface Found {
   readonly remoteMta?: string
 }
 
+/** What notices say of a recipient that accepted the message. */
+const ACCEPTED = /^\W{0,3}(?:delivered|sent)\b|\b250[ -](?:2\.\d{1,3}\.\d{1,3}|ok)\b|successfully delivered/i
+
 /** Builds the report from a notice and the recipients found in it; null if none of them failed. */
 export function reportFromNotice(mail: Mail, notice: Notice, found: readonly Found[]): ParsedReport | null {
   // notices may list delivered recipients in the same form
-  const failed = found.filter(
-    ({ reason }) => !/\b250 (?:2\.\d\.\d|ok)\b|successfully delivered/i.test(reason) || quotedReply(reason) !== null,
-  )
+  const failed = found.filter(({ reason }) => !ACCEPTED.test(reason) || quotedReply(reason) !== null)
   if (failed.length === 0 || (saysDelivered(notice.lower) && failed.every(({ reason }) => quotedReply(reason) === null))) return null
   const action: Action = saysStillTrying(notice.lower, mail.fields.first('subject') ?? '') ? 'delayed' : 'failed'
   const date = timeOf(mail.fields.first('date'))

@@ -37,7 +37,7 @@ export interface Chosen {
 
 export interface Choice {
   readonly chosen: readonly Chosen[]
-  /** Every address that the notice names, also those that were not chosen. */
+  /** Every place that names somebody who may be a recipient, also one that was not chosen. */
   readonly mentions: readonly Mention[]
   readonly candidates: readonly Candidate[]
 }
@@ -75,7 +75,11 @@ export function chooseRecipients(mail: Mail, notice: Notice, known?: string): Ch
     const named = mentions.filter((m) => same(m.address, address) && (m === mention || begins(m)))
     return { recipient: address, mentions: named, ...(from === undefined || same(from, address) ? {} : { originalRecipient: from }) }
   })
-  return { chosen, mentions, candidates: entries.map((entry) => explained(entry, winners)) }
+  const possible = new Set(
+    entries.flatMap((e) => (e.excludedBecause === null && !CONTACT.test(e.address) ? [e.address.toLowerCase()] : [])),
+  )
+  const named = mentions.filter((m) => possible.has(m.address.toLowerCase()))
+  return { chosen, mentions: named, candidates: entries.map((entry) => explained(entry, winners)) }
 }
 
 function entriesOf(mail: Mail, notice: Notice, mentions: readonly Mention[], known: string | undefined): Entry[] {

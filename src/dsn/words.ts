@@ -33,6 +33,12 @@ export const saysFailure = (lower: string): boolean =>
       .join(' '),
   )
 
+/** True if a text (in lower case) speaks of mail and its recipients. */
+export const saysMail = (lower: string): boolean =>
+  /deliver|recipient|mailbox|your (?:mail|message|e-?mail)|zustell|nachricht|remis|message|bezorg|entreg|consegn|dostarcz|доставл|配信|送信|投递|退信|邮件/.test(
+    lower,
+  )
+
 /** True if a text (in lower case) says that a message was delivered, or warns of a full mailbox, and speaks of no failure. */
 export const saysDelivered = (lower: string): boolean => (DELIVERED.test(lower) || NEARLY_FULL.test(lower)) && !UNDELIVERED.test(lower)
 

@@ -9,7 +9,7 @@ import { groupsOf, reportOfFields } from '../report-fields.js'
 export function parseQuotedFields(mail: Mail): ParsedReport | null {
   const notice = noticeOf(mail)
   if (!notice.lower.includes('-recipient:')) return null
-  const plain = notice.lines.map((line) => line.replace(/^(?:>[> ]{0,8})/, '')).join('\n')
+  const plain = notice.lines.filter((line) => !line.startsWith('>')).join('\n')
   const notification = reportOfFields(mail, groupsOf(plain), notice.original)
   return notification.recipients.length === 0 ? null : notification
 }

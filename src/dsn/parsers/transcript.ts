@@ -3,8 +3,9 @@
  * postmaster. They differ in how they mark commands and replies.
  */
 
+import { mentionsIn } from '../candidates.js'
 import type { Mail } from '../mail.js'
-import { noticeOf } from '../notice.js'
+import { type Notice, noticeOf } from '../notice.js'
 import { type Found, reportFromNotice } from '../notice-report.js'
 import { recipientsIn } from '../original.js'
 import { joined } from '../reasons.js'
@@ -33,21 +34,20 @@ const REPLY = /^\s{0,8}[45]\d\d[ -]/
 export function parseTranscript(mail: Mail): ParsedReport | null {
   const notice = noticeOf(mail)
   if (!MARKS.some((mark) => notice.lower.includes(mark))) return null
-  return reportFromNotice(
-    mail,
-    notice,
-    new Transcript(notice.lines).found(() => recipientsIn(notice.original.header), notice.lower),
-  )
+  const found = new Transcript(notice.lines).found(() => recipientsIn(notice.original.header), notice.lower)
+  return reportFromNotice(mail, notice, withoutOthers(notice, found))
 }
 
 class Transcript {
   /** Lower-case recipient -> its reason and remote host. */
-  readonly #found = new Map<string, { recipient: string; reason: string; host?: string; from?: string }>()
+  readonly #found = new Map<string, { recipient: string; reason: string; isFromSession: boolean; host?: string; from?: string }>()
   /** The current recipient (a key of #found), and the current remote host. */
   #current = ''
   #host = ''
   /** The last reply of that host, and the first reply line that names no recipient. */
   #heard = ''
+  /** The recipient that it was given to. */
+  #heardOf = ''
   #unnamed = ''
 
   constructor(lines: readonly string[]) {
@@ -79,13 +79,16 @@ class Transcript {
     const said = SAID.exec(line)?.[1]
     if (said !== undefined) {
       const rcpt = RCPT.exec(said)?.[1]
-      if (rcpt !== undefined) this.#current = this.#add(rcpt, '')
+      if (rcpt !== undefined) this.#current = this.#add(rcpt, '', true)
       else if (!LISTED.test(line)) return
     }
     const heard = HEARD.exec(line)?.[1]
     if (heard !== undefined) {
+      // accepted: the session is no longer about it
+      if (/^2\d\d[ -]/.test(heard) && this.#found.get(this.#current)?.isFromSession === true) this.#found.delete(this.#current)
       if (!REPLY.test(heard)) return
       this.#heard = heard
+      this.#heardOf = this.#current
       this.#explain(heard)
       return
     }
@@ -94,7 +97,8 @@ class Transcript {
     if (summary !== null) {
       const key = this.#add(summary[1] as string, '')
       const entry = this.#found.get(key)
-      if (entry !== undefined && entry.reason === '') entry.reason = this.#heard === '' ? line.trim() : this.#heard
+      if (entry !== undefined && entry.reason === '')
+        entry.reason = this.#heard === '' || (this.#heardOf !== '' && this.#heardOf !== key) ? line.trim() : this.#heard
       this.#heard = ''
       return
     }
@@ -121,10 +125,10 @@ class Transcript {
     else if (REPLY.test(line) && this.#unnamed === '') this.#unnamed = joined([line])
   }
 
-  #add(recipient: string, reason: string): string {
+  #add(recipient: string, reason: string, isFromSession = false): string {
     const key = recipient.toLowerCase()
     if (!this.#found.has(key) && this.#found.size < 1000)
-      this.#found.set(key, { recipient, reason, ...(this.#host === '' ? {} : { host: this.#host }) })
+      this.#found.set(key, { recipient, reason, isFromSession, ...(this.#host === '' ? {} : { host: this.#host }) })
     return key
   }
 
@@ -132,4 +136,12 @@ class Transcript {
     const entry = this.#found.get(this.#current)
     if (entry !== undefined && entry.reason === '') entry.reason = reason
   }
+}
+
+/** Without addresses that the notice names as the sender's or for contact, if others are left. */
+function withoutOthers(notice: Notice, found: readonly Found[]): readonly Found[] {
+  if (found.length < 2) return found
+  const excluded = new Set(mentionsIn(notice).flatMap((m) => (m.excludedBecause === undefined ? [] : [m.address.toLowerCase()])))
+  const left = found.filter(({ recipient }) => !excluded.has(recipient.toLowerCase()))
+  return left.length > 0 ? left : found
 }
