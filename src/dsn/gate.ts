@@ -81,7 +81,7 @@ export function judge(mail: Mail, known: Circumstances): Judgement {
   const isAnswer = AN_ANSWER.test(fields.first('subject') ?? '') || notice.lines.some((line) => /^>/.test(line))
   const isOfAList = fields.first('list-id') !== undefined || fields.first('in-reply-to') !== undefined
   if (!isAnswer && !isOfAList && saysFailure(notice.lower)) {
-    if (notice.original.returned !== 'none') return { accepted: `${author.address} returns a message` }
+    if (returnsAMessage(notice)) return { accepted: `${author.address} returns a message` }
     // whose return path is not known
     if (sender === undefined && SYSTEM_NAME.test(author.name) && NAMES_A_BOUNCE.test(fields.first('subject') ?? ''))
       return { accepted: `${author.address} wrote it, under the subject of a bounce` }
@@ -99,12 +99,13 @@ const isPersonal = (mail: Mail, author: Author, recipient: string): boolean =>
  * no bounce.
  */
 function fromNullSender(mail: Mail, notice: Notice, likeASystem: boolean): Judgement {
-  const { messageId, sender } = notice.original
-  const isReturned = messageId !== undefined || sender !== undefined
   const speaks = likeASystem && saysFailure(notice.lower) && saysMail(notice.lower)
-  const isBounce = isReturned || hasReply(notice) || NAMES_A_BOUNCE.test(mail.fields.first('subject') ?? '') || speaks
+  const isBounce = returnsAMessage(notice) || hasReply(notice) || NAMES_A_BOUNCE.test(mail.fields.first('subject') ?? '') || speaks
   return isBounce ? { accepted: 'it comes from the null sender' } : { rejected: 'it comes from the null sender, but speaks of no delivery' }
 }
+
+/** True if a message came back that names itself, not only a summary of one. */
+const returnsAMessage = ({ original }: Notice): boolean => original.messageId !== undefined || original.sender !== undefined
 
 /** True if a notice, or its subject, says that a delivery failed. */
 export const speaksOfFailure = (mail: Mail, notice: Notice): boolean =>

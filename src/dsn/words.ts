@@ -43,7 +43,7 @@ export const saysMail = (lower: string): boolean =>
 export const saysDelivered = (lower: string): boolean => (DELIVERED.test(lower) || NEARLY_FULL.test(lower)) && !UNDELIVERED.test(lower)
 
 const DELIVERED =
-  /successful(?:ly)? (?:deliver|relay)|(?:was|were|has been|have been) (?:delivered|relayed|expanded)|delivery [^.]{0,40} is complete|arrived in the mailbox|relayed to non-dsn|wurde (?:erfolgreich )?zugestellt|erfolgreich zugestellt|a été (?:remis|livré)|is bezorgd|entregado correctamente|consegnato correttamente|配信されました/
+  /successful(?:ly)? (?:deliver|relay)|(?:was|were|has been|have been) (?:delivered|relayed|expanded)|delivery [^.]{0,40} is complete|arrived in the mailbox|relayed to non-dsn|wurde (?:erfolgreich )?zugestellt|erfolgreich zugestellt|a été (?:remis|livré)|is bezorgd|se entregó|entregado correctamente|(?:сообщение|письмо) доставлено|consegnato correttamente|配信されました/
 /** A warning to the owner of a mailbox. */
 const NEARLY_FULL = /(?:almost|nearly) full|\d\d ?% (?:full|of)|quota warning|fast voll|presque plein/
 const UNDELIVERED =

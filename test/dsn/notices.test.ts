@@ -493,3 +493,37 @@ test('a vacation answer from the null sender is none, also if it speaks of probl
   const report = await parseReport(mail('Bei einem Problem bitte an:\n\nben@example.org'))
   expect(report?.recipients ?? []).toEqual([])
 })
+
+test.each<[string, readonly string[], [string, string][]]>([
+  [
+    'a reply below a list belongs to whom it names',
+    ['failed:', '  ann@c.example', '  ben@c.example', '', '550 5.1.1 <ann@c.example> no such user', '', '452 4.2.2 <ben@c.example> full'],
+    [
+      ['ann@c.example', '5.1.1'],
+      ['ben@c.example', '4.2.2'],
+    ],
+  ],
+  [
+    'in a session, a recipient that was accepted did not fail, and a reply stays with its own',
+    ['>>> RCPT To:<good@x.example>', '<<< 250 ok', '>>> RCPT To:<bad@x.example>', '<<< 550 5.1.1 no such user'],
+    [['bad@x.example', '5.1.1']],
+  ],
+])('%s', async (_, body, expected) => {
+  const report = await parseReport(from('failure', body))
+  expect(report?.recipients.map(({ recipient, status }) => [recipient, status])).toEqual(expected)
+})
+
+test.each([
+  ['a warning of a full mailbox', 'From: MAILER-DAEMON@mx.example\nSubject: Warning\n\nYour mailbox is almost full: me.alias@mx.example\n'],
+  [
+    'a report of TLS',
+    'From: MAILER-DAEMON@mx.example\nContent-Type: multipart/report; report-type=tlsrpt; boundary=b\n\n--b\n\ntls@mx.example\n--b--\n',
+  ],
+  ['a notice of success', 'From: MAILER-DAEMON@mx.example\nSubject: ok\n\nYour message was delivered to:\n\nben@x.example\n'],
+  [
+    'a deletion without being read',
+    'From: b@x.example\nContent-Type: multipart/report; report-type=disposition-notification; boundary=b\n\n--b\n\nIt was deleted without being read. The mailbox is full.\n--b\nContent-Type: message/disposition-notification\n\nFinal-Recipient: rfc822;b@x.example\nDisposition: automatic-action/MDN-sent-automatically; deleted\n--b--\n',
+  ],
+])('%s is no bounce', async (_, mail) => {
+  expect((await parseReport(Buffer.from(mail)))?.recipients ?? []).toEqual([])
+})
