@@ -248,7 +248,7 @@ export function signalWithStart(world: World, message: BouncedMessage, bounce: B
 /** Polls, in real time, until the step returns a truthy value. */
 export async function eventually<T>(
   look: () => Promise<T | undefined | null | false> | T | undefined | null | false,
-  withinMs = 15_000,
+  withinMs = 45_000,
 ): Promise<T> {
   const until = Date.now() + withinMs
   for (;;) {
