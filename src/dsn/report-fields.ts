@@ -65,8 +65,7 @@ export function reportOfFields(mail: Mail, groups: readonly Group[], original: R
   const date = timeOf(mail.fields.first('date'))
   return {
     kind: 'bounce',
-    recipients: groups
-      .filter((g) => [...g.keys()].some((name) => OF_RECIPIENT.has(name)))
+    recipients: ofRecipients(groups)
       .map((g) => recipientOf(g, only))
       .filter((r) => r !== null),
     ...belowTheReport(groups),
@@ -76,6 +75,23 @@ export function reportOfFields(mail: Mail, groups: readonly Group[], original: R
     ...(date === undefined ? {} : { date }),
     ...(arrivalDate === undefined ? {} : { arrivalDate }),
   }
+}
+
+/**
+ * The groups about recipients. Where empty lines separate the fields of one recipient, too, a group that names none continues the one
+ * before, unless that has such a field already.
+ */
+function ofRecipients(groups: readonly Group[]): Group[] {
+  const found: Group[] = []
+  for (const group of groups) {
+    const names = [...group.keys()]
+    if (!names.some((name) => OF_RECIPIENT.has(name))) continue
+    const last = found.at(-1)
+    const continues = !group.has('final-recipient') && !group.has('original-recipient') && !names.some((name) => last?.has(name))
+    if (last !== undefined && continues) found[found.length - 1] = new Map([...last, ...group])
+    else found.push(group)
+  }
+  return found
 }
 
 /** The original's fields, if a wrong MIME boundary made its part run into the report. */
