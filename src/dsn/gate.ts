@@ -41,12 +41,11 @@ interface Author {
   readonly name: string
 }
 
-/** Why a mail counts as a notification, or why it does not. */
 export type Judgement = { readonly accepted: string } | { readonly rejected: string }
 
 /**
  * Why a mail counts as a notification; or why it does not.
- * @example `from the null sender`, `from mailer-daemon@mx.example.org`
+ * @example judge(mail, {}) // { accepted: 'it comes from mailer-daemon@mx.example.org' }
  */
 export function judge(mail: Mail, known: Circumstances): Judgement {
   const { fields } = mail
@@ -56,10 +55,11 @@ export function judge(mail: Mail, known: Circumstances): Judgement {
   if (mail.type === 'multipart/report' || mail.parts.some((p) => /^message\/(?:global-)?delivery-status$/.test(p.type)))
     return { accepted: 'its type is that of a report' }
   const author = authorOf(fields.first('from') ?? fields.first('sender') ?? '')
-  const who = author.address || 'somebody'
+  const who = author.address || 'an unknown author'
+  const subject = fields.first('subject') ?? ''
   const returnPath = fields.first('return-path')
   const sender = returnPath === undefined ? undefined : bareAddress(returnPath)
-  const isNull = known.nullSender === true || sender === '' || DAEMON.test(localOf(sender ?? '')) || DAEMON.test(sender ?? '')
+  const isNull = known.nullSender === true || sender === '' || DAEMON.test(localOf(sender ?? ''))
   // the token says already which message and recipient it is about
   const likeASystem = POSTMASTER.test(author.local) || SYSTEM_LIKE.test(author.local) || SYSTEM_NAME.test(author.name)
   if (known.recipient !== undefined && (isNull || likeASystem) && hasReply(noticeOf(mail)) && !isPersonal(mail, author, known.recipient))
@@ -67,30 +67,30 @@ export function judge(mail: Mail, known: Circumstances): Judgement {
   if (author.isNobody) return { accepted: 'its From field is empty (<>)' }
   if (fields.first('list-unsubscribe') !== undefined) return { rejected: 'it is a newsletter (List-Unsubscribe)' }
   if (DAEMON.test(author.local)) return { accepted: `it comes from ${author.address}` }
-  const answers = AN_ANSWER.test(fields.first('subject') ?? '') && noticeOf(mail).original.returned === 'none'
+  const answers = AN_ANSWER.test(subject) && noticeOf(mail).original.returned === 'none'
   if (POSTMASTER.test(author.local) && (isNull || (sender === undefined && !answers)))
     return { accepted: `it comes from ${author.address}` }
   if (isNull) return fromNullSender(mail, noticeOf(mail), likeASystem)
   const automatic = /^\s*auto-/i.test(fields.first('auto-submitted') ?? '')
   if (!automatic && !likeASystem)
     return {
-      rejected: `${author.address} wrote it: no mail system, not the null sender, and not marked as automatic (RFC 5321 4.5.5, RFC 3834)`,
+      rejected: `${who} wrote it: no mail system, not the null sender, and not marked as automatic (RFC 5321 4.5.5, RFC 3834)`,
     }
   // an application or a mailing list writes so too: only a message that it returns shows that it is a bounce
   const notice = noticeOf(mail)
-  const isAnswer = AN_ANSWER.test(fields.first('subject') ?? '') || notice.lines.some((line) => /^>/.test(line))
+  const isAnswer = AN_ANSWER.test(subject) || notice.lines.some((line) => line.startsWith('>'))
   const isOfAList = fields.first('list-id') !== undefined || fields.first('in-reply-to') !== undefined
   if (!isAnswer && !isOfAList && saysFailure(notice.lower)) {
     if (returnsAMessage(notice)) return { accepted: `${author.address} returns a message` }
     // whose return path is not known
-    if (sender === undefined && SYSTEM_NAME.test(author.name) && NAMES_A_BOUNCE.test(fields.first('subject') ?? ''))
+    if (sender === undefined && SYSTEM_NAME.test(author.name) && NAMES_A_BOUNCE.test(subject))
       return { accepted: `${author.address} wrote it, under the subject of a bounce` }
   }
   if (fields.first('x-mlserver') !== undefined && saysFailure(notice.lower)) return { accepted: `${author.address} manages a mailing list` }
   return { rejected: `${who} wrote it, and it returns no message` }
 }
 
-/** Whether the recipient himself wrote it, or somebody answers or forwards. */
+/** Whether the recipient wrote it, or its subject is that of an answer or of a forwarded mail. */
 const isPersonal = (mail: Mail, author: Author, recipient: string): boolean =>
   author.address.toLowerCase() === recipient.toLowerCase() || AN_ANSWER.test(mail.fields.first('subject') ?? '')
 

@@ -60,7 +60,7 @@ export async function read(mail: Uint8Array, known: Circumstances = {}): Promise
   if (inner === undefined || inner.content.length === 0 || !(namesNobody || (own.report === null && isBare(outer)))) return own
   // what is attached may be damaged: the outer mail was read
   const parts = await takeApart(inner.content).catch(() => null)
-  const attached = parts === null ? null : firstOf([parseRfc3464, parseRfc5965], parts)
+  const attached = parts === null ? null : (parseRfc3464(parts) ?? parseRfc5965(parts))
   return attached === null ? own : { ...own, report: attached, format: 'attached', why: 'a report is attached' }
 }
 
@@ -85,14 +85,13 @@ function readText(mail: Mail, because: string, recipient: string | undefined): R
   if (fields !== null) return { report: withItsText(fields, mail), format: 'quoted-fields', why: because, candidates: [] }
   const transcript = withItsNotice(parseTranscript(mail), mail, recipient)
   if (transcript !== null) {
-    const candidates = () => readNotice(mail, recipient).candidates
     return {
       report: transcript,
       format: 'transcript',
       why: because,
       // only `softbounce read --explain` asks for them
       get candidates() {
-        return candidates()
+        return readNotice(mail, recipient).candidates
       },
     }
   }
@@ -136,12 +135,4 @@ function withItsText(report: ParsedReport, mail: Mail): ParsedReport {
       return { ...r, ...readStatus(r.statusField, text.diagnostic), diagnostic: text.diagnostic }
     }),
   }
-}
-
-function firstOf(parsers: readonly Parser[], mail: Mail): ParsedReport | null {
-  for (const parse of parsers) {
-    const report = parse(mail)
-    if (report !== null) return report
-  }
-  return null
 }

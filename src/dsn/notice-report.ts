@@ -40,7 +40,7 @@ export function reportFromNotice(mail: Mail, notice: Notice, found: readonly Fou
 }
 
 function recipientOf({ recipient, originalRecipient, reason, remoteMta }: Found, ofNotice: Action): ReportedRecipient {
-  // a permanent reply is no delay, whatever the notice says of others
+  // a permanent reply means that this recipient failed, also if the notice speaks of a delay
   const action = (quotedReply(reason)?.code ?? 0) >= 500 ? 'failed' : ofNotice
   const host = remoteMta ?? remoteMtaIn(reason)
   return {

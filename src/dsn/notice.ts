@@ -2,7 +2,7 @@
 
 import { textOfHtml } from './html.js'
 import type { Mail, Part } from './mail.js'
-import { embeddedOriginal, NO_ORIGINAL, quotedOriginal, type Returned } from './original.js'
+import { embeddedOriginal, holdsOriginal, NO_ORIGINAL, quotedOriginal, type Returned } from './original.js'
 import { addressesOf } from './report-fields.js'
 
 export interface Notice {
@@ -38,7 +38,7 @@ const lettersOf = (line: string): string =>
     .toLowerCase()
     .replace(/[^a-z]+/g, ' ')
     .trim()
-/** The same where the line is decorated, or ends the text: `----- Original message -----`, `Unsent message below:`. */
+/** A line that is decorated: `----- Original message -----`. */
 const DECORATED = /^[-=_*#|<>+~]{2}|[-=_*#|<>+~]{2}$/
 const isDecorated = (line: string): boolean => DECORATED.test(line.trim())
 
@@ -102,7 +102,7 @@ const textsOf = (parts: readonly Part[], type: string): string =>
 
 /** A part that is the original, or begins with its header. */
 function isOriginal(part: Part): boolean {
-  if (/^(?:message\/(?:rfc822|global|partial|rfc822-headers|global-headers)|text\/rfc822-headers?)$/.test(part.type)) return true
+  if (holdsOriginal(part.type)) return true
   if (!(part.type.startsWith('text/') || part.type === 'application/octet-stream') || !FIELD.test(part.text().trimStart().slice(0, 200)))
     return false
   return headerAt(part.text().trimStart().slice(0, 8000).split(/\r?\n/, 60), 0) === 'original'
@@ -151,7 +151,7 @@ function announced(lines: readonly string[], i: number): number | null {
 const isEmpty = (line: string): boolean => line.trim() === ''
 
 /** A line that may stand between the announcement and the original. */
-const isBetween = (line: string): boolean => line.trim() === '' || isDecorated(line)
+const isBetween = (line: string): boolean => isEmpty(line) || isDecorated(line)
 
 /**
  * What the block of fields that begins at a line is: the header of an original, a summary of one (From, To and Subject alone), or

@@ -34,9 +34,12 @@ export const envelopeRecipientsIn = (header: Fields): string[] =>
 const MESSAGES = ['message/rfc822', 'message/global']
 const HEADS = ['text/rfc822-headers', 'message/global-headers', 'text/rfc822-header', 'message/rfc822-headers', 'message/partial']
 
+/** Whether a part of this type holds the original, or its header. */
+export const holdsOriginal = (type: string): boolean => MESSAGES.includes(type) || HEADS.includes(type)
+
 /** The header fields of the original that a report returns; empty if it returns none. */
 export function originalFields(mail: Mail): Fields {
-  const embedded = mail.parts.find(({ type }) => MESSAGES.includes(type) || HEADS.includes(type))
+  const embedded = mail.parts.find(({ type }) => holdsOriginal(type))
   return embedded === undefined ? new Fields([]) : headOf(embedded.content)
 }
 

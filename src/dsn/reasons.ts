@@ -22,8 +22,11 @@ export function reasonsOf(notice: Notice, { chosen, mentions }: Choice): string[
   const named = new Named(chosen, mentions)
   const first = named.marks[0] ?? lines.length
   const last = named.marks.at(-1) ?? -1
-  const around = [...paragraphsOf(lines, last + 1, lines.length), ...paragraphsOf(lines, 0, first)]
-  const common = around.filter((p) => named.in(p).size === 0).map((p) => p.text)
+  const around = [...paragraphsOf(lines, last + 1, lines.length), ...paragraphsOf(lines, 0, first)].map((p) => ({
+    ...p,
+    names: named.in(p),
+  }))
+  const common = around.filter((p) => p.names.size === 0).map((p) => p.text)
   // the same for all, so that it is looked for once
   let found: string | null | undefined
   const said = (): string | undefined => {
@@ -34,7 +37,7 @@ export function reasonsOf(notice: Notice, { chosen, mentions }: Choice): string[
     const own = places.map((mention) => ownReason(lines, mention, named.nextMark(mention.line) ?? lines.length))
     // what stands below the last one belongs to all
     const below = places.flatMap(({ line }) => paragraphsOf(lines, line + 1, named.nextMark(line) ?? line + 1))
-    const mine = around.filter((p) => named.isOnly(recipient, p))
+    const mine = around.filter(({ names }) => names.size === 1 && names.has(recipient.toLowerCase()))
     const near = [...own, ...[...below, ...mine].map((p) => p.text)].filter((text) => text !== '')
     // of several recipients, one with a reason of its own never takes over what is said of another
     if (near.length > 0 && named.several) return cut(firstWithStatus(near) ?? (near[0] as string))
@@ -72,11 +75,6 @@ class Named {
     for (let line = from; line < to; line += 1) for (const key of this.#byLine.get(line) ?? []) found.add(key)
     return found
   }
-
-  isOnly(recipient: string, paragraph: Paragraph): boolean {
-    const names = this.in(paragraph)
-    return names.size === 1 && names.has(recipient.toLowerCase())
-  }
 }
 
 /** A paragraph as one line, and the lines (from, to) that it takes. */
@@ -106,7 +104,7 @@ function paragraphsOf(lines: readonly string[], from: number, to: number): Parag
 const firstWithStatus = (texts: readonly string[]): string | undefined =>
   texts.find((text) => quotedReply(text) !== null) ?? texts.find(meansAStatus)
 
-const meansAStatus = (text: string): boolean => !/^5\.0\.0$/.test(statusOfWords(text, true) ?? '5.0.0')
+const meansAStatus = (text: string): boolean => (statusOfWords(text, true) ?? '5.0.0') !== '5.0.0'
 
 /** The text behind the address, and the lines below it up to an empty one. */
 function ownReason(lines: readonly string[], { form, textAfter, line }: Mention, next: number): string {

@@ -37,12 +37,12 @@ export interface Chosen {
 
 export interface Choice {
   readonly chosen: readonly Chosen[]
-  /** Every place that names somebody who may be a recipient, also one that was not chosen. */
+  /** Every mention of an address that may be a recipient, chosen or not. */
   readonly mentions: readonly Mention[]
   readonly candidates: readonly Candidate[]
 }
 
-const FORM_SCORE: Readonly<Record<Form, number>> = { 'line start': 5, alone: 5, labelled: 4, sentence: 2, forwarded: 1, summary: 0 }
+const FORM_SCORE: Readonly<Record<Form, number>> = { 'line start': 5, alone: 5, labelled: 3, sentence: 2, forwarded: 1, summary: 0 }
 const SOURCE_SCORE: Readonly<Record<Source, number>> = {
   'X-Failed-Recipients': 10,
   "original's Received": 4,
@@ -128,15 +128,15 @@ function entriesOf(mail: Mail, notice: Notice, mentions: readonly Mention[], kno
 /** Addresses for questions: they win only if nobody else is named as well. */
 const CONTACT =
   /^(?:help|helpdesk|support|info|contact|service|kundenservice|cs|abuse|admin|postmaster|soporte|tuki|ajuda|assistenza|pomoc)@/i
-/** An unknown label says less than one that means a recipient. */
-const LABEL_PENALTY = 1
-const scoreOf = (m: Mention): number =>
-  m.excludedBecause === undefined
-    ? FORM_SCORE[m.form] +
-      (m.saysRecipient ? 1 : 0) -
-      (m.form === 'labelled' && !m.saysRecipient ? LABEL_PENALTY : 0) -
-      (CONTACT.test(m.address) && !m.saysRecipient ? 3 : 0)
-    : 0
+/** More for words that say that it is the recipient. */
+const SAYS_RECIPIENT_SCORE: Readonly<Partial<Record<Form, number>>> = { labelled: 2, sentence: 1 }
+const CONTACT_PENALTY = 3
+
+function scoreOf({ form, saysRecipient, excludedBecause, address }: Mention): number {
+  if (excludedBecause !== undefined) return 0
+  if (saysRecipient) return FORM_SCORE[form] + (SAYS_RECIPIENT_SCORE[form] ?? 0)
+  return FORM_SCORE[form] - (CONTACT.test(address) ? CONTACT_PENALTY : 0)
+}
 
 /** The addresses of the failed message's sender, and of the notice's own. */
 function sendersOf({ fields }: Mail, { original }: Notice): ReadonlyMap<string, string> {
@@ -213,7 +213,7 @@ function listedInstead(failed: readonly Entry[], entries: readonly Entry[]): rea
 function fallbackWinners(entries: readonly Entry[]): readonly Entry[] {
   const forwarded = entries.filter((e) => e.mention?.form === 'forwarded')
   if (forwarded.length > 0) return forwarded
-  // somebody wrote to a list or an alias that leads back to him: the notice gives a reason behind his address
+  // the message went to a list or an alias that leads back to its sender: a reason stands behind the sender's address
   const itself = entries.filter((e) => e.mention?.form === 'line start' && e.mention.excludedBecause === undefined)
   if (itself.length > 0) return itself.slice(0, 1)
   for (const source of ['return path', "original's Received", "original's To"] as const) {

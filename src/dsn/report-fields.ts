@@ -25,22 +25,15 @@ export function groupsOf(report: string): Group[] {
       last = ''
       continue
     }
-    // what an empty line separates from its field continues nothing
-    if (fields === null && /^[ \t]/.test(line)) continue
-    if (fields === null) {
-      if (found.length >= MAX_GROUPS) break
-      fields = new Map()
-      found.push(fields)
-    }
-    // folded, or a fold that lost its space behind `rfc822;`
-    if (/^[ \t]/.test(line) || (!line.includes(':') && fields.get(last)?.endsWith(';') === true)) {
-      if (last !== '') fields.set(last, `${fields.get(last) ?? ''} ${line.trim()}`)
+    // folded, or a fold that lost its space behind `rfc822;`; what an empty line separates from its field continues nothing
+    if (/^[ \t]/.test(line) || (!line.includes(':') && fields?.get(last)?.endsWith(';') === true)) {
+      if (last !== '') fields?.set(last, `${fields.get(last) ?? ''} ${line.trim()}`)
       continue
     }
     const colon = line.indexOf(':')
     last = /^[A-Za-z0-9-]{1,60}$/.test(line.slice(0, Math.max(colon, 0)).trim()) ? line.slice(0, colon).trim().toLowerCase() : ''
     // a second Final-Recipient begins the next recipient, where the empty line between them was lost
-    if (last === 'final-recipient' && fields.has(last)) {
+    if (fields === null || (last === 'final-recipient' && fields.has(last))) {
       if (found.length >= MAX_GROUPS) break
       fields = new Map()
       found.push(fields)

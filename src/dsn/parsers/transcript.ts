@@ -58,7 +58,7 @@ class Transcript {
     const unnamed = this.#heard === '' ? this.#unnamed : this.#heard
     // a transcript that names no recipient is about the original's only recipient
     const to = this.#found.size === 0 && unnamed !== '' ? originals() : []
-    if (to.length === 1 && !namesAnotherUser(text, to[0] as string)) this.#add(to[0] as string, '')
+    if (to.length === 1 && !namesAnotherUser(text, to[0] as string)) this.#add(to[0] as string)
     // a reply that was given to one recipient is not that of another
     const isShared = this.#found.size > 1 && [...this.#found.values()].some(({ reason }) => reason === unnamed)
     return [...this.#found.values()].map(({ recipient, reason, host, from }) => ({
@@ -79,7 +79,7 @@ class Transcript {
     const said = SAID.exec(line)?.[1]
     if (said !== undefined) {
       const rcpt = RCPT.exec(said)?.[1]
-      if (rcpt !== undefined) this.#current = this.#add(rcpt, '', true)
+      if (rcpt !== undefined) this.#current = this.#add(rcpt, true)
       else if (!LISTED.test(line)) return
     }
     const heard = HEARD.exec(line)?.[1]
@@ -95,7 +95,7 @@ class Transcript {
     const dots = line.indexOf(DOTS)
     const summary = dots < 0 ? null : SUMMARY.exec(line.slice(0, dots).trim())
     if (summary !== null) {
-      const key = this.#add(summary[1] as string, '')
+      const key = this.#add(summary[1] as string)
       const entry = this.#found.get(key)
       if (entry !== undefined && entry.reason === '')
         entry.reason = this.#heard === '' || (this.#heardOf !== '' && this.#heardOf !== key) ? line.trim() : this.#heard
@@ -121,14 +121,14 @@ class Transcript {
       return
     }
     const listed = LISTED.exec(line)
-    if (listed !== null) this.#current = this.#add((listed[1] ?? listed[2]) as string, '')
+    if (listed !== null) this.#current = this.#add((listed[1] ?? listed[2]) as string)
     else if (REPLY.test(line) && this.#unnamed === '') this.#unnamed = joined([line])
   }
 
-  #add(recipient: string, reason: string, isFromSession = false): string {
+  #add(recipient: string, isFromSession = false): string {
     const key = recipient.toLowerCase()
     if (!this.#found.has(key) && this.#found.size < 1000)
-      this.#found.set(key, { recipient, reason, isFromSession, ...(this.#host === '' ? {} : { host: this.#host }) })
+      this.#found.set(key, { recipient, reason: '', isFromSession, ...(this.#host === '' ? {} : { host: this.#host }) })
     return key
   }
 
