@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config'
 import { LongestFirst } from './test/support/longest-first.js'
 
 /** `npm run test:slow`: what is slow by nature (browsers, upgrades, real minutes); `npm test` leaves it out; `all` is both. */
-const which = process.env.SOFTBOUNCE_TESTS ?? 'quick'
+const which = process.env.TEST_SUITE ?? 'quick'
 const shuffled = process.argv.some((argument) => argument.startsWith('--sequence.shuffle'))
 
 // biome-ignore lint/style/noDefaultExport: vitest asks for one

@@ -54,7 +54,7 @@ function* csv() {
 
 export async function filter() {
   const folder = mkdtempSync(join(tmpdir(), 'softbounce-bench-'))
-  const database = openDatabase(`file:${join(folder, 'softbounce.db')}`)
+  const database = openDatabase({ url: `file:${join(folder, 'softbounce.db')}` })
   try {
     await migrateToLatest(database.db, database.kind)
     await fill(database)

@@ -9,10 +9,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Client, Connection } from '@temporalio/client'
 import { SoftbounceClient } from '../dist/client/index.js'
+import { readSettings } from '../dist/config/config.js'
 import { migrateToLatest, openDatabase } from '../dist/store/index.js'
 import { startDevServer } from '../dist-dev/dev-server/index.js'
 import { herdPlot } from './support/herd-plot.mjs'
 import { startPostgres } from './support/postgres.mjs'
+import { routes } from './support/routes.mjs'
 import { mostIn, startSink } from './support/sink.mjs'
 
 const HERD = Number(process.env.BENCH_HERD ?? 10_000)
@@ -61,23 +63,23 @@ async function run(kind, herdSize) {
   const postgres = kind === 'postgres' ? await startPostgres() : null
   if (kind === 'postgres' && postgres === null) return null
   const url = postgres?.url ?? `file:${join(folder, 'softbounce.db')}`
-  const database = openDatabase(url)
+  const database = openDatabase({ url: url })
   await migrateToLatest(database.db, database.kind)
   const server = await startDevServer({ say: () => {} })
   const [herdSink, othersSink] = [await startSink(), await startSink()]
   const connection = await Connection.connect({ address: server.address })
   const temporal = new Client({ connection })
-  const client = await SoftbounceClient.connect({ temporal, database })
+  const client = await SoftbounceClient.open(readSettings({}), { temporal, database })
   const env = {
     ...process.env,
     TEMPORAL_ADDRESS: server.address,
     TEMPORAL_CONFIG_FILE: join(folder, 'none.toml'),
-    DATABASE_URL: url,
-    ROUTES: `herd.example=127.0.0.1:${herdSink.port}, *=127.0.0.1:${othersSink.port}`,
-    LIMITS: `herd.example: rate ${RATE}/s, connections ${CONNECTIONS}`,
-    RETRY_SCHEDULE: SCHEDULE.join(', '),
-    EHLO_NAME: 'softbounce.example.com',
-    LONGEST_WAIT: process.env.BENCH_LONGEST_WAIT ?? '15min',
+    SOFTBOUNCE_DATABASE_URL: url,
+    SOFTBOUNCE_ROUTES: routes({ 'herd.example': herdSink.port, '*': othersSink.port }),
+    SOFTBOUNCE_THROTTLE_DESTINATIONS: JSON.stringify({ 'herd.example': { maxMessageRate: `${RATE}/s`, connectionLimit: CONNECTIONS } }),
+    SOFTBOUNCE_RETRY_SCHEDULE: SCHEDULE.join(', '),
+    SOFTBOUNCE_SMTP_EHLO_DOMAIN: 'softbounce.example.com',
+    SOFTBOUNCE_THROTTLE_MAX_QUEUE_DELAY: process.env.BENCH_LONGEST_WAIT ?? '15min',
   }
   const workers = []
   for (let i = 0; i < WORKERS; i += 1) workers.push(await startWorker(env))

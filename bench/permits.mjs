@@ -19,7 +19,7 @@ const WINDOWS_MS = [1000, 2000, 5000, 10_000]
 const taker = fileURLToPath(new URL('./support/permit-process.mjs', import.meta.url))
 
 async function run(kind, url) {
-  const database = openDatabase(url)
+  const database = openDatabase({ url: url })
   await migrateToLatest(database.db, database.kind)
   const sink = await startSink({ slowMs: SLOW_MS })
   const limits = { minMessageRate: RATE, maxMessageRate: RATE, connections: CONNECTIONS, maxDeliveriesPerConnection: 1 }

@@ -57,7 +57,7 @@ export async function report() {
     const folder = mkdtempSync(join(tmpdir(), 'softbounce-bench-'))
     const postgres = kind === 'postgres' ? await startPostgres() : null
     if (kind === 'postgres' && postgres === null) continue
-    const database = openDatabase(postgres?.url ?? `file:${join(folder, 'softbounce.db')}`)
+    const database = openDatabase({ url: postgres?.url ?? `file:${join(folder, 'softbounce.db')}` })
     await migrateToLatest(database.db, database.kind)
     const until = new Date()
     const since = new Date(until.getTime() - DAYS * DAY)

@@ -139,14 +139,18 @@ export async function starts() {
   const server = await startDevServer()
   const connection = await Connection.connect({ address: server.address })
   const temporal = new Client({ connection })
-  const database = openDatabase(url)
+  const database = openDatabase({ url: url })
   await migrateToLatest(database.db, database.kind)
   const env = {
-    ...{ TEMPORAL_ADDRESS: server.address, TEMPORAL_CONFIG_FILE: join(folder, 'none.toml'), DATABASE_URL: url },
-    ...{ RETURN_PATH_KEYS: KEY, INTAKE_LISTEN: '127.0.0.1:0', INTAKE_MAX_CONNECTIONS: '20', LOG_LEVEL: 'info' },
+    ...{ TEMPORAL_ADDRESS: server.address, TEMPORAL_CONFIG_FILE: join(folder, 'none.toml'), SOFTBOUNCE_DATABASE_URL: url },
+    ...{
+      SOFTBOUNCE_RETURN_PATH_KEYS: KEY,
+      SOFTBOUNCE_INTAKE_LISTEN: '127.0.0.1:0',
+      SOFTBOUNCE_LOG_LEVEL: 'info',
+    },
   }
-  const settings = readSettings(env, {})
-  const client = await SoftbounceClient.connect({ temporal, database, settings })
+  const settings = readSettings(env)
+  const client = await SoftbounceClient.open(settings, { temporal, database })
   try {
     const bare = await rate(STARTS, AT_ONCE, (i) => {
       const { workflowId, input } = lifeOf(i, 'bare')

@@ -5,7 +5,9 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { Client, Connection } from '@temporalio/client'
+import { routes } from '../bench/support/routes.mjs'
 import { SoftbounceClient } from '../dist/client/index.js'
+import { readSettings } from '../dist/config/config.js'
 import { migrateToLatest, openDatabase } from '../dist/store/index.js'
 import { audit } from './audit.mjs'
 import { startFaults } from './faults.mjs'
@@ -62,24 +64,22 @@ const env = {
   ...process.env,
   TEMPORAL_ADDRESS: `127.0.0.1:${proxies.temporal.port}`,
   TEMPORAL_CONFIG_FILE: join(folder.path, 'none.toml'),
-  DATABASE_URL: databaseUrl,
-  ROUTES: systems.map(({ name, port }) => `${name}=127.0.0.1:${port}`).join(', '),
-  RELAY_URL: `smtp://127.0.0.1:${relay.port}`,
-  RELAY_TLS: 'off',
-  RETRY_SCHEDULE: SCHEDULE_MS.map((ms) => `${ms / 1000}s`).join(', '),
-  CONFIRM_WITHIN: `${CONFIRM_MS / 1000}s`,
-  LOWEST_RATE: `${RATE}/s`,
-  HIGHEST_RATE: `${RATE}/s`,
-  DOWN_AFTER: '20',
-  ASK_WHILE_DOWN_EVERY: '1s',
-  LONGEST_WAIT: '3s',
-  ...Object.fromEntries(
-    ['CONNECT', 'BANNER', 'GREETING', 'MAIL', 'RCPT', 'DATA', 'BLOCK', 'FINAL_DOT'].map((step) => [`SMTP_${step}_TIMEOUT`, '2s']),
-  ),
-  SHUTDOWN_GRACE: '5s',
-  LOG_LEVEL: 'info',
+  SOFTBOUNCE_DATABASE_URL: databaseUrl,
+  SOFTBOUNCE_ROUTES: routes(Object.fromEntries(systems.map(({ name, port }) => [name, port]))),
+  SOFTBOUNCE_RELAY_URL: `smtp://127.0.0.1:${relay.port}`,
+  SOFTBOUNCE_RELAY_TLS: 'off',
+  SOFTBOUNCE_RETRY_SCHEDULE: SCHEDULE_MS.map((ms) => `${ms / 1000}s`).join(', '),
+  SOFTBOUNCE_RELAY_CONFIRM_WITHIN: `${CONFIRM_MS / 1000}s`,
+  SOFTBOUNCE_THROTTLE_MIN_MESSAGE_RATE: `${RATE}/s`,
+  SOFTBOUNCE_THROTTLE_MAX_MESSAGE_RATE: `${RATE}/s`,
+  SOFTBOUNCE_THROTTLE_FAILURES_BEFORE_DOWN: '20',
+  SOFTBOUNCE_THROTTLE_PROBE_INTERVAL: '1s',
+  SOFTBOUNCE_THROTTLE_MAX_QUEUE_DELAY: '3s',
+  ...Object.fromEntries(['CONNECT', 'COMMAND', 'DATA', 'FINAL_DOT'].map((step) => [`SOFTBOUNCE_SMTP_TIMEOUTS_${step}`, '2s'])),
+  SOFTBOUNCE_WORKER_SHUTDOWN_GRACE: '5s',
+  SOFTBOUNCE_LOG_LEVEL: 'info',
 }
-const store = openDatabase(database.url)
+const store = openDatabase({ url: database.url })
 await migrateToLatest(store.db, store.kind)
 // clock skew: one ahead, one behind
 const workers = Array.from({ length: WORKERS }, (_, i) => new Worker(`worker-${i}.example`, env, [0, SKEW_MS, -SKEW_MS][i % 3]))
@@ -102,7 +102,7 @@ let client
 const connected = () =>
   stubborn('Temporal', async () => {
     connection = await Connection.connect({ address: temporal.address, connectTimeout: 2000 })
-    client = await SoftbounceClient.connect({ temporal: new Client({ connection }), database: store })
+    client = await SoftbounceClient.open(readSettings({}), { temporal: new Client({ connection }), database: store })
   })
 await connected()
 

@@ -114,7 +114,7 @@ export class Worker {
     this.log = ''
     this.env = {
       ...env,
-      EHLO_NAME: name,
+      SOFTBOUNCE_SMTP_EHLO_DOMAIN: name,
       ...(this.skewMs === 0
         ? {}
         : { LD_PRELOAD: FAKETIME, FAKETIME: `${this.skewMs > 0 ? '+' : ''}${this.skewMs / 1000}s`, FAKETIME_DONT_FAKE_MONOTONIC: '1' }),

@@ -1,7 +1,7 @@
 """softbounce's encrypted payloads, for a worker or starter of your own in Python.
 
     pip install temporalio cryptography
-    ENCRYPTION_KEYS=k1:...   # as softbounce has them
+    SOFTBOUNCE_ENCRYPTION_KEYS='[{"id": "k1", "key": "..."}]'   # encryption.keys, as JSON
 
 `DATA_CONVERTER` goes to `Client.connect`; `workflow_id` names the workflow of a message and recipient (both folded as docs/protocol.md says).
 """
@@ -10,6 +10,7 @@ import base64
 import dataclasses
 import hashlib
 import hmac
+import json
 import os
 from typing import Iterable, List
 
@@ -17,10 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, PayloadCodec
 
-KEYS = {
-    name: base64.b64decode(key)
-    for name, key in (entry.split(":", 1) for entry in os.environ.get("ENCRYPTION_KEYS", "").replace(",", " ").split())
-}
+KEYS = {one["id"]: base64.b64decode(one["key"]) for one in json.loads(os.environ.get("SOFTBOUNCE_ENCRYPTION_KEYS") or "[]")}
 FIRST = next(iter(KEYS), None)
 
 

@@ -1,8 +1,8 @@
 """A channel of your own without HTTP: a worker whose activity `notifyAlternative` gets softbounce's events (SMS, chat, post...).
 
     pip install temporalio
-    ALTERNATIVE_TASK_QUEUE=sms   # for softbounce's workers
-    ENCRYPTION_KEYS=...          # where they have it; needs `cryptography` too
+    SOFTBOUNCE_EVENTS_TASK_QUEUE=sms   # for softbounce's workers
+    SOFTBOUNCE_ENCRYPTION_KEYS=...          # where they have it; needs `cryptography` too
     python notify_alternative.py sms
 """
 
@@ -23,7 +23,7 @@ async def notify_alternative(event: dict) -> None:
 
 
 def encryption() -> dict:
-    if not os.environ.get("ENCRYPTION_KEYS"):
+    if not os.environ.get("SOFTBOUNCE_ENCRYPTION_KEYS"):
         return {}
     from encryption_codec import DATA_CONVERTER
 

@@ -1,7 +1,7 @@
 """Receives the events of softbounce's webhook: verifies each by Standard Webhooks, acts once on each, and prints it.
 
     pip install standardwebhooks
-    WEBHOOK_SECRET=whsec_... python webhook_receiver.py 8765
+    SOFTBOUNCE_EVENTS_WEBHOOK_SECRET=whsec_... python webhook_receiver.py 8765
 """
 
 import json
@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-webhook = Webhook(os.environ["WEBHOOK_SECRET"])
+webhook = Webhook(os.environ["SOFTBOUNCE_EVENTS_WEBHOOK_SECRET"])
 seen: set[str] = set()  # a real one keeps these for a day, in a database
 
 

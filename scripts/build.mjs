@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -16,6 +16,8 @@ for (const folder of ['dist', 'dist-dev']) rmSync(join(root, folder), { recursiv
 compile(root)
 // the demo and the dev server (not shipped) import what was just built
 if (existsSync(join(root, 'dev'))) compile(join(root, 'dev'))
+const { jsonSchema } = await import(pathToFileURL(join(dist, 'config', 'index.js')).href)
+writeFileSync(join(dist, 'softbounce.schema.json'), `${JSON.stringify(jsonSchema(), null, 2)}\n`)
 chmodSync(join(dist, 'cli', 'main.js'), 0o755)
 const tracing = createRequire(import.meta.url).resolve('@temporalio/interceptors-opentelemetry/lib/workflow-interceptors')
 for (const [name, workflowInterceptorModules] of [

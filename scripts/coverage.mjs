@@ -37,7 +37,7 @@ const status = run(
     ...[join(root, 'node_modules/vitest/vitest.mjs'), 'run', '--coverage.enabled', '--coverage.provider=v8', '--coverage.reporter=json'],
     ...['--coverage.clean=false', '--coverage.reportOnFailure', '--testTimeout=120000', ...seen, ...process.argv.slice(2)],
   ],
-  { SOFTBOUNCE_COVERAGE: folder, SOFTBOUNCE_TESTS: 'all' },
+  { TEST_COVERAGE: folder, TEST_SUITE: 'all' },
 )
 
 const map = coverage.createCoverageMap(JSON.parse(readFileSync(join(folder, 'coverage-final.json'), 'utf8')))

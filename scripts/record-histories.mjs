@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Client, Connection } from '@temporalio/client'
 import { SMTPServer } from 'smtp-server'
+import { routes } from '../bench/support/routes.mjs'
 import { encodeToken } from '../dist/bounce/index.js'
 import { findProgram, startDevServer, TEMPORAL_CLI } from '../dist-dev/dev-server/index.js'
 
@@ -56,7 +57,10 @@ const until = async (handle, state) => {
 /** A well-formed token with a zero MAC: the workflow decodes it but does not verify it. */
 const token = (send) => encodeToken({ id: '0123456789abcdef0123', day: 20_782, send }, new Uint8Array(10))
 
-const WEBHOOK = { WEBHOOK_URL: 'http://127.0.0.1:9/', WEBHOOK_SECRET: `whsec_${Buffer.from('of no worth at all').toString('base64')}` }
+const WEBHOOK = {
+  SOFTBOUNCE_EVENTS_WEBHOOK_URL: 'http://127.0.0.1:9/',
+  SOFTBOUNCE_EVENTS_WEBHOOK_SECRET: `whsec_${Buffer.from('of no worth at all').toString('base64')}`,
+}
 /** Name, server replies, whether the server is a relay, extra input, actions during the run, and settings. */
 const CASES = [
   ['suppressed', down, false, {}],
@@ -132,8 +136,15 @@ const CASES = [
   ],
   // nothing listens at the webhook's URL: that must delay nothing
   ['urgent', back, false, { urgent: true }, undefined, WEBHOOK],
-  ['backup', down, false, { urgent: { via: 'backup-relay' }, schedule: ['1s', '2s'] }, undefined, { BACKUP_ROUTES: '*=127.0.0.1:9' }],
-  ['events', down, false, { urgent: true }, undefined, { ...WEBHOOK, WEBHOOK_EVENTS: 'bounce.retrying, bounce.suppressed' }],
+  [
+    'backup',
+    down,
+    false,
+    { urgent: { via: 'backup-relay' }, schedule: ['1s', '2s'] },
+    undefined,
+    { SOFTBOUNCE_RELAY_BACKUP_URL: 'smtp://127.0.0.1:9' },
+  ],
+  ['events', down, false, { urgent: true }, undefined, { ...WEBHOOK, SOFTBOUNCE_EVENTS_PUBLISH: 'bounce.retrying, bounce.suppressed' }],
   ['invalid', open, false, { sender: '' }],
   ['permanent-bounce', open, false, { bounce: { status: '5.7.1', bouncedAt: now() } }],
 ]
@@ -157,11 +168,13 @@ try {
         PATH: process.env.PATH,
         HOME: folder,
         TEMPORAL_ADDRESS: temporal.address,
-        DATABASE_URL: `file:${join(folder, `${name}.db`)}`,
-        EHLO_NAME: 'softbounce.example.com',
-        CONFIRM_WITHIN: '3s',
+        SOFTBOUNCE_DATABASE_URL: `file:${join(folder, `${name}.db`)}`,
+        SOFTBOUNCE_SMTP_EHLO_DOMAIN: 'softbounce.example.com',
+        SOFTBOUNCE_RELAY_CONFIRM_WITHIN: '3s',
         ...settings,
-        ...(relay ? { RELAY_URL: `smtp://${address}`, RELAY_TLS: 'off' } : { ROUTES: `*=${address}` }),
+        ...(relay
+          ? { SOFTBOUNCE_RELAY_URL: `smtp://${address}`, SOFTBOUNCE_RELAY_TLS: 'off' }
+          : { SOFTBOUNCE_ROUTES: routes({ '*': Number(address.split(':')[1]) }) }),
       },
       stdio: 'ignore',
     })
@@ -194,7 +207,7 @@ try {
     await new Promise((resolve) => server.close(resolve))
   }
   if (wanted.length === 0 || wanted.includes('release')) {
-    const env = { PATH: process.env.PATH, HOME: folder, TEMPORAL_ADDRESS: temporal.address, ROUTES: '*=127.0.0.1:9' }
+    const env = { PATH: process.env.PATH, HOME: folder, TEMPORAL_ADDRESS: temporal.address, SOFTBOUNCE_ROUTES: routes({ '*': 9 }) }
     const worker = spawn(process.execPath, [here('../dist/cli/main.js'), 'worker'], { cwd: folder, env, stdio: 'ignore' })
     ended.push(() => worker.kill('SIGKILL'))
     const workflowId = 'release/example.org'

@@ -1,31 +1,59 @@
-// Generates docs/settings.md from src/config/ (as built). With --check, only verifies that it is up to date.
+// Generates docs/settings.md and docs/softbounce.schema.json from src/config/ (as built). With --check, only verifies that they are up to date.
 import { readFileSync, writeFileSync } from 'node:fs'
-import { SETTINGS } from '../dist/config/config.js'
+import { allSettings, jsonSchema } from '../dist/config/schema.js'
 
-const page = new URL('../docs/settings.md', import.meta.url)
-const rows = Object.entries(SETTINGS).map(
-  ([name, { default: value, doc, secret }]) =>
-    `| \`${name}\` | ${value === '' ? '' : `\`${value}\``} | ${doc}${secret ? ' Masked wherever it is shown.' : ''} |`,
-)
-const text = `# Settings
+const shown = (value) =>
+  value === undefined || (Array.isArray(value) && value.length === 0)
+    ? ''
+    : `\`${typeof value === 'string' ? value : JSON.stringify(value)}\``
+const cell = (text) => text.replaceAll('|', '\\|')
 
-Each setting is an environment variable; a \`.env\` file in the working directory is read too, and the environment wins over it. All are
-checked when a command or the worker starts, and every fault is reported at once. \`softbounce config\` shows each value and where it came from.
-This page is made from \`src/config/\` by \`npm run docs\`.
+const { properties } = jsonSchema()
+const settings = allSettings()
 
-The connection to Temporal is set as for Temporal's own CLI: \`TEMPORAL_ADDRESS\`, \`TEMPORAL_NAMESPACE\`, \`TEMPORAL_API_KEY\`, \`TEMPORAL_TLS_…\`, or
-a profile in \`temporal.toml\` chosen by \`TEMPORAL_PROFILE\`.
+/** The part of the page about a section, or about a setting of its own. */
+function part([name, { description, properties: inner }]) {
+  const own = settings.filter(({ path }) => path[0] === name)
+  const rows = own.map(
+    ({ name: full, default: value, doc, words, isSecret }) =>
+      `| \`${full}\` | ${cell(shown(value))} | ${cell(doc)}${words === null ? '' : ` One of ${words.map((word) => `\`${word}\``).join(', ')}.`}${isSecret ? ' A secret.' : ''} |`,
+  )
+  return `## ${name}
 
-Durations are a number and a unit of s, min (or m), h or d: \`90s\`, \`4h\`, \`1h30m\`.
-
-| setting | default | what it is |
+${inner === undefined ? '' : `${description}\n\n`}| setting | default | what it is |
 |---|---|---|
 ${rows.join('\n')}
 `
+}
 
-if (process.argv.includes('--check')) {
-  if (readFileSync(page, 'utf8') !== text) {
-    console.error('docs/settings.md is not what src/config/ says; run npm run docs')
-    process.exit(1)
+const page = `# Settings
+
+softbounce reads one file, \`softbounce.yaml\`: the one that \`--config\` or \`SOFTBOUNCE_CONFIG\` names, else the one in the working directory, else
+\`softbounce/softbounce.yaml\` in the user's configuration folder (\`XDG_CONFIG_HOME\`, \`~/.config\`). No setting is needed but \`relay.url\` (or \`routes\`, or
+\`direct.enabled\`), which says where retries go. There are ${settings.length}.
+
+- \`softbounce config init\` writes a commented file with every setting; editors complete it by its JSON Schema ([softbounce.schema.json](softbounce.schema.json)).
+- \`softbounce config check\` names everything that is wrong, with line and column. \`softbounce config\` shows what differs from the defaults, and where it came from.
+- Each setting may also be set in the environment, which wins: \`relay.url\` as \`SOFTBOUNCE_RELAY_URL\`, \`returnPath.keys\` as \`SOFTBOUNCE_RETURN_PATH_KEYS\`. A list is
+  separated by commas; a table is written as YAML (or JSON): \`SOFTBOUNCE_ROUTES='[{destination: "*", host: 127.0.0.1, port: 2526}]'\`.
+- A secret may also be in a file (Docker secrets): \`SOFTBOUNCE_RELAY_URL_FILE=/run/secrets/relay\`. Secrets are masked wherever they are shown.
+- The library takes the same as typed options: \`track(transporter, { database: { url }, returnPath: { keys } })\`. It reads file and environment only by \`fromEnvironment()\`.
+
+Durations are a number and a unit of s, min (or m), h or d: \`90s\`, \`4h\`, \`1h30m\`. Rates are a number by a unit of s, min or h: \`2/s\`, \`30/min\`.
+
+The connection to Temporal is set as for Temporal's own CLI: \`TEMPORAL_ADDRESS\`, \`TEMPORAL_NAMESPACE\`, \`TEMPORAL_API_KEY\`, \`TEMPORAL_TLS_…\`, or a profile in
+\`temporal.toml\` chosen by \`TEMPORAL_PROFILE\`. \`TEMPORAL_DEPLOYMENT_NAME\` and \`TEMPORAL_WORKER_BUILD_ID\` turn worker versioning on ([upgrading](operations.md#upgrading)).
+
+This page is made from \`src/config/\` by \`npm run docs\`.
+
+${Object.entries(properties).map(part).join('\n')}`
+
+const wanted = { 'settings.md': page, 'softbounce.schema.json': `${JSON.stringify(jsonSchema(), null, 2)}\n` }
+for (const [name, text] of Object.entries(wanted)) {
+  const file = new URL(`../docs/${name}`, import.meta.url)
+  if (!process.argv.includes('--check')) writeFileSync(file, text)
+  else if (readFileSync(file, 'utf8') !== text) {
+    console.error(`docs/${name} is not what src/config/ says; run npm run docs`)
+    process.exitCode = 1
   }
-} else writeFileSync(page, text)
+}

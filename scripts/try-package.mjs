@@ -21,7 +21,7 @@ const WANTED = [
   /^deploy\/[\w.-]+\.yaml$/,
   /^examples\/\w+\.py$/,
   /^monitoring\/[\w./-]+\.(yml|json)$/,
-  /^dist\/(?!demo\/)[\w./-]+\.(js|js\.map|d\.ts|LICENSE)$/,
+  /^dist\/(?!demo\/)[\w./-]+\.(js|js\.map|d\.ts|schema\.json|LICENSE)$/,
 ]
 const NEEDED = [
   'dist/cli/main.js',
@@ -33,9 +33,10 @@ const NEEDED = [
 
 /** A minimal program of a user: one bounce, retried. */
 const PROGRAM = `
-import { SoftbounceClient } from 'softbounce'
+import { fromEnvironment, SoftbounceClient } from 'softbounce'
 import { TASK_QUEUE } from 'softbounce/worker'
-const client = await SoftbounceClient.connect()
+import { routes } from '../bench/support/routes.mjs'
+const client = await SoftbounceClient.connect(fromEnvironment())
 const message = 'From: shop@example.com\\r\\nTo: ann@example.org\\r\\nMessage-ID: <m1@example.com>\\r\\n\\r\\nhello\\r\\n'
 const bounce = { sender: 'shop@example.com', recipient: 'ann@example.org', status: '4.3.2', bouncedAt: new Date().toISOString() }
 const { result } = await client.retry(message, bounce, { schedule: ['1s'] })
@@ -74,7 +75,12 @@ try {
   running.push(() => temporal.stop())
   const env = {
     ...process.env,
-    ...{ TEMPORAL_ADDRESS: temporal.address, TEMPORAL_CONFIG_FILE: join(folder, 'none.toml'), ROUTES: `*=127.0.0.1:${sink.port}` },
+    ...{
+      TEMPORAL_ADDRESS: temporal.address,
+      TEMPORAL_CONFIG_FILE: join(folder, 'none.toml'),
+      XDG_STATE_HOME: folder,
+      SOFTBOUNCE_ROUTES: routes({ '*': sink.port }),
+    },
   }
   const worker = spawn(command, ['worker'], { cwd: folder, env, stdio: 'ignore' })
   const ended = new Promise((resolve) => worker.once('exit', resolve))

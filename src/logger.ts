@@ -10,7 +10,7 @@ export interface Log {
   warn(fields: object, text: string): void
 }
 
-/** Levels as `LOG_LEVEL` names them. */
+/** Levels as `log.level` names them. */
 export type Level = 'debug' | 'info' | 'warn' | 'error'
 
 export function createLogger(level: Level, destination?: DestinationStream): Logger {

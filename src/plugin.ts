@@ -6,7 +6,7 @@ import { SimplePlugin } from '@temporalio/plugin'
 import type { NativeConnection } from '@temporalio/worker'
 import { type Activities, createActivities } from './activities/index.js'
 import { TASK_QUEUE } from './bounce/index.js'
-import { readSettings, requireNextHop, type Settings } from './config/index.js'
+import { type Config, requireNextHop, settingsFrom } from './config/index.js'
 import { ConnectionPool } from './delivery/index.js'
 import { keysDigest } from './delivery/return-path.js'
 import { clientDataConverter, workerDataConverter } from './encryption/index.js'
@@ -18,21 +18,21 @@ import { ensureSchedules, SearchAttributes } from './temporal/index.js'
 import { startWakeupLoop } from './throttle/index.js'
 import { endSessions } from './worker.js'
 
-export interface PluginOptions {
-  /** Default: read from the environment. */
-  readonly settings?: Settings
+/** Options in the shape of `softbounce.yaml`, and the worker's own. */
+export interface PluginOptions extends Config {
   /** The worker's connection and namespace: softbounce registers its search attributes and schedules there. */
   readonly connection: NativeConnection
   readonly namespace?: string
   /** The worker's own data converter, if it has one; softbounce's client then uses it too. */
   readonly dataConverter?: DataConverter
-  readonly log?: Log
+  /** Default: JSON lines on standard output, from `log.level` on. */
+  readonly logger?: Log
 }
 
-/** Rejects ENCRYPTION_KEYS beside a data converter of the worker's own: neither could read the other's payloads. */
+/** Rejects encryption.keys beside a data converter of the worker's own: neither could read the other's payloads. */
 function ours<T>(given: DataConverter | undefined, converter: T): T {
   if (given !== undefined)
-    throw new Error('ENCRYPTION_KEYS and a data converter of the worker’s own cannot both be used: leave one of them out')
+    throw new Error('encryption.keys and a data converter of the worker’s own cannot both be used: leave one of them out')
   return converter
 }
 
@@ -42,15 +42,15 @@ function ours<T>(given: DataConverter | undefined, converter: T): T {
  * @throws WrongSettings if a setting is wrong, or an Error if the database cannot be reached.
  * @example
  * const connection = await NativeConnection.connect()
- * const plugins = [await softbouncePlugin({ connection })]
+ * const plugins = [await softbouncePlugin({ connection, relay: { url: 'smtp://127.0.0.1:25' } })]
  * const worker = await Worker.create({ connection, taskQueue: 'softbounce', workflowsPath, plugins })
  */
 export async function softbouncePlugin(options: PluginOptions): Promise<SimplePlugin> {
-  const settings = options.settings ?? readSettings()
+  const settings = settingsFrom(options)
   requireNextHop(settings)
-  const log = options.log ?? createLogger(settings.logLevel)
+  const log = options.logger ?? createLogger(settings.logLevel)
   const namespace = options.namespace ?? 'default'
-  const database = openDatabase(settings.databaseUrl, (error) => log.warn({ error: error.message }, 'a database connection broke'))
+  const database = openDatabase(settings.database, (error) => log.warn({ error: error.message }, 'a database connection broke'))
   await migrateToLatest(database.db, database.kind)
   const attributes = new SearchAttributes(options.connection, namespace, log)
   await attributes.register()

@@ -11,7 +11,7 @@ import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { makeTelemetryFilterString, NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker'
 import { createActivities } from './activities/index.js'
 import { TASK_QUEUE } from './bounce/index.js'
-import { readSettings, requireNextHop, type Settings, temporalEnvironment } from './config/index.js'
+import { readSettings, requireNextHop, type Settings } from './config/index.js'
 import { ConnectionPool } from './delivery/index.js'
 import { keysDigest } from './delivery/return-path.js'
 import { clientDataConverter, workerDataConverter } from './encryption/index.js'
@@ -63,6 +63,7 @@ export function workerOptions(
 export async function runWorker(settings: Settings = readSettings()): Promise<void> {
   requireNextHop(settings)
   const logger = createLogger(settings.logLevel)
+  for (const text of settings.overridden) logger.warn({}, text)
   const temporalMetrics = settings.httpPort === null ? undefined : `127.0.0.1:${await freePort()}`
   Runtime.install({
     logger: new ThroughPino(logger),
@@ -72,7 +73,7 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
       ...(temporalMetrics === undefined ? {} : { metrics: { prometheus: { bindAddress: temporalMetrics } } }),
     },
   })
-  const database = openDatabase(settings.databaseUrl, (error) => logger.warn({ error: error.message }, 'a database connection broke'))
+  const database = openDatabase(settings.database, (error) => logger.warn({ error: error.message }, 'a database connection broke'))
   const sessions = new ConnectionPool()
   // without an HTTP port nobody can scrape metrics
   const metrics = settings.httpPort === null ? undefined : new Metrics()
@@ -86,7 +87,7 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
   try {
     const migrated = await migrateToLatest(database.db, database.kind)
     if (migrated.length > 0) logger.info({ migrations: migrated }, 'the database was brought up to date')
-    const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({ overrideEnvVars: temporalEnvironment() })
+    const { connectionOptions, namespace = 'default' } = loadClientConnectConfig()
     connection = await NativeConnection.connect(connectionOptions).catch((error: Error) => {
       throw new Error(unreachable(connectionOptions.address, error))
     })

@@ -7,9 +7,9 @@ import nodemailer from 'nodemailer'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
 import { freePort } from '../dev/dev-server/index.js'
 import { track } from '../src/client/index.js'
-import { readSettings } from '../src/config/config.js'
 import { softbouncePlugin } from '../src/plugin.js'
 import { loadMessage, messageKey, storeMessage } from '../src/store/index.js'
+import { yamlRoutes } from './support/config.js'
 import { type RealWorld, startRealWorld } from './support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem } from './support/receiving-system.js'
 import { bounced, DAY, eventually, MESSAGE, quietRuntime } from './support/skipping-time.js'
@@ -21,7 +21,7 @@ beforeAll(async () => {
 afterAll(() => system.close())
 
 async function inWorld(env: Record<string, string>, use: (world: RealWorld) => Promise<void>): Promise<void> {
-  const world = await startRealWorld({ ROUTES: `*=127.0.0.1:${system.port}`, ...env })
+  const world = await startRealWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${system.port}`), ...env })
   try {
     await use(world)
   } finally {
@@ -31,7 +31,7 @@ async function inWorld(env: Record<string, string>, use: (world: RealWorld) => P
 
 test('the worker reports health, logs workflow IDs, and logs no message content', async () => {
   const port = await freePort()
-  await inWorld({ HTTP_PORT: String(port), LOG_LEVEL: 'debug' }, async (world) => {
+  await inWorld({ SOFTBOUNCE_HTTP_PORT: String(port), SOFTBOUNCE_LOG_LEVEL: 'debug' }, async (world) => {
     const worker = await world.startWorker()
     const health = await fetch(`http://127.0.0.1:${port}/healthz`)
     expect(health.status).toBe(200)
@@ -52,7 +52,7 @@ test('the worker reports health, logs workflow IDs, and logs no message content'
 })
 
 test('a schedule purges stored messages, but not while a workflow needs them', { timeout: 60_000 }, async () => {
-  await inWorld({ KEEP_MESSAGES_FOR: '1h' }, async (world) => {
+  await inWorld({ SOFTBOUNCE_STORE_MESSAGE_RETENTION: '1h' }, async (world) => {
     await world.startWorker()
     const old = new Date(Date.now() - 3 * DAY)
     const { db } = world.database
@@ -101,7 +101,11 @@ test('softbounce runs in an existing worker next to other workflows', { timeout:
   quietRuntime()
   await inWorld({}, async (world) => {
     const connection = await NativeConnection.connect({ address: inject('devServer') })
-    const settings = readSettings({ DATABASE_URL: world.env.DATABASE_URL, ROUTES: `*=127.0.0.1:${system.port}`, LOG_LEVEL: 'error' }, {})
+    const config = {
+      database: { url: world.env.SOFTBOUNCE_DATABASE_URL as string },
+      routes: [{ destination: '*', host: '127.0.0.1', port: system.port }],
+      log: { level: 'error' as const },
+    }
     const workflows = fileURLToPath(new URL('../dist/teams-workflows.js', import.meta.url))
     writeFileSync(workflows, "export * from './workflows/index.js'\nexport async function theirs() { return 'theirs' }\n")
     const worker = await Worker.create({
@@ -109,7 +113,7 @@ test('softbounce runs in an existing worker next to other workflows', { timeout:
       namespace: world.namespace,
       taskQueue: 'softbounce',
       workflowsPath: join(workflows),
-      plugins: [await softbouncePlugin({ connection, namespace: world.namespace, settings })],
+      plugins: [await softbouncePlugin({ connection, namespace: world.namespace, ...config })],
     })
     await worker.runUntil(async () => {
       expect(await world.temporal.workflow.execute('theirs', { taskQueue: 'softbounce', workflowId: 'theirs' })).toBe('theirs')
@@ -120,9 +124,8 @@ test('softbounce runs in an existing worker next to other workflows', { timeout:
       ).toMatchObject({ outcome: 'delivered' })
       // a refused sendMail of the team's application is picked up by the team's own worker
       system.say = { rcpt: () => '421 4.3.2 System not accepting network messages' }
-      const returnPaths = { template: 'b+{token}@{domain}', keys: [Buffer.alloc(32, 7)], validDays: 28 }
       const transporter = track(nodemailer.createTransport({ host: '127.0.0.1', port: system.port, ignoreTLS: true }), {
-        ...{ database: world.database, settings: { databaseUrl: settings.databaseUrl, returnPaths } },
+        ...{ database: config.database, returnPath: { keys: [Buffer.alloc(32, 7).toString('base64')], address: 'b+{token}@{domain}' } },
       })
       const info = await transporter.sendMail({ from: 'shop@example.com', to: 'app@example.org', subject: 'Hello', text: 'Thank you.' })
       await eventually(() => world.client.isOpen({ workflowId: info.retries?.[0]?.workflowId as string }), 20_000)

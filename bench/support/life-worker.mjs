@@ -20,7 +20,7 @@ const activities = {
   }),
 }
 const connection = await NativeConnection.connect({ address })
-const options = workerOptions(readSettings({}, {}))
+const options = workerOptions(readSettings({}))
 const worker = await Worker.create({
   ...options,
   ...(kind === 'softbounce' ? {} : { workflowBundle: { codePath: bundle } }),

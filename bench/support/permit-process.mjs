@@ -7,7 +7,7 @@ import { acquire, classifyFeedback, releaseLease, writeFeedback } from '../../di
 
 const { url, port, at, forMs, limits, name } = JSON.parse(process.argv[2])
 const settings = { limits, failuresBeforeDown: 5, probeIntervalMs: 60_000, maxQueueDelayMs: 15 * 60_000 }
-const database = openDatabase(url)
+const database = openDatabase({ url: url })
 const path = { kind: 'system', host: '127.0.0.1', port, tls: 'off' }
 const content = Buffer.from('From: a@example.com\r\nMessage-ID: <m@example.com>\r\n\r\nhello\r\n')
 const count = { sent: 0, polls: 0, errors: 0 }

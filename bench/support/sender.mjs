@@ -23,19 +23,20 @@ async function byPool() {
 }
 
 async function byActivity() {
-  const database = openDatabase(url)
+  const database = openDatabase({ url: url })
   await migrateToLatest(database.db, database.kind)
   const keys = []
   for (let i = 0; i < messages; i += 1) keys.push(await storeMessage(database.db, content(i), new Date()))
   const sessions = new ConnectionPool()
-  const settings = readSettings(
-    {
-      ...{ RELAY_URL: `smtp://127.0.0.1:${port}`, RELAY_TLS: 'off', RELAY_CONNECTIONS: String(connections) },
-      // permits are acquired at their real cost, but limit nothing
-      ...{ LOWEST_RATE: '1000/s', HIGHEST_RATE: '1000/s' },
+  const settings = readSettings({
+    ...{
+      SOFTBOUNCE_RELAY_URL: `smtp://127.0.0.1:${port}`,
+      SOFTBOUNCE_RELAY_TLS: 'off',
+      SOFTBOUNCE_RELAY_CONNECTION_LIMIT: String(connections),
     },
-    {},
-  )
+    // permits are acquired at their real cost, but limit nothing
+    ...{ SOFTBOUNCE_THROTTLE_MIN_MESSAGE_RATE: '1000/s', SOFTBOUNCE_THROTTLE_MAX_MESSAGE_RATE: '1000/s' },
+  })
   const log = { info() {}, warn() {}, error() {}, debug() {} }
   const { sendMessage } = createActivities({
     ...{ settings, database, sessions, log },

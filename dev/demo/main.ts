@@ -46,7 +46,7 @@ const SENT = {
   tells: 'refuses sendMail once, then takes mail',
 } as const
 /** Signs the return paths of what the demo sends. */
-const RETURN_PATH_KEYS = Buffer.alloc(32, 1).toString('base64')
+const RETURN_PATH_KEY = Buffer.alloc(32, 1).toString('base64')
 const SCHEDULE = ['1s', '4s', '12s', '24s']
 const LOOK_EVERY_MS = 200
 const END_WITHIN_MS = 80_000
@@ -88,11 +88,11 @@ async function main(): Promise<number> {
   started.push(() => temporal.stop())
   const databaseUrl = `file:${join(folder, 'softbounce.db')}`
   await startWorker(folder, temporal, databaseUrl, systems)
-  const database = openDatabase(databaseUrl)
+  const database = openDatabase({ url: databaseUrl })
   started.push(() => database.close())
   const connection = await Connection.connect({ address: temporal.address })
   started.push(() => connection.close())
-  const client = await SoftbounceClient.connect({ temporal: new Client({ connection }), database })
+  const client = await SoftbounceClient.connect({ temporal: new Client({ connection }), database: { url: databaseUrl } })
 
   heading('Four receiving systems')
   for (const { system, tells } of [SENT, ...CASES]) print(`  ${system.padEnd(20)} ${tells}`)
@@ -100,14 +100,14 @@ async function main(): Promise<number> {
 
   heading('1. An application sends, and is refused')
   const { port } = systems.get(SENT.system) as PlayedSystem
-  const sent = await refusedSend(SENT.recipient, port, RETURN_PATH_KEYS, database, new Client({ connection }), SCHEDULE)
+  const sent = await refusedSend(SENT.recipient, port, RETURN_PATH_KEY, databaseUrl, new Client({ connection }), SCHEDULE)
   heading('2. Three bounces come back, and all are retried')
   const followed = [{ ...sent, ...NOTHING_SEEN, system: SENT.system, expected: SENT }, ...(await bounceAll(client))]
   const ended = await follow(client, followed)
   const faults = await summary(followed, ended, database, temporal)
   if (keep) {
     print(
-      `\nEverything is left up to look around: Web UI ${temporal.webUi}, DATABASE_URL=${databaseUrl}, TEMPORAL_ADDRESS=${temporal.address}. Ctrl-C ends it.`,
+      `\nEverything is left up to look around: Web UI ${temporal.webUi}, SOFTBOUNCE_DATABASE_URL=${databaseUrl}, TEMPORAL_ADDRESS=${temporal.address}. Ctrl-C ends it.`,
     )
     await new Promise<void>((resolve) => {
       process.once('SIGINT', resolve)
@@ -130,7 +130,7 @@ async function startSystems(): Promise<Map<string, PlayedSystem>> {
 /** Starts `softbounce worker`, and waits until it logs that it is ready. */
 async function startWorker(folder: string, temporal: DevServer, databaseUrl: string, systems: Map<string, PlayedSystem>): Promise<void> {
   // keep out the caller's own Temporal profile and settings
-  const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(TEMPORAL|SMTP|RELAY|HTTP_PORT)/.test(name)))
+  const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(TEMPORAL|SOFTBOUNCE)/.test(name)))
   const worker: ChildProcess = spawn(process.execPath, [here('../../dist/cli/main.js'), 'worker'], {
     cwd: folder,
     env: {
@@ -138,11 +138,12 @@ async function startWorker(folder: string, temporal: DevServer, databaseUrl: str
       TEMPORAL_CONFIG_FILE: join(folder, 'none.toml'),
       TEMPORAL_ADDRESS: temporal.address,
       TEMPORAL_NAMESPACE: 'default',
-      DATABASE_URL: databaseUrl,
-      ROUTES: [...systems].map(([system, { port }]) => `${system}=127.0.0.1:${port}`).join(', '),
-      EHLO_NAME: 'softbounce.example.com',
-      RETURN_PATH_KEYS,
-      LOG_LEVEL: 'info',
+      SOFTBOUNCE_DATABASE_URL: databaseUrl,
+      SOFTBOUNCE_ROUTES: JSON.stringify([...systems].map(([destination, { port }]) => ({ destination, host: '127.0.0.1', port }))),
+      XDG_CONFIG_HOME: folder,
+      SOFTBOUNCE_SMTP_EHLO_DOMAIN: 'softbounce.example.com',
+      SOFTBOUNCE_RETURN_PATH_KEYS: RETURN_PATH_KEY,
+      SOFTBOUNCE_LOG_LEVEL: 'info',
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

@@ -2,8 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Client } from '@temporalio/client'
 import nodemailer from 'nodemailer'
-import { readSettings, type StartedRetry, track } from '../../dist/client/index.js'
-import type { Database } from '../../dist/store/index.js'
+import { type StartedRetry, track } from '../../dist/client/index.js'
 import { bold, dim, print, soft } from './timeline.js'
 
 const STARTED_WITHIN_MS = 20_000
@@ -17,15 +16,15 @@ export interface RefusedSend {
 export async function refusedSend(
   recipient: string,
   port: number,
-  returnPathKeys: string,
-  database: Database,
+  returnPathKey: string,
+  databaseUrl: string,
   temporal: Client,
   schedule: string[],
 ): Promise<RefusedSend> {
   print(dim('  const transporter = track(nodemailer.createTransport(...))'))
   print(dim(`  const info = await transporter.sendMail({ to: '${recipient}', ... })`))
   const transporter = track(nodemailer.createTransport({ host: '127.0.0.1', port, ignoreTLS: true }), {
-    ...{ database, settings: readSettings({ RETURN_PATH_KEYS: returnPathKeys }, {}) },
+    ...{ database: { url: databaseUrl }, returnPath: { keys: [returnPathKey] } },
   })
   const info = await transporter.sendMail({
     ...{ from: 'shop@example.com', to: recipient, subject: 'Your invoice 4714', text: 'Thank you for your order.' },

@@ -52,9 +52,9 @@ export const TEST_SERVER: Program = {
   },
 }
 
-/** The folder for downloaded programs: `SOFTBOUNCE_CACHE`, or `softbounce` in the user's cache folder. */
+/** The folder for downloaded programs: `DEV_SERVER_CACHE`, or `softbounce` in the user's cache folder. */
 export function cacheFolder(): string {
-  const { SOFTBOUNCE_CACHE: own, XDG_CACHE_HOME: xdg } = process.env
+  const { DEV_SERVER_CACHE: own, XDG_CACHE_HOME: xdg } = process.env
   return own ?? join(xdg ?? join(homedir(), '.cache'), 'softbounce')
 }
 

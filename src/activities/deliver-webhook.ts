@@ -10,7 +10,7 @@ const ANSWER_WITHIN_MS = 10_000
 export async function deliverWebhook(event: SoftbounceEvent, attempt: number, dependencies: ActivityContext): Promise<void> {
   const { settings, now, metrics, log } = dependencies
   // the setting was removed meanwhile
-  if (settings.events.webhook === null) throw nonRetryable('InvalidBouncedMessage', 'WEBHOOK_URL is not set')
+  if (settings.events.webhook === null) throw nonRetryable('InvalidBouncedMessage', 'events.webhook.url is not set')
   const { url, secret } = settings.events.webhook
   const { id, type, timestamp, data } = event
   const body = JSON.stringify({ type, timestamp, data })

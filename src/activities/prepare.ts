@@ -108,7 +108,7 @@ function validate(input: unknown, run: RunInfo, settings: ActivityContext['setti
     )
   const verdict = judgeBounce(message.bounce, settings.retryStatuses)
   if (verdict.verdict === 'ignore')
-    throw nonRetryable('InvalidBouncedMessage', `bounce.status: ${verdict.reason}. Set RETRY_STATUSES if it is to be retried.`)
+    throw nonRetryable('InvalidBouncedMessage', `bounce.status: ${verdict.reason}. Set retry.statuses if it is to be retried.`)
   return { message, verdict, content: inlineContent(message) }
 }
 
@@ -135,11 +135,8 @@ function goesByBackup(
   router: Router,
 ): boolean {
   if (typeof urgent !== 'object' || !logged.every(isRetry)) return false
-  if (router.backupTo(destination) !== null) return true
-  log.warn(
-    { messageId, destination },
-    'a message asks for the backup relay, and neither BACKUP_RELAY_URL nor BACKUP_ROUTES names one: it has its retries only',
-  )
+  if (router.backupTo() !== null) return true
+  log.warn({ messageId, destination }, 'a message asks for the backup relay, and relay.backupUrl is not set: it has its retries only')
   return false
 }
 

@@ -111,10 +111,9 @@ function pastDeadline(send: SendContext): SendResult | null {
 async function resolveRoute(send: SendContext, router: Router) {
   const { recipient, destination } = send.order
   if (send.isBackup) {
-    const backup = router.backupTo(destination)
+    const backup = router.backupTo()
     // this worker's settings differ from those of the worker that prepared the message
-    if (backup === null)
-      throw send.localFailure(`no backup relay is set for ${destination}: neither BACKUP_RELAY_URL nor a route in BACKUP_ROUTES`)
+    if (backup === null) throw send.localFailure(`no backup relay is set (relay.backupUrl)`)
     return backup
   }
   const routing = await send.database(() => router.resolve(recipient, destination))

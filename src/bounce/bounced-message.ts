@@ -28,7 +28,7 @@ export interface Bounce {
   willRetryUntil?: string
 }
 
-/** `backup-relay`: the route in BACKUP_RELAY_URL or BACKUP_ROUTES. */
+/** `backup-relay`: the relay of relay.backupUrl. */
 export type Urgent = boolean | { via: 'backup-relay' }
 
 /** One bounced message for one recipient. Unknown fields are ignored. */

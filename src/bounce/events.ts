@@ -33,24 +33,12 @@ export interface UrgentRule {
 
 const glob = (text: string) => new RegExp(`^${text.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replace(/\*+/g, '[^]*')}$`, 'i')
 
-/**
- * Reads `header X-Priority: 1; sender *@billing.example`.
- * @throws Error with the rule that is wrong.
- */
-export function parseUrgentRules(text: string): UrgentRule[] {
-  return text
-    .split(';')
-    .map((rule) => rule.trim())
-    .filter((rule) => rule !== '')
-    .map((rule) => {
-      const header = /^header\s+([!-9;-~]+)\s*:\s*(\S.*)$/i.exec(rule)
-      if (header !== null) return { of: 'header', name: (header[1] as string).toLowerCase(), pattern: glob(header[2] as string) }
-      const address = /^(sender|recipient)\s+(\S+)$/i.exec(rule)
-      if (address === null)
-        throw new Error(`"${rule.slice(0, 80)}" is no rule; write header NAME: VALUE, sender PATTERN or recipient PATTERN, separated by ;`)
-      return { of: (address[1] as string).toLowerCase() as 'sender' | 'recipient', name: '', pattern: glob(address[2] as string) }
-    })
-}
+/** A rule whose pattern is a text in which `*` matches anything. @param header the header field's name, for rules of a header. */
+export const urgentRule = (of: UrgentRule['of'], pattern: string, header = ''): UrgentRule => ({
+  of,
+  name: header.toLowerCase(),
+  pattern: glob(pattern),
+})
 
 /** `headers` returns all values of a field, given its name in lower case. */
 export function isUrgent(

@@ -1,25 +1,84 @@
-/** softbounce config: the settings in force, and where each comes from. */
+/** softbounce config: the settings in force, where each comes from, what is wrong with them, and a file to begin with. */
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { dirname, relative, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import type { Command } from 'commander'
-import { readSettings, showSettings, temporalEnvironment } from '../config/index.js'
-import { json, table } from './output.js'
+import { readSettings } from '../config/index.js'
+import { initialFile, type ShownSetting, showSettings } from '../config/show.js'
+import { load } from '../config/sources.js'
+import { CommandFailed, json, line, table } from './output.js'
 
-const sourceOf = (value: string | undefined) => (value === undefined ? 'default' : "Temporal's environment, .env or profile")
+const SCHEMA = fileURLToPath(new URL('../softbounce.schema.json', import.meta.url))
+
+const shownText = (value: unknown): string =>
+  value === null
+    ? '(none)'
+    : typeof value === 'string'
+      ? value
+      : Array.isArray(value) && value.length === 0
+        ? '(none)'
+        : JSON.stringify(value)
+
+function temporalSettings(): ShownSetting[] {
+  const { connectionOptions, namespace } = loadClientConnectConfig()
+  const from = (value: string | undefined) => (value === undefined ? 'default' : 'Temporal’s environment or profile')
+  const { address } = connectionOptions
+  return [
+    { name: 'TEMPORAL_ADDRESS', value: address ?? 'localhost:7233', source: from(address) },
+    { name: 'TEMPORAL_NAMESPACE', value: namespace ?? 'default', source: from(namespace) },
+  ]
+}
+
+function show(options: { all?: boolean; json?: boolean }): void {
+  const loaded = load()
+  const shown = [...showSettings(process.env, loaded), ...temporalSettings()].filter(({ source }) => options.all || source !== 'default')
+  if (options.json) for (const setting of shown) json(setting)
+  else {
+    line(`configuration file: ${loaded.file ?? 'none'}`)
+    table(shown.map(({ name, value, source }) => [name, shownText(value), source]))
+    if (!options.all) line('every other setting has its default; --all shows them')
+  }
+  for (const text of loaded.overridden) process.stderr.write(`softbounce: ${text}\n`)
+  readSettings()
+}
+
+function check(options: { json?: boolean }): void {
+  const { file, overridden } = load()
+  const { length: set } = showSettings().filter(({ source }) => source !== 'default')
+  readSettings()
+  if (options.json) json({ file, settings: set, overridden })
+  else {
+    for (const text of overridden) line(text)
+    line(`the configuration is right: ${set} ${set === 1 ? 'setting' : 'settings'}, ${file === null ? 'no file' : `file ${file}`}`)
+  }
+}
+
+function init(file: string): void {
+  const path = resolve(file)
+  if (existsSync(path)) throw new CommandFailed(`${path} exists already; it stays as it is`)
+  const fromThere = relative(dirname(path), SCHEMA)
+  mkdirSync(dirname(path), { recursive: true })
+  // a project's own copy keeps its place next to the file; a global one has none
+  writeFileSync(path, initialFile(fromThere.startsWith('node_modules') ? `./${fromThere}` : SCHEMA), { flag: 'wx', mode: 0o600 })
+  line(`${path} has every setting with its default; edit it, then run softbounce config check`)
+}
 
 export function addConfig(program: Command): void {
-  program
+  const config = program
     .command('config')
-    .description('every setting, its value and where it came from; secrets are masked')
+    .description('what differs from the defaults, and where it came from; secrets are masked')
+    .option('--all', 'every setting, defaults too')
     .option('--json', 'print JSON, one object a line')
-    .action((options: { json?: boolean }) => {
-      const { connectionOptions, namespace } = loadClientConnectConfig({ overrideEnvVars: temporalEnvironment() })
-      const temporal = [
-        { name: 'TEMPORAL_ADDRESS', value: connectionOptions.address ?? 'localhost:7233', source: sourceOf(connectionOptions.address) },
-        { name: 'TEMPORAL_NAMESPACE', value: namespace ?? 'default', source: sourceOf(namespace) },
-      ]
-      const shown = [...showSettings(), ...temporal]
-      if (options.json) for (const setting of shown) json(setting)
-      else table(shown.map(({ name, value, source }) => [name, value === '' ? '(none)' : value, source]))
-      readSettings()
-    })
+    .action(show)
+  config
+    .command('check')
+    .description('check the configuration file and the environment; exit status 2 if something is wrong')
+    .option('--json', 'print JSON')
+    .action((_: unknown, command: Command) => check(command.optsWithGlobals()))
+  config
+    .command('init')
+    .description('write a commented softbounce.yaml with every setting')
+    .argument('[file]', 'the file to write; one that exists is left alone', 'softbounce.yaml')
+    .action(init)
 }

@@ -8,7 +8,7 @@ export function addDoctor(program: Command): void {
   program
     .command('doctor')
     .description('check database, Temporal, worker, return path, relay, intake and Postfix; nothing is sent. Exit status 1 on a failure')
-    .option('--domain <domain>', 'the domain of your senders, if RETURN_PATH ends with {domain}: its MX and SPF are checked')
+    .option('--domain <domain>', 'the domain of your senders, if returnPath.address ends with {domain}: its MX and SPF are checked')
     .option('--postfix-config <folder>', "Postfix's configuration folder, if it is not /etc/postfix")
     .option('--json', 'print JSON, one object a line')
     .action(async (options: { domain?: string; postfixConfig?: string; json?: boolean }) => {

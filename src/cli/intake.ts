@@ -13,9 +13,9 @@ export function addIntake(program: Command): void {
   program
     .command('intake')
     .description('receive bounces by LMTP, from a Maildir, a mailbox or providers’ webhooks, until SIGTERM or SIGINT')
-    .option('--lmtp <address>', 'listen there, such as 127.0.0.1:2003 or unix:/run/softbounce/lmtp.sock (default: INTAKE_LISTEN)')
+    .option('--lmtp <address>', 'listen there, such as 127.0.0.1:2003 or unix:/run/softbounce/lmtp.sock (default: intake.listen)')
     .option('--maildir <folder>', 'watch this Maildir')
-    .option('--imap', 'read the mailbox of IMAP_URL, and wait for more')
+    .option('--imap', 'read the mailbox of intake.imap.url, and wait for more')
     .action((options: IntakeOptions) => run(options))
   program
     .command('take')
@@ -40,13 +40,13 @@ async function run(options: IntakeOptions): Promise<void> {
   // with --maildir or --imap, the configured LMTP address is not used
   const byDefault = options.maildir === undefined && !options.imap ? settings.intake.listen : null
   const listen = options.lmtp === undefined ? byDefault : listenOf(options.lmtp)
-  if (options.imap && settings.mailbox === null) throw new CommandFailed('--imap: IMAP_URL is not set', 2)
+  if (options.imap && settings.mailbox === null) throw new CommandFailed('--imap: intake.imap.url is not set', 2)
   const providers = PROVIDERS.filter((provider) => settings.providers[provider] !== undefined)
   if (providers.length > 0 && settings.httpPort === null)
-    throw new CommandFailed(`notifications of ${providers.join(', ')} come in by HTTP, and HTTP_PORT is not set`, 2)
+    throw new CommandFailed(`notifications of ${providers.join(', ')} come in by HTTP, and http.port is not set`, 2)
   if (listen === null && options.maildir === undefined && !options.imap && providers.length === 0)
     throw new CommandFailed(
-      "nothing says where bounces come in: set INTAKE_LISTEN or a provider's secret, or give --lmtp, --maildir or --imap",
+      "nothing says where bounces come in: set intake.listen or a provider's secret, or give --lmtp, --maildir or --imap",
       2,
     )
   if (listen !== null || options.maildir !== undefined || options.imap) requireAuthentication(settings)
@@ -118,7 +118,7 @@ async function take(options: { recipient?: string; sender?: string; json?: boole
     for await (const chunk of process.stdin) {
       size += (chunk as Buffer).length
       if (size > settings.intake.maxBytes)
-        return leave(EX_DATAERR, new Error(`the mail has more than ${settings.intake.maxBytes} bytes (INTAKE_MAX_SIZE)`))
+        return leave(EX_DATAERR, new Error(`the mail has more than ${settings.intake.maxBytes} bytes (intake.maxSize)`))
       chunks.push(chunk as Buffer)
     }
     const mail = Buffer.concat(chunks)
@@ -164,10 +164,10 @@ function recipients(options: { recipient?: string }, delivered: () => string[]):
 function requireAuthentication(settings: Settings): void {
   if (settings.returnPaths === null && !settings.intake.isTrusted)
     throw new WrongSettings([
-      'RETURN_PATH_KEYS: without a key no bounce can be authenticated; set it (openssl rand -base64 32), or INTAKE_IS_TRUSTED with OWN_SYSTEMS',
+      'returnPath.keys: without a key no bounce can be authenticated; set it (openssl rand -base64 32), or intake.trusted with ownHosts',
     ])
   if (settings.intake.isTrusted && settings.ownHosts.length === 0)
-    throw new WrongSettings(['OWN_SYSTEMS: INTAKE_IS_TRUSTED believes what our own systems made, and none is named'])
+    throw new WrongSettings(['ownHosts: intake.trusted believes what our own systems made, and none is named'])
 }
 
 /** If the port is taken (by a worker, say), the intake runs without pages, unless webhooks need them. */
@@ -189,7 +189,7 @@ async function servePages(
     })
   } catch (error) {
     if (notifications !== null) throw error
-    logger.warn({ error: (error as Error).message }, 'the intake has no HTTP page; give it an HTTP_PORT of its own')
+    logger.warn({ error: (error as Error).message }, 'the intake has no HTTP page; give it an http.port of its own')
     return null
   }
 }
@@ -202,9 +202,9 @@ async function withIntake(
   const { SoftbounceClient } = await import('../client/index.js')
   const { openDatabase } = await import('../store/index.js')
   const { intakeSettingsOf, MailReceiver } = await import('../intake/index.js')
-  const database = openDatabase(settings.databaseUrl)
+  const database = openDatabase(settings.database)
   try {
-    const client = await SoftbounceClient.connect({ settings, database })
+    const client = await SoftbounceClient.open(settings, { database })
     try {
       const dependencies = {
         ...{ client, database },

@@ -10,7 +10,7 @@ export function addMigrate(program: Command): void {
     .description('bring the database up to date (a worker does so too when it starts)')
     .option('--json', 'print JSON')
     .action(async (options: { json?: boolean }) => {
-      const database = openDatabase(readSettings().databaseUrl)
+      const database = openDatabase(readSettings().database)
       try {
         const migrations = await migrateToLatest(database.db, database.kind)
         if (options.json) json({ database: database.kind, migrations })

@@ -21,17 +21,25 @@ const MODULES: readonly (readonly [names: readonly string[], load: () => Promise
   [['doctor'], async () => (await import('./doctor.js')).addDoctor],
   [['config'], async () => (await import('./config.js')).addConfig],
 ]
+/** The name of the command: the first argument that is no option, and no value of `--config`. */
+const commandIn = (args: readonly string[]): string => args.find((arg, i) => !arg.startsWith('-') && args[i - 1] !== '--config') ?? ''
+
 /**
  * Runs one command, and prints its output. Never rejects.
  * @returns the exit status: 0; 1 for a failure; 2 for wrong usage.
  */
 export async function runCommand(args: readonly string[]): Promise<number> {
   const program = new Command('softbounce')
-    .description('Retries soft-bounced e-mail durably and politely. Settings come from the environment: softbounce config shows them.')
+    .description('Retries soft-bounced e-mail durably, within each receiver’s limits. softbounce config shows the settings.')
     .version(VERSION)
+    .option('--config <file>', 'the configuration file (default: softbounce.yaml here, or in the user’s configuration folder)')
     .configureHelp({ showGlobalOptions: true })
     .exitOverride()
-  const wanted = MODULES.filter(([names]) => names.includes(args[0] ?? ''))
+  program.hook('preAction', () => {
+    const { config } = program.opts<{ config?: string }>()
+    if (config !== undefined) process.env.SOFTBOUNCE_CONFIG = config
+  })
+  const wanted = MODULES.filter(([names]) => names.includes(commandIn(args)))
   try {
     for (const [, load] of wanted.length > 0 ? wanted : MODULES) (await load())(program)
     await program.parseAsync(args, { from: 'user' })

@@ -67,7 +67,7 @@ export function addRetry(program: Command): void {
       for (const file of files) await each(file, () => void mails.set(file, readFileSync(file === '-' ? 0 : file)))
       if (mails.size > 0) {
         const { SoftbounceClient } = await import('../client/index.js')
-        const client = await SoftbounceClient.connect({ settings })
+        const client = await SoftbounceClient.open(settings)
         try {
           for (const [file, mail] of mails)
             await each(file, async () => {

@@ -1,6 +1,7 @@
 /** softbounce now, give-up, cancel: signals to an open retry. */
 import type { Command } from 'commander'
 import type { SoftbounceClient } from '../client/index.js'
+import { readSettings } from '../config/index.js'
 import { CommandFailed, json, line } from './output.js'
 
 /** `now`, `give-up` and `cancel`: each signals or cancels one workflow. */
@@ -31,7 +32,7 @@ function steer(program: Command, name: string, description: string, done: string
       if (!workflowId.startsWith('bounce/'))
         throw new CommandFailed(`${workflowId} is no workflow ID; softbounce status ${workflowId} shows those of a recipient`, 2)
       const { SoftbounceClient } = await import('../client/index.js')
-      const client = await SoftbounceClient.connect()
+      const client = await SoftbounceClient.open(readSettings())
       let waits = ''
       try {
         // a retry that waits for its permit is already due: the signal cannot hurry it

@@ -88,14 +88,14 @@ const nameOf = (standing: RetryDescription) =>
 
 function sentence({ status, progress, result, trouble, failure }: RetryDescription): string {
   if (status === 'COMPLETED' && result === null)
-    return 'completed; its result is encrypted under a key that is not among ENCRYPTION_KEYS here'
+    return 'completed; its result is encrypted under a key that is not among encryption.keys here'
   if (result !== null) {
     const until = result.suppressedUntil === undefined ? '' : ` until ${result.suppressedUntil}`
     const unconfirmed = result.outcome === 'delivered' && result.confirmed === false ? ', unconfirmed' : ''
     return `${result.outcome}${until}${unconfirmed} after ${result.retries} ${result.retries === 1 ? 'retry' : 'retries'}`
   }
   if (status !== 'RUNNING') return failure === null ? status.toLowerCase() : `${status.toLowerCase()}: ${failure}`
-  if (progress === null) return 'open; no worker answers (or none that has its ENCRYPTION_KEYS), so that no more is known'
+  if (progress === null) return 'open; no worker answers (or none that has its encryption.keys), so that no more is known'
   if (progress.state === 'waiting' && progress.nextRetryAt !== null) {
     const left = Date.parse(progress.nextRetryAt) - Date.now()
     return `retry ${progress.retry} of ${progress.of} waits ${left > 0 ? `for ${formatDuration(inRoundSeconds(left))}, ` : ''}until ${minute(progress.nextRetryAt)}`

@@ -4,7 +4,7 @@ import { type Database, migrateToLatest, openDatabase } from '../store/index.js'
 
 /** Opens and migrates the database, runs `work`, and closes it. */
 export async function openingDatabase(work: (database: Database) => Promise<void>): Promise<void> {
-  const database = openDatabase(readSettings().databaseUrl)
+  const database = openDatabase(readSettings().database)
   try {
     await migrateToLatest(database.db, database.kind)
     await work(database)

@@ -1,6 +1,5 @@
 /** Starts, signals and queries retries from TypeScript. */
-import { Client, Connection, WorkflowIdConflictPolicy, WorkflowNotFoundError } from '@temporalio/client'
-import { loadClientConnectConfig } from '@temporalio/envconfig'
+import { type Client, WorkflowIdConflictPolicy, WorkflowNotFoundError } from '@temporalio/client'
 import {
   addressKey,
   type Bounce,
@@ -12,11 +11,11 @@ import {
   TASK_QUEUE,
   WORKFLOW_TYPE,
 } from '../bounce/index.js'
-import { readSettings, temporalEnvironment } from '../config/index.js'
+import { type Settings, settingsFrom } from '../config/index.js'
 import { canonicalMessage } from '../delivery/canonical-message.js'
 import { sentId } from '../delivery/return-path.js'
 import { headOf } from '../dsn/index.js'
-import { clientDataConverter, WorkflowIds } from '../encryption/index.js'
+import { WorkflowIds } from '../encryption/index.js'
 import {
   type Database,
   keptFor,
@@ -28,12 +27,15 @@ import {
   workflowIdsOf,
 } from '../store/index.js'
 import { findSuppression, liftSuppression, type Suppression, suppressLastingly } from '../suppression/index.js'
-import { startTracing } from '../temporal/tracing.js'
+import { connectTemporal, encryptingClient } from './connect-temporal.js'
 import { describeRetry, type RetryDescription } from './describe.js'
 import { Destinations } from './destinations.js'
 import { type Erased, eraseRecipient } from './erase.js'
 import { type BounceOf, type ClientOptions, type RetryOptions, type RetryRef, type StartedRetry, UnretryableBounce } from './options.js'
 import { unlessRefused } from './unretryable.js'
+
+/** The settings that a client uses. */
+const CLIENT_NEEDS = ['database', 'encryption']
 
 export class SoftbounceClient {
   readonly #temporal: Client
@@ -49,41 +51,30 @@ export class SoftbounceClient {
   }
 
   /**
-   * Connects to Temporal and the database.
+   * Connects to Temporal, by its own profile and environment, and to the database. Other settings come from the options alone:
+   * `connect(fromEnvironment())` uses `softbounce.yaml` and `SOFTBOUNCE_...`.
    * @throws WrongSettings, or an Error naming what could not be reached.
    * @example
-   * const client = await SoftbounceClient.connect()
+   * const client = await SoftbounceClient.connect({ database: { url: 'postgres://app:secret@127.0.0.1/app' } })
    * const { workflowId, result } = await client.retry(message, bounce)
    * console.log(workflowId, (await result()).outcome)
    * await client.close()
    */
-  static async connect(options: ClientOptions = {}): Promise<SoftbounceClient> {
-    const settings = options.settings ?? readSettings()
+  static connect(options: ClientOptions = {}): Promise<SoftbounceClient> {
+    return SoftbounceClient.open(settingsFrom(options, CLIENT_NEEDS), options.temporal === undefined ? {} : { temporal: options.temporal })
+  }
+
+  /** The same with settings that are checked already. A database that is passed stays open when the client is closed. */
+  static async open(
+    settings: Pick<Settings, 'database' | 'encryption'>,
+    options: { readonly temporal?: Client; readonly database?: Database } = {},
+  ): Promise<SoftbounceClient> {
     const { keys, idKey } = settings.encryption
-    const dataConverter = clientDataConverter(keys)
-    const database = options.database ?? openDatabase(settings.databaseUrl)
+    const database = options.database ?? openDatabase(settings.database)
     const closers: (() => Promise<void>)[] = options.database === undefined ? [() => database.close()] : []
     try {
       await migrateToLatest(database.db, database.kind)
-      let temporal = options.temporal
-      if (temporal === undefined) {
-        const { connectionOptions, namespace } = loadClientConnectConfig({ overrideEnvVars: temporalEnvironment() })
-        const connection = await Connection.connect(connectionOptions).catch((error: Error) => {
-          const address = connectionOptions.address ?? 'localhost:7233'
-          throw new Error(`Temporal cannot be reached at ${address} (${error.message}); start it, or set TEMPORAL_ADDRESS or a profile`)
-        })
-        closers.push(() => connection.close())
-        const tracing = await startTracing()
-        temporal = new Client({
-          ...{ connection, dataConverter },
-          ...(namespace === undefined ? {} : { namespace }),
-          ...(tracing === null ? {} : { plugins: [tracing.plugin] }),
-        })
-        if (tracing !== null) closers.push(() => tracing.stop())
-      } else if (keys.length > 0) {
-        const { namespace, identity, interceptors } = temporal.options
-        temporal = new Client({ connection: temporal.connection, namespace, identity, interceptors, dataConverter })
-      }
+      const temporal = options.temporal === undefined ? await connectTemporal(keys, closers) : encryptingClient(options.temporal, keys)
       return new SoftbounceClient(temporal, database, new WorkflowIds(idKey), async () => {
         for (const close of closers) await close()
       })

@@ -1,7 +1,7 @@
 /** Start, signal and query retries from TypeScript; read and change the suppression list; filter recipient lists. */
 export type { Attempt, Bounce, BouncedMessage, RetryResult } from '../bounce/index.js'
 export { TASK_QUEUE, WORKFLOW_TYPE } from '../bounce/index.js'
-export { readSettings, type Settings, WrongSettings } from '../config/index.js'
+export { type Config, fromEnvironment, WrongSettings } from '../config/index.js'
 export { UnsendableMessage } from '../delivery/canonical-message.js'
 export type { Suppression } from '../suppression/index.js'
 export {

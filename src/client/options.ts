@@ -1,8 +1,7 @@
 /** What callers of the client pass and get, and its error. */
 import type { Client } from '@temporalio/client'
 import type { Bounce, BouncedMessage, RetryResult } from '../bounce/index.js'
-import type { Settings } from '../config/index.js'
-import type { Database } from '../store/index.js'
+import type { Config } from '../config/index.js'
 
 /** The bounce, with the sender, recipient and Message-ID of the bounced message. */
 export interface BounceOf extends Bounce, Pick<BouncedMessage, 'sender' | 'recipient'> {
@@ -21,13 +20,10 @@ export interface StartedRetry {
   result(): Promise<RetryResult>
 }
 
-export interface ClientOptions {
+/** Options in the shape of `softbounce.yaml`; sections that the client does not use are ignored. */
+export interface ClientOptions extends Config {
   /** Default: connects by Temporal's profile file and environment. If encryption keys are set, they replace its data converter. */
   readonly temporal?: Client
-  /** Default: opened by DATABASE_URL. */
-  readonly database?: Database
-  /** Default: from the environment. With `temporal` and `database` given, only the encryption keys are used. */
-  readonly settings?: Pick<Settings, 'databaseUrl' | 'encryption'>
 }
 
 /** Identifies retries: by message and recipient, or by workflow ID. */

@@ -1,19 +1,15 @@
 /** What callers of track pass and get, and its error. */
 import type { SendMailOptions } from 'nodemailer'
-import type { Settings } from '../config/index.js'
-import type { Provider } from '../providers/index.js'
-import type { Database } from '../store/index.js'
+import type { Config } from '../config/index.js'
 import type { Suppression } from '../suppression/index.js'
 import type { RetryOptions } from './options.js'
 
-export interface TrackOptions {
-  /** Default: opened by DATABASE_URL, and closed with the transporter. */
-  readonly database?: Database
-  readonly settings?: Pick<Settings, 'databaseUrl' | 'returnPaths'> &
-    Partial<Pick<Settings, 'relayPreset' | 'retryStatuses' | 'scheduleMs' | 'encryption'>>
-  /** The provider that the transporter sends through; default: RELAY_PRESET. */
-  readonly provider?: Provider
-  /** Whether to retry refusals whose status is in RETRY_STATUSES; default true. False: `sendMail` rejects, as nodemailer's does. */
+/**
+ * Options in the shape of `softbounce.yaml`; sections that `track` does not use are ignored. It uses `database`, `returnPath`, `retry`,
+ * `relay.provider`, `relay.confirmWithin` and `encryption`, which must be those of the worker.
+ */
+export interface TrackOptions extends Config {
+  /** Whether to retry refusals whose status is in retry.statuses; default true. False: `sendMail` rejects, as nodemailer's does. */
   readonly retryRefused?: boolean
   /**
    * If the database cannot be reached before sending: `fail` (default) rejects, and nothing is sent; `send-untracked` sends as nodemailer

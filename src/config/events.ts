@@ -1,57 +1,60 @@
 /** Settings of events: which ones are published, and through which channels. */
 import { z } from 'zod'
-import { EVENT_TYPES, type EventType, parseUrgentRules, type UrgentRule } from '../bounce/index.js'
-import { parsed } from './parsers.js'
-import type { Values } from './setting.js'
+import { EVENT_TYPES, type EventType, type UrgentRule, urgentRule } from '../bounce/index.js'
+import { matching, oneOf, parsed, secret, section, setting } from './field.js'
+import type { AddFault } from './wrong-settings.js'
 
-export const EVENT_SETTINGS = {
-  WEBHOOK_URL: {
-    default: '',
-    doc: 'A Standard Webhooks endpoint for events; they hold message and recipient, never the body: `bounce.retrying` at the start of an urgent message’s retries, and those of `WEBHOOK_EVENTS`.',
-    schema: parsed((text) => {
-      if (text !== '' && !(URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)))
-        throw new Error('it must be an http or https URL')
-      if (text !== '' && (new URL(text).username !== '' || new URL(text).password !== ''))
-        throw new Error('it may not hold a user or password; the signature proves who calls')
-      return text
-    }),
-    secret: true,
-  },
-  WEBHOOK_SECRET: {
-    default: '',
-    doc: 'The secret that webhooks are signed with: `whsec_` and base64.',
-    schema: parsed((text) => {
-      if (text !== '' && !/^whsec_[A-Za-z0-9+/]{16,}={0,2}$/.test(text))
-        throw new Error('it must be whsec_ and base64 of at least 12 bytes')
-      return text
-    }),
-    secret: true,
-  },
-  WEBHOOK_EVENTS: {
-    default: '',
-    doc: `Events that are told of every message and receiving system, urgent or not: any of ${EVENT_TYPES.map((type) => `\`${type}\``).join(', ')}.`,
-    schema: parsed((text) =>
-      text
-        .split(/[\s,]+/)
-        .filter((type) => type !== '')
-        .map((type) => {
-          const known = EVENT_TYPES.find((one) => one === type)
-          if (known === undefined) throw new Error(`"${type}" is no event; there are ${EVENT_TYPES.join(', ')}`)
-          return known
-        }),
+const webhookUrl = parsed((text) => {
+  if (!(URL.canParse(text) && /^https?:$/.test(new URL(text).protocol))) throw new Error('it must be an http or https URL')
+  if (new URL(text).username !== '' || new URL(text).password !== '')
+    throw new Error('it may not hold a user or password; the signature proves who calls')
+  return text
+})
+
+const pattern = matching(/\S/, 'a pattern such as *@billing.example')
+
+/** One of `header`, `sender` and `recipient`. */
+const RULE = z
+  .strictObject({
+    header: matching(/^[!-9;-~]+$/, 'the name of a header field')
+      .optional()
+      .meta({ description: 'Name of a header field.' }),
+    value: pattern.optional().meta({ description: 'What the header field’s value must match.' }),
+    sender: pattern.optional().meta({ description: 'What the envelope sender must match.' }),
+    recipient: pattern.optional().meta({ description: 'What the recipient must match.' }),
+  })
+  .transform((rule, context): UrgentRule => {
+    const { header, value, sender, recipient } = rule
+    if (header !== undefined && value !== undefined && sender === undefined && recipient === undefined)
+      return urgentRule('header', value, header)
+    if (header === undefined && value === undefined && sender !== undefined && recipient === undefined) return urgentRule('sender', sender)
+    if (header === undefined && value === undefined && sender === undefined && recipient !== undefined)
+      return urgentRule('recipient', recipient)
+    context.addIssue({ code: 'custom', message: 'a rule has header and value, or sender, or recipient' })
+    return z.NEVER
+  })
+
+export const EVENTS = section('Events for other systems; they hold message and recipient, never a body.', {
+  webhook: section('A Standard Webhooks endpoint.', {
+    url: secret(
+      'The endpoint. It gets `bounce.retrying` when the retries of an urgent message start, and the events of `events.publish`.',
+      webhookUrl.optional(),
     ),
-  },
-  URGENT: {
-    default: '',
-    doc: 'Which messages are urgent beside those that say so: `header X-Priority: 1; sender *@billing.example; recipient *@vip.example`. `*` stands for anything.',
-    schema: parsed(parseUrgentRules),
-  },
-  ALTERNATIVE_TASK_QUEUE: {
-    default: '',
-    doc: 'The Temporal task queue of a worker of your own, in any SDK, whose activity `notifyAlternative` gets the same events as the webhook.',
-    schema: z.string().max(200),
-  },
-} as const
+    secret: secret(
+      'The secret that webhooks are signed with: `whsec_` and base64.',
+      matching(/^whsec_[A-Za-z0-9+/]{16,}={0,2}$/, 'whsec_ and base64 of at least 12 bytes').optional(),
+    ),
+  }),
+  publish: setting('Events that are published for every message and destination, urgent or not.', z.array(oneOf(EVENT_TYPES)).prefault([])),
+  taskQueue: setting(
+    'The Temporal task queue of a worker of your own, in any SDK, whose activity `notifyAlternative` gets the same events as the webhook.',
+    matching(/^.{1,200}$/, 'the name of a task queue').optional(),
+  ),
+  urgentRules: setting(
+    'Which messages are urgent, beside those that say so: `{ header: X-Priority, value: 1* }`, `{ sender: "*@billing.example" }` or `{ recipient: "*@vip.example" }`. `*` matches anything.',
+    z.array(RULE).prefault([]),
+  ),
+})
 
 export interface EventSettings {
   readonly webhook: { readonly url: string; readonly secret: string } | null
@@ -61,14 +64,17 @@ export interface EventSettings {
   readonly urgent: readonly UrgentRule[]
 }
 
-/** Adds what is wrong to `faults`. */
-export function eventSettings(v: Values<typeof EVENT_SETTINGS>, faults: string[]): EventSettings {
-  if ((v.WEBHOOK_URL === '') !== (v.WEBHOOK_SECRET === ''))
-    faults.push('WEBHOOK_URL: it goes with WEBHOOK_SECRET, and neither without the other')
+export function eventSettings({ webhook, publish, taskQueue, urgentRules }: z.output<typeof EVENTS>, fault: AddFault): EventSettings {
+  const { url, secret } = webhook
+  if ((url === undefined) !== (secret === undefined))
+    fault(
+      `events.webhook.${url === undefined ? 'secret' : 'url'}`,
+      'events.webhook.url and events.webhook.secret go together: set both, or neither',
+    )
   return {
-    webhook: v.WEBHOOK_URL === '' ? null : { url: v.WEBHOOK_URL, secret: v.WEBHOOK_SECRET },
-    taskQueue: v.ALTERNATIVE_TASK_QUEUE === '' ? null : v.ALTERNATIVE_TASK_QUEUE,
-    types: v.WEBHOOK_EVENTS,
-    urgent: v.URGENT,
+    webhook: url === undefined || secret === undefined ? null : { url, secret },
+    taskQueue: taskQueue ?? null,
+    types: publish,
+    urgent: urgentRules,
   }
 }

@@ -1,56 +1,143 @@
 /** Settings of signed return paths, and of the intake of bounces. */
+import { z } from 'zod'
 import { maxStaggerMs } from '../bounce/index.js'
 import { parseReturnPathTemplate, type ReturnPaths } from '../delivery/return-path.js'
-import { DAY, flag, integer, type Listen, parsed, parseKeys, parseListen } from './parsers.js'
-import type { Values } from './setting.js'
+import {
+  DAY,
+  flag,
+  integer,
+  isLoopback,
+  type Listen,
+  matching,
+  parsed,
+  parseListen,
+  parseLoginUrl,
+  secret,
+  section,
+  setting,
+} from './field.js'
+import type { AddFault } from './wrong-settings.js'
 
-export const BOUNCE_SETTINGS = {
-  RETURN_PATH: {
-    default: 'bounce+{token}@{domain}',
-    doc: 'The signed return path that tracked messages and retries get, where `RETURN_PATH_KEYS` is set: `{token}` stands for the signature, `{domain}` for the sender’s domain. Mail to it must reach `softbounce intake` or `softbounce take`.',
-    schema: parsed(parseReturnPathTemplate),
-  },
-  RETURN_PATH_KEYS: {
-    default: '',
-    doc: 'The keys that sign return paths, separated by commas: base64 of at least 16 bytes each (`openssl rand -base64 32`). The first signs, all of them verify: a new key goes in front, an old one goes when its return paths have run out.',
-    schema: parsed(parseKeys),
-    secret: true,
-  },
-  INTAKE_LISTEN: {
-    default: '',
-    doc: 'Where `softbounce intake` listens for LMTP: `127.0.0.1:2003`, or `unix:/run/softbounce/lmtp.sock`.',
-    schema: parsed(parseListen),
-  },
-  INTAKE_IS_TRUSTED: {
-    default: 'false',
-    doc: 'The intake gets mail from our own mail system only: reports that a host in `OWN_SYSTEMS` made itself are authenticated without a signed return path.',
-    schema: flag,
-  },
-  INTAKE_MAX_SIZE: {
-    default: '32',
-    doc: 'Largest mail that the intake takes, in MiB.',
-    schema: integer(1, 50),
-  },
-  INTAKE_MAX_CONNECTIONS: {
-    default: '10',
-    doc: 'Maximum LMTP connections at once; further ones get a 421.',
-    schema: integer(1, 1000),
-  },
-} as const
+const signingKey = parsed((text) => {
+  const bytes = /^[A-Za-z0-9+/_-]+={0,2}$/.test(text) ? Buffer.from(text, 'base64') : Buffer.alloc(0)
+  if (bytes.length < 16) throw new Error('each key must be base64 of at least 16 bytes (openssl rand -base64 32)')
+  return bytes
+})
+
+export const RETURN_PATH = section('Signed return paths, by which a bounce proves that it answers your mail.', {
+  keys: secret(
+    'The keys that sign return paths: base64 of at least 16 bytes each (`openssl rand -base64 32`). The first signs, all of them verify: put a new key in front, and take an old one out when its return paths have expired.',
+    z.array(signingKey).prefault([]),
+  ),
+  address: setting(
+    'The return path of tracked messages and of retries, if `returnPath.keys` is set: `{token}` stands for the signature, `{domain}` for the sender’s domain. Mail to it must reach `softbounce intake` or `softbounce take`.',
+    parsed(parseReturnPathTemplate).prefault('bounce+{token}@{domain}'),
+  ),
+})
+
+/** Server, login and folder of the mailbox. */
+export interface ImapAddress {
+  readonly host: string
+  readonly port: number
+  /** `off` only for a loopback host. */
+  readonly tls: 'implicit' | 'starttls' | 'off'
+  readonly user: string
+  /** Null if a token is used. */
+  readonly password: string | null
+  readonly folder: string
+}
+
+const IMAP_FORM = 'it must be imaps://user:password@host/INBOX (with %40 for an @ in the user), or imap:// for STARTTLS'
+
+const imapUrl = parsed((text): ImapAddress => {
+  const url = parseLoginUrl(text, ['imap', 'imaps'], IMAP_FORM)
+  if (url.username === '') throw new Error(IMAP_FORM)
+  if (url.search !== '' || url.hash !== '') throw new Error('nothing may follow the folder')
+  const implicitTls = url.protocol === 'imaps:'
+  const host = url.hostname.replace(/^\[|\]$/g, '')
+  return {
+    host,
+    port: url.port === '' ? (implicitTls ? 993 : 143) : Number(url.port),
+    tls: implicitTls ? 'implicit' : isLoopback(host) ? 'off' : 'starttls',
+    user: decodeURIComponent(url.username),
+    password: url.password === '' ? null : decodeURIComponent(url.password),
+    folder: url.pathname.length > 1 ? decodeURIComponent(url.pathname.slice(1)) : 'INBOX',
+  }
+})
+
+const folder = matching(/^.{1,200}$/, 'the name of a folder')
+
+export const INTAKE = section('Where bounces come in.', {
+  listen: setting(
+    'Where `softbounce intake` listens for LMTP: `127.0.0.1:2003`, or `unix:/run/softbounce/lmtp.sock`.',
+    parsed(parseListen).optional(),
+  ),
+  trusted: setting(
+    'The intake gets mail from your own mail system only: reports that a host in `ownHosts` made itself are authenticated without a signed return path.',
+    flag.prefault(false),
+  ),
+  maxSize: setting('Largest mail that the intake accepts, in MiB.', integer(1, 50).prefault(32)),
+  imap: section('The mailbox that `softbounce intake --imap` reads.', {
+    url: secret(
+      'The mailbox: `imaps://user:password@host/INBOX`, or `imap://` for STARTTLS, which is required except on this machine itself.',
+      imapUrl.optional(),
+    ),
+    tokenFile: setting(
+      'File with an OAuth2 access token, instead of a password. It is read at each login, so a renewed token needs no restart.',
+      z.string().optional(),
+    ),
+    processedFolder: setting(
+      'The folder that processed mails are moved to. Left out: they are marked as read. None is deleted.',
+      folder.optional(),
+    ),
+    quarantineFolder: setting(
+      'The folder for mails that cannot be read, or that are larger than `intake.maxSize`.',
+      folder.prefault('softbounce-unreadable'),
+    ),
+  }),
+})
+
+export interface ImapSettings extends ImapAddress {
+  readonly tokenFile: string | null
+  /** The folder that processed mails are moved to; null: they are only marked as read. */
+  readonly handledFolder: string | null
+  readonly unreadableFolder: string
+}
 
 export interface IntakeSettings {
   readonly listen: Listen | null
   readonly isTrusted: boolean
   readonly maxBytes: number
-  readonly maxConnections: number
 }
 
-export function intakeSettings(v: Values<typeof BOUNCE_SETTINGS>): IntakeSettings {
+type IntakeValues = z.output<typeof INTAKE>
+
+export const intakeSettings = ({ listen, trusted, maxSize }: IntakeValues): IntakeSettings => ({
+  listen: listen ?? null,
+  isTrusted: trusted,
+  maxBytes: maxSize * 1024 * 1024,
+})
+
+/** Whether two names are the same folder; INBOX in any case (RFC 9051 5.1). */
+const sameFolder = (one: string, other: string): boolean =>
+  one === other || (one.toLowerCase() === 'inbox' && other.toLowerCase() === 'inbox')
+
+/** Null if no mailbox is set. */
+export function imapSettings(
+  { url, tokenFile, processedFolder, quarantineFolder }: IntakeValues['imap'],
+  fault: AddFault,
+): ImapSettings | null {
+  if (url === undefined) return null
+  if ((url.password === null) === (tokenFile === undefined))
+    fault('intake.imap.url', 'it needs a password, or intake.imap.tokenFile, and not both')
+  for (const [name, folder] of Object.entries({ processedFolder, quarantineFolder }))
+    if (folder !== undefined && sameFolder(folder, url.folder))
+      fault(`intake.imap.${name}`, 'it must be another folder than the one that is read')
   return {
-    listen: v.INTAKE_LISTEN,
-    isTrusted: v.INTAKE_IS_TRUSTED,
-    maxBytes: v.INTAKE_MAX_SIZE * 1024 * 1024,
-    maxConnections: v.INTAKE_MAX_CONNECTIONS,
+    ...url,
+    tokenFile: tokenFile ?? null,
+    handledFolder: processedFolder ?? null,
+    unreadableFolder: quarantineFolder,
   }
 }
 
@@ -58,8 +145,12 @@ export function intakeSettings(v: Values<typeof BOUNCE_SETTINGS>): IntakeSetting
  * Null if no key is set: then nothing is signed, and no return path is authenticated.
  * A return path is valid for the whole schedule, plus the relay's queue lifetime for the original and each retry: bounces may be that late.
  */
-export function returnPaths(v: Values<typeof BOUNCE_SETTINGS>, scheduleMs: readonly number[], confirmWithinMs: number): ReturnPaths | null {
-  if (v.RETURN_PATH_KEYS.length === 0) return null
+export function returnPaths(
+  { keys, address }: z.output<typeof RETURN_PATH>,
+  scheduleMs: readonly number[],
+  confirmWithinMs: number,
+): ReturnPaths | null {
+  if (keys.length === 0) return null
   const ms = scheduleMs.reduce((sum, delayMs) => sum + delayMs + maxStaggerMs(delayMs) + confirmWithinMs, confirmWithinMs)
-  return { template: v.RETURN_PATH, keys: v.RETURN_PATH_KEYS, validDays: Math.ceil(ms / DAY) + 1 }
+  return { template: address, keys, validDays: Math.ceil(ms / DAY) + 1 }
 }

@@ -5,3 +5,6 @@ export class WrongSettings extends Error {
     super(faults.join('\n'))
   }
 }
+
+/** Reports what is wrong with the setting at this path, such as `relay.tls`. */
+export type AddFault = (path: string, text: string) => void

@@ -3,7 +3,7 @@ import type { AttemptOutcome, Via } from '../bounce/index.js'
 import type { Provider } from '../providers/index.js'
 import type { ThrottleContext } from '../throttle/index.js'
 import type { DkimKey } from './dkim-signer.js'
-import type { NextHops } from './next-hop.js'
+import type { NextHop, NextHops } from './next-hop.js'
 import type { ReturnPaths } from './return-path.js'
 import type { SmtpTimeouts } from './smtp/timeouts.js'
 
@@ -21,9 +21,11 @@ export interface DeliverySettings {
   readonly paths: NextHops
   /** The provider whose presets apply to the relay. */
   readonly relayPreset: Provider | null
-  readonly backup: NextHops
+  /** The backup relay; null if none is set. */
+  readonly backup: NextHop | null
   readonly direct: DirectSettings | null
-  readonly dkim: DkimKey | null
+  /** Keys that sign messages sent without a relay, by their author's domain. */
+  readonly dkim: readonly DkimKey[]
   readonly returnPaths: ReturnPaths | null
   readonly ehloDomain: string
   readonly timeouts: SmtpTimeouts

@@ -151,7 +151,7 @@ function failure(
 
 const onlyInside = (domain: string): MailHosts => ({
   kind: 'unroutable',
-  text: `none of the mail hosts of ${domain} has a public address (MX_MAY_BE_LOCAL allows loopback and private ones)`,
+  text: `none of the mail hosts of ${domain} has a public address (direct.allowPrivateMx allows loopback and private ones)`,
 })
 
 /** Each host's addresses one after another, IPv4 or IPv6 first at random; no address twice. */

@@ -42,23 +42,6 @@ export interface StaticRoute {
   readonly port: number
 }
 
-/**
- * Parses `example.org=127.0.0.1:2526, *=mx.example.net`; the default port is 25, IPv6 addresses are in brackets.
- * @throws Error naming the entry that is wrong.
- */
-export function parseRoutes(text: string): StaticRoute[] {
-  return text
-    .split(',')
-    .map((entry) => entry.trim())
-    .filter((entry) => entry !== '')
-    .map((entry) => {
-      const match = /^([^=\s]+)\s*=\s*(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]+))(?::(\d{1,5}))?$/.exec(entry)
-      const port = match?.[4] === undefined ? 25 : Number(match[4])
-      if (match === null || port < 1 || port > 65535) throw new Error(`"${entry}" is not a route such as example.org=mx.example.org:25`)
-      return { destination: (match[1] as string).toLowerCase(), host: (match[2] ?? match[3]) as string, port }
-    })
-}
-
 /** The static routes, and the relay for everything else. */
 export interface NextHops {
   readonly routes: readonly StaticRoute[]

@@ -25,7 +25,7 @@ export class OutgoingMessage {
   ) {
     const { relayPreset, dkim } = dependencies.settings
     this.#provider = kind === 'relay' && isRetry(order) ? relayPreset : null
-    this.#dkim = kind === 'system' && dkim !== null && isAuthoredBy(message, dkim.domain) ? dkim : null
+    this.#dkim = kind === 'system' ? (dkim.find(({ domain }) => isAuthoredBy(message, domain)) ?? null) : null
   }
 
   /** @param database runs a step on the database; its failure is a local failure. */

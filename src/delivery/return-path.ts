@@ -45,7 +45,7 @@ export function sentId(messageId: string, recipient: string): string {
 }
 
 /**
- * Reads the template of RETURN_PATH.
+ * Reads the template of returnPath.address.
  * @throws Error if it has no `{token}`, or makes a local part of more than 64 octets (RFC 5321 4.5.3.1.1).
  */
 export function parseReturnPathTemplate(text: string): string {
@@ -87,7 +87,7 @@ export function verifyToken(paths: ReturnPaths, text: string, now: Date): Verifi
   if (decoded === null) return { refused: 'its return path holds no token' }
   const { mac: given, ...token } = decoded
   if (!paths.keys.some((key) => timingSafeEqual(mac(key, token), given)))
-    return { refused: 'the signature of its return path is not ours (do RETURN_PATH_KEYS differ from the sender’s?)' }
+    return { refused: 'the signature of its return path is not ours (do returnPath.keys differ from the sender’s?)' }
   const age = dayOf(now) - token.day
   if (age < -1) return { refused: 'its return path was signed in the future' }
   if (age > paths.validDays) return { refused: `its return path ran out: it is ${age} days old, and good for ${paths.validDays}` }

@@ -78,7 +78,7 @@ export class Router {
       }
     }
     if (direct === null)
-      return { kind: 'none', text: `no way to ${destination} is set: neither a route in ROUTES, nor RELAY_URL, nor DELIVERY=direct` }
+      return { kind: 'none', text: `no way to ${destination} is set: neither a route in routes, nor relay.url, nor direct.enabled` }
     const { domain } = parseAddress(recipient)
     const found = await this.#mailHosts(domain)
     if (found.kind !== 'hosts') return { kind: 'judged', outcome: classifyLookup(found, domain) }
@@ -96,7 +96,7 @@ export class Router {
         outcome: {
           kind: 'local failure',
           noRoute: true,
-          text: `no mail host of ${domain} can be reached from SOURCE_ADDRESSES: they are all of the other address family`,
+          text: `no mail host of ${domain} can be reached from smtp.bindAddresses: they are all of the other address family`,
         },
       }
     const groups: { system: string; paths: NextHop[] }[] = []
@@ -128,9 +128,8 @@ export class Router {
    * The backup relay for an urgent message; null if none is set. It has a limiter of its own: a destination that is down does not delay it,
    * and gets no feedback from it.
    */
-  backupTo(destination: string): Route | null {
-    const { backup, throttle } = this.dependencies.settings
-    const path = nextHopFor(destination, backup)
+  backupTo(): Route | null {
+    const { backup: path, throttle } = this.dependencies.settings
     if (path === null) return null
     const { maxDeliveriesPerConnection } = throttle.relay
     const permit = this.#relayKey(path)

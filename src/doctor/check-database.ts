@@ -11,21 +11,20 @@ const MAX_CLOCK_DIFFERENCE_MS = 2_000
 const CHECK = 'database'
 
 export async function checkDatabase(settings: Settings): Promise<Finding[]> {
-  const { databaseUrl } = settings
-  const file = /^file:(.+)/.exec(databaseUrl)?.[1]
+  const file = /^file:(.+)/.exec(settings.database.url)?.[1]
   if (file !== undefined && !existsSync(file))
     return [
       failure(
         CHECK,
         `${file} does not exist: nothing has run with this database yet`,
-        'start a worker, or run softbounce migrate; or set DATABASE_URL to the database that the worker uses',
+        'start a worker, or run softbounce migrate; or set database.url to the database that the worker uses',
       ),
     ]
-  const database = openDatabase(databaseUrl, () => {})
+  const database = openDatabase(settings.database, () => {})
   try {
     return await checkOpen(database, settings)
   } catch (error) {
-    return [failure(CHECK, `it cannot be used: ${describe(error)}`, 'start it, or correct DATABASE_URL')]
+    return [failure(CHECK, `it cannot be used: ${describe(error)}`, 'start it, or correct database.url')]
   } finally {
     await database.close().catch(() => {})
   }
@@ -72,7 +71,7 @@ async function checkWritable({ db }: Database): Promise<Finding> {
       return failure(
         CHECK,
         `it cannot be written: ${describe(error)}`,
-        'give its user the right to insert, or point DATABASE_URL at the primary',
+        'give its user the right to insert, or point database.url at the primary',
       )
   }
   return ok(CHECK, 'its schema is up to date, and it can be written')
@@ -88,7 +87,7 @@ async function checkProcesses(database: Database, { returnPaths }: Settings): Pr
           'worker',
           `${workers.length === 1 ? 'one uses' : `${workers.length} use`} this database: ${workers.map(({ host, version }) => `${host} (${version})`).join(', ')}`,
         )
-      : failure('worker', 'no worker uses this database now', 'start softbounce worker with this DATABASE_URL'),
+      : failure('worker', 'no worker uses this database now', 'start softbounce worker with this database.url'),
   ]
   if (intakes.length > 0)
     found.push(
@@ -112,7 +111,7 @@ async function checkProcesses(database: Database, { returnPaths }: Settings): Pr
     found.push(
       failure(
         'return path',
-        `RETURN_PATH_KEYS differ between this command and ${others.map(({ role, host }) => `the ${role} on ${host}`).join(', ')}`,
+        `returnPath.keys differ between this command and ${others.map(({ role, host }) => `the ${role} on ${host}`).join(', ')}`,
         'set the same keys for all processes: with other keys bounces are not authenticated, and dropped',
       ),
     )

@@ -24,7 +24,7 @@ export async function checkIntake({ intake, mailbox, providers, httpPort }: Sett
           warning(
             CHECK,
             'these settings do not say where bounces come in: not checked',
-            "set INTAKE_LISTEN, IMAP_URL or a provider's secret, or run softbounce intake with --lmtp or --maildir",
+            "set intake.listen, intake.imap.url or a provider's secret, or run softbounce intake with --lmtp or --maildir",
           ),
         ]
   const where = 'path' in listen ? listen.path : `${listen.host}:${listen.port}`

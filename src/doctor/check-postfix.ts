@@ -13,7 +13,7 @@ const STOCK_MS = 5 * 24 * 60 * 60_000
 /**
  * Nothing is reported if there is no Postfix.
  * @param config its configuration folder; null: the default.
- * @param domain what `{domain}` in RETURN_PATH stands for; null if unknown.
+ * @param domain what `{domain}` in returnPath.address stands for; null if unknown.
  */
 export async function checkPostfix(settings: Settings, config: string | null, domain: string | null): Promise<Finding[]> {
   const { confirmWithinMs } = settings
@@ -103,10 +103,10 @@ function checkLifetimes(values: ReadonlyMap<string, string>, confirmWithinMs: nu
   if (queue + 4_000_000 > confirmWithinMs)
     return warning(
       CHECK,
-      'Postfix may bounce a retry after CONFIRM_WITHIN, when it counts as delivered, unconfirmed, already',
-      'raise CONFIRM_WITHIN above its maximal_queue_lifetime and an hour',
+      'Postfix may bounce a retry after relay.confirmWithin, when it counts as delivered, unconfirmed, already',
+      'raise relay.confirmWithin above its maximal_queue_lifetime and an hour',
     )
-  return ok(CHECK, `maximal_queue_lifetime ${values.get('maximal_queue_lifetime')}, shorter than CONFIRM_WITHIN`)
+  return ok(CHECK, `maximal_queue_lifetime ${values.get('maximal_queue_lifetime')}, shorter than relay.confirmWithin`)
 }
 
 /** A value, with `$name` replaced by that of the parameter. */

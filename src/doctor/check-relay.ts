@@ -16,7 +16,7 @@ export async function checkRelay({ paths, direct, ehloDomain, timeouts }: Settin
   if (relay === null)
     return routes.length > 0 || direct !== null
       ? [ok(CHECK, direct === null ? `mail goes by ${routes.length} static route(s)` : 'mail goes directly to the MX hosts')]
-      : [failure(CHECK, 'nothing says where retries go', 'set RELAY_URL, ROUTES, or DELIVERY=direct')]
+      : [failure(CHECK, 'nothing says where retries go', 'set relay.url, routes, or direct.enabled')]
   const tracker = new ProtocolTracker(timeouts, () => {})
   const connection = new SMTPConnection({
     ...{ host: relay.host, port: relay.port, name: ehloDomain, secure: relay.tls === 'implicit', requireTLS: relay.tls === 'verify' },
@@ -32,7 +32,7 @@ export async function checkRelay({ paths, direct, ehloDomain, timeouts }: Settin
       ...checkExtensions(tracker.ehlo),
     ]
   } catch (error) {
-    return [failure(CHECK, `${nameOf(relay)}: ${describe(error)}`, 'correct RELAY_URL, RELAY_TLS or the login, or start the relay')]
+    return [failure(CHECK, `${nameOf(relay)}: ${describe(error)}`, 'correct relay.url, relay.tls or the login, or start the relay')]
   } finally {
     connection.quit()
     connection.close()
@@ -58,7 +58,7 @@ function checkExtensions(ehlo: string): Finding[] {
       : warning(
           CHECK,
           'it does not offer DSN',
-          "deliveries end as unconfirmed after CONFIRM_WITHIN; set the provider's webhook, or RELAY_IS_TRANSPARENT if its replies are the receiving system's",
+          "deliveries end as unconfirmed after relay.confirmWithin; set the provider's webhook, or relay.transparent if its replies are the receiving system's",
         ),
   )
   const size = sizeLimit(ehlo)

@@ -8,12 +8,12 @@ import { type Finding, failure, ok, warning } from './finding.js'
 
 const CHECK = 'return path'
 
-/** @param senderDomain what `{domain}` in RETURN_PATH stands for; null if unknown. */
+/** @param senderDomain what `{domain}` in returnPath.address stands for; null if unknown. */
 export async function checkReturnPath(settings: Settings, senderDomain: string | null): Promise<Finding[]> {
   const { returnPaths, direct, ownHosts } = settings
   if (returnPaths === null)
     return [
-      failure(CHECK, 'RETURN_PATH_KEYS is not set: no bounce can be authenticated', 'set it for all processes: openssl rand -base64 32'),
+      failure(CHECK, 'returnPath.keys is not set: no bounce can be authenticated', 'set it for all processes: openssl rand -base64 32'),
     ]
   const found = [
     ok(
@@ -41,7 +41,7 @@ async function checkMx(domain: string, resolve: Resolve, ownHosts: readonly stri
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code !== 'ENOTFOUND' && code !== 'ENODATA')
-      return warning(CHECK, `the MX of ${domain} cannot be looked up: ${describe(error)}`, 'check the resolver, or DNS_SERVERS')
+      return warning(CHECK, `the MX of ${domain} cannot be looked up: ${describe(error)}`, 'check the resolver, or direct.dnsServers')
     const addresses = await Promise.all(['A', 'AAAA'].map((type) => resolve(domain, type).catch(() => [])))
     if (addresses.flat().length > 0)
       return warning(CHECK, `${domain} has no MX record; mail goes to its address (RFC 5321 5.1)`, 'publish an MX')
@@ -60,7 +60,7 @@ async function checkMx(domain: string, resolve: Resolve, ownHosts: readonly stri
   return warning(
     CHECK,
     `the MX of ${domain} (${names.join(', ')}) is none of our hosts as far as this machine knows`,
-    'name it in OWN_SYSTEMS if it is ours; else bounces go elsewhere',
+    'name it in ownHosts if it is ours; else bounces go elsewhere',
   )
 }
 

@@ -2,7 +2,6 @@
 import { Connection } from '@temporalio/client'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { TASK_QUEUE } from '../bounce/index.js'
-import { temporalEnvironment } from '../config/index.js'
 import { describe } from '../temporal/activity-errors.js'
 import { KEYWORD, registerCommand, SEARCH_ATTRIBUTES } from '../temporal/namespace.js'
 import { type Finding, failure, ok, warning } from './finding.js'
@@ -13,7 +12,7 @@ const WORKFLOW_QUEUE = 1 // temporal.api.enums.v1.TaskQueueType.TASK_QUEUE_TYPE_
 const RECENT_MS = 2 * 60_000
 
 export async function checkTemporal(): Promise<Finding[]> {
-  const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({ overrideEnvVars: temporalEnvironment() })
+  const { connectionOptions, namespace = 'default' } = loadClientConnectConfig()
   const address = connectionOptions.address ?? 'localhost:7233'
   let connection: Connection
   try {

@@ -12,7 +12,7 @@ import { type Finding, failure } from './finding.js'
 export type { Finding } from './finding.js'
 
 export interface DoctorOptions {
-  /** What `{domain}` in RETURN_PATH stands for. */
+  /** What `{domain}` in returnPath.address stands for. */
   readonly domain: string | null
   /** Postfix's configuration folder, if it is not the default. */
   readonly postfixConfig: string | null

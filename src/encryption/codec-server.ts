@@ -6,7 +6,7 @@ import { timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Payload } from '@temporalio/common'
 import { z } from 'zod'
-import type { EncryptionSettings } from '../config/index.js'
+import type { EncryptionKey } from '../config/index.js'
 import { EncryptionCodec } from './codec.js'
 
 const MAX_BODY = 16 * 1024 * 1024
@@ -28,40 +28,45 @@ class Refused extends Error {
   }
 }
 
+export interface CodecServerOptions {
+  readonly host: string
+  readonly port: number
+  /** The origins of the Web UIs that may ask. */
+  readonly origins: readonly string[]
+  /** What the path of its address begins with; null if none is needed. */
+  readonly token: string | null
+}
+
 /** @throws Error if it cannot listen on the address. */
-export async function serveCodec({ keys, codecServer }: EncryptionSettings): Promise<Server> {
+export async function serveCodec(keys: readonly EncryptionKey[], options: CodecServerOptions): Promise<Server> {
   const codec = new EncryptionCodec(keys)
   const server = createServer((request, response) => {
-    answer(request, codec, codecServer).then(
-      (done) => reply(response, request, codecServer.origins, done === null ? 204 : 200, done),
-      (error: Error) =>
-        reply(response, request, codecServer.origins, error instanceof Refused ? error.status : 500, { error: error.message }),
+    answer(request, codec, options).then(
+      (done) => reply(response, request, options.origins, done === null ? 204 : 200, done),
+      (error: Error) => reply(response, request, options.origins, error instanceof Refused ? error.status : 500, { error: error.message }),
     )
   })
   server.requestTimeout = 30_000
-  const { host, port } = codecServer.listen
+  const { host, port } = options
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) => reject(new Error(`CODEC_LISTEN=${host}:${port}: ${error.message}`)))
+    server.once('error', (error) => reject(new Error(`--listen ${host}:${port}: ${error.message}`)))
     server.listen(port, host, resolve)
   })
   return server
 }
 
 /** The response body; null for a CORS preflight request. */
-async function answer(
-  request: IncomingMessage,
-  codec: EncryptionCodec,
-  { origins, token }: EncryptionSettings['codecServer'],
-): Promise<object | null> {
+async function answer(request: IncomingMessage, codec: EncryptionCodec, { origins, token }: CodecServerOptions): Promise<object | null> {
   const { origin } = request.headers
   // reject web pages of other origins; clients that are not browsers send no Origin
   if (origin !== undefined && !origins.includes(origin))
-    throw new Refused(403, `pages of ${origin} may not ask; CODEC_ORIGINS names those that may`)
+    throw new Refused(403, `pages of ${origin} may not ask; --origin names those that may`)
   if (request.method === 'OPTIONS') return null
   const path = (request.url ?? '/').split('?')[0] as string
   const [, given, does] = /^(?:\/([^/]+))?\/(encode|decode)$/.exec(path) ?? []
   if (does === undefined) throw new Refused(404, 'there are /encode and /decode')
-  if (token !== null && !same(given ?? '', token)) throw new Refused(401, 'the address must hold CODEC_TOKEN: http://host:port/TOKEN')
+  if (token !== null && !same(given ?? '', token))
+    throw new Refused(401, 'the address must hold encryption.codecToken: http://host:port/TOKEN')
   if (request.method !== 'POST') throw new Refused(405, 'it must be a POST')
   const payloads = await read(request)
   if (does === 'encode') return { payloads: (await codec.encode(payloads)).map(toJson) }

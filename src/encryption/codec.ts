@@ -65,7 +65,7 @@ function decrypt({ data }: Payload, id: string, keys: readonly EncryptionKey[]):
   const key = keys.find((one) => one.id === id)
   if (key === undefined)
     throw new CannotDecrypt(
-      `a payload is encrypted under the key ${JSON.stringify(id.slice(0, 64))}, which is not among ENCRYPTION_KEYS here`,
+      `a payload is encrypted under the key ${JSON.stringify(id.slice(0, 64))}, which is not among encryption.keys here`,
     )
   const bytes = Buffer.from(data ?? [])
   try {
@@ -75,7 +75,7 @@ function decrypt({ data }: Payload, id: string, keys: readonly EncryptionKey[]):
     return proto.temporal.api.common.v1.Payload.decode(plain)
   } catch {
     throw new CannotDecrypt(
-      `a payload does not decrypt under the key "${id}" of ENCRYPTION_KEYS: it was changed, or that name stands for another key`,
+      `a payload does not decrypt under the key "${id}" of encryption.keys: it was changed, or that name stands for another key`,
     )
   }
 }

@@ -35,7 +35,7 @@ export async function provenReturnPath(
   recipients: readonly string[],
   now: Date,
 ): Promise<ProvenReturnPath | { readonly refused: string }> {
-  if (settings.returnPaths === null) return { refused: 'no RETURN_PATH_KEYS are set, so that no return path can be known for ours' }
+  if (settings.returnPaths === null) return { refused: 'no returnPath.keys are set, so that no return path can be known for ours' }
   let refused = 'nobody said which return path it came to'
   for (const cameTo of recipients) {
     const token = verifyReturnPath(settings.returnPaths, cameTo, now)
@@ -44,7 +44,7 @@ export async function provenReturnPath(
       const sent = await findSent(database.db, token.id)
       if (sent !== null) return { cameTo, token, sent }
       refused =
-        'its return path is ours, but this database has no message for it: it was sent with another DATABASE_URL, or is older than KEEP_MESSAGES_FOR'
+        'its return path is ours, but this database has no message for it: it was sent with another database.url, or is older than store.messageRetention'
     }
   }
   return { refused }
@@ -97,12 +97,12 @@ export function rejectUntrustedReport(
   envelope: Envelope,
   received: readonly string[],
 ): string | null {
-  if (!settings.isTrusted) return 'the intake is not declared trusted (INTAKE_IS_TRUSTED)'
+  if (!settings.isTrusted) return 'the intake is not declared trusted (intake.trusted)'
   if (envelope.sender !== null && envelope.sender !== '')
     return 'its envelope sender is not the null sender, so it is no notification (RFC 3464 2)'
   const { reportingMta } = notification
   if (reportingMta === undefined || !isWithin(reportingMta, settings.ownHosts))
-    return `${reportingMta ?? 'a system without a name'} made it, which is not among OWN_SYSTEMS`
+    return `${reportingMta ?? 'a system without a name'} made it, which is not among ownHosts`
   if (received.length === 0) return 'it has no Received field: nothing shows where it came from'
   const outside = firstFromOutside(settings, received)
   return outside === undefined ? null : `it came from outside: Received: ${outside.slice(0, 200)}`

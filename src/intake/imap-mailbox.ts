@@ -42,11 +42,10 @@ export class ImapMailbox implements AsyncDisposable {
 
   /** @param stopping some seconds after this signal, the connection is closed even if a command is running. */
   static async open(options: ImapOptions, stopping: AbortSignal): Promise<ImapMailbox> {
-    const { host, port, tls, user, password, tokenFile, ca, folder, lookEveryMs = POLL_EVERY_MS } = options
+    const { host, port, tls, user, password, tokenFile, folder, lookEveryMs = POLL_EVERY_MS } = options
     const client = new ImapFlow({
       ...{ host, port, secure: tls === 'implicit', logger: false },
       ...(tls === 'implicit' ? {} : { doSTARTTLS: tls === 'starttls' }),
-      ...(ca === null ? {} : { tls: { ca } }),
       auth: password === null ? { user, accessToken: (await readFile(tokenFile as string, 'utf8')).trim() } : { user, pass: password },
       maxIdleTime: lookEveryMs,
       disableAutoIdle: true,

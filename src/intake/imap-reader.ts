@@ -188,7 +188,8 @@ export class ImapReader {
     const notSent = left.filter((uid) => present.has(uid) && !read.has(uid))
     if (notSent.length > 0 && uids.length > 1)
       throw new Error(`the server did not send ${notSent.length} of ${uids.length} mails; they are asked for again`)
-    if (notSent.length > 0) this.#logger.warn({ uid: notSent[0] }, 'the server does not send a mail; it is moved to IMAP_UNREADABLE')
+    if (notSent.length > 0)
+      this.#logger.warn({ uid: notSent[0] }, 'the server does not send a mail; it is moved to intake.imap.quarantineFolder')
     let cursor = from
     for (const uid of left) cursor = advanceCursor(cursor, uid, notSent.includes(uid) ? new Map([[uid, true]]) : read)
     return cursor
@@ -198,7 +199,10 @@ export class ImapReader {
   async #take(uid: number, size: number, source: Buffer | undefined): Promise<boolean> {
     const { maxBytes } = this.options
     if (source === undefined || size > maxBytes) {
-      this.#logger.warn({ uid, size }, `a mail is larger than ${maxBytes} bytes (INTAKE_MAX_SIZE); it is moved to IMAP_UNREADABLE`)
+      this.#logger.warn(
+        { uid, size },
+        `a mail is larger than ${maxBytes} bytes (intake.maxSize); it is moved to intake.imap.quarantineFolder`,
+      )
       return true
     }
     const taken = await this.intake.take(source, { recipients: deliveredTo(source), sender: returnPathOf(source) }, 'imap')

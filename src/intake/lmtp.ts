@@ -12,6 +12,8 @@ import type { MailReceiver } from './receive-mail.js'
 
 /** Idle timeout of a connection. */
 const IDLE_MS = 5 * 60 * 1000
+/** Further connections get a 421. Postfix opens at most 20 to one destination. */
+const MAX_CONNECTIONS = 20
 
 export interface LmtpServer {
   /** The listening port (assigned by the system if 0 is configured); null for a socket path. */
@@ -34,8 +36,8 @@ type Replies = (error: Error | null, replies?: (string | Error)[]) => void
  * @throws Error if the address is in use, or cannot be listened on.
  */
 export async function serveLmtp(intake: MailReceiver, settings: Settings['intake'], logger: Logger): Promise<LmtpServer> {
-  const { listen, maxBytes, maxConnections } = settings
-  if (listen === null) throw new Error('INTAKE_LISTEN is not set')
+  const { listen, maxBytes } = settings
+  if (listen === null) throw new Error('intake.listen is not set')
   /** Sessions whose mail is being received. */
   const busy = new Set<string>()
   let stopping = false
@@ -43,7 +45,7 @@ export async function serveLmtp(intake: MailReceiver, settings: Settings['intake
     lmtp: true,
     banner: 'softbounce',
     size: maxBytes,
-    maxClients: maxConnections,
+    maxClients: MAX_CONNECTIONS,
     socketTimeout: IDLE_MS,
     closeTimeout: IDLE_MS,
     hideENHANCEDSTATUSCODES: true,
@@ -74,7 +76,7 @@ export async function serveLmtp(intake: MailReceiver, settings: Settings['intake
   if ('path' in listen) await removeStale(listen.path)
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
-      const hint = error.code === 'EADDRINUSE' ? '; does another intake run there? Give another --lmtp or INTAKE_LISTEN' : ''
+      const hint = error.code === 'EADDRINUSE' ? '; does another intake run there? Give another --lmtp or intake.listen' : ''
       reject(new Error(`the intake cannot listen: ${error.message}${hint}`))
     })
     if ('path' in listen) server.listen(listen.path as unknown as number, resolve)
@@ -111,7 +113,7 @@ async function answer(
     if (size <= maxBytes) chunks.push(chunk)
   }
   const { rcptTo, mailFrom } = session.envelope
-  if (size > maxBytes) return rcptTo.map(() => reply(552, `5.3.4 the mail has more than ${maxBytes} bytes (INTAKE_MAX_SIZE)`))
+  if (size > maxBytes) return rcptTo.map(() => reply(552, `5.3.4 the mail has more than ${maxBytes} bytes (intake.maxSize)`))
   const mail = Buffer.concat(chunks)
   const replies: (string | Error)[] = []
   for (const { address } of rcptTo) {

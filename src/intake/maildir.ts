@@ -132,7 +132,7 @@ class Watch {
 async function regularFile(path: string, maxBytes: number): Promise<{ readonly size: number }> {
   const found = await lstat(path)
   if (!found.isFile()) throw new Error('it is no regular file')
-  if (found.size > maxBytes) throw new Error(`it has ${found.size} bytes, more than ${maxBytes} (INTAKE_MAX_SIZE)`)
+  if (found.size > maxBytes) throw new Error(`it has ${found.size} bytes, more than ${maxBytes} (intake.maxSize)`)
   return found
 }
 

@@ -10,7 +10,7 @@ import { InboxLoop, type InboxOptions } from './inbox-loop.js'
 const POLL_EVERY_MS = 1000
 
 /** What processing handed-over refusals needs of the settings. */
-type RefusalSettings = Pick<Settings, 'returnPaths' | 'ownHosts' | 'retryStatuses' | 'intake' | 'encryption' | 'databaseUrl'>
+type RefusalSettings = Pick<Settings, 'returnPaths' | 'ownHosts' | 'retryStatuses' | 'intake' | 'encryption' | 'database'>
 
 /**
  * Starts the retries of refusals that applications hand over, within two seconds of the refusal. Workers and intakes do this; one is enough.
@@ -22,7 +22,7 @@ export async function processRefusals(
   settings: RefusalSettings,
   more: Pick<InboxOptions, 'logger' | 'metrics'>,
 ): Promise<InboxLoop> {
-  const client = await SoftbounceClient.connect({ temporal, database, settings })
+  const client = await SoftbounceClient.open(settings, { temporal, database })
   return watchRefusals({ client, database, settings: intakeSettingsOf(settings), now: () => new Date() }, more)
 }
 

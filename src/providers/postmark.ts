@@ -31,7 +31,7 @@ export function verifyPostmark(request: ProviderRequest, secret: string): Verifi
   const given = header(request, SECRET_HEADER) ?? password
   if (given === undefined) throw new NotAuthentic('it carries neither basic authentication nor the header X-Softbounce-Secret')
   const digest = (value: string) => createHash('sha256').update(value).digest()
-  if (!timingSafeEqual(digest(given), digest(secret))) throw new NotAuthentic('its secret is not POSTMARK_WEBHOOK_SECRET')
+  if (!timingSafeEqual(digest(given), digest(secret))) throw new NotAuthentic('its secret is not providers.postmark.webhookSecret')
   shaped(z.object({ RecordType: z.string() }), json(request.body))
   // only bounces have an ID, so the digest identifies every record
   const id = createHash('sha256').update(request.body).digest('hex')

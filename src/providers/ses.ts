@@ -57,7 +57,7 @@ export class SnsSignatures {
   async verify({ body }: ProviderRequest, topics: readonly string[], now: Date): Promise<Verified> {
     const envelope = shaped(Envelope, json(body))
     // check the topic before fetching anything
-    if (!topics.includes(envelope.TopicArn)) throw new NotAuthentic(`the topic ${envelope.TopicArn} is not among SES_TOPIC_ARNS`)
+    if (!topics.includes(envelope.TopicArn)) throw new NotAuthentic(`the topic ${envelope.TopicArn} is not among providers.ses.topicArns`)
     try {
       await within(this.#validator.validate(body.toString()))
     } catch (error) {

@@ -25,7 +25,7 @@ const MOST_CONNECTIONS = 100
 
 /**
  * Serves until it is closed.
- * @throws Error naming HTTP_PORT if it cannot listen on the port.
+ * @throws Error naming http.port if it cannot listen on the port.
  */
 export async function serveHttp(options: HttpOptions): Promise<Server> {
   const { port, host } = options
@@ -34,7 +34,7 @@ export async function serveHttp(options: HttpOptions): Promise<Server> {
     const answer = Object.hasOwn(PAGES, pathname) ? PAGES[pathname] : undefined
     if (answer === undefined) return void (options.others?.(request, response) || response.writeHead(404).end())
     if (answer !== health && !mayAsk(request, options.token ?? null))
-      return void response.writeHead(401, { 'www-authenticate': 'Bearer' }).end('set HTTP_TOKEN as Authorization: Bearer\n')
+      return void response.writeHead(401, { 'www-authenticate': 'Bearer' }).end('set http.token as Authorization: Bearer\n')
     if (request.method !== 'GET' && request.method !== 'HEAD') return void response.writeHead(405, { allow: 'GET, HEAD' }).end()
     answer(options, response, request.headers.accept ?? '').catch((error: Error) => {
       if (response.headersSent) return void response.destroy()
@@ -44,7 +44,7 @@ export async function serveHttp(options: HttpOptions): Promise<Server> {
   // each connection may hold a body of up to 1 MiB that is not authenticated yet
   server.maxConnections = MOST_CONNECTIONS
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) => reject(new Error(`HTTP_PORT=${port}: ${error.message}`)))
+    server.once('error', (error) => reject(new Error(`http.port=${port}: ${error.message}`)))
     server.listen(port, host, resolve)
   })
   return server

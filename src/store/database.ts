@@ -1,4 +1,4 @@
-/** Opens the database that `DATABASE_URL` names: a SQLite file, or PostgreSQL. */
+/** Opens the database that `database.url` names: a SQLite file, or PostgreSQL. */
 
 import {
   CompiledQuery,
@@ -19,6 +19,14 @@ import {
 import Libsql from 'libsql'
 import { type DatabaseKind, databaseKind } from './database-kind.js'
 import type { Tables } from './tables.js'
+
+/** Where a database is. */
+export interface DatabaseSettings {
+  /** `file:/var/lib/softbounce/softbounce.db` or `postgres://user:password@host/name`. */
+  readonly url: string
+  /** PostgreSQL: the schema that holds the tables; default `softbounce`. */
+  readonly schema?: string
+}
 
 /** An open database. */
 export interface Database {
@@ -182,13 +190,12 @@ async function postgresPool(url: string, onIdleError: (error: Error) => void) {
 
 /**
  * Opens the database; the first query connects.
- * @param url `file:softbounce.db`, `file:/var/lib/softbounce.db` or `postgres://user:password@host/name`.
  * @param onIdleError called when a PostgreSQL connection breaks; the pool opens new ones by itself.
  * @throws Error if the URL is neither.
  */
-export function openDatabase(url: string, onIdleError: (error: Error) => void = () => {}): Database {
+export function openDatabase({ url }: DatabaseSettings, onIdleError: (error: Error) => void = () => {}): Database {
   const kind = databaseKind(url)
-  if (kind === null) throw new Error('DATABASE_URL must be file:PATH (SQLite) or postgres://… (PostgreSQL)')
+  if (kind === null) throw new Error('database.url must be file:PATH (SQLite) or postgres://… (PostgreSQL)')
   const dialect = kind === 'sqlite' ? sqliteDialect(url.slice('file:'.length)) : postgresDialect(url, onIdleError)
   const db = new Kysely<Tables>({ dialect })
   return { kind, db, close: () => db.destroy() }

@@ -29,13 +29,12 @@ export {
   formatRate,
   type Limits,
   limitsOf,
-  parseLimits,
   parseRate,
   relayKey,
   relayOf,
   withManualLimits,
 } from './limits.js'
-export { type DestinationGroup, groupOf, parseDestinationGroups } from './mx-groups.js'
+export { type DestinationGroup, groupOf } from './mx-groups.js'
 export { markPublished, unpublishedOutages } from './outages.js'
 export {
   type AdmissionRequest,

@@ -68,55 +68,8 @@ export function formatRate(rate: number): string {
   return rate >= 1 ? `${rate.toFixed(1)}/s` : `${(rate * 60).toFixed(1)}/min`
 }
 
-/** Limits of one destination: by the setting LIMITS, or by `softbounce destinations limit`. */
+/** Limits of one destination: configured (`throttle.destinations`), or set by `softbounce destinations limit`. */
 export type PartialLimits = Partial<Limits>
-
-const FIELDS: Record<string, { readonly field: keyof Limits; readonly read: (text: string) => number }> = {
-  rate: { field: 'maxMessageRate', read: parseRate },
-  'lowest rate': { field: 'minMessageRate', read: parseRate },
-  connections: { field: 'connections', read: (text) => count(text, 1000) },
-  'messages per connection': { field: 'maxDeliveriesPerConnection', read: (text) => count(text, 10_000) },
-}
-
-function count(text: string, most: number): number {
-  const value = Number(text)
-  if (!/^\d{1,6}$/.test(text.trim()) || value < 1 || value > most)
-    throw new Error(`"${text.trim()}" is not a whole number from 1 to ${most}`)
-  return value
-}
-
-/**
- * Reads `example.org: rate 2/s, connections 2; google: rate 10/s, lowest rate 1/s, messages per connection 50`.
- * @throws Error naming the entry that is wrong.
- */
-export function parseLimits(text: string): ReadonlyMap<string, PartialLimits> {
-  const all = new Map<string, PartialLimits>()
-  for (const entry of text.split(';').map((part) => part.trim())) {
-    if (entry === '') continue
-    const match = /^([^\s:,]+)\s*:\s*(.+)$/.exec(entry)
-    if (match === null) throw new Error(`"${entry}" is not a limit such as example.org: rate 2/s, connections 2`)
-    const name = (match[1] as string).toLowerCase()
-    if (all.has(name)) throw new Error(`"${entry}": ${name} stands there twice`)
-    const own: Partial<Record<keyof Limits, number>> = {}
-    for (const part of (match[2] as string).split(',')) {
-      const words = /^\s*([a-z ]+?)\s+(\S+)\s*$/i.exec(part)
-      const field = FIELDS[(words?.[1] ?? '').toLowerCase().replace(/\s+/g, ' ')]
-      if (words === null || field === undefined)
-        throw new Error(
-          `"${part.trim()}" (of ${name}) is none of: ${Object.keys(FIELDS)
-            .map((field) => `${field} N`)
-            .join(', ')}`,
-        )
-      try {
-        own[field.field] = field.read(words[2] as string)
-      } catch (error) {
-        throw new Error(`"${part.trim()}" (of ${name}): ${(error as Error).message}`)
-      }
-    }
-    all.set(name, own)
-  }
-  return all
-}
 
 /** The limits of one destination: later arguments override earlier ones; the lowest rate is never above the highest. */
 export function limitsOf(general: Limits, ...own: readonly (PartialLimits | undefined)[]): Limits {

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { retryBouncedMessage } from '../../src/workflows/index.js'
 import { report } from '../support/bounce-mails.js'
+import { yamlRoutes } from '../support/config.js'
 import { temporaryFolder } from '../support/databases.js'
 import { type RealWorld, runCli, startRealWorld } from '../support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
@@ -20,7 +21,7 @@ let world: RealWorld
 let system: ReceivingSystem
 beforeAll(async () => {
   system = await startReceivingSystem({ banner: () => NOT_NOW })
-  world = await startRealWorld({ ROUTES: `*=127.0.0.1:${system.port}` })
+  world = await startRealWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${system.port}`) })
   await world.startWorker()
 })
 afterAll(async () => {
@@ -215,7 +216,9 @@ describe('suppressions', () => {
 test('migrate and config work', async () => {
   expect(await world.cli('migrate')).toMatchObject({ status: 0, stdout: 'the database is up to date\n' })
   const shown = await world.cli('config', '--json')
-  expect(jsonLines(shown.stdout)).toEqual(expect.arrayContaining([{ name: 'RETRY_STATUSES', value: '4.3.2', source: 'default' }]))
+  expect(jsonLines(shown.stdout)).toEqual(
+    expect.arrayContaining([{ name: 'smtp.timeouts.connect', value: '2s', source: 'SOFTBOUNCE_SMTP_TIMEOUTS_CONNECT' }]),
+  )
 })
 
 describe('errors are one line that says what to do', () => {
@@ -233,11 +236,11 @@ describe('errors are one line that says what to do', () => {
       expect(await world.cli(...args), args.join(' ')).toMatchObject({ status: 2 })
     // so does a real process
     expect(await runCli(folder.path, world.env, ['nonsense'])).toMatchObject({ status: 2 })
-    const wrong = await runCli(folder.path, { ...world.env, RETRY_SCHEDULE: 'x', LOG_LEVEL: 'y' }, ['worker'])
+    const wrong = await runCli(folder.path, { ...world.env, SOFTBOUNCE_RETRY_SCHEDULE: 'x', SOFTBOUNCE_LOG_LEVEL: 'y' }, ['worker'])
     expect(wrong.status).toBe(2)
     expect(wrong.stderr.trim().split('\n')).toHaveLength(2)
-    const nowhere = await runCli(folder.path, { ...world.env, ROUTES: '' }, ['worker'])
-    expect(nowhere).toMatchObject({ status: 2, stderr: expect.stringContaining('RELAY_URL') })
+    const nowhere = await runCli(folder.path, { ...world.env, SOFTBOUNCE_ROUTES: yamlRoutes('') }, ['worker'])
+    expect(nowhere).toMatchObject({ status: 2, stderr: expect.stringContaining('relay.url') })
   })
 
   test('a failure exits with status 1', async () => {
@@ -249,7 +252,7 @@ describe('errors are one line that says what to do', () => {
       run(nobody, 'status'),
       run(nobody, 'worker'),
       run({ TEMPORAL_NAMESPACE: 'nope' }, 'worker'),
-      run({ DATABASE_URL: 'postgres://x:planted-secret@127.0.0.1:9/d' }, 'suppressions', 'list'),
+      run({ SOFTBOUNCE_DATABASE_URL: 'postgres://x:planted-secret@127.0.0.1:9/d' }, 'suppressions', 'list'),
     ])
     expect(file).toMatchObject({ status: 1, stderr: expect.stringContaining('no such file') })
     expect(unknown).toMatchObject({ status: 1 })

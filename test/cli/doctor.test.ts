@@ -24,8 +24,8 @@ let lmtp: string
 beforeAll(async () => {
   relay = await startReceivingSystem()
   world = await startRealWorld({
-    ...{ RELAY_URL: `smtp://127.0.0.1:${relay.port}`, RELAY_TLS: 'off' },
-    ...{ RETURN_PATH: 'b+{token}@{domain}', RETURN_PATH_KEYS: KEY },
+    ...{ SOFTBOUNCE_RELAY_URL: `smtp://127.0.0.1:${relay.port}`, SOFTBOUNCE_RELAY_TLS: 'off' },
+    ...{ SOFTBOUNCE_RETURN_PATH_ADDRESS: 'b+{token}@{domain}', SOFTBOUNCE_RETURN_PATH_KEYS: KEY },
   })
   await world.startWorker()
   const intake = await world.startIntake(['--lmtp', '127.0.0.1:0'])
@@ -39,7 +39,7 @@ afterAll(async () => {
 
 /** Runs the command; its findings by what was checked. */
 async function doctor(env: Record<string, string | undefined> = {}, ...args: string[]) {
-  const all = { ...world.env, INTAKE_LISTEN: lmtp, ...env }
+  const all = { ...world.env, SOFTBOUNCE_INTAKE_LISTEN: lmtp, ...env }
   const set = Object.fromEntries(Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== undefined))
   const { status, stdout, stderr } = await runHere(folder.path, set, ['doctor', '--json', ...args])
   const found = stdout
@@ -62,7 +62,7 @@ test('with everything in order no check fails, and a person reads a line for eac
       .join(),
   ).toMatch(/server 1\.\S+ at .*search attributes are registered.*a worker polls/)
   expect(of('relay')[0]).toMatchObject({ result: 'ok', text: `127.0.0.1:${relay.port} answers, without TLS` })
-  const { stdout } = await runHere(folder.path, { ...world.env, INTAKE_LISTEN: lmtp }, ['doctor'])
+  const { stdout } = await runHere(folder.path, { ...world.env, SOFTBOUNCE_INTAKE_LISTEN: lmtp }, ['doctor'])
   expect(stdout).toMatch(/^ok +database: sqlite answers in \d+ ms$/m)
   expect(stdout).toMatch(/^warning +return path: .*\n +-> \S/m)
   // nothing was sent
@@ -70,22 +70,34 @@ test('with everything in order no check fails, and a person reads a line for eac
 })
 
 test.each<[string, Record<string, string | undefined>, string, string, string]>([
-  ['a database file that does not exist', { DATABASE_URL: 'file:/no/such/softbounce.db' }, 'database', 'does not exist', 'migrate'],
-  ['a database that is away', { DATABASE_URL: 'postgres://x:planted-secret@127.0.0.1:9/d' }, 'database', 'ECONNREFUSED', 'DATABASE_URL'],
+  [
+    'a database file that does not exist',
+    { SOFTBOUNCE_DATABASE_URL: 'file:/no/such/softbounce.db' },
+    'database',
+    'does not exist',
+    'migrate',
+  ],
+  [
+    'a database that is away',
+    { SOFTBOUNCE_DATABASE_URL: 'postgres://x:planted-secret@127.0.0.1:9/d' },
+    'database',
+    'ECONNREFUSED',
+    'database.url',
+  ],
   ['Temporal away', { TEMPORAL_ADDRESS: '127.0.0.1:9' }, 'Temporal', 'cannot be reached at 127.0.0.1:9', 'TEMPORAL_ADDRESS'],
   ['a namespace that does not exist', { TEMPORAL_NAMESPACE: 'nowhere' }, 'Temporal', 'the namespace nowhere', 'TEMPORAL_NAMESPACE'],
-  ['no key', { RETURN_PATH_KEYS: '' }, 'return path', 'RETURN_PATH_KEYS is not set', 'openssl rand'],
+  ['no key', { SOFTBOUNCE_RETURN_PATH_KEYS: '' }, 'return path', 'returnPath.keys is not set', 'openssl rand'],
   [
     'other keys than the worker’s',
-    { RETURN_PATH_KEYS: Buffer.alloc(32, 6).toString('base64') },
+    { SOFTBOUNCE_RETURN_PATH_KEYS: Buffer.alloc(32, 6).toString('base64') },
     'return path',
     'differ between',
     'the same keys',
   ],
-  ['a relay that is away', { RELAY_URL: 'smtp://127.0.0.1:9' }, 'relay', '127.0.0.1:9: ', 'RELAY_URL'],
-  ['a relay without the TLS that is asked for', { RELAY_TLS: 'verify' }, 'relay', 'STARTTLS', 'RELAY_TLS'],
-  ['no way for retries', { RELAY_URL: '' }, 'relay', 'nothing says where retries go', 'RELAY_URL'],
-  ['no intake', { INTAKE_LISTEN: '127.0.0.1:9' }, 'intake', 'nothing listens at 127.0.0.1:9', 'softbounce intake'],
+  ['a relay that is away', { SOFTBOUNCE_RELAY_URL: 'smtp://127.0.0.1:9' }, 'relay', '127.0.0.1:9: ', 'relay.url'],
+  ['a relay without the TLS that is asked for', { SOFTBOUNCE_RELAY_TLS: 'verify' }, 'relay', 'STARTTLS', 'relay.tls'],
+  ['no way for retries', { SOFTBOUNCE_RELAY_URL: '' }, 'relay', 'nothing says where retries go', 'relay.url'],
+  ['no intake', { SOFTBOUNCE_INTAKE_LISTEN: '127.0.0.1:9' }, 'intake', 'nothing listens at 127.0.0.1:9', 'softbounce intake'],
 ])('%s is a failure that says what to do', async (_, env, check, text, action) => {
   const { status, found, of } = await doctor(env)
   expect(status).toBe(1)
@@ -97,22 +109,22 @@ test.each<[string, Record<string, string | undefined>, string, string, string]>(
 
 test('another database than the worker’s, one without a schema, and one that is ahead', async () => {
   const other = await sqliteDatabase()
-  expect(failures((await doctor({ DATABASE_URL: other.url })).found)).toMatchObject([
+  expect(failures((await doctor({ SOFTBOUNCE_DATABASE_URL: other.url })).found)).toMatchObject([
     { check: 'worker', text: 'no worker uses this database now' },
   ])
   await other.database.db
     .insertInto('kysely_migration' as never)
     .values({ name: '999_later', timestamp: '2027' } as never)
     .execute()
-  expect(failures((await doctor({ DATABASE_URL: other.url })).of('database'))).toMatchObject([
+  expect(failures((await doctor({ SOFTBOUNCE_DATABASE_URL: other.url })).of('database'))).toMatchObject([
     { text: expect.stringContaining('ahead of this version: 999_later') },
   ])
   await other.close()
   const empty = join(folder.path, 'empty.db')
-  const database = openDatabase(`file:${empty}`)
+  const database = openDatabase({ url: `file:${empty}` })
   await database.db.introspection.getTables()
   await database.close()
-  expect(failures((await doctor({ DATABASE_URL: `file:${empty}` })).of('database'))).toMatchObject([
+  expect(failures((await doctor({ SOFTBOUNCE_DATABASE_URL: `file:${empty}` })).of('database'))).toMatchObject([
     { action: expect.stringContaining('migrate') },
   ])
 })
@@ -143,7 +155,7 @@ test('a login that the relay refuses', async () => {
       onAuth: (_auth, _session, done) => done(new Error('no')),
     },
   })
-  const { of } = await doctor({ RELAY_URL: `smtp://me:wrong@127.0.0.1:${strict.port}` })
+  const { of } = await doctor({ SOFTBOUNCE_RELAY_URL: `smtp://me:wrong@127.0.0.1:${strict.port}` })
   expect(failures(of('relay'))).toHaveLength(1)
   await strict.close()
 })
@@ -152,7 +164,7 @@ test('something else than LMTP on the intake’s port', async () => {
   const server = createServer((socket) => socket.resume().end('HTTP/1.1 400 Bad Request\r\n\r\n')).listen(0, '127.0.0.1')
   await new Promise((resolve) => server.once('listening', resolve))
   const { port } = server.address() as { port: number }
-  expect(failures((await doctor({ INTAKE_LISTEN: `127.0.0.1:${port}` })).of('intake'))).toMatchObject([
+  expect(failures((await doctor({ SOFTBOUNCE_INTAKE_LISTEN: `127.0.0.1:${port}` })).of('intake'))).toMatchObject([
     { text: expect.stringContaining('HTTP/1.1 400') },
   ])
   await new Promise((resolve) => server.close(resolve))
@@ -160,7 +172,7 @@ test('something else than LMTP on the intake’s port', async () => {
   const silent = createServer((socket) => socket.resume().end()).listen(0, '127.0.0.1')
   await new Promise((resolve) => silent.once('listening', resolve))
   const at = (silent.address() as { port: number }).port
-  expect(failures((await doctor({ INTAKE_LISTEN: `127.0.0.1:${at}` })).of('intake'))).toMatchObject([
+  expect(failures((await doctor({ SOFTBOUNCE_INTAKE_LISTEN: `127.0.0.1:${at}` })).of('intake'))).toMatchObject([
     { text: expect.stringContaining('closed without a greeting') },
   ])
   await new Promise((resolve) => silent.close(resolve))
@@ -178,7 +190,12 @@ describe.skipIf(withoutNameServer !== null)('the return path’s domain', () => 
     ],
   ])('%s', async (_, zone, results) => {
     const names = await startNameServer({ 'example.com': zone })
-    const env = { DELIVERY: 'direct', RELAY_URL: '', DNS_SERVERS: names.address, RETURN_PATH: 'b+{token}@{domain}' }
+    const env = {
+      SOFTBOUNCE_DIRECT_ENABLED: 'true',
+      SOFTBOUNCE_RELAY_URL: '',
+      SOFTBOUNCE_DIRECT_DNS_SERVERS: names.address,
+      SOFTBOUNCE_RETURN_PATH_ADDRESS: 'b+{token}@{domain}',
+    }
     const { of } = await doctor(env, '--domain', 'example.com')
     expect(
       of('return path').map(({ result }) => result),
@@ -188,7 +205,7 @@ describe.skipIf(withoutNameServer !== null)('the return path’s domain', () => 
   })
 
   test('that is the sender’s is not checked without --domain', async () => {
-    const { of } = await doctor({ RETURN_PATH: 'b+{token}@{domain}' })
+    const { of } = await doctor({ SOFTBOUNCE_RETURN_PATH_ADDRESS: 'b+{token}@{domain}' })
     expect(of('return path').at(-1)).toMatchObject({ result: 'warning', action: 'give --domain example.com' })
   })
 })
@@ -199,7 +216,11 @@ describe.skipIf(whyNot(['postconf', 'postmap']) !== null)('a Postfix on this mac
   const check = async (...lines: string[]) => {
     writeFileSync(join(config, 'main.cf'), `compatibility_level = 3.6\n${lines.join('\n')}\n`)
     writeFileSync(join(config, 'master.cf'), '')
-    return checkPostfix(readSettings({ RETURN_PATH: 'b+{token}@bounces.{domain}', RETURN_PATH_KEYS: KEY }, {}), config, 'example.com')
+    return checkPostfix(
+      readSettings({ SOFTBOUNCE_RETURN_PATH_ADDRESS: 'b+{token}@bounces.{domain}', SOFTBOUNCE_RETURN_PATH_KEYS: KEY }),
+      config,
+      'example.com',
+    )
   }
   const filter = join(config, 'dsn_filter')
 
@@ -225,7 +246,11 @@ describe.skipIf(whyNot(['postconf', 'postmap']) !== null)('a Postfix on this mac
       ['maximal_queue_lifetime = 1h', 'bounce_queue_lifetime = 1h'],
       /a bounce that cannot be delivered in that time is lost/,
     ],
-    ['with a lifetime beyond CONFIRM_WITHIN', ['maximal_queue_lifetime = 10d', 'bounce_queue_lifetime = 10d'], /after CONFIRM_WITHIN/],
+    [
+      'with a lifetime beyond relay.confirmWithin',
+      ['maximal_queue_lifetime = 10d', 'bounce_queue_lifetime = 10d'],
+      /after relay.confirmWithin/,
+    ],
   ])('%s is a warning', async (_, lines, text) => {
     const found = await check(...lines)
     expect(found).toContainEqual(expect.objectContaining({ result: 'warning', text: expect.stringMatching(text) }))
@@ -236,7 +261,7 @@ test.skipIf(withoutPostgres !== null)('a database that cannot be written', async
   const database = await postgresDatabase(inject('postgres') as string)
   const url = new URL(database.url)
   url.searchParams.set('options', '-c default_transaction_read_only=on')
-  const found = failures((await doctor({ DATABASE_URL: url.href })).of('database'))
+  const found = failures((await doctor({ SOFTBOUNCE_DATABASE_URL: url.href })).of('database'))
   expect(found).toMatchObject([{ text: expect.stringContaining('cannot be written') }])
   await database.close()
 })

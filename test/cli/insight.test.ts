@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { retryBouncedMessage } from '../../src/workflows/index.js'
+import { yamlRoutes } from '../support/config.js'
 import { temporaryFolder } from '../support/databases.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
@@ -16,7 +17,7 @@ let world: RealWorld
 let system: ReceivingSystem
 beforeAll(async () => {
   system = await startReceivingSystem()
-  world = await startRealWorld({ ROUTES: `*=127.0.0.1:${system.port}` })
+  world = await startRealWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${system.port}`) })
   await world.startWorker()
   await (await retry('ann@seen.example', ['1s', '30d'])).result()
   const { workflowId } = await retry('ann@seen.example', ['30d'], '2')
@@ -92,7 +93,7 @@ describe('report, list-check, history and forget', { shuffle: false }, () => {
     })
     expect((await world.cli('history', 'ann@seen.example')).stdout).toBe('nothing is known of ann@seen.example\n')
     // nor in the file's free pages
-    const file = (world.env.DATABASE_URL as string).slice('file:'.length)
+    const file = (world.env.SOFTBOUNCE_DATABASE_URL as string).slice('file:'.length)
     const bytes = [file, `${file}-wal`].filter(existsSync).map((one) => readFileSync(one).toString('latin1'))
     expect(bytes.join('').includes('ann@seen.example')).toBe(false)
     // Temporal deletes asynchronously

@@ -4,10 +4,12 @@ import nodemailer from 'nodemailer'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { TrackError, type TrackOptions, track } from '../../src/client/index.js'
 import { refusalOf } from '../../src/client/refusal.js'
+import { trackWith } from '../../src/client/track.js'
+import { settingsFrom } from '../../src/config/index.js'
 import { openDatabase } from '../../src/store/index.js'
 import { sqliteDatabase } from '../support/databases.js'
 import { startReceivingSystem } from '../support/receiving-system.js'
-import { returnPaths, trackedWorld, trackOptions, transportTo } from '../support/tracked.js'
+import { RETURN_PATH, trackedWorld, trackOptions, transportTo } from '../support/tracked.js'
 
 const NOT_NOW = '421 4.3.2 System not accepting network messages'
 const world = trackedWorld()
@@ -103,15 +105,16 @@ describe('a recipient refused with 4.3.2', () => {
 
   test('if the refusal cannot be stored, sendMail rejects with nodemailer’s error, which names both', async () => {
     const file = await sqliteDatabase()
-    const database = openDatabase(file.url)
+    const opened = openDatabase({ url: file.url })
     world.system.say = {
       rcpt: () => {
         // gone in the middle of the transaction
-        void database.close()
+        void opened.close()
         return NOT_NOW
       },
     }
-    const error = await transporter({}, { database })
+    const settings = settingsFrom(trackOptions(world))
+    const error = await trackWith(nodemailer.createTransport(transportTo(world)), settings, { opened })
       .sendMail(mail())
       .catch((e: unknown) => e)
     expect(error).toMatchObject({
@@ -137,9 +140,8 @@ test('a refused connection is 4.4.1, and retried only if the statuses say so', a
   const { port } = server.address() as { port: number }
   await new Promise((resolve) => server.close(resolve))
   await expect(transporter({ port }).sendMail(mail())).rejects.toMatchObject({ message: expect.stringContaining('ECONNREFUSED') })
-  const { parseRetryStatuses } = await import('../../src/bounce/index.js')
-  const settings = { databaseUrl: world.sqlite.url, returnPaths, retryStatuses: parseRetryStatuses('4.3.2, 4.4.1') }
-  expect((await transporter({ port }, { settings }).sendMail(mail())).pending).toEqual(['ann@example.org'])
+  const retry = { statuses: ['4.3.2', '4.4.1'] }
+  expect((await transporter({ port }, { retry }).sendMail(mail())).pending).toEqual(['ann@example.org'])
   expect(await inbox()).toMatchObject([{ status: '4.4.1' }])
 })
 
@@ -179,7 +181,7 @@ test('an API transport’s error (Amazon SES) rejects, and a stream transport re
 })
 
 describe('while the database cannot be reached before sending', () => {
-  const away = { settings: { databaseUrl: 'postgres://x@127.0.0.1:9/d', returnPaths } }
+  const away = { database: { url: 'postgres://x@127.0.0.1:9/d' }, returnPath: RETURN_PATH }
   const tracked = (options: TrackOptions) => track(nodemailer.createTransport(transportTo(world)), { ...away, ...options })
 
   test('sendMail rejects with EDATABASE, and nothing is sent', async () => {
@@ -211,7 +213,7 @@ test('close waits for messages under way, whose refusal is still stored; a datab
     },
   }
   const tracked = track(nodemailer.createTransport(transportTo(world)), {
-    settings: { databaseUrl: file.url, returnPaths },
+    ...{ database: { url: file.url }, returnPath: RETURN_PATH },
   })
   const sending = tracked.sendMail(mail())
   await asked
@@ -219,7 +221,7 @@ test('close waits for messages under way, whose refusal is still stored; a datab
   expect((await sending).pending).toEqual(['ann@example.org'])
   expect(await file.database.db.selectFrom('inbox').select('id').execute()).toHaveLength(1)
   const broken = track(nodemailer.createTransport({ host: '127.0.0.1', port: world.system.port }), {
-    settings: { databaseUrl: 'postgres://x@127.0.0.1:9/d', returnPaths },
+    ...{ database: { url: 'postgres://x@127.0.0.1:9/d' }, returnPath: RETURN_PATH },
   })
   const failing = broken.sendMail(mail()).catch((error: unknown) => error)
   broken.close()
@@ -230,7 +232,5 @@ test('close waits for messages under way, whose refusal is still stored; a datab
 test('each error of track has a code', async () => {
   await expect(transporter().sendMail({ to: 'ann@example.org', text: 'x' })).rejects.toMatchObject({ code: 'EENVELOPE' })
   await expect(transporter().sendMail({ ...mail(), softbounce: { schedule: ['soon'] } })).rejects.toMatchObject({ code: 'EOPTIONS' })
-  expect(() => transporter({}, { settings: { databaseUrl: world.sqlite.url, returnPaths: null } })).toThrow(
-    expect.objectContaining({ code: 'ERETURNPATH' }),
-  )
+  expect(() => transporter({}, { returnPath: {} })).toThrow(expect.objectContaining({ code: 'ERETURNPATH' }))
 })

@@ -2,6 +2,8 @@ import { generateKeyPairSync } from 'node:crypto'
 import nodemailer from 'nodemailer'
 import { describe, expect, test } from 'vitest'
 import { SuppressedRecipients, track } from '../../src/client/index.js'
+import { trackWith } from '../../src/client/track.js'
+import { settingsFrom } from '../../src/config/index.js'
 import { sentId, verifyReturnPath, verifyToken } from '../../src/delivery/index.js'
 import { findProviderId, findSent, loadMessage } from '../../src/store/index.js'
 import { findSuppression, suppressForUnavailability, suppressLastingly } from '../../src/suppression/index.js'
@@ -139,7 +141,7 @@ test('other nodemailer features still work: proxies, envelope options, raw messa
 
 test('tracking twice has no further effect; a closed transporter opens again', async () => {
   const plain = nodemailer.createTransport(transportTo(world))
-  const own = { settings: { databaseUrl: world.sqlite.url, returnPaths } }
+  const own = options()
   const twice = track(track(plain, own), own)
   await twice.sendMail({ from: 'a@example.com', to: 'b@example.org', text: 'x' })
   twice.close()
@@ -150,9 +152,7 @@ test('tracking twice has no further effect; a closed transporter opens again', a
 
 test('without a return path key tracking is refused', () => {
   const plain = nodemailer.createTransport({ host: '127.0.0.1', port: 1 })
-  expect(() => track(plain, { database: world.sqlite.database, settings: { databaseUrl: world.sqlite.url, returnPaths: null } })).toThrow(
-    'RETURN_PATH_KEYS',
-  )
+  expect(() => track(plain, { database: { url: world.sqlite.url } })).toThrow('returnPath.keys')
 })
 
 test('each message costs one query and one transaction', async () => {
@@ -167,10 +167,7 @@ test('each message costs one query and one transaction', async () => {
       transformResult: async ({ result }) => result,
     }),
   }
-  const tracked = track(nodemailer.createTransport(transportTo(world)), {
-    ...options(),
-    database: counting,
-  })
+  const tracked = trackWith(nodemailer.createTransport(transportTo(world)), settingsFrom(options()), { opened: counting })
   const send = () => tracked.sendMail({ from: 'a@example.com', to: ['c@example.org', 'd@example.org'], text: 'x' })
   await send()
   statements.length = 0
@@ -206,7 +203,7 @@ describe('a provider', () => {
         },
       })
       const plain = nodemailer.createTransport({ host: '127.0.0.1', port: relay.port, secure: false, ignoreTLS: true })
-      const tracked = track(plain, { ...options(), provider })
+      const tracked = track(plain, { ...options(), relay: { provider } })
       const { messageId } = await tracked.sendMail({
         from: 'shop@example.com',
         to: ['ann@example.org', 'bob@example.org'],

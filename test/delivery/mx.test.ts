@@ -120,7 +120,7 @@ xn--bcher-kva IN MX 10 mx2`,
   test('hosts with private addresses are not contacted, unless allowed', async () => {
     expect(await hosts('example.org', { allowPrivateMx: false })).toMatchObject({
       kind: 'unroutable',
-      text: expect.stringContaining('MX_MAY_BE_LOCAL'),
+      text: expect.stringContaining('direct.allowPrivateMx'),
     })
     expect(await hosts('own.example.org', { allowPrivateMx: false })).toMatchObject({ kind: 'unroutable' })
     expect(await hosts('[127.0.0.9]', { allowPrivateMx: false })).toMatchObject({ kind: 'unroutable' })

@@ -66,7 +66,7 @@ test('no text makes verifying throw', () => {
   )
 })
 
-describe('RETURN_PATH', () => {
+describe('returnPath.address', () => {
   test('valid templates are accepted', () => {
     for (const template of ['bounce+{token}@{domain}', 'b-{token}@bounces.{domain}', '{token}@bounces.example.com'])
       expect(parseReturnPathTemplate(template)).toBe(template)

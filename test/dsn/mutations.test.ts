@@ -53,7 +53,7 @@ test('known bounces, changed in what must not matter, read the same', { timeout:
     }
   }
   const all = Object.values(of).reduce((sum, [, n]) => sum + n, 0)
-  if (process.env.SOFTBOUNCE_MUTATIONS !== undefined)
+  if (process.env.TEST_MUTATIONS !== undefined)
     process.stdout.write(`${changed.join('\n')}\n${JSON.stringify(of)}\n${MAILS.length} mails, ${all} mutants, ${changed.length} changed\n`)
   expect(all).toBeGreaterThan(2000)
   expect(changed.length / all).toBeLessThanOrEqual(0.03)

@@ -4,6 +4,7 @@ import { defaultPayloadConverter, type Payload } from '@temporalio/common'
 import { describe, expect, test } from 'vitest'
 import { readSettings } from '../../src/config/config.js'
 import { CannotDecrypt, EncryptionCodec, WorkflowIds } from '../../src/encryption/index.js'
+import { yamlKeys } from '../support/config.js'
 
 const key = (id: string) => ({ id, bytes: randomBytes(32) })
 const payload = (value: unknown): Payload => defaultPayloadConverter.toPayload(value) as Payload
@@ -36,7 +37,7 @@ describe('the codec', () => {
 
   test('the codec names a missing key, and detects tampering', async () => {
     const [encoded] = (await new EncryptionCodec([old]).encode([payload('a')])) as [Payload]
-    await expect(new EncryptionCodec([]).decode([encoded])).rejects.toThrow(/key "k1", which is not among ENCRYPTION_KEYS/)
+    await expect(new EncryptionCodec([]).decode([encoded])).rejects.toThrow(/key "k1", which is not among encryption\.keys/)
     await expect(new EncryptionCodec([{ ...current, id: 'k1' }]).decode([encoded])).rejects.toThrow(CannotDecrypt)
     const bytes = Buffer.from(encoded.data as Uint8Array)
     for (const at of [0, 12, bytes.length - 1]) {
@@ -51,19 +52,19 @@ describe('the codec', () => {
   test('the keys are parsed from the setting', () => {
     const text = (id: string) => `${id}:${randomBytes(32).toString('base64')}`
     expect(
-      readSettings(
-        { ENCRYPTION_KEYS: `${text('k2')}, ${text('k1')}`, ENCRYPTION_ID_KEY: key('id').bytes.toString('base64') },
-        {},
-      ).encryption.keys.map(({ id }) => id),
+      readSettings({
+        SOFTBOUNCE_ENCRYPTION_KEYS: yamlKeys(`${text('k2')}, ${text('k1')}`),
+        SOFTBOUNCE_ENCRYPTION_ID_KEY: key('id').bytes.toString('base64'),
+      }).encryption.keys.map(({ id }) => id),
     ).toEqual(['k2', 'k1'])
     for (const [wrong, why] of [
-      ['k1', /NAME:KEY/],
+      ['k1:', /keys.0.key: it must be 32 bytes/],
       [`k1:${randomBytes(16).toString('base64')}`, /32 bytes/],
       [`${text('k1')},${text('k1')}`, /a name of its own/],
     ] as const)
-      expect(() => readSettings({ ENCRYPTION_KEYS: wrong }, {})).toThrow(why)
-    expect(() => readSettings({ CODEC_LISTEN: '0.0.0.0:8081' }, {})).toThrow(/CODEC_TOKEN must be set/)
-    expect(() => readSettings({ CODEC_ORIGINS: 'http://localhost:8233/' }, {})).toThrow(/origin/)
+      expect(() =>
+        readSettings({ SOFTBOUNCE_ENCRYPTION_KEYS: yamlKeys(wrong), SOFTBOUNCE_ENCRYPTION_ID_KEY: key('id').bytes.toString('base64') }),
+      ).toThrow(why)
   })
 })
 

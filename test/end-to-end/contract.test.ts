@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { findProgram, TEMPORAL_CLI } from '../../dev/dev-server/index.js'
 import { findSuppression } from '../../src/suppression/index.js'
 import { giveUp, progress } from '../../src/workflows/retry-bounced-message.js'
+import { yamlRoutes } from '../support/config.js'
 import { temporaryFolder } from '../support/databases.js'
 import { pythonWith } from '../support/python.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
@@ -24,7 +25,7 @@ const folder = temporaryFolder()
 const closers: (() => Promise<void>)[] = []
 beforeAll(async () => {
   system = await startReceivingSystem()
-  world = await startRealWorld({ ROUTES: `*=127.0.0.1:${system.port}` })
+  world = await startRealWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${system.port}`) })
   await world.startWorker()
 })
 afterAll(async () => {
@@ -73,6 +74,7 @@ test.skipIf(python === null)(
     const recipient = person()
     const script = `
 import asyncio, json, os, sys
+import { yamlRoutes } from '../support/config.js'
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy
 async def main():
@@ -156,7 +158,7 @@ describe.concurrent('a retry cancelled in any state ends as Cancelled, sends not
   }
 
   test('cancelled while waiting', { timeout: 60_000 }, async () => {
-    const { handle, ends, stands } = await cancelling({ ROUTES: '*=127.0.0.1:9' }, ['1h'])
+    const { handle, ends, stands } = await cancelling({ SOFTBOUNCE_ROUTES: yamlRoutes('*=127.0.0.1:9') }, ['1h'])
     await stands('waiting')
     await handle.cancel()
     await ends()
@@ -164,7 +166,7 @@ describe.concurrent('a retry cancelled in any state ends as Cancelled, sends not
 
   test('cancelled while sending, before the content', { timeout: 60_000 }, async () => {
     const quiet = await script((line) => (line.startsWith('MAIL') ? undefined : polite(line)))
-    const { handle, ends } = await cancelling({ ROUTES: `*=127.0.0.1:${quiet.port}` }, ['1s', '1s'])
+    const { handle, ends } = await cancelling({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${quiet.port}`) }, ['1s', '1s'])
     await eventually(() => quiet.heard.some((line) => line.startsWith('MAIL')))
     const asked = Date.now()
     await handle.cancel()
@@ -180,7 +182,10 @@ describe.concurrent('a retry cancelled in any state ends as Cancelled, sends not
       setTimeout(() => socket.write(`${NOT_NOW.replace('421', '451')}\r\n`), 8000)
       return undefined
     })
-    const { handle, ends, own } = await cancelling({ ROUTES: `*=127.0.0.1:${late.port}`, SMTP_FINAL_DOT_TIMEOUT: '20s' }, ['1s', '1s'])
+    const { handle, ends, own } = await cancelling(
+      { SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${late.port}`), SOFTBOUNCE_SMTP_TIMEOUTS_FINAL_DOT: '20s' },
+      ['1s', '1s'],
+    )
     await eventually(() => late.heard.includes('.'))
     await handle.cancel()
     await ends()
@@ -191,7 +196,7 @@ describe.concurrent('a retry cancelled in any state ends as Cancelled, sends not
   })
 
   test('cancelled during a local failure', { timeout: 60_000 }, async () => {
-    const { handle, ends, own } = await cancelling({ ROUTES: 'other.example=127.0.0.1:9' }, ['1s'])
+    const { handle, ends, own } = await cancelling({ SOFTBOUNCE_ROUTES: yamlRoutes('other.example=127.0.0.1:9') }, ['1s'])
     const trouble = await eventually(async () => (await own.client.getById(handle.workflowId))?.trouble)
     expect(trouble.text).toContain('no way to example.org')
     const asked = Date.now()
@@ -203,7 +208,10 @@ describe.concurrent('a retry cancelled in any state ends as Cancelled, sends not
   test('cancelled while waiting for confirmation from the relay', { timeout: 60_000 }, async () => {
     const relay = await startReceivingSystem()
     closers.push(relay.close)
-    const { handle, ends, stands } = await cancelling({ RELAY_URL: `smtp://127.0.0.1:${relay.port}`, RELAY_TLS: 'off' }, ['1s'])
+    const { handle, ends, stands } = await cancelling(
+      { SOFTBOUNCE_RELAY_URL: `smtp://127.0.0.1:${relay.port}`, SOFTBOUNCE_RELAY_TLS: 'off' },
+      ['1s'],
+    )
     await stands('confirming')
     await handle.cancel()
     await ends()
@@ -217,7 +225,7 @@ test('giving up suppresses even if the awaited reply is lost', { timeout: 60_000
     setTimeout(() => socket.destroy(), 8000)
     return undefined
   })
-  const own = await startRealWorld({ ROUTES: `*=127.0.0.1:${lost.port}`, SMTP_FINAL_DOT_TIMEOUT: '20s' })
+  const own = await startRealWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${lost.port}`), SOFTBOUNCE_SMTP_TIMEOUTS_FINAL_DOT: '20s' })
   closers.push(lost.close, own.close)
   await own.startWorker()
   const recipient = person()
@@ -232,7 +240,7 @@ test('giving up suppresses even if the awaited reply is lost', { timeout: 60_000
 })
 
 test('a retry cancelled before any worker ran stays cancelled for a later bounce', { timeout: 60_000 }, async () => {
-  const own = await startRealWorld({ ROUTES: `*=127.0.0.1:${system.port}` })
+  const own = await startRealWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${system.port}`) })
   closers.push(own.close)
   const recipient = person()
   const options = { taskQueue: 'softbounce', workflowId: `bounce/${recipient}/m1@example.com`, args: [bounced(new Date(), { recipient })] }

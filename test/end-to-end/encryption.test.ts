@@ -7,6 +7,7 @@ import { type Browser, chromium } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type DevServer, freePort, startDevServer } from '../../dev/dev-server/index.js'
 import { SoftbounceClient } from '../../src/client/index.js'
+import { yamlKeys, yamlRoutes } from '../support/config.js'
 import { programPath, whyNot } from '../support/programs.js'
 import { pythonWith } from '../support/python.js'
 import { encrypted, type RealWorld, startRealWorld, type WorkerProcess } from '../support/real-time.js'
@@ -43,8 +44,7 @@ const retry = (schedule: string[], client = world.client, more: object = {}) => 
   n += 1
   return client.retry(message(n), bounce(), { schedule, ...more })
 }
-const withKeys = (keys: string) =>
-  SoftbounceClient.connect({ temporal: world.temporal, database: world.database, settings: encrypted(keys) })
+const withKeys = (keys: string) => SoftbounceClient.open(encrypted(yamlKeys(keys)), { temporal: world.temporal, database: world.database })
 
 /** Everything that Temporal stores for the namespace, as one text of raw bytes. */
 async function everything(): Promise<string> {
@@ -71,7 +71,11 @@ beforeAll(async () => {
   server = await startDevServer({ webUi: true, codecServer: `http://127.0.0.1:${codecPort}` })
   system = await startReceivingSystem()
   world = await startRealWorld(
-    { ROUTES: `private.example=127.0.0.1:${system.port}`, RELAY_URL: `smtp://127.0.0.1:${await freePort()}`, ENCRYPTION_KEYS: k1 },
+    {
+      SOFTBOUNCE_ROUTES: yamlRoutes(`private.example=127.0.0.1:${system.port}`),
+      SOFTBOUNCE_RELAY_URL: `smtp://127.0.0.1:${await freePort()}`,
+      SOFTBOUNCE_ENCRYPTION_KEYS: yamlKeys(k1),
+    },
     undefined,
     server.address,
   )
@@ -153,9 +157,9 @@ describe('encrypted payloads', { shuffle: false }, () => {
 
   test('a worker without the key leaves everything waiting, and logs which key is missing', { timeout: 120_000 }, async () => {
     await worker.stop()
-    const without = await world.startWorker({ ENCRYPTION_KEYS: '' })
+    const without = await world.startWorker({ SOFTBOUNCE_ENCRYPTION_KEYS: '' })
     const started = await retry(['1s'])
-    await eventually(() => /key \\"k1\\", which is not among ENCRYPTION_KEYS/.test(without.log()), 30_000)
+    await eventually(() => /key \\"k1\\", which is not among encryption.keys/.test(without.log()), 30_000)
     expect(await world.client.isOpen(started)).toBe(true)
     await without.stop()
     worker = await world.startWorker()
@@ -166,7 +170,7 @@ describe('encrypted payloads', { shuffle: false }, () => {
     const old = await retry(['30d'])
     await eventually(async () => (await world.client.getById(old.workflowId))?.progress?.state === 'waiting', 30_000)
     await worker.stop()
-    worker = await world.startWorker({ ENCRYPTION_KEYS: `${k2},${k1}` })
+    worker = await world.startWorker({ SOFTBOUNCE_ENCRYPTION_KEYS: yamlKeys(`${k2},${k1}`) })
     const rotated = await withKeys(`${k2},${k1}`)
     const again = await rotated.retry(message(n), bounce())
     expect(again.workflowId).toBe(old.workflowId)
@@ -180,7 +184,12 @@ describe('encrypted payloads', { shuffle: false }, () => {
 
   test.skipIf(python === null)('a team’s own channel in Python decrypts the events with the same keys', { timeout: 120_000 }, async () => {
     const child = spawn(python as string, [fileURLToPath(new URL('../../examples/notify_alternative.py', import.meta.url)), 'sms'], {
-      env: { ...process.env, TEMPORAL_ADDRESS: server.address, TEMPORAL_NAMESPACE: world.namespace, ENCRYPTION_KEYS: `${k2},${k1}` },
+      env: {
+        ...process.env,
+        TEMPORAL_ADDRESS: server.address,
+        TEMPORAL_NAMESPACE: world.namespace,
+        SOFTBOUNCE_ENCRYPTION_KEYS: yamlKeys(`${k2},${k1}`),
+      },
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     let printed = ''
@@ -189,7 +198,7 @@ describe('encrypted payloads', { shuffle: false }, () => {
     })
     try {
       await worker.stop()
-      worker = await world.startWorker({ ENCRYPTION_KEYS: `${k2},${k1}`, ALTERNATIVE_TASK_QUEUE: 'sms' })
+      worker = await world.startWorker({ SOFTBOUNCE_ENCRYPTION_KEYS: yamlKeys(`${k2},${k1}`), SOFTBOUNCE_EVENTS_TASK_QUEUE: 'sms' })
       await retry(['30d'], await withKeys(`${k2},${k1}`), { urgent: true })
       await eventually(() => printed.includes('\n'), 60_000)
       expect(JSON.parse(printed.split('\n')[0] as string)).toMatchObject({ type: 'bounce.retrying', data: { recipient: RECIPIENT } })
@@ -209,7 +218,7 @@ describe('encrypted payloads', { shuffle: false }, () => {
       })
 
     test('the codec server encrypts and decrypts for authorized callers', { timeout: 60_000 }, async () => {
-      const codec = await world.startCodecServer({ CODEC_LISTEN: `127.0.0.1:${codecPort}`, CODEC_ORIGINS: server.webUi as string })
+      const codec = await world.startCodecServer(['--listen', `127.0.0.1:${codecPort}`, '--origin', server.webUi as string])
       const base64 = (text: string) => Buffer.from(text).toString('base64')
       const said = { payloads: [{ metadata: { encoding: base64('json/plain') }, data: base64('"ann"') }] }
       const encoded = (await (await ask('/encode', said)).json()) as typeof said
@@ -229,8 +238,8 @@ describe('encrypted payloads', { shuffle: false }, () => {
       expect((await ask('/elsewhere', said)).status).toBe(404)
       expect((await ask('/decode', 'x'.repeat(17 * 1024 * 1024)).catch(() => ({ status: 413 }))).status).toBe(413)
       await codec.stop()
-      const guarded = await world.startCodecServer({
-        ...{ CODEC_LISTEN: `127.0.0.1:${codecPort}`, CODEC_TOKEN: 'planted-token-0123456789' },
+      const guarded = await world.startCodecServer(['--listen', `127.0.0.1:${codecPort}`], {
+        SOFTBOUNCE_ENCRYPTION_CODEC_TOKEN: 'planted-token-0123456789',
       })
       expect((await ask('/decode', encoded)).status).toBe(401)
       expect((await ask('/wrong-token-01234567890123/decode', encoded)).status).toBe(401)
@@ -243,10 +252,8 @@ describe('encrypted payloads', { shuffle: false }, () => {
       `the Web UI shows what it decrypts${reason === null ? '' : ` (${reason})`}`,
       { timeout: 120_000 },
       async () => {
-        const codec = await world.startCodecServer({
-          CODEC_LISTEN: `127.0.0.1:${codecPort}`,
-          CODEC_ORIGINS: server.webUi as string,
-          ENCRYPTION_KEYS: `${k2},${k1}`,
+        const codec = await world.startCodecServer(['--listen', `127.0.0.1:${codecPort}`, '--origin', server.webUi as string], {
+          SOFTBOUNCE_ENCRYPTION_KEYS: yamlKeys(`${k2},${k1}`),
         })
         const waiting = await retry(['30d'], await withKeys(`${k2},${k1}`))
         await eventually(

@@ -7,6 +7,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { freePort } from '../../dev/dev-server/index.js'
 import { EVENT_TYPES, type SoftbounceEvent } from '../../src/bounce/index.js'
+import { yamlRoutes } from '../support/config.js'
 import { pythonWith } from '../support/python.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
@@ -41,13 +42,13 @@ describe.skipIf(python === null)('events, told in Python', { shuffle: false }, (
     system = await startReceivingSystem()
     port = await freePort()
     world = await startRealWorld({
-      ROUTES: `*=127.0.0.1:${system.port}`,
-      WEBHOOK_URL: `http://127.0.0.1:${port}/`,
-      WEBHOOK_SECRET: SECRET,
-      WEBHOOK_EVENTS: EVENT_TYPES.filter((type) => type !== 'bounce.retrying').join(', '),
-      ALTERNATIVE_TASK_QUEUE: 'sms',
+      SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${system.port}`),
+      SOFTBOUNCE_EVENTS_WEBHOOK_URL: `http://127.0.0.1:${port}/`,
+      SOFTBOUNCE_EVENTS_WEBHOOK_SECRET: SECRET,
+      SOFTBOUNCE_EVENTS_PUBLISH: EVENT_TYPES.filter((type) => type !== 'bounce.retrying').join(', '),
+      SOFTBOUNCE_EVENTS_TASK_QUEUE: 'sms',
       URGENT: 'sender *@billing.example',
-      DOWN_AFTER: '2',
+      SOFTBOUNCE_THROTTLE_FAILURES_BEFORE_DOWN: '2',
     })
   })
   afterAll(async () => {
@@ -71,7 +72,7 @@ describe.skipIf(python === null)('events, told in Python', { shuffle: false }, (
     expect(await urgent.result()).toMatchObject({ outcome: 'delivered', retries: 1 })
     const calm = await retry('bob@first.example', 'bounces@example.com')
     expect(await calm.result()).toMatchObject({ outcome: 'delivered' })
-    byWebhook = run('webhook_receiver.py', [String(port)], { WEBHOOK_SECRET: SECRET })
+    byWebhook = run('webhook_receiver.py', [String(port)], { SOFTBOUNCE_EVENTS_WEBHOOK_SECRET: SECRET })
     const byActivity = run('notify_alternative.py', ['sms'], {
       TEMPORAL_ADDRESS: world.env.TEMPORAL_ADDRESS as string,
       TEMPORAL_NAMESPACE: world.namespace,

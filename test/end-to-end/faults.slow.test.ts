@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { openDatabase } from '../../src/store/index.js'
 import { progress } from '../../src/workflows/retry-bounced-message.js'
 import { closeAfterAll } from '../support/close-after.js'
+import { yamlRoutes } from '../support/config.js'
 import { type Postgres, startPostgres, withoutPostgres } from '../support/databases.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { polite, startReceivingSystem, startScript } from '../support/receiving-system.js'
@@ -40,7 +41,7 @@ describe.concurrent('promise 1: a worker that dies loses nothing', () => {
   test('SIGKILL while the retry waits loses nothing', { timeout: LONG }, async () => {
     const system = await startReceivingSystem()
     kept(system)
-    const world = await realWorld({ ROUTES: `*=127.0.0.1:${system.port}` })
+    const world = await realWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${system.port}`) })
     const first = await world.startWorker()
     const { workflowId, result } = await retry(world, ['3s'])
     await eventually(async () => (await standing(world, workflowId)).state === 'waiting')
@@ -54,7 +55,7 @@ describe.concurrent('promise 1: a worker that dies loses nothing', () => {
   test('SIGKILL before the content: the message is sent once, without doubt', { timeout: LONG }, async () => {
     let killed = false
     const script = await play((line) => (line.startsWith('RCPT') && !killed ? undefined : polite(line)))
-    const world = await realWorld({ ROUTES: `*=127.0.0.1:${script.port}` })
+    const world = await realWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${script.port}`) })
     const first = await world.startWorker()
     const { result } = await retry(world, ['1s'])
     await eventually(() => script.heard.some((line) => line.startsWith('RCPT')))
@@ -71,7 +72,7 @@ describe.concurrent('promise 1: a worker that dies loses nothing', () => {
   test('SIGKILL with the reply in flight: the message is sent again, and marked as maybe delivered', { timeout: LONG }, async () => {
     let killed = false
     const script = await play((line) => (line === '.' && !killed ? undefined : polite(line)))
-    const world = await realWorld({ ROUTES: `*=127.0.0.1:${script.port}` })
+    const world = await realWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${script.port}`) })
     const first = await world.startWorker()
     const { result } = await retry(world, ['1s'])
     await eventually(() => script.heard.includes('.'))
@@ -91,9 +92,9 @@ describe.concurrent('promise 1: a worker that dies loses nothing', () => {
       return undefined
     })
     // long enough that the transaction is still open when the worker continues
-    const world = await realWorld({ ROUTES: `*=127.0.0.1:${script.port}`, SMTP_RCPT_TIMEOUT: '10m' })
+    const world = await realWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${script.port}`), SOFTBOUNCE_SMTP_TIMEOUTS_COMMAND: '10m' })
     // one slot: it must not poll for another activity and withhold it from the live worker
-    const frozen = await world.startWorker({ MAX_CONCURRENT_SENDS: '1' })
+    const frozen = await world.startWorker({ SOFTBOUNCE_WORKER_MAX_CONCURRENT_SENDS: '1' })
     const { result } = await retry(world, ['1s'])
     await eventually(() => held.length === 1)
     frozen.signal('SIGSTOP')
@@ -115,7 +116,7 @@ describe.concurrent('promise 1: a worker that dies loses nothing', () => {
       late.push(() => socket.write('250 2.0.0 taken\r\n'))
       return undefined
     })
-    const world = await realWorld({ ROUTES: `*=127.0.0.1:${script.port}`, SHUTDOWN_GRACE: '20s' })
+    const world = await realWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${script.port}`), SOFTBOUNCE_WORKER_SHUTDOWN_GRACE: '20s' })
     const worker = await world.startWorker()
     const { result } = await retry(world, ['1s'])
     await eventually(() => late.length === 1)
@@ -142,7 +143,7 @@ describe.skipIf(withoutPostgres !== null)(`the database${withoutPostgres === nul
 
   test('a database that stops during a transaction crashes no process', async () => {
     const broken: Error[] = []
-    const database = openDatabase(postgres.url, (error) => broken.push(error))
+    const database = openDatabase({ url: postgres.url }, (error) => broken.push(error))
     const transaction = database.db.transaction().execute(async (tx) => {
       await sql`select 1`.execute(tx)
       await postgres.stop()
@@ -159,7 +160,7 @@ describe.skipIf(withoutPostgres !== null)(`the database${withoutPostgres === nul
   test('promise 3: a database outage delays everything, loses nothing, and uses up no retry', { timeout: LONG }, async () => {
     const system = await startReceivingSystem()
     kept(system)
-    const world = await realWorld({ ROUTES: `*=127.0.0.1:${system.port}` }, postgres.url)
+    const world = await realWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${system.port}`) }, postgres.url)
     await world.startWorker()
     const waiting = await retry(world, ['4s'])
     await eventually(async () => (await standing(world, waiting.workflowId)).state === 'waiting')
@@ -218,7 +219,7 @@ describe.skipIf(withoutPostgres !== null)(`the database${withoutPostgres === nul
       })
       return undefined
     })
-    const real = await realWorld({ ROUTES: `*=127.0.0.1:${script.port}` }, postgres.url)
+    const real = await realWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${script.port}`) }, postgres.url)
     world.is = real
     const first = await real.startWorker()
     const { result } = await retry(real, ['1s'], 'joe@example.org')

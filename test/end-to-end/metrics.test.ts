@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { freePort } from '../../dev/dev-server/index.js'
+import { yamlRoutes } from '../support/config.js'
 import { temporaryFolder } from '../support/databases.js'
 import { programPath, whyNot } from '../support/programs.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
@@ -37,9 +38,9 @@ describe.skipIf(reason !== null)(`metrics${reason === null ? '' : ` (${reason})`
     const port = await freePort()
     http = `127.0.0.1:${port}`
     world = await startRealWorld({
-      ROUTES: `down.example=127.0.0.1:${down.port}, *=127.0.0.1:${well.port}`,
-      HTTP_PORT: String(port),
-      DOWN_AFTER: '2',
+      SOFTBOUNCE_ROUTES: yamlRoutes(`down.example=127.0.0.1:${down.port}, *=127.0.0.1:${well.port}`),
+      SOFTBOUNCE_HTTP_PORT: String(port),
+      SOFTBOUNCE_THROTTLE_FAILURES_BEFORE_DOWN: '2',
     })
     await world.startWorker()
     const retry = (recipient: string, schedule: string[]) =>

@@ -22,10 +22,10 @@ describe.skipIf(skipped !== null)(`a real Postfix${skipped === null ? '' : ` (${
   beforeAll(async () => {
     receiving = await startReceivingSystem()
     world = await startRealWorld({
-      RETURN_PATH: 'b+{token}@bounces.{domain}',
-      RETURN_PATH_KEYS: KEY,
-      RETRY_SCHEDULE: '1s, 1s',
-      LOG_LEVEL: 'info',
+      SOFTBOUNCE_RETURN_PATH_ADDRESS: 'b+{token}@bounces.{domain}',
+      SOFTBOUNCE_RETURN_PATH_KEYS: KEY,
+      SOFTBOUNCE_RETRY_SCHEDULE: '1s, 1s',
+      SOFTBOUNCE_LOG_LEVEL: 'info',
     })
     intake = await world.startIntake(['--lmtp', '127.0.0.1:0'])
     const lmtp = /"lmtp":"127\.0\.0\.1:(\d+)"/.exec(intake.log())?.[1]
@@ -34,7 +34,7 @@ describe.skipIf(skipped !== null)(`a real Postfix${skipped === null ? '' : ` (${
       `transport_maps = inline:{ bounces.example.com=lmtp:inet:[127.0.0.1]:${lmtp} }`,
       'lmtp_destination_recipient_limit = 1',
     ])
-    await world.startWorker({ RELAY_URL: `smtp://127.0.0.1:${postfix.port}`, RELAY_TLS: 'off' })
+    await world.startWorker({ SOFTBOUNCE_RELAY_URL: `smtp://127.0.0.1:${postfix.port}`, SOFTBOUNCE_RELAY_TLS: 'off' })
   })
   afterAll(async () => {
     for (const transport of transports) transport.close()
@@ -44,13 +44,11 @@ describe.skipIf(skipped !== null)(`a real Postfix${skipped === null ? '' : ` (${
   })
 
   function sendThrough() {
-    const settings = {
-      databaseUrl: world.env.DATABASE_URL as string,
-      returnPaths: { template: 'b+{token}@bounces.{domain}', keys: [Buffer.from(KEY, 'base64')], validDays: 30 },
-    }
     const transport = track(nodemailer.createTransport({ host: '127.0.0.1', port: postfix.port, secure: false, ignoreTLS: true }), {
-      database: world.database,
-      settings,
+      ...{
+        database: { url: world.env.SOFTBOUNCE_DATABASE_URL as string },
+        returnPath: { keys: [KEY], address: 'b+{token}@bounces.{domain}' },
+      },
     })
     transports.push(transport)
     return transport

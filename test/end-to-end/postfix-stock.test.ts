@@ -9,7 +9,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import nodemailer from 'nodemailer'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { readSettings, track } from '../../src/client/index.js'
+import { fromEnvironment, track } from '../../src/client/index.js'
+import { readSettings } from '../../src/config/index.js'
 import { checkPostfix } from '../../src/doctor/check-postfix.js'
 import { type Postfix, startPostfix } from '../support/postfix.js'
 import { programPath, whyNot } from '../support/programs.js'
@@ -35,7 +36,7 @@ describe.skipIf(skipped !== null)(`a stock Postfix${skipped === null ? '' : ` ($
 
   beforeAll(async () => {
     receiving = await startReceivingSystem()
-    world = await startRealWorld({ RETURN_PATH: 'b+{token}@bounces.{domain}', RETURN_PATH_KEYS: KEY })
+    world = await startRealWorld({ SOFTBOUNCE_RETURN_PATH_ADDRESS: 'b+{token}@bounces.{domain}', SOFTBOUNCE_RETURN_PATH_KEYS: KEY })
     const intake = await world.startIntake(['--lmtp', '127.0.0.1:0'])
     const lmtp = /"lmtp":"127\.0\.0\.1:(\d+)"/.exec(intake.log())?.[1]
     const filter = join(folder, 'dsn_filter')
@@ -54,7 +55,7 @@ describe.skipIf(skipped !== null)(`a stock Postfix${skipped === null ? '' : ` ($
       [],
       [],
     )
-    await world.startWorker({ RELAY_URL: `smtp://127.0.0.1:${postfix.port}`, RELAY_TLS: 'off' })
+    await world.startWorker({ SOFTBOUNCE_RELAY_URL: `smtp://127.0.0.1:${postfix.port}`, SOFTBOUNCE_RELAY_TLS: 'off' })
   })
   afterAll(async () => {
     postfix?.stop()
@@ -64,9 +65,10 @@ describe.skipIf(skipped !== null)(`a stock Postfix${skipped === null ? '' : ` ($
   })
 
   async function send(to: string, schedule: string[]) {
-    const transporter = track(nodemailer.createTransport({ host: '127.0.0.1', port: postfix.port, secure: false, ignoreTLS: true }), {
-      ...{ database: world.database, settings: readSettings(world.env, {}) },
-    })
+    const transporter = track(
+      nodemailer.createTransport({ host: '127.0.0.1', port: postfix.port, secure: false, ignoreTLS: true }),
+      fromEnvironment(world.env),
+    )
     const info = await transporter.sendMail({
       ...{ from: 'shop@example.com', to, subject: 'Your invoice', text: 'Thank you.' },
       softbounce: { schedule },
@@ -146,7 +148,11 @@ test.skipIf(skipped !== null)(
       'alias_maps = inline:{ {ann = inner@down.example} }',
       `transport_maps = inline:{ down.example=smtp:[127.0.0.1]:${receiving.port}, sender.example=smtp:[127.0.0.1]:${reports.port} }`,
     ])
-    const world = await startRealWorld({ RELAY_URL: `smtp://127.0.0.1:${postfix.port}`, RELAY_TLS: 'off', CONFIRM_WITHIN: '1s' })
+    const world = await startRealWorld({
+      SOFTBOUNCE_RELAY_URL: `smtp://127.0.0.1:${postfix.port}`,
+      SOFTBOUNCE_RELAY_TLS: 'off',
+      SOFTBOUNCE_RELAY_CONFIRM_WITHIN: '1s',
+    })
     await world.startWorker()
     const transport = nodemailer.createTransport({ host: '127.0.0.1', port: postfix.port, secure: false, ignoreTLS: true })
     await transport.sendMail({ from: 'shop@sender.example', to: 'ann@alias.example', subject: 'Your invoice', text: 'Thank you.' })
@@ -194,7 +200,7 @@ test.skipIf(skipped !== null)('the filter for tracked mail alone leaves other ma
   const queue = () => execFileSync(programPath('postqueue') as string, ['-c', postfix.config, '-p'], { encoding: 'utf8' })
   await eventually(() => queue().includes('bob@example.org'), 20_000)
   expect(queue()).not.toContain('ann@example.org')
-  const found = await checkPostfix(readSettings({}, {}), postfix.config, null)
+  const found = await checkPostfix(readSettings({}), postfix.config, null)
   expect(found[0]).toMatchObject({ result: 'ok', text: expect.stringContaining('tracked') })
   transport.close()
   postfix.stop()

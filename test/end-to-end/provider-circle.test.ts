@@ -3,7 +3,7 @@ import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import nodemailer from 'nodemailer'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { track } from '../../src/client/index.js'
+import { fromEnvironment, track } from '../../src/client/index.js'
 import { readSettings } from '../../src/config/config.js'
 import { verifyReturnPath } from '../../src/delivery/index.js'
 import { EventReceiver, WebhookReceiver } from '../../src/intake/index.js'
@@ -52,19 +52,23 @@ describe('Amazon SES', () => {
   let notifications: WebhookReceiver
   let server: Server
   const preset = {
-    RELAY_PRESET: 'ses',
-    RELAY_RATE: '100/s',
-    RELAY_TLS: 'off',
-    RETURN_PATH,
-    RETURN_PATH_KEYS: KEY,
-    RETRY_SCHEDULE: '1s, 1s',
+    SOFTBOUNCE_RELAY_PROVIDER: 'ses',
+    SOFTBOUNCE_RELAY_MAX_MESSAGE_RATE: '100/s',
+    SOFTBOUNCE_RELAY_TLS: 'off',
+    SOFTBOUNCE_RETURN_PATH_ADDRESS: RETURN_PATH,
+    SOFTBOUNCE_RETURN_PATH_KEYS: KEY,
+    SOFTBOUNCE_RETRY_SCHEDULE: '1s, 1s',
   }
 
   beforeAll(async () => {
     relay = await startRelay()
     sns = await startSns()
-    world = await startRealWorld({ ...preset, RELAY_URL: `smtp://127.0.0.1:${relay.port}` })
-    const settings = readSettings({ ...preset, SES_TOPIC_ARNS: TOPIC, DATABASE_URL: world.env.DATABASE_URL }, {})
+    world = await startRealWorld({ ...preset, SOFTBOUNCE_RELAY_URL: `smtp://127.0.0.1:${relay.port}` })
+    const settings = readSettings({
+      ...preset,
+      SOFTBOUNCE_PROVIDERS_SES_TOPIC_ARNS: TOPIC,
+      SOFTBOUNCE_DATABASE_URL: world.env.SOFTBOUNCE_DATABASE_URL,
+    })
     const { returnPaths, ownHosts, retryStatuses } = settings
     const intake = new EventReceiver({
       ...{ client: world.client, database: world.database, now: () => new Date() },
@@ -97,11 +101,10 @@ describe('Amazon SES', () => {
     expect(response.status).toBe(200)
   }
   async function sendThrough(to: string) {
-    const { returnPaths, relayPreset } = readSettings({ ...preset, DATABASE_URL: world.env.DATABASE_URL }, {})
-    const transporter = track(nodemailer.createTransport({ host: '127.0.0.1', port: relay.port, secure: false, ignoreTLS: true }), {
-      database: world.database,
-      settings: { databaseUrl: world.env.DATABASE_URL as string, returnPaths, relayPreset },
-    })
+    const transporter = track(
+      nodemailer.createTransport({ host: '127.0.0.1', port: relay.port, secure: false, ignoreTLS: true }),
+      fromEnvironment({ ...preset, SOFTBOUNCE_DATABASE_URL: world.env.SOFTBOUNCE_DATABASE_URL }),
+    )
     const { messageId } = await transporter.sendMail({ from: 'shop@example.com', to, subject: 'Hello', text: 'Thank you.' })
     return { messageId: messageId.replace(/[<>]/g, ''), recipient: to }
   }
@@ -172,8 +175,8 @@ describe('softbounce intake', () => {
   let intake: WorkerProcess
   const port = 20_000 + Math.floor(Math.random() * 10_000)
   beforeAll(async () => {
-    world = await startRealWorld({ HTTP_PORT: String(port), LOG_LEVEL: 'info' })
-    intake = await world.startIntake([], { MAILGUN_SIGNING_KEY: MAILGUN_KEY })
+    world = await startRealWorld({ SOFTBOUNCE_HTTP_PORT: String(port), SOFTBOUNCE_LOG_LEVEL: 'info' })
+    intake = await world.startIntake([], { SOFTBOUNCE_PROVIDERS_MAILGUN_SIGNING_KEY: MAILGUN_KEY })
   })
   afterAll(() => world.close())
 
@@ -194,13 +197,13 @@ describe('softbounce intake', () => {
   test.each<[string, Record<string, string>, string]>([
     [
       'no port',
-      { HTTP_PORT: '', POSTMARK_WEBHOOK_SECRET: 'x'.repeat(20) },
-      'notifications of postmark come in by HTTP, and HTTP_PORT is not set',
+      { SOFTBOUNCE_HTTP_PORT: '', SOFTBOUNCE_PROVIDERS_POSTMARK_WEBHOOK_SECRET: 'x'.repeat(20) },
+      'notifications of postmark come in by HTTP, and http.port is not set',
     ],
-    ['nothing at all', {}, "set INTAKE_LISTEN or a provider's secret"],
-    ['a key that is none', { SENDGRID_VERIFICATION_KEY: 'x' }, 'it must be the key as SendGrid shows it'],
-    ['a topic that is none', { SES_TOPIC_ARNS: 'bounces' }, '"bounces" is no topic such as arn:aws:sns'],
-    ['a provider that is not known', { RELAY_PRESET: 'mandrill' }, 'it must be one of ses, sendgrid'],
+    ['nothing at all', {}, "set intake.listen or a provider's secret"],
+    ['a key that is none', { SOFTBOUNCE_PROVIDERS_SENDGRID_VERIFICATION_KEY: 'x' }, 'it must be the key as SendGrid shows it'],
+    ['a topic that is none', { SOFTBOUNCE_PROVIDERS_SES_TOPIC_ARNS: 'bounces' }, 'it must be the ARN of a topic, such as arn:aws:sns'],
+    ['a provider that is not known', { SOFTBOUNCE_RELAY_PROVIDER: 'mandrill' }, 'it must be ses, sendgrid'],
   ])('%s is reported', async (_, env, expected) => {
     const { runCli } = await import('../support/real-time.js')
     const { status, stderr } = await runCli('.', { ...world.env, ...env }, ['intake'])
@@ -213,9 +216,9 @@ test.each<[Provider, number]>([
   ['ses', 1],
   ['resend', 5],
   ['sendgrid', 10_000],
-])('RELAY_PRESET=%s sets the documented rate, unless RELAY_RATE overrides it', (provider, rate) => {
+])('relay.provider=%s sets the documented rate, unless relay.maxMessageRate overrides it', (provider, rate) => {
   const of = (more: object) =>
-    readSettings({ RELAY_PRESET: provider, RELAY_URL: 'smtp://127.0.0.1', ...more }, {}).throttle.relay.maxMessageRate
+    readSettings({ SOFTBOUNCE_RELAY_PROVIDER: provider, SOFTBOUNCE_RELAY_URL: 'smtp://127.0.0.1', ...more }).throttle.relay.maxMessageRate
   expect(of({})).toBe(rate)
-  expect(of({ RELAY_RATE: '14/s' })).toBe(14)
+  expect(of({ SOFTBOUNCE_RELAY_MAX_MESSAGE_RATE: '14/s' })).toBe(14)
 })

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { SEARCH_ATTRIBUTES } from '../../src/temporal/namespace.js'
+import { yamlRoutes } from '../support/config.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
 import { bounced, eventually, MESSAGE } from '../support/skipping-time.js'
@@ -9,7 +10,7 @@ let world: RealWorld
 let system: ReceivingSystem
 beforeAll(async () => {
   system = await startReceivingSystem()
-  world = await startRealWorld({ ROUTES: `*=127.0.0.1:${system.port}`, RETRY_SCHEDULE: '1s, 2s, 2s, 2s' })
+  world = await startRealWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${system.port}`), SOFTBOUNCE_RETRY_SCHEDULE: '1s, 2s, 2s, 2s' })
   await world.startWorker()
 })
 afterAll(async () => {

@@ -6,6 +6,7 @@ import { SoftbounceClient } from '../../src/client/index.js'
 import { readSettings } from '../../src/config/config.js'
 import { openDatabase } from '../../src/store/index.js'
 import { progress } from '../../src/workflows/retry-bounced-message.js'
+import { yamlRoutes } from '../support/config.js'
 import { temporaryFolder } from '../support/databases.js'
 import { startRealWorld } from '../support/real-time.js'
 import { startReceivingSystem } from '../support/receiving-system.js'
@@ -20,7 +21,7 @@ test('a database backup from before the retries loses no mail and resends nothin
   const system = await startReceivingSystem()
   const folder = temporaryFolder()
   closers.push(system.close, folder.remove)
-  const world = await startRealWorld({ ROUTES: `*=127.0.0.1:${system.port}` })
+  const world = await startRealWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${system.port}`) })
   closers.push(world.close)
   const bounce = (recipient: string) => ({
     ...{ sender: 'bounces@example.com', recipient, status: '4.3.2', bouncedAt: new Date().toISOString() },
@@ -41,15 +42,15 @@ test('a database backup from before the retries loses no mail and resends nothin
   await worker.stop()
 
   const url = `file:${backup}`
-  const restored = openDatabase(url)
+  const restored = openDatabase({ url: url })
   closers.push(() => restored.close())
-  await world.startWorker({ DATABASE_URL: url })
+  await world.startWorker({ SOFTBOUNCE_DATABASE_URL: url })
   expect(await early.result()).toMatchObject({ outcome: 'delivered', retries: 2, attempts: [{ retry: 1 }, { retry: 2 }] })
 
   // its message is missing: no retry is used up, and the Web UI shows what to do
   const pending = async () => (await world.temporal.workflow.getHandle(late.workflowId).describe()).raw.pendingActivities?.[0]
   await eventually(async () => (await pending())?.lastFailure?.message?.includes('the database has lost the message'), 60_000)
-  const client = await SoftbounceClient.connect({ temporal: world.temporal, database: restored, settings: readSettings({}, {}) })
+  const client = await SoftbounceClient.open(readSettings({}), { temporal: world.temporal, database: restored })
   closers.push(() => client.close())
   await client.retry(MESSAGE.replace('m1@', 'm2@'), bounce('late@example.net'))
   expect(await late.result()).toMatchObject({ outcome: 'delivered', retries: 1 })

@@ -1,5 +1,6 @@
 /** A receiving system that ends each session after some messages costs no message a retry, at whatever step it says so. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { yamlRoutes } from '../support/config.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
 import { eventually } from '../support/skipping-time.js'
@@ -11,7 +12,7 @@ let world: RealWorld
 let system: ReceivingSystem
 beforeAll(async () => {
   system = await startReceivingSystem()
-  world = await startRealWorld({ ROUTES: `*=127.0.0.1:${system.port}`, HIGHEST_CONNECTIONS: '1' })
+  world = await startRealWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${system.port}`), SOFTBOUNCE_THROTTLE_CONNECTION_LIMIT: '1' })
   await world.startWorker()
 })
 afterAll(async () => {

@@ -3,13 +3,20 @@ import { describe, expect, test } from 'vitest'
 import { destinations, limitsOf, writeFeedback } from '../../src/throttle/index.js'
 import { progress } from '../../src/workflows/retry-bounced-message.js'
 import { closeAfterAll } from '../support/close-after.js'
+import { yamlRoutes } from '../support/config.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { polite, startReceivingSystem, startScript } from '../support/receiving-system.js'
 import { eventually } from '../support/skipping-time.js'
 
 const NOT_NOW = '421 4.3.2 System not accepting network messages'
 const LONG = 180_000
-const SLOWLY = { LOWEST_RATE: '20/s', HIGHEST_RATE: '20/s', HIGHEST_CONNECTIONS: '1', MESSAGES_PER_CONNECTION: '5', DOWN_AFTER: '5' }
+const SLOWLY = {
+  SOFTBOUNCE_THROTTLE_MIN_MESSAGE_RATE: '20/s',
+  SOFTBOUNCE_THROTTLE_MAX_MESSAGE_RATE: '20/s',
+  SOFTBOUNCE_THROTTLE_CONNECTION_LIMIT: '1',
+  SOFTBOUNCE_THROTTLE_MAX_DELIVERIES_PER_CONNECTION: '5',
+  SOFTBOUNCE_THROTTLE_FAILURES_BEFORE_DOWN: '5',
+}
 const kept = closeAfterAll()
 
 async function realWorld(env: Record<string, string>): Promise<RealWorld> {
@@ -54,7 +61,7 @@ describe.concurrent('promise 4', () => {
       return line.startsWith('RCPT') && hang ? undefined : polite(line)
     })
     kept(script)
-    const world = await realWorld({ ROUTES: `*=127.0.0.1:${script.port}` })
+    const world = await realWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${script.port}`) })
     const killed = await world.startWorker()
     const [first] = await retries(world, 1, 'd.example', ['1s'])
     await eventually(() => script.heard.some((line) => line.startsWith('RCPT')))
@@ -73,7 +80,10 @@ describe.concurrent('promise 4', () => {
   test('a tarpit gets one message at a time, and does not delay mail for others', { timeout: LONG }, async () => {
     const tarpit = await system({ server: { onRcptTo: (_address, _session, done) => void setTimeout(done, 1500) } })
     const well = await system()
-    const world = await realWorld({ ROUTES: `tar.example=127.0.0.1:${tarpit.port}, *=127.0.0.1:${well.port}`, MAX_CONCURRENT_SENDS: '8' })
+    const world = await realWorld({
+      SOFTBOUNCE_ROUTES: yamlRoutes(`tar.example=127.0.0.1:${tarpit.port}, *=127.0.0.1:${well.port}`),
+      SOFTBOUNCE_WORKER_MAX_CONCURRENT_SENDS: '8',
+    })
     await world.startWorker()
     const slow = await retries(world, 12, 'tar.example', ['1s', '1h'])
     await eventually(() => tarpit.mostOpen > 0)
@@ -92,7 +102,10 @@ describe.concurrent('promise 4', () => {
   }, async () => {
     const script = await startScript((line) => (line === '.' ? null : polite(line)))
     kept(script)
-    const world = await realWorld({ ROUTES: `*=127.0.0.1:${script.port}`, LOWEST_RATE: '5/s' })
+    const world = await realWorld({
+      SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${script.port}`),
+      SOFTBOUNCE_THROTTLE_MIN_MESSAGE_RATE: '5/s',
+    })
     await world.startWorker()
     await retries(world, 6, 'd.example', ['1s', '1h'])
     const standing = await eventually(async () => {
@@ -107,7 +120,7 @@ describe.concurrent('promise 4', () => {
     timeout: LONG,
   }, async () => {
     const back = await system()
-    const world = await realWorld({ ROUTES: `*=127.0.0.1:${back.port}` })
+    const world = await realWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${back.port}`) })
     await world.startWorker()
     const [waiting, others] = [
       await retries(world, 8, 'back.example', ['1h', '4h']),
@@ -141,11 +154,14 @@ describe.concurrent('promise 4', () => {
     await allWait(world, others)
   })
 
-  test('RELEASE_ON_RECOVERY: the first acceptance after an outage releases waiting retries', {
+  test('releaseWithin: the first acceptance after an outage releases waiting retries', {
     timeout: LONG,
   }, async () => {
     const back = await system()
-    const world = await realWorld({ ROUTES: `*=127.0.0.1:${back.port}`, RELEASE_ON_RECOVERY: 'true', RELEASE_WITHIN: '3s' })
+    const world = await realWorld({
+      SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${back.port}`),
+      SOFTBOUNCE_THROTTLE_RELEASE_WITHIN: '3s',
+    })
     await world.startWorker()
     const waiting = await retries(world, 6, 'back.example', ['1h', '4h'])
     await allWait(world, waiting)
@@ -167,7 +183,7 @@ describe.concurrent('promise 4', () => {
     timeout: LONG,
   }, async () => {
     const back = await system()
-    const world = await realWorld({ ROUTES: `*=127.0.0.1:${back.port}` })
+    const world = await realWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${back.port}`) })
     await world.startWorker()
     const limits = limitsOf({ minMessageRate: 20, maxMessageRate: 20, connections: 1, maxDeliveriesPerConnection: 5 })
     const settings = { limits, failuresBeforeDown: 1, probeIntervalMs: 20_000, maxQueueDelayMs: 1000 }
@@ -200,7 +216,7 @@ describe.concurrent('promise 4', () => {
 
   test('the command shows, pauses, limits and resumes destinations', { timeout: LONG }, async () => {
     const well = await system()
-    const world = await realWorld({ ROUTES: `*=127.0.0.1:${well.port}` })
+    const world = await realWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${well.port}`) })
     expect(await world.cli('destinations', 'd.example')).toMatchObject({
       status: 1,
       stderr: expect.stringContaining('d.example is not known'),

@@ -3,6 +3,7 @@
 import { createServer, type Server } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { yamlRoutes } from '../support/config.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
 import { eventually } from '../support/skipping-time.js'
@@ -36,7 +37,7 @@ beforeAll(async () => {
   const { port } = collector.address() as { port: number }
   system = await startReceivingSystem()
   world = await startRealWorld({
-    ROUTES: `*=127.0.0.1:${system.port}`,
+    SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${system.port}`),
     OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
     OTEL_BSP_SCHEDULE_DELAY: '200',
   })

@@ -52,7 +52,12 @@ describe.skipIf(without !== null)(`transport security${without === null ? '' : `
     const caFile = join(folder.path, 'ca.pem')
     writeFileSync(caFile, certificates.ca)
     world = await startRealWorld({
-      ...{ DELIVERY: 'direct', DNS_SERVERS: names.address, MX_PORT: String(port), MX_MAY_BE_LOCAL: 'true' },
+      ...{
+        SOFTBOUNCE_DIRECT_ENABLED: 'true',
+        SOFTBOUNCE_DIRECT_DNS_SERVERS: names.address,
+        SOFTBOUNCE_DIRECT_PORT: String(port),
+        SOFTBOUNCE_DIRECT_ALLOW_PRIVATE_MX: 'true',
+      },
       NODE_EXTRA_CA_CERTS: caFile,
     })
     closers.push(world.close, system.close, () => new Promise((resolve) => policies.close(resolve)), names.close, folder.remove)

@@ -3,6 +3,7 @@ import { type Kysely, sql } from 'kysely'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Database } from '../../src/store/index.js'
 import { migrateToLatest, migrations } from '../../src/store/migrations.js'
+import { yamlRoutes } from '../support/config.js'
 import { startPostgres, withoutPostgres } from '../support/databases.js'
 import { type RealWorld, startRealWorld, type WorkerProcess } from '../support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
@@ -27,7 +28,7 @@ async function begin(env: Record<string, string> = {}, databaseUrl?: string): Pr
     },
   })
   closers.push(system.close)
-  const world = await startRealWorld({ ROUTES: `*=127.0.0.1:${system.port}`, ...env }, databaseUrl)
+  const world = await startRealWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${system.port}`), ...env }, databaseUrl)
   closers.push(world.close)
   return { world, system }
 }
@@ -101,7 +102,7 @@ describe('worker versioning', () => {
 })
 
 test('a rolling restart loses and duplicates nothing', { timeout: LONG }, async () => {
-  const { world, system } = await begin({ SHUTDOWN_GRACE: '5s' })
+  const { world, system } = await begin({ SOFTBOUNCE_WORKER_SHUTDOWN_GRACE: '5s' })
   const workers = [await world.startWorker(), await world.startWorker()]
   const lives = await startLives(world)
   for (let round = 0; round < 2; round += 1)

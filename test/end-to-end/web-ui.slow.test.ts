@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type DevServer, freePort, startDevServer } from '../../dev/dev-server/index.js'
+import { yamlRoutes } from '../support/config.js'
 import { programPath, whyNot } from '../support/programs.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
@@ -29,7 +30,11 @@ describe.skipIf(reason !== null)(`the Web UI${reason === null ? '' : ` (${reason
     system = await startReceivingSystem()
     relayPort = await freePort()
     world = await startRealWorld(
-      { ROUTES: `ui.example=127.0.0.1:${system.port}`, RELAY_URL: `smtp://127.0.0.1:${relayPort}`, CONFIRM_WITHIN: '5d' },
+      {
+        SOFTBOUNCE_ROUTES: yamlRoutes(`ui.example=127.0.0.1:${system.port}`),
+        SOFTBOUNCE_RELAY_URL: `smtp://127.0.0.1:${relayPort}`,
+        SOFTBOUNCE_RELAY_CONFIRM_WITHIN: '5d',
+      },
       undefined,
       server.address,
     )

@@ -38,7 +38,11 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
     await new Promise<void>((resolve) => introspection.listen(0, '127.0.0.1', resolve))
     const { port } = introspection.address() as { port: number }
     dovecot = await startDovecot({ certificates, introspection: `http://127.0.0.1:${port}/` })
-    world = await startRealWorld({ RETURN_PATH_KEYS: KEY.toString('base64'), INTAKE_MAX_SIZE: '1', RELAY_URL: 'smtp://127.0.0.1:9' })
+    world = await startRealWorld({
+      SOFTBOUNCE_RETURN_PATH_KEYS: KEY.toString('base64'),
+      SOFTBOUNCE_INTAKE_MAX_SIZE: '1',
+      SOFTBOUNCE_RELAY_URL: 'smtp://127.0.0.1:9',
+    })
     writeFileSync(join(folder.path, 'ca.pem'), certificates.ca)
   }, 60_000)
   afterEach(async () => {
@@ -74,7 +78,7 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
   const url = (port: number, scheme = 'imap', password = `:${encodeURIComponent(PASSWORD)}`) =>
     `${scheme}://${encodeURIComponent(USER)}${password}@127.0.0.1:${port}/INBOX`
   const read = async (env: Record<string, string> = {}) => {
-    const intake = await world.startIntake(['--imap'], { IMAP_URL: url(dovecot.port), ...env })
+    const intake = await world.startIntake(['--imap'], { SOFTBOUNCE_INTAKE_IMAP_URL: url(dovecot.port), ...env })
     processes.push(intake)
     return intake
   }
@@ -128,7 +132,10 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
     dovecot.deliver(unread)
     dovecot.deliver(Buffer.concat([Buffer.from('Subject: large\r\n\r\n'), Buffer.alloc(1_200_000, 'x\n')]))
     dovecot.deliver(four.mail)
-    const intake = await read({ IMAP_HANDLED: 'move:Handled', IMAP_UNREADABLE: 'Unreadable' })
+    const intake = await read({
+      SOFTBOUNCE_INTAKE_IMAP_PROCESSED_FOLDER: 'Handled',
+      SOFTBOUNCE_INTAKE_IMAP_QUARANTINE_FOLDER: 'Unreadable',
+    })
     await eventually(() => isOpen(four.workflowId), 30_000)
     await eventually(() => dovecot.mails('Handled').length === 1 && dovecot.mails('Unreadable').length === 2, 30_000)
     // a mail being moved exists twice for a moment
@@ -140,11 +147,11 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
   test('the connection uses verified TLS and an OAuth2 token; a wrong token is logged and retried', { timeout: 60_000 }, async () => {
     const file = join(folder.path, 'token')
     writeFileSync(file, 'a-wrong-token')
-    const env = { IMAP_URL: url(dovecot.tlsPort, 'imaps', ''), IMAP_TOKEN_FILE: file }
+    const env = { SOFTBOUNCE_INTAKE_IMAP_URL: url(dovecot.tlsPort, 'imaps', ''), SOFTBOUNCE_INTAKE_IMAP_TOKEN_FILE: file }
     const distrusted = await read(env)
     await eventually(() => /self.signed certificate/i.test(distrusted.log()), 30_000)
     await distrusted.stop()
-    const intake = await read({ ...env, IMAP_CA_FILE: join(folder.path, 'ca.pem') })
+    const intake = await read({ ...env, NODE_EXTRA_CA_CERTS: join(folder.path, 'ca.pem') })
     await eventually(() => /the mailbox cannot be read now/.test(intake.log()), 30_000)
     // the token file is renewed externally
     writeFileSync(file, `${token}\n`)
@@ -175,7 +182,7 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
     cable.cutAfter = 12_000
     const bounces = await Promise.all(Array.from({ length: 25 }, bounce))
     for (const { mail } of bounces) dovecot.deliver(mail)
-    const intake = await read({ IMAP_URL: url(cable.port) })
+    const intake = await read({ SOFTBOUNCE_INTAKE_IMAP_URL: url(cable.port) })
     const line = cable
     const cutting = setInterval(() => line.cut(), 1700)
     try {
@@ -214,7 +221,10 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
         one.on('error', () => {}).on('close', () => two.destroy())
     })
     await new Promise<void>((resolve) => middle.listen(0, '127.0.0.1', resolve))
-    const intake = await read({ IMAP_URL: url((middle.address() as { port: number }).port), IMAP_HANDLED: 'move:Marked' })
+    const intake = await read({
+      SOFTBOUNCE_INTAKE_IMAP_URL: url((middle.address() as { port: number }).port),
+      SOFTBOUNCE_INTAKE_IMAP_PROCESSED_FOLDER: 'Marked',
+    })
     for (const { workflowId } of mails) await eventually(() => isOpen(workflowId), 30_000)
     expect(told).toBe(true)
     const texts = () =>
@@ -234,7 +244,7 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
   test('if the folders cannot be created, the mailbox is still read; mails stay, marked as seen', { timeout: 60_000 }, async () => {
     writeFileSync(join(dovecot.maildir, '.Nope'), 'no folder')
     dovecot.deliver(Buffer.concat([(await bounce()).mail, Buffer.alloc(1_100_000, 'a\r\n')]))
-    const intake = await read({ IMAP_UNREADABLE: 'Nope' })
+    const intake = await read({ SOFTBOUNCE_INTAKE_IMAP_QUARANTINE_FOLDER: 'Nope' })
     await eventually(() => intake.log().includes('mails are not moved; they stay, marked as read'), 30_000)
     const one = await bounce()
     dovecot.deliver(one.mail)

@@ -476,7 +476,7 @@ describe('at a trusted intake', () => {
   })
 
   test.each([
-    ['another system made it', { reportingMta: 'mail.example.net' }, 'not among OWN_SYSTEMS'],
+    ['another system made it', { reportingMta: 'mail.example.net' }, 'not among ownHosts'],
     ['it came from outside', { top: ['Received: from mail.example.com (evil.example [203.0.113.9]) by mail.example.com'] }, 'from outside'],
     ['only its greeting is ours', { top: ['Received: from mail.example.com by mail.example.com'] }, 'from outside'],
     [

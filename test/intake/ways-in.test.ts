@@ -18,7 +18,10 @@ const returnPaths = { template: 'bounce+{token}@{domain}', keys: [KEY], validDay
 let world: RealWorld
 const folder = temporaryFolder()
 beforeAll(async () => {
-  world = await startRealWorld({ RETURN_PATH_KEYS: KEY.toString('base64'), INTAKE_MAX_SIZE: '1', INTAKE_MAX_CONNECTIONS: '3' })
+  world = await startRealWorld({
+    SOFTBOUNCE_RETURN_PATH_KEYS: KEY.toString('base64'),
+    SOFTBOUNCE_INTAKE_MAX_SIZE: '1',
+  })
 })
 afterAll(async () => {
   await world.close()
@@ -84,16 +87,16 @@ describe('LMTP', () => {
 
   test('an oversized mail is refused, and the connection stays usable', async () => {
     const replies = await deliver(lmtpPort(intake), ['x@example.com'], Buffer.alloc(1_200_000, 'a\r\n'))
-    expect(replies).toContainEqual(expect.stringMatching(/^552 5\.3\.4 .*INTAKE_MAX_SIZE/))
+    expect(replies).toContainEqual(expect.stringMatching(/^552 5\.3\.4 .*intake.maxSize/))
     expect(replies.at(-1)).toMatch(/^221/)
   })
 
   test('connections over the limit get a transient refusal', async () => {
-    const sockets = Array.from({ length: 6 }, () => createConnection(lmtpPort(intake), '127.0.0.1'))
+    const sockets = Array.from({ length: 25 }, () => createConnection(lmtpPort(intake), '127.0.0.1'))
     const banners = await Promise.all(sockets.map((s) => new Promise<string>((resolve) => s.once('data', (d) => resolve(d.toString())))))
     for (const socket of sockets) socket.destroy()
-    expect(banners.filter((b) => b.startsWith('220'))).toHaveLength(3)
-    expect(banners.filter((b) => b.startsWith('421'))).toHaveLength(3)
+    expect(banners.filter((b) => b.startsWith('220'))).toHaveLength(20)
+    expect(banners.filter((b) => b.startsWith('421'))).toHaveLength(5)
   })
 
   test('a stale Unix socket is replaced, one in use is not', async () => {
@@ -125,7 +128,7 @@ describe('LMTP', () => {
 
 test('while Temporal is away LMTP replies 451, the pipe exits 75, and the Maildir keeps its file', { timeout: 120_000 }, async () => {
   const server = await startDevServer({})
-  const away = await startRealWorld({ RETURN_PATH_KEYS: KEY.toString('base64') }, undefined, server.address)
+  const away = await startRealWorld({ SOFTBOUNCE_RETURN_PATH_KEYS: KEY.toString('base64') }, undefined, server.address)
   const maildir = join(folder.path, 'away')
   for (const sub of ['new', 'cur', 'tmp']) mkdirSync(join(maildir, sub), { recursive: true })
   const one = await sent(away)
@@ -188,7 +191,7 @@ describe('a Maildir', () => {
     await eventually(() => !readdirSync(join(maildir, 'new')).includes('8.bounce'))
     expect(await world.client.isOpen(three)).toBe(true)
     expect(readdirSync(join(maildir, 'new'))).toEqual(['5.fifo', '6.large', '7.empty'])
-    for (const why of ['no regular file', 'INTAKE_MAX_SIZE', 'empty as yet']) await eventually(() => intake.log().includes(why))
+    for (const why of ['no regular file', 'intake.maxSize', 'empty as yet']) await eventually(() => intake.log().includes(why))
     await intake.stop()
   })
 
@@ -241,16 +244,19 @@ describe('a pipe', () => {
     expect(await take('')).toMatchObject({ status: 65, stderr: expect.stringContaining('empty') })
     expect(await take('x'.repeat(1_200_000), ['--recipient', 'x@example.com'])).toMatchObject({
       status: 65,
-      stderr: expect.stringContaining('INTAKE_MAX_SIZE'),
+      stderr: expect.stringContaining('intake.maxSize'),
     })
   })
 
   test('settings that can authenticate nothing are reported at once', async () => {
-    expect(await take('x', [], { RETURN_PATH_KEYS: '' })).toMatchObject({ status: 78, stderr: expect.stringContaining('RETURN_PATH_KEYS') })
-    expect(await take('x', [], { RETURN_PATH_KEYS: '', INTAKE_IS_TRUSTED: 'true' })).toMatchObject({
+    expect(await take('x', [], { SOFTBOUNCE_RETURN_PATH_KEYS: '' })).toMatchObject({
       status: 78,
-      stderr: expect.stringContaining('OWN_SYSTEMS'),
+      stderr: expect.stringContaining('returnPath.keys'),
     })
-    expect(await world.cli('intake')).toMatchObject({ status: 2, stderr: expect.stringContaining('INTAKE_LISTEN') })
+    expect(await take('x', [], { SOFTBOUNCE_RETURN_PATH_KEYS: '', SOFTBOUNCE_INTAKE_TRUSTED: 'true' })).toMatchObject({
+      status: 78,
+      stderr: expect.stringContaining('ownHosts'),
+    })
+    expect(await world.cli('intake')).toMatchObject({ status: 2, stderr: expect.stringContaining('intake.listen') })
   })
 })

@@ -398,7 +398,7 @@ describe('the endpoint', () => {
     const other = 'arn:aws:sns:eu-west-1:999999999999:somebody'
     expect(await post('ses', confirmation({ TopicArn: other }))).toMatchObject({
       status: 401,
-      text: expect.stringContaining('SES_TOPIC_ARNS'),
+      text: expect.stringContaining('providers.ses.topicArns'),
     })
     expect((await post('ses', confirmation({ SubscribeURL: 'https://evil.example/?Action=ConfirmSubscription' }))).status).toBe(401)
     expect((await post('ses', confirmation({ SubscribeURL: 'https://sns.eu-west-1.amazonaws.com.evil.example/?x' }))).status).toBe(401)

@@ -119,26 +119,38 @@ describe('unlist', () => {
 describe('the settings', () => {
   const read = (more: Record<string, string>) => {
     try {
-      return readSettings({ UNLIST_AT_PROVIDER: 'true', ...more }, {}).unlistBy
+      return readSettings({ SOFTBOUNCE_PROVIDERS_API_KEY: SECRET, ...more }).unlistBy
     } catch (error) {
       return (error as WrongSettings).faults.join('\n')
     }
   }
   test('missing settings are named', () => {
-    expect(read({})).toContain('RELAY_PRESET must be one of ses, sendgrid, mailgun, postmark')
-    expect(read({ RELAY_PRESET: 'resend', PROVIDER_API_KEY: SECRET })).toContain('RELAY_PRESET must be one of')
-    expect(read({ RELAY_PRESET: 'sendgrid' })).toContain('PROVIDER_API_KEY is not set')
-    expect(read({ RELAY_PRESET: 'mailgun', PROVIDER_API_KEY: SECRET })).toContain('PROVIDER_API_URL is needed for mailgun')
-    expect(read({ RELAY_PRESET: 'ses', PROVIDER_API_KEY: SECRET, PROVIDER_API_URL: 'https://email.eu-west-1.amazonaws.com' })).toContain(
-      'ACCESS_KEY_ID:SECRET_ACCESS_KEY',
+    expect(read({})).toContain('relay.provider to be one of ses, sendgrid, mailgun, postmark')
+    expect(read({ SOFTBOUNCE_RELAY_PROVIDER: 'resend', SOFTBOUNCE_PROVIDERS_API_KEY: SECRET })).toContain('relay.provider to be one of')
+    expect(read({ SOFTBOUNCE_PROVIDERS_API_KEY: '', SOFTBOUNCE_PROVIDERS_API_URL: 'https://api.example.com' })).toContain(
+      'without providers.api.key',
     )
-    expect(read({ RELAY_PRESET: 'sendgrid', PROVIDER_API_KEY: SECRET, PROVIDER_API_URL: 'http://api.example.com' })).toContain(
-      'it must be an https URL',
+    expect(read({ SOFTBOUNCE_RELAY_PROVIDER: 'mailgun', SOFTBOUNCE_PROVIDERS_API_KEY: SECRET })).toContain(
+      'providers.api.url: it is needed for mailgun',
     )
-    expect(read({ RELAY_PRESET: 'postmark', PROVIDER_API_KEY: SECRET })).toMatchObject({
+    expect(
+      read({
+        SOFTBOUNCE_RELAY_PROVIDER: 'ses',
+        SOFTBOUNCE_PROVIDERS_API_KEY: SECRET,
+        SOFTBOUNCE_PROVIDERS_API_URL: 'https://email.eu-west-1.amazonaws.com',
+      }),
+    ).toContain('ACCESS_KEY_ID:SECRET_ACCESS_KEY')
+    expect(
+      read({
+        SOFTBOUNCE_RELAY_PROVIDER: 'sendgrid',
+        SOFTBOUNCE_PROVIDERS_API_KEY: SECRET,
+        SOFTBOUNCE_PROVIDERS_API_URL: 'http://api.example.com',
+      }),
+    ).toContain('it must be an https URL')
+    expect(read({ SOFTBOUNCE_RELAY_PROVIDER: 'postmark', SOFTBOUNCE_PROVIDERS_API_KEY: SECRET })).toMatchObject({
       url: 'https://api.postmarkapp.com/message-streams/outbound',
     })
-    expect(readSettings({ RELAY_PRESET: 'sendgrid', PROVIDER_API_KEY: SECRET }, {}).unlistBy).toBeNull()
+    expect(readSettings({ SOFTBOUNCE_RELAY_PROVIDER: 'sendgrid' }).unlistBy).toBeNull()
   })
 })
 
@@ -148,8 +160,13 @@ describe('a worker', () => {
   const cause = { status: '4.3.2', reply: '421 4.3.2', by: 'w', destination: 'example.org' }
   beforeAll(async () => {
     world = await startRealWorld({
-      ...{ RELAY_URL: 'smtp://127.0.0.1:1', RELAY_PRESET: 'sendgrid', RELAY_TLS: 'off', LOG_LEVEL: 'info' },
-      ...{ UNLIST_AT_PROVIDER: 'true', PROVIDER_API_KEY: SECRET, PROVIDER_API_URL: url },
+      ...{
+        SOFTBOUNCE_RELAY_URL: 'smtp://127.0.0.1:1',
+        SOFTBOUNCE_RELAY_PROVIDER: 'sendgrid',
+        SOFTBOUNCE_RELAY_TLS: 'off',
+        SOFTBOUNCE_LOG_LEVEL: 'info',
+      },
+      ...{ SOFTBOUNCE_PROVIDERS_API_KEY: SECRET, SOFTBOUNCE_PROVIDERS_API_URL: url },
     })
     worker = await world.startWorker()
   })

@@ -10,14 +10,14 @@ import { eventually } from '../support/skipping-time.js'
 
 const TOKEN = 'a-token-of-0123456789'
 
-test.each(['0.0.0.0', '::', '192.0.2.1', 'mail.example.com'])('HTTP_HOST=%s requires a token', (host) => {
-  const shown = { HTTP_PORT: '9400', HTTP_HOST: host }
-  expect(() => readSettings(shown, {})).toThrow('HTTP_TOKEN must be set')
-  expect(readSettings({ ...shown, HTTP_TOKEN: TOKEN }, {}).httpToken).toBe(TOKEN)
+test.each(['0.0.0.0', '::', '192.0.2.1', 'mail.example.com'])('http.host=%s requires a token', (host) => {
+  const shown = { SOFTBOUNCE_HTTP_PORT: '9400', SOFTBOUNCE_HTTP_HOST: host }
+  expect(() => readSettings(shown)).toThrow('http.token must be set')
+  expect(readSettings({ ...shown, SOFTBOUNCE_HTTP_TOKEN: TOKEN }).httpToken).toBe(TOKEN)
 })
 
 test('by default the pages listen on localhost only', () => {
-  expect(readSettings({ HTTP_PORT: '9400' }, {}).httpHost).toBe('127.0.0.1')
+  expect(readSettings({ SOFTBOUNCE_HTTP_PORT: '9400' }).httpHost).toBe('127.0.0.1')
 })
 
 describe('with a token', () => {

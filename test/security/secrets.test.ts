@@ -1,7 +1,9 @@
 /** Secrets are planted in every secret setting, everything fails, and no output or stored data contains any of them. */
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { readSettings, SETTINGS } from '../../src/config/config.js'
+import { readSettings } from '../../src/config/config.js'
+import { allSettings } from '../../src/config/schema.js'
+import { yamlKeys } from '../support/config.js'
 import { type RealWorld, runCli, startRealWorld, type WorkerProcess } from '../support/real-time.js'
 import { startScript } from '../support/receiving-system.js'
 import { eventually } from '../support/skipping-time.js'
@@ -11,20 +13,20 @@ const planted = (n: number) => `Pl4nted${String(n).padStart(2, '0')}Secret012345
 const base64 = (n: number) => Buffer.from(planted(n).padEnd(32, '0')).toString('base64')
 let port = 0
 const secrets = (): Record<string, string> => ({
-  RELAY_URL: `smtp://user:${planted(1)}@127.0.0.1:${port}`,
-  BACKUP_RELAY_URL: `smtps://user:${planted(2)}@127.0.0.1:1`,
-  RETURN_PATH_KEYS: base64(3),
-  IMAP_URL: `imaps://user:${planted(4)}@127.0.0.1:1/INBOX`,
-  MAILGUN_SIGNING_KEY: planted(5),
-  POSTMARK_WEBHOOK_SECRET: planted(6),
-  RESEND_WEBHOOK_SECRET: `whsec_${base64(7)}`,
-  PROVIDER_API_KEY: planted(8),
-  WEBHOOK_URL: `http://127.0.0.1:1/${planted(9)}`,
-  WEBHOOK_SECRET: `whsec_${base64(10)}`,
-  ENCRYPTION_KEYS: `k1:${base64(11)}`,
-  ENCRYPTION_ID_KEY: base64(14),
-  CODEC_TOKEN: planted(12),
-  HTTP_TOKEN: planted(13),
+  SOFTBOUNCE_RELAY_URL: `smtp://user:${planted(1)}@127.0.0.1:${port}`,
+  SOFTBOUNCE_RELAY_BACKUP_URL: `smtps://user:${planted(2)}@127.0.0.1:1`,
+  SOFTBOUNCE_RETURN_PATH_KEYS: base64(3),
+  SOFTBOUNCE_INTAKE_IMAP_URL: `imaps://user:${planted(4)}@127.0.0.1:1/INBOX`,
+  SOFTBOUNCE_PROVIDERS_MAILGUN_SIGNING_KEY: planted(5),
+  SOFTBOUNCE_PROVIDERS_POSTMARK_WEBHOOK_SECRET: planted(6),
+  SOFTBOUNCE_PROVIDERS_RESEND_WEBHOOK_SECRET: `whsec_${base64(7)}`,
+  SOFTBOUNCE_PROVIDERS_API_KEY: planted(8),
+  SOFTBOUNCE_EVENTS_WEBHOOK_URL: `http://127.0.0.1:1/${planted(9)}`,
+  SOFTBOUNCE_EVENTS_WEBHOOK_SECRET: `whsec_${base64(10)}`,
+  SOFTBOUNCE_ENCRYPTION_KEYS: yamlKeys(`k1:${base64(11)}`),
+  SOFTBOUNCE_ENCRYPTION_ID_KEY: base64(14),
+  SOFTBOUNCE_ENCRYPTION_CODEC_TOKEN: planted(12),
+  SOFTBOUNCE_HTTP_TOKEN: planted(13),
 })
 /** The forms in which a secret could leak: plain or base64. */
 const betraying = () =>
@@ -50,8 +52,17 @@ beforeAll(async () => {
   port = relay.port
   world = await startRealWorld({
     ...secrets(),
-    ...{ RELAY_TLS: 'off', RELAY_PRESET: 'sendgrid', UNLIST_AT_PROVIDER: 'true', PROVIDER_API_URL: 'http://127.0.0.1:1' },
-    ...{ RETRY_SCHEDULE: '1s', WEBHOOK_EVENTS: 'bounce.retrying, bounce.delivered', HTTP_PORT: String(httpPort), LOG_LEVEL: 'debug' },
+    ...{
+      SOFTBOUNCE_RELAY_TLS: 'off',
+      SOFTBOUNCE_RELAY_PROVIDER: 'sendgrid',
+      SOFTBOUNCE_PROVIDERS_API_URL: 'http://127.0.0.1:1',
+    },
+    ...{
+      SOFTBOUNCE_RETRY_SCHEDULE: '1s',
+      SOFTBOUNCE_EVENTS_PUBLISH: 'bounce.retrying, bounce.delivered',
+      SOFTBOUNCE_HTTP_PORT: String(httpPort),
+      SOFTBOUNCE_LOG_LEVEL: 'debug',
+    },
   })
   worker = await world.startWorker()
 })
@@ -61,8 +72,8 @@ afterAll(async () => {
 })
 
 test('every masked setting is planted here, so that a new one is not forgotten', () => {
-  const masked = Object.entries(SETTINGS).flatMap(([name, setting]) => ('secret' in setting ? [name] : []))
-  expect(masked.filter((name) => !(name in secrets()) && name !== 'DATABASE_URL')).toEqual([])
+  const masked = allSettings().flatMap(({ variable, isSecret }) => (isSecret ? [variable] : []))
+  expect(masked.filter((name) => !(name in secrets()) && name !== 'SOFTBOUNCE_DATABASE_URL')).toEqual([])
 })
 
 test('no secret appears in logs, histories, descriptions, metrics, command output or the database', {
@@ -104,7 +115,7 @@ test('no secret appears in logs, histories, descriptions, metrics, command outpu
     told[`history of ${id}`] = readable(await handle.fetchHistory())
     told[`description of ${id}`] = readable((await handle.describe()).raw)
   }
-  const file = (world.env.DATABASE_URL as string).slice('file:'.length)
+  const file = (world.env.SOFTBOUNCE_DATABASE_URL as string).slice('file:'.length)
   told.database = readFileSync(file).toString('latin1')
   expect(Object.keys(told).length).toBeGreaterThan(15)
   const found = Object.entries(told).flatMap(([where, text]) =>
@@ -122,7 +133,7 @@ test('an invalid secret setting is reported without its value', async () => {
   for (const [name, value] of Object.entries(secrets())) {
     let said = ''
     try {
-      readSettings({ ...world.env, [name]: `${value}\u0001` }, {})
+      readSettings({ ...world.env, [name]: `${value}\u0001` })
     } catch (error) {
       said = String((error as Error).stack) + JSON.stringify(error)
     }

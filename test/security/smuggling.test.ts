@@ -58,7 +58,7 @@ describe('what we take by LMTP', () => {
   let world: RealWorld
   let intake: WorkerProcess
   beforeAll(async () => {
-    world = await startRealWorld({ RETURN_PATH_KEYS: Buffer.alloc(32, 7).toString('base64'), LOG_LEVEL: 'info' })
+    world = await startRealWorld({ SOFTBOUNCE_RETURN_PATH_KEYS: Buffer.alloc(32, 7).toString('base64'), SOFTBOUNCE_LOG_LEVEL: 'info' })
     intake = await world.startIntake(['--lmtp', '127.0.0.1:0'])
   })
   afterAll(() => world.close())

@@ -27,7 +27,10 @@ describe('a webhook', () => {
   } as SoftbounceEvent
   const tell = (url: string) =>
     deliverWebhook(event, 1, {
-      settings: readSettings({ WEBHOOK_URL: url, WEBHOOK_SECRET: `whsec_${Buffer.alloc(24, 1).toString('base64')}` }, {}),
+      settings: readSettings({
+        SOFTBOUNCE_EVENTS_WEBHOOK_URL: url,
+        SOFTBOUNCE_EVENTS_WEBHOOK_SECRET: `whsec_${Buffer.alloc(24, 1).toString('base64')}`,
+      }),
       now: () => new Date(),
       log: { debug() {}, info() {}, warn() {}, error() {} },
     } as unknown as Parameters<typeof deliverWebhook>[2])

@@ -9,12 +9,12 @@ import { migrations } from '../../src/store/migrations.js'
 import { onBothDatabases } from '../support/both-databases.js'
 import { temporaryFolder } from '../support/databases.js'
 
-test('a DATABASE_URL names SQLite or PostgreSQL, and nothing else', () => {
+test('a database.url names SQLite or PostgreSQL, and nothing else', () => {
   expect(databaseKind('file:softbounce.db')).toBe('sqlite')
   expect(databaseKind('postgres://u:p@h/d')).toBe('postgres')
   expect(databaseKind('postgresql://h/d')).toBe('postgres')
   for (const url of ['', 'file:', 'mysql://x', 'softbounce.db', 'postgres://']) expect(databaseKind(url), url).toBeNull()
-  expect(() => openDatabase('mysql://x')).toThrow('DATABASE_URL')
+  expect(() => openDatabase({ url: 'mysql://x' })).toThrow('database.url')
 })
 
 /** Runs a script against dist/ in a separate process. */
@@ -41,7 +41,7 @@ test('processes can start concurrently on one new SQLite file', async () => {
   const folder = temporaryFolder()
   const url = `file:${join(folder.path, 'softbounce.db')}`
   const script = `${STORE}
-    const d = store.openDatabase(${JSON.stringify(url)})
+    const d = store.openDatabase({ url: ${JSON.stringify(url)} })
     const ran = await store.migrateToLatest(d.db, d.kind)
     for (let i = 0; i < 50; i += 1) await store.storeMessage(d.db, Buffer.from('m' + i + process.pid), new Date())
     console.log(ran.length)
@@ -49,7 +49,7 @@ test('processes can start concurrently on one new SQLite file', async () => {
   const ran = await Promise.all(Array.from({ length: 4 }, () => inProcess(script)))
   // each migration ran exactly once
   expect(ran.map(Number).reduce((a, b) => a + b)).toBe(1)
-  const database = openDatabase(url)
+  const database = openDatabase({ url: url })
   expect(await migrateToLatest(database.db, database.kind)).toEqual([])
   const { n } = await database.db
     .selectFrom('messages')
@@ -63,7 +63,7 @@ test('processes can start concurrently on one new SQLite file', async () => {
 test('a SQLite connection works again after a lock timeout', { timeout: 60_000 }, async () => {
   const folder = temporaryFolder()
   const file = join(folder.path, 'softbounce.db')
-  const database = openDatabase(`file:${file}`)
+  const database = openDatabase({ url: `file:${file}` })
   await migrateToLatest(database.db, database.kind)
   const other = new Libsql(file)
   for (const statement of ['begin immediate', 'begin immediate']) {
@@ -87,7 +87,7 @@ test('a transaction that hits a locked file is rolled back, and the next one wor
 }, async () => {
   const folder = temporaryFolder()
   const file = join(folder.path, 'softbounce.db')
-  const database = openDatabase(`file:${file}`)
+  const database = openDatabase({ url: `file:${file}` })
   await migrateToLatest(database.db, database.kind)
   const other = new Libsql(file)
   // a deferred transaction reads first, and cannot write after another connection has written
@@ -111,7 +111,7 @@ test('a transaction that hits a locked file is rolled back, and the next one wor
 
 test('a migration that fails is named, and leaves the database as it was', async () => {
   const folder = temporaryFolder()
-  const database = openDatabase(`file:${join(folder.path, 'softbounce.db')}`)
+  const database = openDatabase({ url: `file:${join(folder.path, 'softbounce.db')}` })
   await migrateToLatest(database.db, database.kind)
   const further = {
     up: async (db: Kysely<unknown>) => {
@@ -134,7 +134,7 @@ test('a migration that fails is named, and leaves the database as it was', async
 onBothDatabases('several processes', (opened) => {
   test('concurrent processes claim each row once', async () => {
     const script = `${STORE}
-      const d = store.openDatabase(${JSON.stringify(opened.url)})
+      const d = store.openDatabase({ url: ${JSON.stringify(opened.url)} })
       let won = 0
       for (let retry = 1; retry <= 40; retry += 1) {
         const claim = await store.claimAttempt(d, { firstRunId: 'shared', retry, workflowId: 'w', messageId: 'm', recipient: 'r', destination: 'd' },

@@ -1,6 +1,6 @@
 /**
  * Ends a run with one plain line: `N passed, N failed, N skipped`. In CI a test that was skipped for a missing program is a failure.
- * With SOFTBOUNCE_DURATIONS=1 it also writes how long each file took, by which the next runs order the files.
+ * With TEST_DURATIONS=1 it also writes how long each file took, by which the next runs order the files.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import type { Reporter, TestModule } from 'vitest/node'
@@ -20,7 +20,7 @@ export class CountsReporter implements Reporter {
       process.stdout.write(`${counts.skipped} skipped: in CI every program is there, so that is a failure\n`)
       process.exitCode = 1
     }
-    if (process.env.SOFTBOUNCE_DURATIONS === '1') writeDurations(modules)
+    if (process.env.TEST_DURATIONS === '1') writeDurations(modules)
     process.stdout.write(`\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`)
   }
 }

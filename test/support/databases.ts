@@ -18,7 +18,7 @@ export function temporaryFolder(): { path: string; remove: () => void } {
 export async function sqliteDatabase(): Promise<{ url: string; database: Database; close: () => Promise<void> }> {
   const folder = temporaryFolder()
   const url = `file:${join(folder.path, 'softbounce.db')}`
-  const database = openDatabase(url)
+  const database = openDatabase({ url: url })
   await migrateToLatest(database.db, database.kind)
   return {
     url,
@@ -98,7 +98,7 @@ const TEMPLATE = 'template_softbounce'
 export async function startSharedPostgres(): Promise<Postgres> {
   const server = await startPostgres()
   await administer(server.url, `create database ${TEMPLATE}`)
-  const database = openDatabase(named(server.url, TEMPLATE))
+  const database = openDatabase({ url: named(server.url, TEMPLATE) })
   await migrateToLatest(database.db, database.kind)
   await database.close()
   return server
@@ -109,7 +109,7 @@ export async function postgresDatabase(server: string): Promise<{ url: string; d
   const name = `t_${randomUUID().replaceAll('-', '')}`
   await administer(server, `create database ${name} template ${TEMPLATE}`)
   const url = named(server, name)
-  const database = openDatabase(url)
+  const database = openDatabase({ url: url })
   return {
     url,
     database,

@@ -1,4 +1,4 @@
-/** Runs the slowest test files first, so that none runs alone at the end. SOFTBOUNCE_DURATIONS=1 measures durations again. */
+/** Runs the slowest test files first, so that none runs alone at the end. TEST_DURATIONS=1 measures durations again. */
 import { relative } from 'node:path'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 import { measuredDurations } from './counts-reporter.js'

@@ -13,7 +13,7 @@ const NSD = [...(process.env.PATH ?? '').split(':').map((folder) => join(folder,
 export const withoutNameServer: string | null = NSD === undefined ? 'nsd is not installed' : null
 
 export interface NameServer {
-  /** For DNS_SERVERS. */
+  /** For direct.dnsServers. */
   readonly address: string
   close(): Promise<void>
 }

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process'
 
 export function pythonWith(...modules: string[]): string | null {
-  for (const python of [process.env.SOFTBOUNCE_TEST_PYTHON, 'python3'].filter((p) => p !== undefined)) {
+  for (const python of [process.env.TEST_PYTHON, 'python3'].filter((p) => p !== undefined)) {
     try {
       execFileSync(python, ['-c', `import ${modules.join(', ')}`], { stdio: 'ignore' })
       return python

@@ -37,7 +37,7 @@ export interface RealWorld {
   /** Runs `softbounce intake` with these arguments. */
   startIntake(args: readonly string[], env?: Record<string, string>): Promise<WorkerProcess>
   /** Runs `softbounce codec-server`. */
-  startCodecServer(env?: Record<string, string>): Promise<WorkerProcess>
+  startCodecServer(args: readonly string[], env?: Record<string, string>): Promise<WorkerProcess>
   /** Runs the command in this process; resolves with what it printed and its exit status. */
   cli(...args: string[]): Promise<{ status: number; stdout: string; stderr: string }>
   close(): Promise<void>
@@ -45,21 +45,18 @@ export interface RealWorld {
 
 /** Timeouts that suit servers on the same machine. */
 export const QUICK_SMTP = {
-  SMTP_CONNECT_TIMEOUT: '2s',
-  SMTP_BANNER_TIMEOUT: '60s',
-  SMTP_GREETING_TIMEOUT: '60s',
-  SMTP_MAIL_TIMEOUT: '60s',
-  SMTP_RCPT_TIMEOUT: '60s',
-  SMTP_DATA_TIMEOUT: '10s',
-  SMTP_BLOCK_TIMEOUT: '2s',
-  SMTP_FINAL_DOT_TIMEOUT: '3s',
+  SOFTBOUNCE_SMTP_TIMEOUTS_CONNECT: '2s',
+  SOFTBOUNCE_SMTP_TIMEOUTS_COMMAND: '60s',
+  SOFTBOUNCE_SMTP_TIMEOUTS_DATA: '10s',
+  SOFTBOUNCE_SMTP_TIMEOUTS_FINAL_DOT: '3s',
 }
 
 const READY_WITHIN_MS = 30_000
 /** The key of workflow IDs, for tests with encryption. */
 export const ID_KEY = Buffer.alloc(32, 9).toString('base64')
 
-export const encrypted = (keys: string | undefined, idKey = ID_KEY) => readSettings({ ENCRYPTION_KEYS: keys, ENCRYPTION_ID_KEY: idKey }, {})
+export const encrypted = (keys: string | undefined, idKey = ID_KEY) =>
+  readSettings({ SOFTBOUNCE_ENCRYPTION_KEYS: keys, SOFTBOUNCE_ENCRYPTION_ID_KEY: idKey })
 
 /** A namespace, a database and the clients; no worker yet. */
 export async function startRealWorld(env: Record<string, string>, databaseUrl?: string, address = inject('devServer')): Promise<RealWorld> {
@@ -67,27 +64,31 @@ export async function startRealWorld(env: Record<string, string>, databaseUrl?: 
   const namespace = await newNamespace(connection)
   const folder = temporaryFolder()
   const sqlite = databaseUrl === undefined ? await sqliteDatabase() : null
-  const database = sqlite?.database ?? openDatabase(databaseUrl as string)
+  const database = sqlite?.database ?? openDatabase({ url: databaseUrl as string })
   await migrateToLatest(database.db, database.kind)
   const temporal = new Client({ connection, namespace })
-  const settings = encrypted(env.ENCRYPTION_KEYS, env.ENCRYPTION_ID_KEY)
-  const client = await SoftbounceClient.connect({ temporal, database, settings })
-  const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(TEMPORAL|NODE_OPTIONS|VITEST)/.test(name)))
+  const settings = encrypted(env.SOFTBOUNCE_ENCRYPTION_KEYS, env.SOFTBOUNCE_ENCRYPTION_ID_KEY)
+  const client = await SoftbounceClient.open(settings, { temporal, database })
+  const clean = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^(SOFTBOUNCE|TEMPORAL|NODE_OPTIONS|VITEST|XDG)/.test(name)),
+  )
   const all = {
     ...clean,
     TEMPORAL_CONFIG_FILE: `${folder.path}/none.toml`,
+    XDG_CONFIG_HOME: folder.path,
+    XDG_STATE_HOME: folder.path,
     TEMPORAL_ADDRESS: address,
     TEMPORAL_NAMESPACE: namespace,
-    DATABASE_URL: sqlite?.url ?? (databaseUrl as string),
-    EHLO_NAME: 'softbounce.example.com',
+    SOFTBOUNCE_DATABASE_URL: sqlite?.url ?? (databaseUrl as string),
+    SOFTBOUNCE_SMTP_EHLO_DOMAIN: 'softbounce.example.com',
     ...QUICK_SMTP,
     ...QUICK_TURNS,
-    DOWN_AFTER: '100',
-    ENCRYPTION_ID_KEY: ID_KEY,
+    SOFTBOUNCE_THROTTLE_FAILURES_BEFORE_DOWN: '100',
+    SOFTBOUNCE_ENCRYPTION_ID_KEY: ID_KEY,
     ...env,
   } as Record<string, string>
   const workers: WorkerProcess[] = []
-  let keys = env.ENCRYPTION_KEYS
+  let keys = env.SOFTBOUNCE_ENCRYPTION_KEYS
   return {
     namespace,
     temporal,
@@ -95,7 +96,7 @@ export async function startRealWorld(env: Record<string, string>, databaseUrl?: 
     database,
     env: all,
     startWorker: async (more = {}) => {
-      keys = more.ENCRYPTION_KEYS || keys
+      keys = more.SOFTBOUNCE_ENCRYPTION_KEYS || keys
       const worker = await spawnReady(folder.path, { ...all, ...more }, ['worker'], 'the worker is ready')
       workers.push(worker)
       return worker
@@ -105,8 +106,8 @@ export async function startRealWorld(env: Record<string, string>, databaseUrl?: 
       workers.push(intake)
       return intake
     },
-    startCodecServer: async (more = {}) => {
-      const server = await spawnReady(folder.path, { ...all, ...more }, ['codec-server'], 'the codec server is ready')
+    startCodecServer: async (args, more = {}) => {
+      const server = await spawnReady(folder.path, { ...all, ...more }, ['codec-server', ...args], 'the codec server is ready')
       workers.push(server)
       return server
     },

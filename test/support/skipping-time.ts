@@ -14,14 +14,14 @@ import {
   type EventType,
   parseRetryStatuses,
   parseSchedule,
-  parseUrgentRules,
+  type UrgentRule,
 } from '../../src/bounce/index.js'
 import { readSettings } from '../../src/config/config.js'
-import type { DirectSettings } from '../../src/delivery/index.js'
-import { type DkimKey, type NextHop, parseRoutes, type ReturnPaths, type SmtpTimeouts } from '../../src/delivery/index.js'
+import type { DirectSettings, DkimKey, NextHop, ReturnPaths, SmtpTimeouts } from '../../src/delivery/index.js'
 import type { Database } from '../../src/store/index.js'
 import type { ThrottleSettings } from '../../src/throttle/index.js'
 import { bouncedAgain, type Progress, progress, retryBouncedMessage, type State } from '../../src/workflows/retry-bounced-message.js'
+import { staticRoutes } from './config.js'
 import { sqliteDatabase } from './databases.js'
 import { newNamespace } from './namespaces.js'
 import { counting, writeCounted } from './workflow-coverage.js'
@@ -52,12 +52,15 @@ export const QUICK: SmtpTimeouts = {
 }
 
 /** Settings with immediate permits, for tests of other things. */
-export const QUICK_TURNS = { LOWEST_RATE: '1000/s', HIGHEST_RATE: '1000/s', MESSAGES_PER_CONNECTION: '1' }
+export const QUICK_TURNS = {
+  SOFTBOUNCE_THROTTLE_MIN_MESSAGE_RATE: '1000/s',
+  SOFTBOUNCE_THROTTLE_MAX_MESSAGE_RATE: '1000/s',
+  SOFTBOUNCE_THROTTLE_MAX_DELIVERIES_PER_CONNECTION: '1',
+}
 
 export interface Settings {
   readonly routes?: string
   readonly relay?: NextHop | null
-  readonly backupRoutes?: string
   readonly backupRelay?: NextHop
   readonly ownHosts?: string[]
   readonly timeouts?: SmtpTimeouts
@@ -67,34 +70,34 @@ export interface Settings {
   readonly direct?: DirectSettings
   readonly throttle?: Partial<ThrottleSettings>
   readonly eventTypes?: readonly EventType[]
-  readonly urgent?: string
+  readonly urgent?: readonly UrgentRule[]
   readonly webhook?: { readonly url: string; readonly secret: string }
 }
 
 export function deliverySettings(settings: Settings) {
   return {
-    paths: { routes: parseRoutes(settings.routes ?? ''), relay: settings.relay ?? null },
+    paths: { routes: staticRoutes(settings.routes ?? ''), relay: settings.relay ?? null },
     relayPreset: null,
     unlistBy: null,
-    backup: { routes: parseRoutes(settings.backupRoutes ?? ''), relay: settings.backupRelay ?? null },
+    backup: settings.backupRelay ?? null,
     ownHosts: settings.ownHosts ?? [],
     scheduleMs: parseSchedule(DEFAULT_SCHEDULE),
     retryStatuses: parseRetryStatuses(DEFAULT_RETRY_STATUSES),
     confirmWithinMs: settings.confirmWithinMs ?? 5 * DAY,
     suppressionStepsMs: [DAY, 3 * DAY, 7 * DAY, 30 * DAY],
     messageRetentionMs: 10 * DAY,
-    dkim: settings.dkim ?? null,
+    dkim: settings.dkim === undefined ? [] : [settings.dkim],
     returnPaths: settings.returnPaths ?? null,
     events: {
       webhook: settings.webhook ?? null,
       taskQueue: null,
       types: settings.eventTypes ?? [],
-      urgent: parseUrgentRules(settings.urgent ?? ''),
+      urgent: settings.urgent ?? [],
     },
-    encryption: readSettings({}, {}).encryption,
+    encryption: readSettings({}).encryption,
     direct: settings.direct ?? null,
     throttle: {
-      ...readSettings({ RELAY_URL: 'smtp://127.0.0.1', ...QUICK_TURNS }, {}).throttle,
+      ...readSettings({ SOFTBOUNCE_RELAY_URL: 'smtp://127.0.0.1', ...QUICK_TURNS }).throttle,
       failuresBeforeDown: Number.POSITIVE_INFINITY,
       ...settings.throttle,
     },

@@ -5,6 +5,9 @@ import { type ReceivingSystem, startReceivingSystem } from './receiving-system.j
 
 export const returnPaths = { template: 'bounce+{token}@{domain}', keys: [Buffer.alloc(32, 7)], validDays: 28 }
 
+/** The same as options. */
+export const RETURN_PATH = { keys: [Buffer.alloc(32, 7).toString('base64')] }
+
 export interface TrackedWorld {
   system: ReceivingSystem
   sqlite: Awaited<ReturnType<typeof sqliteDatabase>>
@@ -29,8 +32,5 @@ export function trackedWorld(): TrackedWorld {
 }
 
 /** What `track` takes for it, and where nodemailer's transport connects to. */
-export const trackOptions = ({ sqlite }: TrackedWorld) => ({
-  database: sqlite.database,
-  settings: { databaseUrl: sqlite.url, returnPaths },
-})
+export const trackOptions = ({ sqlite }: TrackedWorld) => ({ database: { url: sqlite.url }, returnPath: RETURN_PATH })
 export const transportTo = ({ system }: TrackedWorld) => ({ host: '127.0.0.1', port: system.port, secure: false, ignoreTLS: true })

@@ -6,7 +6,7 @@ import { type Client, ServiceError } from '@temporalio/client'
 import { type InjectedSinks, type ReplayWorkerOptions, Worker } from '@temporalio/worker'
 import { createCoverageMap } from 'istanbul-lib-coverage'
 
-const folder = process.env.SOFTBOUNCE_COVERAGE
+const folder = process.env.TEST_COVERAGE
 const map = createCoverageMap({})
 const name = `workflows-${randomUUID()}.json`
 

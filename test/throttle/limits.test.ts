@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { formatRate, groupOf, limitsOf, parseDestinationGroups, parseLimits, parseRate } from '../../src/throttle/index.js'
+import { formatRate, groupOf, limitsOf, parseRate } from '../../src/throttle/index.js'
 
 const GENERAL = { minMessageRate: 1, maxMessageRate: 20, connections: 5, maxDeliveriesPerConnection: 20 }
 
@@ -15,12 +15,11 @@ test('a rate is formatted in the same notation', () => {
   expect([2, 0.5, 0.025, 1 / 60, 1.57171].map(formatRate)).toEqual(['2/s', '30/min', '90/h', '1/min', '1.6/s'])
 })
 
-describe('LIMITS', () => {
-  test('LIMITS overrides named settings of single destinations only', () => {
-    const limits = parseLimits('Example.org: rate 2/s, connections 2; google: lowest rate 30/min, messages per connection 50')
-    expect(limitsOf(GENERAL, limits.get('example.org'))).toEqual({ ...GENERAL, maxMessageRate: 2, connections: 2 })
-    expect(limitsOf(GENERAL, limits.get('google'))).toEqual({ ...GENERAL, minMessageRate: 0.5, maxDeliveriesPerConnection: 50 })
-    expect(limitsOf(GENERAL, limits.get('other'))).toEqual(GENERAL)
+describe('limits of a destination', () => {
+  test('they override the general ones one by one', () => {
+    expect(limitsOf(GENERAL, { maxMessageRate: 2, connections: 2 })).toEqual({ ...GENERAL, maxMessageRate: 2, connections: 2 })
+    expect(limitsOf(GENERAL, undefined, { minMessageRate: 0.5 })).toEqual({ ...GENERAL, minMessageRate: 0.5 })
+    expect(limitsOf(GENERAL, undefined)).toEqual(GENERAL)
   })
 
   test('a maximum rate below the minimum lowers the minimum too', () => {
@@ -31,18 +30,13 @@ describe('LIMITS', () => {
       connections: 1,
     })
   })
-
-  test('what is wrong is named', () => {
-    expect(() => parseLimits('example.org rate 2/s')).toThrow(/"example.org rate 2\/s" is not a limit/)
-    expect(() => parseLimits('example.org: speed 2/s')).toThrow(/"speed 2\/s" \(of example.org\) is none of: rate N/)
-    expect(() => parseLimits('example.org: rate fast')).toThrow(/"rate fast" \(of example.org\)/)
-    expect(() => parseLimits('example.org: connections 0')).toThrow(/whole number from 1/)
-    expect(() => parseLimits('a: rate 1/s; a: rate 2/s')).toThrow(/stands there twice/)
-  })
 })
 
-describe('DESTINATIONS', () => {
-  const groups = parseDestinationGroups('google=*.google.com,*.googlemail.com; Microsoft = *.outlook.com, mx.example')
+describe('groups of mail hosts', () => {
+  const groups = [
+    { name: 'google', hosts: ['*.google.com', '*.googlemail.com'] },
+    { name: 'microsoft', hosts: ['*.outlook.com', 'mx.example'] },
+  ]
 
   test('hosts of a group share one limiter, whatever their domain', () => {
     expect(groupOf('aspmx.l.google.com', groups)).toBe('google')
@@ -52,11 +46,5 @@ describe('DESTINATIONS', () => {
     expect(groupOf('mx.example', groups)).toBe('microsoft')
     expect(groupOf('notgoogle.com', groups)).toBeNull()
     expect(groupOf('mx2.example', groups)).toBeNull()
-  })
-
-  test('what is wrong is named', () => {
-    for (const wrong of ['google', 'google=', '=*.google.com', 'google=*.google.com=x', 'go ogle=a.example', 'g=*', 'g=a..,@'])
-      expect(() => parseDestinationGroups(wrong), wrong).toThrow(/is not a group of mail hosts/)
-    expect(() => parseDestinationGroups('a=b.example; a=c.example')).toThrow(/twice/)
   })
 })

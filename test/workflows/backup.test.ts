@@ -130,17 +130,6 @@ for (const [reply, status] of [
     expect(system.taken).toHaveLength(1)
   })
 
-test('a backup route to another host of the recipient’s domain confirms the delivery', async () => {
-  set({ backupRoutes: `example.org=127.0.0.1:${backup.port}` })
-  expect(await (await begin()).result()).toMatchObject({
-    outcome: 'delivered',
-    confirmed: true,
-    retries: 0,
-    attempts: [{ retry: 0, via: 'backup-relay' }],
-  })
-  expect(backup.taken).toHaveLength(1)
-})
-
 test('a paused destination does not delay the backup relay', async () => {
   await pause(world.database, 'the test', 'example.org')
   const handle = await begin()

@@ -262,7 +262,7 @@ xn--bcher-kva IN MX 10 mx1.mail.example.net.`,
     await first.open()
   })
 
-  test('a host that no SOURCE_ADDRESSES can reach is held, and ends as expired when the schedule is over', async () => {
+  test('a host that no smtp.bindAddresses can reach is held, and ends as expired when the schedule is over', async () => {
     const before = world.settings
     world.settings = deliverySettings({ direct: { ...DIRECT, port, dnsServers: [names.address], bindAddresses: ['2001:db8::1'] } })
     const handle = await send(person(), { schedule: ['1h', '2h'] })

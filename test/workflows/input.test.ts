@@ -53,7 +53,7 @@ describe('invalid input fails the workflow at once, with a clear failure', () =>
     expect(await failureOf(await start(world, await message({ bounce: { status: '4.2.2', diagnostic: '452 4.2.2 full' } })))).toMatchObject(
       {
         type: 'InvalidBouncedMessage',
-        message: expect.stringContaining('RETRY_STATUSES'),
+        message: expect.stringContaining('retry.statuses'),
       },
     )
   })

@@ -140,7 +140,7 @@ test('a message with expired signatures is sent if the route signs it again', as
     privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
     publicKeyEncoding: { type: 'spki', format: 'pem' },
   })
-  world.settings = { ...before, dkim: { domain: 'example.com', selector: 'k', privateKey } }
+  world.settings = { ...before, dkim: [{ domain: 'example.com', selector: 'k', privateKey }] }
   const raw = `DKIM-Signature: v=1; d=example.com; s=old; x=1; b=x\r\n${MESSAGE}`
   expect(await (await start(world, await message({ message: { raw } }))).result()).toMatchObject({ outcome: 'delivered' })
   world.settings = before

@@ -1,6 +1,7 @@
 import { createServer, type Server } from 'node:http'
 import { Webhook } from 'standardwebhooks'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { urgentRule } from '../../src/bounce/index.js'
 import { progress } from '../../src/workflows/retry-bounced-message.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
 import { bounced, deliverySettings, eventually, start, startWorld, type World } from '../support/skipping-time.js'
@@ -76,7 +77,11 @@ test('rules make a message urgent by header field, sender or recipient', async (
   const before = world.settings
   world.settings = deliverySettings({
     ...SETTINGS(),
-    urgent: 'header X-Priority: 1*; sender *@billing.example; recipient VIP-*@example.org',
+    urgent: [
+      urgentRule('header', '1*', 'X-Priority'),
+      urgentRule('sender', '*@billing.example'),
+      urgentRule('recipient', 'VIP-*@example.org'),
+    ],
   })
   const cases = [
     [
