@@ -56,7 +56,7 @@ export async function filter() {
   const folder = mkdtempSync(join(tmpdir(), 'softbounce-bench-'))
   const database = openDatabase({ url: `file:${join(folder, 'softbounce.db')}` })
   try {
-    await migrateToLatest(database.db, database.kind)
+    await migrateToLatest(database)
     await fill(database)
     const rows = []
     for (const [name, list, options] of [

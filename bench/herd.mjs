@@ -64,7 +64,7 @@ async function run(kind, herdSize) {
   if (kind === 'postgres' && postgres === null) return null
   const url = postgres?.url ?? `file:${join(folder, 'softbounce.db')}`
   const database = openDatabase({ url: url })
-  await migrateToLatest(database.db, database.kind)
+  await migrateToLatest(database)
   const server = await startDevServer({ say: () => {} })
   const [herdSink, othersSink] = [await startSink(), await startSink()]
   const connection = await Connection.connect({ address: server.address })

@@ -20,7 +20,7 @@ const taker = fileURLToPath(new URL('./support/permit-process.mjs', import.meta.
 
 async function run(kind, url) {
   const database = openDatabase({ url: url })
-  await migrateToLatest(database.db, database.kind)
+  await migrateToLatest(database)
   const sink = await startSink({ slowMs: SLOW_MS })
   const limits = { minMessageRate: RATE, maxMessageRate: RATE, connections: CONNECTIONS, maxDeliveriesPerConnection: 1 }
   const order = JSON.stringify({ url, port: sink.port, at: EACH, forMs: SECONDS * 1000, limits, name: 'example.org' })

@@ -58,7 +58,7 @@ export async function report() {
     const postgres = kind === 'postgres' ? await startPostgres() : null
     if (kind === 'postgres' && postgres === null) continue
     const database = openDatabase({ url: postgres?.url ?? `file:${join(folder, 'softbounce.db')}` })
-    await migrateToLatest(database.db, database.kind)
+    await migrateToLatest(database)
     const until = new Date()
     const since = new Date(until.getTime() - DAYS * DAY)
     await fill(database, since.getTime())

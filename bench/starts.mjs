@@ -140,7 +140,7 @@ export async function starts() {
   const connection = await Connection.connect({ address: server.address })
   const temporal = new Client({ connection })
   const database = openDatabase({ url: url })
-  await migrateToLatest(database.db, database.kind)
+  await migrateToLatest(database)
   const env = {
     ...{ TEMPORAL_ADDRESS: server.address, TEMPORAL_CONFIG_FILE: join(folder, 'none.toml'), SOFTBOUNCE_DATABASE_URL: url },
     ...{

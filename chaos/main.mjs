@@ -80,7 +80,7 @@ const env = {
   SOFTBOUNCE_LOG_LEVEL: 'info',
 }
 const store = openDatabase({ url: database.url })
-await migrateToLatest(store.db, store.kind)
+await migrateToLatest(store)
 // clock skew: one ahead, one behind
 const workers = Array.from({ length: WORKERS }, (_, i) => new Worker(`worker-${i}.example`, env, [0, SKEW_MS, -SKEW_MS][i % 3]))
 for (const worker of workers) worker.start()

@@ -51,7 +51,7 @@ export async function softbouncePlugin(options: PluginOptions): Promise<SimplePl
   const log = options.logger ?? createLogger(settings.logLevel)
   const namespace = options.namespace ?? 'default'
   const database = openDatabase(settings.database, (error) => log.warn({ error: error.message }, 'a database connection broke'))
-  await migrateToLatest(database.db, database.kind)
+  await migrateToLatest(database)
   const attributes = new SearchAttributes(options.connection, namespace, log)
   await attributes.register()
   await ensureSchedules(options.connection, namespace, TASK_QUEUE, { unlist: settings.unlistBy !== null }, log)

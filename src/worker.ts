@@ -20,7 +20,7 @@ import { processRefusals } from './intake/receive-refusal.js'
 import { createLogger, ThroughPino } from './logger.js'
 import { serveHttp } from './report/http-server.js'
 import { Metrics } from './report/metrics.js'
-import { announceProcess, type Database, migrateToLatest, openDatabase } from './store/index.js'
+import { announceProcess, type Database, identityOf, migrateToLatest, openDatabase, storeId } from './store/index.js'
 import { ensureSchedules, SearchAttributes, startTracing, type Tracing } from './temporal/index.js'
 import { releaseLease, startWakeupLoop } from './throttle/index.js'
 
@@ -85,8 +85,9 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
   let retire = () => {}
   let tracing: Tracing | null = null
   try {
-    const migrated = await migrateToLatest(database.db, database.kind)
-    if (migrated.length > 0) logger.info({ migrations: migrated }, 'the database was brought up to date')
+    const migrated = await migrateToLatest(database)
+    const store = await storeId(database)
+    logger.info({ database: database.place, store, ...(migrated.length === 0 ? {} : { migrations: migrated }) }, 'the database is ready')
     const { connectionOptions, namespace = 'default' } = loadClientConnectConfig()
     connection = await NativeConnection.connect(connectionOptions).catch((error: Error) => {
       throw new Error(unreachable(connectionOptions.address, error))
@@ -110,6 +111,7 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
       ...(tracing === null ? {} : { plugins: [tracing.plugin], workflowBundle: { codePath: here('./workflow-bundle-traced.js') } }),
       connection,
       namespace,
+      identity: identityOf(store),
       activities: createActivities({
         ...{ settings, database, sessions, log: logger },
         ...(metrics === undefined ? {} : { metrics }),
@@ -122,7 +124,7 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
     retire = announceProcess(database, 'worker', keysDigest(settings.returnPaths))
     inbox = await processRefusals(client, database, settings, { logger, ...(metrics === undefined ? {} : { metrics }) })
     logger.info(
-      { taskQueue: TASK_QUEUE, namespace, address: connectionOptions.address, database: database.kind, ...settings.deploymentVersion },
+      { taskQueue: TASK_QUEUE, namespace, address: connectionOptions.address, ...settings.deploymentVersion },
       'the worker is ready',
     )
     await worker.run()

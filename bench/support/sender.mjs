@@ -24,7 +24,7 @@ async function byPool() {
 
 async function byActivity() {
   const database = openDatabase({ url: url })
-  await migrateToLatest(database.db, database.kind)
+  await migrateToLatest(database)
   const keys = []
   for (let i = 0; i < messages; i += 1) keys.push(await storeMessage(database.db, content(i), new Date()))
   const sessions = new ConnectionPool()

@@ -22,8 +22,18 @@ import type { Router } from '../delivery/index.js'
 import { canonicalMessage, deriveDestination, sentId, UnsendableMessage } from '../delivery/index.js'
 import { headOf } from '../dsn/index.js'
 import type { WorkflowIds } from '../encryption/index.js'
-import { type AnsweredRow, answeredAttempts, findEnd, holdMessage, loadMessage, recordStart, storeMessage } from '../store/index.js'
-import { nonRetryable, withDatabase } from '../temporal/index.js'
+import {
+  type AnsweredRow,
+  answeredAttempts,
+  findEnd,
+  holdMessage,
+  loadMessage,
+  parseStoredKey,
+  recordStart,
+  storeId,
+  storeMessage,
+} from '../store/index.js'
+import { nonRetryable, retryLater, withDatabase } from '../temporal/index.js'
 import type { ActivityContext } from './context.js'
 import { endedBefore, retriesOf } from './earlier-end.js'
 import type { RunInfo } from './run-info.js'
@@ -56,13 +66,15 @@ export interface Prepared {
   readonly permanent?: { readonly lasting: boolean; readonly reason: string }
 }
 
+/** How soon a worker with the right database takes a held retry over. */
+const WRONG_DATABASE_DELAY_MS = 30_000
 const MAX_INLINE_BYTES = 128 * 1024
 /** Time limit of the MX look-up here; without its result, the destination is derived from the bounce. The send looks up again. */
 const LOOK_UP_WITHIN_MS = 2000
 
 /**
  * Validates the input, resumes from the log, derives the destination, stores the message.
- * @throws ApplicationFailure of type InvalidBouncedMessage, MessageNotFound or MessageTooLarge.
+ * @throws ApplicationFailure of type InvalidBouncedMessage, MessageNotFound, MessageTooLarge or WrongDatabase.
  */
 export async function prepare(
   input: unknown,
@@ -73,11 +85,12 @@ export async function prepare(
 ): Promise<Prepared> {
   const { settings } = dependencies
   const now = dependencies.now()
-  const { message, verdict, content } = validate(input, run, settings, names)
+  const { message: given, verdict, content } = validate(input, run, settings, names)
   const isRetried = verdict.verdict === 'retry'
-  const delaysMs = message.schedule === undefined ? settings.scheduleMs : parseSchedule(message.schedule)
-  const bouncedAtMs = bounceTime(message, now)
+  const delaysMs = given.schedule === undefined ? settings.scheduleMs : parseSchedule(given.schedule)
+  const bouncedAtMs = bounceTime(given, now)
   return withDatabase(attempt, async () => {
+    const message = await inOwnStore(given, dependencies, bouncedAtMs + totalMs(delaysMs))
     const { logged, ended, retriesSoFar, fromMs } = await resume(message, run, bouncedAtMs, dependencies)
     checkTimeouts(run, delaysMs.slice(retriesSoFar))
     const destination = message.destination ?? (await destinationOf(message, dependencies, router))
@@ -176,7 +189,7 @@ function bounceTime(message: BouncedMessage, now: Date): number {
 }
 
 function checkTimeouts(run: RunInfo, delaysMs: readonly number[]): void {
-  const neededMs = delaysMs.reduce((sum, delay) => sum + delay + maxStaggerMs(delay), 0)
+  const neededMs = totalMs(delaysMs)
   for (const [name, ms] of [
     ['execution timeout', run.executionTimeoutMs],
     ['run timeout', run.runTimeoutMs],
@@ -187,6 +200,23 @@ function checkTimeouts(run: RunInfo, delaysMs: readonly number[]): void {
         `the workflow was started with an ${name} of ${formatDuration(ms)}, and the schedule takes ${formatDuration(neededMs)}: start it without one`,
       )
   }
+}
+
+const totalMs = (delaysMs: readonly number[]): number => delaysMs.reduce((sum, delay) => sum + delay + maxStaggerMs(delay), 0)
+
+/**
+ * The message with its key in this store.
+ * @param untilMs until then a message of another store is held, since the worker may be given the right database.
+ * @throws ApplicationFailure of type WrongDatabase if another store holds the message; it is retried until then.
+ */
+async function inOwnStore(message: BouncedMessage, { database, now }: ActivityContext, untilMs: number): Promise<BouncedMessage> {
+  if (!('stored' in message.message)) return message
+  const { store, key } = parseStoredKey(message.message.stored)
+  const own = await storeId(database)
+  if (store === null || store === own) return { ...message, message: { stored: key } }
+  const text = `the message is in the store ${store}, and this worker serves the store ${own} (${database.place}): give the worker and whoever starts retries the same database.url`
+  if (now().getTime() >= untilMs) throw nonRetryable('WrongDatabase', `${text}; the schedule is over`)
+  throw retryLater('WrongDatabase', `${text}; held until then`, WRONG_DATABASE_DELAY_MS)
 }
 
 function inlineContent(message: BouncedMessage): Buffer | null {

@@ -1,6 +1,6 @@
 /**
  * The token in a signed return path: identifies the message, recipient and send that a bounce is about. 24 bytes in base32
- * (RFC 4648 section 6, lower case, unpadded; decoded in any case): an ID of message and recipient, the day, the send, and an HMAC.
+ * (RFC 4648 section 6, lower case, unpadded; decoded in any case): an ID of message and recipient, the day, the send, the store, and an HMAC.
  * This file encodes and decodes; delivery/return-path.ts signs and verifies.
  */
 
@@ -11,6 +11,8 @@ export interface ReturnPathToken {
   /** Day of the signature, since 1970-01-01 UTC. */
   readonly day: number
   readonly send: Send
+  /** The store that holds the message: two bytes of its ID; 0 if it is not known. */
+  readonly store?: number
 }
 
 /** A send of a message: 0 for the original, n for retry n of the schedule, `backup` for the send by the backup relay. */
@@ -18,8 +20,8 @@ export type Send = number | 'backup'
 
 const ALPHABET = 'abcdefghijklmnopqrstuvwxyz234567'
 export const ID_BYTES = 10
-export const MAC_BYTES = 10
-const HEAD_BYTES = ID_BYTES + 4
+export const MAC_BYTES = 8
+const HEAD_BYTES = ID_BYTES + 6
 /** Characters of a token. */
 export const TOKEN_LENGTH = Math.ceil(((HEAD_BYTES + MAC_BYTES) * 8) / 5)
 /** Highest send number in a token; later sends share it. */
@@ -52,7 +54,8 @@ export function signedBytes(token: ReturnPathToken): Uint8Array {
   const bytes = new Uint8Array(HEAD_BYTES)
   for (let i = 0; i < ID_BYTES; i += 1) bytes[i] = Number.parseInt(token.id.slice(2 * i, 2 * i + 2), 16)
   const send = sendCode(token.send)
-  bytes.set([token.day >> 8, token.day & 0xff, send >> 8, send & 0xff], ID_BYTES)
+  const store = token.store ?? 0
+  bytes.set([token.day >> 8, token.day & 0xff, send >> 8, send & 0xff, store >> 8, store & 0xff], ID_BYTES)
   return bytes
 }
 
@@ -99,7 +102,8 @@ export function decodeToken(text: string): (ReturnPathToken & { readonly mac: Ui
   if (value !== 0) return null
   const id = [...bytes.subarray(0, ID_BYTES)].map((b) => b.toString(16).padStart(2, '0')).join('')
   const number = (i: number) => ((bytes[i] as number) << 8) | (bytes[i + 1] as number)
-  return { id, day: number(ID_BYTES), send: sendFromCode(number(ID_BYTES + 2)), mac: bytes.subarray(HEAD_BYTES) }
+  const [day, send, store] = [number(ID_BYTES), sendFromCode(number(ID_BYTES + 2)), number(ID_BYTES + 4)]
+  return { id, day, send, ...(store === 0 ? {} : { store }), mac: bytes.subarray(HEAD_BYTES) }
 }
 
 /** The send that a bounce is about, from its token; null without a readable one. */

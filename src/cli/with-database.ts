@@ -1,12 +1,12 @@
 /** Shared by commands that need only the database. */
 import { readSettings } from '../config/index.js'
-import { type Database, migrateToLatest, openDatabase } from '../store/index.js'
+import { type Database, openDatabase, storeId } from '../store/index.js'
 
-/** Opens and migrates the database, runs `work`, and closes it. */
+/** Opens the database, runs `work`, and closes it. */
 export async function openingDatabase(work: (database: Database) => Promise<void>): Promise<void> {
   const database = openDatabase(readSettings().database)
   try {
-    await migrateToLatest(database.db, database.kind)
+    await storeId(database)
     await work(database)
   } finally {
     await database.close()

@@ -20,9 +20,10 @@ import {
   type Database,
   keptFor,
   messageKey,
-  migrateToLatest,
   openDatabase,
   type SuppressionReason,
+  storedKey,
+  storeId,
   storeMessage,
   workflowIdsOf,
 } from '../store/index.js'
@@ -73,7 +74,7 @@ export class SoftbounceClient {
     const database = options.database ?? openDatabase(settings.database)
     const closers: (() => Promise<void>)[] = options.database === undefined ? [() => database.close()] : []
     try {
-      await migrateToLatest(database.db, database.kind)
+      await storeId(database)
       const temporal = options.temporal === undefined ? await connectTemporal(keys, closers) : encryptingClient(options.temporal, keys)
       return new SoftbounceClient(temporal, database, new WorkflowIds(idKey), async () => {
         for (const close of closers) await close()
@@ -117,7 +118,7 @@ export class SoftbounceClient {
     const { messageId: given, sender, recipient, ...report } = bounce
     const messageId = messageIdKey(given ?? messageIdOf(content))
     const input = { messageId, sender, recipient, bounce: report, ...options }
-    const checked = checkBouncedMessage({ ...input, message: { stored: messageKey(content) } })
+    const checked = checkBouncedMessage({ ...input, message: { stored: await this.#stored(messageKey(content)) } })
     if ('faults' in checked) throw new UnretryableBounce(`the bounce of ${messageId} cannot be retried: ${checked.faults.join('; ')}`)
     await storeMessage(this.#database.db, content, new Date())
     return this.#start(checked.value)
@@ -129,7 +130,14 @@ export class SoftbounceClient {
    */
   async retryStored(key: string, bounce: BounceOf & { readonly messageId: string }, options: RetryOptions = {}): Promise<StartedRetry> {
     const { messageId, sender, recipient, ...report } = bounce
-    const input = { messageId: messageIdKey(messageId), sender, recipient, bounce: report, ...options, message: { stored: key } }
+    const input = {
+      messageId: messageIdKey(messageId),
+      sender,
+      recipient,
+      bounce: report,
+      ...options,
+      message: { stored: await this.#stored(key) },
+    }
     const checked = checkBouncedMessage(input)
     if ('faults' in checked) throw new UnretryableBounce(`the bounce of ${messageId} cannot be retried: ${checked.faults.join('; ')}`)
     return this.#start(checked.value)
@@ -138,6 +146,11 @@ export class SoftbounceClient {
   /** The stored message for a recipient: its key for retryStored, and its sender if `track` sent it; null if none is stored. */
   kept(messageId: string, recipient: string): Promise<{ readonly key: string; readonly sender: string | null } | null> {
     return keptFor(this.#database.db, sentId(messageIdKey(messageId), addressKey(recipient)))
+  }
+
+  /** The key as a start carries it: with the ID of the store. */
+  async #stored(key: string): Promise<string> {
+    return storedKey(await storeId(this.#database), key)
   }
 
   async #start(input: BouncedMessage): Promise<StartedRetry> {

@@ -16,7 +16,16 @@ import { dayOf, type ReturnPaths, sentId, signReturnPath, signToken } from '../d
 import { headOf } from '../dsn/index.js'
 import type { WorkflowIds } from '../encryption/index.js'
 import { type Provider, providerIdIn, withToken } from '../providers/index.js'
-import { APPLICATION, addToInbox, type Database, type HandedOver, migrateToLatest, recordProviderId, storeSent } from '../store/index.js'
+import {
+  APPLICATION,
+  addToInbox,
+  type Database,
+  type HandedOver,
+  recordProviderId,
+  storeId,
+  storeNumber,
+  storeSent,
+} from '../store/index.js'
 import { activeSuppressions, liftSuppression } from '../suppression/index.js'
 import { refusalOf, retriedStatus } from './refusal.js'
 import { SuppressedRecipients, TrackError, type TrackedOptions } from './track-options.js'
@@ -118,10 +127,11 @@ export class Tracking {
       options: Object.keys(options).length === 0 ? null : JSON.stringify(options),
     }))
     await reaching(() => storeSent(database, content, sent, now))
+    const store = storeNumber(await storeId(database))
     const { returnPaths, provider, retry } = this.context
     const firstDelayMs = options.schedule?.[0] === undefined ? (retry?.firstDelayMs ?? 0) : parseDuration(options.schedule[0])
     const outgoing = sent.map(({ id, envelopeRecipient }): Outgoing => {
-      const claims = { id, day: dayOf(now), send: 0 }
+      const claims = { id, day: dayOf(now), send: 0, store }
       const token = signToken(returnPaths, claims)
       return {
         ...{ id, messageId, recipient: envelopeRecipient, token, firstDelayMs },
@@ -143,7 +153,7 @@ export class Tracking {
   async #ready(): Promise<Database> {
     const database = this.context.database ?? this.context.open()
     try {
-      await migrateToLatest(database.db, database.kind)
+      await storeId(database)
     } catch (error) {
       if (this.context.database === null) await database.close().catch(() => {})
       throw error

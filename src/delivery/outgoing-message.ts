@@ -2,7 +2,7 @@
 
 import { addressKey, envelopeAddress, isRetry, parseAddress, type ReturnPathToken, sendOfAttempt } from '../bounce/index.js'
 import { type Provider, providerIdIn, withToken } from '../providers/index.js'
-import { findSent, recordProviderId, recordSent } from '../store/index.js'
+import { findSent, recordProviderId, recordSent, storeId, storeNumber } from '../store/index.js'
 import type { DeliveryContext } from './context.js'
 import { isAuthoredBy, signaturesExpireAt } from './dkim-expiry.js'
 import { type DkimKey, signMessage } from './dkim-signer.js'
@@ -97,8 +97,9 @@ async function tokenFor(order: SendOrder, kind: NextHop['kind'], dependencies: D
     options: null,
   }
   if (known === null) await recordSent(db, row)
+  const store = storeNumber(await storeId(dependencies.database))
   const [day, today] = [dayOf(known?.sentAt ?? now), dayOf(now)]
-  if (kind === 'relay') return { id, day: today, send: sendOfAttempt(order) }
+  if (kind === 'relay') return { id, day: today, send: sendOfAttempt(order), store }
   // renew a return path that could expire before a bounce arrives
-  return { id, day: today - day > returnPaths.validDays / 2 ? today : day, send: 0 }
+  return { id, day: today - day > returnPaths.validDays / 2 ? today : day, send: 0, store }
 }

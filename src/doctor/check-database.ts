@@ -34,7 +34,7 @@ async function checkOpen(database: Database, settings: Settings): Promise<Findin
   const before = Date.now()
   const clock = await databaseNow(database)
   const found: Finding[] = [ok(CHECK, `${database.kind} answers in ${Date.now() - before} ms`)]
-  const pending = await pendingMigrations(database.db, database.kind)
+  const pending = await pendingMigrations(database)
   if (pending.length > 0)
     return [
       ...found,

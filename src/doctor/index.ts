@@ -1,5 +1,6 @@
 /** Checks that say what will not work before mail is lost. Nothing is sent, and nothing is changed. */
 import type { Settings } from '../config/index.js'
+import { openDatabase, storeId } from '../store/index.js'
 import { describe } from '../temporal/activity-errors.js'
 import { checkDatabase } from './check-database.js'
 import { checkIntake } from './check-intake.js'
@@ -18,11 +19,23 @@ export interface DoctorOptions {
   readonly postfixConfig: string | null
 }
 
+/** The ID of the store that this command would use; null if it cannot be read. */
+async function ownStore(settings: Settings): Promise<string | null> {
+  const database = openDatabase(settings.database)
+  try {
+    return await storeId(database)
+  } catch {
+    return null
+  } finally {
+    await database.close()
+  }
+}
+
 /** Runs all checks. Never rejects. */
 export async function examine(settings: Settings, { domain, postfixConfig }: DoctorOptions): Promise<Finding[]> {
   const checks: readonly (readonly [string, Promise<Finding[]>])[] = [
     ['database', checkDatabase(settings)],
-    ['Temporal', checkTemporal()],
+    ['Temporal', ownStore(settings).then(checkTemporal)],
     ['return path', checkReturnPath(settings, domain)],
     ['relay', checkRelay(settings)],
     ['intake', checkIntake(settings)],

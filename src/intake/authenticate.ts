@@ -8,7 +8,7 @@ import { addressKey, foldDomain, messageIdKey } from '../bounce/index.js'
 import type { Settings } from '../config/index.js'
 import { isWithin, type VerifiedToken, verifyReturnPath } from '../delivery/index.js'
 import type { ParsedReport, ReportedRecipient } from '../dsn/index.js'
-import { type Database, findSent, type Sent, wasSent } from '../store/index.js'
+import { type Database, findSent, type Sent, storeId, storeNumber, wasSent } from '../store/index.js'
 
 /** The envelope of an incoming mail. */
 export interface Envelope {
@@ -43,11 +43,17 @@ export async function provenReturnPath(
     else {
       const sent = await findSent(database.db, token.id)
       if (sent !== null) return { cameTo, token, sent }
-      refused =
-        'its return path is ours, but this database has no message for it: it was sent with another database.url, or is older than store.messageRetention'
+      refused = await whyNotKept(token, database)
     }
   }
   return { refused }
+}
+
+async function whyNotKept({ store }: VerifiedToken, database: Database): Promise<string> {
+  const own = await storeId(database)
+  return store === undefined || store === storeNumber(own)
+    ? `its return path is ours, but its message is no longer kept: it is older than store.messageRetention`
+    : `its return path is ours, but its message is in another store: it was sent with another database.url than that of this intake (store ${own}, ${database.place})`
 }
 
 /** A report's entry for the recipient that its return path identifies. */

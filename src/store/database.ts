@@ -1,12 +1,13 @@
 /** Opens the database that `database.url` names: a SQLite file, or PostgreSQL. */
 
+import { mkdirSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import {
   CompiledQuery,
   type DatabaseConnection,
   type Dialect,
   Kysely,
   PostgresAdapter,
-  PostgresDialect,
   type RawBuilder,
   SqliteAdapter,
   type SqliteDatabase,
@@ -18,7 +19,10 @@ import {
 } from 'kysely'
 import Libsql from 'libsql'
 import { type DatabaseKind, databaseKind } from './database-kind.js'
+import { postgresDialect, postgresPlace } from './postgres.js'
 import type { Tables } from './tables.js'
+
+const DEFAULT_SCHEMA = 'softbounce'
 
 /** Where a database is. */
 export interface DatabaseSettings {
@@ -32,6 +36,12 @@ export interface DatabaseSettings {
 export interface Database {
   readonly kind: DatabaseKind
   readonly db: Kysely<Tables>
+  /** Where it is, for messages: without a login. */
+  readonly place: string
+  /** The SQLite file; null for PostgreSQL. */
+  readonly file: string | null
+  /** The PostgreSQL schema that holds the tables; null for SQLite. */
+  readonly schema: string | null
   /** Overrides the database's clock. */
   readonly clock?: () => Date
   close(): Promise<void>
@@ -47,10 +57,6 @@ export function nowExpression({ kind, clock }: Pick<Database, 'kind' | 'clock'>)
 
 /** Kept short: libsql blocks the event loop while it waits, and with it this process's SMTP transactions. */
 const BUSY_TIMEOUT_MS = 4_000
-const POOL_SIZE = 10
-const POSTGRES_CONNECT_TIMEOUT_MS = 10_000
-const POSTGRES_STATEMENT_TIMEOUT_MS = 60_000
-const INT8_OID = 20
 
 /** Transactions take SQLite's write lock at once: one that reads first could not write if another process wrote in between. */
 class ImmediateSqliteDriver extends SqliteDriver {
@@ -141,6 +147,7 @@ function sqliteDialect(file: string): Dialect {
   const config = {
     database: async () =>
       new ReopenedWhenBusy(() => {
+        mkdirSync(dirname(resolve(file)), { recursive: true, mode: 0o700 })
         // several processes share the file: readers never wait for the writer (WAL), writers queue for each other (busy timeout)
         const database = new Libsql(file, { timeout: BUSY_TIMEOUT_MS })
         database.exec(`pragma busy_timeout = ${BUSY_TIMEOUT_MS}`)
@@ -160,45 +167,18 @@ function sqliteDialect(file: string): Dialect {
   }
 }
 
-function postgresDialect(url: string, onIdleError: (error: Error) => void): Dialect {
-  return new PostgresDialect({ pool: () => postgresPool(url, onIdleError) })
-}
-
-async function postgresPool(url: string, onIdleError: (error: Error) => void) {
-  // loaded only for PostgreSQL
-  const { default: pg } = await import('pg')
-  const types = { getTypeParser: pg.types.getTypeParser.bind(pg.types) }
-  const pool = new pg.Pool({
-    connectionString: url,
-    max: POOL_SIZE,
-    connectionTimeoutMillis: POSTGRES_CONNECT_TIMEOUT_MS,
-    statement_timeout: POSTGRES_STATEMENT_TIMEOUT_MS,
-    // otherwise a query on a silently cut connection would never end
-    query_timeout: POSTGRES_STATEMENT_TIMEOUT_MS + 5_000,
-    keepAlive: true,
-    types: {
-      // times and counts are well within 2^53
-      getTypeParser: ((oid: number, format?: 'text') =>
-        oid === INT8_OID ? Number : types.getTypeParser(oid, format ?? 'text')) as typeof pg.types.getTypeParser,
-    },
-  })
-  pool.on('error', onIdleError)
-  // a connection that breaks while in use emits an error, which would end the process without a listener
-  pool.on('connect', (client) => client.on('error', onIdleError))
-  return pool
-}
-
 /**
  * Opens the database; the first query connects.
  * @param onIdleError called when a PostgreSQL connection breaks; the pool opens new ones by itself.
- * @throws Error if the URL is neither.
+ * @throws Error if the URL is neither a file nor PostgreSQL.
  */
-export function openDatabase({ url }: DatabaseSettings, onIdleError: (error: Error) => void = () => {}): Database {
+export function openDatabase({ url, schema = DEFAULT_SCHEMA }: DatabaseSettings, onIdleError: (error: Error) => void = () => {}): Database {
   const kind = databaseKind(url)
   if (kind === null) throw new Error('database.url must be file:PATH (SQLite) or postgres://… (PostgreSQL)')
-  const dialect = kind === 'sqlite' ? sqliteDialect(url.slice('file:'.length)) : postgresDialect(url, onIdleError)
-  const db = new Kysely<Tables>({ dialect })
-  return { kind, db, close: () => db.destroy() }
+  const file = kind === 'sqlite' ? url.slice('file:'.length) : null
+  const db = new Kysely<Tables>({ dialect: file === null ? postgresDialect(url, schema, onIdleError) : sqliteDialect(file) })
+  const place = file === null ? postgresPlace(url, schema) : `file:${resolve(file)}`
+  return { kind, db, place, file, schema: file === null ? schema : null, close: () => db.destroy() }
 }
 
 /**

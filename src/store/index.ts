@@ -65,6 +65,7 @@ export { findProviderId, purgeProviderIds, recordProviderId } from './provider-i
 export { historyOf } from './recipient-history.js'
 export { type End, findEnd, keptFor, recordEnd, recordStart, workflowIdsOf } from './runs.js'
 export { findSent, purgeSent, recordSent, type Sent, storeSent, wasSent } from './sent.js'
+export { identityOf, NoTables, parseStoredKey, storedKey, storeId, storeNumber, storeOfIdentity } from './store-id.js'
 export type {
   AttemptsTable,
   Disposition,

@@ -1,11 +1,24 @@
 /** The tables of 1.0, as SQL. Times are epoch ms, flags 0 or 1, in both databases. Columns: tables.ts, throttle-tables.ts. */
+import { randomBytes } from 'node:crypto'
 import type { DatabaseKind } from './database-kind.js'
 
-/** The statements, in order. */
-export function initialSchema(kind: DatabaseKind): string[] {
+/**
+ * The statements, in order.
+ * @param schema the PostgreSQL schema that they create everything in; null for SQLite.
+ */
+export function initialSchema(kind: DatabaseKind, schema: string | null): string[] {
+  const statements = [...tableStatements(kind), `insert into store (id) values ('${randomBytes(4).toString('hex')}')`]
+  const qualified = (statement: string) => statement.replace(/^(create table |create index \w+ on |insert into )(?=\w)/, `$1"${schema}".`)
+  return schema === null ? statements : statements.map(qualified)
+}
+
+function tableStatements(kind: DatabaseKind): string[] {
   const bytes = kind === 'postgres' ? 'bytea' : 'blob'
   const id = kind === 'postgres' ? 'bigserial primary key' : 'integer primary key autoincrement'
   return [
+    // the one row names this store
+    'create table store (id text primary key)',
+
     `create table messages (
       key text primary key, content ${bytes} not null, size integer not null, stored_at bigint not null, used_at bigint not null
     )`,
@@ -63,9 +76,11 @@ export function initialSchema(kind: DatabaseKind): string[] {
     'create index suppression_history_at on suppression_history (at)',
 
     `create table sent_messages (
-      id text primary key, message_id text not null, recipient text not null, envelope_recipient text not null, sender text not null,
-      message_key text not null, sent_at bigint not null, options text, tracked integer not null
+      id text not null, message_id text not null, recipient text not null, envelope_recipient text not null, sender text not null,
+      message_key text not null, sent_at bigint not null, options text, tracked integer not null,
+      primary key (id, sent_at)
     )`,
+    'create index sent_messages_key on sent_messages (message_key)',
     'create index sent_messages_message on sent_messages (message_id)',
     'create index sent_messages_recipient on sent_messages (recipient)',
     'create index sent_messages_sent_at on sent_messages (sent_at)',
@@ -139,3 +154,8 @@ export function initialSchema(kind: DatabaseKind): string[] {
     )`,
   ]
 }
+
+/** The names of all tables. */
+export const TABLE_NAMES: ReadonlySet<string> = new Set(
+  tableStatements('sqlite').flatMap((statement) => /^create table (\w+)/.exec(statement)?.[1] ?? []),
+)

@@ -10,12 +10,19 @@ export function messageKey(content: Uint8Array): string {
 
 /** Stores a message; the same bytes twice are one row. Returns its key. */
 export async function storeMessage(db: Kysely<Tables>, content: Uint8Array, now: Date): Promise<string> {
+  const key = await addMessage(db, content, now)
+  await keepMessage(db, key, now)
+  return key
+}
+
+/** The same without restarting the retention time of a message that is stored already: it takes only the right to insert. */
+export async function addMessage(db: Kysely<Tables>, content: Uint8Array, now: Date): Promise<string> {
   const key = messageKey(content)
   const at = now.getTime()
   await db
     .insertInto('messages')
     .values({ key, content, size: content.length, stored_at: at, used_at: at })
-    .onConflict((conflict) => conflict.column('key').doUpdateSet({ used_at: at }))
+    .onConflict((conflict) => conflict.doNothing())
     .execute()
   return key
 }
@@ -59,13 +66,23 @@ export async function releaseHolds(db: Kysely<Tables>, firstRunId: string): Prom
   await db.deleteFrom('message_holds').where('first_run_id', '=', firstRunId).execute()
 }
 
-/** Deletes messages unused since `before` without a hold; returns how many. */
+/** Deletes messages unused and not sent again since `before`, without a hold; returns how many. */
 export async function purgeMessages(db: Kysely<Tables>, before: Date): Promise<number> {
   const gone = await db
     .deleteFrom('messages')
     .where('used_at', '<', before.getTime())
     .where(({ not, exists, selectFrom }) =>
       not(exists(selectFrom('message_holds').select('message_key').whereRef('message_holds.message_key', '=', 'messages.key'))),
+    )
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom('sent_messages')
+            .select('id')
+            .whereRef('sent_messages.message_key', '=', 'messages.key')
+            .where('sent_messages.sent_at', '>=', before.getTime()),
+        ),
+      ),
     )
     .executeTakeFirst()
   return Number(gone.numDeletedRows)

@@ -17,11 +17,10 @@ export async function recordProviderId(
   { sentId, send }: SentAs,
   now: Date,
 ): Promise<void> {
-  const row = { sent_id: sentId, send: sendCode(send), at: now.getTime() }
   await db
     .insertInto('provider_ids')
-    .values({ provider, id, ...row })
-    .onConflict((conflict) => conflict.columns(['provider', 'id']).doUpdateSet(row))
+    .values({ provider, id, sent_id: sentId, send: sendCode(send), at: now.getTime() })
+    .onConflict((conflict) => conflict.doNothing())
     .execute()
 }
 

@@ -36,7 +36,13 @@ export async function keptFor(
   db: Kysely<Tables>,
   subject: string,
 ): Promise<{ readonly key: string; readonly sender: string | null } | null> {
-  const sent = await db.selectFrom('sent_messages').select(['message_key', 'sender']).where('id', '=', subject).executeTakeFirst()
+  const sent = await db
+    .selectFrom('sent_messages')
+    .select(['message_key', 'sender'])
+    .where('id', '=', subject)
+    .orderBy('sent_at', 'desc')
+    .limit(1)
+    .executeTakeFirst()
   const { message_key: key } =
     sent ??
     (await db

@@ -1,7 +1,7 @@
 /** Sent messages, kept for as long as a bounce may arrive; a signed return path refers to one of them. */
 import type { Kysely } from 'kysely'
 import type { Database } from './database.js'
-import { storeMessage } from './messages.js'
+import { addMessage } from './messages.js'
 import type { Tables } from './tables.js'
 
 /** A message to one of its recipients. */
@@ -22,36 +22,27 @@ export interface Sent {
 
 const ROWS = 500
 
-/** Stores a message and its recipients, in one transaction. Sending it again restarts its retention time. */
+/** Stores a message and its recipients, in one transaction. Sending it again adds rows. It takes only the right to insert. */
 export async function storeSent(
   database: Database,
   content: Uint8Array,
   sent: readonly Omit<Sent, 'messageKey' | 'sentAt'>[],
   now: Date,
 ): Promise<void> {
-  const at = now.getTime()
   await database.db.transaction().execute(async (tx) => {
-    const key = await storeMessage(tx, content, now)
+    const key = await addMessage(tx, content, now)
     for (let i = 0; i < sent.length; i += ROWS)
       await tx
         .insertInto('sent_messages')
         .values(sent.slice(i, i + ROWS).map((one) => toRow({ ...one, messageKey: key, sentAt: now }, true)))
-        .onConflict((conflict) =>
-          conflict.column('id').doUpdateSet((eb) => ({
-            message_key: key,
-            sent_at: at,
-            tracked: 1,
-            options: eb.ref('excluded.options'),
-            sender: eb.ref('excluded.sender'),
-            envelope_recipient: eb.ref('excluded.envelope_recipient'),
-          })),
-        )
+        .onConflict((conflict) => conflict.doNothing())
         .execute()
   })
 }
 
-/** Records a message that is retried but was not sent with `track`; an existing row stays as it is. */
+/** Records a message that is retried but was not sent with `track`; if there is a row of it, it stays as it is. */
 export async function recordSent(db: Kysely<Tables>, sent: Sent): Promise<void> {
+  if ((await findSent(db, sent.id)) !== null) return
   await db
     .insertInto('sent_messages')
     .values(toRow(sent, false))
@@ -71,9 +62,9 @@ const toRow = (sent: Sent, tracked: boolean) => ({
   tracked: tracked ? 1 : 0,
 })
 
-/** The sent message with this ID, or null. */
+/** The latest send of the message with this ID, or null. */
 export async function findSent(db: Kysely<Tables>, id: string): Promise<Sent | null> {
-  const row = await db.selectFrom('sent_messages').selectAll().where('id', '=', id).executeTakeFirst()
+  const row = await db.selectFrom('sent_messages').selectAll().where('id', '=', id).orderBy('sent_at', 'desc').limit(1).executeTakeFirst()
   if (row === undefined) return null
   return {
     id: row.id,

@@ -3,6 +3,12 @@ import type { Generated } from 'kysely'
 import type { AttemptOutcome, Outcome, Stage } from '../bounce/index.js'
 import type { ConnectionLeasesTable, DestinationsTable, OutagesTable, ReleasesTable, WaitersTable } from './throttle-tables.js'
 
+/** One row. */
+export interface StoreTable {
+  /** Eight hexadecimal digits, made when the tables were created. */
+  id: string
+}
+
 export interface MessagesTable {
   /** `sha256-<hex>` of the content: equal messages share a row. */
   key: string
@@ -244,6 +250,7 @@ export interface MtaStsPoliciesTable {
 }
 
 export interface Tables {
+  store: StoreTable
   destinations: DestinationsTable
   runs: RunsTable
   outages: OutagesTable

@@ -28,14 +28,14 @@ export async function recipientStats(
 ): Promise<Map<string, RecipientStats>> {
   const list = valuesTable(kind, keys)
   const suppressed = await sql<{ address: string; reason: SuppressionReason; since: number; until: number | null; reply: string | null }>`
-    select s.address, s.reason, s.since, s.until, s.reply from ${list} join suppressions s on s.address = given.value
+    select s.address, s.reason, s.since, s.until, s.reply from ${list} join ${sql.table('suppressions')} s on s.address = given.value
     where s.lifted_at is null and (s.until is null or s.until > ${now.getTime()})`.execute(db)
   const attempts = await sql<{ recipient: string; destination: string; n: number; deferred: number; last: number }>`
     select a.recipient, a.destination, count(*) as n, sum(case when coalesce(a.reported_status, a.status) like '4%' then 1 else 0 end) as deferred, max(a.at) as last
-    from ${list} join attempts a on a.recipient = given.value where a.at >= ${since.getTime()} and a.outcome is not null and a.retry > 0
+    from ${list} join ${sql.table('attempts')} a on a.recipient = given.value where a.at >= ${since.getTime()} and a.outcome is not null and a.retry > 0
     group by a.recipient, a.destination order by last`.execute(db)
   const times = await sql<{ address: string; n: number }>`
-    select h.address, count(*) as n from ${list} join suppression_history h on h.address = given.value
+    select h.address, count(*) as n from ${list} join ${sql.table('suppression_history')} h on h.address = given.value
     where h.at >= ${since.getTime()} and h.change = 'suppressed' and h.reason = 'unavailable' group by h.address`.execute(db)
   const nothing: RecipientStats = { suppressed: null, answered: 0, deferred: 0, timesSuppressed: 0, system: null }
   const known = new Map<string, RecipientStats>()

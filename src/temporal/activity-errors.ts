@@ -3,7 +3,7 @@ import { ApplicationFailure, ApplicationFailureCategory } from '@temporalio/comm
 import { backoff } from '../backoff.js'
 
 /** Failure types of the public contract: non-retryable; the workflow fails with the same type. */
-export type NonRetryableType = 'InvalidBouncedMessage' | 'MessageNotFound' | 'MessageTooLarge'
+export type NonRetryableType = 'InvalidBouncedMessage' | 'MessageNotFound' | 'MessageTooLarge' | 'WrongDatabase'
 
 /** Bad input: the workflow fails with this type and text. */
 export function nonRetryable(type: NonRetryableType, text: string): ApplicationFailure {
@@ -34,7 +34,7 @@ export function localFailure(text: string, attempt: number): ApplicationFailure 
 }
 
 /** Makes Temporal retry the activity after a known delay. */
-export function retryLater(type: 'LocalFailure' | 'Waiting', text: string, delayMs: number): ApplicationFailure {
+export function retryLater(type: 'LocalFailure' | 'Waiting' | 'WrongDatabase', text: string, delayMs: number): ApplicationFailure {
   const failure = ApplicationFailure.create({
     type,
     message: cut(text, MAX_TEXT),

@@ -111,6 +111,10 @@ test('another database than the worker’s, one without a schema, and one that i
   const other = await sqliteDatabase()
   expect(failures((await doctor({ SOFTBOUNCE_DATABASE_URL: other.url })).found)).toMatchObject([
     { check: 'worker', text: 'no worker uses this database now' },
+    {
+      check: 'worker',
+      text: expect.stringMatching(/serves another database: .* softbounce store [0-9a-f]{8}; that of this command is store/),
+    },
   ])
   await other.database.db
     .insertInto('kysely_migration' as never)

@@ -116,7 +116,7 @@ test('a rolling restart loses and duplicates nothing', { timeout: LONG }, async 
 })
 
 /** A migration as of a next version: hot tables get a column, an index, and a new value in each row. */
-async function migrateFurther({ db, kind }: Database): Promise<string[]> {
+async function migrateFurther(database: Database): Promise<string[]> {
   const next = {
     up: async (db: Kysely<unknown>) => {
       for (const table of ['sent_messages', 'attempts', 'waiters', 'destinations']) {
@@ -126,7 +126,7 @@ async function migrateFurther({ db, kind }: Database): Promise<string[]> {
       }
     },
   }
-  return await migrateToLatest(db, kind, { ...migrations(kind), '999_next': next })
+  return await migrateToLatest(database, { ...migrations(database), '999_next': next })
 }
 
 describe('a migration under running workers', () => {

@@ -90,7 +90,7 @@ describe('a bounce to a signed return path', () => {
       urgent: true,
       schedule: ['2h'],
     })
-    expect(input.message.stored).toMatch(/^sha256-/)
+    expect(input.message.stored).toMatch(/^[0-9a-f]{8}:sha256-/)
     expect(input.bounce).toMatchObject({ status: '4.3.2', bouncedAt: new Date(at).toISOString(), remoteMta: 'mx.example.org' })
     expect(await noted()).toMatchObject([
       { disposition: 'retry-started', cameTo: one.returnPath, status: '4.3.2', source: 'lmtp', reportingMta: 'mail.example.net' },

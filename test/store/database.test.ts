@@ -42,7 +42,7 @@ test('processes can start concurrently on one new SQLite file', async () => {
   const url = `file:${join(folder.path, 'softbounce.db')}`
   const script = `${STORE}
     const d = store.openDatabase({ url: ${JSON.stringify(url)} })
-    const ran = await store.migrateToLatest(d.db, d.kind)
+    const ran = await store.migrateToLatest(d)
     for (let i = 0; i < 50; i += 1) await store.storeMessage(d.db, Buffer.from('m' + i + process.pid), new Date())
     console.log(ran.length)
     await d.close()`
@@ -50,7 +50,7 @@ test('processes can start concurrently on one new SQLite file', async () => {
   // each migration ran exactly once
   expect(ran.map(Number).reduce((a, b) => a + b)).toBe(1)
   const database = openDatabase({ url: url })
-  expect(await migrateToLatest(database.db, database.kind)).toEqual([])
+  expect(await migrateToLatest(database)).toEqual([])
   const { n } = await database.db
     .selectFrom('messages')
     .select(({ fn }) => fn.countAll<number>().as('n'))
@@ -64,7 +64,7 @@ test('a SQLite connection works again after a lock timeout', { timeout: 60_000 }
   const folder = temporaryFolder()
   const file = join(folder.path, 'softbounce.db')
   const database = openDatabase({ url: `file:${file}` })
-  await migrateToLatest(database.db, database.kind)
+  await migrateToLatest(database)
   const other = new Libsql(file)
   for (const statement of ['begin immediate', 'begin immediate']) {
     other.exec(statement)
@@ -88,7 +88,7 @@ test('a transaction that hits a locked file is rolled back, and the next one wor
   const folder = temporaryFolder()
   const file = join(folder.path, 'softbounce.db')
   const database = openDatabase({ url: `file:${file}` })
-  await migrateToLatest(database.db, database.kind)
+  await migrateToLatest(database)
   const other = new Libsql(file)
   // a deferred transaction reads first, and cannot write after another connection has written
   const failing = database.db.connection().execute(async (connection) => {
@@ -112,21 +112,21 @@ test('a transaction that hits a locked file is rolled back, and the next one wor
 test('a migration that fails is named, and leaves the database as it was', async () => {
   const folder = temporaryFolder()
   const database = openDatabase({ url: `file:${join(folder.path, 'softbounce.db')}` })
-  await migrateToLatest(database.db, database.kind)
+  await migrateToLatest(database)
   const further = {
     up: async (db: Kysely<unknown>) => {
       await db.schema.createTable('half').addColumn('id', 'integer').execute()
       throw new Error('it cannot go on')
     },
   }
-  await expect(migrateToLatest(database.db, database.kind, { ...migrations(database.kind), '999_half': further })).rejects.toThrow(
-    'the database could not be brought up to date (migration 999_half): it cannot go on',
+  await expect(migrateToLatest(database, { ...migrations(database), '999_half': further })).rejects.toThrow(
+    'could not be brought up to date (migration 999_half): it cannot go on',
   )
   expect((await database.db.introspection.getTables()).map(({ name }) => name)).not.toContain('half')
-  expect(await migrateToLatest(database.db, database.kind)).toEqual([])
+  expect(await migrateToLatest(database)).toEqual([])
   // a migration of a newer version
-  await migrateToLatest(database.db, database.kind, { ...migrations(database.kind), '999_next': { up: async () => {} } })
-  await expect(migrateToLatest(database.db, database.kind)).rejects.toThrow(/could not be brought up to date: .*999_next/)
+  await migrateToLatest(database, { ...migrations(database), '999_next': { up: async () => {} } })
+  await expect(migrateToLatest(database)).rejects.toThrow(/could not be brought up to date: .*999_next/)
   await database.close()
   folder.remove()
 })

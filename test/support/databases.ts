@@ -19,7 +19,7 @@ export async function sqliteDatabase(): Promise<{ url: string; database: Databas
   const folder = temporaryFolder()
   const url = `file:${join(folder.path, 'softbounce.db')}`
   const database = openDatabase({ url: url })
-  await migrateToLatest(database.db, database.kind)
+  await migrateToLatest(database)
   return {
     url,
     database,
@@ -58,8 +58,11 @@ export interface Postgres {
   remove(): Promise<void>
 }
 
-/** Starts a PostgreSQL server on a free port. As root, it runs as the user postgres. */
-export async function startPostgres(): Promise<Postgres> {
+/**
+ * Starts a PostgreSQL server on a free port. As root, it runs as the user postgres.
+ * @param settings of the server, such as `ssl=on`.
+ */
+export async function startPostgres(settings: readonly string[] = []): Promise<Postgres> {
   const bin = postgresBin() as string
   const folder = temporaryFolder()
   const root = userInfo().uid === 0
@@ -73,7 +76,7 @@ export async function startPostgres(): Promise<Postgres> {
   run(join(bin, 'initdb'), '-D', data, '-U', 'softbounce', '--auth=trust', '-E', 'UTF8', '--no-sync')
   const port = await freePort()
   const start = async () => {
-    const options = `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off`
+    const options = `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off ${settings.map((one) => `-c ${one}`).join(' ')}`
     const command = [...as, join(bin, 'pg_ctl'), '-D', data, '-w', '-l', join(folder.path, 'log'), '-o', options, 'start']
     const child = spawn(command[0] as string, command.slice(1), { stdio: 'ignore' })
     const code = await new Promise((resolve) => child.once('exit', resolve))
@@ -99,7 +102,7 @@ export async function startSharedPostgres(): Promise<Postgres> {
   const server = await startPostgres()
   await administer(server.url, `create database ${TEMPLATE}`)
   const database = openDatabase({ url: named(server.url, TEMPLATE) })
-  await migrateToLatest(database.db, database.kind)
+  await migrateToLatest(database)
   await database.close()
   return server
 }
@@ -122,11 +125,12 @@ export async function postgresDatabase(server: string): Promise<{ url: string; d
 
 const named = (url: string, name: string) => url.replace(/[^/]*$/, name)
 
-async function administer(url: string, statement: string): Promise<void> {
+/** Runs a statement, and returns its rows. */
+export async function administer(url: string, statement: string): Promise<readonly Record<string, unknown>[]> {
   const client = new pg.Client(url)
   await client.connect()
   try {
-    await client.query(statement)
+    return (await client.query(statement)).rows ?? []
   } finally {
     await client.end()
   }

@@ -65,7 +65,7 @@ export async function startRealWorld(env: Record<string, string>, databaseUrl?: 
   const folder = temporaryFolder()
   const sqlite = databaseUrl === undefined ? await sqliteDatabase() : null
   const database = sqlite?.database ?? openDatabase({ url: databaseUrl as string })
-  await migrateToLatest(database.db, database.kind)
+  await migrateToLatest(database)
   const temporal = new Client({ connection, namespace })
   const settings = encrypted(env.SOFTBOUNCE_ENCRYPTION_KEYS, env.SOFTBOUNCE_ENCRYPTION_ID_KEY)
   const client = await SoftbounceClient.open(settings, { temporal, database })
