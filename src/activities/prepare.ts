@@ -67,7 +67,7 @@ export interface Prepared {
 }
 
 /** How soon a worker with the right database takes a held retry over. */
-const WRONG_DATABASE_DELAY_MS = 30_000
+const WRONG_DATABASE_DELAY_MS = 10_000
 const MAX_INLINE_BYTES = 128 * 1024
 /** Time limit of the MX look-up here; without its result, the destination is derived from the bounce. The send looks up again. */
 const LOOK_UP_WITHIN_MS = 2000
@@ -90,7 +90,7 @@ export async function prepare(
   const delaysMs = given.schedule === undefined ? settings.scheduleMs : parseSchedule(given.schedule)
   const bouncedAtMs = bounceTime(given, now)
   return withDatabase(attempt, async () => {
-    const message = await inOwnStore(given, dependencies, bouncedAtMs + totalMs(delaysMs))
+    const message = await inOwnStore(given, attempt, dependencies, bouncedAtMs + totalMs(delaysMs))
     const { logged, ended, retriesSoFar, fromMs } = await resume(message, run, bouncedAtMs, dependencies)
     checkTimeouts(run, delaysMs.slice(retriesSoFar))
     const destination = message.destination ?? (await destinationOf(message, dependencies, router))
@@ -209,14 +209,19 @@ const totalMs = (delaysMs: readonly number[]): number => delaysMs.reduce((sum, d
  * @param untilMs until then a message of another store is held, since the worker may be given the right database.
  * @throws ApplicationFailure of type WrongDatabase if another store holds the message; it is retried until then.
  */
-async function inOwnStore(message: BouncedMessage, { database, now }: ActivityContext, untilMs: number): Promise<BouncedMessage> {
+async function inOwnStore(
+  message: BouncedMessage,
+  attempt: number,
+  { database, now }: ActivityContext,
+  untilMs: number,
+): Promise<BouncedMessage> {
   if (!('stored' in message.message)) return message
   const { store, key } = parseStoredKey(message.message.stored)
   const own = await storeId(database)
   if (store === null || store === own) return { ...message, message: { stored: key } }
   const text = `the message is in the store ${store}, and this worker serves the store ${own} (${database.place}): give the worker and whoever starts retries the same database.url`
   if (now().getTime() >= untilMs) throw nonRetryable('WrongDatabase', `${text}; the schedule is over`)
-  throw retryLater('WrongDatabase', `${text}; held until then`, WRONG_DATABASE_DELAY_MS)
+  throw retryLater('WrongDatabase', `${text}; the retry is held until then`, attempt === 0 ? null : WRONG_DATABASE_DELAY_MS)
 }
 
 function inlineContent(message: BouncedMessage): Buffer | null {

@@ -24,21 +24,16 @@ const cut = (text: string, most: number) => (text.length > most ? `${text.slice(
  * delay is set.
  */
 export function localFailure(text: string, attempt: number): ApplicationFailure {
-  if (attempt === 0)
-    return ApplicationFailure.create({
-      type: 'LocalFailure',
-      message: text.slice(0, MAX_TEXT),
-      category: ApplicationFailureCategory.BENIGN,
-    })
+  if (attempt === 0) return retryLater('LocalFailure', text, null)
   return retryLater('LocalFailure', text, backoff(attempt, FIRST_DELAY_MS, MAX_DELAY_MS) * (0.8 + 0.2 * Math.random()))
 }
 
-/** Makes Temporal retry the activity after a known delay. */
-export function retryLater(type: 'LocalFailure' | 'Waiting' | 'WrongDatabase', text: string, delayMs: number): ApplicationFailure {
+/** Makes Temporal retry the activity after a known delay; null, for a local activity: as its policy says. */
+export function retryLater(type: 'LocalFailure' | 'Waiting' | 'WrongDatabase', text: string, delayMs: number | null): ApplicationFailure {
   const failure = ApplicationFailure.create({
     type,
     message: cut(text, MAX_TEXT),
-    nextRetryDelay: Math.max(1, Math.round(delayMs)),
+    ...(delayMs === null ? {} : { nextRetryDelay: Math.max(1, Math.round(delayMs)) }),
     category: ApplicationFailureCategory.BENIGN,
   })
   // an expected failure, not a bug: a stack trace would only be noise
