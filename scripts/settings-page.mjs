@@ -1,4 +1,4 @@
-// Generates docs/settings.md and docs/softbounce.schema.json from src/config/ (as built). With --check, only verifies that they are up to date.
+// Generates docs/settings.md, docs/softbounce.schema.json and src/config/options.ts from src/config/ (as built). With --check, only verifies that they are up to date.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { allSettings, jsonSchema } from '../dist/config/schema.js'
 
@@ -48,12 +48,44 @@ This page is made from \`src/config/\` by \`npm run docs\`.
 
 ${Object.entries(properties).map(part).join('\n')}`
 
-const wanted = { 'settings.md': page, 'softbounce.schema.json': `${JSON.stringify(jsonSchema(), null, 2)}\n` }
+/** A part of the schema as TypeScript, with its documentation. */
+function typeOf({ type, enum: words, properties, required = [], items, additionalProperties }, indent) {
+  if (words !== undefined) return words.map((word) => `'${word}'`).join(' | ')
+  if (type === 'array') {
+    const inner = typeOf(items, indent)
+    return `readonly ${/[ {]/.test(inner) && !inner.startsWith('{') ? `(${inner})` : inner}[]`
+  }
+  if (properties !== undefined) {
+    const more = `${indent}  `
+    const lines = Object.entries(properties).map(
+      ([name, inner]) =>
+        `${inner.description === undefined ? '' : `${more}/** ${inner.description} */\n`}${more}readonly ${name}${required.includes(name) ? '' : '?'}: ${typeOf(inner, more)}${required.includes(name) ? '' : ' | undefined'}\n`,
+    )
+    return `{\n${lines.join('')}${indent}}`
+  }
+  if (additionalProperties !== undefined) return `Readonly<Record<string, ${typeOf(additionalProperties, indent)}>>`
+  return { integer: 'number', boolean: 'boolean', string: 'string' }[type]
+}
+
+const types = `/**
+ * The configuration as it is written: in \`softbounce.yaml\`, and as options of the library. Made from schema.ts by \`npm run docs\`; a file of
+ * its own, so that the types of an application that only tracks need nothing else.
+ */
+
+/** The configuration; every setting has a default or is optional. */
+export interface Config ${typeOf(jsonSchema(), '')}
+`
+
+const wanted = {
+  'docs/settings.md': page,
+  'docs/softbounce.schema.json': `${JSON.stringify(jsonSchema(), null, 2)}\n`,
+  'src/config/options.ts': types,
+}
 for (const [name, text] of Object.entries(wanted)) {
-  const file = new URL(`../docs/${name}`, import.meta.url)
+  const file = new URL(`../${name}`, import.meta.url)
   if (!process.argv.includes('--check')) writeFileSync(file, text)
   else if (readFileSync(file, 'utf8') !== text) {
-    console.error(`docs/${name} is not what src/config/ says; run npm run docs`)
+    console.error(`${name} is not what src/config/ says; run npm run docs`)
     process.exitCode = 1
   }
 }

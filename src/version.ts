@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { inPackage } from './paths.js'
 
 /** The version of this package. */
-export const { version: VERSION } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+export const { version: VERSION } = JSON.parse(readFileSync(inPackage('../package.json'), 'utf8')) as { version: string }

@@ -5,31 +5,31 @@
 import { existsSync } from 'node:fs'
 import type { Server } from 'node:http'
 import { type AddressInfo, createServer } from 'node:net'
-import { fileURLToPath } from 'node:url'
 import { Client } from '@temporalio/client'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { makeTelemetryFilterString, NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker'
 import { createActivities } from './activities/index.js'
 import { TASK_QUEUE } from './bounce/index.js'
-import { readSettings, requireNextHop, type Settings } from './config/index.js'
+import { type Config, readSettings, requireNextHop, type Settings, settingsFrom } from './config/index.js'
 import { ConnectionPool } from './delivery/index.js'
 import { keysDigest } from './delivery/return-path.js'
 import { clientDataConverter, workerDataConverter } from './encryption/index.js'
 import type { InboxLoop } from './intake/inbox-loop.js'
 import { processRefusals } from './intake/receive-refusal.js'
 import { createLogger, ThroughPino } from './logger.js'
+import { requirePackages } from './optional-packages.js'
+import { inPackage } from './paths.js'
 import { serveHttp } from './report/http-server.js'
 import { Metrics } from './report/metrics.js'
 import { announceProcess, type Database, identityOf, migrateToLatest, openDatabase, storeId } from './store/index.js'
 import { ensureSchedules, SearchAttributes, startTracing, type Tracing } from './temporal/index.js'
 import { releaseLease, startWakeupLoop } from './throttle/index.js'
 
-const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
-
 export { TASK_QUEUE } from './bounce/index.js'
+export { type Config, fromEnvironment, WrongSettings } from './config/index.js'
 export { FAILURE_CONVERTER, PAYLOAD_CONVERTER } from './encryption/index.js'
 /** Path of the prebuilt workflow bundle, for a worker of your own. */
-export const WORKFLOW_BUNDLE = here('./workflow-bundle.js')
+export const WORKFLOW_BUNDLE = inPackage('./workflow-bundle.js')
 
 /** Options of the worker, except its connection, namespace and activities. */
 export function workerOptions(
@@ -37,7 +37,9 @@ export function workerOptions(
 ): Omit<WorkerOptions, 'activities'> {
   return {
     taskQueue: TASK_QUEUE,
-    ...(existsSync(WORKFLOW_BUNDLE) ? { workflowBundle: { codePath: WORKFLOW_BUNDLE } } : { workflowsPath: here('./workflows/index.js') }),
+    ...(existsSync(WORKFLOW_BUNDLE)
+      ? { workflowBundle: { codePath: WORKFLOW_BUNDLE } }
+      : { workflowsPath: inPackage('./workflows/index.js') }),
     dataConverter: workerDataConverter(settings.encryption.keys),
     maxConcurrentActivityTaskExecutions: settings.maxConcurrentSends,
     shutdownGraceTime: settings.shutdownGraceMs,
@@ -57,11 +59,18 @@ export function workerOptions(
 }
 
 /**
- * Runs a worker until SIGTERM or SIGINT.
+ * Runs a worker until SIGTERM or SIGINT, as `softbounce worker` does.
+ * @param options in the shape of `softbounce.yaml`; the environment is read only by `fromEnvironment()`.
  * @throws WrongSettings, or an Error naming what could not be reached.
+ * @example
+ * await runWorker({ database: { url: 'postgres://softbounce:secret@127.0.0.1/app' }, relay: { url: 'smtp://127.0.0.1:25' } })
  */
-export async function runWorker(settings: Settings = readSettings()): Promise<void> {
+export const runWorker = (options: Config): Promise<void> => runWorkerWith(settingsFrom(options))
+
+/** The same with settings that are checked already. */
+export async function runWorkerWith(settings: Settings): Promise<void> {
   requireNextHop(settings)
+  if (settings.direct !== null) await requirePackages('direct delivery (direct.enabled)')
   const logger = createLogger(settings.logLevel)
   for (const text of settings.overridden) logger.warn({}, text)
   const temporalMetrics = settings.httpPort === null ? undefined : `127.0.0.1:${await freePort()}`
@@ -108,7 +117,7 @@ export async function runWorker(settings: Settings = readSettings()): Promise<vo
     tracing = await startTracing()
     worker = await Worker.create({
       ...workerOptions(settings),
-      ...(tracing === null ? {} : { plugins: [tracing.plugin], workflowBundle: { codePath: here('./workflow-bundle-traced.js') } }),
+      ...(tracing === null ? {} : { plugins: [tracing.plugin], workflowBundle: { codePath: inPackage('./workflow-bundle-traced.js') } }),
       connection,
       namespace,
       identity: identityOf(store),
@@ -163,8 +172,8 @@ async function freePort(): Promise<number> {
   return port
 }
 
-if (process.argv[1] !== undefined && here('./worker.js') === process.argv[1]) {
-  runWorker().catch((error: Error) => {
+if (process.argv[1] !== undefined && inPackage('./worker.js') === process.argv[1]) {
+  runWorkerWith(readSettings()).catch((error: Error) => {
     process.stderr.write(`softbounce worker: ${error.message}\n`)
     process.exitCode = 1
   })

@@ -220,3 +220,6 @@ export function checkBouncedMessage(input: unknown): Checked<BouncedMessage> {
     },
   }
 }
+
+/** Optional fields of BouncedMessage beside the bounce. */
+export type RetryOptions = Pick<BouncedMessage, 'destination' | 'schedule' | 'retriesSoFar' | 'urgent' | 'deliverBy'>

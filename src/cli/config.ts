@@ -1,15 +1,15 @@
 /** softbounce config: the settings in force, where each comes from, what is wrong with them, and a file to begin with. */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, relative, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import type { Command } from 'commander'
 import { readSettings } from '../config/index.js'
 import { initialFile, type ShownSetting, showSettings } from '../config/show.js'
 import { load } from '../config/sources.js'
+import { inPackage } from '../paths.js'
 import { CommandFailed, json, line, table } from './output.js'
 
-const SCHEMA = fileURLToPath(new URL('../softbounce.schema.json', import.meta.url))
+const SCHEMA = inPackage('./softbounce.schema.json')
 
 const shownText = (value: unknown): string =>
   value === null

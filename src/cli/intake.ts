@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 import { parseListen, readSettings, type Settings, WrongSettings } from '../config/index.js'
 import type { IntakeDependencies } from '../intake/index.js'
 import type { Logger } from '../logger.js'
+import { requirePackages } from '../optional-packages.js'
 import { PROVIDERS } from '../providers/index.js'
 import type { Metrics } from '../report/metrics.js'
 import type { Database } from '../store/index.js'
@@ -41,6 +42,7 @@ async function run(options: IntakeOptions): Promise<void> {
   const byDefault = options.maildir === undefined && !options.imap ? settings.intake.listen : null
   const listen = options.lmtp === undefined ? byDefault : listenOf(options.lmtp)
   if (options.imap && settings.mailbox === null) throw new CommandFailed('--imap: intake.imap.url is not set', 2)
+  if (options.imap) await requirePackages('reading a mailbox (softbounce intake --imap)')
   const providers = PROVIDERS.filter((provider) => settings.providers[provider] !== undefined)
   if (providers.length > 0 && settings.httpPort === null)
     throw new CommandFailed(`notifications of ${providers.join(', ')} come in by HTTP, and http.port is not set`, 2)

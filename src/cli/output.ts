@@ -58,7 +58,13 @@ export function failed(error: unknown): number {
   return error instanceof CommandFailed ? error.status : 1
 }
 
+/** Temporal's packages, which an application that only tracks does without. */
+const PEERS =
+  'npm install @temporalio/worker @temporalio/client @temporalio/workflow @temporalio/activity @temporalio/common @temporalio/envconfig'
+
 /** Shortens errors of Temporal's native client, and adds the remedy. */
 function explain(text: string): string {
+  const missing = /Cannot find (?:package|module) '(@temporalio\/[^'/]+)/.exec(text)?.[1]
+  if (missing !== undefined) return `this command needs ${missing}, which is not installed: ${PEERS}`
   return text.replace(/: Status \{[\s\S]*$/, '; set TEMPORAL_NAMESPACE to one that is there')
 }

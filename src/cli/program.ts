@@ -24,6 +24,18 @@ const MODULES: readonly (readonly [names: readonly string[], load: () => Promise
 /** The name of the command: the first argument that is no option, and no value of `--config`. */
 const commandIn = (args: readonly string[]): string => args.find((arg, i) => !arg.startsWith('-') && args[i - 1] !== '--config') ?? ''
 
+/** Adds the wanted commands; without one, all that can run here: an application that only tracks has no Temporal. */
+async function addCommands(program: Command, wanted: typeof MODULES): Promise<void> {
+  if (wanted.length > 0) for (const [, load] of wanted) (await load())(program)
+  else
+    for (const [, load] of MODULES)
+      try {
+        ;(await load())(program)
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error
+      }
+}
+
 /**
  * Runs one command, and prints its output. Never rejects.
  * @returns the exit status: 0; 1 for a failure; 2 for wrong usage.
@@ -41,7 +53,7 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   })
   const wanted = MODULES.filter(([names]) => names.includes(commandIn(args)))
   try {
-    for (const [, load] of wanted.length > 0 ? wanted : MODULES) (await load())(program)
+    if (wanted.length > 0 || !/^(-V|--version)$/.test(args[0] ?? '')) await addCommands(program, wanted)
     await program.parseAsync(args, { from: 'user' })
     return 0
   } catch (error) {

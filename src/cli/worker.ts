@@ -8,7 +8,7 @@ export function addWorker(program: Command): void {
     .action(async () => {
       const { readSettings } = await import('../config/index.js')
       const settings = readSettings()
-      const { runWorker } = await import('../worker.js')
-      await runWorker(settings)
+      const { runWorkerWith } = await import('../worker.js')
+      await runWorkerWith(settings)
     })
 }

@@ -7,6 +7,7 @@ import {
   checkBouncedMessage,
   messageIdKey,
   quoted,
+  type RetryOptions,
   type RetryResult,
   TASK_QUEUE,
   WORKFLOW_TYPE,
@@ -32,7 +33,7 @@ import { connectTemporal, encryptingClient } from './connect-temporal.js'
 import { describeRetry, type RetryDescription } from './describe.js'
 import { Destinations } from './destinations.js'
 import { type Erased, eraseRecipient } from './erase.js'
-import { type BounceOf, type ClientOptions, type RetryOptions, type RetryRef, type StartedRetry, UnretryableBounce } from './options.js'
+import { type BounceOf, type ClientOptions, type RetryRef, type StartedRetry, UnretryableBounce } from './options.js'
 import { unlessRefused } from './unretryable.js'
 
 /** The settings that a client uses. */

@@ -1,5 +1,5 @@
 /** Start, signal and query retries from TypeScript; read and change the suppression list; filter recipient lists. */
-export type { Attempt, Bounce, BouncedMessage, RetryResult } from '../bounce/index.js'
+export type { Attempt, Bounce, BouncedMessage, RetryOptions, RetryResult } from '../bounce/index.js'
 export { TASK_QUEUE, WORKFLOW_TYPE } from '../bounce/index.js'
 export { type Config, fromEnvironment, WrongSettings } from '../config/index.js'
 export { UnsendableMessage } from '../delivery/canonical-message.js'
@@ -18,7 +18,7 @@ export { SoftbounceClient } from './client.js'
 export type { RetryDescription } from './describe.js'
 export { type DestinationInfo, Destinations, type ReleaseOptions } from './destinations.js'
 export type { Erased } from './erase.js'
-export { type BounceOf, type ClientOptions, type RetryOptions, type RetryRef, type StartedRetry, UnretryableBounce } from './options.js'
+export { type BounceOf, type ClientOptions, type RetryRef, type StartedRetry, UnretryableBounce } from './options.js'
 export { track } from './track.js'
 export {
   type RetriedRecipient,

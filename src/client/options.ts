@@ -1,6 +1,7 @@
 /** What callers of the client pass and get, and its error. */
 import type { Client } from '@temporalio/client'
 import type { Bounce, BouncedMessage, RetryResult } from '../bounce/index.js'
+
 import type { Config } from '../config/index.js'
 
 /** The bounce, with the sender, recipient and Message-ID of the bounced message. */
@@ -8,9 +9,6 @@ export interface BounceOf extends Bounce, Pick<BouncedMessage, 'sender' | 'recip
   /** Default: the message's own Message-ID. */
   readonly messageId?: string
 }
-
-/** Optional fields of BouncedMessage beside the bounce. */
-export type RetryOptions = Pick<BouncedMessage, 'destination' | 'schedule' | 'retriesSoFar' | 'urgent' | 'deliverBy'>
 
 /** The workflow that was started, or signalled if it was already open. */
 export interface StartedRetry {

@@ -1,8 +1,8 @@
 /** What callers of track pass and get, and its error. */
 import type { SendMailOptions } from 'nodemailer'
-import type { Config } from '../config/index.js'
-import type { Suppression } from '../suppression/index.js'
-import type { RetryOptions } from './options.js'
+import type { RetryOptions } from '../bounce/index.js'
+import type { Config } from '../config/options.js'
+import type { Suppression } from '../suppression/suppressions.js'
 
 /**
  * Options in the shape of `softbounce.yaml`; sections that `track` does not use are ignored. It uses `database`, `returnPath`, `retry`,

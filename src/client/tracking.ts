@@ -14,7 +14,7 @@ import {
 import { canonicalMessage } from '../delivery/canonical-message.js'
 import { dayOf, type ReturnPaths, sentId, signReturnPath, signToken } from '../delivery/return-path.js'
 import { headOf } from '../dsn/index.js'
-import type { WorkflowIds } from '../encryption/index.js'
+import type { WorkflowIds } from '../encryption/workflow-ids.js'
 import { type Provider, providerIdIn, withToken } from '../providers/index.js'
 import {
   APPLICATION,

@@ -9,10 +9,12 @@ import type { ThrottleSettings } from '../throttle/index.js'
 import { directSettings, dkimKeys, ehloDomain, nextHops, smtpTimeouts } from './connection.js'
 import { checkHttp, type EncryptionSettings, encryptionSettings } from './encryption.js'
 import { type EventSettings, eventSettings } from './events.js'
+import { originOf } from './from-environment.js'
 import { type ImapSettings, type IntakeSettings, imapSettings, intakeSettings, returnPaths } from './intake.js'
 import { throttleSettings } from './limits.js'
+import type { Config } from './options.js'
 import { providerSecrets, removalApi } from './providers.js'
-import { CONFIG, type Config, type ConfigValues, defaultDatabaseUrl, type Key, namesAt } from './schema.js'
+import { CONFIG, type ConfigValues, defaultDatabaseUrl, type Key, namesAt } from './schema.js'
 import { type Environment, given, type Loaded, load, unknownName } from './sources.js'
 import { type AddFault, WrongSettings } from './wrong-settings.js'
 
@@ -115,12 +117,12 @@ function only(raw: object, needed: Needed, prefix = ''): Record<string, unknown>
  * Checks a configuration.
  * @throws WrongSettings with every fault.
  */
-function checked(loaded: Loaded, needed: Needed | null, environment: Environment): Settings {
+function checked(loaded: Loaded, needed: Needed | null): Settings {
   const faults = [...loaded.faults]
   const values = parseConfig(loaded, needed, faults)
   if (values === null) throw new WrongSettings(faults)
   const isNeeded = (name: string) => needed === null || needed.some((one) => name === one || name.startsWith(`${one}.`))
-  const settings = settingsOf(values, loaded, environment, (name, text) => {
+  const settings = settingsOf(values, loaded, (name, text) => {
     if (isNeeded(name)) faults.push(`${loaded.placeOf(name.split('.').map((part) => (/^\d+$/.test(part) ? Number(part) : part)))}: ${text}`)
   })
   if (faults.length > 0) throw new WrongSettings(faults)
@@ -133,25 +135,7 @@ function checked(loaded: Loaded, needed: Needed | null, environment: Environment
  * @throws WrongSettings with every fault.
  */
 export function readSettings(environment: Environment = process.env, needed: Needed | null = null): Settings {
-  return checked(load(environment), needed, environment)
-}
-
-/** Where configurations that `fromEnvironment` returned came from. */
-const ORIGINS = new WeakMap<object, Loaded>()
-
-/**
- * The configuration from `softbounce.yaml` and `SOFTBOUNCE_...` in the environment, as options of `track`, `SoftbounceClient.connect` and the plugin.
- * Each of them checks the settings that it uses.
- * @throws WrongSettings if the file or a variable cannot be read, or if a name is unknown.
- * @example
- * const transporter = track(nodemailer.createTransport(url), fromEnvironment())
- */
-export function fromEnvironment(environment: Environment = process.env): Config {
-  const loaded = load(environment)
-  if (loaded.faults.length > 0) throw new WrongSettings(loaded.faults)
-  const config = loaded.raw as Config
-  ORIGINS.set(config, loaded)
-  return config
+  return checked(load(environment), needed)
 }
 
 /**
@@ -159,14 +143,14 @@ export function fromEnvironment(environment: Environment = process.env): Config 
  * @throws WrongSettings with every fault.
  */
 export function settingsFrom(config: Config, needed: Needed | null = null): Settings {
-  const loaded = ORIGINS.get(config) ?? given(config)
+  const loaded = originOf(config) ?? given(config)
   // options may hold more than settings, such as a provider
   const sections = new Set(Object.keys(CONFIG.shape))
   const raw = Object.fromEntries(Object.entries(loaded.raw).filter(([name]) => sections.has(name)))
-  return checked({ ...loaded, raw }, needed, {})
+  return checked({ ...loaded, raw }, needed)
 }
 
-function settingsOf(values: ConfigValues, { overridden }: Loaded, environment: Environment, fault: AddFault): Settings {
+function settingsOf(values: ConfigValues, { overridden, environment }: Loaded, fault: AddFault): Settings {
   const { relay, retry, http, worker, suppression } = values
   const hops = nextHops(relay, values.routes, fault)
   const direct = directSettings(values.direct, values.smtp, fault)

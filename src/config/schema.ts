@@ -113,8 +113,8 @@ export const CONFIG = z.strictObject({
   }),
 })
 
-/** The configuration as it is written. */
-export type Config = z.input<typeof CONFIG>
+/** The configuration as it is written; options.ts has the same, written out. */
+export type ConfigInput = z.input<typeof CONFIG>
 export type ConfigValues = z.output<typeof CONFIG>
 
 /** The part of the JSON Schema that describes a setting or a section. */

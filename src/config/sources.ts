@@ -15,6 +15,8 @@ export interface Loaded {
   readonly faults: readonly string[]
   /** Settings with a value in the file and one in the environment, which wins. */
   readonly overridden: readonly string[]
+  /** Also names the user's folders, and Temporal's own variables. */
+  readonly environment: Environment
   /** The configuration file; null if there is none. */
   readonly file: string | null
   /** Where the value at a path is: `softbounce.yaml:3:8: relay.url`, `SOFTBOUNCE_RELAY_URL`, or the bare path. */
@@ -172,6 +174,7 @@ export function load(environment: Environment = process.env, path: string | null
     raw,
     faults,
     overridden,
+    environment,
     file: path,
     placeOf: (at) => {
       const variable = variableAt(at)
@@ -187,5 +190,5 @@ export function load(environment: Environment = process.env, path: string | null
 /** A configuration that the program passes itself. */
 export function given(config: object): Loaded {
   const raw = withoutNull(config) as Record<string, unknown>
-  return { raw, faults: [], overridden: [], file: null, placeOf: nameOf, sourceOf: () => null }
+  return { raw, faults: [], overridden: [], environment: process.env, file: null, placeOf: nameOf, sourceOf: () => null }
 }

@@ -4,7 +4,6 @@
  * until it expires, even if its record can no longer be looked up.
  */
 import { request } from 'node:https'
-import { parsePolicy, resolvePolicy } from 'mailauth/lib/mta-sts.js'
 import { isOutside, type Resolve } from './mx.js'
 
 export interface StsPolicy {
@@ -52,6 +51,7 @@ export class StsPolicies {
   }
 
   async #lookUp(domain: string, now: Date): Promise<StsPolicy | null> {
+    const { parsePolicy, resolvePolicy } = await import('mailauth/lib/mta-sts.js')
     const stored = await this.store.find(domain)
     const kept = stored !== null && stored.expiresAt > now ? stored : null
     let policy: StsPolicy

@@ -6,7 +6,7 @@ import { Resolver } from 'node:dns'
 import { isIP } from 'node:net'
 import type { DetailedPeerCertificate } from 'node:tls'
 import ipaddr from 'ipaddr.js'
-import mxConnect from 'mx-connect'
+import type mxConnect from 'mx-connect'
 import { foldDomain } from '../bounce/index.js'
 import { checkDane, type TlsaRecord, usableRecords } from './dane.js'
 
@@ -85,8 +85,9 @@ export async function mailHosts(domain: string, options: MailHostOptions, resolv
     }
     return records
   }
+  const { default: connect } = await import('mx-connect')
   const found = new Promise<readonly mxConnect.MxHost[]>((done, fail) => {
-    mxConnect({
+    connect({
       target: domain,
       port: options.port,
       dnsOptions: {

@@ -1,15 +1,13 @@
 /** The data converters of worker and client. */
-import { fileURLToPath } from 'node:url'
 import type { DataConverter } from '@temporalio/common'
 import type { EncryptionKey } from '../config/index.js'
+import { inPackage } from '../paths.js'
 import { EncryptionCodec } from './codec.js'
 
-const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
-
 /** Path of the payload converter, which replaces an unreadable payload with a marker. */
-export const PAYLOAD_CONVERTER = here('../workflows/payload-converter.js')
+export const PAYLOAD_CONVERTER = inPackage('./workflows/payload-converter.js')
 /** Path of the failure converter, which encrypts failure texts if payloads are encrypted. */
-export const FAILURE_CONVERTER = here('../workflows/failure-converter.js')
+export const FAILURE_CONVERTER = inPackage('./workflows/failure-converter.js')
 
 /** For a worker. Without the key, encrypted work waits until the worker has it. */
 export function workerDataConverter(keys: readonly EncryptionKey[]): DataConverter {

@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ImapFlow, type SearchObject } from 'imapflow'
+import type { ImapFlow, SearchObject } from 'imapflow'
 import type { ImapSettings } from '../config/index.js'
 import { causeOf } from './lmtp.js'
 
@@ -43,6 +43,7 @@ export class ImapMailbox implements AsyncDisposable {
   /** @param stopping some seconds after this signal, the connection is closed even if a command is running. */
   static async open(options: ImapOptions, stopping: AbortSignal): Promise<ImapMailbox> {
     const { host, port, tls, user, password, tokenFile, folder, lookEveryMs = POLL_EVERY_MS } = options
+    const { ImapFlow } = await import('imapflow')
     const client = new ImapFlow({
       ...{ host, port, secure: tls === 'implicit', logger: false },
       ...(tls === 'implicit' ? {} : { doSTARTTLS: tls === 'starttls' }),

@@ -3,11 +3,8 @@
  * accepts only literal colours, so each variable has a placeholder colour that is replaced afterwards.
  */
 
-import { BarChart, CustomChart } from 'echarts/charts'
-import { GridComponent, LegendComponent, MarkLineComponent } from 'echarts/components'
 import type { EChartsCoreOption } from 'echarts/core'
-import * as echarts from 'echarts/core'
-import { SVGRenderer } from 'echarts/renderers'
+import { BarChart, CustomChart, echarts, GridComponent, LegendComponent, MarkLineComponent, SVGRenderer } from './echarts.js'
 import type { Figures } from './figures.js'
 import { cut, duration, WEEKDAYS } from './format.js'
 

@@ -6,8 +6,10 @@ import { fileURLToPath } from 'node:url'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
-import { fromEnvironment, readSettings, requireNextHop, settingsFrom } from '../../src/config/config.js'
-import { allSettings, type Config, defaultDatabaseUrl, jsonSchema } from '../../src/config/schema.js'
+import { readSettings, requireNextHop, settingsFrom } from '../../src/config/config.js'
+import { fromEnvironment } from '../../src/config/from-environment.js'
+import type { Config } from '../../src/config/options.js'
+import { allSettings, type ConfigInput, defaultDatabaseUrl, jsonSchema } from '../../src/config/schema.js'
 import { initialFile, mask, showSettings } from '../../src/config/show.js'
 import { findConfigFile, load } from '../../src/config/sources.js'
 import type { WrongSettings } from '../../src/config/wrong-settings.js'
@@ -379,6 +381,13 @@ test('the configuration of docker-compose.yml is right', () => {
   const settings = readSettings({ SOFTBOUNCE_CONFIG: file, SOFTBOUNCE_HTTP_TOKEN: 'within-the-compose-network' })
   expect(settings.paths.routes).toEqual([{ destination: '*', host: 'mailpit', port: 1025 }])
   expect(settings).toMatchObject({ httpPort: 8090, httpHost: '0.0.0.0' })
+})
+
+test('the types of options are those of the schema', () => {
+  // the compiler checks it
+  const written = (config: Config): object => ({ ...config })
+  const checked = (config: ConfigInput): Config => config
+  expect(written(checked({ relay: { url: 'smtp://127.0.0.1' } }))).toEqual({ relay: { url: 'smtp://127.0.0.1' } })
 })
 
 test('docs/settings.md matches the code', () => {
