@@ -2,11 +2,12 @@
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { effectiveStatus, judgeBounce, parseStatus } from '../bounce/index.js'
-import type { BounceOf, RetryOptions, SoftbounceClient } from '../client/index.js'
+import type { BounceOf, RetryOptions, SoftbounceClient, StartedRetry } from '../client/index.js'
 import { readSettings, type Settings } from '../config/index.js'
 import { canonicalMessage } from '../delivery/canonical-message.js'
 import { withoutReturningTrace } from '../delivery/returned-original.js'
 import { type ParsedReport, parseReport, type ReportedRecipient } from '../dsn/index.js'
+import { awaitTaken, type Taken } from './await-taken.js'
 import { CommandFailed, json, line, printable } from './output.js'
 
 interface Options {
@@ -30,17 +31,22 @@ interface Done {
   readonly verdict: string
   readonly reason: string
   readonly workflowId?: string
+  /** What came of the start: it waits, had ended before, or is held. */
+  readonly state?: Taken['state']
+  readonly result?: string
 }
 
 export function addRetry(program: Command): void {
   program
     .command('retry')
-    .description('start the retries of bounced messages, each from its delivery status notification (RFC 3464)')
+    .description(
+      'start the retries of bounced messages, each from its delivery status notification (RFC 3464); exit status 1 if one is not retried',
+    )
     .argument('<bounce.eml...>', 'reports, with the original inside (or --message)')
     .option('--message <file>', 'the original, if the report does not contain it')
     .option('--recipient <address>', 'the recipient, if the report names none or several')
     .option('--sender <address>', 'the envelope sender of the original, if the report does not name it')
-    .option('--status <code>', 'the status, such as 4.3.2, if the report has none')
+    .option('--status <code>', 'the status, such as 4.3.2, instead of the one in the report')
     .option('--message-id <id>', "the original's Message-ID, if it has none")
     .option('--schedule <delays>', 'another schedule, such as "1h, 4h*2"')
     .option('--deliver-by <time>', 'no retry after this time (ISO 8601)')
@@ -55,6 +61,7 @@ export function addRetry(program: Command): void {
       if (options.status !== undefined && parseStatus(options.status) === null)
         throw new CommandFailed(`--status ${options.status} is not an enhanced status code such as 4.3.2`, 2)
       let failures = 0
+      let notRetried = 0
       const each = async (file: string, work: () => Promise<void> | void) => {
         try {
           await work()
@@ -71,12 +78,19 @@ export function addRetry(program: Command): void {
         try {
           for (const [file, mail] of mails)
             await each(file, async () => {
-              for (const done of await retryFile(client, settings, file, mail, options)) report(done, options)
+              for (const done of await retryFile(client, settings, file, mail, options)) {
+                report(done, options)
+                if (done.verdict !== 'ignore' && done.state !== 'waits') notRetried += 1
+              }
             })
         } finally {
           await client.close()
         }
       }
+      if (failures === 0 && notRetried > 0)
+        throw new CommandFailed(
+          `${notRetried === 1 ? 'one recipient is' : `${notRetried} recipients are`} not being retried, as said above`,
+        )
       if (failures > 0) throw new CommandFailed(`${failures} of ${files.length} could not be retried; each stays where it is`)
     })
 }
@@ -84,7 +98,7 @@ export function addRetry(program: Command): void {
 function report(done: Done, options: Options): void {
   if (options.json) json(done)
   else if (done.workflowId === undefined) line(`${done.file}: ${done.recipient}: nothing to retry (${done.reason})`)
-  else line(`${done.file}: ${done.recipient}: retried by ${done.workflowId} (${done.reason})`)
+  else line(`${done.file}: ${done.recipient}: ${done.state === 'held' ? 'held: ' : ''}${done.result} (${done.reason}; ${done.workflowId})`)
 }
 
 async function retryFile(client: SoftbounceClient, settings: Settings, file: string, mail: Buffer, options: Options): Promise<Done[]> {
@@ -97,13 +111,14 @@ async function retryFile(client: SoftbounceClient, settings: Settings, file: str
       done.push({ file, recipient, verdict: 'ignore', reason: `Action: ${action}: the sending system is still at it, or has delivered it` })
       continue
     }
-    const judged = judgeBounce({ status: reported.status ?? options.status, diagnostic: reported.diagnostic }, settings.retryStatuses)
+    const judged = judgeBounce(statusOf(reported, options), settings.retryStatuses)
     if (judged.verdict !== 'retry') {
       done.push({ file, recipient, verdict: judged.verdict, reason: judged.reason })
       continue
     }
-    const workflowId = await start(client, notification, reported, options)
-    done.push({ file, recipient, verdict: 'retry', reason: judged.reason, workflowId })
+    const started = await start(client, notification, reported, options)
+    const { state, text } = await awaitTaken(client, started)
+    done.push({ file, recipient, verdict: 'retry', reason: judged.reason, workflowId: started.workflowId, state, result: text })
   }
   return done
 }
@@ -132,22 +147,31 @@ function returnedOriginal({ original }: ParsedReport, { recipient, originalRecip
 }
 
 /** Starts the retries with the original from --message, from the report, or from the store. */
-async function start(client: SoftbounceClient, notification: ParsedReport, reported: ReportedRecipient, options: Options): Promise<string> {
+async function start(
+  client: SoftbounceClient,
+  notification: ParsedReport,
+  reported: ReportedRecipient,
+  options: Options,
+): Promise<StartedRetry> {
   const more = retryOptions(options)
   const original = options.message === undefined ? returnedOriginal(notification, reported) : readFileSync(options.message)
-  if (original !== undefined) return (await client.retry(original, bounceOf(notification, reported, options), more)).workflowId
+  if (original !== undefined) return client.retry(original, bounceOf(notification, reported, options), more)
   const messageId = options.messageId ?? notification.messageId
   const kept = messageId === undefined ? null : await client.kept(messageId, knownAs(reported))
   if (messageId === undefined || kept === null)
     throw new Error('it does not hold the whole original, and none is kept for it; give it with --message')
   const bounce = bounceOf(notification, reported, options, kept.sender)
-  return (await client.retryStored(kept.key, { ...bounce, messageId }, more)).workflowId
+  return client.retryStored(kept.key, { ...bounce, messageId }, more)
 }
+
+/** `--status` overrides the report, whatever reply it quotes. */
+const statusOf = (reported: ReportedRecipient, { status }: Options) =>
+  status === undefined ? { status: reported.status, diagnostic: reported.diagnostic } : { status }
 
 function bounceOf(notification: ParsedReport, reported: ReportedRecipient, options: Options, sentBy: string | null = null): BounceOf {
   const sender = options.sender ?? sentBy ?? notification.sender
   if (sender === undefined) throw new Error("it does not name the original's envelope sender; give --sender")
-  const status = effectiveStatus({ status: reported.status ?? options.status, diagnostic: reported.diagnostic })
+  const status = effectiveStatus(statusOf(reported, options))
   const messageId = options.messageId ?? notification.messageId
   const at = reported.lastAttemptAt ?? notification.date ?? new Date()
   return {
@@ -155,7 +179,8 @@ function bounceOf(notification: ParsedReport, reported: ReportedRecipient, optio
     recipient: knownAs(reported),
     status: status as string,
     bouncedAt: at.toISOString(),
-    ...(reported.diagnostic === undefined ? {} : { diagnostic: reported.diagnostic }),
+    // a reply that the report quotes would beat the status that was asked for
+    ...(reported.diagnostic === undefined || options.status !== undefined ? {} : { diagnostic: reported.diagnostic }),
     ...(reported.remoteMta === undefined ? {} : { remoteMta: reported.remoteMta }),
     ...(messageId === undefined ? {} : { messageId }),
   }

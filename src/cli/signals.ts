@@ -1,17 +1,26 @@
-/** softbounce now, give-up, cancel: signals to an open retry. */
+/** softbounce now, give-up, cancel: requests to an open retry. */
 import type { Command } from 'commander'
 import type { SoftbounceClient } from '../client/index.js'
-import { readSettings } from '../config/index.js'
 import { CommandFailed, json, line } from './output.js'
+import { withClient } from './with-client.js'
 
-/** `now`, `give-up` and `cancel`: each signals or cancels one workflow. */
+type Request = (client: SoftbounceClient, ref: { workflowId: string }) => Promise<string>
+
+/** `now`, `give-up` and `cancel`: each asks one workflow, and prints its answer. */
 export function addSteering(program: Command): void {
-  steer(program, 'now', 'send the retry that waits now', 'retry asked for', (client, ref) => client.retryNow(ref))
-  steer(program, 'give-up', 'stop retrying, and suppress the address now', 'giving up', (client, ref) => client.giveUp(ref))
-  steer(program, 'cancel', 'stop retrying; nobody is suppressed', 'cancelled', async (client, ref) => {
+  add(program, 'now', 'send the retry that waits now; exit status 1 if it cannot be sent now', async (client, ref) => {
+    const { retry, of } = await client.retryNow(ref)
+    return of === 0 ? 'the first retry is sent as soon as the bounce is checked' : `retry ${retry} of ${of} is sent now`
+  })
+  add(program, 'give-up', 'stop retrying, and suppress the address now', async (client, ref) => {
+    await client.giveUp(ref)
+    return 'giving up; the address is suppressed'
+  })
+  add(program, 'cancel', 'stop retrying; nobody is suppressed', async (client, ref) => {
     // Temporal silently accepts the cancellation of a closed workflow
     if (!(await client.isOpen(ref))) throw notOpen(ref.workflowId)
     await client.cancel(ref)
+    return 'cancelled'
   })
 }
 
@@ -20,31 +29,31 @@ const notOpen = (workflowId: string) =>
     `${workflowId} is not open: there is no such workflow, or it has ended (softbounce status ADDRESS shows the workflow IDs of a recipient)`,
   )
 
-type Tell = (client: SoftbounceClient, ref: { workflowId: string }) => Promise<void>
-
-function steer(program: Command, name: string, description: string, done: string, tell: Tell): void {
+function add(program: Command, name: string, description: string, request: Request): void {
   program
     .command(name)
     .description(description)
     .argument('<workflow-id>', 'as softbounce status prints it: bounce/<recipient>/<message-id>')
     .option('--json', 'print JSON')
-    .action(async (workflowId: string, options: { json?: boolean }) => {
+    .action((workflowId: string, options: { json?: boolean }) => {
       if (!workflowId.startsWith('bounce/'))
         throw new CommandFailed(`${workflowId} is no workflow ID; softbounce status ${workflowId} shows those of a recipient`, 2)
-      const { SoftbounceClient } = await import('../client/index.js')
-      const client = await SoftbounceClient.open(readSettings())
-      let waits = ''
-      try {
-        // a retry that waits for its permit is already due: the signal cannot hurry it
-        const { trouble = null } = name === 'now' ? ((await client.getById(workflowId)) ?? {}) : {}
-        if (trouble?.waiting) waits = `; it is past its time already, and waits: ${trouble.text}`
-        await tell(client, { workflowId })
-      } catch (error) {
-        throw (error as Error).name === 'WorkflowNotFoundError' ? notOpen(workflowId) : error
-      } finally {
-        await client.close()
-      }
-      if (options.json) json({ workflowId, done })
-      else line(`${workflowId}: ${done}${waits}`)
+      return withClient(async (client) => {
+        const done = await request(client, { workflowId }).catch(async (error: Error) => {
+          throw error.name === 'WorkflowNotFoundError'
+            ? notOpen(workflowId)
+            : error.name === 'RequestRefused'
+              ? await refused(client, workflowId, error)
+              : error
+        })
+        if (options.json) json({ workflowId, done })
+        else line(`${workflowId}: ${done}`)
+      })
     })
+}
+
+/** Why it was refused, and what the send that is under way waits for. */
+async function refused(client: SoftbounceClient, workflowId: string, { message }: Error): Promise<CommandFailed> {
+  const { trouble = null } = (await client.getById(workflowId)) ?? {}
+  return new CommandFailed(`${workflowId}: ${message}${trouble === null ? '' : `; it waits: ${trouble.text}`}`)
 }

@@ -1,7 +1,8 @@
 /** softbounce status: the open retries, and the status of one message's. */
 import type { Command } from 'commander'
-import { addressKey, formatDuration, isRetry, nameOfAttempt } from '../bounce/index.js'
+import { addressKey, nameOfAttempt } from '../bounce/index.js'
 import type { RetryDescription, SoftbounceClient } from '../client/index.js'
+import { describeProgress } from './describe-progress.js'
 import { CommandFailed, json, line, table } from './output.js'
 import { limitOf, withClient } from './with-client.js'
 
@@ -21,7 +22,7 @@ export function addStatus(program: Command): void {
         return withClient(async (client) => {
           const { watch } = await import('./watch-status.js')
           if (which !== undefined && !which.startsWith('bounce/')) addressKey(which)
-          await watch(client, which, (standing) => ({ whose: nameOf(standing), where: sentence(standing) }))
+          await watch(client, which, (standing) => ({ whose: nameOf(standing), where: describeProgress(standing) }))
         })
       return withClient((client) =>
         which?.startsWith('bounce/') ? one(client, which, options.json === true) : several(client, which, limit, options.json === true),
@@ -38,7 +39,7 @@ async function one(client: SoftbounceClient, workflowId: string, asJson: boolean
     return
   }
   line(standing.summary ?? standing.workflowId)
-  line(`  ${sentence(standing)}`)
+  line(`  ${describeProgress(standing)}`)
   if (standing.trouble !== null) {
     const next = standing.trouble.nextAttemptAt === null ? '' : `; next try at ${standing.trouble.nextAttemptAt.toISOString()}`
     line(`  ${standing.trouble.waiting ? 'waits' : 'held up'}: ${standing.trouble.text}${next}`)
@@ -60,7 +61,7 @@ async function several(client: SoftbounceClient, recipient: string | undefined, 
           standing.workflowId,
           // the ID hides the recipient: the decrypted summary names it
           ...(isHidden(standing) ? [standing.summary ?? ''] : []),
-          sentence(standing),
+          describeProgress(standing),
           (standing.result?.attempts.at(-1) ?? standing.progress?.lastAttempt)?.reply ?? '',
         ])
     }
@@ -85,32 +86,3 @@ const isHidden = ({ workflowId }: RetryDescription) => workflowId.startsWith('bo
 
 const nameOf = (standing: RetryDescription) =>
   isHidden(standing) ? (standing.summary ?? standing.workflowId) : standing.workflowId.replace(/^bounce\//, '')
-
-function sentence({ status, progress, result, trouble, failure }: RetryDescription): string {
-  if (status === 'COMPLETED' && result === null)
-    return 'completed; its result is encrypted under a key that is not among encryption.keys here'
-  if (result !== null) {
-    const until = result.suppressedUntil === undefined ? '' : ` until ${result.suppressedUntil}`
-    const unconfirmed = result.outcome === 'delivered' && result.confirmed === false ? ', unconfirmed' : ''
-    return `${result.outcome}${until}${unconfirmed} after ${result.retries} ${result.retries === 1 ? 'retry' : 'retries'}`
-  }
-  if (status !== 'RUNNING') return failure === null ? status.toLowerCase() : `${status.toLowerCase()}: ${failure}`
-  if (progress === null) return 'open; no worker answers (or none that has its encryption.keys), so that no more is known'
-  if (progress.state === 'waiting' && progress.nextRetryAt !== null) {
-    const left = Date.parse(progress.nextRetryAt) - Date.now()
-    return `retry ${progress.retry} of ${progress.of} waits ${left > 0 ? `for ${formatDuration(inRoundSeconds(left))}, ` : ''}until ${minute(progress.nextRetryAt)}`
-  }
-  if (trouble?.waiting) return `retry ${progress.retry} of ${progress.of} waits for its permit`
-  const held = trouble === null ? '' : ', held up'
-  const what = isRetry(progress) ? `retry ${progress.retry} of ${progress.of}` : 'the backup relay'
-  if (progress.state === 'confirming') {
-    const until = progress.nextRetryAt === null ? '' : ` until ${minute(progress.nextRetryAt)}`
-    return `${isRetry(progress) ? `${what} was taken by the relay` : `${what} has taken it`}; a bounce is waited for${until}`
-  }
-  return `${what}: ${progress.state}${held}`
-}
-
-/** `2026-11-26 14:05 UTC` */
-const minute = (iso: string) => `${iso.slice(0, 16).replace('T', ' ')} UTC`
-
-const inRoundSeconds = (ms: number) => Math.max(1000, Math.round(ms / 1000) * 1000)

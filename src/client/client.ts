@@ -15,7 +15,6 @@ import {
 import { type Settings, settingsFrom } from '../config/index.js'
 import { canonicalMessage } from '../delivery/canonical-message.js'
 import { sentId } from '../delivery/return-path.js'
-import { headOf } from '../dsn/index.js'
 import { WorkflowIds } from '../encryption/index.js'
 import {
   type Database,
@@ -29,11 +28,14 @@ import {
   workflowIdsOf,
 } from '../store/index.js'
 import { findSuppression, liftSuppression, type Suppression, suppressLastingly } from '../suppression/index.js'
+import type { Progress } from '../workflows/retry-bounced-message.js'
 import { connectTemporal, encryptingClient } from './connect-temporal.js'
 import { describeRetry, type RetryDescription } from './describe.js'
 import { Destinations } from './destinations.js'
 import { type Erased, eraseRecipient } from './erase.js'
+import { messageIdOf } from './message-id.js'
 import { type BounceOf, type ClientOptions, type RetryRef, type StartedRetry, UnretryableBounce } from './options.js'
+import { request } from './requests.js'
 import { unlessRefused } from './unretryable.js'
 
 /** The settings that a client uses. */
@@ -50,6 +52,7 @@ export class SoftbounceClient {
     this.#database = database
     this.#names = names
     this.#close = close
+    this.destinations = new Destinations(temporal, database, TASK_QUEUE)
   }
 
   /**
@@ -87,9 +90,7 @@ export class SoftbounceClient {
   }
 
   /** The destinations: status, pauses, limits and releases. */
-  get destinations(): Destinations {
-    return new Destinations(this.#temporal, this.#database, TASK_QUEUE)
-  }
+  readonly destinations: Destinations
 
   /** Closes what `connect` opened. */
   close(): Promise<void> {
@@ -245,14 +246,20 @@ export class SoftbounceClient {
     }
   }
 
-  /** Sends the waiting retry now. With `retry`, only if that is the number of the waiting retry. */
-  async retryNow(ref: RetryRef, retry?: number): Promise<void> {
-    await this.#find(ref).signal('retryNow', retry === undefined ? {} : { retry })
+  /**
+   * Sends the waiting retry now. With `retry`, only if that is the number of the waiting retry.
+   * @throws RequestRefused if it cannot be sent now, such as while a relay's confirmation is awaited.
+   */
+  retryNow(ref: RetryRef, retry?: number): Promise<Progress> {
+    return request(this.#temporal, this.#idOf(ref), 'retryNow', retry === undefined ? {} : { retry })
   }
 
-  /** Stops retrying, and suppresses the address now. */
-  async giveUp(ref: RetryRef): Promise<void> {
-    await this.#find(ref).signal('giveUp')
+  /**
+   * Stops retrying, and suppresses the address now.
+   * @throws RequestRefused if it has ended, or no retry is left.
+   */
+  giveUp(ref: RetryRef): Promise<Progress> {
+    return request(this.#temporal, this.#idOf(ref), 'giveUp')
   }
 
   /** Stops retrying without suppressing the address. */
@@ -261,9 +268,7 @@ export class SoftbounceClient {
   }
 
   /** The active suppression of an address, or null. */
-  isSuppressed(address: string): Promise<Suppression | null> {
-    return findSuppression(this.#database.db, addressKey(address), new Date())
-  }
+  isSuppressed = (address: string): Promise<Suppression | null> => findSuppression(this.#database.db, addressKey(address), new Date())
 
   /**
    * Suppresses an address by hand.
@@ -285,14 +290,11 @@ export class SoftbounceClient {
     return this.#database.db.transaction().execute((tx) => liftSuppression(tx, addressKey(address), by, new Date()))
   }
 
-  #find(ref: RetryRef) {
-    const id = 'workflowId' in ref ? ref.workflowId : this.workflowId(ref.recipient, ref.messageId)
-    return this.#temporal.workflow.getHandle(id)
+  #idOf(ref: RetryRef): string {
+    return 'workflowId' in ref ? ref.workflowId : this.workflowId(ref.recipient, ref.messageId)
   }
-}
 
-function messageIdOf(content: Buffer): string {
-  const id = headOf(content).first('message-id')?.trim()
-  if (id === undefined || id === '') throw new Error('the message has no Message-ID; pass messageId')
-  return id
+  #find(ref: RetryRef) {
+    return this.#temporal.workflow.getHandle(this.#idOf(ref))
+  }
 }

@@ -19,6 +19,7 @@ export type { RetryDescription } from './describe.js'
 export { type DestinationInfo, Destinations, type ReleaseOptions } from './destinations.js'
 export type { Erased } from './erase.js'
 export { type BounceOf, type ClientOptions, type RetryRef, type StartedRetry, UnretryableBounce } from './options.js'
+export { RequestRefused } from './requests.js'
 export { track } from './track.js'
 export {
   type RetriedRecipient,

@@ -17,16 +17,8 @@ export const DOUBLE_PRESS_MS = 10_000
 /** Applies a signal to the state; the next `step` acts on it. */
 export function receive(delivery: Delivery, signal: Signal, nowMs: number): Delivery {
   switch (signal.kind) {
-    case 'retryNow': {
-      const named = signal.retry
-      // during preparation, the signal applies to the first retry
-      const waits = delivery.state === 'waiting' || delivery.state === 'preparing'
-      // otherwise the backup relay and the retry could both send
-      if (delivery.backupIsOpen && delivery.state === 'waiting') return delivery
-      if (!waits || (named != null && named !== delivery.retry)) return delivery
-      if (named == null && nowMs - delivery.retryNowAtMs < DOUBLE_PRESS_MS) return delivery
-      return { ...delivery, retryNow: true, retryNowAtMs: nowMs }
-    }
+    case 'retryNow':
+      return whyNotRetryNow(delivery, signal.retry, nowMs) === null ? { ...delivery, retryNow: true, retryNowAtMs: nowMs } : delivery
     case 'bouncedAgain': {
       const { bounce } = signal
       // clocks may be ahead by up to MOST_AHEAD_MS; a later time would make every genuine report look older
@@ -43,6 +35,34 @@ export function receive(delivery: Delivery, signal: Signal, nowMs: number): Deli
     case 'backupEnded':
       return { ...delivery, backupIsOpen: false }
   }
+}
+
+/**
+ * Why the waiting retry cannot be sent now; null if it can. The signal then changes nothing; the update is rejected with this text.
+ * @param named the number of the retry that is asked for; the waiting one without it.
+ */
+export function whyNotRetryNow(delivery: Delivery, named: number | null | undefined, nowMs: number): string | null {
+  const { state, retry, plan, wait, backupIsOpen, retryNowAtMs } = delivery
+  const which = `retry ${retry} of ${plan.delaysMs.length}`
+  // during preparation, it applies to the first retry
+  if (state === 'preparing') return null
+  if (state === 'sending') return `${which} is being sent already`
+  if (state === 'confirming')
+    return `a relay has accepted it, and nothing is sent until a report arrives${wait === null ? '' : `, or until ${new Date(wait.untilMs).toISOString()}`}`
+  if (state !== 'waiting')
+    return state === 'suppressing' ? 'no retry is left, and the address is being suppressed' : `it has ended: ${state}`
+  // otherwise the backup relay and the retry could both send
+  if (backupIsOpen) return `the backup relay may still send it; ${which} waits for that`
+  if (named != null && named !== retry) return `${which} waits, not retry ${named}`
+  if (named == null && nowMs - retryNowAtMs < DOUBLE_PRESS_MS) return 'a retry was asked for less than 10 s ago'
+  return null
+}
+
+/** Why giving up would change nothing; null if it would. */
+export function whyNotGiveUp({ state, givenUp }: Delivery): string | null {
+  if (givenUp) return 'somebody has given up already'
+  if (state === 'suppressing') return 'no retry is left, and the address is being suppressed'
+  return ['preparing', 'waiting', 'sending', 'confirming'].includes(state) ? null : `it has ended: ${state}`
 }
 
 /** Whether a wait ends early, or need not begin. */

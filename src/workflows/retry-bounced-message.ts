@@ -3,7 +3,16 @@
  * (docs/protocol.md): the workflow type, its argument and result, its signals, its query, its search attributes. Below it is the loop that
  * performs the lifecycle's commands.
  */
-import { CancellationScope, CancelledFailure, defineQuery, defineSignal, isCancellation, setHandler } from '@temporalio/workflow'
+import {
+  ApplicationFailure,
+  CancellationScope,
+  CancelledFailure,
+  defineQuery,
+  defineSignal,
+  defineUpdate,
+  isCancellation,
+  setHandler,
+} from '@temporalio/workflow'
 import type { Prepared } from '../activities/index.js'
 import type { Attempt, Bounce, BouncedMessage, RetryResult } from '../bounce/index.js'
 import { perform, prepare, recordCancellation } from './commands.js'
@@ -11,6 +20,7 @@ import { Inbox } from './inbox.js'
 import { begin, step } from './lifecycle.js'
 import type { Clock, State } from './lifecycle-state.js'
 import { isSubscribed, publish, publishEnd } from './publish.js'
+import { whyNotGiveUp, whyNotRetryNow } from './receive.js'
 import { showOutcome } from './search-attributes.js'
 import { acceptedByBackup, readAccepted, startBackup } from './send-by-backup-relay.js'
 import { showCancelled, showDelivery, showPreparing } from './web-ui.js'
@@ -24,6 +34,10 @@ export const retryNow = defineSignal<[{ retry?: number }?]>('retryNow')
 export const bouncedAgain = defineSignal<[Bounce]>('bouncedAgain')
 /** Stop retrying, and suppress the address now. */
 export const giveUp = defineSignal('giveUp')
+/** As the signal `retryNow`, with an answer: rejected with the reason if the retry cannot be sent now. */
+export const retryNowUpdate = defineUpdate<Progress, [{ retry?: number } | undefined]>('retryNow')
+/** As the signal `giveUp`, with an answer: rejected with the reason if it would change nothing. */
+export const giveUpUpdate = defineUpdate<Progress>('giveUp')
 /** The progress of the retries. `retry` is numbered from 1 over all runs; times are ISO 8601. */
 export interface Progress {
   retry: number
@@ -40,16 +54,32 @@ export const progress = defineQuery<Progress>('progress')
  */
 export async function retryBouncedMessage(message: BouncedMessage): Promise<RetryResult> {
   const inbox = new Inbox()
+  let prepared: Prepared | null = null
+  let cancelled = false
   // set first: a signal may arrive together with the start
   setHandler(retryNow, (which) => inbox.receive({ kind: 'retryNow', retry: which?.retry }))
   setHandler(bouncedAgain, (bounce) => inbox.receiveBounce(bounce))
   setHandler(giveUp, () => inbox.receive({ kind: 'giveUp' }))
+  setHandler(
+    retryNowUpdate,
+    (which) => {
+      inbox.receive({ kind: 'retryNow', retry: which?.retry })
+      return progressOf(inbox, cancelled)
+    },
+    { validator: (which) => refuse(inbox.delivery && whyNotRetryNow(inbox.delivery, which?.retry, Date.now())) },
+  )
+  setHandler(
+    giveUpUpdate,
+    () => {
+      inbox.receive({ kind: 'giveUp' })
+      return progressOf(inbox, cancelled)
+    },
+    { validator: () => refuse(inbox.delivery && whyNotGiveUp(inbox.delivery)) },
+  )
   setHandler(acceptedByBackup, (input) => {
     const accepted = readAccepted(input)
     if (accepted !== null) inbox.receive({ kind: 'acceptedByBackup', ...accepted })
   })
-  let prepared: Prepared | null = null
-  let cancelled = false
   setHandler(progress, () => progressOf(inbox, cancelled))
   showPreparing(message)
   try {
@@ -96,6 +126,11 @@ const isCancelled = (): boolean => CancellationScope.current().consideredCancell
 
 function stopIfCancelled(): void {
   if (isCancelled()) throw new CancelledFailure('cancelled')
+}
+
+/** Rejects an update: nothing of it is in the history. */
+function refuse(why: string | null): void {
+  if (why !== null) throw ApplicationFailure.nonRetryable(why, 'RequestRefused')
 }
 
 function progressOf({ delivery }: Inbox, cancelled: boolean): Progress {

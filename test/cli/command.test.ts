@@ -52,6 +52,7 @@ describe('retry, status, now, give-up, cancel', () => {
         verdict: 'retry',
         reason: expect.stringContaining('takes no messages'),
         workflowId: id,
+        ...{ state: 'waits', result: expect.stringContaining('retry 1 of 4 waits for ') },
       },
     ])
     await stands(handle(id), 'waiting', 1)
@@ -63,7 +64,7 @@ describe('retry, status, now, give-up, cancel', () => {
     expect((await world.cli('status')).stdout).toMatch(/invoice-4711@example\.com +retry 1 of 4 waits for /)
     expect((await world.cli('status', 'Ann@comes-back.example')).stdout).toContain(id)
     expect((await world.cli('status', 'nobody@example.org')).stdout).toBe('there are no retries for nobody@example.org\n')
-    expect(await world.cli('now', id)).toMatchObject({ status: 0, stdout: `${id}: retry asked for\n` })
+    expect(await world.cli('now', id)).toMatchObject({ status: 0, stdout: `${id}: retry 1 of 4 is sent now\n` })
     await stands(handle(id), 'waiting', 2)
     const shown = (await world.cli('status', id)).stdout
     expect(shown).toContain('retry 2 of 4 waits')
@@ -87,7 +88,11 @@ describe('retry, status, now, give-up, cancel', () => {
     await expect(handle(bob).result()).rejects.toThrow()
     expect((await world.cli('status', bob)).stdout).toContain('cancelled')
     expect((await world.cli('suppressions', 'check', 'eve@moved-away.example')).stdout).toBe('eve@moved-away.example is not suppressed\n')
-    await world.cli('retry', file, '--schedule', '30d')
+    expect(await world.cli('retry', file, '--schedule', '30d')).toMatchObject({
+      status: 1,
+      stdout: expect.stringContaining('were cancelled at'),
+      stderr: expect.stringContaining('one recipient is not being retried'),
+    })
     await expect(handle(bob).result()).rejects.toThrow()
     expect((await world.cli('status', bob)).stdout).toContain('--again')
     await world.cli('retry', file, '--schedule', '30d', '--again')
@@ -112,9 +117,40 @@ describe('retry, status, now, give-up, cancel', () => {
       '--json',
     )
     expect(jsonLines(gone.stdout)[0]).toMatchObject({ verdict: 'suppress' })
+    expect(gone.status).toBe(1)
+    // --status is judged, whatever the report says
+    const judged = await world.cli('retry', '--status', '5.1.1', example('invoice-4712.eml'))
+    expect(judged).toMatchObject({ status: 1, stdout: expect.stringContaining('nothing to retry (5.1.1') })
     const another = await world.cli('retry', '--recipient', 'zed@example.org', example('invoice-4712.eml'))
     expect(another).toMatchObject({ status: 1, stderr: expect.stringContaining('it names bob@stays-down.example') })
     expect(await world.client.get('bob@stays-down.example', 'invoice-4712@example.com')).toBeNull()
+  })
+
+  test('now and give-up are answered by the workflow: what it cannot do is exit status 1', async () => {
+    const file = join(folder.path, 'asked.eml')
+    writeFileSync(file, readFileSync(example('invoice-4712.eml'), 'utf8').replaceAll('invoice-4712', 'asked'))
+    const id = 'bounce/bob@stays-down.example/asked@example.com'
+    await world.cli('retry', file, '--schedule', '30d')
+    expect((await world.cli('now', id)).stdout).toBe(`${id}: retry 1 of 1 is sent now\n`)
+    // answered within the ten seconds in which a second press is the same
+    const again = await world.cli('now', id)
+    expect(again).toMatchObject({ status: 1, stdout: '' })
+    expect(again.stderr).toMatch(/asked for less than 10 s ago|is being sent already|no retry is left|is not open/)
+    await handle(id).result()
+    expect(await world.cli('give-up', id)).toMatchObject({ status: 1, stderr: expect.stringContaining('is not open') })
+    // the retries had ended: the same bounce changes nothing
+    expect(await world.cli('retry', file, '--schedule', '30d')).toMatchObject({
+      status: 1,
+      stdout: expect.stringMatching(/it had ended before|suppressed/),
+    })
+  })
+
+  test('without a worker a retry is held, and says so', { timeout: 60_000 }, async () => {
+    const idle = await startRealWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${system.port}`) })
+    const held = await idle.cli('retry', example('invoice-4711.eml'), '--schedule', '30d', '--json')
+    expect(held.status).toBe(1)
+    expect(jsonLines(held.stdout)[0]).toMatchObject({ state: 'held', result: expect.stringContaining('no worker has taken run') })
+    await idle.close()
   })
 
   test('the stored original is used if the notification does not contain it', async () => {

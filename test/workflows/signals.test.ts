@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { findSuppression } from '../../src/suppression/index.js'
-import { bouncedAgain, giveUp, progress, retryNow } from '../../src/workflows/retry-bounced-message.js'
+import { bouncedAgain, giveUp, giveUpUpdate, progress, retryNow, retryNowUpdate } from '../../src/workflows/retry-bounced-message.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
 import { bounced, eventually, type Handle, HOUR, signalWithStart, stands, start, startWorld, type World } from '../support/skipping-time.js'
 
@@ -183,4 +183,40 @@ test('the progress query returns the current state', async () => {
   expect(due).toBeGreaterThanOrEqual(HOUR)
   await handle.result()
   expect(await handle.query(progress)).toMatchObject({ state: 'suppressed', retry: 4, of: 4, nextRetryAt: null, lastAttempt: { retry: 4 } })
+})
+
+describe('the updates retryNow and giveUp', () => {
+  const refusal = (update: Promise<unknown>) =>
+    update.then(
+      () => 'accepted',
+      (error: { cause?: { type?: string; message: string } }) => `${error.cause?.type}: ${error.cause?.message}`,
+    )
+
+  test('they do what the signals do, and answer with the progress', async () => {
+    const handle = await start(world, await message())
+    await waits(handle, 1)
+    expect(await handle.executeUpdate(retryNowUpdate, { args: [{ retry: 1 }] })).toMatchObject({ retry: 1, of: 4 })
+    await waits(handle, 2)
+    await handle.executeUpdate(giveUpUpdate)
+    expect(await handle.result()).toMatchObject({ outcome: 'suppressed', retries: 1 })
+  })
+
+  test('a retry that does not wait is refused with the reason, and the history holds nothing of it', async () => {
+    const handle = await start(world, await message())
+    await waits(handle, 1)
+    const before = (await handle.fetchHistory()).events?.length as number
+    expect(await refusal(handle.executeUpdate(retryNowUpdate, { args: [{ retry: 3 }] }))).toBe(
+      'RequestRefused: retry 1 of 4 waits, not retry 3',
+    )
+    const events = (await handle.fetchHistory()).events ?? []
+    expect(events.slice(before).filter(({ eventType }) => String(eventType).includes('UPDATE'))).toEqual([])
+    await handle.executeUpdate(retryNowUpdate, { args: [{ retry: 1 }] })
+    await waits(handle, 2)
+    expect(await refusal(handle.executeUpdate(retryNowUpdate, { args: [{}] }))).toBe(
+      'RequestRefused: a retry was asked for less than 10 s ago',
+    )
+    await handle.signal(giveUp)
+    await handle.result()
+    expect(await refusal(handle.executeUpdate(giveUpUpdate))).toContain('undefined')
+  })
 })

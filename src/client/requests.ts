@@ -1,0 +1,34 @@
+/** Requests to an open retry, by Temporal updates: the workflow says whether it does what is asked. */
+import { type Client, WorkflowNotFoundError, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError } from '@temporalio/client'
+import type { Progress } from '../workflows/retry-bounced-message.js'
+
+const WITHIN_MS = 10_000
+
+/** The retry does not do what was asked; the message says why. */
+export class RequestRefused extends Error {
+  override name = 'RequestRefused'
+}
+
+/**
+ * Asks the workflow, and waits for its answer.
+ * @throws RequestRefused with the reason; WorkflowNotFoundError if the workflow has ended, or never was; an Error if no worker answers.
+ */
+export async function request(
+  temporal: Client,
+  workflowId: string,
+  name: 'retryNow' | 'giveUp',
+  args: { readonly retry?: number } = {},
+): Promise<Progress> {
+  const handle = temporal.workflow.getHandle(workflowId)
+  try {
+    return await temporal.withDeadline(Date.now() + WITHIN_MS, () => handle.executeUpdate<Progress, [object]>(name, { args: [args] }))
+  } catch (error) {
+    if (error instanceof WorkflowUpdateFailedError) throw new RequestRefused((error.cause as Error | undefined)?.message ?? error.message)
+    if (error instanceof WorkflowNotFoundError) throw error
+    if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError)
+      throw new Error(
+        `no worker answered within ${WITHIN_MS / 1000} s: start softbounce worker; whether the request is still taken is not known`,
+      )
+    throw error
+  }
+}
