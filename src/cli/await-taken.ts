@@ -43,8 +43,7 @@ function takenOf(description: RetryDescription, waitedMs: number): Taken | null 
       text: `${isEarlier ? 'it had ended before: ' : ''}${describeProgress(description)}${isEarlier ? '; --again starts it again' : ''}`,
     }
   }
-  if (progress !== null && OPEN.has(progress.state) && trouble === null)
-    return { state: 'waits', text: describeProgress(description) }
+  if (progress !== null && OPEN.has(progress.state) && trouble === null) return { state: 'waits', text: describeProgress(description) }
   if (trouble?.waiting) return { state: 'waits', text: describeProgress(description) }
   return trouble !== null && waitedMs > HELD_AFTER_MS ? { state: 'held', text: describeProgress(description) } : null
 }

@@ -1,7 +1,7 @@
 /** Output of the commands: text, or with --json one JSON object per line; errors in one line, with the remedy. */
 import { WrongSettings } from '../config/wrong-settings.js'
 
-/** Ends the command with this error line and exit status. 1: failure; 2: wrong usage. */
+/** Ends the command with this error line (none if empty) and exit status. 1: failure; 2: wrong usage. */
 export class CommandFailed extends Error {
   override name = 'CommandFailed'
   constructor(
@@ -51,6 +51,7 @@ export function failed(error: unknown): number {
     for (const fault of error.faults) process.stderr.write(`softbounce: ${printable(fault)}\n`)
     return 2
   }
+  if (error instanceof CommandFailed && error.message === '') return error.status
   const { message, code } = error as NodeJS.ErrnoException
   const first = error instanceof AggregateError ? ((error.errors[0] as Error | undefined)?.message ?? message) : message
   const text = first === '' || first === undefined ? String(code ?? error) : first

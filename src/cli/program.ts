@@ -19,6 +19,7 @@ const MODULES: readonly (readonly [names: readonly string[], load: () => Promise
   [['migrate'], async () => (await import('./migrate.js')).addMigrate],
   [['codec-server'], async () => (await import('./codec-server.js')).addCodecServer],
   [['doctor'], async () => (await import('./doctor.js')).addDoctor],
+  [['completion'], async () => (await import('./completion.js')).addCompletion],
   [['config'], async () => (await import('./config.js')).addConfig],
 ]
 /** The name of the command: the first argument that is no option, and no value of `--config`. */
@@ -53,7 +54,9 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   })
   const wanted = MODULES.filter(([names]) => names.includes(commandIn(args)))
   try {
-    if (wanted.length > 0 || !/^(-V|--version)$/.test(args[0] ?? '')) await addCommands(program, wanted)
+    // a completion script names every command
+    if (commandIn(args) === 'completion') await addCommands(program, [])
+    else if (wanted.length > 0 || !/^(-V|--version)$/.test(args[0] ?? '')) await addCommands(program, wanted)
     await program.parseAsync(args, { from: 'user' })
     return 0
   } catch (error) {

@@ -4,10 +4,9 @@ import { rename, rm } from 'node:fs/promises'
 import type { Readable, Writable } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import type { Command } from 'commander'
-import { addressKey } from '../bounce/index.js'
 import { historyOf } from '../store/index.js'
 import { CommandFailed, json, line, table } from './output.js'
-import { withClient } from './with-client.js'
+import { addressArgument, withClient } from './with-client.js'
 import { openingDatabase } from './with-database.js'
 
 /** `list-check`, `history` and `forget`. */
@@ -25,28 +24,20 @@ export function addRecipients(program: Command): void {
     .description('what happened about an address: bounces, retries, ends, suppressions')
     .argument('<address>')
     .option('--json', 'print JSON, one object a line')
-    .action((address: string, options: { json?: boolean }) => history(keyOf(address), options.json === true))
+    .action((address: string, options: { json?: boolean }) => history(addressArgument(address), options.json === true))
   program
     .command('forget')
     .description('erase a person: from every table, and from Temporal; the figures stay')
     .argument('<address>')
     .option('--yes', 'really')
     .option('--json', 'print JSON')
-    .action((address: string, options: { yes?: boolean; json?: boolean }) => forget(keyOf(address), options))
+    .action((address: string, options: { yes?: boolean; json?: boolean }) => forget(addressArgument(address), options))
 }
 
 interface ListOptions {
   readonly column?: string
   readonly output?: string
   readonly json?: boolean
-}
-
-function keyOf(address: string): string {
-  try {
-    return addressKey(address)
-  } catch (error) {
-    throw new CommandFailed((error as Error).message, 2)
-  }
 }
 
 const BAR = 30

@@ -10,6 +10,7 @@ interface Options {
   readonly since: string
   readonly format: string
   readonly output?: string
+  readonly json?: boolean
 }
 
 const DAY_MS = 24 * 3_600_000
@@ -21,11 +22,13 @@ export function addReport(program: Command): void {
     .description('unreliable destinations, the share of 4.3.2, what each retry achieves')
     .option('--since <when>', 'from then on: a duration such as 30d, or a day such as 2026-06-01 (UTC)', '30d')
     .option('--format <format>', 'text, json or html', 'text')
+    .option('--json', 'as --format json')
     .option('--output <file>', 'write it there')
     .action(report)
 }
 
-async function report({ since, format, output }: Options): Promise<void> {
+async function report({ since, json: asJson, output, ...options }: Options): Promise<void> {
+  const format = asJson ? 'json' : options.format
   if (!['text', 'json', 'html'].includes(format)) throw new CommandFailed(`--format ${format}: it must be text, json or html`, 2)
   const until = new Date()
   const from = sinceOf(since, until)

@@ -9,6 +9,7 @@ import { withoutReturningTrace } from '../delivery/returned-original.js'
 import { type ParsedReport, parseReport, type ReportedRecipient } from '../dsn/index.js'
 import { awaitTaken, type Taken } from './await-taken.js'
 import { CommandFailed, json, line, printable } from './output.js'
+import { addressArgument } from './with-client.js'
 
 interface Options {
   readonly message?: string
@@ -58,6 +59,7 @@ export function addRetry(program: Command): void {
       if (options.via !== undefined && options.via !== 'backup-relay')
         throw new CommandFailed(`--via ${options.via} is no way; there is backup-relay`, 2)
       const settings = readSettings()
+      if (options.recipient !== undefined) addressArgument(options.recipient)
       if (options.status !== undefined && parseStatus(options.status) === null)
         throw new CommandFailed(`--status ${options.status} is not an enhanced status code such as 4.3.2`, 2)
       let failures = 0

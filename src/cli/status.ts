@@ -1,10 +1,10 @@
 /** softbounce status: the open retries, and the status of one message's. */
 import type { Command } from 'commander'
-import { addressKey, nameOfAttempt } from '../bounce/index.js'
+import { nameOfAttempt } from '../bounce/index.js'
 import type { RetryDescription, SoftbounceClient } from '../client/index.js'
 import { describeProgress } from './describe-progress.js'
 import { CommandFailed, json, line, table } from './output.js'
-import { limitOf, withClient } from './with-client.js'
+import { addressArgument, limitOf, withClient } from './with-client.js'
 
 const AT_ONCE = 10
 
@@ -18,10 +18,10 @@ export function addStatus(program: Command): void {
     .option('--json', 'print JSON, one object a line')
     .action((which: string | undefined, options: { limit: string; watch?: boolean; json?: boolean }) => {
       const limit = limitOf(options.limit)
+      if (which !== undefined && !which.startsWith('bounce/')) addressArgument(which)
       if (options.watch)
         return withClient(async (client) => {
           const { watch } = await import('./watch-status.js')
-          if (which !== undefined && !which.startsWith('bounce/')) addressKey(which)
           await watch(client, which, (standing) => ({ whose: nameOf(standing), where: describeProgress(standing) }))
         })
       return withClient((client) =>

@@ -5,7 +5,7 @@ import type { EncryptionKey } from '../config/index.js'
 import { clientDataConverter } from '../encryption/index.js'
 import { startTracing } from '../temporal/tracing.js'
 
-const CONNECT_WITHIN_MS = 4000
+const CONNECT_WITHIN_MS = 3000
 
 /**
  * Connects to Temporal.

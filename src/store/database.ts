@@ -57,13 +57,32 @@ export function nowExpression({ kind, clock }: Pick<Database, 'kind' | 'clock'>)
 
 /** Kept short: libsql blocks the event loop while it waits, and with it this process's SMTP transactions. */
 const BUSY_TIMEOUT_MS = 4_000
+/** A command waits that long for another process's write. */
+const LOCKED_FOR_MS = 60_000
 
 /** Transactions take SQLite's write lock at once: one that reads first could not write if another process wrote in between. */
 class ImmediateSqliteDriver extends SqliteDriver {
+  constructor(
+    config: ConstructorParameters<typeof SqliteDriver>[0],
+    private readonly onLocked: (() => void) | null,
+  ) {
+    super(config)
+  }
+
   override async beginTransaction(connection: DatabaseConnection): Promise<void> {
-    await connection.executeQuery(CompiledQuery.raw('begin immediate'))
+    for (const until = Date.now() + LOCKED_FOR_MS; ; )
+      try {
+        await connection.executeQuery(CompiledQuery.raw('begin immediate'))
+        return
+      } catch (error) {
+        if (this.onLocked === null || !isLocked(error) || Date.now() > until) throw error
+        this.onLocked()
+      }
   }
 }
+
+const isLocked = (error: unknown): boolean =>
+  /^SQLITE_(BUSY|LOCKED)/.test((error as { code?: string }).code ?? '') || /locked|in progress/.test((error as Error).message)
 
 /**
  * In libsql, a statement that failed on a locked file stays in progress until it is garbage-collected: commits fail from then on, and
@@ -119,8 +138,7 @@ class ReopenedWhenBusy implements SqliteDatabase {
     try {
       return step()
     } catch (error) {
-      if (/^SQLITE_(BUSY|LOCKED)/.test((error as { code?: string }).code ?? '') || /locked|in progress/.test((error as Error).message))
-        this.#broken = true
+      if (isLocked(error)) this.#broken = true
       throw error
     }
   }
@@ -143,7 +161,7 @@ class TransactionalSqliteAdapter extends SqliteAdapter {
   }
 }
 
-function sqliteDialect(file: string): Dialect {
+function sqliteDialect(file: string, onLocked: (() => void) | null): Dialect {
   const config = {
     database: async () =>
       new ReopenedWhenBusy(() => {
@@ -161,7 +179,7 @@ function sqliteDialect(file: string): Dialect {
   }
   return {
     createAdapter: () => new TransactionalSqliteAdapter(),
-    createDriver: () => new ImmediateSqliteDriver(config),
+    createDriver: () => new ImmediateSqliteDriver(config, onLocked),
     createIntrospector: (db) => new SqliteIntrospector(db),
     createQueryCompiler: () => new SqliteQueryCompiler(),
   }
@@ -170,13 +188,19 @@ function sqliteDialect(file: string): Dialect {
 /**
  * Opens the database; the first query connects.
  * @param onIdleError called when a PostgreSQL connection breaks; the pool opens new ones by itself.
+ * @param onLocked called each time that another process's write held the SQLite file for 4 s; then it waits on, for a minute in all. Without
+ *   it, such a transaction fails.
  * @throws Error if the URL is neither a file nor PostgreSQL.
  */
-export function openDatabase({ url, schema = DEFAULT_SCHEMA }: DatabaseSettings, onIdleError: (error: Error) => void = () => {}): Database {
+export function openDatabase(
+  { url, schema = DEFAULT_SCHEMA }: DatabaseSettings,
+  onIdleError: (error: Error) => void = () => {},
+  onLocked: (() => void) | null = null,
+): Database {
   const kind = databaseKind(url)
   if (kind === null) throw new Error('database.url must be file:PATH (SQLite) or postgres://… (PostgreSQL)')
   const file = kind === 'sqlite' ? url.slice('file:'.length) : null
-  const db = new Kysely<Tables>({ dialect: file === null ? postgresDialect(url, schema, onIdleError) : sqliteDialect(file) })
+  const db = new Kysely<Tables>({ dialect: file === null ? postgresDialect(url, schema, onIdleError) : sqliteDialect(file, onLocked) })
   const place = file === null ? postgresPlace(url, schema) : `file:${resolve(file)}`
   return { kind, db, place, file, schema: file === null ? schema : null, close: () => db.destroy() }
 }

@@ -1,27 +1,23 @@
 /** Checks each address of a list: suppressed, destination down, often unavailable, or ok. Any length, constant memory. */
 import { once } from 'node:events'
 import type { Readable, Writable } from 'node:stream'
-import { parse as parseCsv } from 'csv-parse'
 import { stringify } from 'csv-stringify/sync'
 import { getDomain } from 'tldts'
-import { addressKey } from '../bounce/index.js'
 import type { Database } from '../store/index.js'
+import { openList } from './read-list.js'
 import { destinationsDown, type RecipientStats, recipientStats } from './recipient-stats.js'
 
 /** The status of an address, as written in the column `softbounce`. */
 export type ListStatus = 'ok' | 'suppressed until' | 'system down since' | 'often unavailable' | 'permanently rejected' | 'no address'
 
 export interface ListCheckOptions {
-  /** The CSV column with the address. Default: the first named email, e-mail, mail, address or recipient; else a list without header. */
+  /** The CSV column with the address, in any case. Default: the first with a usual name; else a list without a header. */
   readonly column?: string
 }
 
 /** Line counts: all, and by status. */
 export type ListCheck = { readonly lines: number } & Readonly<Record<ListStatus, number>>
 
-const BATCH = 1000
-const MAX_LINE = 1_000_000
-const USUAL = ['email', 'e-mail', 'mail', 'address', 'recipient']
 const ADDED = ['softbounce', 'softbounce_time', 'softbounce_why'] as const
 const LOOK_BACK_MS = 90 * 24 * 3_600_000
 /** `often unavailable`: this many deferred retries and this share of all, or this many suppressions, within 90 days. */
@@ -45,69 +41,32 @@ export async function checkList(database: Database, input: Readable, output: Wri
   }
   const now = new Date()
   const down = await destinationsDown(database)
-  const parser = input.pipe(
-    parseCsv({ bom: true, relax_column_count: true, skip_empty_lines: true, trim: true, max_record_size: MAX_LINE }),
-  )
-  input.on('error', (error) => parser.destroy(error))
-  let at: number | null = null
-  let width = 1
-  let batch: string[][] = []
-  const write = async () => {
-    const keys = batch.map((record) => keyOf(record[at as number] ?? ''))
-    const wanted = keys.filter((key) => key !== null)
+  const list = await openList(input, options.column)
+  let width = list.columns?.length ?? 0
+  let hasHead = list.columns !== null
+  if (list.columns !== null) output.write(stringify([[...list.columns, ...ADDED]]))
+  for await (const batch of list.rows) {
+    if (!hasHead && batch[0] !== undefined) {
+      width = batch[0].cells.length
+      output.write(stringify([['address', ...new Array<string>(width - 1).fill(''), ...ADDED]]))
+      hasHead = true
+    }
+    const wanted = batch.flatMap(({ address }) => (address === null ? [] : [address]))
     const known =
       wanted.length === 0
         ? new Map<string, RecipientStats>()
         : await recipientStats(database, [...new Set(wanted)], new Date(now.getTime() - LOOK_BACK_MS), now)
-    const rows = batch.map((record, i) => {
-      const key = keys[i] ?? null
-      const { status, time, why } = key === null ? { status: 'no address' as const, time: '', why: '' } : judge(key, known.get(key), down)
+    const rows = batch.map(({ cells, address }) => {
+      const { status, time, why } =
+        address === null ? { status: 'no address' as const, time: '', why: '' } : judge(address, known.get(address), down)
       counts.lines += 1
       counts[status] += 1
-      return [...record, ...new Array<string>(Math.max(0, width - record.length)).fill(''), status, time, asText(why)]
+      const trimmed = cells.map((cell) => cell.trim())
+      return [...trimmed, ...new Array<string>(Math.max(0, width - cells.length)).fill(''), status, time, asText(why)]
     })
-    batch = []
     if (rows.length > 0 && !output.write(stringify(rows))) await once(output, 'drain')
   }
-  for await (const record of parser as AsyncIterable<string[]>) {
-    if (at === null) {
-      at = columnOf(record, options.column)
-      if (at >= 0) {
-        width = record.length
-        output.write(stringify([[...record, ...ADDED]]))
-        continue
-      }
-      at = 0
-      width = record.length
-      output.write(stringify([['address', ...new Array<string>(width - 1).fill(''), ...ADDED]]))
-    }
-    batch.push(record)
-    if (batch.length >= BATCH) await write()
-  }
-  await write()
   return counts
-}
-
-/** The index of the address column; -1 if the list has no header row. */
-function columnOf(head: readonly string[], column: string | undefined): number {
-  const names = head.map((name) => name.trim())
-  if (column !== undefined) {
-    const at = names.indexOf(column)
-    if (at < 0) throw new Error(`the list has no column "${column}"; its columns are ${names.map((name) => `"${name}"`).join(', ')}`)
-    return at
-  }
-  const at = names.findIndex((name) => USUAL.includes(name.toLowerCase()))
-  if (at < 0 && head.length > 1 && keyOf(head[0] ?? '') === null)
-    throw new Error(`no column of the list is named ${USUAL.join(', ')}; name the one that holds the address (--column)`)
-  return at
-}
-
-function keyOf(text: string): string | null {
-  try {
-    return addressKey(text)
-  } catch {
-    return null
-  }
 }
 
 function judge(

@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import Libsql from 'libsql'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { retryBouncedMessage } from '../../src/workflows/index.js'
 import { report } from '../support/bounce-mails.js'
@@ -221,18 +222,22 @@ describe('suppressions', () => {
 
     const list = join(folder.path, 'list.csv')
     writeFileSync(list, 'name,email\n"Mia, M.",MIA@example.org\nZoe,zoe@example.org\nTom,tom@example.org\nNobody,\n')
-    const filtered = await world.cli('suppressions', 'filter', list, '--column', 'email')
-    expect(filtered).toMatchObject({ status: 0, stdout: 'name,email\nZoe,zoe@example.org\nNobody,\n' })
+    expect(await world.cli('suppressions', 'filter', list)).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('--unreadable FILE'),
+    })
+    const unreadable = join(folder.path, 'unreadable.csv')
+    const filtered = await world.cli('suppressions', 'filter', list, '--column', 'email', '--unreadable', unreadable)
+    expect(filtered).toMatchObject({ status: 0, stdout: 'name,email\nZoe,zoe@example.org\n' })
+    expect(readFileSync(unreadable, 'utf8')).toBe('name,email\nNobody,\n')
     expect(filtered.stderr).toContain('4 addresses, 2 suppressed, 1 without an address')
-    expect((await world.cli('suppressions', 'filter', list, '--column', 'email', '--suppressed')).stdout).toBe(
+    expect((await world.cli('suppressions', 'filter', list, '--suppressed', '--unreadable', unreadable)).stdout).toBe(
       'name,email\n"Mia, M.",MIA@example.org\nTom,tom@example.org\n',
     )
     expect(await world.cli('suppressions', 'filter', list, '--column', 'mail')).toMatchObject({
       status: 1,
       stderr: expect.stringContaining('"email"'),
     })
-    const unnamed = await world.cli('suppressions', 'filter', list)
-    expect(unnamed).toMatchObject({ status: 1, stdout: '', stderr: expect.stringContaining('--column') })
     const text = await runCli(
       folder.path,
       world.env,
@@ -243,10 +248,46 @@ describe('suppressions', () => {
     const counts = await runCli(folder.path, world.env, ['suppressions', 'filter', '-', '--json'], 'mia@example.org\nzoe@example.org\n')
     expect(JSON.parse(counts.stdout)).toEqual({ lines: 2, suppressed: 1, unreadable: 0 })
 
-    expect((await world.cli('suppressions', 'remove', 'mia@example.org')).stdout).toBe('mia@example.org is on the active list again\n')
+    expect((await world.cli('suppressions', 'remove', 'mia@example.org')).stdout).toBe('mia@example.org is no longer suppressed\n')
     expect((await world.cli('suppressions', 'remove', 'mia@example.org')).stdout).toBe('mia@example.org was not suppressed\n')
     expect((await world.cli('suppressions', 'check', 'mia@example.org')).stdout).toMatch(/not suppressed\n.*suppressed +manual.*\n.*lifted/)
   })
+})
+
+test('a write of another process is waited for, and that is said', { timeout: 60_000 }, async () => {
+  const other = new Libsql((world.env.SOFTBOUNCE_DATABASE_URL as string).slice('file:'.length), { timeout: 100 })
+  other.exec('begin immediate')
+  setTimeout(() => other.exec('rollback'), 6000)
+  const added = await runCli(folder.path, world.env, ['suppressions', 'add', 'locked@example.org', '--for', '7d'])
+  expect(added).toMatchObject({ status: 0, stdout: expect.stringContaining('locked@example.org is suppressed until') })
+  expect(added.stderr).toBe('softbounce: another process is writing to the database; waiting for it, a minute at most\n')
+  other.close()
+  // exit status 1: suppressed
+  const checked = await world.cli('suppressions', 'check', 'locked@example.org')
+  expect(checked).toMatchObject({ status: 1, stderr: '' })
+  expect(await world.cli('suppressions', 'remove', 'locked@example.org')).toMatchObject({ status: 0 })
+  expect(await world.cli('suppressions', 'check', 'locked@example.org')).toMatchObject({ status: 0 })
+})
+
+test('suppressions are imported from a file', async () => {
+  const file = join(folder.path, 'sendgrid.csv')
+  writeFileSync(file, 'email,created,reason,status\nimported@example.org,1730000000,550 5.1.1 unknown,5.1.1\n')
+  expect((await world.cli('suppressions', 'import', file, '--dry-run')).stdout).toBe(
+    '1 rows: 1 would be suppressed, 0 suppressed already, 0 expired, 0 not suppressed there or only for a time, 0 without an address that can be read\n',
+  )
+  expect(jsonLines((await world.cli('suppressions', 'import', file, '--json')).stdout)).toEqual([
+    { rows: 1, imported: 1, already: 0, expired: 0, notSuppressed: 0, unreadable: 0, dryRun: false },
+  ])
+  expect((await world.cli('suppressions', 'check', 'imported@example.org')).stdout).toContain('(rejected: 550 5.1.1 unknown)')
+  expect(await world.cli('suppressions', 'import', file, '--reason', 'x')).toMatchObject({ status: 2 })
+  expect(await world.cli('suppressions', 'import', file, '--until', '2020-01-01')).toMatchObject({ status: 2 })
+})
+
+test.each(['bash', 'zsh', 'fish'])('completion for %s names every command', async (shell) => {
+  const { status, stdout } = await world.cli('completion', shell)
+  expect(status).toBe(0)
+  for (const name of ['suppressions', 'give-up', 'list-check', 'doctor']) expect(stdout).toContain(name)
+  expect(await world.cli('completion', 'tcsh')).toMatchObject({ status: 2 })
 })
 
 test('migrate and config work', async () => {
@@ -269,6 +310,9 @@ describe('errors are one line that says what to do', () => {
       ['status', '--limit', 'x'],
       ['suppressions', 'check', 'nobody'],
       ['now', 'ann@example.org'],
+      ['status', 'nobody'],
+      ['retry', '--recipient', 'nobody', 'x.eml'],
+      ['history', 'nobody'],
       ['retry', '--status', '999', 'x.eml'],
       ['suppressions', 'add', 'a@b.org', '--for', 'ever'],
     ])

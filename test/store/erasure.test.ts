@@ -324,7 +324,7 @@ onBothDatabases('an address', (opened) => {
     const { counts, text } = await check(opened.database, 'a@plain.example\nb@plain.example\n')
     expect(counts).toMatchObject({ lines: 2, ok: 2 })
     expect(text).toBe('address,softbounce,softbounce_time,softbounce_why\na@plain.example,ok,,\nb@plain.example,ok,,\n')
-    await expect(check(opened.database, 'who,where\nx,a@plain.example\n')).rejects.toThrow(/no column of the list is named/)
+    await expect(check(opened.database, 'who,where\nx,a@plain.example\n')).rejects.toThrow(/name the column that holds the address/)
     await expect(check(opened.database, 'email\na@plain.example\n', 'mail')).rejects.toThrow('the list has no column "mail"')
   })
 })

@@ -42,9 +42,9 @@ onBothDatabases('lists of addresses', (opened) => {
   test('a suppressed address is left out, in any spelling; or only those are kept', async () => {
     const ann = await suppressed()
     const ben = address()
-    const list = `${ann.toUpperCase().replace('@EXAMPLE.ORG', '@Example.ORG').toLowerCase()}\n${ben}\r\n\n  ${ann}  \nno address`
-    expect(await filter(list)).toEqual({ lines: 4, suppressed: 2, unreadable: 1, text: `${ben}\r\nno address` })
-    expect(await filter(list, { onlySuppressed: true })).toMatchObject({ suppressed: 2, text: `${ann}\n  ${ann}  \n` })
+    const list = `${ann.toUpperCase().replace('@EXAMPLE.ORG', '@Example.ORG').toLowerCase()}\n${ben}\r\n\n  ${ann}  \nMia <${ann}>\n`
+    expect(await filter(list)).toEqual({ lines: 4, suppressed: 3, unreadable: 0, text: `${ben}\r\n` })
+    expect(await filter(list, { onlySuppressed: true })).toMatchObject({ suppressed: 3, text: `${ann}\n  ${ann}  \nMia <${ann}>\n` })
   })
 
   test('a list that comes in pieces is read line by line', async () => {
@@ -57,15 +57,18 @@ onBothDatabases('lists of addresses', (opened) => {
     const ann = await suppressed()
     const rows = Array.from({ length: 2100 }, (_, i) => `${i},reader${i}@example.org`)
     const csv = ['id, email ', ...rows, `x,${ann}`, 'y', 'z,"Ann Lee"'].join('\n')
-    const { text, ...counts } = await filter(csv, { column: 'email' })
+    await expect(filter(csv, { column: 'Email' })).rejects.toThrow('line 2103 holds no address that can be read: "y"')
+    const unreadable = slowSink()
+    const { text, ...counts } = await filter(csv, { column: 'email', unreadable })
+    expect(unreadable.text()).toBe('id, email \ny\nz,"Ann Lee"\n')
     expect(counts).toEqual({ lines: 2103, suppressed: 1, unreadable: 2 })
     expect(text).not.toContain(ann)
-    expect(text.split('\n')).toHaveLength(2104)
+    expect(text.split('\n')).toHaveLength(2102)
     await expect(filter(csv, { column: 'mail' })).rejects.toThrow('no column "mail"; its columns are "id", " email "')
   })
 
   test('a table without a named column, a line of a megabyte and a broken source are refused', async () => {
-    await expect(filter('1,ann@example.org\n')).rejects.toThrow('is no address alone on its line')
+    await expect(filter('1,ann@example.org\n')).rejects.toThrow('is neither an address nor a header with a column email')
     await expect(filter('x'.repeat(1_000_001))).rejects.toThrow('longer than 1000000 characters')
     const broken = () =>
       new Readable({
@@ -116,7 +119,7 @@ onBothDatabases('lists of addresses', (opened) => {
     expect((await check(many)).counts).toMatchObject({ lines: 1001, ok: 1001 })
     expect((await check('ann@example.org,Ann\n')).rows[0]).toBe('address,,softbounce,softbounce_time,softbounce_why')
     expect((await check('')).counts.lines).toBe(0)
-    await expect(check('name,town\nAnn,Bonn\n')).rejects.toThrow('no column of the list is named')
+    await expect(check('name,town\nAnn,Bonn\n')).rejects.toThrow('name the column that holds the address (--column)')
     await expect(check('name,town\nAnn,Bonn\n', 'email')).rejects.toThrow('the list has no column "email"')
     expect((await check('who,town\nann@example.org,Bonn\n', 'who')).counts.ok).toBe(1)
   })

@@ -1,0 +1,185 @@
+/** Imports suppressions: our own export, and those of Amazon SES, SendGrid, Mailgun, Postmark, Postal, listmonk and Mautic, by their columns. */
+import { Readable } from 'node:stream'
+import { parseTime } from '../bounce/index.js'
+import type { Database, SuppressionReason } from '../store/index.js'
+import { jsonRecords } from './json-records.js'
+import { addressIn, decoded, openList } from './read-list.js'
+import { activeSuppressions, suppressLastingly } from './suppressions.js'
+
+export interface ImportOptions {
+  /** For rows that name none; default `manual`. */
+  readonly reason?: Exclude<SuppressionReason, 'unavailable'>
+  /** When they expire, for rows that name no time. Default: never. */
+  readonly until?: Date
+  /** Only counts. */
+  readonly dryRun?: boolean
+  /** Who imports, for the history. */
+  readonly by: string
+  /** The column with the address, if it has no usual name. */
+  readonly column?: string
+  /** Called after each batch. */
+  readonly progress?: (counts: Imported) => void
+}
+
+/** Row counts. */
+export interface Imported {
+  readonly rows: number
+  readonly imported: number
+  /** Suppressed already, at least as long. */
+  readonly already: number
+  /** Their time is over. */
+  readonly expired: number
+  /** A temporary failure, or an address that is not suppressed there: nothing that lasts. */
+  readonly notSuppressed: number
+  /** No address can be read. */
+  readonly unreadable: number
+}
+
+interface Entry {
+  readonly address: string
+  readonly reason: Exclude<SuppressionReason, 'unavailable'>
+  readonly until: Date | null
+  readonly status: string | null
+  readonly reply: string | null
+}
+
+type Judged = Entry | 'expired' | 'notSuppressed' | 'unreadable'
+
+const BATCH = 500
+const ADDRESS = ['address', 'email', 'emailaddress', 'recipient', 'email_address', 'e-mail']
+const REASON = ['reason', 'suppressionreason', 'type', 'dnc_reason', 'doNotContact'].map((name) => name.toLowerCase())
+const UNTIL = ['until', 'keep_until', 'expires', 'expires_at']
+const TEXT = ['reply', 'error', 'description', 'reason', 'comments']
+const CODE = ['code', 'smtp_code', 'status']
+
+/**
+ * Imports a CSV or JSON file, in constant memory.
+ * @throws Error if it cannot be read; what was imported before stays, and importing it again changes nothing.
+ */
+export async function importSuppressions(database: Database, input: Readable, options: ImportOptions): Promise<Imported> {
+  const counts = { rows: 0, imported: 0, already: 0, expired: 0, notSuppressed: 0, unreadable: 0 }
+  const now = new Date()
+  for await (const batch of batchesOf(input, options.column)) {
+    const entries: Entry[] = []
+    for (const row of batch) {
+      counts.rows += 1
+      const judged = judge(row, options, now)
+      if (typeof judged === 'string') counts[judged] += 1
+      else entries.push(judged)
+    }
+    const { imported, already } = await write(database, entries, options, now)
+    counts.imported += imported
+    counts.already += already
+    options.progress?.({ ...counts })
+  }
+  return counts
+}
+
+type Row = Readonly<Record<string, string>>
+
+async function* batchesOf(input: Readable, column: string | undefined): AsyncGenerator<Row[]> {
+  let batch: Row[] = []
+  const text = decoded(input)
+  let start = ''
+  for (let next = await text.next(); ; next = await text.next()) {
+    start += next.value ?? ''
+    if (next.done || start.trimStart() !== '') break
+  }
+  const whole = (async function* () {
+    yield start
+    yield* text
+  })()
+  const rows = /^\s*[[{]/.test(start) ? fromJson(whole) : fromTable(Readable.from(whole), column)
+  for await (const row of rows) {
+    batch.push(row)
+    if (batch.length < BATCH) continue
+    yield batch
+    batch = []
+  }
+  yield batch
+}
+
+async function* fromJson(text: AsyncIterable<string>): AsyncGenerator<Row> {
+  for await (const record of jsonRecords(text))
+    yield Object.fromEntries(
+      Object.entries(record).map(([name, value]) => [name.toLowerCase(), value === null || typeof value === 'object' ? '' : String(value)]),
+    )
+}
+
+async function* fromTable(input: Readable, column: string | undefined): AsyncGenerator<Row> {
+  const { columns, rows } = await openList(input, column)
+  const names = columns?.map((name) => name.toLowerCase()) ?? []
+  for await (const batch of rows)
+    for (const { cells, address } of batch) {
+      const row = Object.fromEntries(names.map((name, i) => [name, cells[i] ?? '']))
+      yield { ...row, address: address ?? cells[0] ?? '' }
+    }
+}
+
+const first = (row: Row, names: readonly string[]): string => names.map((name) => row[name]?.trim() ?? '').find((text) => text !== '') ?? ''
+
+function judge(row: Row, options: ImportOptions, now: Date): Judged {
+  const address = addressIn(first(row, ADDRESS))
+  if (address === null) return 'unreadable'
+  const code = first(row, CODE)
+  // listmonk lists every subscriber with a status
+  if (/^(enabled|disabled|confirmed|unconfirmed)$/i.test(code)) return 'notSuppressed'
+  const reply = first(row, TEXT)
+  const named = first(row, REASON)
+  if (/^(unavailable)$/i.test(named) && first(row, UNTIL) === '') return 'notSuppressed'
+  // a temporary failure is no reason to suppress for ever
+  if (
+    first(row, UNTIL) === '' &&
+    (/^4\d\d$|^4\.\d+\.\d+$/.test(code) || /^4\d\d[ -]|^4\.\d+\.\d+ /.test(reply) || /soft|transient|temporary/i.test(named))
+  )
+    return 'notSuppressed'
+  const end = first(row, UNTIL)
+  const untilMs = end === '' ? (options.until?.getTime() ?? null) : timeOf(end)
+  if (untilMs !== null && untilMs <= now.getTime()) return 'expired'
+  return {
+    address,
+    reason: reasonOf(named, code, reply) ?? options.reason ?? 'manual',
+    until: untilMs === null ? null : new Date(untilMs),
+    status: /^[245]\.\d+\.\d+$/.test(code) ? code : null,
+    reply: reply === '' ? null : reply.slice(0, 500),
+  }
+}
+
+/** ISO 8601, `2026-11-24 08:00:00`, or seconds since 1970. */
+function timeOf(text: string): number | null {
+  if (/^\d{9,11}$/.test(text)) return Number(text) * 1000
+  const ms = parseTime(text) ?? Date.parse(/^\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?$/.test(text) ? `${text.replace(' ', 'T')}Z` : text)
+  return Number.isNaN(ms) ? null : ms
+}
+
+function reasonOf(named: string, code: string, reply: string): Entry['reason'] | null {
+  if (/complain|spam|abuse/i.test(named)) return 'complaint'
+  if (/^(manual|unsubscribed?|admin|customer|manualsuppression|1|3)$/i.test(named) || /unsub|blocklist|blacklist/i.test(`${named} ${code}`))
+    return 'manual'
+  if (/bounce|^rejected$|invalid|^2$/i.test(named) || /^5\d\d$|^5\.\d+\.\d+$|^605$/.test(code) || /^5\d\d[ -]|^5\.\d+\.\d+ /.test(reply))
+    return 'rejected'
+  return null
+}
+
+async function write(database: Database, entries: readonly Entry[], { by, dryRun }: ImportOptions, now: Date) {
+  const latest = [...new Map(entries.map((entry) => [entry.address, entry])).values()]
+  const known = new Map(
+    (
+      await activeSuppressions(
+        database,
+        latest.map(({ address }) => address),
+        now,
+      )
+    ).map((suppression) => [suppression.address, suppression]),
+  )
+  const fresh = latest.filter(({ address, until }) => {
+    const before = known.get(address)
+    return before === undefined || (before.until !== null && (until === null || before.until < until))
+  })
+  if (!dryRun && fresh.length > 0)
+    await database.db.transaction().execute(async (tx) => {
+      for (const { address, reason, until, status, reply } of fresh)
+        await suppressLastingly(tx, address, reason, { status, reply, by, destination: null }, now, until)
+    })
+  return { imported: fresh.length, already: entries.length - fresh.length }
+}
