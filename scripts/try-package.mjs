@@ -21,7 +21,7 @@ const WANTED = [
   /^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/,
   /^docs\/[\w./-]+\.(md|json|png|svg|yaml)$/,
   /^deploy\/[\w.-]+\.yaml$/,
-  /^examples\/[\w./-]+\.(py|ts|md|json)$/,
+  /^examples\/[\w.-]+\.(py|mjs|md)$/,
   /^monitoring\/[\w./-]+\.(yml|json)$/,
   /^dist\/(?!demo\/)[\w./-]+\.(js|cjs|js\.map|d\.ts|schema\.json|LICENSE)$/,
   /^dist\/cjs\/package\.json$/,

@@ -22,6 +22,13 @@ const MODULES: readonly (readonly [names: readonly string[], load: () => Promise
   [['completion'], async () => (await import('./completion.js')).addCompletion],
   [['config'], async () => (await import('./config.js')).addConfig],
 ]
+/** All commands, without running one. */
+export async function commandNames(): Promise<Command> {
+  const program = new Command('softbounce')
+  await addCommands(program, [])
+  return program
+}
+
 /** The name of the command: the first argument that is no option, and no value of `--config`. */
 const commandIn = (args: readonly string[]): string => args.find((arg, i) => !arg.startsWith('-') && args[i - 1] !== '--config') ?? ''
 
