@@ -26,13 +26,22 @@ const INK = {
   shade4: '#010114',
 } as const
 
-const WIDTH = 920
+/** Of a page on a desktop, and of one on a phone (390 px with its margins); the page shows the one that fits. */
+const WIDTHS = { wide: 920, narrow: 356 } as const
+
+/** A chart in both widths. */
+export type Chart = Readonly<Record<keyof typeof WIDTHS, string>>
+
 /** Approximate width of a character in axis labels, px. */
 const CHARACTER = 7
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif'
 
-function draw(height: number, option: EChartsCoreOption): string {
-  const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height })
+function draw(height: number, optionFor: (width: number) => EChartsCoreOption): Chart {
+  return { wide: drawIn(WIDTHS.wide, height, optionFor(WIDTHS.wide)), narrow: drawIn(WIDTHS.narrow, height, optionFor(WIDTHS.narrow)) }
+}
+
+function drawIn(width: number, height: number, option: EChartsCoreOption): string {
+  const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, width, height })
   try {
     chart.setOption({ animation: false, backgroundColor: 'transparent', textStyle: { fontFamily: FONT, color: INK.text }, ...option })
     let svg = chart.renderToSVGString()
@@ -47,14 +56,14 @@ function draw(height: number, option: EChartsCoreOption): string {
 const axisLabel = { color: INK.text, fontSize: 12 }
 const axisLine = { lineStyle: { color: INK.line } }
 const splitLine = { lineStyle: { color: INK.line } }
-const legend = (...names: string[]) => ({
+const legend = (width: number, ...names: string[]) => ({
   data: names,
   top: 0,
   left: 0,
-  itemGap: 24,
+  itemGap: width < 500 ? 16 : 24,
   itemWidth: 14,
   itemHeight: 10,
-  textStyle: { color: INK.text, fontSize: 12 },
+  textStyle: { color: INK.text, fontSize: width < 500 ? 10 : 12 },
 })
 /** Full width, with room for the labels. */
 const grid = (top: number) => ({ left: 8, right: 8, top, bottom: 4, outerBoundsMode: 'same', outerBoundsContain: 'axisLabel' })
@@ -74,9 +83,9 @@ const categories = (data: readonly string[], label: object = axisLabel) => ({
 })
 
 /** Outcomes of each retry of the schedule. */
-export function stepsChart({ steps }: Figures): string {
-  return draw(300, {
-    legend: legend('accepted', 'deferred', 'rejected'),
+export function stepsChart({ steps }: Figures): Chart {
+  return draw(300, (width) => ({
+    legend: legend(width, 'accepted', 'deferred', 'rejected'),
     grid: grid(36),
     xAxis: categories(steps.map(({ retry }) => `retry ${retry}`)),
     yAxis: values,
@@ -86,7 +95,7 @@ export function stepsChart({ steps }: Figures): string {
       ['deferred', INK.warn, 'deferred', 'all'],
       ['rejected', INK.bad, 'rejected', 'all'],
     ),
-  })
+  }))
 }
 
 const overDays = (days: Figures['days']) => ({
@@ -98,19 +107,28 @@ const overDays = (days: Figures['days']) => ({
   yAxis: values,
 })
 
+/** The days from the first to the last with any figure. */
+function withFigures(days: Figures['days']): Figures['days'] {
+  const hasAny = days.map(({ day: _, ...figures }) => Object.values(figures).some((n) => Number(n) > 0))
+  const first = hasAny.indexOf(true)
+  return first < 0 ? days : days.slice(first, hasAny.lastIndexOf(true) + 1)
+}
+
 /** 4.3.2 per day: bounces, and retries answered with it. */
-export function daysChart({ days }: Figures): string {
-  return draw(280, {
-    legend: legend('bounces that came in', 'retries that were refused'),
+export function daysChart({ days: all }: Figures): Chart {
+  const days = withFigures(all)
+  return draw(280, (width) => ({
+    legend: legend(width, 'bounces that came in', 'retries that were refused'),
     ...overDays(days),
     series: bars(days, ['bounces that came in', INK.calm, 'bounced', 'all'], ['retries that were refused', INK.warn, 'notNow', 'all']),
-  })
+  }))
 }
 
 /** Additions to and removals from the suppression list, per day. */
-export function suppressionsChart({ days }: Figures): string {
-  return draw(260, {
-    legend: legend('suppressed', 'extended', 'expired early', 'lifted'),
+export function suppressionsChart({ days: all }: Figures): Chart {
+  const days = withFigures(all)
+  return draw(260, (width) => ({
+    legend: legend(width, 'suppressed', 'extended', 'expired early', 'lifted'),
     ...overDays(days),
     series: bars(
       days,
@@ -119,22 +137,22 @@ export function suppressionsChart({ days }: Figures): string {
       ['expired early', INK.calm, 'restored', 'off'],
       ['lifted', INK.good, 'lifted', 'off'],
     ),
-  })
+  }))
 }
 
 /** Time from bounce to delivery. */
-export function deliveryChart({ delivery }: Figures): string {
+export function deliveryChart({ delivery }: Figures): Chart {
   const { buckets } = delivery
   const name = (i: number) => {
     const upTo = buckets[i]?.upToMs ?? null
     return upTo === null ? `more` : `≤ ${duration(upTo)}`
   }
-  return draw(260, {
+  return draw(260, () => ({
     grid: grid(12),
     xAxis: categories(buckets.map((_, i) => name(i))),
     yAxis: values,
     series: bars(buckets, ['delivered', INK.good, 'delivered']),
-  })
+  }))
 }
 
 const SHADES = [INK.shade1, INK.shade2, INK.shade3, INK.shade4] as const
@@ -151,7 +169,7 @@ const rectangle = (x: number, y: number, width: number, height: number, fill: st
 })
 
 /** Destinations over time: the share of deferred retries, and the outages beneath. */
-export function heatChart({ heat, until }: Figures): string {
+export function heatChart({ heat, until }: Figures): Chart {
   const { rows, from, bucketMs, buckets } = heat
   const start = from.getTime()
   const end = Math.min(start + buckets * bucketMs, new Date(until).getTime())
@@ -161,13 +179,15 @@ export function heatChart({ heat, until }: Figures): string {
   const outages = rows.flatMap(({ outages }, y) =>
     outages.map(({ beganAt, endedAt }) => [Math.max(start, beganAt.getTime()), y, Math.min(end, endedAt?.getTime() ?? end)]),
   )
+  // from the first figure on
+  const first = Math.max(start, Math.min(...[...cells, ...outages].map(([from]) => from as number), end - bucketMs))
   const rowHeight = 22
-  const names = rows.map(({ destination }) => cut(destination, 30))
-  return draw(44 + rows.length * rowHeight, {
-    grid: { left: 14 + Math.max(0, ...names.map((name) => name.length)) * CHARACTER, right: 12, top: 4, bottom: 28 },
+  const names = (width: number) => rows.map(({ destination }) => cut(destination, width < 500 ? 16 : 30))
+  return draw(44 + rows.length * rowHeight, (width) => ({
+    grid: { left: 14 + Math.max(0, ...names(width).map((name) => name.length)) * CHARACTER, right: 12, top: 4, bottom: 28 },
     xAxis: {
       type: 'time',
-      min: start,
+      min: first,
       max: end,
       axisLabel: { ...axisLabel, hideOverlap: true, formatter: (ms: number) => dayOrHour(ms) },
       axisLine,
@@ -176,7 +196,7 @@ export function heatChart({ heat, until }: Figures): string {
     yAxis: {
       type: 'category',
       inverse: true,
-      data: names,
+      data: names(width),
       axisLabel,
       axisLine: { show: false },
       axisTick: { show: false },
@@ -203,7 +223,7 @@ export function heatChart({ heat, until }: Figures): string {
         },
       },
     ],
-  })
+  }))
 }
 
 function dayOrHour(ms: number): string {
@@ -212,14 +232,16 @@ function dayOrHour(ms: number): string {
 }
 
 /** 4.3.2 by hour of the week. */
-export function weekChart({ week }: Figures): string {
+export function weekChart({ week }: Figures): Chart {
   const most = Math.max(1, ...week.flat())
+  /** The grid is what the names of the days leave. */
+  const cellOf = (width: number) => Math.floor((width - 70) / 24) - 1
   const cells = week.flatMap((hours, day) => hours.flatMap((n, hour) => (n === 0 ? [] : [[hour, day, n / most, n]])))
-  return draw(230, {
+  return draw(230, (width) => ({
     grid: { ...grid(4), right: 12 },
     xAxis: categories(
       Array.from({ length: 24 }, (_, hour) => String(hour)),
-      { ...axisLabel, interval: 0 },
+      { ...axisLabel, interval: width < 500 ? 3 : 0 },
     ),
     yAxis: { type: 'category', inverse: true, data: [...WEEKDAYS], axisLabel, axisLine: { show: false }, axisTick: { show: false } },
     series: [
@@ -227,10 +249,11 @@ export function weekChart({ week }: Figures): string {
         type: 'custom',
         data: cells,
         renderItem: (_: unknown, api: Drawing) => {
+          const cell = cellOf(width)
           const [x, y] = api.coord([api.value(0), api.value(1)])
-          return { ...rectangle(x - 17, y - 12, 34, 24, shadeOf(api.value(2))), children: [] }
+          return { ...rectangle(x - cell / 2, y - 12, cell, 24, shadeOf(api.value(2))), children: [] }
         },
       },
     ],
-  })
+  }))
 }

@@ -109,6 +109,8 @@ export async function figures(database: Database, window: Window, limits: Figure
 }
 
 const MOST_STATUSES = 50
+/** Reports of success (RFC 3461 NOTIFY=SUCCESS) are no bounces. */
+const notSuccess = sql<boolean>`(status is null or status not like '2.%') and (action is null or action not in ('delivered', 'relayed', 'expanded'))`
 
 async function bouncesOf({ db }: Database, { since, until }: Window) {
   const rows = await db
@@ -116,6 +118,7 @@ async function bouncesOf({ db }: Database, { since, until }: Window) {
     .select(['disposition', 'status', sql<number>`count(*)`.as('n')])
     .where('at', '>=', since.getTime())
     .where('at', '<', until.getTime())
+    .where(notSuccess)
     .groupBy(['disposition', 'status'])
     .orderBy('n', 'desc')
     .limit(MOST_STATUSES)
@@ -131,6 +134,7 @@ async function bouncesOf({ db }: Database, { since, until }: Window) {
     .select(sql<number>`count(*)`.as('n'))
     .where('at', '>=', since.getTime())
     .where('at', '<', until.getTime())
+    .where(notSuccess)
     .executeTakeFirstOrThrow()
   const rest = Number(n) - shown.reduce((sum, { count }) => sum + count, 0)
   return rest > 0 ? [...shown, { disposition: 'others', status: null, count: rest }] : shown

@@ -1,6 +1,6 @@
 /** The report as one self-contained HTML file. Each chart has a caption, and its numbers as a table. */
 
-import { daysChart, deliveryChart, heatChart, stepsChart, suppressionsChart, weekChart } from './charts.js'
+import { type Chart, daysChart, deliveryChart, heatChart, stepsChart, suppressionsChart, weekChart } from './charts.js'
 import type { DestinationFigures } from './destination-figures.js'
 import type { Figures } from './figures.js'
 import { brief, duration, minute, number, OUTCOMES, percent, several, WEEKDAYS } from './format.js'
@@ -37,12 +37,12 @@ function tiles({ started, answers, ended, outages, suppressions }: Figures, came
 }
 
 /** A chart with its caption, which is also its text alternative. */
-function figure(svg: string, says: string, key?: Html): Html {
-  return html`<figure><div class="wide" role="img" aria-label="${says}" tabindex="0">${new Html(svg)}</div>${key ?? ''}<figcaption class="muted">${says}</figcaption></figure>`
+function figure(chart: Chart, says: string, key?: Html): Html {
+  return html`<figure><div class="chart" role="img" aria-label="${says}"><div class="wide">${new Html(chart.wide)}</div><div class="narrow">${new Html(chart.narrow)}</div></div>${key ?? ''}<figcaption class="muted">${says}</figcaption></figure>`
 }
 
 const table = (head: readonly string[], rows: readonly (readonly (string | Html)[])[]) =>
-  html`<div class="wide"><table><thead><tr>${head.map((cell) => html`<th scope="col">${cell}</th>`)}</tr></thead><tbody>${rows.map(
+  html`<div class="scrolls"><table><thead><tr>${head.map((cell) => html`<th scope="col">${cell}</th>`)}</tr></thead><tbody>${rows.map(
     (row) =>
       html`<tr>${row.map((cell, i) => (i === 0 ? html`<th scope="row">${cell}</th>` : cell instanceof Html ? cell : html`<td>${cell}</td>`))}</tr>`,
   )}</tbody></table></div>`
@@ -83,7 +83,7 @@ function systems({ worst, systems }: Figures): Html {
   return section(
     systems > worst.length ? `The worst ${worst.length} of ${number(systems)} receiving systems` : 'Receiving systems, the worst first',
     html`<p class="muted">By how many retries they deferred; press a head to sort.</p>`,
-    html`<div class="wide"><table class="sorts"><thead><tr>${heads.map((head) => html`<th scope="col"><button type="button">${head}</button></th>`)}</tr></thead><tbody>${rows}</tbody></table></div>`,
+    html`<div class="scrolls"><table class="sorts"><thead><tr>${heads.map((head) => html`<th scope="col"><button type="button">${head}</button></th>`)}</tr></thead><tbody>${rows}</tbody></table></div>`,
     servers.length === 0
       ? ''
       : html`<details><summary>By mail server</summary>${table(['receiving system', 'mail server', 'retries', '4.3.2', 'deferred'], servers)}</details>`,

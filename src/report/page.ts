@@ -32,8 +32,10 @@ p { margin: .25rem 0 .75rem; }
 .tiles li { background: var(--card); border-radius: .5rem; padding: .6rem .8rem; }
 .tiles b { display: block; font-size: 1.5rem; line-height: 1.2; font-variant-numeric: tabular-nums; }
 figure { margin: 0; }
-.wide { overflow-x: auto; }
-.wide svg { display: block; width: 100%; min-width: 40rem; height: auto; }
+.chart svg { display: block; width: 100%; height: auto; }
+.narrow { display: none; }
+@media screen and (max-width: 36rem) { .wide { display: none; } .narrow { display: block; } }
+.scrolls { overflow-x: auto; }
 .key { display: flex; flex-wrap: wrap; gap: .25rem 1rem; margin: .5rem 0; font-size: .85rem; color: var(--muted); }
 .key i { display: inline-block; width: .9rem; height: .7rem; border-radius: 2px; margin-right: .35rem; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
@@ -50,7 +52,7 @@ th[aria-sort=descending] button::after { content: "\\2193"; color: var(--text); 
 details { margin: .5rem 0; font-size: .9rem; }
 summary { cursor: pointer; color: var(--muted); }
 footer { margin-top: 3rem; font-size: .85rem; color: var(--muted); }
-@media print { :root { color-scheme: light; } body { max-width: none; padding: 0; font-size: 11pt; } details, th button::after { display: none; } section, figure, tr { break-inside: avoid; } .wide { overflow: visible; } .wide svg { min-width: 0; } }
+@media print { :root { color-scheme: light; } body { max-width: none; padding: 0; font-size: 11pt; } details, th button::after { display: none; } section, figure, tr { break-inside: avoid; } .scrolls { overflow: visible; } }
 `
 
 /** Sorts a table by the clicked column, numerically or as text. */
