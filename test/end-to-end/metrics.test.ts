@@ -106,17 +106,26 @@ describe.skipIf(reason !== null)(`metrics${reason === null ? '' : ` (${reason})`
   })
 
   test('each dashboard panel queries existing metrics', async () => {
-    const { panels } = JSON.parse(readFileSync(join(MONITORING, 'grafana/softbounce.json'), 'utf8')) as {
-      panels: { title: string; targets: { expr: string }[] }[]
+    const withAll = (expr: string) => expr.replace(/\$(job|destination)/g, '.*')
+    const { panels, templating } = JSON.parse(readFileSync(join(MONITORING, 'grafana/softbounce.json'), 'utf8')) as {
+      panels: { title: string; targets: { expr: string; datasource: { uid: string } }[] }[]
+      templating: { list: { name: string }[] }
     }
     const names = await fetch(`${prometheus.url}/api/v1/label/__name__/values`).then(
       async (r) => ((await r.json()) as { data: string[] }).data,
     )
+    expect(templating.list.map(({ name }) => name)).toEqual(['datasource', 'job', 'destination'])
+    const labels = ['outcome', 'retry', 'destination', 'status', 'disposition', 'source', 'result', 'reason', 'change', 'type']
     // exported only by an intake, or with a webhook
     const elsewhere = ['softbounce_intake_mails_total', 'softbounce_events_total']
     for (const { title, targets } of panels)
-      for (const { expr } of targets) {
-        await query(expr)
+      for (const { expr, datasource } of targets) {
+        // the board is imported into any Grafana: the data source is a variable
+        expect(datasource.uid).toMatch(/^\$\{datasource\}$/)
+        for (const [, label] of expr.matchAll(/\bby \(([^)]*)\)/g))
+          for (const name of (label as string).split(', '))
+            if (!['le', 'instance', 'worker_type'].includes(name)) expect(labels, `${title}: ${name}`).toContain(name)
+        await query(withAll(expr))
         const used = expr.match(/\b(softbounce|temporal|process)_\w+/g) ?? []
         expect(used.length, title).toBeGreaterThan(0)
         expect(
