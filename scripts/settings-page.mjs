@@ -33,7 +33,7 @@ softbounce reads one file, \`softbounce.yaml\`: the one that \`--config\` or \`S
 \`direct.enabled\`), which says where retries go. There are ${settings.length}.
 
 - \`softbounce config init\` writes a commented file with every setting; editors complete it by its JSON Schema ([softbounce.schema.json](softbounce.schema.json)).
-- \`softbounce config check\` names everything that is wrong, with line and column. \`softbounce config\` shows what differs from the defaults, and where it came from.
+- \`softbounce config check\` names what is wrong, with line and column, and what a worker still needs. \`softbounce config\` shows what differs from the defaults, and where it came from.
 - Each setting may also be set in the environment, which wins: \`relay.url\` as \`SOFTBOUNCE_RELAY_URL\`, \`returnPath.keys\` as \`SOFTBOUNCE_RETURN_PATH_KEYS\`. A list is
   separated by commas; a table is written as YAML (or JSON): \`SOFTBOUNCE_ROUTES='[{destination: "*", host: 127.0.0.1, port: 2526}]'\`.
 - A secret may also be in a file (Docker secrets): \`SOFTBOUNCE_RELAY_URL_FILE=/run/secrets/relay\`. Secrets are masked wherever they are shown.

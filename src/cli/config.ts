@@ -46,12 +46,25 @@ function show(options: { all?: boolean; json?: boolean }): void {
 function check(options: { json?: boolean }): void {
   const { file, overridden } = load()
   const { length: set } = showSettings().filter(({ source }) => source !== 'default')
-  readSettings()
-  if (options.json) json({ file, settings: set, overridden })
+  const settings = readSettings()
+  const missing = whatWorkerLacks(settings)
+  if (options.json) json({ file, settings: set, overridden, missing })
   else {
     for (const text of overridden) line(text)
-    line(`the configuration is right: ${set} ${set === 1 ? 'setting' : 'settings'}, ${file === null ? 'no file' : `file ${file}`}`)
+    for (const text of missing) line(text)
+    line(`no faults: ${set} ${set === 1 ? 'setting' : 'settings'}, ${file === null ? 'no file' : `file ${file}`}`)
   }
+}
+
+/** What a worker, or an application that tracks, would not start without. */
+function whatWorkerLacks(settings: ReturnType<typeof readSettings>): string[] {
+  const { paths, direct, returnPaths } = settings
+  return [
+    ...(paths.relay === null && paths.routes.length === 0 && direct === null
+      ? ['a worker does not start yet: set relay.url, routes or direct.enabled']
+      : []),
+    ...(returnPaths === null ? ['track does not start yet, and no bounce is authenticated: set returnPath.keys'] : []),
+  ]
 }
 
 function init(file: string): void {
@@ -61,7 +74,7 @@ function init(file: string): void {
   mkdirSync(dirname(path), { recursive: true })
   // a project's own copy keeps its place next to the file; a global one has none
   writeFileSync(path, initialFile(fromThere.startsWith('node_modules') ? `./${fromThere}` : SCHEMA), { flag: 'wx', mode: 0o600 })
-  line(`${path} has every setting with its default; edit it, then run softbounce config check`)
+  line(`${path} has every setting, with its default or an example; edit it, then run softbounce config check`)
 }
 
 export function addConfig(program: Command): void {

@@ -1,5 +1,6 @@
 /** softbounce suppressions: the list, and filtering lists by it. */
 import { createReadStream, createWriteStream } from 'node:fs'
+import { resolve } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'
 import { parseDuration } from '../bounce/index.js'
@@ -150,6 +151,8 @@ function filter(file: string, options: FilterFlags): Promise<void> {
     const { finished } = await import('node:stream/promises')
     const { filterList } = await import('../suppression/filter-list.js')
     const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
+    if (options.unreadable !== undefined && file !== '-' && resolve(options.unreadable) === resolve(file))
+      throw new CommandFailed('--unreadable: it must be another file than the list', 2)
     const unreadable = options.unreadable === undefined ? null : createWriteStream(options.unreadable)
     const counts = await filterList(database, inputOf(file), options.json ? nowhere : process.stdout, {
       ...(options.column === undefined ? {} : { column: options.column }),

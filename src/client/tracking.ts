@@ -117,7 +117,8 @@ export class Tracking {
     const now = new Date()
     const database = await reaching(() => this.#database())
     const keys = recipients.map(([key]) => key)
-    await reaching(() => checkSuppressions(database, keys, askedFor, now))
+    const store = storeNumber(await reaching(() => storeId(database)))
+    const lifted = await reaching(() => checkSuppressions(database, keys, askedFor, now))
     const sent = recipients.map(([recipient, envelopeRecipient]) => ({
       id: sentId(messageId, recipient),
       messageId,
@@ -127,7 +128,8 @@ export class Tracking {
       options: Object.keys(options).length === 0 ? null : JSON.stringify(options),
     }))
     await reaching(() => storeSent(database, content, sent, now))
-    const store = storeNumber(await storeId(database))
+    // only once the message is kept: if that fails, nothing is sent
+    await reaching(() => lift(database, lifted, now))
     const { returnPaths, provider, retry } = this.context
     const firstDelayMs = options.schedule?.[0] === undefined ? (retry?.firstDelayMs ?? 0) : parseDuration(options.schedule[0])
     const outgoing = sent.map(({ id, envelopeRecipient }): Outgoing => {
@@ -236,12 +238,17 @@ async function reaching<T>(step: () => Promise<T>): Promise<T> {
   }
 }
 
-async function checkSuppressions(database: Database, keys: readonly string[], askedFor: boolean, now: Date): Promise<void> {
+/** @returns the addresses whose suppression the message lifts. @throws SuppressedRecipients for the others. */
+async function checkSuppressions(database: Database, keys: readonly string[], askedFor: boolean, now: Date): Promise<string[]> {
   const suppressed = await activeSuppressions(database, keys, now)
   const lifted = askedFor ? suppressed.filter((s) => s.reason === 'unavailable') : []
   const standing = suppressed.filter((s) => !lifted.includes(s))
   if (standing.length > 0) throw new SuppressedRecipients(standing)
-  for (const { address } of lifted)
+  return lifted.map(({ address }) => address)
+}
+
+async function lift(database: Database, addresses: readonly string[], now: Date): Promise<void> {
+  for (const address of addresses)
     await database.db.transaction().execute((tx) => liftSuppression(tx, address, 'asked for', now, 'temporary'))
 }
 

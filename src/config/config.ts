@@ -68,8 +68,8 @@ export type Needed = readonly string[]
 const EXPECTED: Readonly<Record<string, string>> = {
   string: 'it must be text',
   array: 'it must be a list',
-  object: 'it must be a table',
-  record: 'it must be a table',
+  object: 'it must be a mapping with names and values',
+  record: 'it must be a mapping with names and values',
   boolean: 'it must be true or false',
 }
 
@@ -78,8 +78,9 @@ function sentence(issue: z.core.$ZodRawIssue): string | undefined {
   if (issue.code !== 'invalid_type') return undefined
   const { input } = issue
   if (input === undefined) return 'it is missing'
-  const quote = issue.expected === 'string' && typeof input !== 'object' ? `; write it in quotes: "${input}"` : ''
-  return `${EXPECTED[issue.expected] ?? `it must be ${issue.expected}`}${quote}`
+  if (issue.expected === 'string' && typeof input !== 'object')
+    return 'it is no text: a duration or a rate has a unit (6d, 14/s), anything else goes in quotes'
+  return EXPECTED[issue.expected] ?? `it must be ${issue.expected}`
 }
 
 /** Parses the raw configuration. @returns its values; or null, with all faults. */

@@ -49,7 +49,7 @@ const relayUrl = parsed((text) => {
 
 export const RELAY = section('The relay (smarthost) that retries go through.', {
   url: secret(
-    'The relay: `smtp://user:password@host:587`, or `smtps://` for TLS from the first byte. A password is percent-encoded.',
+    'The relay: `smtp://user:password@host:587` (without a port: 25), or `smtps://` for TLS from the first byte. In user and password, write `@` as `%40`, `/` as `%2F`, `#` as `%23`.',
     relayUrl.optional(),
   ),
   provider: setting(
@@ -65,7 +65,7 @@ export const RELAY = section('The relay (smarthost) that retries go through.', {
     fileContent.optional(),
   ),
   transparent: setting(
-    'The relay passes on the receiving system’s replies, and replies only when that system has: its replies then count as the receiving system’s own.',
+    'Set it if the relay is an SMTP proxy without a queue: it replies only after the receiving system has, with that system’s reply, which then counts. Leave it off for Postfix, Exim and providers.',
     flag.prefault(false),
   ),
   maxMessageRate: setting(
@@ -74,7 +74,7 @@ export const RELAY = section('The relay (smarthost) that retries go through.', {
   ),
   connectionLimit: setting('Maximum connections to the relay at once, of all workers together.', integer(1, 1000).prefault(20)),
   confirmWithin: setting(
-    'How long to wait for a report after a relay accepted a message. It must be longer than the relay’s queue lifetime: a stock mail server gives up after 5 d and up to an hour more, and only then returns the message. After silence for this long, the message counts as delivered, unconfirmed.',
+    'How long to wait for a report after a relay accepted a message. It must be longer than the relay’s queue lifetime: a stock mail server gives up after 5 d and up to an hour more, and only then returns the message. No retry is sent meanwhile. After silence for this long, the message counts as delivered, unconfirmed.',
     duration(SECOND, 60 * DAY).prefault('6d'),
   ),
   backupUrl: secret(
@@ -86,7 +86,7 @@ export const RELAY = section('The relay (smarthost) that retries go through.', {
 const host = matching(/^[^\s:/[\]]+$|^[0-9A-Fa-f:.]+$/, 'a host name or an address')
 
 export const ROUTES = setting(
-  'Static routes: destinations whose mail goes straight to a host, which counts as the receiving system itself. `destination: "*"` stands for every destination without a route of its own.',
+  'Static routes: destinations whose mail goes straight to a host, which counts as the receiving system itself. A destination is a receiving system, not a recipient’s domain: a name in `throttle.groups`, else the registrable domain of its mail host. `destination: "*"` stands for every one without a route of its own.',
   z
     .array(
       z.strictObject({

@@ -86,7 +86,7 @@ export function parseListen(text: string): Listen {
 }
 
 /** What to do about a password that a URL cannot hold as it is. */
-export const PERCENT_ENCODE = 'in its password, write # as %23, / as %2F, ? as %3F, @ as %40 and % as %25'
+export const PERCENT_ENCODE = 'in its user and password, write # as %23, / as %2F, : as %3A, ? as %3F, @ as %40 and % as %25'
 
 /**
  * A URL with a login in it.
@@ -96,7 +96,8 @@ export function parseLoginUrl(text: string, schemes: readonly string[], form: st
   const [, scheme, authority, rest] = /^([a-z]+):\/\/([^/?#]*)(.*)$/s.exec(text) ?? []
   if (scheme === undefined || authority === undefined || rest === undefined || !schemes.includes(scheme)) throw new Error(form)
   // a raw /, ? or # in a password ends the authority early, and its @ stands behind that
-  const cut = authority.includes('@') ? authority.split('@').length > 2 : rest.includes('@')
+  const [path = ''] = rest.split('?')
+  const cut = authority.split('@').length > 2 || path.includes('@') || (!authority.includes('@') && rest.includes('@'))
   if (cut || /%(?![0-9A-Fa-f]{2})/.test(authority)) throw new Error(PERCENT_ENCODE)
   if (!URL.canParse(text) || new URL(text).hostname === '') throw new Error(form)
   return new URL(text)

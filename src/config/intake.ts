@@ -26,7 +26,7 @@ const signingKey = parsed((text) => {
 
 export const RETURN_PATH = section('Signed return paths, by which a bounce proves that it answers your mail.', {
   keys: secret(
-    'The keys that sign return paths: base64 of at least 16 bytes each (`openssl rand -base64 32`). The first signs, all of them verify: put a new key in front, and take an old one out when its return paths have expired.',
+    'The keys that sign return paths: base64 of at least 16 bytes each (`openssl rand -base64 32`). The first signs, all of them verify. `track` needs one; applications, worker and intake need the same ones. Put a new key in front, and keep the old one until its return paths have expired: the whole schedule, and `relay.confirmWithin` for the message and each retry (33 d with the defaults).',
     z.array(signingKey).prefault([]),
   ),
   address: setting(
@@ -73,7 +73,7 @@ export const INTAKE = section('Where bounces come in.', {
     parsed(parseListen).optional(),
   ),
   trusted: setting(
-    'The intake gets mail from your own mail system only: reports that a host in `ownHosts` made itself are authenticated without a signed return path.',
+    'Only your own mail system can deliver to the intake: then bounces that a host in `ownHosts` made itself are authenticated without a signed return path. Whoever else reached it could start retries and suppress addresses.',
     flag.prefault(false),
   ),
   maxSize: setting('Largest mail that the intake accepts, in MiB.', integer(1, 50).prefault(32)),

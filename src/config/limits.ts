@@ -34,33 +34,36 @@ const DESTINATIONS = z.record(
   }),
 )
 
-export const THROTTLE = section('Limits per destination, which hold across all workers.', {
-  minMessageRate: setting(
-    'The message rate to a destination at first, and after it failed (`2/s`, `30/min`). Default: `1/s`, or `maxMessageRate` if that is lower.',
-    rate.optional(),
-  ),
-  maxMessageRate: setting('The highest message rate to a destination, however well it accepts messages.', rate.prefault('20/s')),
-  connectionLimit: setting('Maximum connections to a destination at once, of all workers together; at first 1.', connections.prefault(5)),
-  maxDeliveriesPerConnection: setting('Maximum messages in one SMTP session.', deliveries.prefault(20)),
-  failuresBeforeDown: setting(
-    'After this many failures in a row (4.3.2, 421, refused or timed-out connections) a destination counts as down.',
-    integer(1, 100).prefault(5),
-  ),
-  probeInterval: setting('How often a destination that is down is probed, with one message.', duration(SECOND, HOUR).prefault('1min')),
-  maxQueueDelay: setting(
-    'How long a message waits beyond its time for a destination that is down; then it makes its own attempt, at the lowest rate. A message that waits for a permit polls at least this often.',
-    duration(SECOND, 24 * HOUR).prefault('15min'),
-  ),
-  releaseWithin: setting(
-    'When a destination that was down accepts mail again, send the retries that wait for it early, spread over this time; at most once an hour. Left out: they keep their schedule.',
-    duration(SECOND, 7 * DAY).optional(),
-  ),
-  groups: setting(
-    'Mail hosts that belong to one destination. Hosts in no group are grouped by their registrable domain.',
-    GROUPS.prefault([]),
-  ),
-  destinations: setting('Limits of single destinations, by name.', DESTINATIONS.prefault({})),
-})
+export const THROTTLE = section(
+  'Limits per destination, which hold across all workers. A destination is one receiving system: a name in `throttle.groups`, else the registrable domain of its mail host (`google.com` for all domains that it hosts).',
+  {
+    minMessageRate: setting(
+      'The message rate at which a destination is contacted at first, and after it failed (`2/s`, `30/min`). Default: `1/s`, or `maxMessageRate` if that is lower.',
+      rate.optional(),
+    ),
+    maxMessageRate: setting('The highest message rate to a destination, however well it accepts messages.', rate.prefault('20/s')),
+    connectionLimit: setting('Maximum connections to a destination at once, of all workers together; at first 1.', connections.prefault(5)),
+    maxDeliveriesPerConnection: setting('Maximum messages in one SMTP session.', deliveries.prefault(20)),
+    failuresBeforeDown: setting(
+      'After this many failures in a row (4.3.2, 421, refused or timed-out connections) a destination counts as down.',
+      integer(1, 100).prefault(5),
+    ),
+    probeInterval: setting('How often a destination that is down is probed, with one message.', duration(SECOND, HOUR).prefault('1min')),
+    maxQueueDelay: setting(
+      'How long a retry that is due waits for a destination that is down; then it is tried all the same, at the lowest rate.',
+      duration(SECOND, 24 * HOUR).prefault('15min'),
+    ),
+    releaseWithin: setting(
+      'When a destination that was down accepts mail again, send the retries that wait for it early, spread over this time; at most once an hour. Left out: they keep their schedule.',
+      duration(SECOND, 7 * DAY).optional(),
+    ),
+    groups: setting(
+      'Mail hosts that belong to one destination. Hosts in no group are grouped by their registrable domain.',
+      GROUPS.prefault([]),
+    ),
+    destinations: setting('Limits of single destinations, by name.', DESTINATIONS.prefault({})),
+  },
+)
 
 /**
  * Default rates that the providers document, in messages a second: SES in its sandbox

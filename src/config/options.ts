@@ -9,12 +9,12 @@ export interface Config {
   readonly database?: {
     /** `file:PATH` (SQLite) or `postgres://user:password@host/name`, with `?sslmode=verify-full&sslrootcert=FILE` for TLS. A password is percent-encoded. Default: a SQLite file of the user, `softbounce/softbounce.db` in `XDG_STATE_HOME` (`~/.local/state`). */
     readonly url?: string | undefined
-    /** PostgreSQL: the schema that holds all tables; it may share the database with anything else. */
+    /** PostgreSQL: the schema that holds all tables. The database may hold other schemas, such as your application’s. */
     readonly schema?: string | undefined
   } | undefined
   /** The relay (smarthost) that retries go through. */
   readonly relay?: {
-    /** The relay: `smtp://user:password@host:587`, or `smtps://` for TLS from the first byte. A password is percent-encoded. */
+    /** The relay: `smtp://user:password@host:587` (without a port: 25), or `smtps://` for TLS from the first byte. In user and password, write `@` as `%40`, `/` as `%2F`, `#` as `%23`. */
     readonly url?: string | undefined
     /** The mail provider behind `relay.url` (and behind a tracked transporter). Its webhooks then name the send that they are about, and its documented rate is the default of `relay.maxMessageRate` ([providers](providers.md)). */
     readonly provider?: 'ses' | 'sendgrid' | 'mailgun' | 'postmark' | 'resend' | undefined
@@ -22,18 +22,18 @@ export interface Config {
     readonly tls?: 'verify' | 'opportunistic' | 'off' | undefined
     /** File with the PEM certificates of the private CA that signed the certificates of relay and backup relay. */
     readonly caFile?: string | undefined
-    /** The relay passes on the receiving system’s replies, and replies only when that system has: its replies then count as the receiving system’s own. */
+    /** Set it if the relay is an SMTP proxy without a queue: it replies only after the receiving system has, with that system’s reply, which then counts. Leave it off for Postfix, Exim and providers. */
     readonly transparent?: boolean | undefined
     /** The rate at which all workers together contact the relay (a provider’s `14/s`). Default: that of `relay.provider`, else unlimited. */
     readonly maxMessageRate?: string | undefined
     /** Maximum connections to the relay at once, of all workers together. */
     readonly connectionLimit?: number | undefined
-    /** How long to wait for a report after a relay accepted a message. It must be longer than the relay’s queue lifetime: a stock mail server gives up after 5 d and up to an hour more, and only then returns the message. After silence for this long, the message counts as delivered, unconfirmed. */
+    /** How long to wait for a report after a relay accepted a message. It must be longer than the relay’s queue lifetime: a stock mail server gives up after 5 d and up to an hour more, and only then returns the message. No retry is sent meanwhile. After silence for this long, the message counts as delivered, unconfirmed. */
     readonly confirmWithin?: string | undefined
     /** A second relay, for messages with `urgent: { "via": "backup-relay" }`: each goes through it once, at once, beside its retries. A password is sent over verified TLS only. */
     readonly backupUrl?: string | undefined
   } | undefined
-  /** Static routes: destinations whose mail goes straight to a host, which counts as the receiving system itself. `destination: "*"` stands for every destination without a route of its own. */
+  /** Static routes: destinations whose mail goes straight to a host, which counts as the receiving system itself. A destination is a receiving system, not a recipient’s domain: a name in `throttle.groups`, else the registrable domain of its mail host. `destination: "*"` stands for every one without a route of its own. */
   readonly routes?: readonly {
     /** The destination, or `*` for all. */
     readonly destination: string
@@ -84,18 +84,18 @@ export interface Config {
       readonly finalDot?: string | undefined
     } | undefined
   } | undefined
-  /** Your own hosts (`*.example.com` for all below a domain; addresses and networks such as `10.0.0.0/8` for the `Received` fields of a trusted intake): a bounce that names one of them as Remote-MTA is no evidence about any destination. */
+  /** Your own mail hosts: names (`*.example.com` for all below a domain), addresses or networks (`10.0.0.0/8`). A bounce whose Remote-MTA is one of them is no evidence about any destination; with `intake.trusted`, bounces that they made are authenticated. */
   readonly ownHosts?: readonly string[] | undefined
   /** Which bounces are retried, and when. */
   readonly retry?: {
     /** The delays: the first counts from the bounce, each other from the previous retry. At most 20, each from 1 s to 30 d. */
     readonly schedule?: readonly string[] | undefined
-    /** Which statuses are retried, such as `4.3.2` or `4.4.*`. Replies that mean 4.3.2 without saying it (421, 453, known texts) count as 4.3.2. */
+    /** Enhanced status codes that are retried, of class 4: `4.3.2` (system not accepting network messages), `4.4.*`. Other temporary failures are not. Replies that mean 4.3.2 without saying it (421, 453, known texts) count as 4.3.2. */
     readonly statuses?: readonly string[] | undefined
   } | undefined
   /** Suppression of addresses that all retries failed for. */
   readonly suppression?: {
-    /** How long an address is suppressed for unavailability: the first time, and each time that a new outage follows within 90 days. */
+    /** How long an address is suppressed because all retries failed: the first time, and each further time that a new outage begins within 90 days after the last suppression ended; then always the last. */
     readonly steps?: readonly string[] | undefined
     /** When a destination accepts mail again, the suppressions that its unavailability caused expire within this time, spread out. */
     readonly restoreWithin?: string | undefined
@@ -105,9 +105,9 @@ export interface Config {
     /** How long a message is kept after it was last used. One that a retry still needs is never deleted. */
     readonly messageRetention?: string | undefined
   } | undefined
-  /** Limits per destination, which hold across all workers. */
+  /** Limits per destination, which hold across all workers. A destination is one receiving system: a name in `throttle.groups`, else the registrable domain of its mail host (`google.com` for all domains that it hosts). */
   readonly throttle?: {
-    /** The message rate to a destination at first, and after it failed (`2/s`, `30/min`). Default: `1/s`, or `maxMessageRate` if that is lower. */
+    /** The message rate at which a destination is contacted at first, and after it failed (`2/s`, `30/min`). Default: `1/s`, or `maxMessageRate` if that is lower. */
     readonly minMessageRate?: string | undefined
     /** The highest message rate to a destination, however well it accepts messages. */
     readonly maxMessageRate?: string | undefined
@@ -119,7 +119,7 @@ export interface Config {
     readonly failuresBeforeDown?: number | undefined
     /** How often a destination that is down is probed, with one message. */
     readonly probeInterval?: string | undefined
-    /** How long a message waits beyond its time for a destination that is down; then it makes its own attempt, at the lowest rate. A message that waits for a permit polls at least this often. */
+    /** How long a retry that is due waits for a destination that is down; then it is tried all the same, at the lowest rate. */
     readonly maxQueueDelay?: string | undefined
     /** When a destination that was down accepts mail again, send the retries that wait for it early, spread over this time; at most once an hour. Left out: they keep their schedule. */
     readonly releaseWithin?: string | undefined
@@ -144,7 +144,7 @@ export interface Config {
   } | undefined
   /** Signed return paths, by which a bounce proves that it answers your mail. */
   readonly returnPath?: {
-    /** The keys that sign return paths: base64 of at least 16 bytes each (`openssl rand -base64 32`). The first signs, all of them verify: put a new key in front, and take an old one out when its return paths have expired. */
+    /** The keys that sign return paths: base64 of at least 16 bytes each (`openssl rand -base64 32`). The first signs, all of them verify. `track` needs one; applications, worker and intake need the same ones. Put a new key in front, and keep the old one until its return paths have expired: the whole schedule, and `relay.confirmWithin` for the message and each retry (33 d with the defaults). */
     readonly keys?: readonly string[] | undefined
     /** The return path of tracked messages and of retries, if `returnPath.keys` is set: `{token}` stands for the signature, `{domain}` for the sender’s domain. Mail to it must reach `softbounce intake` or `softbounce take`. */
     readonly address?: string | undefined
@@ -153,7 +153,7 @@ export interface Config {
   readonly intake?: {
     /** Where `softbounce intake` listens for LMTP: `127.0.0.1:2003`, or `unix:/run/softbounce/lmtp.sock`. */
     readonly listen?: string | undefined
-    /** The intake gets mail from your own mail system only: reports that a host in `ownHosts` made itself are authenticated without a signed return path. */
+    /** Only your own mail system can deliver to the intake: then bounces that a host in `ownHosts` made itself are authenticated without a signed return path. Whoever else reached it could start retries and suppress addresses. */
     readonly trusted?: boolean | undefined
     /** Largest mail that the intake accepts, in MiB. */
     readonly maxSize?: number | undefined
@@ -173,7 +173,7 @@ export interface Config {
   readonly providers?: {
     /** Amazon SES. */
     readonly ses?: {
-      /** The Amazon SNS topics that report about your mail: accepts `/notifications/ses`. A subscription is confirmed only for them. */
+      /** The Amazon SNS topics that report about your mail: with them, the intake accepts `/notifications/ses` on `http.port`. A subscription is confirmed only for them. */
       readonly topicArns?: readonly string[] | undefined
     } | undefined
     /** SendGrid. */

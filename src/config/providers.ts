@@ -22,7 +22,7 @@ const verificationKey = parsed((text) => {
 export const PROVIDER_SECTION = section('Mail providers, whose webhooks report bounces.', {
   ses: section('Amazon SES.', {
     topicArns: setting(
-      'The Amazon SNS topics that report about your mail: accepts `/notifications/ses`. A subscription is confirmed only for them.',
+      'The Amazon SNS topics that report about your mail: with them, the intake accepts `/notifications/ses` on `http.port`. A subscription is confirmed only for them.',
       z
         .array(
           matching(

@@ -53,7 +53,7 @@ export const CONFIG = z.strictObject({
       databaseUrl.optional(),
     ),
     schema: setting(
-      'PostgreSQL: the schema that holds all tables; it may share the database with anything else.',
+      'PostgreSQL: the schema that holds all tables. The database may hold other schemas, such as your application’s.',
       matching(/^[a-z_][a-z0-9_]{0,62}$/, 'lower-case letters, digits and _').prefault('softbounce'),
     ),
   }),
@@ -62,7 +62,7 @@ export const CONFIG = z.strictObject({
   direct: DIRECT,
   smtp: SMTP,
   ownHosts: setting(
-    'Your own hosts (`*.example.com` for all below a domain; addresses and networks such as `10.0.0.0/8` for the `Received` fields of a trusted intake): a bounce that names one of them as Remote-MTA is no evidence about any destination.',
+    'Your own mail hosts: names (`*.example.com` for all below a domain), addresses or networks (`10.0.0.0/8`). A bounce whose Remote-MTA is one of them is no evidence about any destination; with `intake.trusted`, bounces that they made are authenticated.',
     names.prefault([]),
   ),
   retry: section('Which bounces are retried, and when.', {
@@ -71,13 +71,13 @@ export const CONFIG = z.strictObject({
       schedule.prefault([...DEFAULT_SCHEDULE]),
     ),
     statuses: setting(
-      'Which statuses are retried, such as `4.3.2` or `4.4.*`. Replies that mean 4.3.2 without saying it (421, 453, known texts) count as 4.3.2.',
+      'Enhanced status codes that are retried, of class 4: `4.3.2` (system not accepting network messages), `4.4.*`. Other temporary failures are not. Replies that mean 4.3.2 without saying it (421, 453, known texts) count as 4.3.2.',
       statuses.prefault([DEFAULT_RETRY_STATUSES]),
     ),
   }),
   suppression: section('Suppression of addresses that all retries failed for.', {
     steps: setting(
-      'How long an address is suppressed for unavailability: the first time, and each time that a new outage follows within 90 days.',
+      'How long an address is suppressed because all retries failed: the first time, and each further time that a new outage begins within 90 days after the last suppression ended; then always the last.',
       z
         .array(parsed((step) => parseDuration(step)))
         .min(1, { error: 'it must name a duration' })

@@ -15,21 +15,21 @@ export interface ShownSetting {
 
 /** A URL whose parts are beyond doubt: user, host and port, path. */
 const PLAIN_URL =
-  /^([a-z][a-z0-9+.-]*):\/\/(?:([\w.%+-]+)(?::[^\s:/?#@]*)?@)?([\w.-]+(?::\d+)?|\[[0-9a-f:.]+\](?::\d+)?)(\/[\w.-]*)?(\?.*)?$/i
+  /^([a-z][a-z0-9+.-]*):\/\/(?:([\w.%+-]+)(:[^\s:/?#@]*)?@)?([\w.-]+(?::\d+)?|\[[0-9a-f:.]+\](?::\d+)?)(\/[\w.-]*)?(\?.*)?$/i
 
 /**
  * Masks a secret. Of a URL, scheme, user, host and database name stay visible if they are beyond doubt, else the scheme alone; a `file:` URL whole; of
  * anything else, nothing.
  */
 export function mask(text: string): string {
-  if (/^file:/.test(text)) return text
+  if (/^file:/.test(text)) return text.replace(/\?.*$/, '?***')
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]
   if (scheme === undefined) return '***'
-  const [, , user, host, path = '', query] = PLAIN_URL.exec(text) ?? []
+  const [, , user, password, host, path = '', query] = PLAIN_URL.exec(text) ?? []
   if (host === undefined) return `${scheme}://***`
   // a path may hold a token, except a database's name
   const shown = /^postgres(ql)?$/.test(scheme) ? path : path.length > 1 ? '/***' : ''
-  return `${scheme}://${user === undefined ? '' : `${user}:***@`}${host}${shown}${query === undefined ? '' : '?***'}`
+  return `${scheme}://${user === undefined ? '' : password === undefined ? '***@' : `${user}:***@`}${host}${shown}${query === undefined ? '' : '?***'}`
 }
 
 const masked = (value: unknown): unknown =>
@@ -71,15 +71,25 @@ const EXAMPLES: Readonly<Record<string, unknown>> = {
   routes: [{ destination: 'example.org', host: 'mx.example.org', port: 25 }],
   ownHosts: ['*.example.com'],
   'direct.dkim': [{ domain: 'example.com', selector: 's1', keyFile: '/etc/softbounce/dkim.pem' }],
-  'returnPath.keys': ['base64 of openssl rand -base64 32'],
+  'returnPath.keys': ['BASE64'],
+  'encryption.keys': [{ id: 'k1', key: 'BASE64_OF_32_BYTES' }],
+  'events.publish': ['bounce.delivered', 'bounce.suppressed', 'destination.down', 'destination.up'],
   'throttle.groups': [{ name: 'google', hosts: ['*.google.com', '*.googlemail.com'] }],
   'throttle.destinations': { google: { maxMessageRate: '10/s', connectionLimit: 2 } },
   'events.urgentRules': [{ header: 'X-Priority', value: '1*' }, { sender: '*@billing.example' }],
   'http.port': 9464,
 }
 
-function written(setting: SettingInfo, value: unknown): string {
-  if (value === undefined) return setting.words === null ? '' : (setting.words[0] as string)
+/** The default, or an example that says so. */
+function written(setting: SettingInfo): string {
+  const example = EXAMPLES[setting.name]
+  if (example === undefined && setting.default === undefined)
+    return setting.words === null ? '' : `${setting.words[0]} # example; one of ${setting.words.join(', ')}`
+  const text = yamlOf(example ?? setting.default)
+  return `${text}${example === undefined ? '' : ' # example'}${setting.words === null ? '' : ` # one of ${setting.words.join(', ')}`}`
+}
+
+function yamlOf(value: unknown): string {
   return typeof value === 'string'
     ? stringify(value, { lineWidth: 0 }).trimEnd()
     : stringify(value, { collectionStyle: 'flow', lineWidth: 0 }).trimEnd()
@@ -94,7 +104,7 @@ function describe(described: Described, path: readonly string[], settings: Reado
     text += comment(inner.description ?? '', indent)
     // a section may stand there empty
     if (setting === undefined) text += `${indent}${key}:\n${describe(inner, at, settings, `${indent}  `)}`
-    else text += `${`${indent}#${key}: ${written(setting, EXAMPLES[setting.name] ?? setting.default)}`.trimEnd()}\n`
+    else text += `${`${indent}#${key}: ${written(setting)}`.trimEnd()}\n`
   }
   return text
 }
@@ -105,7 +115,13 @@ export function initialFile(schema: string): string {
   return `# yaml-language-server: $schema=${schema}
 # softbounce's configuration. Each setting may also be set in the environment: relay.url as SOFTBOUNCE_RELAY_URL,
 # and a secret also by a file that SOFTBOUNCE_RELAY_URL_FILE names. Check it with: softbounce config check
-# To set something, take the # in front of it away.
+# To set something, take the # in front of it away. A line shows the default, or says that it is an example.
+# Durations are a number and a unit (90s, 4h, 1h30m, 6d), rates a number by a unit (2/s, 30/min).
+#
+# A worker needs relay.url, routes or direct.enabled, and Temporal: TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE and TEMPORAL_API_KEY in the environment,
+# as for Temporal's own CLI. Signed return paths need returnPath.keys, and mail to returnPath.address must reach intake.listen or intake.imap.url.
+# The same in worker, intake and every application: database, returnPath, retry, relay.provider, relay.confirmWithin, encryption.
+# Then: softbounce config check, softbounce worker, softbounce doctor.
 ${describe(jsonSchema(), [], settings, '')}`
 }
 

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
 import { closest, distance } from 'fastest-levenshtein'
-import { type Document, isMap, isScalar, LineCounter, parse, parseDocument } from 'yaml'
+import { type Document, isMap, isScalar, LineCounter, parse, parseDocument, visit } from 'yaml'
 import { allSettings, type Key, type SettingInfo } from './schema.js'
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -63,13 +63,20 @@ interface ConfigFile {
 
 function readConfigFile(name: string, faults: string[]): ConfigFile {
   const lines = new LineCounter()
+  const before = faults.length
   try {
     const document = parseDocument(readFileSync(name, 'utf8'), { lineCounter: lines, prettyErrors: false })
     for (const { message, pos } of [...document.errors, ...document.warnings]) {
       const { line, col } = lines.linePos(pos[0])
       faults.push(`${name}:${line}:${col}: ${message}`)
     }
-    return { name, document: document.errors.length > 0 ? null : document, lines }
+    visit(document, {
+      Alias: (_, { source, range }) => {
+        const { line, col } = lines.linePos(range?.[0] ?? 0)
+        faults.push(`${name}:${line}:${col}: a value that begins with * must be in quotes: "*${source}" (aliases are not read)`)
+      },
+    })
+    return { name, document: document.errors.length > 0 || faults.length > before ? null : document, lines }
   } catch (error) {
     faults.push(`${name}: it cannot be read: ${(error as Error).message}`)
     return { name, document: null, lines }

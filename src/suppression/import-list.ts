@@ -50,6 +50,7 @@ const ADDRESS = ['address', 'email', 'emailaddress', 'recipient', 'email_address
 const REASON = ['reason', 'suppressionreason', 'type', 'dnc_reason', 'doNotContact'].map((name) => name.toLowerCase())
 const UNTIL = ['until', 'keep_until', 'expires', 'expires_at']
 const TEXT = ['reply', 'error', 'description', 'reason', 'comments']
+const TYPES = ['type', 'bouncetype', 'bounce_type', 'subtype']
 const CODE = ['code', 'smtp_code', 'status']
 
 /**
@@ -72,6 +73,7 @@ export async function importSuppressions(database: Database, input: Readable, op
     counts.already += already
     options.progress?.({ ...counts })
   }
+  if (counts.rows === 0) throw new Error('the list holds no rows that can be read: no lines, and no JSON objects')
   return counts
 }
 
@@ -112,42 +114,50 @@ async function* fromTable(input: Readable, column: string | undefined): AsyncGen
   for await (const batch of rows)
     for (const { cells, address } of batch) {
       const row = Object.fromEntries(names.map((name, i) => [name, cells[i] ?? '']))
-      yield { ...row, address: address ?? cells[0] ?? '' }
+      // the list's own column is the address, whatever else the row holds
+      yield {
+        ...Object.fromEntries(Object.entries(row).filter(([name]) => !ADDRESS.includes(name))),
+        [column?.toLowerCase() ?? 'address']: address ?? '',
+      }
     }
 }
 
+const FOR_A_TIME = /soft|transient|tempor|deferr|delay|autorespon|dns_?error|mailbox full|over quota|greylist/i
+/** What a subscriber's status says who is not suppressed there. */
+const MAILABLE = /^(enabled|disabled|confirmed|unconfirmed|active|subscribed|delivered|opened|clicked|not .*)$/i
+
 const first = (row: Row, names: readonly string[]): string => names.map((name) => row[name]?.trim() ?? '').find((text) => text !== '') ?? ''
 
-function judge(row: Row, options: ImportOptions, now: Date): Judged {
-  const address = addressIn(first(row, ADDRESS))
+function judge(row: Row, { column, until, reason }: ImportOptions, now: Date): Judged {
+  const names = column === undefined ? ADDRESS : [column.toLowerCase()]
+  const address = names.map((name) => addressIn(row[name] ?? '')).find((one) => one !== null) ?? null
   if (address === null) return 'unreadable'
-  const code = first(row, CODE)
-  // listmonk lists every subscriber with a status
-  if (/^(enabled|disabled|confirmed|unconfirmed)$/i.test(code)) return 'notSuppressed'
-  const reply = first(row, TEXT)
-  const named = first(row, REASON)
-  if (/^(unavailable)$/i.test(named) && first(row, UNTIL) === '') return 'notSuppressed'
+  const [code, named, reply, end] = [first(row, CODE), first(row, REASON), first(row, TEXT), first(row, UNTIL)]
+  const untilMs = end === '' ? (until?.getTime() ?? null) : timeOf(end)
+  // a time that cannot be read is not never
+  if (end !== '' && untilMs === null) return 'unreadable'
+  const words = [...REASON, ...CODE, ...TYPES].map((name) => row[name]?.trim() ?? '').filter((word) => word !== '')
+  if (words.some((word) => MAILABLE.test(word)) || row.donotcontact === '0' || row.dnc_reason === '0') return 'notSuppressed'
   // a temporary failure is no reason to suppress for ever
-  if (
-    first(row, UNTIL) === '' &&
-    (/^4\d\d$|^4\.\d+\.\d+$/.test(code) || /^4\d\d[ -]|^4\.\d+\.\d+ /.test(reply) || /soft|transient|temporary/i.test(named))
-  )
-    return 'notSuppressed'
-  const end = first(row, UNTIL)
-  const untilMs = end === '' ? (options.until?.getTime() ?? null) : timeOf(end)
+  const isTemporary =
+    words.some((word) => FOR_A_TIME.test(word) || /^(unavailable|4\d\d|4\.\d+\.\d+)$/i.test(word)) ||
+    /(?:^|;\s*)4\d\d[ -]|(?:^|[\s;])4\.\d+\.\d+\b/.test(reply)
+  if (isTemporary && end === '') return 'notSuppressed'
   if (untilMs !== null && untilMs <= now.getTime()) return 'expired'
   return {
     address,
-    reason: reasonOf(named, code, reply) ?? options.reason ?? 'manual',
+    reason: reasonOf(named, code, reply) ?? reason ?? 'manual',
     until: untilMs === null ? null : new Date(untilMs),
     status: /^[245]\.\d+\.\d+$/.test(code) ? code : null,
     reply: reply === '' ? null : reply.slice(0, 500),
   }
 }
 
-/** ISO 8601, `2026-11-24 08:00:00`, or seconds since 1970. */
+/** ISO 8601, `2026-11-24 08:00:00`, or seconds or milliseconds since 1970; null if it is none. */
 function timeOf(text: string): number | null {
   if (/^\d{9,11}$/.test(text)) return Number(text) * 1000
+  if (/^\d{12,14}$/.test(text)) return Number(text)
+  if (!/^\d{4}-\d\d-\d\d/.test(text)) return null
   const ms = parseTime(text) ?? Date.parse(/^\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?$/.test(text) ? `${text.replace(' ', 'T')}Z` : text)
   return Number.isNaN(ms) ? null : ms
 }
@@ -161,8 +171,21 @@ function reasonOf(named: string, code: string, reply: string): Entry['reason'] |
   return null
 }
 
+const RANK = { manual: 0, rejected: 1, complaint: 2 } as const
+
+/** Of two rows for an address, the one that lasts longer counts; else the graver reason. */
+function isStronger(one: Entry, other: Entry): boolean {
+  const [a, b] = [one.until?.getTime() ?? Number.POSITIVE_INFINITY, other.until?.getTime() ?? Number.POSITIVE_INFINITY]
+  return a === b ? RANK[one.reason] > RANK[other.reason] : a > b
+}
+
 async function write(database: Database, entries: readonly Entry[], { by, dryRun }: ImportOptions, now: Date) {
-  const latest = [...new Map(entries.map((entry) => [entry.address, entry])).values()]
+  const strongest = new Map<string, Entry>()
+  for (const entry of entries) {
+    const before = strongest.get(entry.address)
+    if (before === undefined || isStronger(entry, before)) strongest.set(entry.address, entry)
+  }
+  const latest = [...strongest.values()]
   const known = new Map(
     (
       await activeSuppressions(

@@ -1,6 +1,7 @@
 /** The records of a JSON export, one after another, in constant memory: JSON lines, an array of objects, or an object with such an array. */
 
 const MAX_RECORD = 1_000_000
+const HAS_ADDRESS = /"(?:e-?mail|address|email_?address|recipient)"\s*:/i
 
 /** @throws Error if it is no JSON, or a record is too long. */
 export async function* jsonRecords(text: AsyncIterable<string>): AsyncGenerator<Record<string, unknown>> {
@@ -21,10 +22,11 @@ export async function* jsonRecords(text: AsyncIterable<string>): AsyncGenerator<
         else if (c === '"') inText = false
         continue
       }
+      if (open.length === 0 && !/[\s,[{\ufeff]/.test(c)) throw new Error(`the list is no JSON: ${JSON.stringify(c)} stands between records`)
       if (c === '"') inText = true
       else if (c === '{') {
-        // an object in an array of the outermost object is a record, and that object only wraps it
-        if (from < 0 || (from === 0 && open.length === 2 && open[1] === '[')) {
+        // an object in an array of the outermost object is a record, and that object only wraps it, unless it has an address itself
+        if (from < 0 || (from === 0 && open.at(-1) === '[' && !HAS_ADDRESS.test(record))) {
           from = open.length
           record = c
         }

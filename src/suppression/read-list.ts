@@ -31,12 +31,11 @@ const MAX_LINE = 1_000_000
 const USUAL = ['email', 'e-mail', 'email address', 'emailaddress', 'mail', 'address', 'recipient']
 const SEPARATORS = [',', ';', '\t', '|'] as const
 /** Spaces, controls, and characters that nobody sees: zero-width, soft hyphens, byte order marks, direction marks. */
-const HIDDEN =
-  '\\u0000-\\u001f\\u007f-\\u009f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2064\\u2066-\\u206f\\ufe00-\\ufe0f\\ufeff'
+const HIDDEN = '\\p{Cc}\\p{Default_Ignorable_Code_Point}\\u2028\\u2029\\u2800\\ufff9-\\ufffb'
 const INVISIBLE = `[\\s${HIDDEN}]+`
-const AT_THE_ENDS = new RegExp(`^${INVISIBLE}|${INVISIBLE}$`, 'g')
+const AT_THE_ENDS = new RegExp(`^${INVISIBLE}|${INVISIBLE}$`, 'gu')
 /** Within an address they would make another one of it, which nobody sees. */
-const HIDDEN_INSIDE = new RegExp(`[${HIDDEN}]`)
+const HIDDEN_INSIDE = new RegExp(`[${HIDDEN}]`, 'u')
 const FAST = /^[a-z0-9._+=-]{1,64}@[a-z0-9-]+(?:\.[a-z0-9-]+)+$/
 
 /** The address in a cell, folded: `ann@example.org`, `Ann <ann@example.org>`, `<ann@example.org>`, `mailto:ann@example.org`; null if there is none. */
@@ -44,11 +43,16 @@ export function addressIn(text: string): string | null {
   // most lines of a list are folded already
   const trimmed = text.trim()
   if (FAST.test(trimmed)) return trimmed
-  const visible = text.replace(AT_THE_ENDS, '')
-  const named = /^[^<>]*<([^<>]+)>$/.exec(visible)?.[1] ?? visible
-  const bare = /^mailto:([^?]+)(?:\?.*)?$/i.exec(named)?.[1] ?? named
+  // spreadsheets put an apostrophe before what could be a formula
+  const visible = text.replace(AT_THE_ENDS, '').replace(/^'(?=.*@)/, '')
+  const [, name = '', inAngles] = /^([^<>]*)<([^<>]+)>$/.exec(visible) ?? []
+  // a name that is an address itself: which of the two is meant is not clear
+  if (name.includes('@')) return null
+  const named = (inAngles ?? visible).replace(AT_THE_ENDS, '')
+  const [, to, query = ''] = /^mailto:([^?]+)(?:\?(.*))?$/i.exec(named) ?? []
+  if (/(?:^|&)(?:to|cc|bcc)=/i.test(query)) return null
   try {
-    const address = (/%[0-9a-f]{2}/i.test(bare) && bare !== named ? decodeURIComponent(bare) : bare).replace(AT_THE_ENDS, '')
+    const address = to === undefined ? named : decodeURIComponent(to).replace(AT_THE_ENDS, '')
     return HIDDEN_INSIDE.test(address) ? null : addressKey(address)
   } catch {
     return null
@@ -128,10 +132,12 @@ export async function openList(input: Readable, column?: string): Promise<List> 
   const isAddress = addressIn(first) !== null
   const separator = isAddress ? null : separatorOf(first)
   const cells = await cellsOf(first, separator ?? ',')
-  const at = columnIn(cells, column)
+  const hasAddress = cells.some((cell) => addressIn(cell) !== null)
+  // a row with an address is no header
+  const at = hasAddress ? -1 : columnIn(cells, column)
   if (column === undefined && (isAddress || first === '' || (at < 0 && separator === null && !first.includes('@'))))
     return { columns: null, header: '', rows: lines(text) }
-  if (at < 0 && addressIn(cells[0] ?? '') === null)
+  if (at < 0 && (column !== undefined || addressIn(cells[0] ?? '') === null))
     throw new Error(
       column === undefined
         ? `${JSON.stringify(first.slice(0, 80))} is neither an address nor a header with a column ${USUAL.slice(0, 4).join(', ')}; name the column that holds the address (--column)`
@@ -143,6 +149,9 @@ export async function openList(input: Readable, column?: string): Promise<List> 
 function columnIn(cells: readonly string[], column: string | undefined): number {
   const names = cells.map((name) => name.replace(AT_THE_ENDS, '').toLowerCase())
   if (column !== undefined) return names.indexOf(column.toLowerCase())
+  const usual = names.filter((name) => USUAL.includes(name))
+  if (usual.length > 1)
+    throw new Error(`the columns ${usual.map((name) => `"${name}"`).join(' and ')} could each hold the address: name one (--column)`)
   return names.findIndex((name) => USUAL.includes(name))
 }
 
@@ -170,10 +179,15 @@ async function* lines(text: AsyncIterable<string>): AsyncGenerator<ListRow[]> {
   if (rest !== '') yield rowsOf([`${rest}\n`])
 }
 
+/** Without a header, another cell with an address leaves open which one is meant. */
+const onlyAddressIn = (cells: readonly string[]): string | null =>
+  cells.slice(1).some((cell) => cell.includes('@') && addressIn(cell) !== null) ? null : addressIn(cells[0] ?? '')
+
 /** CSV. @param at the column with the address; -1: the first one, of a list without a header. */
 async function table(text: AsyncIterable<string>, delimiter: string, at: number): Promise<List> {
   const options = {
     delimiter,
+    record_delimiter: ['\r\n', '\n', '\r'],
     raw: true,
     info: true,
     relax_column_count: true,
@@ -194,7 +208,12 @@ async function table(text: AsyncIterable<string>, delimiter: string, at: number)
       let batch: ListRow[] = []
       for (let next = await records.next(); !next.done; next = await records.next()) {
         const { record, raw, info } = next.value
-        batch.push({ line: info.lines, text: withEnd(raw), cells: record, address: addressIn(record[Math.max(at, 0)] ?? '') })
+        batch.push({
+          line: info.lines,
+          text: withEnd(raw),
+          cells: record,
+          address: at < 0 ? onlyAddressIn(record) : addressIn(record[at] ?? ''),
+        })
         if (batch.length < BATCH) continue
         yield batch
         batch = []

@@ -257,7 +257,7 @@ describe('suppressions', () => {
 test('a write of another process is waited for, and that is said', { timeout: 60_000 }, async () => {
   const other = new Libsql((world.env.SOFTBOUNCE_DATABASE_URL as string).slice('file:'.length), { timeout: 100 })
   other.exec('begin immediate')
-  setTimeout(() => other.exec('rollback'), 6000)
+  setTimeout(() => other.exec('rollback'), 14_000)
   const added = await runCli(folder.path, world.env, ['suppressions', 'add', 'locked@example.org', '--for', '7d'])
   expect(added).toMatchObject({ status: 0, stdout: expect.stringContaining('locked@example.org is suppressed until') })
   expect(added.stderr).toBe('softbounce: another process is writing to the database; waiting for it, a minute at most\n')

@@ -147,7 +147,7 @@ smtp: { timeouts: { rcpt: 2s } }
       'routes.1.hots: there is no setting hots; did you mean host?',
       'throttel: there is no section throttel; did you mean throttle?',
       'routes.0.host: it is missing',
-      'http.token: it must be text; write it in quotes: "123"',
+      'http.token: it is no text: a duration or a rate has a unit (6d, 14/s), anything else goes in quotes',
       'entry 2 ("4x")',
     ])
       expect(
@@ -160,6 +160,11 @@ smtp: { timeouts: { rcpt: 2s } }
   test.each([
     ['a tab', 'relay:\n\turl: x', /^file:2:1: /],
     ['the same key twice', 'relay: {}\nhttp: {}\nrelay: {}\n', /^file:3:1: Map keys must be unique/],
+    [
+      'a star without quotes',
+      'ownHosts: [ *.example.com ]\n',
+      /^file:1:13: a value that begins with \* must be in quotes: "\*\.example\.com"/,
+    ],
     ['a list', '- relay\n', /^.*file:1:1: it must be a table of sections/],
   ])('%s is a fault with its place', (_, content, expected) => {
     expect(faultsOf(() => readSettings(withFile(content)))[0]).toMatch(expected)
@@ -268,7 +273,7 @@ describe('the relay', () => {
     expect(relay({ url: 'smtp://app:secret@127.0.0.1:25', tls: 'off' })).toMatchObject({ tls: 'off' })
   })
 
-  test.each(['a#b', 'a/b', 'a?b', 'a@b', 'a%b', '/Zk3secret', '12/x', '1?x'])(
+  test.each(['a#b', 'a/b', 'a?b', 'a@b', 'a%b', 'a@b/c#d', '/Zk3secret', '12/x', '1?x'])(
     'a password %s in a URL: it says to percent-encode it',
     (password) => {
       const faults = [
@@ -345,6 +350,8 @@ describe('what is shown', () => {
     ['smtp://user@example.com:Zk3secret@relay.example.com', 'smtp://***'],
     ['smtps://app:Zk3secret@[2001:db8::1]:465', 'smtps://app:***@[2001:db8::1]:465'],
     ['file:/var/lib/softbounce.db', 'file:/var/lib/softbounce.db'],
+    ['file:/var/lib/softbounce.db?key=Zk3secret', 'file:/var/lib/softbounce.db?***'],
+    ['smtp://Zk3secret@relay.example.com:25', 'smtp://***@relay.example.com:25'],
     ['Zk3secret', '***'],
   ])('%s is masked as %s', (text, masked) => expect(mask(text)).toBe(masked))
 })
@@ -372,7 +379,7 @@ describe('the JSON Schema', () => {
     expect(missing.map(({ name }) => name)).toEqual([])
     const faults = faultsOf(() => readSettings(withFile(uncommented))).map((fault) => fault.split(': ').slice(1).join(': '))
     // examples of files that are not there, and a key that is only described
-    expect(faults.filter((fault) => !/^(direct\.dkim|returnPath\.keys)/.test(fault))).toEqual([])
+    expect(faults.filter((fault) => !/^(direct\.dkim|returnPath\.keys|encryption\.keys)/.test(fault))).toEqual([])
   })
 })
 

@@ -74,7 +74,6 @@ test.skipIf(python === null)(
     const recipient = person()
     const script = `
 import asyncio, json, os, sys
-import { yamlRoutes } from '../support/config.js'
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy
 async def main():

@@ -47,7 +47,7 @@ describe.skipIf(python === null)('events, told in Python', { shuffle: false }, (
       SOFTBOUNCE_EVENTS_WEBHOOK_SECRET: SECRET,
       SOFTBOUNCE_EVENTS_PUBLISH: EVENT_TYPES.filter((type) => type !== 'bounce.retrying').join(', '),
       SOFTBOUNCE_EVENTS_TASK_QUEUE: 'sms',
-      URGENT: 'sender *@billing.example',
+      SOFTBOUNCE_EVENTS_URGENT_RULES: '[{ sender: "*@billing.example" }]',
       SOFTBOUNCE_THROTTLE_FAILURES_BEFORE_DOWN: '2',
     })
   })

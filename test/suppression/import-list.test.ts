@@ -95,6 +95,37 @@ onBothDatabases('imported suppressions', (opened) => {
     expect(await importing(`email,status\n${ann},enabled\n${ben},blocklisted\n`)).toMatchObject({ imported: 1, notSuppressed: 1 })
   })
 
+  test.each([
+    ['a time that cannot be read', (a: string) => `email,until\n${a},31.12.2026\n`, 'unreadable'],
+    ['a time that is over, in milliseconds', (a: string) => `email,until\n${a},1700000000000\n`, 'expired'],
+    ['a temporary failure with such a time', (a: string) => `email,code,until\n${a},450,soon\n`, 'unreadable'],
+    ['no address in the column, one elsewhere', (a: string) => `from,email\n${a},garbage\n`, 'unreadable'],
+    ['a reply of class 4', (a: string) => `email,error\n${a},smtp; 452 4.2.2 mailbox full\n`, 'notSuppressed'],
+    ['a soft bounce in another column', (a: string) => `email,reason,type\n${a},mailbox,soft\n`, 'notSuppressed'],
+    ['a transient one of SES', (a: string) => JSON.stringify([{ email: a, bounceType: 'Transient' }]), 'notSuppressed'],
+    ['contactable in Mautic', (a: string) => `email,doNotContact\n${a},0\n`, 'notSuppressed'],
+    ['delivered', (a: string) => `email,status\n${a},delivered\n`, 'notSuppressed'],
+  ] as const)('%s suppresses nobody', async (_, text, as) => {
+    expect(await importing(text(ann))).toMatchObject({ rows: 1, imported: 0, [as]: 1 })
+    expect(await found(ann)).toBeNull()
+  })
+
+  test('of two rows the stronger counts; --column holds for JSON too; nested objects are no records of their own', async () => {
+    await importing(`email,reason,until\n${ann},complaint,\n${ann},manual,2099-01-01\n`)
+    expect(await found(ann)).toMatchObject({ reason: 'complaint', until: null })
+    await importing(JSON.stringify([{ email: ben, mailbox: cid }]), { column: 'mailbox' })
+    expect(await found(ben)).toBeNull()
+    expect(await found(cid)).not.toBeNull()
+    expect(await importing(JSON.stringify({ email: ben, lists: [{ id: 1, email: `list-${ben}` }] }))).toMatchObject({
+      rows: 1,
+      imported: 1,
+    })
+    expect(await found(`list-${ben}`)).toBeNull()
+    expect(await importing(JSON.stringify({ data: { results: [{ email: `deep-${ben}` }] } }))).toMatchObject({ rows: 1, imported: 1 })
+    await expect(importing(JSON.stringify([ben]))).rejects.toThrow('holds no rows')
+    await expect(importing(`[{"email":"${ben}"}] junk {"email":"x@example.org"}`)).rejects.toThrow('stands between records')
+  })
+
   test('a plain list, with a reason and a time; a dry run only counts', async () => {
     const until = new Date('2099-06-01T00:00:00Z')
     expect(await importing(`${ann}\nBen <${ben}>\n`, { dryRun: true })).toEqual({ rows: 2, imported: 2, ...NEVER })

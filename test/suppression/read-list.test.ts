@@ -79,3 +79,46 @@ describe('a list', () => {
     )
   })
 })
+
+describe('what could hide a suppressed address', () => {
+  test('line ends are mixed: each row is a row', async () => {
+    for (const text of [
+      'email,name\r\nx@b.org,1\na@b.org,2\r\n',
+      'email,name\nx@b.org,1\r\na@b.org,2',
+      'email,name\rx@b.org,1\ra@b.org,2\r',
+    ])
+      expect((await read(text)).addresses, JSON.stringify(text)).toEqual(['x@b.org', 'a@b.org'])
+  })
+
+  test.each([
+    'x@b.org;a@b.org\n',
+    'x@b.org,a@b.org\n',
+    '"Foo" <x@b.org>, "Bar" <a@b.org>\n',
+    'mailto:x@b.org?cc=a@b.org\n',
+    'mailto:x@b.org,a@b.org\n',
+    'a@b.org <x@b.org>\n',
+  ])('%j names two: none is chosen', async (text) => {
+    const found = await read(text).catch((error: Error) => ({ addresses: [error.message] }))
+    expect(found.addresses).not.toContain('x@b.org')
+    expect(found.addresses).not.toContain('a@b.org')
+  })
+
+  test.each(['email,email\nx@b.org,a@b.org\n', 'address,email\nx@b.org,a@b.org\n'])(
+    '%j: two columns could hold the address',
+    async (text) => {
+      await expect(read(text)).rejects.toThrow('could each hold the address: name one (--column)')
+    },
+  )
+
+  test('a first row with an address is no header, and --column must name a header', async () => {
+    expect((await read('a@b.org,email\nx@b.org,z\n')).addresses).toEqual(['a@b.org', 'x@b.org'])
+    await expect(read('a@b.org,foo\nx@b.org,z\n', 'foo')).rejects.toThrow('no column "foo"')
+    await expect(read('x@b.org\n', 'a@b.org')).rejects.toThrow('no column "a@b.org"')
+  })
+
+  test('an apostrophe of a spreadsheet is taken off; invisible characters inside make it unreadable', () => {
+    expect(addressIn("'+ann@b.org")).toBe('+ann@b.org')
+    for (const hidden of ['\u{e0061}', '\u{e0100}', '\u3164', '\uffa0', '\u2800', '\u180b', '\ufff9', '\u2065'])
+      expect(addressIn(`a${hidden}nn@b.org`), hidden).toBeNull()
+  })
+})
