@@ -27,7 +27,7 @@ export function addSuppressions(program: Command): void {
       openingDatabase(async (database) => {
         const rows: string[][] = []
         for await (const entry of listSuppressions(database.db, new Date())) {
-          if (options.json) json(entry)
+          if (options.json) json(shown(entry))
           else rows.push(row(entry))
           if (rows.length === 1000) table(rows.splice(0))
         }
@@ -45,7 +45,7 @@ export function addSuppressions(program: Command): void {
         const entry = await findSuppression(database.db, key, new Date())
         const history = await suppressionHistory(database.db, key)
         if (options.json) {
-          json({ address: key, suppressed: entry !== null, ...(entry === null ? {} : { suppression: entry }), history })
+          json({ address: key, suppressed: entry !== null, ...(entry === null ? {} : { suppression: shown(entry) }), history })
           return endWith(entry)
         }
         line(
@@ -127,7 +127,7 @@ export function addSuppressions(program: Command): void {
     .action((options: { json?: boolean }) =>
       openingDatabase(async (database) => {
         if (options.json) {
-          for await (const entry of listSuppressions(database.db, new Date())) json(entry)
+          for await (const entry of listSuppressions(database.db, new Date())) json(shown(entry))
           return
         }
         const columns = ['address', 'reason', 'since', 'until', 'status', 'reply', 'destination', 'caused_by']
@@ -222,6 +222,9 @@ async function* records(database: Database): AsyncGenerator<(string | null)[]> {
 function endWith(entry: Suppression | null): void {
   if (entry !== null) throw new CommandFailed('')
 }
+
+/** For JSON, without what only the next suppression's length needs. */
+const shown = ({ step: _, ...entry }: Suppression): Omit<Suppression, 'step'> => entry
 
 const ends = (entry: Suppression) => (entry.until === null ? 'until it is removed' : `until ${entry.until.toISOString()}`)
 

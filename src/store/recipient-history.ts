@@ -11,6 +11,8 @@ export interface RecipientEvent {
   readonly detail: string | null
   readonly messageId: string | null
   readonly workflowId: string | null
+  /** Who changed the suppression, if no workflow did. */
+  readonly by?: string
 }
 
 export const MOST_EVENTS = 10_000
@@ -83,7 +85,12 @@ export async function historyOf({ db }: Database, address: string): Promise<Reci
         {
           kind: 'suppression',
           what: `${c.change} (${c.reason})${c.until === null ? '' : ` until ${new Date(c.until).toISOString()}`}`,
-          ...{ status: c.status, detail: c.reply, messageId: null, workflowId: c.by },
+          ...{
+            status: c.status,
+            detail: c.reply,
+            messageId: null,
+            ...(c.by.startsWith('bounce/') ? { workflowId: c.by } : { workflowId: null, by: c.by }),
+          },
         },
         c.at,
       ),
