@@ -76,17 +76,35 @@ async function show(client: SoftbounceClient, name: string | undefined, limit: n
     line(`everything is paused since ${everything.since.toISOString()} by ${everything.by}; softbounce resume lets it go again`)
   const one = name === undefined ? null : await client.destinations.get(name)
   if (name !== undefined && one === null)
-    throw new CommandFailed(`${name} is not known: no retry has met it yet; softbounce destinations lists those that are`)
+    throw new CommandFailed(`${name} is not known: no retry has contacted it yet; softbounce destinations lists those that are`)
   const all = one === null ? await client.destinations.list(limit) : [one]
+  const { throttle } = readSettings()
   if (asJson) {
-    for (const standing of all) json(standing)
+    for (const standing of all)
+      json({
+        ...shown(standing, throttle),
+        ...(everything === null ? {} : { everythingPausedSince: everything.since, everythingPausedBy: everything.by }),
+      })
     return
   }
-  const { throttle } = readSettings()
   const head = ['destination', 'state', 'rate', 'connections', 'open retries', 'wait for a permit', 'last reply']
   if (all.length === 0) line('no destination has been contacted yet')
   else table([head, ...all.map((standing) => row(standing, throttle))])
   if (name === undefined && all.length >= limit) line(`(the first ${limit}; --limit shows more)`)
+}
+
+/** For JSON: what the limiter keeps for itself is left out. Times are ISO 8601, rates messages a second. */
+function shown(info: DestinationInfo, throttle: Settings['throttle']): object {
+  const limits = withManualLimits(configuredLimits(throttle, info.name), info.limited)
+  const time = (ms: number | null) => (ms === null ? null : iso(ms))
+  return {
+    name: info.name,
+    state: state(info),
+    ...{ downSince: time(info.downSince), pausedSince: time(info.pausedSince), pausedBy: info.pausedBy, failures: info.failures },
+    rate: rateOf(info, limits),
+    ...{ connections: info.connectionsNow, connectionLimit: connectionsOf(info, limits), limitedByHand: info.limited },
+    ...{ openRetries: info.openRetries, waitingForPermit: info.waitingForPermit, lastAnswer: info.said },
+  }
 }
 
 function row(standing: DestinationInfo, throttle: Settings['throttle']): string[] {
@@ -109,7 +127,7 @@ function state({ pausedSince, pausedBy, downSince, failures, failingSince, said 
   if (pausedSince !== null) return `paused since ${iso(pausedSince)} by ${pausedBy ?? 'somebody'}`
   if (downSince !== null) return `down since ${iso(downSince)}`
   if (said === null) return 'nothing known'
-  return failures === 0 ? 'takes mail' : `${failures} failures in a row since ${iso(failingSince ?? 0)}`
+  return failures === 0 ? 'accepts mail' : `${failures} failures in a row since ${iso(failingSince ?? 0)}`
 }
 
 const iso = (ms: number) => new Date(ms).toISOString()
@@ -151,7 +169,7 @@ async function limit(
     ...(connections === undefined ? {} : { connections }),
   })
   const now = await client.destinations.get(name)
-  if (options.json) json(now)
+  if (options.json) json(now === null ? null : shown(now, readSettings().throttle))
   else {
     const { rate: most = null, connections: at = null } = now?.limited ?? {}
     const said = [

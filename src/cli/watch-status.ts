@@ -92,6 +92,6 @@ function systemLine({ name, downSince, pausedSince, pausedBy, failures, waitingF
         ? `down since ${iso(downSince)}`
         : failures > 0
           ? `${failures} failures in a row`
-          : 'takes mail'
+          : 'accepts mail'
   return `${name}: ${state}, ${waitingForPermit} wait for a permit${said === null ? '' : `; said: ${said.reply}`}`
 }

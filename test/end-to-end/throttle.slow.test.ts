@@ -225,6 +225,10 @@ describe.concurrent('promise 4', () => {
     expect(await world.cli('pause')).toMatchObject({ status: 0, stdout: 'everything is paused; softbounce resume lets it go again\n' })
     const [held] = await retries(world, 1, 'd.example', ['1s', '1h'])
     await eventually(async () => (await world.client.getById(held?.workflowId ?? ''))?.trouble?.text.includes('are paused since'), 30_000)
+    const listed = JSON.parse((await world.cli('destinations', 'd.example', '--json')).stdout)
+    expect(listed).toMatchObject({ name: 'd.example', everythingPausedBy: expect.stringContaining('operator') })
+    // what the limiter keeps for itself is not shown
+    expect(Object.keys(listed)).not.toContain('reservedUntil')
     expect((await world.cli('status')).stdout).toMatch(/bounce\/p0@d\.example\/\S+ +retry 1 of 2 is being sent; it waits for its permit: /)
     expect((await world.cli('destinations')).stdout).toMatch(
       /everything is paused since .* by operator .*\n.*\nd\.example +nothing known +.* 1 +1/,
