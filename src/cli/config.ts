@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, relative, resolve } from 'node:path'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import type { Command } from 'commander'
-import { readSettings } from '../config/index.js'
+import { checkedSettings, hasNextHop, type Settings } from '../config/index.js'
 import { initialFile, type ShownSetting, showSettings } from '../config/show.js'
 import { load } from '../config/sources.js'
 import { inPackage } from '../paths.js'
@@ -11,14 +11,10 @@ import { CommandFailed, json, line, table } from './output.js'
 
 const SCHEMA = inPackage('./softbounce.schema.json')
 
-const shownText = (value: unknown): string =>
-  value === null
-    ? '(none)'
-    : typeof value === 'string'
-      ? value
-      : Array.isArray(value) && value.length === 0
-        ? '(none)'
-        : JSON.stringify(value)
+function shownText(value: unknown): string {
+  if (value === null || (Array.isArray(value) && value.length === 0)) return '(none)'
+  return typeof value === 'string' ? value : JSON.stringify(value)
+}
 
 function temporalSettings(): ShownSetting[] {
   const { connectionOptions, namespace } = loadClientConnectConfig()
@@ -32,7 +28,7 @@ function temporalSettings(): ShownSetting[] {
 
 function show(options: { all?: boolean; json?: boolean }): void {
   const loaded = load()
-  const shown = [...showSettings(process.env, loaded), ...temporalSettings()].filter(({ source }) => options.all || source !== 'default')
+  const shown = [...showSettings(loaded), ...temporalSettings()].filter(({ source }) => options.all || source !== 'default')
   if (options.json) for (const setting of shown) json(setting)
   else {
     line(`configuration file: ${loaded.file ?? 'none'}`)
@@ -40,14 +36,14 @@ function show(options: { all?: boolean; json?: boolean }): void {
     if (!options.all) line('every other setting has its default; --all shows them')
   }
   for (const text of loaded.overridden) process.stderr.write(`softbounce: ${text}\n`)
-  readSettings()
+  checkedSettings(loaded)
 }
 
 function check(options: { json?: boolean }): void {
-  const { file, overridden } = load()
-  const { length: set } = showSettings().filter(({ source }) => source !== 'default')
-  const settings = readSettings()
-  const missing = whatWorkerLacks(settings)
+  const loaded = load()
+  const { file, overridden } = loaded
+  const { length: set } = showSettings(loaded).filter(({ source }) => source !== 'default')
+  const missing = whatWorkerLacks(checkedSettings(loaded))
   if (options.json) json({ file, settings: set, overridden, missing })
   else {
     for (const text of overridden) line(text)
@@ -57,13 +53,10 @@ function check(options: { json?: boolean }): void {
 }
 
 /** What a worker, or an application that tracks, would not start without. */
-function whatWorkerLacks(settings: ReturnType<typeof readSettings>): string[] {
-  const { paths, direct, returnPaths } = settings
+function whatWorkerLacks(settings: Settings): string[] {
   return [
-    ...(paths.relay === null && paths.routes.length === 0 && direct === null
-      ? ['a worker does not start yet: set relay.url, routes or direct.enabled']
-      : []),
-    ...(returnPaths === null ? ['track does not start yet, and no bounce is authenticated: set returnPath.keys'] : []),
+    ...(hasNextHop(settings) ? [] : ['a worker does not start yet: set relay.url, routes or direct.enabled']),
+    ...(settings.returnPaths === null ? ['track does not start yet, and no bounce is authenticated: set returnPath.keys'] : []),
   ]
 }
 

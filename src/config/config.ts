@@ -83,12 +83,15 @@ function sentence(issue: z.core.$ZodRawIssue): string | undefined {
   return EXPECTED[issue.expected] ?? `it must be ${issue.expected}`
 }
 
+/** Whether a caller needs the setting or section with this name, or one that contains it. */
+const isNeeded = (needed: Needed | null, name: string): boolean =>
+  needed === null || needed.some((one) => name === one || name.startsWith(`${one}.`))
+
+/** Whether it needs something within the section with this name. */
+const isNeededWithin = (needed: Needed | null, name: string): boolean => needed === null || needed.some((one) => one.startsWith(`${name}.`))
+
 /** Parses the raw configuration. @returns its values; or null, with all faults. */
 function parseConfig(loaded: Loaded, needed: Needed | null, faults: string[]): ConfigValues | null {
-  const isNeeded = (path: readonly Key[]) => {
-    const name = path.join('.')
-    return needed === null || needed.some((one) => name === one || name.startsWith(`${one}.`) || one.startsWith(`${name}.`))
-  }
   const result = CONFIG.safeParse(loaded.raw, { error: sentence })
   const before = faults.length
   for (const issue of result.error?.issues ?? []) {
@@ -96,7 +99,8 @@ function parseConfig(loaded: Loaded, needed: Needed | null, faults: string[]): C
     if (issue.code === 'unrecognized_keys')
       for (const key of issue.keys)
         faults.push(`${loaded.placeOf([...path, key])}: ${unknownName(key, namesAt(path), path.length === 0 ? 'section' : 'setting')}`)
-    else if (isNeeded(path)) faults.push(`${loaded.placeOf(path)}: ${issue.message}`)
+    else if (isNeeded(needed, path.join('.')) || isNeededWithin(needed, path.join('.')))
+      faults.push(`${loaded.placeOf(path)}: ${issue.message}`)
   }
   if (result.success) return result.data
   return faults.length > before ? null : parseConfig({ ...loaded, raw: only(loaded.raw, needed ?? []) }, null, faults)
@@ -106,25 +110,24 @@ function parseConfig(loaded: Loaded, needed: Needed | null, faults: string[]): C
 function only(raw: object, needed: Needed, prefix = ''): Record<string, unknown> {
   const kept = Object.entries(raw).flatMap(([key, value]): [string, unknown][] => {
     const name = `${prefix}${key}`
-    if (needed.some((one) => name === one || name.startsWith(`${one}.`))) return [[key, value]]
-    if (needed.some((one) => one.startsWith(`${name}.`)) && typeof value === 'object' && value !== null)
-      return [[key, only(value, needed, `${name}.`)]]
+    if (isNeeded(needed, name)) return [[key, value]]
+    if (isNeededWithin(needed, name) && typeof value === 'object' && value !== null) return [[key, only(value, needed, `${name}.`)]]
     return []
   })
   return Object.fromEntries(kept)
 }
 
 /**
- * Checks a configuration.
+ * Checks a configuration that was read.
  * @throws WrongSettings with every fault.
  */
-function checked(loaded: Loaded, needed: Needed | null): Settings {
+export function checkedSettings(loaded: Loaded, needed: Needed | null = null): Settings {
   const faults = [...loaded.faults]
   const values = parseConfig(loaded, needed, faults)
   if (values === null) throw new WrongSettings(faults)
-  const isNeeded = (name: string) => needed === null || needed.some((one) => name === one || name.startsWith(`${one}.`))
   const settings = settingsOf(values, loaded, (name, text) => {
-    if (isNeeded(name)) faults.push(`${loaded.placeOf(name.split('.').map((part) => (/^\d+$/.test(part) ? Number(part) : part)))}: ${text}`)
+    if (isNeeded(needed, name))
+      faults.push(`${loaded.placeOf(name.split('.').map((part) => (/^\d+$/.test(part) ? Number(part) : part)))}: ${text}`)
   })
   if (faults.length > 0) throw new WrongSettings(faults)
   return settings
@@ -136,7 +139,7 @@ function checked(loaded: Loaded, needed: Needed | null): Settings {
  * @throws WrongSettings with every fault.
  */
 export function readSettings(environment: Environment = process.env, needed: Needed | null = null): Settings {
-  return checked(load(environment), needed)
+  return checkedSettings(load(environment), needed)
 }
 
 /**
@@ -148,7 +151,7 @@ export function settingsFrom(config: Config, needed: Needed | null = null): Sett
   // options may hold more than settings, such as a provider
   const sections = new Set(Object.keys(CONFIG.shape))
   const raw = Object.fromEntries(Object.entries(loaded.raw).filter(([name]) => sections.has(name)))
-  return checked({ ...loaded, raw }, needed)
+  return checkedSettings({ ...loaded, raw }, needed)
 }
 
 function settingsOf(values: ConfigValues, { overridden, environment }: Loaded, fault: AddFault): Settings {
@@ -202,9 +205,13 @@ function deploymentVersion(environment: Environment, fault: AddFault): WorkerDep
   return null
 }
 
-/** @throws WrongSettings if there is no next hop: neither a relay, nor routes, nor direct delivery. */
-export function requireNextHop({ paths, direct }: Settings): void {
-  if (paths.relay === null && paths.routes.length === 0 && direct === null)
+/** Whether there is a next hop: a relay, routes, or direct delivery. */
+export const hasNextHop = ({ paths, direct }: Pick<Settings, 'paths' | 'direct'>): boolean =>
+  paths.relay !== null || paths.routes.length > 0 || direct !== null
+
+/** @throws WrongSettings if there is no next hop. */
+export function requireNextHop(settings: Settings): void {
+  if (!hasNextHop(settings))
     throw new WrongSettings([
       'relay.url: neither relay.url nor routes nor direct.enabled is set, so that nothing can be sent; set relay.url (SOFTBOUNCE_RELAY_URL=smtp://your-relay:25)',
     ])

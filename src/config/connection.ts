@@ -8,6 +8,7 @@ import type { NextHop, NextHops } from '../delivery/next-hop.js'
 import { PROVIDERS } from '../providers/index.js'
 import { parseRate } from '../throttle/limits.js'
 import {
+  caselessName,
   DAY,
   duration,
   fileContent,
@@ -90,7 +91,7 @@ export const ROUTES = setting(
   z
     .array(
       z.strictObject({
-        destination: parsed((text) => text.trim().toLowerCase()).meta({ description: 'The destination, or `*` for all.' }),
+        destination: caselessName.meta({ description: 'The destination, or `*` for all.' }),
         host: host.meta({ description: 'Host name or address.' }),
         port: port.prefault(25).meta({ description: 'The port.' }),
       }),
@@ -129,7 +130,7 @@ export const DIRECT = section('Direct delivery, to the MX hosts of the recipient
     z
       .array(
         z.strictObject({
-          domain: parsed((text) => text.trim().toLowerCase()).meta({ description: 'The domain that is signed for.' }),
+          domain: caselessName.meta({ description: 'The domain that is signed for.' }),
           selector: matching(/^[A-Za-z0-9._-]{1,63}$/, 'the name of a selector').meta({ description: 'The selector of the key.' }),
           keyFile: fileContent.meta({ description: 'File with the private key, PEM.' }),
         }),

@@ -3,16 +3,19 @@ import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { formatDuration, parseDuration } from '../bounce/index.js'
 
-/** Schema of a text that `parse` reads; what it throws is the fault. */
-export const parsed = <T>(parse: (text: string) => T) =>
-  z.string().transform((text, context): T => {
+/** The schema, followed by `parse`; what it throws is the fault. */
+export const parsedFrom = <Schema extends z.ZodType, T>(schema: Schema, parse: (value: z.output<Schema>) => T) =>
+  schema.transform((value, context): T => {
     try {
-      return parse(text)
+      return parse(value)
     } catch (error) {
       context.addIssue({ code: 'custom', message: (error as Error).message })
       return z.NEVER
     }
   })
+
+/** Schema of a text that `parse` reads. */
+export const parsed = <T>(parse: (text: string) => T) => parsedFrom(z.string(), parse)
 
 /** A duration such as `90s`, `4h` or `1h30m`, in ms. */
 export const duration = (leastMs: number, mostMs: number) =>
@@ -33,8 +36,9 @@ export const flag = z.boolean({ error: 'it must be true or false' })
 export const oneOf = <const Words extends readonly string[]>(words: Words) =>
   z.enum(words, { error: `it must be ${words.slice(0, -1).join(', ')} or ${words.at(-1)}` })
 
-/** Names that are compared without regard to case. */
-export const names = z.array(parsed((text) => text.trim().toLowerCase()))
+/** A name that is compared without regard to case. */
+export const caselessName = parsed((text) => text.trim().toLowerCase())
+export const names = z.array(caselessName)
 
 /** A text that matches the pattern. */
 export const matching = (pattern: RegExp, form: string) =>
@@ -51,8 +55,6 @@ export const fileContent = parsed((path) => {
     throw new Error(`the file cannot be read: ${(error as Error).message}`)
   }
 })
-
-export const httpUrl = matching(/^https?:\/\/[^\s]+$/, 'an http or https URL')
 
 /** A setting: describes its schema for the docs, `softbounce config` and the JSON Schema. */
 export const setting = <S extends z.ZodType>(doc: string, schema: S): S => schema.meta({ description: doc })
@@ -86,7 +88,7 @@ export function parseListen(text: string): Listen {
 }
 
 /** What to do about a password that a URL cannot hold as it is. */
-export const PERCENT_ENCODE = 'in its user and password, write # as %23, / as %2F, : as %3A, ? as %3F, @ as %40 and % as %25'
+const PERCENT_ENCODE = 'in its user and password, write # as %23, / as %2F, : as %3A, ? as %3F, @ as %40 and % as %25'
 
 /**
  * A URL with a login in it.

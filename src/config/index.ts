@@ -1,5 +1,5 @@
 /** The settings: one schema, from `softbounce.yaml`, the environment, or the program itself. */
-export { readSettings, requireNextHop, type Settings, settingsFrom } from './config.js'
+export { checkedSettings, hasNextHop, readSettings, requireNextHop, type Settings, settingsFrom } from './config.js'
 export type { EncryptionKey, EncryptionSettings } from './encryption.js'
 export { isLoopback, parseListen } from './field.js'
 export { fromEnvironment } from './from-environment.js'

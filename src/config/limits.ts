@@ -3,13 +3,13 @@ import { z } from 'zod'
 import type { Provider } from '../providers/index.js'
 import { formatRate, type PartialLimits, parseRate, type ThrottleSettings } from '../throttle/limits.js'
 import type { RelayValues } from './connection.js'
-import { DAY, duration, HOUR, integer, matching, parsed, SECOND, section, setting } from './field.js'
+import { caselessName, DAY, duration, HOUR, integer, matching, parsed, SECOND, section, setting } from './field.js'
 import type { AddFault } from './wrong-settings.js'
 
 const rate = parsed(parseRate)
 const connections = integer(1, 1000)
 const deliveries = integer(1, 10_000)
-const mailHost = parsed((text) => text.trim().toLowerCase()).pipe(
+const mailHost = caselessName.pipe(
   z
     .string()
     .regex(/^(?:\*\.)?[a-z0-9_][a-z0-9._-]{0,252}$/, { error: 'it must be a host name, or *.example.com for all hosts below a domain' }),

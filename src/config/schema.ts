@@ -7,7 +7,22 @@ import { databaseKind } from '../store/database-kind.js'
 import { DIRECT, RELAY, ROUTES, SMTP } from './connection.js'
 import { ENCRYPTION, HTTP } from './encryption.js'
 import { EVENTS } from './events.js'
-import { DAY, duration, HOUR, integer, MINUTE, matching, names, oneOf, parsed, parseLoginUrl, secret, section, setting } from './field.js'
+import {
+  DAY,
+  duration,
+  HOUR,
+  integer,
+  MINUTE,
+  matching,
+  names,
+  oneOf,
+  parsed,
+  parsedFrom,
+  parseLoginUrl,
+  secret,
+  section,
+  setting,
+} from './field.js'
 import { INTAKE, RETURN_PATH } from './intake.js'
 import { THROTTLE } from './limits.js'
 import { PROVIDER_SECTION } from './providers.js'
@@ -27,23 +42,8 @@ export function defaultDatabaseUrl(environment: NodeJS.ProcessEnv = process.env)
   return `file:${join(isAbsolute(state) ? state : join(homedir(), '.local', 'state'), 'softbounce', 'softbounce.db')}`
 }
 
-const schedule = z.array(z.string()).transform((delays, context) => {
-  try {
-    return parseSchedule(delays)
-  } catch (error) {
-    context.addIssue({ code: 'custom', message: (error as Error).message })
-    return z.NEVER
-  }
-})
-
-const statuses = z.array(z.string()).transform((list, context) => {
-  try {
-    return parseRetryStatuses(list.join(','))
-  } catch (error) {
-    context.addIssue({ code: 'custom', message: (error as Error).message })
-    return z.NEVER
-  }
-})
+const schedule = parsedFrom(z.array(z.string()), parseSchedule)
+const statuses = parsedFrom(z.array(z.string()), (list) => parseRetryStatuses(list.join(',')))
 
 /** The configuration. */
 export const CONFIG = z.strictObject({
@@ -133,9 +133,12 @@ export interface Described {
 /** A part of a path in the configuration: a key, or an index of a list. */
 export type Key = string | number
 
+let described: Described | undefined
+
 /** The JSON Schema of `softbounce.yaml`. */
 export function jsonSchema(): Described {
-  return z.toJSONSchema(CONFIG, { io: 'input' }) as Described
+  described ??= z.toJSONSchema(CONFIG, { io: 'input' }) as Described
+  return described
 }
 
 /** A setting: the leaf of a section. */

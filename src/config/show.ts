@@ -1,7 +1,7 @@
 /** The configuration as people see it: each setting with its source, secrets masked; a commented file to begin with. */
 import { stringify } from 'yaml'
-import { allSettings, CONFIG, type Described, jsonSchema, type SettingInfo } from './schema.js'
-import { type Environment, type Loaded, load } from './sources.js'
+import { allSettings, type Described, jsonSchema, type SettingInfo } from './schema.js'
+import type { Loaded } from './sources.js'
 
 /** A setting as `softbounce config` shows it. */
 export interface ShownSetting {
@@ -42,7 +42,7 @@ const valueAt = (raw: object, path: readonly string[]): unknown =>
   )
 
 /** Every setting, its value and where it came from. */
-export function showSettings(environment: Environment = process.env, loaded: Loaded = load(environment)): ShownSetting[] {
+export function showSettings(loaded: Loaded): ShownSetting[] {
   return allSettings().map((setting) => {
     const source = loaded.sourceOf(setting)
     const value = source === null ? setting.default : valueAt(loaded.raw, setting.path)
@@ -85,14 +85,8 @@ function written(setting: SettingInfo): string {
   const example = EXAMPLES[setting.name]
   if (example === undefined && setting.default === undefined)
     return setting.words === null ? '' : `${setting.words[0]} # example; one of ${setting.words.join(', ')}`
-  const text = yamlOf(example ?? setting.default)
+  const text = stringify(example ?? setting.default, { collectionStyle: 'flow', lineWidth: 0 }).trimEnd()
   return `${text}${example === undefined ? '' : ' # example'}${setting.words === null ? '' : ` # one of ${setting.words.join(', ')}`}`
-}
-
-function yamlOf(value: unknown): string {
-  return typeof value === 'string'
-    ? stringify(value, { lineWidth: 0 }).trimEnd()
-    : stringify(value, { collectionStyle: 'flow', lineWidth: 0 }).trimEnd()
 }
 
 function describe(described: Described, path: readonly string[], settings: ReadonlyMap<string, SettingInfo>, indent: string): string {
@@ -124,6 +118,3 @@ export function initialFile(schema: string): string {
 # Then: softbounce config check, softbounce worker, softbounce doctor.
 ${describe(jsonSchema(), [], settings, '')}`
 }
-
-/** The names of all sections. */
-export const sections = (): string[] => Object.keys(CONFIG.shape)

@@ -32,7 +32,7 @@ const NOT_SETTINGS = new Set(['SOFTBOUNCE_CONFIG'])
 const MOST_EDITS = 0.4
 
 /** The known name that was probably meant; null if none is near. */
-export function nearest(name: string, all: readonly string[]): string | null {
+function nearest(name: string, all: readonly string[]): string | null {
   if (all.length === 0) return null
   const found = closest(name, all as string[])
   return distance(name, found) <= Math.max(2, MOST_EDITS * Math.max(name.length, found.length)) ? found : null
@@ -56,30 +56,30 @@ export function findConfigFile(environment: Environment): string | null {
 }
 
 interface ConfigFile {
-  readonly name: string
   readonly document: Document | null
-  readonly lines: LineCounter
+  /** File, line and column of an offset in it. */
+  readonly place: (offset: number) => string
 }
 
 function readConfigFile(name: string, faults: string[]): ConfigFile {
-  const lines = new LineCounter()
+  const lineCounter = new LineCounter()
+  const place = (offset: number) => {
+    const { line, col } = lineCounter.linePos(offset)
+    return `${name}:${line}:${col}`
+  }
   const before = faults.length
   try {
-    const document = parseDocument(readFileSync(name, 'utf8'), { lineCounter: lines, prettyErrors: false })
-    for (const { message, pos } of [...document.errors, ...document.warnings]) {
-      const { line, col } = lines.linePos(pos[0])
-      faults.push(`${name}:${line}:${col}: ${message}`)
-    }
+    const document = parseDocument(readFileSync(name, 'utf8'), { lineCounter, prettyErrors: false })
+    for (const { message, pos } of [...document.errors, ...document.warnings]) faults.push(`${place(pos[0])}: ${message}`)
     visit(document, {
       Alias: (_, { source, range }) => {
-        const { line, col } = lines.linePos(range?.[0] ?? 0)
-        faults.push(`${name}:${line}:${col}: a value that begins with * must be in quotes: "*${source}" (aliases are not read)`)
+        faults.push(`${place(range?.[0] ?? 0)}: a value that begins with * must be in quotes: "*${source}" (aliases are not read)`)
       },
     })
-    return { name, document: document.errors.length > 0 || faults.length > before ? null : document, lines }
+    return { document: faults.length > before ? null : document, place }
   } catch (error) {
     faults.push(`${name}: it cannot be read: ${(error as Error).message}`)
-    return { name, document: null, lines }
+    return { document: null, place }
   }
 }
 
@@ -146,14 +146,14 @@ function setIn(object: Record<string, unknown>, [key, ...rest]: readonly string[
   setIn(next, rest, value)
 }
 
-function lineOf({ document, lines, name }: ConfigFile, path: readonly Key[]): string | null {
-  if (document === null) return null
+/** Where the value at a path is in the file; null if it is not there. */
+function lineOf(file: ConfigFile | null, path: readonly Key[]): string | null {
+  const document = file?.document ?? null
+  if (file === null || document === null) return null
   const parent = path.length < 2 ? document.contents : document.getIn(path.slice(0, -1), true)
   const pair = isMap(parent) ? parent.items.find(({ key }) => isScalar(key) && key.value === path.at(-1)) : undefined
   const node = (pair?.key ?? document.getIn(path, true)) as { range?: readonly number[] } | undefined
-  if (node?.range?.[0] === undefined) return null
-  const { line, col } = lines.linePos(node.range[0])
-  return `${name}:${line}:${col}`
+  return node?.range?.[0] === undefined ? null : file.place(node.range[0])
 }
 
 const nameOf = (path: readonly Key[]): string => path.join('.')
@@ -171,8 +171,8 @@ export function load(environment: Environment = process.env, path: string | null
   for (const setting of allSettings()) {
     const found = fromEnvironment(setting, environment, faults)
     if (found === null) continue
-    if (file !== null && lineOf(file, setting.path) !== null)
-      overridden.push(`${setting.name}: ${found.variable} is set, and so its value in ${lineOf(file, setting.path)} is not used`)
+    const line = lineOf(file, setting.path)
+    if (line !== null) overridden.push(`${setting.name}: ${found.variable} is set, and so its value in ${line} is not used`)
     variables.set(setting.name, found.variable)
     setIn(raw, setting.path, found.value)
   }
@@ -187,10 +187,10 @@ export function load(environment: Environment = process.env, path: string | null
       const variable = variableAt(at)
       if (variable !== undefined) return variables.get(nameOf(at)) === variable ? variable : `${variable}: ${nameOf(at)}`
       // the nearest part of the file that there is: a missing key has no line of its own
-      const line = file === null ? null : at.map((_, i) => lineOf(file, at.slice(0, at.length - i))).find((one) => one !== null)
+      const line = at.map((_, i) => lineOf(file, at.slice(0, at.length - i))).find((one) => one !== null)
       return line == null ? nameOf(at) : `${line}: ${nameOf(at)}`
     },
-    sourceOf: ({ name, path: at }) => variables.get(name) ?? (file === null ? null : lineOf(file, at)),
+    sourceOf: ({ name, path: at }) => variables.get(name) ?? lineOf(file, at),
   }
 }
 

@@ -1,6 +1,6 @@
 /** The relay: reachable, TLS, login, and what its EHLO reply offers. Nothing is sent. */
 import SMTPConnection from 'nodemailer/lib/smtp-connection'
-import type { Settings } from '../config/index.js'
+import { hasNextHop, type Settings } from '../config/index.js'
 import { MAX_MESSAGE_BYTES } from '../delivery/canonical-message.js'
 import { type NextHop, nameOf } from '../delivery/next-hop.js'
 import { offers, sizeLimit } from '../delivery/smtp/missing-extension.js'
@@ -11,10 +11,11 @@ import { type Finding, failure, ok, warning } from './finding.js'
 const CHECK = 'relay'
 const WITHIN_MS = 10_000
 
-export async function checkRelay({ paths, direct, ehloDomain, timeouts }: Settings): Promise<Finding[]> {
+export async function checkRelay(settings: Settings): Promise<Finding[]> {
+  const { paths, direct, ehloDomain, timeouts } = settings
   const { relay, routes } = paths
   if (relay === null)
-    return routes.length > 0 || direct !== null
+    return hasNextHop(settings)
       ? [ok(CHECK, direct === null ? `mail goes by ${routes.length} static route(s)` : 'mail goes directly to the MX hosts')]
       : [failure(CHECK, 'nothing says where retries go', 'set relay.url, routes, or direct.enabled')]
   const tracker = new ProtocolTracker(timeouts, () => {})

@@ -330,7 +330,7 @@ describe('what is shown', () => {
       ...{ SOFTBOUNCE_RETURN_PATH_KEYS: 'planted-secret, planted-secret', SOFTBOUNCE_ENCRYPTION_KEYS: '[{id: a, key: planted-secret}]' },
       SOFTBOUNCE_EVENTS_WEBHOOK_URL: 'https://hooks.example.com/planted-secret',
     }
-    const shown = showSettings(environment, load(environment))
+    const shown = showSettings(load(environment))
     const by = Object.fromEntries(shown.map(({ name, value, source }) => [name, [value, source]]))
     expect(by['log.level']).toEqual(['error', 'SOFTBOUNCE_LOG_LEVEL'])
     expect(by['relay.url']).toEqual(['smtp://app:***@relay.example.com', `${file.SOFTBOUNCE_CONFIG}:2:3`])
