@@ -1,9 +1,9 @@
 /** Imports suppressions: our own export, and those of Amazon SES, SendGrid, Mailgun, Postmark, Postal, listmonk and Mautic, by their columns. */
-import { Readable } from 'node:stream'
+import type { Readable } from 'node:stream'
 import { parseTime } from '../bounce/index.js'
 import type { Database, SuppressionReason } from '../store/index.js'
 import { jsonRecords } from './json-records.js'
-import { addressIn, decoded, openList } from './read-list.js'
+import { addressIn, decoded, inBatches, openText, peeked } from './read-list.js'
 import { activeSuppressions, suppressLastingly } from './suppressions.js'
 
 export interface ImportOptions {
@@ -60,7 +60,7 @@ const CODE = ['code', 'smtp_code', 'status']
 export async function importSuppressions(database: Database, input: Readable, options: ImportOptions): Promise<Imported> {
   const counts = { rows: 0, imported: 0, already: 0, expired: 0, notSuppressed: 0, unreadable: 0 }
   const now = new Date()
-  for await (const batch of batchesOf(input, options.column)) {
+  for await (const batch of await batchesOf(input, options.column)) {
     const entries: Entry[] = []
     for (const row of batch) {
       counts.rows += 1
@@ -79,26 +79,10 @@ export async function importSuppressions(database: Database, input: Readable, op
 
 type Row = Readonly<Record<string, string>>
 
-async function* batchesOf(input: Readable, column: string | undefined): AsyncGenerator<Row[]> {
-  let batch: Row[] = []
-  const text = decoded(input)
-  let start = ''
-  for (let next = await text.next(); ; next = await text.next()) {
-    start += next.value ?? ''
-    if (next.done || start.trimStart() !== '') break
-  }
-  const whole = (async function* () {
-    yield start
-    yield* text
-  })()
-  const rows = /^\s*[[{]/.test(start) ? fromJson(whole) : fromTable(Readable.from(whole), column)
-  for await (const row of rows) {
-    batch.push(row)
-    if (batch.length < BATCH) continue
-    yield batch
-    batch = []
-  }
-  yield batch
+async function batchesOf(input: Readable, column: string | undefined): Promise<AsyncGenerator<Row[]>> {
+  const { start, text } = await peeked(decoded(input), (start) => start.trimStart() !== '')
+  const rows = /^\s*[[{]/.test(start) ? fromJson(text) : fromTable(text, column)
+  return inBatches(rows, BATCH, (row) => row)
 }
 
 async function* fromJson(text: AsyncIterable<string>): AsyncGenerator<Row> {
@@ -108,18 +92,15 @@ async function* fromJson(text: AsyncIterable<string>): AsyncGenerator<Row> {
     )
 }
 
-async function* fromTable(input: Readable, column: string | undefined): AsyncGenerator<Row> {
-  const { columns, rows } = await openList(input, column)
+async function* fromTable(text: AsyncGenerator<string>, column: string | undefined): AsyncGenerator<Row> {
+  const { columns, rows } = await openText(text, column)
   const names = columns?.map((name) => name.toLowerCase()) ?? []
+  // the list's own column is the address, whatever else the row holds
+  const others = [...names.entries()].filter(([, name]) => !ADDRESS.includes(name))
+  const own = column?.toLowerCase() ?? 'address'
   for await (const batch of rows)
-    for (const { cells, address } of batch) {
-      const row = Object.fromEntries(names.map((name, i) => [name, cells[i] ?? '']))
-      // the list's own column is the address, whatever else the row holds
-      yield {
-        ...Object.fromEntries(Object.entries(row).filter(([name]) => !ADDRESS.includes(name))),
-        [column?.toLowerCase() ?? 'address']: address ?? '',
-      }
-    }
+    for (const { cells, address } of batch)
+      yield { ...Object.fromEntries(others.map(([i, name]) => [name, cells[i] ?? ''])), [own]: address ?? '' }
 }
 
 const FOR_A_TIME = /soft|transient|tempor|deferr|delay|autorespon|dns_?error|mailbox full|over quota|greylist/i

@@ -29,15 +29,13 @@ const OFTEN = { deferred: 3, share: 0.5, suppressions: 2 } as const
  */
 export async function checkList(database: Database, input: Readable, output: Writable, options: ListCheckOptions = {}): Promise<ListCheck> {
   const counts: Record<ListStatus, number> & { lines: number } = {
-    ...{
-      lines: 0,
-      ok: 0,
-      'suppressed until': 0,
-      'system down since': 0,
-      'often unavailable': 0,
-      'permanently rejected': 0,
-      'no address': 0,
-    },
+    lines: 0,
+    ok: 0,
+    'suppressed until': 0,
+    'system down since': 0,
+    'often unavailable': 0,
+    'permanently rejected': 0,
+    'no address': 0,
   }
   const now = new Date()
   const down = await destinationsDown(database)

@@ -107,27 +107,46 @@ function separatorOf(line: string): string | null {
   return best !== undefined && best[1] > 0 ? best[0] : null
 }
 
+/** Reads a text until its start is enough. @returns the start, and the whole text once more. */
+export async function peeked(
+  source: AsyncGenerator<string>,
+  isEnough: (start: string) => boolean,
+): Promise<{ readonly start: string; readonly text: AsyncGenerator<string> }> {
+  let start = ''
+  while (!isEnough(start)) {
+    const { value, done } = await source.next()
+    if (done) break
+    start += value
+  }
+  const text = (async function* () {
+    yield start
+    yield* source
+  })()
+  return { start, text }
+}
+
+/** Items as rows, in batches. */
+export async function* inBatches<Item, Row>(items: AsyncIterable<Item>, size: number, rowOf: (item: Item) => Row): AsyncGenerator<Row[]> {
+  let batch: Row[] = []
+  for await (const item of items) {
+    batch.push(rowOf(item))
+    if (batch.length < size) continue
+    yield batch
+    batch = []
+  }
+  yield batch
+}
+
 /**
  * Opens a list.
  * @param column the name of the column with the address, in any case. Default: the first with a usual name; else a list without a header.
  * @throws Error if there is no such column, or if none can be chosen.
  */
-export async function openList(input: Readable, column?: string): Promise<List> {
-  const source = decoded(input)
-  let start = ''
-  let ended = false
-  while (!/\n/.test(start.trimStart()) && start.length < MAX_LINE) {
-    const { value, done } = await source.next()
-    if (done) {
-      ended = true
-      break
-    }
-    start += value
-  }
-  const text = (async function* () {
-    yield start
-    if (!ended) yield* source
-  })()
+export const openList = (input: Readable, column?: string): Promise<List> => openText(decoded(input), column)
+
+/** The same for a list that is decoded already. */
+export async function openText(source: AsyncGenerator<string>, column?: string): Promise<List> {
+  const { start, text } = await peeked(source, (start) => /\n/.test(start.trimStart()) || start.length >= MAX_LINE)
   const first = start.trimStart().split(/\r\n|\n|\r/)[0] ?? ''
   const isAddress = addressIn(first) !== null
   const separator = isAddress ? null : separatorOf(first)
@@ -198,27 +217,17 @@ async function table(text: AsyncIterable<string>, delimiter: string, at: number)
   const source = Readable.from(text)
   const parser = source.pipe(parseCsv(options))
   source.on('error', (error) => parser.destroy(error))
-  const records = (parser as AsyncIterable<{ record: string[]; raw: string; info: { lines: number } }>)[Symbol.asyncIterator]()
+  const records = parser[Symbol.asyncIterator]() as AsyncIterableIterator<{ record: string[]; raw: string; info: { lines: number } }>
   const head = at < 0 ? null : await records.next()
   const withEnd = (raw: string) => (raw.endsWith('\n') ? raw : `${raw}\n`)
   return {
     columns: head?.value?.record.map((name: string) => name.replace(AT_THE_ENDS, '')) ?? null,
     header: head === null ? '' : withEnd(head.value?.raw ?? ''),
-    rows: (async function* () {
-      let batch: ListRow[] = []
-      for (let next = await records.next(); !next.done; next = await records.next()) {
-        const { record, raw, info } = next.value
-        batch.push({
-          line: info.lines,
-          text: withEnd(raw),
-          cells: record,
-          address: at < 0 ? onlyAddressIn(record) : addressIn(record[at] ?? ''),
-        })
-        if (batch.length < BATCH) continue
-        yield batch
-        batch = []
-      }
-      yield batch
-    })(),
+    rows: inBatches(records, BATCH, ({ record, raw, info }) => ({
+      line: info.lines,
+      text: withEnd(raw),
+      cells: record,
+      address: at < 0 ? onlyAddressIn(record) : addressIn(record[at] ?? ''),
+    })),
   }
 }
