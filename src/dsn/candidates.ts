@@ -115,7 +115,7 @@ const GENERATED =
 const A_PLACE = /^\s{0,12}(?:[|/:"]|save to\b|pipe to\b|file\b|an undisclosed address)/i
 /** Labels and words before an address that is no recipient. */
 const OF_SENDER =
-  /(?:\b(?:dear|hello|hi|message(?= ?<)|from|sender|reply-to|return-path|mail from|sent by|sender's|sender address|written by|author|contact|questions to|help|support|postmaster|administrator|admin|message-?id|id|references|in-reply-to|x-[a-z-]{1,40}|von|absender|avsändare|afsender|lähettäjä|feladó|odesílatel|gönderen|문의|보낸사람|보낸 사람|expéditeur|afzender|remitente|remetente|mittente|nadawca|отправитель|de)|送信者|差出人|发件人|寄件者)\s{0,3}(?:is|ist|:|=)?\s{0,3}[<"'(「[]{0,2}(?:mailto:)?$/i
+  /(?:\b(?:dear|hello|hi|message(?= ?<)|from|sender|reply-to|return-path|mail from|sent by|sender's|sender address|written by|author|contact|questions to|help|support|postmaster|administrator|admin|message-?id|id|references|in-reply-to|(?<![a-z-])x-[a-z-]{1,40}|von|absender|avsändare|afsender|lähettäjä|feladó|odesílatel|gönderen|문의|보낸사람|보낸 사람|expéditeur|afzender|remitente|remetente|mittente|nadawca|отправитель|de)|送信者|差出人|发件人|寄件者)\s{0,3}(?:is|ist|:|=)?\s{0,3}[<"'(「[]{0,2}(?:mailto:)?$/i
 /** A heading of addresses that did receive the message; not of those that did not. */
 const OF_DELIVERED =
   /(?:delivered(?: successfully| ok)?(?: to)?|zugestellt an|zugestellt|remis à|entregado a|entregue a|consegnato a|доставлено)\s{0,3}:$/i

@@ -25,7 +25,7 @@ function endsInBareCr(bytes: Buffer): boolean {
 }
 
 /** A parameter of Content-Type on a line that lost the space which folds it. */
-const LOST_FOLD = /^(content-type:[^\n]{0,500}\n)(?=(?:boundary|report-type|charset)=)/gim
+const LOST_FOLD = /^(content-type:[^\r\n]{0,500}\r?\n)(?=(?:boundary|report-type|charset)=)/gim
 /** A multipart's parameter without the semicolon before it. */
 const LOST_SEMICOLON = /^(content-type:[ \t]{0,9}multipart\/[a-z-]{1,40})[ \t]{1,9}(?=[a-z-]{1,20}=)/gim
 /** The first boundary line of a body: followed by a part's header. */

@@ -10,6 +10,9 @@ const dist = fileURLToPath(new URL('../../dist/', import.meta.url))
 /** Our folders that process untrusted input; dependencies are not checked. */
 const FOLDERS = ['dsn', 'bounce', 'intake']
 
+/** Steps decide, not the time that a busy machine takes for them. */
+const STEPS_DECIDE = { timeout: 200_000, attackTimeout: null, incubationTimeout: null }
+
 /** Regular expression literals in the built files, and those made by `new RegExp` when they load. */
 async function patterns(): Promise<Map<string, string>> {
   const found = new Map<string, string>()
@@ -46,7 +49,7 @@ test('no pattern backtracks catastrophically', { timeout: 240_000 }, async () =>
   const bad: string[] = []
   for (const [text, where] of all) {
     const end = text.lastIndexOf('/')
-    const result = checkSync(text.slice(1, end), text.slice(end + 1), { timeout: 10_000 })
+    const result = checkSync(text.slice(1, end), text.slice(end + 1), STEPS_DECIDE)
     if (result.status !== 'safe')
       bad.push(`${where}: ${text} is ${result.status}${result.status === 'vulnerable' ? `: ${result.complexity.summary}` : ''}`)
   }

@@ -1,5 +1,5 @@
 /** Permits across real processes with clock skew: the receiving system's own log is checked against the rate limit. */
-import { fork } from 'node:child_process'
+import { type ChildProcess, fork } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -13,7 +13,8 @@ const FAKETIME = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/u
   .find((file) => existsSync(file))
 const RATE = 20
 const CONNECTIONS = 2
-const SECONDS = 5
+/** Sends that end a run: a busy machine takes longer, and proves as much. */
+const SENDS = 60
 
 /** The maximum number of `times` in any window of this length. */
 function mostIn(times: readonly number[], windowMs: number): number {
@@ -22,7 +23,14 @@ function mostIn(times: readonly number[], windowMs: number): number {
 
 onBothDatabases('promise 4: however many processes want to send', (opened) => {
   const run = async (processes: number, aheadBy: (i: number) => number) => {
-    const system = await startReceivingSystem()
+    const children: ChildProcess[] = []
+    let sends = 0
+    const message = () => {
+      sends += 1
+      if (sends === SENDS) for (const child of children) if (child.connected) child.send('stop')
+      return undefined
+    }
+    const system = await startReceivingSystem({ message })
     const limits = { minMessageRate: RATE, maxMessageRate: RATE, connections: CONNECTIONS, maxDeliveriesPerConnection: 1 }
     const counts = await Promise.all(
       Array.from({ length: processes }, (_, i) => {
@@ -32,11 +40,12 @@ onBothDatabases('promise 4: however many processes want to send', (opened) => {
           url: opened.url,
           port: system.port,
           at: 5,
-          forMs: SECONDS * 1000,
+          forMs: 100_000,
           limits,
           name: `d${processes}-${aheadBy(1)}.example`,
         }
         const child = fork(TAKER, [JSON.stringify(order)], { env: env as NodeJS.ProcessEnv })
+        children.push(child)
         return new Promise<{ sent: number; polls: number; errors: number }>((resolve, reject) => {
           child.once('message', (count) => resolve(count as { sent: number; polls: number; errors: number }))
           child.once('exit', (code) => code !== 0 && reject(new Error(`a process ended with ${code}`)))
@@ -49,7 +58,7 @@ onBothDatabases('promise 4: however many processes want to send', (opened) => {
       expect(mostIn(times, windowMs), `${windowMs} ms`).toBeLessThanOrEqual((RATE * windowMs) / 1000)
     expect(system.mostOpen).toBeLessThanOrEqual(CONNECTIONS)
     // and not because little was sent
-    expect(times.length).toBeGreaterThan(RATE / 4)
+    expect(times.length).toBeGreaterThanOrEqual(SENDS)
     expect(counts.reduce((sum, { sent }) => sum + sent, 0)).toBe(times.length)
   }
 
