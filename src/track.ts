@@ -1,15 +1,6 @@
 /** `softbounce/track`: tracks what a nodemailer transporter sends. Loads nothing of Temporal. */
 export { track } from './client/track.js'
-export {
-  type RetriedRecipient,
-  SuppressedRecipients,
-  TrackError,
-  type TrackErrorCode,
-  type Tracked,
-  type TrackedInfo,
-  type TrackedOptions,
-  type TrackOptions,
-} from './client/track-options.js'
+export * from './client/track-options.js'
 export { fromEnvironment } from './config/from-environment.js'
 export type { Config } from './config/options.js'
 export { WrongSettings } from './config/wrong-settings.js'

@@ -25,9 +25,7 @@ const SHELLS: Readonly<Record<string, (all: readonly Completed[]) => string>> = 
 _softbounce() {
   local words="\${COMP_WORDS[*]:1:COMP_CWORD-1}" current="\${COMP_WORDS[COMP_CWORD]}" found=""
   case "$words" in
-${nodes(all)
-  .map(([words, next]) => `    ${words === '' ? '""' : `"${words}"*`}) found="${next}" ;;`)
-  .join('\n')}
+${cases(all)}
   esac
   COMPREPLY=($(compgen -W "$found" -- "$current"))
   [ \${#COMPREPLY[@]} -eq 0 ] && COMPREPLY=($(compgen -f -- "$current"))
@@ -39,9 +37,7 @@ complete -F _softbounce softbounce
 _softbounce() {
   local words_before="\${(j: :)words[2,CURRENT-1]}" found=""
   case "$words_before" in
-${nodes(all)
-  .map(([words, next]) => `    ${words === '' ? "''" : `"${words}"*`}) found="${next}" ;;`)
-  .join('\n')}
+${cases(all)}
   esac
   compadd -- \${=found}
   _files
@@ -66,6 +62,12 @@ ${all
 }
 
 const quoted = (text: string) => text.replaceAll("'", '’').slice(0, 80)
+
+/** The branches of a `case`, in bash and zsh: what may follow each command. */
+const cases = (all: readonly Completed[]) =>
+  nodes(all)
+    .map(([words, next]) => `    ${words === '' ? "''" : `"${words}"*`}) found="${next}" ;;`)
+    .join('\n')
 
 /** What may follow each command, the longest command first. */
 function nodes(all: readonly Completed[]): [string, string][] {

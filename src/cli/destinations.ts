@@ -36,8 +36,8 @@ export function addDestinations(program: Command): void {
     .command('limit')
     .description('limit a destination by hand, over the settings')
     .argument('<name>')
-    .option('--rate <rate>', 'maximum number messages, such as 2/s or 30/min; none takes the limit back')
-    .option('--connections <n>', 'maximum number connections at once; none takes the limit back')
+    .option('--rate <rate>', 'maximum number of messages, such as 2/s or 30/min; none takes the limit back')
+    .option('--connections <n>', 'maximum number of connections at once; none takes the limit back')
     .option('--json', 'print JSON')
     .action((name: string, options: { rate?: string; connections?: string; json?: boolean }) =>
       withClient((client) => limit(client, name.toLowerCase(), options)),
@@ -93,32 +93,36 @@ async function show(client: SoftbounceClient, name: string | undefined, limit: n
   if (name === undefined && all.length >= limit) line(`(the first ${limit}; --limit shows more)`)
 }
 
+/** The rate and the number of connections that are in use now: adapted, within the limits of the settings and those set by hand. */
+function inUse(info: DestinationInfo, throttle: Settings['throttle']): { readonly rate: number; readonly connectionLimit: number } {
+  const limits = withManualLimits(configuredLimits(throttle, info.name), info.limited)
+  // a relay's connections are not adapted
+  const connectionLimit = relayOf(info.name) === null ? connectionsOf(info, limits) : limits.connections
+  return { rate: rateOf(info, limits), connectionLimit }
+}
+
 /** For JSON: what the limiter keeps for itself is left out. Times are ISO 8601, rates messages a second. */
 function shown(info: DestinationInfo, throttle: Settings['throttle']): object {
-  const limits = withManualLimits(configuredLimits(throttle, info.name), info.limited)
   const time = (ms: number | null) => (ms === null ? null : iso(ms))
   return {
     name: info.name,
     state: state(info),
     ...{ downSince: time(info.downSince), pausedSince: time(info.pausedSince), pausedBy: info.pausedBy, failures: info.failures },
-    rate: rateOf(info, limits),
-    ...{ connections: info.connectionsNow, connectionLimit: connectionsOf(info, limits), limitedByHand: info.limited },
+    ...{ ...inUse(info, throttle), connections: info.connectionsNow, limitedByHand: info.limited },
     ...{ openRetries: info.openRetries, waitingForPermit: info.waitingForPermit, lastAnswer: info.said },
   }
 }
 
-function row(standing: DestinationInfo, throttle: Settings['throttle']): string[] {
-  const limits = withManualLimits(configuredLimits(throttle, standing.name), standing.limited)
-  const rate = rateOf(standing, limits)
-  const most = relayOf(standing.name) !== null ? limits.connections : connectionsOf(standing, limits)
-  const said = standing.said
+function row(info: DestinationInfo, throttle: Settings['throttle']): string[] {
+  const { rate, connectionLimit } = inUse(info, throttle)
+  const { said } = info
   return [
-    standing.name,
-    state(standing),
-    `${rate >= 10_000 ? 'any rate' : formatRate(rate)}${standing.limited === null ? '' : ' (limited by hand)'}`,
-    `${standing.connectionsNow} of ${most}`,
-    standing.openRetries === null ? '' : String(standing.openRetries),
-    String(standing.waitingForPermit),
+    info.name,
+    state(info),
+    `${rate >= 10_000 ? 'any rate' : formatRate(rate)}${info.limited === null ? '' : ' (limited by hand)'}`,
+    `${info.connectionsNow} of ${connectionLimit}`,
+    info.openRetries === null ? '' : String(info.openRetries),
+    String(info.waitingForPermit),
     said === null ? '' : `${said.at.toISOString()} ${said.outcome} ${said.reply}${said.by === null ? '' : ` (${said.by})`}`,
   ]
 }

@@ -22,6 +22,7 @@ const MODULES: readonly (readonly [names: readonly string[], load: () => Promise
   [['completion'], async () => (await import('./completion.js')).addCompletion],
   [['config'], async () => (await import('./config.js')).addConfig],
 ]
+
 /** All commands, without running one. */
 export async function commandNames(): Promise<Command> {
   const program = new Command('softbounce')

@@ -21,13 +21,4 @@ export type { Erased } from './erase.js'
 export { type BounceOf, type ClientOptions, type RetryRef, type StartedRetry, UnretryableBounce } from './options.js'
 export { RequestRefused } from './requests.js'
 export { track } from './track.js'
-export {
-  type RetriedRecipient,
-  SuppressedRecipients,
-  TrackError,
-  type TrackErrorCode,
-  type Tracked,
-  type TrackedInfo,
-  type TrackedOptions,
-  type TrackOptions,
-} from './track-options.js'
+export * from './track-options.js'

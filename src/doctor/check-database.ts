@@ -10,23 +10,27 @@ import { type Finding, failure, ok, warning } from './finding.js'
 const MAX_CLOCK_DIFFERENCE_MS = 2_000
 const CHECK = 'database'
 
-export async function checkDatabase(settings: Settings): Promise<Finding[]> {
-  const file = /^file:(.+)/.exec(settings.database.url)?.[1]
-  if (file !== undefined && !existsSync(file))
+const fileOf = (settings: Settings): string | undefined => /^file:(.+)/.exec(settings.database.url)?.[1]
+
+/** Opens the database of the settings; null if its file does not exist, which opening would create. */
+export function openExisting(settings: Settings): Database | null {
+  const file = fileOf(settings)
+  return file !== undefined && !existsSync(file) ? null : openDatabase(settings.database, () => {})
+}
+
+export async function checkDatabase(settings: Settings, database: Database | null): Promise<Finding[]> {
+  if (database === null)
     return [
       failure(
         CHECK,
-        `${file} does not exist: nothing has run with this database yet`,
+        `${fileOf(settings)} does not exist: nothing has run with this database yet`,
         'start a worker, or run softbounce migrate; or set database.url to the database that the worker uses',
       ),
     ]
-  const database = openDatabase(settings.database, () => {})
   try {
     return await checkOpen(database, settings)
   } catch (error) {
     return [failure(CHECK, `it cannot be used: ${describe(error)}`, 'start it, or correct database.url')]
-  } finally {
-    await database.close().catch(() => {})
   }
 }
 

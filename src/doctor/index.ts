@@ -1,8 +1,8 @@
 /** Checks that say what will not work before mail is lost. Nothing is sent, and nothing is changed. */
 import type { Settings } from '../config/index.js'
-import { openDatabase, storeId } from '../store/index.js'
+import { storeId } from '../store/index.js'
 import { describe } from '../temporal/activity-errors.js'
-import { checkDatabase } from './check-database.js'
+import { checkDatabase, openExisting } from './check-database.js'
 import { checkIntake } from './check-intake.js'
 import { checkPostfix } from './check-postfix.js'
 import { checkRelay } from './check-relay.js'
@@ -19,23 +19,13 @@ export interface DoctorOptions {
   readonly postfixConfig: string | null
 }
 
-/** The ID of the store that this command would use; null if it cannot be read. */
-async function ownStore(settings: Settings): Promise<string | null> {
-  const database = openDatabase(settings.database)
-  try {
-    return await storeId(database)
-  } catch {
-    return null
-  } finally {
-    await database.close()
-  }
-}
-
 /** Runs all checks. Never rejects. */
 export async function examine(settings: Settings, { domain, postfixConfig }: DoctorOptions): Promise<Finding[]> {
+  const database = openExisting(settings)
+  const store = database === null ? Promise.resolve(null) : storeId(database).catch(() => null)
   const checks: readonly (readonly [string, Promise<Finding[]>])[] = [
-    ['database', checkDatabase(settings)],
-    ['Temporal', ownStore(settings).then(checkTemporal)],
+    ['database', checkDatabase(settings, database)],
+    ['Temporal', store.then(checkTemporal)],
     ['return path', checkReturnPath(settings, domain)],
     ['relay', checkRelay(settings)],
     ['intake', checkIntake(settings)],
@@ -46,5 +36,9 @@ export async function examine(settings: Settings, { domain, postfixConfig }: Doc
       failure(check, `it could not be checked: ${describe(error)}`, 'run softbounce doctor again, and report this if it stays'),
     ]),
   )
-  return (await Promise.all(found)).flat()
+  try {
+    return (await Promise.all(found)).flat()
+  } finally {
+    await database?.close().catch(() => {})
+  }
 }

@@ -1,6 +1,6 @@
 /** softbounce doctor: with everything in order, and with each thing broken. */
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -131,6 +131,12 @@ test('another database than the worker’s, one without a schema, and one that i
   expect(failures((await doctor({ SOFTBOUNCE_DATABASE_URL: `file:${empty}` })).of('database'))).toMatchObject([
     { action: expect.stringContaining('migrate') },
   ])
+})
+
+test('a database file that does not exist is not created', async () => {
+  const none = join(folder.path, 'none.db')
+  expect((await doctor({ SOFTBOUNCE_DATABASE_URL: `file:${none}` })).status).toBe(1)
+  expect(existsSync(none)).toBe(false)
 })
 
 test('a process of another version', async () => {

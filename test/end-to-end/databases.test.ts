@@ -4,20 +4,18 @@ import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import nodemailer from 'nodemailer'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import { fromEnvironment, track } from '../../src/client/index.js'
+import { track } from '../../src/client/index.js'
 import { settingsFrom } from '../../src/config/index.js'
 import { migrateToLatest, openDatabase, storeId } from '../../src/store/index.js'
 import { makeCertificates } from '../support/certificates.js'
-import { yamlRoutes } from '../support/config.js'
 import { postgresDatabase, sqliteDatabase, startPostgres, temporaryFolder, withoutPostgres } from '../support/databases.js'
 import { startPgBouncer } from '../support/pgbouncer.js'
 import { whyNot } from '../support/programs.js'
 import { startRealWorld } from '../support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
+import { refusedSend, sendingTo } from '../support/refused-send.js'
 import { eventually } from '../support/skipping-time.js'
 
-const NOT_NOW = '421 4.3.2 System not accepting network messages'
-const ENV = { SOFTBOUNCE_RETURN_PATH_KEYS: Buffer.alloc(32, 3).toString('base64') }
 let system: ReceivingSystem
 beforeAll(async () => {
   system = await startReceivingSystem()
@@ -29,23 +27,13 @@ async function live(databaseUrl: string, migrateBy = databaseUrl) {
   const owner = openDatabase({ url: migrateBy })
   await migrateToLatest(owner)
   await owner.close()
-  const world = await startRealWorld({ ...ENV, SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${system.port}`) }, databaseUrl)
+  const world = await startRealWorld(sendingTo(system), databaseUrl)
   try {
     const worker = await world.startWorker()
-    system.say = { rcpt: () => NOT_NOW }
-    const transporter = track(
-      nodemailer.createTransport({ host: '127.0.0.1', port: system.port, ignoreTLS: true }),
-      fromEnvironment(world.env),
-    )
-    const info = await transporter.sendMail({
-      ...{ from: 'shop@example.com', to: 'ann@life.example', subject: 'Invoice', text: 'Thank you.' },
-      softbounce: { schedule: ['1s', '1s', '1s'] },
-    })
+    const { workflowId } = await refusedSend(world, system, 'ann@life.example', ['1s', '1s', '1s'])
     system.say = {}
-    const workflowId = info.retries?.[0]?.workflowId as string
     await eventually(() => world.client.isOpen({ workflowId }), 30_000)
     expect(await world.temporal.workflow.getHandle(workflowId).result()).toMatchObject({ outcome: 'delivered' })
-    transporter.close()
     expect(worker.log()).not.toMatch(/"level":"(warn|error)"/)
     return worker.log()
   } finally {
@@ -106,7 +94,7 @@ describe.skipIf(tls !== null)(`by TLS${tls === null ? '' : ` (${tls})`}`, () => 
 
 describe('another database than the worker’s', () => {
   test('a retry is held and says why, and goes on once the worker has the right one', { timeout: 120_000 }, async () => {
-    const world = await startRealWorld({ ...ENV, SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${system.port}`) })
+    const world = await startRealWorld(sendingTo(system))
     const other = await sqliteDatabase()
     const wrong = await world.startWorker({ SOFTBOUNCE_DATABASE_URL: other.url })
     const message = 'From: shop@example.com\r\nTo: eve@held.example\r\nMessage-ID: <m1@example.com>\r\n\r\nhello\r\n'
@@ -126,7 +114,7 @@ describe('another database than the worker’s', () => {
   })
 
   test('once the schedule is over it fails as WrongDatabase', { timeout: 120_000 }, async () => {
-    const world = await startRealWorld({ ...ENV, SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${system.port}`) })
+    const world = await startRealWorld(sendingTo(system))
     const other = await sqliteDatabase()
     await world.startWorker({ SOFTBOUNCE_DATABASE_URL: other.url })
     const message = 'From: shop@example.com\r\nTo: eve@held.example\r\nMessage-ID: <m2@example.com>\r\n\r\nhello\r\n'
@@ -143,7 +131,7 @@ describe('another database than the worker’s', () => {
   test('a bounce to a return path of another store says so', { timeout: 60_000 }, async () => {
     const { provenReturnPath } = await import('../../src/intake/authenticate.js')
     const [sender, intake] = [await sqliteDatabase(), await sqliteDatabase()]
-    const config = { database: { url: sender.url }, returnPath: { keys: [ENV.SOFTBOUNCE_RETURN_PATH_KEYS] } }
+    const config = { database: { url: sender.url }, returnPath: { keys: [sendingTo(system).SOFTBOUNCE_RETURN_PATH_KEYS] } }
     await track(nodemailer.createTransport({ host: '127.0.0.1', port: system.port, ignoreTLS: true }), config).sendMail({
       ...{ from: 'shop@example.com', to: 'ann@example.org', subject: 'Invoice', text: 'Thank you.' },
     })
