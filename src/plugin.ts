@@ -21,6 +21,8 @@ import { ensureSchedules, SearchAttributes } from './temporal/index.js'
 import { startWakeupLoop } from './throttle/index.js'
 import { endSessions, workerOptions } from './worker.js'
 
+export type { Config, Log }
+
 /** Options in the shape of `softbounce.yaml`, and the worker's own. */
 export interface PluginOptions extends Config {
   /** The worker's connection and namespace: softbounce registers its search attributes and schedules there. */

@@ -31,7 +31,7 @@ export { FAILURE_CONVERTER, PAYLOAD_CONVERTER } from './encryption/index.js'
 /** Path of the prebuilt workflow bundle, for a worker of your own. */
 export const WORKFLOW_BUNDLE = inPackage('./workflow-bundle.js')
 
-/** Options of the worker, except its connection, namespace and activities. */
+/** @internal Options of the worker, except its connection, namespace and activities. */
 export function workerOptions(
   settings: Pick<Settings, 'maxConcurrentSends' | 'shutdownGraceMs' | 'encryption' | 'deploymentVersion'>,
 ): Omit<WorkerOptions, 'activities'> {
@@ -67,7 +67,7 @@ export function workerOptions(
  */
 export const runWorker = (options: Config): Promise<void> => runWorkerWith(settingsFrom(options))
 
-/** The same with settings that are checked already. */
+/** @internal The same with settings that are checked already. */
 export async function runWorkerWith(settings: Settings): Promise<void> {
   requireNextHop(settings)
   if (settings.direct !== null) await requirePackages('direct delivery (direct.enabled)')
@@ -152,7 +152,7 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
   }
 }
 
-/** Closes the idle SMTP sessions, and releases their connection leases. */
+/** @internal Closes the idle SMTP sessions, and releases their connection leases. */
 export async function endSessions(sessions: ConnectionPool, database: Database): Promise<void> {
   // if a release cannot be written, the lease expires by itself
   for (const leaseId of await sessions.end()) await releaseLease(database, leaseId).catch(() => {})

@@ -18,7 +18,6 @@ import { sendMessage } from './send-message.js'
 import { type Suppressed, type SuppressOrder, suppressAddress } from './suppress-address.js'
 import { type InStartEvent, isInStartEvent, startEventInput } from './workflow-input.js'
 
-export { startWakeupLoop } from '../throttle/index.js'
 export type { ActivityContext } from './context.js'
 export type {
   AttemptReport,

@@ -35,6 +35,7 @@ import { Destinations } from './destinations.js'
 import { type Erased, eraseRecipient } from './erase.js'
 import { messageIdOf } from './message-id.js'
 import { type BounceOf, type ClientOptions, type RetryRef, type StartedRetry, UnretryableBounce } from './options.js'
+import { RecipientLists } from './recipient-lists.js'
 import { request } from './requests.js'
 import { unlessRefused } from './unretryable.js'
 
@@ -42,6 +43,10 @@ import { unlessRefused } from './unretryable.js'
 const CLIENT_NEEDS = ['database', 'encryption']
 
 export class SoftbounceClient {
+  /** The destinations: status, pauses, limits and releases. */
+  readonly destinations: Destinations
+  /** Filtering and checking lists of recipients before you mail to them. */
+  readonly lists: RecipientLists
   readonly #temporal: Client
   readonly #database: Database
   readonly #names: WorkflowIds
@@ -53,6 +58,7 @@ export class SoftbounceClient {
     this.#names = names
     this.#close = close
     this.destinations = new Destinations(temporal, database, TASK_QUEUE)
+    this.lists = new RecipientLists(database)
   }
 
   /**
@@ -69,7 +75,7 @@ export class SoftbounceClient {
     return SoftbounceClient.open(settingsFrom(options, CLIENT_NEEDS), options.temporal === undefined ? {} : { temporal: options.temporal })
   }
 
-  /** The same with settings that are checked already. A database that is passed stays open when the client is closed. */
+  /** @internal The same with settings that are checked already. A database that is passed stays open when the client is closed. */
   static async open(
     settings: Pick<Settings, 'database' | 'encryption'>,
     options: { readonly temporal?: Client; readonly database?: Database } = {},
@@ -88,9 +94,6 @@ export class SoftbounceClient {
       throw error
     }
   }
-
-  /** The destinations: status, pauses, limits and releases. */
-  readonly destinations: Destinations
 
   /** Closes what `connect` opened. */
   close(): Promise<void> {
@@ -117,13 +120,9 @@ export class SoftbounceClient {
    */
   async retry(message: Uint8Array | string, bounce: BounceOf, options: RetryOptions = {}): Promise<StartedRetry> {
     const content = canonicalMessage(typeof message === 'string' ? Buffer.from(message, 'utf8') : message)
-    const { messageId: given, sender, recipient, ...report } = bounce
-    const messageId = messageIdKey(given ?? messageIdOf(content))
-    const input = { messageId, sender, recipient, bounce: report, ...options }
-    const checked = checkBouncedMessage({ ...input, message: { stored: await this.#stored(messageKey(content)) } })
-    if ('faults' in checked) throw new UnretryableBounce(`the bounce of ${messageId} cannot be retried: ${checked.faults.join('; ')}`)
+    const input = await this.#checked(messageKey(content), { ...bounce, messageId: bounce.messageId ?? messageIdOf(content) }, options)
     await storeMessage(this.#database.db, content, new Date())
-    return this.#start(checked.value)
+    return this.#start(input)
   }
 
   /**
@@ -131,18 +130,7 @@ export class SoftbounceClient {
    * @param key the message's key in the store, as `kept` returns it.
    */
   async retryStored(key: string, bounce: BounceOf & { readonly messageId: string }, options: RetryOptions = {}): Promise<StartedRetry> {
-    const { messageId, sender, recipient, ...report } = bounce
-    const input = {
-      messageId: messageIdKey(messageId),
-      sender,
-      recipient,
-      bounce: report,
-      ...options,
-      message: { stored: await this.#stored(key) },
-    }
-    const checked = checkBouncedMessage(input)
-    if ('faults' in checked) throw new UnretryableBounce(`the bounce of ${messageId} cannot be retried: ${checked.faults.join('; ')}`)
-    return this.#start(checked.value)
+    return this.#start(await this.#checked(key, bounce, options))
   }
 
   /** The stored message for a recipient: its key for retryStored, and its sender if `track` sent it; null if none is stored. */
@@ -150,9 +138,14 @@ export class SoftbounceClient {
     return keptFor(this.#database.db, sentId(messageIdKey(messageId), addressKey(recipient)))
   }
 
-  /** The key as a start carries it: with the ID of the store. */
-  async #stored(key: string): Promise<string> {
-    return storedKey(await storeId(this.#database), key)
+  /** The input of a start. Its key of the message carries the ID of the store. */
+  async #checked(key: string, bounce: BounceOf & { readonly messageId: string }, options: RetryOptions): Promise<BouncedMessage> {
+    const { messageId: given, sender, recipient, ...report } = bounce
+    const messageId = messageIdKey(given)
+    const message = { stored: storedKey(await storeId(this.#database), key) }
+    const checked = checkBouncedMessage({ messageId, sender, recipient, bounce: report, ...options, message })
+    if ('faults' in checked) throw new UnretryableBounce(`the bounce of ${messageId} cannot be retried: ${checked.faults.join('; ')}`)
+    return checked.value
   }
 
   async #start(input: BouncedMessage): Promise<StartedRetry> {
@@ -268,7 +261,9 @@ export class SoftbounceClient {
   }
 
   /** The active suppression of an address, or null. */
-  isSuppressed = (address: string): Promise<Suppression | null> => findSuppression(this.#database.db, addressKey(address), new Date())
+  isSuppressed(address: string): Promise<Suppression | null> {
+    return findSuppression(this.#database.db, addressKey(address), new Date())
+  }
 
   /**
    * Suppresses an address by hand.

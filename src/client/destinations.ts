@@ -30,7 +30,9 @@ export interface ReleaseOptions {
 const DEFAULT_WITHIN_MS = 60 * 60_000
 const COUNT_AT_ONCE = 10
 
+/** The destinations: their status, and how to steer them. */
 export class Destinations {
+  /** @internal */
   constructor(
     private readonly temporal: Client,
     private readonly database: Database,

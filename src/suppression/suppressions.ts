@@ -6,6 +6,8 @@ import { type Kysely, type Selectable, sql } from 'kysely'
 import type { SuppressionChange, SuppressionReason, SuppressionsTable, Tables } from '../store/index.js'
 import { advisoryLock, type Database, valuesTable } from '../store/index.js'
 
+export type { SuppressionReason }
+
 /** A suppression entry. */
 export interface Suppression {
   /** Folded for comparing. */

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { Readable, Writable } from 'node:stream'
 import { expect, test } from 'vitest'
+import { RecipientLists } from '../../src/client/recipient-lists.js'
 import { checkList, type FilterOptions, filterList, suppressForUnavailability, suppressLastingly } from '../../src/suppression/index.js'
 import { onBothDatabases } from '../support/both-databases.js'
 
@@ -45,6 +46,18 @@ onBothDatabases('lists of addresses', (opened) => {
     const list = `${ann.toUpperCase().replace('@EXAMPLE.ORG', '@Example.ORG').toLowerCase()}\n${ben}\r\n\n  ${ann}  \nMia <${ann}>\n`
     expect(await filter(list)).toEqual({ lines: 4, suppressed: 3, unreadable: 0, text: `${ben}\r\n` })
     expect(await filter(list, { onlySuppressed: true })).toMatchObject({ suppressed: 3, text: `${ann}\n  ${ann}  \nMia <${ann}>\n` })
+  })
+
+  test('a program filters and checks a list by its client', async () => {
+    const ann = await suppressed()
+    const ben = address()
+    const lists = new RecipientLists(opened.database)
+    const list = () => Readable.from([`email;n\n${ann};1\n${ben};2\n`])
+    const [toMail, checked] = [slowSink(), slowSink()]
+    expect(await lists.filter(list(), toMail)).toMatchObject({ suppressed: 1 })
+    expect(toMail.text()).toBe(`email;n\n${ben};2\n`)
+    expect(await lists.check(list(), checked, { column: 'email' })).toMatchObject({ ok: 1, 'suppressed until': 1 })
+    expect(checked.text()).toContain(ann)
   })
 
   test('a list that comes in pieces is read line by line', async () => {
