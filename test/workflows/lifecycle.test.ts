@@ -1,63 +1,29 @@
 /** The lifecycle as a table: state and event -> state and command; and invariants for any sequence of events. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { SendResult } from '../../src/activities/index.js'
-import { type Attempt, type Bounce, dueAt, encodeToken, type Send } from '../../src/bounce/index.js'
+import { dueAt, type Send } from '../../src/bounce/index.js'
 import { begin, step } from '../../src/workflows/lifecycle.js'
-import type { Clock, Command, Delivery, Event, Next, Plan, Signal } from '../../src/workflows/lifecycle-state.js'
+import type { Clock, Command, Delivery, Event, Next, Signal } from '../../src/workflows/lifecycle-state.js'
 import { isInterrupted, receive } from '../../src/workflows/receive.js'
-
-const HOUR = 3_600_000
-const NOW = Date.parse('2026-11-24T08:00:00.000Z')
-const iso = (ms: number) => new Date(ms).toISOString()
-const at = (ms: number): Clock => ({ nowMs: ms, random: () => 0 })
-const token = (send: Send) => encodeToken({ id: '00'.repeat(10), day: 1, send }, new Uint8Array(10))
-
-const bounce: Bounce = { status: '4.3.2', bouncedAt: iso(NOW), diagnostic: '421 4.3.2 no' }
-const plan = (more: Partial<Plan> = {}): Plan => ({
+import {
+  accepted,
+  answered,
+  at,
+  attempt,
+  backup,
   bounce,
-  bouncedAtMs: NOW,
-  fromMs: NOW,
-  delaysMs: [HOUR, 4 * HOUR],
-  retriesSoFar: 0,
-  confirmWithinMs: 24 * HOUR,
-  ...more,
-})
-const attempt = (retry: number, more: Partial<Attempt> = {}): Attempt => ({
-  ...{ retry, at: iso(NOW + HOUR), outcome: 'deferred', status: '4.3.2', reply: '421 4.3.2 still not' },
-  ...more,
-})
-const answered = (one: Attempt, more: Partial<Extract<SendResult, { kind: 'answered' }>> = {}): Event => ({
-  kind: 'sent',
-  result: { kind: 'answered', attempt: one, relayed: false, lasting: false, ambiguous: false, ...more },
-})
-const accepted = (retry: number) => attempt(retry, { outcome: 'accepted', status: '2.0.0', reply: '250 2.0.0 Ok' })
-const report = (more: Partial<Bounce>): Signal => ({ kind: 'bouncedAgain', bounce: { ...bounce, bouncedAt: iso(NOW + 2 * HOUR), ...more } })
-const WOKE: Event = { kind: 'woke' }
-
-/** Applies events and signals in order. */
-function follow(first: Next, ...moves: (Event | Signal)[]): Next {
-  return moves.reduce<Next>((next, move) => {
-    const sleeps = next.command.kind === 'wait' && move.kind === 'woke' && !isInterrupted(next.delivery)
-    const nowMs = Math.max(NOW + HOUR, sleeps ? (next.command as { untilMs: number }).untilMs : 0)
-    if (
-      move.kind === 'retryNow' ||
-      move.kind === 'bouncedAgain' ||
-      move.kind === 'giveUp' ||
-      move.kind === 'acceptedByBackup' ||
-      move.kind === 'backupEnded'
-    )
-      return { command: next.command, delivery: receive(next.delivery, move, nowMs) }
-    return step(next.delivery, move, at(nowMs))
-  }, first)
-}
-const waiting = () => begin(plan(), at(NOW))
-const sending = () => follow(waiting(), WOKE)
-const confirming = () => follow(sending(), answered(accepted(1), { relayed: true }))
-const backup: Signal = {
-  ...{ kind: 'acceptedByBackup', relayed: true, row: { firstRunId: 'child', retry: 1 } },
-  attempt: { ...accepted(0), via: 'backup-relay' },
-}
+  confirming,
+  follow,
+  HOUR,
+  iso,
+  NOW,
+  plan,
+  report,
+  sending,
+  token,
+  WOKE,
+  waiting,
+} from '../support/lifecycle.js'
 
 describe('state and event -> state and command', () => {
   const table: [string, Next, (Event | Signal)[], string, object][] = [
