@@ -8,8 +8,10 @@ export default defineConfig({
       'test/bounce/*.test.ts',
       'test/delivery/outcome.test.ts',
       'test/delivery/return-path.test.ts',
+      'test/dsn/{corpus,kinds,notices,ordinary-mails,rfc3464,systems}.test.ts',
       'test/encryption/codec.test.ts',
-      'test/workflows/lifecycle.test.ts',
+      'test/providers/meaning.test.ts',
+      'test/workflows/{endings,lifecycle,receive}.test.ts',
     ],
   },
 })

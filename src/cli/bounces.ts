@@ -15,7 +15,7 @@ interface Options {
 export function addBounces(program: Command): void {
   program
     .command('bounces')
-    .description('incoming bounces: what was done about each, and why; newest first')
+    .description('list incoming bounces, newest first: what was done about each, and why')
     .option('--unauthenticated', 'only unauthenticated ones')
     .option('--unread', 'only unreadable ones')
     .option('--show <digest>', 'print an unreadable mail as it came; the beginning of its digest is enough')

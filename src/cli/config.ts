@@ -73,7 +73,7 @@ function init(file: string): void {
 export function addConfig(program: Command): void {
   const config = program
     .command('config')
-    .description('what differs from the defaults, and where it came from; secrets are masked')
+    .description('show the settings that differ from the defaults, and where each came from; secrets are masked')
     .option('--all', 'every setting, defaults too')
     .option('--json', 'print JSON, one object a line')
     .action(show)

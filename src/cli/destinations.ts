@@ -11,7 +11,7 @@ import { limitOf, operator, withClient } from './with-client.js'
 export function addDestinations(program: Command): void {
   const command = program
     .command('destinations')
-    .description('the destinations: which are down, their rate and connections, how many messages wait, their last reply')
+    .description('list destinations: which are down, their rate and connections, how many messages wait, their last reply')
     .argument('[name]', 'one of them')
     .option('--limit <n>', 'maximum number', '100')
     .option('--json', 'print JSON, one object a line')
@@ -22,34 +22,34 @@ export function addDestinations(program: Command): void {
     )
   command
     .command('pause')
-    .description('hold the retries for a destination; none is used up')
+    .description('hold the retries for a destination; no retry of the schedule is used up')
     .argument('<name>')
     .option('--json', 'print JSON')
     .action((name: string, options: { json?: boolean }) => withClient((client) => pause(client, name.toLowerCase(), options)))
   command
     .command('resume')
-    .description('let the retries for a destination go again, one after another')
+    .description('resume the retries for a destination, one after another')
     .argument('<name>')
     .option('--json', 'print JSON')
     .action((name: string, options: { json?: boolean }) => withClient((client) => resume(client, name.toLowerCase(), options)))
   command
     .command('limit')
-    .description('limit a destination by hand, over the settings')
+    .description('limit a destination; this overrides the settings')
     .argument('<name>')
-    .option('--rate <rate>', 'maximum number of messages, such as 2/s or 30/min; none takes the limit back')
-    .option('--connections <n>', 'maximum number of connections at once; none takes the limit back')
+    .option('--rate <rate>', 'maximum number of messages, such as 2/s or 30/min; none removes the limit')
+    .option('--connections <n>', 'maximum number of connections at once; none removes the limit')
     .option('--json', 'print JSON')
     .action((name: string, options: { rate?: string; connections?: string; json?: boolean }) =>
       withClient((client) => limit(client, name.toLowerCase(), options)),
     )
   program
     .command('pause')
-    .description('hold every retry; none is used up')
+    .description('hold all retries; no retry of the schedule is used up')
     .option('--json', 'print JSON')
     .action((options: { json?: boolean }) => withClient((client) => pause(client, undefined, options)))
   program
     .command('resume')
-    .description('continue after a pause, one retry after another')
+    .description('resume all retries, one after another')
     .option('--json', 'print JSON')
     .action((options: { json?: boolean }) => withClient((client) => resume(client, undefined, options)))
   program

@@ -20,7 +20,7 @@ export function addIntake(program: Command): void {
     .action((options: IntakeOptions) => run(options))
   program
     .command('take')
-    .description('take one bounce in from standard input (for a pipe in an alias); exit status 75: try again')
+    .description('process one bounce from standard input (for a pipe in an alias); exit status 75: try again')
     .option(
       '--recipient <address>',
       'the address it came to: the envelope recipient (default: from the environment, or the fields that delivery adds)',

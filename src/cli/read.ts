@@ -7,7 +7,7 @@ import { CommandFailed, json, line, printable } from './output.js'
 export function addRead(program: Command): void {
   program
     .command('read')
-    .description('say what bounce mails tell; nothing is started, and nothing is written down')
+    .description('print what mails report: recipient, status and reply of each bounce; nothing is started or stored')
     .argument('<file...>', 'mails, mbox files or Maildirs; - for standard input')
     .option('--json', 'print JSON, one object a file: {"file", "bounces": [...]}, with "why" if there is none')
     .option('--explain', 'also show which addresses were candidates, and why one won')

@@ -13,7 +13,7 @@ import { openingDatabase } from './with-database.js'
 export function addRecipients(program: Command): void {
   program
     .command('list-check')
-    .description('what is to be expected of each address of a list: suppressed, its system down, often unavailable, or ok')
+    .description('check each address of a list: suppressed, destination down, often unavailable, or ok')
     .argument('<file>', 'CSV, or one address a line; - for standard input')
     .option('--column <name>', 'the CSV column that holds the address (default: email, e-mail, mail, address or recipient)')
     .option('--output <file>', 'write the CSV there; else to standard output')
@@ -21,15 +21,15 @@ export function addRecipients(program: Command): void {
     .action((file: string, options: ListOptions) => listCheck(file, options))
   program
     .command('history')
-    .description('what happened about an address: bounces, retries, ends, suppressions')
+    .description('show all that is recorded about an address: bounces, retries, ends, suppressions')
     .argument('<address>')
     .option('--json', 'print JSON, one object a line')
     .action((address: string, options: { json?: boolean }) => history(addressArgument(address), options.json === true))
   program
     .command('forget')
-    .description('erase a person: from every table, and from Temporal; the figures stay')
+    .description('erase a recipient from every table and from Temporal; figures are kept')
     .argument('<address>')
-    .option('--yes', 'really')
+    .option('--yes', 'confirm; without it nothing is erased')
     .option('--json', 'print JSON')
     .action((address: string, options: { yes?: boolean; json?: boolean }) => forget(addressArgument(address), options))
 }

@@ -19,7 +19,7 @@ const LONGEST_MS = 3660 * DAY_MS
 export function addReport(program: Command): void {
   program
     .command('report')
-    .description('unreliable destinations, the share of 4.3.2, what each retry achieves')
+    .description('report unreliable destinations, the share of 4.3.2, and what each retry achieves')
     .option('--since <when>', 'from then on: a duration such as 30d, or a day such as 2026-06-01 (UTC)', '30d')
     .option('--format <format>', 'text, json or html', 'text')
     .option('--json', 'as --format json')

@@ -51,8 +51,8 @@ export function addRetry(program: Command): void {
     .option('--message-id <id>', "the original's Message-ID, if it has none")
     .option('--schedule <delays>', 'another schedule, such as "1h, 4h*2"')
     .option('--deliver-by <time>', 'no retry after this time (ISO 8601)')
-    .option('--urgent', 'tell the alternative channel at once')
-    .option('--via <way>', 'urgent, and sent once at once by another way: backup-relay')
+    .option('--urgent', 'publish bounce.retrying at once, to events.webhook and events.taskQueue')
+    .option('--via <way>', 'urgent, and also sent once, at once, by another relay: backup-relay')
     .option('--again', 'start again although it ended before (cancelled, rejected, expired, delivered)')
     .option('--json', 'print JSON, one object a line')
     .action(async (files: string[], options: Options) => {

@@ -8,7 +8,7 @@ type Request = (client: SoftbounceClient, ref: { workflowId: string }) => Promis
 
 /** `now`, `give-up` and `cancel`: each asks one workflow, and prints its answer. */
 export function addSteering(program: Command): void {
-  add(program, 'now', 'send the retry that waits now; exit status 1 if it cannot be sent now', async (client, ref) => {
+  add(program, 'now', 'send the waiting retry now; exit status 1 if it cannot be sent now', async (client, ref) => {
     const { retry, of } = await client.retryNow(ref)
     return of === 0 ? 'the first retry is sent as soon as the bounce is checked' : `retry ${retry} of ${of} is sent now`
   })

@@ -11,7 +11,7 @@ const AT_ONCE = 10
 export function addStatus(program: Command): void {
   program
     .command('status')
-    .description('open retries: which retry is next, when it goes, and the last reply')
+    .description('list open retries: which is next, when it is sent, and the last reply')
     .argument('[address|workflow-id]', 'the retries of one recipient, or one of them')
     .option('--limit <n>', 'maximum number', '100')
     .option('--watch', 'refresh every two seconds, until Ctrl-C')

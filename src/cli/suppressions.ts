@@ -21,7 +21,7 @@ export function addSuppressions(program: Command): void {
   const command = program.command('suppressions').description('the suppression list')
   command
     .command('list')
-    .description('who is suppressed now')
+    .description('list the suppressed addresses')
     .option('--json', 'print JSON, one object a line')
     .action((options: { json?: boolean }) =>
       openingDatabase(async (database) => {
@@ -36,7 +36,7 @@ export function addSuppressions(program: Command): void {
     )
   command
     .command('check')
-    .description('whether an address is suppressed, and what happened to it; exit status 1 if it is')
+    .description('show whether an address is suppressed, and its history; exit status 1 if it is suppressed')
     .argument('<address>')
     .option('--json', 'print JSON')
     .action((address: string, options: { json?: boolean }) =>

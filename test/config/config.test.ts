@@ -397,6 +397,6 @@ test('the types of options are those of the schema', () => {
   expect(written(checked({ relay: { url: 'smtp://127.0.0.1' } }))).toEqual({ relay: { url: 'smtp://127.0.0.1' } })
 })
 
-test('docs/settings.md matches the code', () => {
-  execFileSync(process.execPath, [fileURLToPath(new URL('../../scripts/settings-page.mjs', import.meta.url)), '--check'], { stdio: 'pipe' })
+test.each(['settings-page', 'cli-page'])('what scripts/%s.mjs writes matches the code', (script) => {
+  execFileSync(process.execPath, [fileURLToPath(new URL(`../../scripts/${script}.mjs`, import.meta.url)), '--check'], { stdio: 'pipe' })
 })
