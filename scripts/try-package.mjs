@@ -124,6 +124,22 @@ const { fromEnvironment, SoftbounceClient } = require('softbounce')
 })()
 `
 
+/** A test of a user in Jest, whose modules are CommonJS. */
+const JEST = `
+const nodemailer = require('nodemailer')
+const { SoftbounceClient, track } = require('softbounce')
+const { softbouncePlugin } = require('softbounce/plugin')
+
+test('an application sends with track', async () => {
+  const transporter = track(nodemailer.createTransport({ jsonTransport: true }), { returnPath: { keys: [Buffer.alloc(32, 1).toString('base64')] } })
+  const sent = transporter.sendMail({ from: 'a@example.com', to: 'b@example.org', text: 'x' })
+  await expect(sent).rejects.toMatchObject({ code: 'EDATABASE' })
+  transporter.close()
+})
+
+test('client and plugin are there', () => expect([typeof SoftbounceClient.connect, typeof softbouncePlugin]).toEqual(['function', 'function']))
+`
+
 /** The workflows in a bundle of a user: it must be made without a warning. */
 const BUNDLE = `
 import { bundleWorkflowCode } from '@temporalio/worker'
@@ -215,6 +231,15 @@ try {
   writeFileSync(join(path, 'bundle.js'), BUNDLE)
   const bundled = run(process.execPath, ['bundle.js'], { cwd: path }).trim()
   if (bundled !== 'bundle true 0') throw new Error(`the workflows in a bundle of a user: "${bundled}"`)
+
+  run('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', 'jest@30'], { cwd: path })
+  writeFileSync(join(path, 'user.test.cjs'), JEST)
+  run(join(path, 'node_modules/.bin/jest'), ['--testMatch', '**/user.test.cjs'], {
+    cwd: path,
+    env: clean,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  say('its tests run in Jest')
 
   const sink = await startSink()
   running.push(() => sink.close())
