@@ -73,7 +73,7 @@ interface ReleaseFlags {
 async function show(client: SoftbounceClient, name: string | undefined, limit: number, asJson: boolean): Promise<void> {
   const everything = await client.destinations.pausedAltogether()
   if (everything !== null && !asJson)
-    line(`everything is paused since ${everything.since.toISOString()} by ${everything.by}; softbounce resume lets it go again`)
+    line(`everything is paused since ${everything.since.toISOString()} by ${everything.by}; softbounce resume continues`)
   const one = name === undefined ? null : await client.destinations.get(name)
   if (name !== undefined && one === null)
     throw new CommandFailed(`${name} is not known: no retry has contacted it yet; softbounce destinations lists those that are`)
@@ -128,7 +128,7 @@ function row(info: DestinationInfo, throttle: Settings['throttle']): string[] {
 }
 
 function state({ pausedSince, pausedBy, downSince, failures, failingSince, said }: DestinationInfo): string {
-  if (pausedSince !== null) return `paused since ${iso(pausedSince)} by ${pausedBy ?? 'somebody'}`
+  if (pausedSince !== null) return `paused since ${iso(pausedSince)} by ${pausedBy ?? 'an operator'}`
   if (downSince !== null) return `down since ${iso(downSince)}`
   if (said === null) return 'nothing known'
   return failures === 0 ? 'accepts mail' : `${failures} failures in a row since ${iso(failingSince ?? 0)}`
@@ -143,12 +143,12 @@ async function pause(client: SoftbounceClient, name: string | undefined, options
     return
   }
   if (name === undefined) {
-    line('everything is paused; softbounce resume lets it go again')
+    line('everything is paused; softbounce resume continues')
     return
   }
   const standing = await client.destinations.get(name)
   const unknown = standing?.said === null && !standing.openRetries ? ' (no retry has contacted it yet, and none is open for it)' : ''
-  line(`${name} is paused${unknown}; softbounce destinations resume ${name} lets it go again`)
+  line(`${name} is paused${unknown}; softbounce destinations resume ${name} continues`)
 }
 
 async function resume(client: SoftbounceClient, name: string | undefined, options: { json?: boolean }): Promise<void> {

@@ -87,7 +87,7 @@ function systemLine({ name, downSince, pausedSince, pausedBy, failures, waitingF
   const iso = (ms: number) => new Date(ms).toISOString().slice(0, 19)
   const state =
     pausedSince !== null
-      ? `paused since ${iso(pausedSince)} by ${pausedBy ?? 'somebody'}`
+      ? `paused since ${iso(pausedSince)} by ${pausedBy ?? 'an operator'}`
       : downSince !== null
         ? `down since ${iso(downSince)}`
         : failures > 0

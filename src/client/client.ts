@@ -249,7 +249,7 @@ export class SoftbounceClient {
 
   /**
    * Stops retrying, and suppresses the address now.
-   * @throws RequestRefused if it has ended, or no retry is left.
+   * @throws RequestRefused if it has ended, or the address is being suppressed.
    */
   giveUp(ref: RetryRef): Promise<Progress> {
     return request(this.#temporal, this.#idOf(ref), 'giveUp')

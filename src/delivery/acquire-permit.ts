@@ -125,7 +125,7 @@ function waitingText(acquisition: Waiting, { settings, now }: DeliveryContext): 
   const goes = goesAt === null ? '' : `this message goes at ${moment(goesAt, at)} at the latest`
   switch (why) {
     case 'paused':
-      return `retries for ${name} are paused since ${moment(state.pausedSince as number, at)} by ${state.pausedBy ?? 'somebody'}; none is used up; looked at again at ${moment(at + acquisition.askAgainMs, at)} at the latest`
+      return `retries for ${name} are paused since ${moment(state.pausedSince as number, at)} by ${state.pausedBy ?? 'an operator'}; none is used up; looked at again at ${moment(at + acquisition.askAgainMs, at)} at the latest`
     case 'down': {
       const every = throttle.probeIntervalMs
       const next = state.nextProbeAt - Math.max(0, Math.floor((state.nextProbeAt - at) / every)) * every

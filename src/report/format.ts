@@ -45,8 +45,8 @@ export const cut = (text: string, most: number): string => {
 export const OUTCOMES: Readonly<Record<string, string>> = {
   delivered: 'delivered',
   unconfirmed: 'delivered, unconfirmed',
-  suppressed: 'given up, and suppressed for a while',
+  suppressed: 'suppressed for a while',
   rejected: 'rejected for good',
-  expired: 'of no use any more',
+  expired: 'expired, after its deadline',
   cancelled: 'cancelled',
 }

@@ -28,7 +28,7 @@ export async function pausedNow(db: Kysely<Tables>, destination: string): Promis
     .where('paused_since', 'is not', null)
     .limit(1)
     .executeTakeFirst()
-  return row?.paused_since == null ? null : { name: row.name, since: new Date(row.paused_since), by: row.paused_by ?? 'somebody' }
+  return row?.paused_since == null ? null : { name: row.name, since: new Date(row.paused_since), by: row.paused_by ?? 'an operator' }
 }
 
 /** The destinations, those that are down or paused first; only `name`, if given. */

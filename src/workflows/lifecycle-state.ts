@@ -44,7 +44,7 @@ export type Reason =
   | { readonly kind: 'recipient rejected'; readonly status: string }
   | { readonly kind: 'already suppressed'; readonly text: string }
   | { readonly kind: 'deadline passed'; readonly text: string | null }
-  | { readonly kind: 'gave up' }
+  | { readonly kind: 'gave up'; readonly until?: string | undefined }
   | { readonly kind: 'every retry failed'; readonly until?: string | undefined }
 
 /** A wait and its purpose. Times are epoch ms. */

@@ -247,7 +247,7 @@ function suppress(delivery: Delivery, because: 'unavailable' | 'rejected', statu
 function afterSuppression(delivery: Delivery, until: string | undefined): Next {
   if (delivery.reason?.kind === 'recipient rejected') return end(delivery, resultOf(delivery, 'rejected'), delivery.reason)
   const result = resultOf(delivery, 'suppressed', until === undefined ? {} : { suppressedUntil: until })
-  return end(delivery, result, { kind: 'every retry failed', until })
+  return end(delivery, result, { kind: delivery.givenUp ? 'gave up' : 'every retry failed', until })
 }
 
 function recordEnd(before: Delivery, ending: Ending, reason: Reason): Next {

@@ -49,8 +49,7 @@ export function whyNotRetryNow(delivery: Delivery, named: number | null | undefi
   if (state === 'sending') return `${which} is being sent already`
   if (state === 'confirming')
     return `a relay has accepted it, and nothing is sent until a report arrives${wait === null ? '' : `, or until ${new Date(wait.untilMs).toISOString()}`}`
-  if (state !== 'waiting')
-    return state === 'suppressing' ? 'no retry is left, and the address is being suppressed' : `it has ended: ${state}`
+  if (state !== 'waiting') return state === 'suppressing' ? 'the address is being suppressed' : `it has ended: ${state}`
   // otherwise the backup relay and the retry could both send
   if (backupIsOpen) return `the backup relay may still send it; ${which} waits for that`
   if (named != null && named !== retry) return `${which} waits, not retry ${named}`
@@ -60,8 +59,8 @@ export function whyNotRetryNow(delivery: Delivery, named: number | null | undefi
 
 /** Why giving up would change nothing; null if it would. */
 export function whyNotGiveUp({ state, givenUp }: Delivery): string | null {
-  if (givenUp) return 'somebody has given up already'
-  if (state === 'suppressing') return 'no retry is left, and the address is being suppressed'
+  if (givenUp) return 'an operator has given up already'
+  if (state === 'suppressing') return 'the address is being suppressed'
   return ['preparing', 'waiting', 'sending', 'confirming'].includes(state) ? null : `it has ended: ${state}`
 }
 

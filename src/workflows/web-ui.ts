@@ -48,12 +48,17 @@ const HEADLINES: Record<State, (d: Delivery) => string> = {
   sending: (d) => `retry ${d.retry} of ${total(d)} is being sent`,
   confirming: (d) =>
     `${isOfBackup(d) ? 'the backup relay accepted it' : `the relay accepted retry ${d.retry} of ${total(d)}`}; whether it arrives is not known yet`,
-  suppressing: (d) => `no retry of ${total(d)} is left; the address is being suppressed`,
+  suppressing: (d) => `${whySuppressing(d)}; the address is being suppressed`,
   delivered: () => 'delivered',
   rejected: () => 'rejected',
   suppressed: () => 'suppressed',
   expired: () => 'expired',
   cancelled: () => 'cancelled',
+}
+
+function whySuppressing(delivery: Delivery): string {
+  if (delivery.reason?.kind === 'gave up') return `an operator gave up at retry ${delivery.retry} of ${total(delivery)}`
+  return delivery.reason?.kind === 'recipient rejected' ? 'the recipient was rejected' : `no retry of ${total(delivery)} is left`
 }
 
 const isOfBackup = ({ attempts }: Delivery): boolean => attempts.some((attempt, i) => i === attempts.length - 1 && !isRetry(attempt))
@@ -90,17 +95,16 @@ function sentenceOf(reason: Reason, { plan, state }: Delivery): string {
     case 'message rejected':
       return 'The message was rejected for good; nobody is suppressed.'
     case 'recipient rejected':
-      return `${plain(reason.status)}: the recipient is suppressed until somebody lifts it.`
+      return `${plain(reason.status)}: the recipient is suppressed until an operator lifts it.`
     case 'already suppressed':
       return `Nothing was sent: ${plain(reason.text)}.`
     case 'deadline passed':
       return reason.text === null ? `It was to be delivered by ${utc(plan.deliverByMs ?? 0)}.` : `${capital(reason.text)}.`
     case 'gave up':
-      return 'Somebody gave up.'
     case 'every retry failed':
       if (state !== 'suppressed') return ''
-      if (reason.until === undefined) return 'A lasting suppression stood already.'
-      return `Suppressed until ${utc(Date.parse(reason.until))}; that expires by itself, and a delivery lifts it.`
+      if (reason.until === undefined) return 'A lasting suppression existed already.'
+      return `${reason.kind === 'gave up' ? 'An operator gave up. ' : ''}Suppressed until ${utc(Date.parse(reason.until))}; that expires by itself, and a delivery lifts it.`
   }
 }
 

@@ -136,7 +136,7 @@ describe('retry, status, now, give-up, cancel', () => {
     // answered within the ten seconds in which a second press is the same
     const again = await world.cli('now', id)
     expect(again).toMatchObject({ status: 1, stdout: '' })
-    expect(again.stderr).toMatch(/asked for less than 10 s ago|is being sent already|no retry is left|is not open/)
+    expect(again.stderr).toMatch(/asked for less than 10 s ago|is being sent already|the address is being suppressed|is not open/)
     await handle(id).result()
     expect(await world.cli('give-up', id)).toMatchObject({ status: 1, stderr: expect.stringContaining('is not open') })
     // the retries had ended: the same bounce changes nothing

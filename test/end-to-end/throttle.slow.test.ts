@@ -222,7 +222,7 @@ describe.concurrent('promise 4', () => {
       stderr: expect.stringContaining('d.example is not known'),
     })
     await world.startWorker()
-    expect(await world.cli('pause')).toMatchObject({ status: 0, stdout: 'everything is paused; softbounce resume lets it go again\n' })
+    expect(await world.cli('pause')).toMatchObject({ status: 0, stdout: 'everything is paused; softbounce resume continues\n' })
     const [held] = await retries(world, 1, 'd.example', ['1s', '1h'])
     await eventually(async () => (await world.client.getById(held?.workflowId ?? ''))?.trouble?.text.includes('are paused since'), 30_000)
     const listed = JSON.parse((await world.cli('destinations', 'd.example', '--json')).stdout)

@@ -62,6 +62,12 @@ describe('the reason that is shown', () => {
     ['a report confirmed it', confirming(), [report({ status: '2.0.0' }), WOKE], { kind: 'report confirmed' }],
     ['a report rejected it', confirming(), [report(rejection), WOKE], { kind: 'report rejected', status: '5.7.1' }],
     ['somebody gave up', waiting(), [{ kind: 'giveUp' }, WOKE], { kind: 'gave up' }],
+    [
+      'somebody gave up, and until when',
+      waiting(),
+      [{ kind: 'giveUp' }, WOKE, { kind: 'suppressed', until: iso(NOW) }],
+      { kind: 'gave up', until: iso(NOW) },
+    ],
     ['every retry failed', sending(), [answered(attempt(1)), WOKE, answered(attempt(2))], { kind: 'every retry failed' }],
     [
       'every retry failed, and until when',

@@ -45,7 +45,7 @@ describe('why a retry cannot be sent now', () => {
       undefined,
       'a relay has accepted it, and nothing is sent until a report arrives',
     ],
-    ['the address is being suppressed', inState('suppressing'), undefined, 'no retry is left, and the address is being suppressed'],
+    ['the address is being suppressed', inState('suppressing'), undefined, 'the address is being suppressed'],
     ['it has ended', inState('delivered'), undefined, 'it has ended: delivered'],
     ['the backup relay may send it', withBackup(), undefined, 'the backup relay may still send it; retry 1 of 2 waits for that'],
     ['just asked', inState('waiting', { retryNowAtMs: NOW - 9_999 }), undefined, 'a retry was asked for less than 10 s ago'],
@@ -62,12 +62,12 @@ describe('why a retry cannot be sent now', () => {
     ['waiting', null],
     ['sending', null],
     ['confirming', null],
-    ['suppressing', 'no retry is left, and the address is being suppressed'],
+    ['suppressing', 'the address is being suppressed'],
     ['suppressed', 'it has ended: suppressed'],
     ['cancelled', 'it has ended: cancelled'],
   ])('giving up while it is %s', (state, why) => {
     expect(whyNotGiveUp(inState(state))).toBe(why)
-    expect(whyNotGiveUp(inState(state, { givenUp: true }))).toBe('somebody has given up already')
+    expect(whyNotGiveUp(inState(state, { givenUp: true }))).toBe('an operator has given up already')
   })
 })
 
