@@ -81,13 +81,13 @@ export const DEFAULT_RETRY_STATUSES = '4.3.2'
 export function judgeBounce(bounce: ReportedStatus & { token?: string | undefined }, retry: RetryStatuses): Judgement {
   const text = effectiveStatus(bounce)
   const status = text === null ? null : parseStatus(text)
-  if (status === null || text === null) return { verdict: 'ignore', status: null, reason: 'it says no status and quotes no reply' }
+  if (status === null || text === null) return { verdict: 'ignore', status: null, reason: 'it has no status and quotes no reply' }
   const { sentence, whose } = meaningOf(status, bounce.diagnostic)
   const reason = `${text}: ${sentence}${quote(bounce.diagnostic)}`
   if (retry.matches(status)) return { verdict: 'retry', status: text, reason }
   if (provesGone(text, bounce.diagnostic)) return { verdict: 'suppress', status: text, reason }
   if (status.class === 5) return { verdict: 'refuse', status: text, reason: `${reason}; about: ${whose}; nobody is suppressed` }
-  if (status.class === 2) return { verdict: 'ignore', status: text, reason: `${text} tells of a success` }
+  if (status.class === 2) return { verdict: 'ignore', status: text, reason: `${text} reports a success` }
   // a temporary failure of one of our own retries is a failed retry, whatever its status
   const verdict = (sendOf(bounce) ?? 0) !== 0 ? 'retry' : 'ignore'
   return { verdict, status: text, reason: `${reason}; not among the statuses that are retried (${retry.text})` }

@@ -171,9 +171,9 @@ test('retried statuses are class 4 patterns, with * for any subject or detail', 
 
 test('each verdict states its reason', () => {
   const judged = (status: string | undefined) => judgeBounce({ status }, usual)
-  expect(judged(undefined)).toEqual({ verdict: 'ignore', status: null, reason: 'it says no status and quotes no reply' })
+  expect(judged(undefined)).toEqual({ verdict: 'ignore', status: null, reason: 'it has no status and quotes no reply' })
   expect(judged('4.3.2')).toMatchObject({ status: '4.3.2', reason: expect.stringMatching(/^4\.3\.2: \w/) })
   expect(judged('5.1.1')).toMatchObject({ verdict: 'suppress', status: '5.1.1', reason: expect.stringMatching(/^5\.1\.1: \w/) })
   expect(judged('5.7.1')).toMatchObject({ verdict: 'refuse', reason: expect.stringMatching(/^5\.7\.1: .+nobody is suppressed$/) })
-  expect(judged('2.0.0')).toEqual({ verdict: 'ignore', status: '2.0.0', reason: '2.0.0 tells of a success' })
+  expect(judged('2.0.0')).toEqual({ verdict: 'ignore', status: '2.0.0', reason: '2.0.0 reports a success' })
 })
