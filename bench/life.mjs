@@ -29,9 +29,9 @@ async function startWorker(options) {
   const ended = new Promise((resolve) => child.once('exit', resolve))
   await Promise.race([answer(), ended.then(() => Promise.reject(new Error(`the worker ended: ${said}`)))])
   const ask = (what) => {
-    const told = answer()
+    const answered = answer()
     child.send(what)
-    return told
+    return answered
   }
   return {
     usage: () => ask('usage'),

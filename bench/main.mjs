@@ -24,15 +24,15 @@ if (unknown.length > 0) {
 }
 const before = values.compare === undefined ? null : JSON.parse(readFileSync(values.compare, 'utf8'))
 const json = values.json ?? 'bench.json'
-const told = { at: new Date().toISOString(), node: process.version, benches: {} }
+const results = { at: new Date().toISOString(), node: process.version, benches: {} }
 for (const [name, bench] of Object.entries(BENCHES)) {
   if (names.length > 0 && !names.includes(name)) continue
   const rows = await bench()
   console.log(`\n${name}`)
   console.table(rows)
-  told.benches[name] = rows
+  results.benches[name] = rows
   if (before?.benches[name] !== undefined) console.table(compared(before.benches[name], rows))
   // written after each bench, so that an interrupted run keeps its results
-  writeFileSync(json, `${JSON.stringify(told, null, 2)}\n`)
+  writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`)
 }
 console.log(`\nwritten to ${json}`)

@@ -27,9 +27,9 @@ async function startWorker(address) {
   await answer()
   return {
     usage: () => {
-      const told = answer()
+      const answered = answer()
       child.send('usage')
-      return told
+      return answered
     },
     stop: async () => {
       child.send('stop')

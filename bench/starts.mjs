@@ -178,7 +178,7 @@ export async function starts() {
     const taken = await lmtpRate(nothing.port, mails)
     await nothing.stop()
     const intake = await startIntake(env)
-    const believed = await lmtpRate(intake.port, mails, intake.memory)
+    const handled = await lmtpRate(intake.port, mails, intake.memory)
     await intake.stop()
     // visibility is eventually consistent
     const started = () => temporal.workflow.count("WorkflowType = 'retryBouncedMessage'")
@@ -191,8 +191,8 @@ export async function starts() {
       row('workflow.start of the bare SDK', bare, bare),
       row('client.retry: message kept, signal with start', ours, bare),
       row('LMTP into nothing', taken, taken),
-      row('bounces by softbounce intake: read, believed, started, noted', believed, taken),
-      row('the same, beside bare starts', believed, bare),
+      row('bounces by softbounce intake: read, authenticated, started, recorded', handled, taken),
+      row('the same, beside bare starts', handled, bare),
       { what: 'workflows that were started', 'a second': `${(await started()).count} in all` },
     ]
   } finally {

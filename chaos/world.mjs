@@ -49,7 +49,7 @@ export function ownFolder(megabytes) {
   }
 }
 
-/** Forwards connections until told to cut them. */
+/** Forwards connections until it is ordered to cut them. */
 export async function startProxy(port) {
   const open = new Set()
   const server = createServer((socket) => {

@@ -161,15 +161,15 @@ async function eventsOf(
   isRetried: boolean,
 ): Promise<Pick<Prepared, 'events'>> {
   const { types, urgent: rules } = settings.events
-  const told = types.filter((type) => type.startsWith('bounce.') && (isRetried || type !== 'bounce.retrying'))
+  const published = types.filter((type) => type.startsWith('bounce.') && (isRetried || type !== 'bounce.retrying'))
   const rulesOfHeaders = rules.some(({ of }) => of === 'header')
   const content = rulesOfHeaders && 'stored' in message.message ? await loadMessage(database.db, message.message.stored) : inline
   const head = content === null ? null : headOf(content)
   const { sender, recipient } = message
   const urgent = Boolean(message.urgent) || isUrgent(rules, { sender, recipient, headers: (name) => head?.all(name) ?? [] })
-  if (isRetried && urgent && !told.includes('bounce.retrying')) told.push('bounce.retrying')
-  const channels = channelsFor(told, settings.events)
-  return channels === null ? {} : { events: { types: told, channels } }
+  if (isRetried && urgent && !published.includes('bounce.retrying')) published.push('bounce.retrying')
+  const channels = channelsFor(published, settings.events)
+  return channels === null ? {} : { events: { types: published, channels } }
 }
 
 function check(input: unknown): BouncedMessage {
@@ -219,7 +219,7 @@ async function inOwnStore(
   const { store, key } = parseStoredKey(message.message.stored)
   const own = await storeId(database)
   if (store === null || store === own) return { ...message, message: { stored: key } }
-  const text = `the message is in the store ${store}, and this worker serves the store ${own} (${database.place}): give the worker and whoever starts retries the same database.url`
+  const text = `the message is in the store ${store}, and this worker serves the store ${own} (${database.place}): give the worker and the programs that start retries the same database.url`
   if (now().getTime() >= untilMs) throw nonRetryable('WrongDatabase', `${text}; the schedule is over`)
   throw retryLater('WrongDatabase', `${text}; the retry is held until then`, attempt === 0 ? null : WRONG_DATABASE_DELAY_MS)
 }

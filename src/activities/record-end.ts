@@ -61,10 +61,10 @@ export async function recordReport(
   await withDatabase(attempt, () => report(dependencies.database.db, order, order.report))
 }
 
-function report(db: ActivityContext['database']['db'], subject: MessageRun, told: AttemptReport): Promise<void> {
+function report(db: ActivityContext['database']['db'], subject: MessageRun, reported: AttemptReport): Promise<void> {
   return writeReport(
     db,
-    { firstRunId: told.firstRunId ?? subject.firstRunId, retry: told.retry },
-    { at: new Date(told.atMs), status: told.status, reply: told.reply ?? null },
+    { firstRunId: reported.firstRunId ?? subject.firstRunId, retry: reported.retry },
+    { at: new Date(reported.atMs), status: reported.status, reply: reported.reply ?? null },
   )
 }

@@ -46,7 +46,7 @@ export async function releaseWaiting(order: ReleaseOrder, context: Context, depe
     const release = await beginRelease(database.db, order.destination, order.withinMs, order.by, now(), GOES_ON_WITHIN_MS)
     const query = openRetriesOf(order.destination)
     let left = (await context.client.workflow.count(query)).count
-    const tell = async (page: readonly Waiting[]) => {
+    const signal = async (page: readonly Waiting[]) => {
       let went = 0
       for (const [waiting, retry] of await nextRetries(page, release.beganAt, dependencies)) {
         // spreads those that are left evenly over the remaining time
@@ -61,9 +61,9 @@ export async function releaseWaiting(order: ReleaseOrder, context: Context, depe
     const page: Waiting[] = []
     for await (const { workflowId, runId } of context.client.workflow.list({ query, pageSize: PAGE })) {
       page.push({ workflowId, runId })
-      if (page.length === PAGE) await tell(page.splice(0))
+      if (page.length === PAGE) await signal(page.splice(0))
     }
-    await tell(page)
+    await signal(page)
     await recordRelease(database.db, order.destination, 0, now())
     log.info({ destination: order.destination, released, by: order.by }, 'the waiting retries of a destination were released')
     return { released }

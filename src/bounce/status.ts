@@ -141,7 +141,7 @@ const REGISTRY: Record<string, readonly [string, Whose]> = {
 
 const SUBJECTS: readonly Whose[] = ['unknown', MAILBOX, MAILBOX, SYSTEM, NETWORK, OURS, OURS, OURS]
 
-/** Codes that some systems use with another meaning (Exchange Online's 5.4.1 and 5.1.10), told by the text of the reply. */
+/** Codes that some systems use with another meaning (Exchange Online's 5.4.1 and 5.1.10), recognised by the text of the reply. */
 const OTHER_MEANINGS: Readonly<Record<string, readonly [RegExp, string, Whose]>> = {
   '1.10': [/not ?found|unknown|not exist/i, 'there is no such recipient', MAILBOX],
   '4.1': [/denied|rejected/i, 'the receiving system denied access', OURS],

@@ -58,7 +58,7 @@ async function run(options: IntakeOptions): Promise<void> {
   const { Metrics } = await import('../report/metrics.js')
   const metrics = settings.httpPort === null ? null : new Metrics()
   await withIntake(settings, metrics, async (intake, database, dependencies) => {
-    const told = new Promise<string>((resolve) => {
+    const stopped = new Promise<string>((resolve) => {
       for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal))
     })
     const lmtp = listen === null ? null : await serveLmtp(intake, { ...settings.intake, listen }, logger)
@@ -84,7 +84,7 @@ async function run(options: IntakeOptions): Promise<void> {
       },
       'the intake is ready',
     )
-    await told
+    await stopped
     http?.close()
     await Promise.all([lmtp?.close(), maildir?.close(), mailbox?.close(), notifications?.close(), inbox.close()])
     retire()
@@ -158,8 +158,8 @@ function leave(status: number, error: unknown): void {
  */
 function recipients(options: { recipient?: string }, delivered: () => string[]): string[] {
   if (options.recipient !== undefined) return [options.recipient]
-  const told = [process.env.ORIGINAL_RECIPIENT, process.env.RECIPIENT].filter((a) => a !== undefined && a !== '') as string[]
-  return told.length > 0 ? told : delivered()
+  const named = [process.env.ORIGINAL_RECIPIENT, process.env.RECIPIENT].filter((a) => a !== undefined && a !== '') as string[]
+  return named.length > 0 ? named : delivered()
 }
 
 /** @throws WrongSettings if the settings let no bounce be authenticated. */
@@ -169,7 +169,7 @@ function requireAuthentication(settings: Settings): void {
       'returnPath.keys: without a key no bounce can be authenticated; set it (openssl rand -base64 32), or intake.trusted with ownHosts',
     ])
   if (settings.intake.isTrusted && settings.ownHosts.length === 0)
-    throw new WrongSettings(['ownHosts: intake.trusted believes what our own systems made, and none is named'])
+    throw new WrongSettings(['ownHosts: intake.trusted authenticates reports of your own mail hosts, and none is named'])
 }
 
 /** If the port is taken (by a worker, say), the intake runs without pages, unless webhooks need them. */

@@ -12,7 +12,7 @@ const [SHOW_OTHER, SHOW_FIRST] = ['\u001b[?1049h\u001b[?25l', '\u001b[?25h\u001b
 export type StatusFormatter = (standing: RetryDescription) => { readonly whose: string; readonly where: string }
 
 /** @throws CommandFailed if there is no terminal. */
-export async function watch(client: SoftbounceClient, recipient: string | undefined, told: StatusFormatter): Promise<void> {
+export async function watch(client: SoftbounceClient, recipient: string | undefined, format: StatusFormatter): Promise<void> {
   const { stdout } = process
   if (!stdout.isTTY) throw new CommandFailed('--watch draws on a terminal, and this is none; leave it out', 2)
   const ended = new AbortController()
@@ -20,8 +20,8 @@ export async function watch(client: SoftbounceClient, recipient: string | undefi
   stdout.write(SHOW_OTHER)
   try {
     while (!ended.signal.aborted) {
-      const text = await screen(client, recipient, told, stdout.columns, stdout.rows).catch((error: Error) =>
-        printable(`${clock()}  cannot be told now: ${error.message}`),
+      const text = await screen(client, recipient, format, stdout.columns, stdout.rows).catch((error: Error) =>
+        printable(`${clock()}  the status is not available now: ${error.message}`),
       )
       stdout.write(`${CLEAR}${text}`)
       await sleep(EVERY_MS, undefined, { signal: ended.signal }).catch(() => {})
@@ -36,7 +36,7 @@ const clock = () => new Date().toISOString().slice(0, 19).replace('T', ' ')
 async function screen(
   client: SoftbounceClient,
   recipient: string | undefined,
-  told: StatusFormatter,
+  format: StatusFormatter,
   width: number,
   height: number,
 ): Promise<string> {
@@ -72,7 +72,7 @@ async function screen(
   const standings = (await Promise.all(ids.map((id) => client.getById(id)))).filter((one) => one !== null)
   // if both do not fit, cut the name, not the status
   const messages = standings.map((one) => {
-    const { whose, where } = told(one)
+    const { whose, where } = format(one)
     const most = Math.max(20, width - where.length - 2)
     return `${whose.length > most ? `${whose.slice(0, most - 1)}…` : whose}  ${where}`
   })

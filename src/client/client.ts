@@ -186,7 +186,7 @@ export class SoftbounceClient {
   }
 
   /** Signals a bounce to the open retries of its message and recipient; false if none are open. Never starts any. */
-  async tell(ref: RetryRef, bounce: Bounce): Promise<boolean> {
+  async bouncedAgain(ref: RetryRef, bounce: Bounce): Promise<boolean> {
     try {
       await unlessRefused(this.#find(ref).signal('bouncedAgain', bounce))
       return true

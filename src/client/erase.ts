@@ -39,7 +39,7 @@ export async function eraseRecipient(
       .withDeadline(Date.now() + WITHIN_MS, () => handle.result())
       .catch(async (error: Error) => {
         if (error instanceof WorkflowFailedError || (await handle.describe()).status.name !== 'RUNNING') return
-        throw new Error(`${workflowId} was told to stop, and has not ended (is a worker running?); nothing was erased: run it again`)
+        throw new Error(`${workflowId} was cancelled, and has not ended (is a worker running?); nothing was erased: run it again`)
       })
   }
   const { tables, runs } = await forget(database, key, prefix)

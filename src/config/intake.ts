@@ -73,7 +73,7 @@ export const INTAKE = section('Where bounces come in.', {
     parsed(parseListen).optional(),
   ),
   trusted: setting(
-    'Only your own mail system can deliver to the intake: then bounces that a host in `ownHosts` made itself are authenticated without a signed return path. Whoever else reached it could start retries and suppress addresses.',
+    'Only your own mail system can deliver to the intake: then bounces that a host in `ownHosts` made itself are authenticated without a signed return path. Anyone else who reached it could start retries and suppress addresses.',
     flag.prefault(false),
   ),
   maxSize: setting('Largest mail that the intake accepts, in MiB.', integer(1, 50).prefault(32)),

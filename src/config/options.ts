@@ -153,7 +153,7 @@ export interface Config {
   readonly intake?: {
     /** Where `softbounce intake` listens for LMTP: `127.0.0.1:2003`, or `unix:/run/softbounce/lmtp.sock`. */
     readonly listen?: string | undefined
-    /** Only your own mail system can deliver to the intake: then bounces that a host in `ownHosts` made itself are authenticated without a signed return path. Whoever else reached it could start retries and suppress addresses. */
+    /** Only your own mail system can deliver to the intake: then bounces that a host in `ownHosts` made itself are authenticated without a signed return path. Anyone else who reached it could start retries and suppress addresses. */
     readonly trusted?: boolean | undefined
     /** Largest mail that the intake accepts, in MiB. */
     readonly maxSize?: number | undefined

@@ -91,7 +91,7 @@ export function bare(value: string | undefined): string | undefined {
   return /^[^\s<>\u0000-\u001f\u007f-\u009f]{1,998}$/.test(text) ? text : undefined
 }
 
-/** Whatever looks like an address in a text, up to 1,000. Not a parser for RFC 5322 address lists. */
+/** Everything that looks like an address in a text, up to 1,000. Not a parser for RFC 5322 address lists. */
 export function addressesIn(text: string): string[] {
   if (!text.includes('@')) return []
   return text

@@ -220,7 +220,7 @@ function fallbackWinners(entries: readonly Entry[]): readonly Entry[] {
     const from = entries.filter((e) => e.sources.includes(source) && e.excludedBecause === null)
     if (from.length === 1) return from
   }
-  // somebody wrote to himself: his address is named as the recipient by the notice and by the original
+  // the author wrote to himself: his address is named as the recipient by the notice and by the original
   const self = entries.filter((e) => e.sources.length > 0 && (e.mention === null || LISTED.includes(e.mention.form)))
   const listed = self.filter((e) => e.mention !== null)
   return listed.length > 0 ? listed.slice(0, 1) : self.length === 1 ? self : []

@@ -150,7 +150,7 @@ export function withoutType(value: string | undefined): string | undefined {
 }
 
 /** The same fields from another source than a mail, such as a provider's webhook. */
-export interface ToldOfRecipient {
+export interface RecipientFields {
   readonly recipient: string
   readonly action: Action
   readonly status?: string | undefined
@@ -161,17 +161,17 @@ export interface ToldOfRecipient {
 }
 
 /** Reads them by the same rules as the fields of a report. */
-export function readReported(told: ToldOfRecipient): ReportedRecipient {
-  const diagnostic = withoutType(told.diagnostic)
+export function readReported(fields: RecipientFields): ReportedRecipient {
+  const diagnostic = withoutType(fields.diagnostic)
   return {
-    recipient: told.recipient,
-    action: told.action,
+    recipient: fields.recipient,
+    action: fields.action,
     // the reply to a delivered message is kept as text; its codes do not count
-    ...(told.action === 'delivered' ? { status: '2.0.0' } : readStatus(told.status, diagnostic, told.action === 'failed')),
+    ...(fields.action === 'delivered' ? { status: '2.0.0' } : readStatus(fields.status, diagnostic, fields.action === 'failed')),
     ...(diagnostic === undefined ? {} : { diagnostic }),
-    ...(told.remoteMta === undefined ? {} : { remoteMta: told.remoteMta }),
-    ...(told.at === undefined ? {} : { lastAttemptAt: told.at }),
-    ...(told.until === undefined ? {} : { willRetryUntil: told.until }),
+    ...(fields.remoteMta === undefined ? {} : { remoteMta: fields.remoteMta }),
+    ...(fields.at === undefined ? {} : { lastAttemptAt: fields.at }),
+    ...(fields.until === undefined ? {} : { willRetryUntil: fields.until }),
   }
 }
 

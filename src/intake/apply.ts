@@ -99,13 +99,13 @@ export class ReportHandler {
     const workflowId = client.workflowId(ref.recipient, ref.messageId)
     if (event !== null && (await alreadyHandled(database.db, event)))
       return { disposition: 'ignored', why: 'it was reported before, and handled then', workflowId }
-    const told = async (why: string): Promise<Handled> => {
-      const refused = await this.#tell(ref, bounce)
+    const signalled = async (why: string): Promise<Handled> => {
+      const refused = await this.#signal(ref, bounce)
       return refused === null
         ? { disposition: 'retry-updated', why, workflowId, event }
         : { disposition: 'ignored', why: `${why}; ${refused}` }
     }
-    if (reported.action !== 'failed') return told(`it was ${reported.action}`)
+    if (reported.action !== 'failed') return signalled(`it was ${reported.action}`)
     if (promised !== null) return this.#retry(subject, reported.recipient, bounce, workflowId, `${promised}: sendMail was refused`, event)
     const judged = judgeBounce({ status, token: subject.token ?? undefined }, settings.retryStatuses)
     if (judged.verdict === 'suppress') {
@@ -116,17 +116,17 @@ export class ReportHandler {
         destination: null,
       }
       await database.db.transaction().execute((tx) => suppressLastingly(tx, addressKey(subject.recipient), 'rejected', cause, now()))
-      await this.#tell(ref, bounce)
+      await this.#signal(ref, bounce)
       return { disposition: 'suppressed', why: judged.reason, workflowId, event }
     }
-    if (judged.verdict !== 'retry') return told(judged.reason)
+    if (judged.verdict !== 'retry') return signalled(judged.reason)
     return this.#retry(subject, reported.recipient, bounce, workflowId, judged.reason, event)
   }
 
   /** Signals the bounce to the open retry. @returns null, or the reason if that failed. */
-  async #tell(ref: RetryRef, bounce: Bounce): Promise<string | null> {
+  async #signal(ref: RetryRef, bounce: Bounce): Promise<string | null> {
     try {
-      return (await this.dependencies.client.tell(ref, bounce)) ? null : 'no retry of it is open'
+      return (await this.dependencies.client.bouncedAgain(ref, bounce)) ? null : 'no retry of it is open'
     } catch (error) {
       // it would fail every time, and block later reports
       if (error instanceof UnretryableBounce) return error.message
@@ -156,7 +156,7 @@ export class ReportHandler {
         workflowId,
       }
     if (message === null || ('key' in message && !(await hasMessage(database.db, message.key)))) {
-      if (open && (await this.#tell({ workflowId }, bounce)) === null) return { disposition: 'retry-updated', why, workflowId, event }
+      if (open && (await this.#signal({ workflowId }, bounce)) === null) return { disposition: 'retry-updated', why, workflowId, event }
       return { disposition: 'ignored', why: `${why}; the original is no longer kept, and did not come back whole` }
     }
     const of = { messageId, recipient, sender, ...bounce }

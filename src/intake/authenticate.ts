@@ -77,8 +77,8 @@ export function recordFor(sent: Sent, notification: ParsedReport, isOurs: boolea
     return { refused: `it names ${recipients.length} recipients, and none of them is the one that its return path stands for` }
   const { remoteMta, ...reported } = named ?? only
   // a list member's or forwarding target's host belongs to another destination; and a foreign report must not affect routing
-  const believed = itself !== undefined && remoteMta !== undefined && (isOurs || sameSystem(remoteMta, sent.recipient))
-  return { reported: believed ? { ...reported, remoteMta } : reported, isItself: itself !== undefined }
+  const isCredible = itself !== undefined && remoteMta !== undefined && (isOurs || sameSystem(remoteMta, sent.recipient))
+  return { reported: isCredible ? { ...reported, remoteMta } : reported, isItself: itself !== undefined }
 }
 
 /** Whether a host is in the recipient's registrable domain. */

@@ -186,7 +186,7 @@ export class MailReceiver {
 }
 
 const whyNothing = (notification: ParsedReport): string =>
-  notification.kind === 'automatic answer' ? 'an automatic answer: whoever wrote it has the message' : 'it reports no failed delivery'
+  notification.kind === 'automatic answer' ? 'an automatic answer: its author has the message' : 'it reports no failed delivery'
 
 const refusedAll = (notification: ParsedReport, why: string): [ReportedRecipient | null, Handled][] =>
   notification.recipients.length === 0

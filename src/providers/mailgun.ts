@@ -93,7 +93,7 @@ export function readMailgun(content: string): ProviderEvent[] {
         const why = `the address is on Mailgun's list of ${reason.slice('suppress-'.length)}s, and it did not try: Suppressions in its control panel takes it off`
         return [{ ...about, reported: readReported({ recipient, action: 'failed', status: '5.7.1', diagnostic: why, at }), why }]
       }
-      // `old` is final, whatever its severity: Mailgun's retry period is over
+      // `old` is final, at any severity: Mailgun's retry period is over
       return [{ ...about, reported: failed(event.severity === 'permanent' || reason === 'old' ? 'failed' : 'delayed') }]
     }
     case 'delivered':

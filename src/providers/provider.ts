@@ -50,7 +50,7 @@ export class UnreadableWebhook extends Error {
   override name = 'UnreadableWebhook'
 }
 
-/** Identifies the message of an event, by whatever the provider returns. */
+/** Identifies the message of an event, by the identifiers that the provider returns. */
 export interface EventIdentity {
   /** The token of the send's return path, which we attached as a tag, argument or metadata field. */
   readonly token?: string | undefined

@@ -101,7 +101,7 @@ async function metrics({ metrics: { registry } }: HttpOptions, response: ServerR
 
 async function temporalMetrics({ temporalMetrics: address }: HttpOptions, response: ServerResponse): Promise<void> {
   if (address === undefined) return void response.writeHead(404).end()
-  const told = await fetch(`http://${address}/metrics`, { signal: AbortSignal.timeout(TEMPORAL_WITHIN_MS) })
-  const text = await told.text()
-  response.writeHead(told.ok ? 200 : 503, { 'content-type': told.headers.get('content-type') ?? 'text/plain; version=0.0.4' }).end(text)
+  const answer = await fetch(`http://${address}/metrics`, { signal: AbortSignal.timeout(TEMPORAL_WITHIN_MS) })
+  const text = await answer.text()
+  response.writeHead(answer.ok ? 200 : 503, { 'content-type': answer.headers.get('content-type') ?? 'text/plain; version=0.0.4' }).end(text)
 }

@@ -105,7 +105,7 @@ export class Metrics {
       },
     })
     // a failing database must not hide this process's own counters
-    const told = (collect: () => Promise<void>) => collect().catch(() => {})
+    const quietly = (collect: () => Promise<void>) => collect().catch(() => {})
     const gauge = <Label extends string>(
       name: string,
       help: string,
@@ -116,7 +116,7 @@ export class Metrics {
         ...{ name, help, labelNames, registers: [this.registry] },
         async collect(this: Gauge<Label>) {
           this.reset()
-          await told(() => collect(this))
+          await quietly(() => collect(this))
         },
       })
     gauge('softbounce_open_messages', 'Messages with open retries, by destination', ['destination'], async (g) => {
@@ -149,7 +149,7 @@ export class Metrics {
       labelNames: ['status', 'disposition'],
       registers: [this.registry],
       async collect(this: Counter<'status' | 'disposition'>) {
-        await told(async () => {
+        await quietly(async () => {
           for (const { status, disposition, n } of await gauges.newBounces())
             this.inc(
               {
@@ -168,7 +168,7 @@ export class Metrics {
       labelNames: ['reason', 'change'],
       registers: [this.registry],
       async collect(this: Counter<'reason' | 'change'>) {
-        await told(async () => {
+        await quietly(async () => {
           for (const { reason, change, n } of await gauges.newSuppressions()) this.inc({ reason, change }, n)
         })
       },

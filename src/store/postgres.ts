@@ -6,7 +6,7 @@ import { TABLE_NAMES } from './initial-schema.js'
 const POOL_SIZE = 10
 const CONNECT_TIMEOUT_MS = 10_000
 /**
- * The client's own limit. The server's (`statement_timeout`) would be a startup parameter, which PgBouncer refuses; whoever wants it
+ * The client's own limit. The server's (`statement_timeout`) would be a startup parameter, which PgBouncer refuses; an operator who wants it
  * sets it for the role, or adds `?options=-c statement_timeout=60s` to the URL.
  */
 const QUERY_TIMEOUT_MS = 65_000

@@ -95,7 +95,7 @@ async function* fromJson(text: AsyncIterable<string>): AsyncGenerator<Row> {
 async function* fromTable(text: AsyncGenerator<string>, column: string | undefined): AsyncGenerator<Row> {
   const { columns, rows } = await openText(text, column)
   const names = columns?.map((name) => name.toLowerCase()) ?? []
-  // the list's own column is the address, whatever else the row holds
+  // the list's own column is the address, even if the row holds other addresses
   const others = [...names.entries()].filter(([, name]) => !ADDRESS.includes(name))
   const own = column?.toLowerCase() ?? 'address'
   for await (const batch of rows)

@@ -92,7 +92,7 @@ export async function suppressLastingly(
 ): Promise<void> {
   await advisoryLock(tx, address)
   const last = await tx.selectFrom('suppressions').selectAll().where('address', '=', address).executeTakeFirst()
-  // unless somebody lifts it first, a lasting entry gets no expiry, and a complaint keeps its reason
+  // unless an operator lifts it first, a lasting entry gets no expiry, and a complaint keeps its reason
   if (last !== undefined && last.until === null && last.lifted_at === null && (until !== null || last.reason === 'complaint')) return
   await write(tx, address, 'suppressed', { reason, cause, step: 0, since: now.getTime(), until: until?.getTime() ?? null, now })
 }

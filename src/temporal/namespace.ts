@@ -37,7 +37,7 @@ export class SearchAttributes {
       if ((error as { code?: number }).code === UNIMPLEMENTED) return // a test server: none are set
       this.log.warn(
         { error: (error as Error).message },
-        `the search attributes could not be registered; workflows run without them until somebody does: ${registerCommand(SEARCH_ATTRIBUTES)} (Temporal Cloud: tcld namespace search-attributes add)`,
+        `the search attributes could not be registered; workflows run without them until an operator does: ${registerCommand(SEARCH_ATTRIBUTES)} (Temporal Cloud: tcld namespace search-attributes add)`,
       )
     }
     this.#timer = setInterval(() => {

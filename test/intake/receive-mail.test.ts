@@ -136,7 +136,7 @@ describe('a bounce to a signed return path', () => {
     const one = await sent()
     await take(report({ recipient: one.recipient }), one.returnPath)
     const huge = { status: '4.3.2', bouncedAt: new Date().toISOString(), diagnostic: 'x'.repeat(5_000_000) }
-    await expect(world.client.tell({ workflowId: one.workflowId }, huge)).rejects.toThrow(UnretryableBounce)
+    await expect(world.client.bouncedAgain({ workflowId: one.workflowId }, huge)).rejects.toThrow(UnretryableBounce)
   })
 
   test('a permanent rejection of the recipient suppresses for good, and signals the open retry', async () => {

@@ -25,7 +25,7 @@ describe('a webhook', () => {
     ...{ id: 'evt_1', type: 'destination.down', timestamp: '2026-11-26T10:00:00Z' },
     data: { destination: 'example.org', since: '2026-11-26T09:00:00Z' },
   } as SoftbounceEvent
-  const tell = (url: string) =>
+  const deliver = (url: string) =>
     deliverWebhook(event, 1, {
       settings: readSettings({
         SOFTBOUNCE_EVENTS_WEBHOOK_URL: url,
@@ -42,7 +42,7 @@ describe('a webhook', () => {
       response.end('a secret of this network')
     })
     const outside = await serve((_request, response) => response.writeHead(status, { location: `${inside}/latest/meta-data` }).end())
-    await expect(tell(`${outside}/hook`)).rejects.toThrow('the webhook did not answer')
+    await expect(deliver(`${outside}/hook`)).rejects.toThrow('the webhook did not answer')
     expect(asked).toEqual([])
   })
 
@@ -52,7 +52,7 @@ describe('a webhook', () => {
       asked.push(request.url ?? '')
       response.end()
     })
-    await tell(`${url}/hook`)
+    await deliver(`${url}/hook`)
     expect(asked).toEqual(['/hook'])
   })
 })

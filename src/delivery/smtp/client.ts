@@ -36,7 +36,7 @@ interface SmtpError extends Error {
   response?: string
 }
 
-/** Runs transactions one after another. None of them rejects: whatever happens is a TransactionResult. */
+/** Runs transactions one after another. None of them rejects: every failure is a TransactionResult. */
 export class SmtpSession {
   readonly #path: NextHop
   readonly #connection: SMTPConnection
@@ -52,7 +52,7 @@ export class SmtpSession {
 
   #isOpen = false
 
-  /** @param how `plain`: without TLS, whatever is offered. */
+  /** @param how `plain`: without TLS, even if it is offered. */
   constructor({ path, ehloDomain, timeouts }: SessionOptions, how: { readonly plain: boolean } = { plain: path.tls === 'off' }) {
     this.#path = path
     this.#mailServer = nameOf(path)
@@ -75,7 +75,7 @@ export class SmtpSession {
       connectionTimeout: timeouts.connectMs + timeouts.bannerMs + timeouts.greetingMs + BEYOND_MS,
       greetingTimeout: timeouts.bannerMs + timeouts.greetingMs + BEYOND_MS,
       socketTimeout: Math.max(...Object.values(timeouts)) + BEYOND_MS,
-      // a resolver that is silent is told from a host that is
+      // distinguishes a silent resolver from a silent host
       dnsTimeout: Math.ceil(timeouts.connectMs / 2),
       transactionLog: true,
       logger: this.#steps.logger,

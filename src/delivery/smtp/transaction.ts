@@ -13,7 +13,7 @@ export interface SmtpExchange {
   readonly stale?: true
 }
 
-/** Runs the transaction on a session of its own, and ends that. Never rejects: whatever happens is a TransactionResult. */
+/** Runs the transaction on a session of its own, and ends that. Never rejects: every failure is a TransactionResult. */
 export async function transact(transaction: Transaction): Promise<TransactionResult> {
   const { result, session } = await converse(transaction)
   await session?.end()
