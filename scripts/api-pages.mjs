@@ -19,7 +19,7 @@ const ENTRIES = {
 
 /** Links of docstrings are written for docs/; the pages are one folder deeper. */
 const deeper = (text) =>
-  text.replaceAll(/\]\(([\w-]+\.md)/g, (whole, page) => (existsSync(join(pages, '..', page)) ? `](../${page}` : whole))
+  text.replaceAll(/\]\(([\w/-]+\.md)/g, (whole, page) => (existsSync(join(pages, '..', page)) ? `](../${page}` : whole))
 
 const folder = mkdtempSync(join(tmpdir(), 'softbounce-api-'))
 try {

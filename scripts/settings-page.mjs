@@ -42,7 +42,7 @@ softbounce reads one file, \`softbounce.yaml\`: the one that \`--config\` or \`S
 Durations are a number and a unit of s, min (or m), h or d: \`90s\`, \`4h\`, \`1h30m\`. Rates are a number by a unit of s, min or h: \`2/s\`, \`30/min\`.
 
 The connection to Temporal is set as for Temporal's own CLI: \`TEMPORAL_ADDRESS\`, \`TEMPORAL_NAMESPACE\`, \`TEMPORAL_API_KEY\`, \`TEMPORAL_TLS_…\`, or a profile in
-\`temporal.toml\` chosen by \`TEMPORAL_PROFILE\`. \`TEMPORAL_DEPLOYMENT_NAME\` and \`TEMPORAL_WORKER_BUILD_ID\` turn worker versioning on ([upgrading](operations.md#upgrading)).
+\`temporal.toml\` chosen by \`TEMPORAL_PROFILE\`. \`TEMPORAL_DEPLOYMENT_NAME\` and \`TEMPORAL_WORKER_BUILD_ID\` turn worker versioning on ([upgrade](how-to/upgrade.md#with-worker-versioning)).
 
 This page is made from \`src/config/\` by \`npm run docs\`.
 

@@ -218,7 +218,7 @@ export class SoftbounceClient {
   }
 
   /**
-   * Erases a recipient's data from the database and from Temporal (docs/operations.md lists what remains).
+   * Erases a recipient's data from the database and from Temporal (docs/how-to/erase-a-recipient.md lists what remains).
    * @throws Error if the open retries do not end in time. Nothing is erased then; call it again.
    */
   forget(address: string): Promise<Erased> {

@@ -17,7 +17,7 @@ const bytes32 = parsed((text) => {
 
 const token = matching(/^[A-Za-z0-9_-]{16,200}$/, 'at least 16 letters, digits, - and _ (openssl rand -hex 24)')
 
-export const ENCRYPTION = section('Encryption of payloads in Temporal ([privacy](privacy.md)).', {
+export const ENCRYPTION = section('Encryption of payloads in Temporal ([how to](how-to/encrypt-payloads.md)).', {
   keys: secret(
     'Keys that payloads in Temporal are encrypted with (AES-256-GCM). The first encrypts, all of them decrypt. Worker, intake and commands need the same ones.',
     z

@@ -229,7 +229,7 @@ export interface Config {
       readonly recipient?: string | undefined
     }[] | undefined
   } | undefined
-  /** Encryption of payloads in Temporal ([privacy](privacy.md)). */
+  /** Encryption of payloads in Temporal ([how to](how-to/encrypt-payloads.md)). */
   readonly encryption?: {
     /** Keys that payloads in Temporal are encrypted with (AES-256-GCM). The first encrypts, all of them decrypt. Worker, intake and commands need the same ones. */
     readonly keys?: readonly {

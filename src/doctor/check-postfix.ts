@@ -1,4 +1,4 @@
-/** A Postfix on this machine: whether it hands 4.3.2 over at once, and its lifetimes (docs/handing-over.md). */
+/** A Postfix on this machine: whether it hands 4.3.2 over at once, and its lifetimes (docs/how-to/postfix.md). */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { parseDuration } from '../bounce/index.js'
@@ -45,7 +45,7 @@ export async function checkPostfix(settings: Settings, config: string | null, do
 
 async function checkFilter(values: ReadonlyMap<string, string>, at: readonly string[]): Promise<Finding> {
   const filter = expanded(values, 'smtp_delivery_status_filter')
-  const recipe = 'set smtp_delivery_status_filter as docs/handing-over.md has it, and postfix reload'
+  const recipe = 'set smtp_delivery_status_filter as docs/how-to/postfix.md has it, and run postfix reload'
   // also those of transports of their own, in master.cf
   const { stdout } = await run('postconf', [...at, '-P', '*/unix/smtp_delivery_status_filter'], { timeout: 5000 }).catch(() => ({
     stdout: '',

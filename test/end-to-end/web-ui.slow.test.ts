@@ -158,8 +158,8 @@ describe.skipIf(reason !== null)(`the Web UI${reason === null ? '' : ` (${reason
     await reads(/It was to be delivered by/, 'expired')
   })
 
-  test('the server accepts the list queries of docs/operations.md', async () => {
-    const page = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8')
+  test('the server accepts the list queries of docs/how-to/steer-retries.md', async () => {
+    const page = readFileSync(new URL('../../docs/how-to/steer-retries.md', import.meta.url), 'utf8')
     const queries = [...page.matchAll(/^\| [^|]+ \| `((?:WorkflowType|Bounce)[^`]+)` \|$/gm)].map(([, query]) => query as string)
     expect(queries.length).toBeGreaterThanOrEqual(6)
     for (const query of queries) expect((await world.temporal.workflow.count(query)).count, query).toBeGreaterThanOrEqual(0)
