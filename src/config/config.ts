@@ -90,31 +90,50 @@ const isNeeded = (needed: Needed | null, name: string): boolean =>
 /** Whether it needs something within the section with this name. */
 const isNeededWithin = (needed: Needed | null, name: string): boolean => needed === null || needed.some((one) => one.startsWith(`${name}.`))
 
-/** Parses the raw configuration. @returns its values; or null, with all faults. */
-function parseConfig(loaded: Loaded, needed: Needed | null, faults: string[]): ConfigValues | null {
-  const result = CONFIG.safeParse(loaded.raw, { error: sentence })
-  const before = faults.length
-  for (const issue of result.error?.issues ?? []) {
-    const path = issue.path as Key[]
-    if (issue.code === 'unrecognized_keys')
-      for (const key of issue.keys)
-        faults.push(`${loaded.placeOf([...path, key])}: ${unknownName(key, namesAt(path), path.length === 0 ? 'section' : 'setting')}`)
-    else if (isNeeded(needed, path.join('.')) || isNeededWithin(needed, path.join('.')))
-      faults.push(`${loaded.placeOf(path)}: ${issue.message}`)
+/**
+ * Parses the raw configuration. What is wrong is left out of the values, so that everything else is checked too.
+ * @returns the values, and the names of the settings that are left out.
+ */
+function parseConfig(loaded: Loaded, needed: Needed | null, faults: string[]): { values: ConfigValues; leftOut: string[] } {
+  const leftOut: string[] = []
+  let raw: object = loaded.raw
+  // the setting at first; if its section is wrong without it, the section
+  for (const part of [settingAt, (path: readonly Key[]) => path.slice(0, 1), () => []]) {
+    const { data, error } = CONFIG.safeParse(raw, { error: sentence })
+    if (data !== undefined) return { values: data, leftOut }
+    if (raw === loaded.raw) faults.push(...error.issues.flatMap((issue) => faultsOf(issue, loaded, needed)))
+    for (const path of error.issues.flatMap(pathsOf)) {
+      leftOut.push(settingAt(path).join('.'))
+      raw = without(raw, part(path))
+    }
   }
-  if (result.success) return result.data
-  return faults.length > before ? null : parseConfig({ ...loaded, raw: only(loaded.raw, needed ?? []) }, null, faults)
+  return { values: CONFIG.parse({}), leftOut }
 }
 
-/** The needed settings of a configuration. */
-function only(raw: object, needed: Needed, prefix = ''): Record<string, unknown> {
-  const kept = Object.entries(raw).flatMap(([key, value]): [string, unknown][] => {
-    const name = `${prefix}${key}`
-    if (isNeeded(needed, name)) return [[key, value]]
-    if (isNeededWithin(needed, name) && typeof value === 'object' && value !== null) return [[key, only(value, needed, `${name}.`)]]
-    return []
-  })
-  return Object.fromEntries(kept)
+/** The path up to a list: its elements are left out together. */
+function settingAt(path: readonly Key[]): readonly Key[] {
+  const element = path.findIndex((key) => typeof key === 'number')
+  return element < 0 ? path : path.slice(0, element)
+}
+
+const pathsOf = (issue: z.core.$ZodIssue): Key[][] =>
+  issue.code === 'unrecognized_keys' ? issue.keys.map((key) => [...issue.path, key] as Key[]) : [issue.path as Key[]]
+
+function faultsOf(issue: z.core.$ZodIssue, loaded: Loaded, needed: Needed | null): string[] {
+  const path = issue.path as Key[]
+  if (issue.code === 'unrecognized_keys')
+    return issue.keys.map(
+      (key) => `${loaded.placeOf([...path, key])}: ${unknownName(key, namesAt(path), path.length === 0 ? 'section' : 'setting')}`,
+    )
+  const counts = isNeeded(needed, path.join('.')) || isNeededWithin(needed, path.join('.'))
+  return counts ? [`${loaded.placeOf(path)}: ${issue.message}`] : []
+}
+
+/** A configuration without one setting; without any, if the path is empty. */
+function without(raw: object, [key, ...rest]: readonly Key[]): object {
+  if (key === undefined) return {}
+  const { [key]: inner, ...others } = raw as Record<Key, unknown>
+  return rest.length === 0 || typeof inner !== 'object' || inner === null ? others : { ...others, [key]: without(inner, rest) }
 }
 
 /**
@@ -123,10 +142,11 @@ function only(raw: object, needed: Needed, prefix = ''): Record<string, unknown>
  */
 export function checkedSettings(loaded: Loaded, needed: Needed | null = null): Settings {
   const faults = [...loaded.faults]
-  const values = parseConfig(loaded, needed, faults)
-  if (values === null) throw new WrongSettings(faults)
+  const { values, leftOut } = parseConfig(loaded, needed, faults)
   const settings = settingsOf(values, loaded, (name, text) => {
-    if (isNeeded(needed, name))
+    // what is left out for a fault of its own does not count as missing
+    const isLeftOut = leftOut.some((other) => (other.includes('.') && text.includes(other)) || name.split('.')[0] === other.split('.')[0])
+    if (isNeeded(needed, name) && !isLeftOut)
       faults.push(`${loaded.placeOf(name.split('.').map((part) => (/^\d+$/.test(part) ? Number(part) : part)))}: ${text}`)
   })
   if (faults.length > 0) throw new WrongSettings(faults)

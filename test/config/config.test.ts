@@ -117,6 +117,21 @@ smtp:
     expect(() => readSettings({ SOFTBOUNCE_CONFIG: '/no/such.yaml' })).toThrow(/^\/no\/such\.yaml: it cannot be read: ENOENT/)
   })
 
+  test('settings that do not go together are named beside settings that are wrong', () => {
+    const faults = (content: string) => faultsOf(() => readSettings(withFile(content))).map((fault) => fault.replace(/^file:\d+:\d+: /, ''))
+    const both = 'relay.url is set too; leave one of them out (routes may name single destinations)'
+    const direct = 'relay: { url: "smtp://127.0.0.1" }\ndirect: { enabled: true }\n'
+    expect(faults(`${direct}log: { level: loud }\n`)).toEqual([expect.stringMatching(/^log\.level: /), `direct.enabled: ${both}`])
+    expect(faults(`${direct}routes: [{ destination: "*", port: 0 }]\n`)).toContain(`direct.enabled: ${both}`)
+    // an unknown name, also one with a dot
+    expect(faults(`${direct}"relay.url": x\n`)).toContain(`direct.enabled: ${both}`)
+    expect(faults(`${direct}log: 1\n`)).toEqual(['log: it must be a mapping with names and values', `direct.enabled: ${both}`])
+    // what is left out for its own fault does not count as missing
+    expect(faults('http: { host: 0.0.0.0, port: 8090, token: 5 }\n')).toEqual([expect.stringMatching(/^http\.token: /)])
+    expect(faults('providers: { api: { key: "a:b" } }\nrelay: { provider: sess }\n')).toEqual([expect.stringMatching(/^relay\.provider: /)])
+    expect(faults('throttle: { minMessageRate: 30/s, maxMessageRate: fast }\n')).toHaveLength(1)
+  })
+
   test('every fault is reported at once, with line and column', () => {
     const file = withFile(`database:
   url: mysql://x
