@@ -127,7 +127,9 @@ smtp:
     expect(faults(`${direct}log: 1\n`)).toEqual(['log: it must be a mapping with names and values', `direct.enabled: ${both}`])
     // what is left out for its own fault does not count as missing
     expect(faults('http: { host: 0.0.0.0, port: 8090, token: 5 }\n')).toEqual([expect.stringMatching(/^http\.token: /)])
-    expect(faults('providers: { api: { key: "a:b" } }\nrelay: { provider: sess }\n')).toEqual([expect.stringMatching(/^relay\.provider: /)])
+    expect(faults('providers: { api: { key: "AKIAEXAMPLE:secret-of-the-test" } }\nrelay: { provider: sess }\n')).toEqual([
+      expect.stringMatching(/^relay\.provider: /),
+    ])
     expect(faults('throttle: { minMessageRate: 30/s, maxMessageRate: fast }\n')).toHaveLength(1)
   })
 
