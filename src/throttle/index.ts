@@ -5,6 +5,7 @@
 export { type Acquisition, acquire, cancelReservation, type LimiterKey } from './acquire.js'
 export { LEASE_MS, leaseThatHolds, releaseLease, renewLease } from './connection-leases.js'
 export type { ThrottleContext } from './context.js'
+export { type DestinationGroup, groupOf } from './destination-groups.js'
 export {
   beginRelease,
   type DestinationOverview,
@@ -34,7 +35,6 @@ export {
   relayOf,
   withManualLimits,
 } from './limits.js'
-export { type DestinationGroup, groupOf } from './mx-groups.js'
 export { markPublished, unpublishedOutages } from './outages.js'
 export {
   type AdmissionRequest,

@@ -1,6 +1,6 @@
 /** Limits per destination: message rate (messages per second) and concurrent connections. */
 
-import type { DestinationGroup } from './mx-groups.js'
+import type { DestinationGroup } from './destination-groups.js'
 
 /** The bounds within which a destination's rate and connections adapt. */
 export interface Limits {

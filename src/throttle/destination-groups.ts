@@ -1,4 +1,4 @@
-/** Parses and matches configured groups of mail hosts that form one destination. For hosts in no group: delivery/destination.ts. */
+/** Matches configured groups of mail hosts that form one destination. For hosts in no group: delivery/destination.ts. */
 
 /** A group: the destination's name, and host names or patterns such as `*.example.com`, in lower case. */
 export interface DestinationGroup {
