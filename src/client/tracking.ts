@@ -21,6 +21,7 @@ import {
   addToInbox,
   type Database,
   type HandedOver,
+  inWords,
   recordProviderId,
   storeId,
   storeNumber,
@@ -199,7 +200,7 @@ export class Tracking {
     try {
       await addToInbox(database, APPLICATION, [{ id: randomUUID(), content: JSON.stringify(handedOver) }], at)
     } catch (cause) {
-      error.message += `; and its retry could not be stored, since the database cannot be used: ${(cause as Error).message}`
+      error.message += `; and its retry could not be stored, since the database cannot be used: ${inWords(cause)}`
       error.cause = new TrackError('EHANDOVER', 'the refused message could not be handed over to softbounce', { cause })
       return { kind: 'refused', envelope, error }
     }
@@ -232,7 +233,7 @@ async function reaching<T>(step: () => Promise<T>): Promise<T> {
     return await step()
   } catch (cause) {
     if (cause instanceof SuppressedRecipients) throw cause
-    throw new TrackError('EDATABASE', `the message was not sent, since softbounce's database cannot be used: ${(cause as Error).message}`, {
+    throw new TrackError('EDATABASE', `the message was not sent, since softbounce's database cannot be used: ${inWords(cause)}`, {
       cause,
     })
   }

@@ -1,6 +1,7 @@
 /** Invalid settings; the message lists every fault, one per line. */
 export class WrongSettings extends Error {
   override name = 'WrongSettings'
+  readonly code = 'ESETTINGS'
   constructor(readonly faults: readonly string[]) {
     super(faults.join('\n'))
   }

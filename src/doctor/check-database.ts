@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import type { Settings } from '../config/index.js'
 import { keysDigest } from '../delivery/return-path.js'
-import { type Database, databaseNow, openDatabase, pendingMigrations, runningProcesses } from '../store/index.js'
+import { type Database, databaseNow, lacksRights, openDatabase, pendingMigrations, runningProcesses } from '../store/index.js'
 import { describe } from '../temporal/activity-errors.js'
 import { VERSION } from '../version.js'
 import { type Finding, failure, ok, warning } from './finding.js'
@@ -30,7 +30,10 @@ export async function checkDatabase(settings: Settings, database: Database | nul
   try {
     return await checkOpen(database, settings)
   } catch (error) {
-    return [failure(CHECK, `it cannot be used: ${describe(error)}`, 'start it, or correct database.url')]
+    const action = lacksRights(error)
+      ? "run this command with the worker's database.url: its role owns the tables"
+      : 'start it, or correct database.url'
+    return [failure(CHECK, `it cannot be used: ${describe(error)}`, action)]
   }
 }
 

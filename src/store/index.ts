@@ -63,6 +63,7 @@ export { otherDestinationReached, otherDestinationSilent } from './own-network-e
 export { announceProcess, type ProcessInfo, runningProcesses } from './processes.js'
 export { findProviderId, purgeProviderIds, recordProviderId } from './provider-ids.js'
 export { historyOf } from './recipient-history.js'
+export { inWords, lacksRights } from './rights.js'
 export { type End, findEnd, keptFor, recordEnd, recordStart, workflowIdsOf } from './runs.js'
 export { findSent, purgeSent, recordSent, type Sent, storeSent, wasSent } from './sent.js'
 export { identityOf, NoTables, parseStoredKey, storedKey, storeId, storeNumber, storeOfIdentity } from './store-id.js'

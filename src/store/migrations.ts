@@ -2,6 +2,7 @@
 import { type Kysely, type Migration, type MigrationResult, Migrator, sql } from 'kysely'
 import type { Database } from './database.js'
 import { initialSchema } from './initial-schema.js'
+import { inWords } from './rights.js'
 
 /** PostgreSQL detects a deadlock after `deadlock_timeout`, 1 s by default. */
 const TRIES = 30
@@ -17,7 +18,16 @@ export function migrations({ kind, schema }: Pick<Database, 'kind' | 'schema'>):
   }
 }
 
-const migrationTable = ({ schema }: Pick<Database, 'schema'>) => (schema === null ? {} : { migrationTableSchema: schema })
+/**
+ * Not Kysely's own names: an application's Kysely looks for tables of those in every schema that it may use, and would take ours for its
+ * own.
+ */
+const MIGRATIONS = 'softbounce_migrations'
+const migrationTables = ({ schema }: Pick<Database, 'schema'>) => ({
+  migrationTableName: MIGRATIONS,
+  migrationLockTableName: 'softbounce_migration_lock',
+  ...(schema === null ? {} : { migrationTableSchema: schema }),
+})
 
 /**
  * Brings the schema up to date, under a lock (PostgreSQL: an advisory lock; SQLite: an immediate transaction), so that any number of
@@ -26,14 +36,14 @@ const migrationTable = ({ schema }: Pick<Database, 'schema'>) => (schema === nul
  * @throws Error naming the migration that failed; the database is then unchanged.
  */
 export async function migrateToLatest(database: Database, all = migrations(database)): Promise<string[]> {
-  const migrator = new Migrator({ db: database.db, provider: { getMigrations: async () => all }, ...migrationTable(database) })
+  const migrator = new Migrator({ db: database.db, provider: { getMigrations: async () => all }, ...migrationTables(database) })
   let { error, results } = await migrator.migrateToLatest()
   // running workers may lock tables in another order; a failed try changes nothing, so try again
   for (let tries = 1; isDeadlock(error) && tries < TRIES; tries += 1) ({ error, results } = await migrator.migrateToLatest())
   const failed = results?.find((r: MigrationResult) => r.status === 'Error')
   if (error !== undefined)
     throw new Error(
-      `${database.place} could not be brought up to date${failed ? ` (migration ${failed.migrationName})` : ''}: ${messageOf(error)}`,
+      `${database.place} could not be brought up to date${failed ? ` (migration ${failed.migrationName})` : ''}: ${inWords(error)}`,
       { cause: error },
     )
   return (results ?? []).map((r) => r.migrationName)
@@ -46,17 +56,12 @@ export async function migrateToLatest(database: Database, all = migrations(datab
 export async function pendingMigrations(database: Database): Promise<string[]> {
   const { db, schema } = database
   const known = migrations(database)
-  const tables = await db.introspection.getTables({ withInternalKyselyTables: true })
-  const done = tables.some((table) => table.name === 'kysely_migration' && (schema === null || table.schema === schema))
-    ? (
-        await sql<{
-          name: string
-        }>`select name from ${sql.table(schema === null ? 'kysely_migration' : `${schema}.kysely_migration`)}`.execute(db)
-      ).rows
+  const tables = await db.introspection.getTables()
+  const done = tables.some((table) => table.name === MIGRATIONS && (schema === null || table.schema === schema))
+    ? (await sql<{ name: string }>`select name from ${sql.table(schema === null ? MIGRATIONS : `${schema}.${MIGRATIONS}`)}`.execute(db))
+        .rows
     : []
   const ahead = done.map(({ name }) => name).filter((name) => !Object.hasOwn(known, name))
   if (ahead.length > 0) throw new Error(`its schema is ahead of this version: ${ahead.join(', ')} is unknown here`)
   return Object.keys(known).filter((name) => !done.some((row) => row.name === name))
 }
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

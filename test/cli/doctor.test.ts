@@ -117,7 +117,7 @@ test('another database than the worker’s, one without a schema, and one that i
     },
   ])
   await other.database.db
-    .insertInto('kysely_migration' as never)
+    .insertInto('softbounce_migrations' as never)
     .values({ name: '999_later', timestamp: '2027' } as never)
     .execute()
   expect(failures((await doctor({ SOFTBOUNCE_DATABASE_URL: other.url })).of('database'))).toMatchObject([

@@ -58,6 +58,40 @@ describe.skipIf(withoutPostgres !== null)(`an application's database${withoutPos
     expect(await relations()).toEqual([])
   })
 
+  test.each(['the same role', 'a role with the documented rights'])(
+    'an application’s first Kysely migration runs after ours: %s',
+    async (role) => {
+      const ours = openDatabase({ url })
+      await migrateToLatest(ours)
+      await ours.close()
+      let theirUrl = url
+      if (role !== 'the same role') {
+        const rights = [
+          'grant usage on schema softbounce to their_app',
+          'grant select on softbounce.store, softbounce.suppressions to their_app',
+          'grant select, insert on softbounce.messages, softbounce.sent_messages, softbounce.inbox, softbounce.provider_ids to their_app',
+        ]
+        for (const statement of [
+          'drop role if exists their_app',
+          'create role their_app login',
+          'grant all on schema public to their_app',
+          ...rights,
+        ])
+          await administer(url, statement)
+        theirUrl = url.replace('softbounce@', 'their_app@')
+      }
+      // in its own schema `public`: the connection's user is named softbounce here
+      const pool = new pg.Pool({ connectionString: theirUrl, options: '-c search_path=public' })
+      const theirs = new Kysely<{ messages: { id: number } }>({ dialect: new PostgresDialect({ pool }) })
+      const first = { up: async (db: Kysely<unknown>) => void (await sql`create table messages (id serial primary key)`.execute(db)) }
+      const migrator = new Migrator({ db: theirs, provider: { getMigrations: async () => ({ first }) } })
+      expect((await migrator.migrateToLatest()).error).toBeUndefined()
+      expect(await relations()).toEqual(expect.arrayContaining(['public.kysely_migration', 'public.messages', 'softbounce.messages']))
+      await theirs.destroy()
+      if (role !== 'the same role') await administer(url, 'drop owned by their_app')
+    },
+  )
+
   test('tables of the same names, Kysely’s and Prisma’s own migrations are left alone, and go on working', async () => {
     // PostgreSQL looks into the schema of a role's own name first: a role named softbounce would find these tables
     for (const statement of ['drop role if exists their_app', 'create role their_app login', 'grant all on schema public to their_app'])
