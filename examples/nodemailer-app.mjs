@@ -1,4 +1,4 @@
-// An application that sends by nodemailer: whoever is refused for now is retried, in place of a lost mail.
+// An application that sends by nodemailer: recipients that are refused temporarily are retried, and no mail is lost.
 //   npm install softbounce nodemailer
 //   SOFTBOUNCE_DATABASE_URL=... SOFTBOUNCE_RETURN_PATH_KEYS=... node nodemailer-app.mjs smtp://127.0.0.1:25 ann@example.org
 import nodemailer from 'nodemailer'

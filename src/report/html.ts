@@ -16,7 +16,7 @@ export function htmlReport(figures: Figures): string {
   const body = empty
     ? html`<p>Nothing has bounced, and nothing was retried in this time.</p>`
     : html`${tiles(figures, came)}${[systems(figures), heat(figures), steps(figures), days(figures), week(figures), delivery(figures), suppressions(figures), outages(figures), bounces(figures)]}`
-  const foot = html`<footer>A retry counts on the day it was answered. What a relay took and no bounce came back for counts as accepted. An outage lasts from a system’s first refusal to its first acceptance, whoever met it.</footer>`
+  const foot = html`<footer>A retry counts on the day of its answer. A message that a relay accepted and that did not bounce counts as accepted. An outage lasts from a destination’s first refusal to its first acceptance by any retry.</footer>`
   return page(title, html`${head}<main>${body}</main>${foot}`)
 }
 
