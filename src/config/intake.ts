@@ -30,7 +30,7 @@ export const RETURN_PATH = section('Signed return paths, by which a bounce prove
     z.array(signingKey).prefault([]),
   ),
   address: setting(
-    'The return path of tracked messages and of retries, if `returnPath.keys` is set: `{token}` stands for the signature, `{domain}` for the sender’s domain. Mail to it must reach `softbounce intake` or `softbounce take`.',
+    'The return path of tracked messages and of retries, if `returnPath.keys` is set: `{token}` stands for the signature, `{domain}` for the sender’s domain. Mail to it must reach `softbounce intake` or `softbounce take`, and no other mail should: use a subdomain (`bounce+{token}@bounces.{domain}`) if the whole domain is led there.',
     parsed(parseReturnPathTemplate).prefault('bounce+{token}@{domain}'),
   ),
 })

@@ -146,7 +146,7 @@ export interface Config {
   readonly returnPath?: {
     /** The keys that sign return paths: base64 of at least 16 bytes each (`openssl rand -base64 32`). The first signs, all of them verify. `track` needs one; applications, worker and intake need the same ones. Put a new key in front, and keep the old one until its return paths have expired: the whole schedule, and `relay.confirmWithin` for the message and each retry (33 d with the defaults). */
     readonly keys?: readonly string[] | undefined
-    /** The return path of tracked messages and of retries, if `returnPath.keys` is set: `{token}` stands for the signature, `{domain}` for the sender’s domain. Mail to it must reach `softbounce intake` or `softbounce take`. */
+    /** The return path of tracked messages and of retries, if `returnPath.keys` is set: `{token}` stands for the signature, `{domain}` for the sender’s domain. Mail to it must reach `softbounce intake` or `softbounce take`, and no other mail should: use a subdomain (`bounce+{token}@bounces.{domain}`) if the whole domain is led there. */
     readonly address?: string | undefined
   } | undefined
   /** Where bounces come in. */

@@ -31,7 +31,8 @@ const DATABASE_FORM = 'it must be file:PATH (SQLite) or postgres://user:password
 
 const databaseUrl = parsed((text) => {
   const kind = databaseKind(text)
-  if (kind === null) throw new Error(DATABASE_FORM)
+  // a path with :// is two values in one line: opening it would create folders of that name
+  if (kind === null || (kind === 'sqlite' && text.includes('://'))) throw new Error(DATABASE_FORM)
   if (kind === 'postgres') parseLoginUrl(text, ['postgres', 'postgresql'], DATABASE_FORM)
   return text
 })

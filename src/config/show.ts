@@ -22,7 +22,7 @@ const PLAIN_URL =
  * anything else, nothing.
  */
 export function mask(text: string): string {
-  if (/^file:/.test(text)) return text.replace(/\?.*$/, '?***')
+  if (/^file:/.test(text)) return text.includes('://') ? 'file:***' : text.replace(/\?.*$/, '?***')
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]
   if (scheme === undefined) return '***'
   const [, , user, password, host, path = '', query] = PLAIN_URL.exec(text) ?? []

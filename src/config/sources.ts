@@ -70,7 +70,10 @@ function readConfigFile(name: string, faults: string[]): ConfigFile {
   const before = faults.length
   try {
     const document = parseDocument(readFileSync(name, 'utf8'), { lineCounter, prettyErrors: false })
-    for (const { message, pos } of [...document.errors, ...document.warnings]) faults.push(`${place(pos[0])}: ${message}`)
+    for (const { code, message, pos } of [...document.errors, ...document.warnings]) {
+      const text = code === 'DUPLICATE_KEY' ? 'this name is set twice in its section: leave one of them out' : message
+      faults.push(`${place(pos[0])}: ${text}`)
+    }
     visit(document, {
       Alias: (_, { source, range }) => {
         faults.push(`${place(range?.[0] ?? 0)}: a value that begins with * must be in quotes: "*${source}" (aliases are not read)`)

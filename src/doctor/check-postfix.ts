@@ -80,7 +80,14 @@ function checkTransport(values: ReadonlyMap<string, string>, { returnPaths, inta
   const domain = sender === null && template.includes('{domain}') ? null : template.replaceAll('{domain}', sender ?? '')
   const { listen } = intake
   const lmtp = listen === null ? 'inet:[127.0.0.1]:2003' : 'path' in listen ? `unix:${listen.path}` : `inet:[${listen.host}]:${listen.port}`
-  const recipe = `transport_maps = inline:{ ${domain ?? "the return path's domain"}=lmtp:${lmtp} }`
+  // the senders' own domain gets other mail too, which would reach the intake and nobody else
+  if (template === '{domain}')
+    return warning(
+      CHECK,
+      "returnPath.address is in the senders' own domain: a transport that leads it to the intake would take that domain's other mail too",
+      'set returnPath.address to a subdomain of its own, such as bounce+{token}@bounces.{domain}; or lead only the bounce addresses to the intake, by an alias or a mailbox',
+    )
+  const recipe = `transport_maps = inline:{ ${domain ?? 'bounces.example.com'}=lmtp:${lmtp} }`
   if (maps === '') return warning(CHECK, 'transport_maps is empty: no transport leads bounces to the intake', recipe)
   // tables in files are Postfix's own to read
   if (!maps.startsWith('inline:')) return ok(CHECK, `transport_maps is set: ${maps.slice(0, 200)}`)

@@ -10,7 +10,8 @@ import { type Finding, failure, ok, warning } from './finding.js'
 const CHECK = 'Temporal'
 const WITHIN_MS = 5000
 const WORKFLOW_QUEUE = 1 // temporal.api.enums.v1.TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
-const RECENT_MS = 2 * 60_000
+/** A poll lasts up to 60 s; a worker that has stopped stays listed for minutes. */
+const RECENT_MS = 75_000
 
 /** @param store the ID of this command's store; null if it is not known. */
 export async function checkTemporal(store: string | null): Promise<Finding[]> {

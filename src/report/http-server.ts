@@ -44,7 +44,13 @@ export async function serveHttp(options: HttpOptions): Promise<Server> {
   // each connection may hold a body of up to 1 MiB that is not authenticated yet
   server.maxConnections = MOST_CONNECTIONS
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) => reject(new Error(`http.port=${port}: ${error.message}`)))
+    server.once('error', (error) =>
+      reject(
+        new Error(
+          `http.port=${port}: ${error.message}; if a worker and an intake share this machine, set SOFTBOUNCE_HTTP_PORT for one of them`,
+        ),
+      ),
+    )
     server.listen(port, host, resolve)
   })
   return server

@@ -117,6 +117,16 @@ smtp:
     expect(() => readSettings({ SOFTBOUNCE_CONFIG: '/no/such.yaml' })).toThrow(/^\/no\/such\.yaml: it cannot be read: ENOENT/)
   })
 
+  test('two values in one line of a database URL, and a name that is set twice, are faults; no password is shown', () => {
+    const edited = withFile('database: { url: "file:/tmp/q.db postgres://softbounce:planted-secret@127.0.0.1/s" }\n')
+    const faults = faultsOf(() => readSettings(edited))
+    expect(faults).toEqual([expect.stringContaining('database.url: it must be file:PATH (SQLite) or postgres://')])
+    expect(JSON.stringify(showSettings(load(edited))) + faults).not.toContain('planted-secret')
+    expect(faultsOf(() => readSettings(withFile('intake:\n  listen: 127.0.0.1:1\n  listen: 127.0.0.1:2\n')))).toEqual([
+      'file:3:3: this name is set twice in its section: leave one of them out',
+    ])
+  })
+
   test('settings that do not go together are named beside settings that are wrong', () => {
     const faults = (content: string) => faultsOf(() => readSettings(withFile(content))).map((fault) => fault.replace(/^file:\d+:\d+: /, ''))
     const both = 'relay.url is set too; leave one of them out (routes may name single destinations)'
@@ -175,7 +185,7 @@ smtp: { timeouts: { rcpt: 2s } }
 
   test.each([
     ['a tab', 'relay:\n\turl: x', /^file:2:1: /],
-    ['the same key twice', 'relay: {}\nhttp: {}\nrelay: {}\n', /^file:3:1: Map keys must be unique/],
+    ['the same key twice', 'relay: {}\nhttp: {}\nrelay: {}\n', /^file:3:1: this name is set twice in its section/],
     [
       'a star without quotes',
       'ownHosts: [ *.example.com ]\n',
