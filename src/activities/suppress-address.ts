@@ -13,6 +13,8 @@ export interface SuppressOrder extends MessageRun {
   readonly destination: string
   /** When the outage was first seen. */
   readonly outageFromMs: number
+  /** An operator gave up before every retry had failed. */
+  readonly givenUp?: true
 }
 
 /** Until when, ISO 8601; omitted if it lasts until lifted. */
@@ -25,7 +27,12 @@ export async function suppressAddress(order: SuppressOrder, attempt: number, dep
   const { database, settings } = dependencies
   const recipient = addressKey(order.recipient)
   const now = dependencies.now()
-  const cause = { status: order.status, reply: order.reply, by: order.workflowId, destination: order.destination }
+  const cause = {
+    status: order.status,
+    reply: order.reply,
+    by: order.givenUp ? 'an operator, who gave up' : order.workflowId,
+    destination: order.destination,
+  }
   const suppressed = await withDatabase(attempt, () =>
     database.db.transaction().execute(async (tx) => {
       let until: Date | null = null
@@ -40,7 +47,7 @@ export async function suppressAddress(order: SuppressOrder, attempt: number, dep
     }),
   )
   dependencies.log.info(
-    { workflowId: order.workflowId, reason: order.kind, status: order.status, ...suppressed },
+    { workflowId: order.workflowId, reason: order.kind, status: order.status, givenUp: order.givenUp, ...suppressed },
     'an address was suppressed',
   )
   return suppressed

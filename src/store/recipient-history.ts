@@ -84,7 +84,7 @@ export async function historyOf({ db }: Database, address: string): Promise<Reci
       of(
         {
           kind: 'suppression',
-          what: `${c.change} (${c.reason})${c.until === null ? '' : ` until ${new Date(c.until).toISOString()}`}`,
+          what: `${c.change} (${c.reason})${c.until === null ? '' : ` until ${new Date(c.until).toISOString()}`}${c.by.startsWith('bounce/') ? '' : `, by ${c.by}`}`,
           ...{
             status: c.status,
             detail: c.reply,

@@ -50,8 +50,8 @@ export async function perform(
       return { kind: 'recorded' }
     }
     case 'suppress': {
-      const { because: kind, status, reply } = command
-      const order = { ...subject, kind, status, reply, destination: prepared.destination, outageFromMs: prepared.bouncedAtMs }
+      const { kind: _, because: kind, ...why } = command
+      const order = { ...subject, kind, ...why, destination: prepared.destination, outageFromMs: prepared.bouncedAtMs }
       const { until } = await CancellationScope.nonCancellable(() => suppress(suppressSummary(prepared, kind))(order))
       return { kind: 'suppressed', until }
     }

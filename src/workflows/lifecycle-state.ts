@@ -111,7 +111,14 @@ export type Command =
   | { readonly kind: 'record report'; readonly report: AttemptReport }
   /** Record the end. */
   | ({ readonly kind: 'record end' } & Ending)
-  | { readonly kind: 'suppress'; readonly because: 'unavailable' | 'rejected'; readonly status: string; readonly reply: string }
+  | {
+      readonly kind: 'suppress'
+      readonly because: 'unavailable' | 'rejected'
+      readonly status: string
+      readonly reply: string
+      /** An operator gave up. */
+      readonly givenUp?: true
+    }
   | { readonly kind: 'end'; readonly result: RetryResult }
 
 /** The result of a command. */

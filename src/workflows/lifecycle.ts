@@ -241,7 +241,11 @@ const suppressForGood = (delivery: Delivery, status: string, reply: string): Nex
   suppress(delivery, 'rejected', status, reply, { kind: 'recipient rejected', status })
 
 function suppress(delivery: Delivery, because: 'unavailable' | 'rejected', status: string, reply: string, reason: Reason): Next {
-  return { delivery: { ...delivery, state: 'suppressing', wait: null, reason }, command: { kind: 'suppress', because, status, reply } }
+  const givenUp = reason.kind === 'gave up' ? ({ givenUp: true } as const) : {}
+  return {
+    delivery: { ...delivery, state: 'suppressing', wait: null, reason },
+    command: { kind: 'suppress', because, status, reply, ...givenUp },
+  }
 }
 
 function afterSuppression(delivery: Delivery, until: string | undefined): Next {

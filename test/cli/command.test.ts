@@ -75,6 +75,9 @@ describe('retry, status, now, give-up, cancel', () => {
     expect((await world.cli('status', id)).stdout).toContain('suppressed until')
     const checked = await world.cli('suppressions', 'check', 'ann@comes-back.example', '--json')
     expect(jsonLines(checked.stdout)[0]).toMatchObject({ suppressed: true, suppression: { reason: 'unavailable', status: '4.3.2' } })
+    expect((await world.cli('history', 'ann@comes-back.example')).stdout).toMatch(
+      /suppressed \(unavailable\) until \S+, by an operator, who gave up/,
+    )
     for (const closed of await Promise.all([world.cli('now', id), world.cli('cancel', id)])) {
       expect(closed.status).toBe(1)
       expect(closed.stderr).toContain('is not open')

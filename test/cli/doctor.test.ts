@@ -247,6 +247,14 @@ describe.skipIf(whyNot(['postconf', 'postmap']) !== null)('a Postfix on this mac
     execFileSync('postmap', ['-q', '4.3.2 x', `regexp:${filter}`])
   })
 
+  test('a return path in the senders’ own domain: the intake would take its other mail', async () => {
+    writeFileSync(join(config, 'main.cf'), 'compatibility_level = 3.6\n')
+    const settings = readSettings({ SOFTBOUNCE_RETURN_PATH_KEYS: KEY })
+    expect(await checkPostfix(settings, config, 'example.com')).toContainEqual(
+      expect.objectContaining({ result: 'warning', action: expect.stringContaining('bounce+{token}@bounces.{domain}') }),
+    )
+  })
+
   test.each([
     ['without an entry for the return path', ['transport_maps = inline:{ other.example=smtp: }'], /has no entry for bounces\.example\.com/],
     ['stock', [], /stays in its queue for days/],

@@ -308,6 +308,11 @@ describe('after the last retry, while it was under way', () => {
 })
 
 describe('a suppression names', () => {
+  test('an operator who gave up, and nobody if every retry failed', () => {
+    const reply = { kind: 'suppress', because: 'unavailable', status: '4.3.2' }
+    expect(follow(waiting(), { kind: 'giveUp' }, WOKE).command).toEqual({ ...reply, reply: '421 4.3.2 no', givenUp: true })
+    expect(follow(sending(), answered(attempt(1)), WOKE, answered(attempt(2))).command).toEqual({ ...reply, reply: '421 4.3.2 still not' })
+  })
   test('the bounce, if nothing was sent', () => {
     expect(follow(waiting(), { kind: 'giveUp' }, WOKE).command).toMatchObject({ status: '4.3.2', reply: '421 4.3.2 no' })
     const wordless = begin(plan({ bounce: { status: '4.3.2', bouncedAt: iso(NOW) } }), at(NOW))
