@@ -204,13 +204,13 @@ async function release(client: SoftbounceClient, destination: string, options: R
   }
   if (!options.json)
     line(
-      `${started.workflowId}: the retries that wait for ${destination} go within ${formatDuration(withinMs)}; it goes on where this command is stopped`,
+      `${started.workflowId}: the retries that wait for ${destination} go within ${formatDuration(withinMs)}; the release continues if you stop this command`,
     )
   const { released } = await started.result().catch((error: Error & { cause?: Error }) => {
     throw new CommandFailed(`the release of ${destination} did not end: ${error.cause?.message ?? error.message}`)
   })
   if (options.json) json({ destination, released })
-  else line(`${released} ${released === 1 ? 'retry was' : 'retries were'} asked to go; each acquires its permit`)
+  else line(`${released} ${released === 1 ? 'retry was' : 'retries were'} released; each acquires its permit first`)
 }
 
 function wrong<T>(read: () => T): T {
