@@ -27,7 +27,7 @@ export async function request(
     if (error instanceof WorkflowNotFoundError) throw error
     if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError)
       throw new Error(
-        `no worker answered within ${WITHIN_MS / 1000} s: start softbounce worker. The request was stored and may be carried out then; softbounce status shows it`,
+        `no worker answered within ${WITHIN_MS / 1000} s: start softbounce worker. The request may still be carried out then; softbounce status shows what became of it`,
       )
     throw error
   }
