@@ -53,7 +53,7 @@ const sentByBackup = sent(0, { via: 'backup-relay' })
 describe('which send it is about', () => {
   test.each<[string, Attempt, Partial<Bounce>, boolean]>([
     ['the token of that retry', sent(2), by(2), true],
-    ['the token of that retry, whatever its time', sent(2), { ...by(2), bouncedAt: iso(NOW - 9 * HOUR) }, true],
+    ['the token of that retry, at any time', sent(2), { ...by(2), bouncedAt: iso(NOW - 9 * HOUR) }, true],
     ['the token of an earlier retry', sent(2), by(1), false],
     ['the token of the first send', sent(1), by(0), false],
     ['the token of the backup relay', sent(2), by('backup'), false],

@@ -61,9 +61,9 @@ describe('the reason that is shown', () => {
     ['no bounce came', confirming(), [WOKE], { kind: 'no bounce came' }],
     ['a report confirmed it', confirming(), [report({ status: '2.0.0' }), WOKE], { kind: 'report confirmed' }],
     ['a report rejected it', confirming(), [report(rejection), WOKE], { kind: 'report rejected', status: '5.7.1' }],
-    ['somebody gave up', waiting(), [{ kind: 'giveUp' }, WOKE], { kind: 'gave up' }],
+    ['an operator gave up', waiting(), [{ kind: 'giveUp' }, WOKE], { kind: 'gave up' }],
     [
-      'somebody gave up, and until when',
+      'an operator gave up, and until when',
       waiting(),
       [{ kind: 'giveUp' }, WOKE, { kind: 'suppressed', until: iso(NOW) }],
       { kind: 'gave up', until: iso(NOW) },
@@ -218,7 +218,7 @@ describe('from when the next delay counts', () => {
     return step(recorded.delivery, RECORDED, at(nowMs))
   }
   test('from the reported failure', () => expect(nextAt(failed(NOW + 2 * HOUR, NOW + 3 * HOUR))).toBe(NOW + 6 * HOUR))
-  test('not from before the attempt, whatever the other clock says', () =>
+  test('not from before the attempt, even if the other clock says so', () =>
     expect(nextAt(failed(NOW + HOUR - 60_000, NOW + 3 * HOUR))).toBe(NOW + 5 * HOUR))
   test('not from the future', () => expect(nextAt(failed(NOW + HOUR + 60_000, NOW + HOUR))).toBe(NOW + 5 * HOUR))
   test('from the answer of a retry, and from the failure that the send itself names', () => {
@@ -250,7 +250,11 @@ describe('an ambiguous loss of the connection', () => {
     ['then a clear refusal: suppressed', [lost(1), WOKE, answered(attempt(2))], { kind: 'suppress', because: 'unavailable' }],
     ['a clear refusal, then a loss: suppressed', [answered(attempt(1)), WOKE, lost(2)], { kind: 'suppress', because: 'unavailable' }],
     ['only losses: delivered, unconfirmed', [lost(1), WOKE, lost(2)], { kind: 'record end', outcome: 'delivered', confirmed: false }],
-    ['only losses, and somebody gives up: suppressed', [lost(1), { kind: 'giveUp' }, WOKE], { kind: 'suppress', because: 'unavailable' }],
+    [
+      'only losses, and an operator gives up: suppressed',
+      [lost(1), { kind: 'giveUp' }, WOKE],
+      { kind: 'suppress', because: 'unavailable' },
+    ],
     [
       'then a relay’s acceptance that bounced: suppressed',
       [lost(1), WOKE, answered(accepted(2), { relayed: true, ambiguous: true }), report({}), WOKE, RECORDED],
@@ -282,15 +286,15 @@ describe('after the last retry, while it was under way', () => {
       'sending',
     ],
     ['the backup relay accepted it', [backup, failing], { kind: 'wait' }, 'confirming'],
-    ['somebody gave up', [{ kind: 'giveUp' }, failing], { kind: 'suppress', because: 'unavailable' }, 'suppressing'],
+    ['an operator gave up', [{ kind: 'giveUp' }, failing], { kind: 'suppress', because: 'unavailable' }, 'suppressing'],
     [
-      'somebody gave up, and the backup relay accepted it',
+      'an operator gave up, and the backup relay accepted it',
       [backup, { kind: 'giveUp' }, failing],
       { kind: 'suppress', because: 'unavailable' },
       'suppressing',
     ],
     [
-      'somebody gave up, and a delivery was reported',
+      'an operator gave up, and a delivery was reported',
       [report({ status: '2.0.0', bouncedAt: iso(NOW + 3 * HOUR) }), { kind: 'giveUp' }, failing],
       { kind: 'suppress' },
       'suppressing',

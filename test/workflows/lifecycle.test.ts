@@ -54,7 +54,7 @@ describe('state and event -> state and command', () => {
       { kind: 'record end', outcome: 'suppressed' },
     ],
     [
-      'stopped, since somebody gave up',
+      'stopped, since an operator gave up',
       sending(),
       [{ kind: 'giveUp' }, { kind: 'send stopped' }],
       'suppressing',

@@ -76,7 +76,7 @@ describe('a wait ends early', () => {
   const accepted = receive(waiting().delivery, backup, NOW).backup
   test.each<[string, Partial<Delivery>, boolean]>([
     ['nothing happened', {}, false],
-    ['somebody gave up', { givenUp: true }, true],
+    ['an operator gave up', { givenUp: true }, true],
     ['a report came', { reports: [{ status: '5.7.1', bouncedAt: iso(NOW) }] }, true],
     ['retryNow', { retryNow: true }, true],
     ['retryNow, while a relay has it', { retryNow: true, state: 'confirming' }, false],
