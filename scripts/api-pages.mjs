@@ -29,12 +29,9 @@ try {
       stdio: ['ignore', 'ignore', 'inherit'],
     })
   const sources = join(folder, 'dist')
-  const entryPoints = Object.values(ENTRIES).map(([file]) => join('../../dist', file))
+  const entryPoints = Object.values(ENTRIES).map(([file]) => join(tool, '../../dist', file))
   const options = join(folder, 'typedoc.json')
-  writeFileSync(
-    options,
-    JSON.stringify({ extends: [join(tool, 'typedoc.json')], entryPoints: entryPoints.map((path) => join(tool, path)), out: sources }),
-  )
+  writeFileSync(options, JSON.stringify({ extends: [join(tool, 'typedoc.json')], entryPoints, out: sources }))
   execFileSync(process.execPath, [join(tool, 'node_modules/typedoc/bin/typedoc'), '--options', options], {
     cwd: tool,
     stdio: ['ignore', 'ignore', 'inherit'],

@@ -2,7 +2,8 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { commandNames } from '../dist/cli/program.js'
 
-const cell = (text) => text.replaceAll('|', '\\|').replaceAll('<', '&lt;')
+const code = (text) => text.replaceAll('|', '\\|')
+const cell = (text) => code(text).replaceAll('<', '&lt;')
 const all = (command, words = []) =>
   command.commands.flatMap((one) => [{ words: [...words, one.name()], command: one }, ...all(one, [...words, one.name()])])
 
@@ -19,9 +20,7 @@ function part({ words, command }) {
     ]),
   ]
   const table =
-    rows.length === 0
-      ? ''
-      : `\n| | |\n|---|---|\n${rows.map(([name, text]) => `| \`${cell(name).replaceAll('&lt;', '<')}\` | ${cell(text)} |`).join('\n')}\n`
+    rows.length === 0 ? '' : `\n| | |\n|---|---|\n${rows.map(([name, text]) => `| \`${code(name)}\` | ${cell(text)} |`).join('\n')}\n`
   const text = command.description()
   return `## ${words.join(' ')}\n\n\`\`\`\nsoftbounce ${[...words, ...(command.options.length > 0 ? ['[options]'] : []), ...given].join(' ')}\n\`\`\`\n\n${text.charAt(0).toUpperCase()}${text.slice(1)}.\n${table}`
 }

@@ -80,20 +80,21 @@ export async function historyOf({ db }: Database, address: string): Promise<Reci
         e.ended_at,
       ),
     ),
-    ...changes.map((c) =>
-      of(
+    ...changes.map((c) => {
+      const isByWorkflow = c.by.startsWith('bounce/')
+      return of(
         {
           kind: 'suppression',
-          what: `${c.change} (${c.reason})${c.until === null ? '' : ` until ${new Date(c.until).toISOString()}`}${c.by.startsWith('bounce/') ? '' : `, by ${c.by}`}`,
+          what: `${c.change} (${c.reason})${c.until === null ? '' : ` until ${new Date(c.until).toISOString()}`}${isByWorkflow ? '' : `, by ${c.by}`}`,
           ...{
             status: c.status,
             detail: c.reply,
             messageId: null,
-            ...(c.by.startsWith('bounce/') ? { workflowId: c.by } : { workflowId: null, by: c.by }),
+            ...(isByWorkflow ? { workflowId: c.by } : { workflowId: null, by: c.by }),
           },
         },
         c.at,
-      ),
-    ),
+      )
+    }),
   ].sort((a, b) => a.at.getTime() - b.at.getTime())
 }

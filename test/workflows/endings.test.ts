@@ -24,6 +24,8 @@ import {
 
 const RECORDED: Event = { kind: 'recorded' }
 const rejection = { status: '5.7.1', diagnostic: '550 5.7.1 no' }
+/** The rejection, as it is recorded for the retry that it is about. */
+const reported = { retry: 1, status: '5.7.1', reply: '550 5.7.1 no', atMs: NOW + 2 * HOUR }
 const gone = { status: '5.1.1', diagnostic: '550 5.1.1 no such user' }
 const started = (more: Partial<Plan>) => begin(plan(more), at(NOW))
 
@@ -124,7 +126,7 @@ describe('what is recorded', () => {
         kind: 'record end',
         outcome: 'rejected',
         confirmed: false,
-        report: { retry: 1, status: '5.7.1', reply: '550 5.7.1 no', atMs: NOW + 2 * HOUR },
+        report: reported,
       },
     ],
     [
@@ -135,20 +137,20 @@ describe('what is recorded', () => {
         kind: 'record end',
         outcome: 'rejected',
         confirmed: false,
-        report: { retry: 1, status: '5.7.1', reply: '550 5.7.1 no', atMs: NOW + 2 * HOUR },
+        report: reported,
       },
     ],
     [
       'a rejection of what the backup relay accepted is its failure, not the end',
       waiting(),
       [backup, WOKE, report({ ...rejection, token: token('backup') }), WOKE],
-      { kind: 'record report', report: { firstRunId: 'child', retry: 1, status: '5.7.1', reply: '550 5.7.1 no', atMs: NOW + 2 * HOUR } },
+      { kind: 'record report', report: { firstRunId: 'child', ...reported } },
     ],
     [
       'a rejection without a token, too',
       waiting(),
       [backup, WOKE, report(rejection), WOKE],
-      { kind: 'record report', report: { firstRunId: 'child', retry: 1, status: '5.7.1', reply: '550 5.7.1 no', atMs: NOW + 2 * HOUR } },
+      { kind: 'record report', report: { firstRunId: 'child', ...reported } },
     ],
     [
       'a rejection of another send ends it',
@@ -158,7 +160,7 @@ describe('what is recorded', () => {
         kind: 'record end',
         outcome: 'rejected',
         confirmed: false,
-        report: { firstRunId: 'child', retry: 1, status: '5.7.1', reply: '550 5.7.1 no', atMs: NOW + 2 * HOUR },
+        report: { firstRunId: 'child', ...reported },
       },
     ],
   ])('%s', (_, first, moves, command) => expect(follow(first, ...moves).command).toEqual(command))

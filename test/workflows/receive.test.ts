@@ -1,4 +1,4 @@
-/** Signals, and what an operator is told that cannot be done now: pure tables. */
+/** Signals, and the reasons that an operator gets for a request that changes nothing: pure tables. */
 import { describe, expect, test } from 'vitest'
 import { MOST_AHEAD_MS } from '../../src/bounce/index.js'
 import { begin } from '../../src/workflows/lifecycle.js'
