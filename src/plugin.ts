@@ -16,7 +16,7 @@ import type { InboxLoop } from './intake/inbox-loop.js'
 import { processRefusals } from './intake/receive-refusal.js'
 import { createLogger, type Log } from './logger.js'
 import { requirePackages } from './optional-packages.js'
-import { announceProcess, type Database, migrateToLatest, openDatabase } from './store/index.js'
+import { announceProcess, type Database, DatabaseWatch, migrateToLatest, openDatabase } from './store/index.js'
 import { ensureSchedules, SearchAttributes } from './temporal/index.js'
 import { startWakeupLoop } from './throttle/index.js'
 import { endSessions, workerOptions } from './worker.js'
@@ -50,8 +50,10 @@ export async function softbouncePlugin(options: PluginOptions): Promise<WorkerPl
   if (settings.direct !== null) await requirePackages('direct delivery (direct.enabled)')
   const log = options.logger ?? createLogger(settings.logLevel)
   const namespace = options.namespace ?? 'default'
-  const database = openDatabase(settings.database, (error) => log.warn({ error: error.message }, 'a database connection broke'))
+  const watch = new DatabaseWatch(log)
+  const database = openDatabase(settings.database, { onError: watch.failed })
   await migrateToLatest(database)
+  watch.start(database)
   const attributes = new SearchAttributes(options.connection, namespace, log)
   await attributes.register()
   await ensureSchedules(options.connection, namespace, TASK_QUEUE, { unlist: settings.unlistBy !== null }, log)
@@ -61,12 +63,13 @@ export async function softbouncePlugin(options: PluginOptions): Promise<WorkerPl
     now: () => new Date(),
     searchAttributesKnown: () => attributes.known,
   })
-  return new SoftbouncePlugin({ ...options, namespace }, { settings, database, log, attributes, sessions, activities })
+  return new SoftbouncePlugin({ ...options, namespace }, { settings, database, watch, log, attributes, sessions, activities })
 }
 
 interface Parts {
   readonly settings: Settings
   readonly database: Database
+  readonly watch: DatabaseWatch
   readonly log: Log
   readonly attributes: SearchAttributes
   readonly sessions: ConnectionPool
@@ -102,7 +105,7 @@ class SoftbouncePlugin implements WorkerPlugin {
   }
 
   async runWorker(worker: Worker, next: (worker: Worker) => Promise<void>): Promise<void> {
-    const { settings, database, log, attributes, sessions } = this.parts
+    const { settings, database, watch, log, attributes, sessions } = this.parts
     const { connection, namespace, dataConverter } = this.options
     const client = new Client({
       ...{ connection, namespace },
@@ -119,6 +122,7 @@ class SoftbouncePlugin implements WorkerPlugin {
       await inbox?.close()
       retire()
       attributes.stop()
+      watch.stop()
       await endSessions(sessions, database)
       await database.close()
     }

@@ -21,7 +21,7 @@ import { requirePackages } from './optional-packages.js'
 import { inPackage } from './paths.js'
 import { serveHttp } from './report/http-server.js'
 import { Metrics } from './report/metrics.js'
-import { announceProcess, type Database, identityOf, migrateToLatest, openDatabase, storeId } from './store/index.js'
+import { announceProcess, type Database, DatabaseWatch, identityOf, migrateToLatest, openDatabase, storeId } from './store/index.js'
 import { ensureSchedules, SearchAttributes, startTracing, type Tracing } from './temporal/index.js'
 import { releaseLease, startWakeupLoop } from './throttle/index.js'
 
@@ -82,7 +82,8 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
       ...(temporalMetrics === undefined ? {} : { metrics: { prometheus: { bindAddress: temporalMetrics } } }),
     },
   })
-  const database = openDatabase(settings.database, (error) => logger.warn({ error: error.message }, 'a database connection broke'))
+  const watch = new DatabaseWatch(logger)
+  const database = openDatabase(settings.database, { onError: watch.failed })
   const sessions = new ConnectionPool()
   // without an HTTP port nobody can scrape metrics
   const metrics = settings.httpPort === null ? undefined : new Metrics()
@@ -96,6 +97,7 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
   try {
     const migrated = await migrateToLatest(database)
     const store = await storeId(database)
+    watch.start(database)
     logger.info({ database: database.place, store, ...(migrated.length === 0 ? {} : { migrations: migrated }) }, 'the database is ready')
     const { connectionOptions, namespace = 'default' } = loadClientConnectConfig()
     connection = await NativeConnection.connect(connectionOptions).catch((error: Error) => {
@@ -105,10 +107,11 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
     await attributes.register()
     await ensureSchedules(connection, namespace, TASK_QUEUE, { unlist: settings.unlistBy !== null }, logger)
     let worker: Worker | undefined
-    metrics?.watch(database)
+    metrics?.watch(database, () => watch.check())
     if (settings.httpPort !== null && metrics !== undefined && temporalMetrics !== undefined)
       health = await serveHttp({
-        ...{ port: settings.httpPort, host: settings.httpHost, token: settings.httpToken, database, metrics, temporalMetrics },
+        ...{ port: settings.httpPort, host: settings.httpHost, token: settings.httpToken, metrics, temporalMetrics },
+        databaseFault: () => watch.check(),
         state: () => {
           const is = worker?.getState() ?? 'STARTING'
           return { name: 'worker', is, good: is === 'RUNNING' }
@@ -142,6 +145,7 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
     stopWaking()
     await inbox?.close()
     retire()
+    watch.stop()
     attributes?.stop()
     health?.close()
     // fails if a worker was created but never ran, since it still holds the connection; the process ends anyway

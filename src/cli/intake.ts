@@ -7,7 +7,7 @@ import type { Logger } from '../logger.js'
 import { requirePackages } from '../optional-packages.js'
 import { PROVIDERS } from '../providers/index.js'
 import type { Metrics } from '../report/metrics.js'
-import type { Database } from '../store/index.js'
+import type { Database, DatabaseWatch } from '../store/index.js'
 import { CommandFailed, json, line, printable } from './output.js'
 
 export function addIntake(program: Command): void {
@@ -57,7 +57,10 @@ async function run(options: IntakeOptions): Promise<void> {
   const logger = createLogger(settings.logLevel)
   const { Metrics } = await import('../report/metrics.js')
   const metrics = settings.httpPort === null ? null : new Metrics()
-  await withIntake(settings, metrics, async (intake, database, dependencies) => {
+  const { announceProcess, DatabaseWatch } = await import('../store/index.js')
+  const watch = new DatabaseWatch(logger)
+  await withIntake(settings, metrics, watch, async (intake, database, dependencies) => {
+    watch.start(database)
     const stopped = new Promise<string>((resolve) => {
       for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal))
     })
@@ -71,10 +74,9 @@ async function run(options: IntakeOptions): Promise<void> {
     const more = { secrets: settings.providers, ...(metrics === null ? {} : { metrics }) }
     const notifications = providers.length === 0 ? null : new WebhookReceiver(new EventReceiver(dependencies), database, more, logger)
     const { keysDigest } = await import('../delivery/return-path.js')
-    const { announceProcess } = await import('../store/index.js')
     const retire = announceProcess(database, 'intake', keysDigest(settings.returnPaths))
     const inbox = watchRefusals(dependencies, { logger, ...(metrics === null ? {} : { metrics }) })
-    const http = await servePages(settings, metrics, database, notifications, logger)
+    const http = await servePages(settings, metrics, database, watch, notifications, logger)
     logger.info(
       {
         lmtp: listen === null ? undefined : 'path' in listen ? listen.path : `${listen.host}:${lmtp?.port}`,
@@ -88,6 +90,7 @@ async function run(options: IntakeOptions): Promise<void> {
     http?.close()
     await Promise.all([lmtp?.close(), maildir?.close(), mailbox?.close(), notifications?.close(), inbox.close()])
     retire()
+    watch.stop()
     logger.info({}, 'the intake has stopped')
   })
 }
@@ -128,7 +131,7 @@ async function take(options: { recipient?: string; sender?: string; json?: boole
     const to = recipients(options, () => deliveredTo(mail))
     if (to.length === 0 && !settings.intake.isTrusted)
       return leave(EX_CONFIG, new Error('nothing says which address the bounce came to; give --recipient'))
-    await withIntake(settings, null, async (intake) => {
+    await withIntake(settings, null, null, async (intake) => {
       const taken = await intake.take(mail, { recipients: to, sender: options.sender ?? process.env.SENDER ?? returnPathOf(mail) }, 'pipe')
       if (options.json)
         for (const one of taken)
@@ -177,16 +180,18 @@ async function servePages(
   settings: Settings,
   metrics: Metrics | null,
   database: Database,
+  watch: DatabaseWatch,
   notifications: import('../intake/index.js').WebhookReceiver | null,
   logger: Logger,
 ): Promise<Server | null> {
   if (settings.httpPort === null || metrics === null) return null
   const { serveHttp } = await import('../report/http-server.js')
-  metrics.watch(database)
+  const databaseFault = () => watch.check()
+  metrics.watch(database, databaseFault)
   const state = () => ({ name: 'intake', is: 'RUNNING', good: true })
   try {
     return await serveHttp({
-      ...{ port: settings.httpPort, host: settings.httpHost, token: settings.httpToken, database, metrics, state },
+      ...{ port: settings.httpPort, host: settings.httpHost, token: settings.httpToken, databaseFault, metrics, state },
       ...(notifications === null ? {} : { others: (request, response) => notifications.answer(request, response) }),
     })
   } catch (error) {
@@ -199,12 +204,13 @@ async function servePages(
 async function withIntake(
   settings: Settings,
   metrics: Metrics | null,
+  watch: DatabaseWatch | null,
   work: (intake: import('../intake/index.js').MailReceiver, database: Database, dependencies: IntakeDependencies) => Promise<void>,
 ): Promise<void> {
   const { SoftbounceClient } = await import('../client/index.js')
   const { openDatabase } = await import('../store/index.js')
   const { intakeSettingsOf, MailReceiver } = await import('../intake/index.js')
-  const database = openDatabase(settings.database)
+  const database = openDatabase(settings.database, watch === null ? {} : { onError: watch.failed })
   try {
     const client = await SoftbounceClient.open(settings, { database })
     try {

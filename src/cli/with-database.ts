@@ -9,7 +9,7 @@ export function openForCommand(settings: Pick<Settings, 'database'> = readSettin
     if (!isSaid) process.stderr.write('softbounce: another process is writing to the database; waiting for it, a minute at most\n')
     isSaid = true
   }
-  return openDatabase(settings.database, () => {}, onLocked)
+  return openDatabase(settings.database, { onLocked })
 }
 
 /** Opens the database, runs `work`, and closes it. */

@@ -2,7 +2,17 @@
 import { existsSync } from 'node:fs'
 import type { Settings } from '../config/index.js'
 import { keysDigest } from '../delivery/return-path.js'
-import { type Database, databaseNow, lacksRights, openDatabase, pendingMigrations, runningProcesses } from '../store/index.js'
+import {
+  type Database,
+  databaseFault,
+  databaseNow,
+  lacksRights,
+  openDatabase,
+  pendingMigrations,
+  runningProcesses,
+  SchemaAhead,
+  writeProbe,
+} from '../store/index.js'
 import { describe } from '../temporal/activity-errors.js'
 import { VERSION } from '../version.js'
 import { type Finding, failure, ok, warning } from './finding.js'
@@ -15,7 +25,7 @@ const fileOf = (settings: Settings): string | undefined => /^file:(.+)/.exec(set
 /** Opens the database of the settings; null if its file does not exist, which opening would create. */
 export function openExisting(settings: Settings): Database | null {
   const file = fileOf(settings)
-  return file !== undefined && !existsSync(file) ? null : openDatabase(settings.database, () => {})
+  return file !== undefined && !existsSync(file) ? null : openDatabase(settings.database)
 }
 
 export async function checkDatabase(settings: Settings, database: Database | null): Promise<Finding[]> {
@@ -30,10 +40,10 @@ export async function checkDatabase(settings: Settings, database: Database | nul
   try {
     return await checkOpen(database, settings)
   } catch (error) {
-    const action = lacksRights(error)
-      ? "run this command with the worker's database.url: its role owns the tables"
-      : 'start it, or correct database.url'
-    return [failure(CHECK, `it cannot be used: ${describe(error)}`, action)]
+    if (error instanceof SchemaAhead)
+      return [failure(CHECK, error.message, 'finish the upgrade: run one version of softbounce for one database')]
+    const { text, action } = whatIsWrong(error)
+    return [failure(CHECK, `it cannot be used: ${text}`, action)]
   }
 }
 
@@ -65,21 +75,27 @@ async function checkOpen(database: Database, settings: Settings): Promise<Findin
   return [...found, ...(await checkProcesses(database, settings))]
 }
 
+/** The error's text, with what it means if it shows a fault of the database. */
+function whatIsWrong(error: unknown): { readonly text: string; readonly action: string } {
+  if (lacksRights(error))
+    return { text: describe(error), action: "run this command with the worker's database.url: its role owns the tables" }
+  const fault = databaseFault(error)
+  if (fault === null) return { text: describe(error), action: 'start it, or correct database.url' }
+  return { text: `${fault.text} (${describe(error)})`, action: fault.action }
+}
+
 async function checkWritable({ db }: Database): Promise<Finding> {
   const UNDONE = new Error('undone')
   try {
     await db.transaction().execute(async (tx) => {
-      const row = { id: 'doctor', role: 'worker', version: '', host: '', return_path_keys: null, started_at: 0, seen_at: 0 } as const
-      await tx.insertInto('processes').values(row).execute()
+      await writeProbe(tx)
       throw UNDONE
     })
   } catch (error) {
-    if (error !== UNDONE)
-      return failure(
-        CHECK,
-        `it cannot be written: ${describe(error)}`,
-        'give its user the right to insert, or point database.url at the primary',
-      )
+    if (error !== UNDONE) {
+      const { text, action } = whatIsWrong(error)
+      return failure(CHECK, `it cannot be written: ${text}`, action)
+    }
   }
   return ok(CHECK, 'its schema is up to date, and it can be written')
 }

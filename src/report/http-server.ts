@@ -2,7 +2,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { Registry } from 'prom-client'
-import type { Database } from '../store/index.js'
 import type { Metrics } from './metrics.js'
 
 export interface HttpOptions {
@@ -10,7 +9,8 @@ export interface HttpOptions {
   readonly host: string
   /** Bearer token required for the metrics. */
   readonly token?: string | null
-  readonly database: Database
+  /** For `/healthz`: what is wrong with the database, or null. */
+  readonly databaseFault: () => Promise<string | null>
   readonly metrics: Metrics
   /** For `/healthz`: the name of this process's role, its state, and whether that state is healthy. */
   readonly state: () => { readonly name: string; readonly is: string; readonly good: boolean }
@@ -66,21 +66,13 @@ function mayAsk(request: IncomingMessage, token: string | null): boolean {
 type Answer = (options: HttpOptions, response: ServerResponse, accept: string) => Promise<void>
 const PAGES: Readonly<Record<string, Answer>> = { '/healthz': health, '/metrics': metrics, '/metrics/temporal': temporalMetrics }
 
-/** 200 while the process runs and the database answers, else 503. */
-async function health({ database, state }: HttpOptions, response: ServerResponse): Promise<void> {
-  const answers = await database.db
-    .selectFrom('suppressions')
-    .select('address')
-    .limit(1)
-    .execute()
-    .then(
-      () => true,
-      () => false,
-    )
+/** 200 while the process runs and the database can be used and written, else 503. */
+async function health({ databaseFault, state }: HttpOptions, response: ServerResponse): Promise<void> {
+  const fault = await databaseFault()
   const { name, is, good } = state()
-  const healthy = answers && good
+  const healthy = fault === null && good
   response.writeHead(healthy ? 200 : 503, { 'content-type': 'application/json' })
-  response.end(`${JSON.stringify({ healthy, [name]: is, database: answers ? 'ok' : 'does not answer' })}\n`)
+  response.end(`${JSON.stringify({ healthy, [name]: is, database: fault ?? 'ok' })}\n`)
 }
 
 let before: Promise<unknown> = Promise.resolve()

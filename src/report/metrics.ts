@@ -84,7 +84,7 @@ export class Metrics {
   }
 
   /** Adds the metrics that are read from the database. */
-  watch(database: Database, now: () => Date = () => new Date()): void {
+  watch(database: Database, databaseFault: () => Promise<string | null>, now: () => Date = () => new Date()): void {
     const gauges = new DatabaseGauges(database, now)
     // reserve the label values for the destinations with most 4.3.2; new ones get what is left
     gauges
@@ -94,14 +94,9 @@ export class Metrics {
       })
       .catch(() => {})
     new Gauge({
-      ...{ name: 'softbounce_database_up', help: '1 if the database answers', registers: [this.registry] },
+      ...{ name: 'softbounce_database_up', help: '1 if the database answers and can be written', registers: [this.registry] },
       async collect(this: Gauge) {
-        this.set(
-          await gauges.look().then(
-            () => 1,
-            () => 0,
-          ),
-        )
+        this.set((await databaseFault()) === null ? 1 : 0)
       },
     })
     // a failing database must not hide this process's own counters

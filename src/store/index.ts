@@ -33,6 +33,8 @@ export {
   openDatabase,
   valuesTable,
 } from './database.js'
+export { databaseFault } from './database-fault.js'
+export { DatabaseWatch, writeProbe } from './database-watch.js'
 export { type Forgotten, forget } from './erasure.js'
 export { advanceImapCursor, holdImapCursor, type ImapCursor, releaseImapCursor } from './imap-cursors.js'
 export { alreadyHandled, findQuarantined, type InboundReport, listBounces, purgeInbound, quarantine, recordInbound } from './inbound.js'
@@ -57,7 +59,7 @@ export {
   staleHolds,
   storeMessage,
 } from './messages.js'
-export { migrateToLatest, pendingMigrations } from './migrations.js'
+export { migrateToLatest, pendingMigrations, SchemaAhead } from './migrations.js'
 export { findPolicy, keepPolicy } from './mta-sts-policies.js'
 export { otherDestinationReached, otherDestinationSilent } from './own-network-evidence.js'
 export { announceProcess, type ProcessInfo, runningProcesses } from './processes.js'

@@ -1,5 +1,6 @@
 /** The schema, as numbered migrations. A released one never changes; Kysely's migrator runs the missing ones in order. */
 import { type Kysely, type Migration, type MigrationResult, Migrator, sql } from 'kysely'
+import { VERSION } from '../version.js'
 import type { Database } from './database.js'
 import { initialSchema } from './initial-schema.js'
 import { inWords } from './rights.js'
@@ -29,11 +30,21 @@ const migrationTables = ({ schema }: Pick<Database, 'schema'>) => ({
   ...(schema === null ? {} : { migrationTableSchema: schema }),
 })
 
+/** A newer version of softbounce has changed the tables. */
+export class SchemaAhead extends Error {
+  override name = 'SchemaAhead'
+  constructor(place: string, unknown: readonly string[]) {
+    super(
+      `the tables in ${place} are of a newer version than this one (${VERSION}), which does not know ${unknown.join(', ')}: run the newer version here too`,
+    )
+  }
+}
+
 /**
  * Brings the schema up to date, under a lock (PostgreSQL: an advisory lock; SQLite: an immediate transaction), so that any number of
  * processes may start at once.
  * @returns the names of the migrations that ran.
- * @throws Error naming the migration that failed; the database is then unchanged.
+ * @throws SchemaAhead; or an Error naming the migration that failed. The database is then unchanged.
  */
 export async function migrateToLatest(database: Database, all = migrations(database)): Promise<string[]> {
   const migrator = new Migrator({ db: database.db, provider: { getMigrations: async () => all }, ...migrationTables(database) })
@@ -41,6 +52,8 @@ export async function migrateToLatest(database: Database, all = migrations(datab
   // running workers may lock tables in another order; a failed try changes nothing, so try again
   for (let tries = 1; isDeadlock(error) && tries < TRIES; tries += 1) ({ error, results } = await migrator.migrateToLatest())
   const failed = results?.find((r: MigrationResult) => r.status === 'Error')
+  // Kysely calls it corrupted
+  if (error !== undefined && failed === undefined) await pendingMigrations(database, all)
   if (error !== undefined)
     throw new Error(
       `${database.place} could not be brought up to date${failed ? ` (migration ${failed.migrationName})` : ''}: ${inWords(error)}`,
@@ -51,17 +64,16 @@ export async function migrateToLatest(database: Database, all = migrations(datab
 
 /**
  * The migrations that have not run.
- * @throws Error if the database has run one that this version does not know: it is ahead.
+ * @throws SchemaAhead if the database has run one that this version does not know.
  */
-export async function pendingMigrations(database: Database): Promise<string[]> {
-  const { db, schema } = database
-  const known = migrations(database)
+export async function pendingMigrations(database: Database, known = migrations(database)): Promise<string[]> {
+  const { db, schema, place } = database
   const tables = await db.introspection.getTables()
   const done = tables.some((table) => table.name === MIGRATIONS && (schema === null || table.schema === schema))
     ? (await sql<{ name: string }>`select name from ${sql.table(schema === null ? MIGRATIONS : `${schema}.${MIGRATIONS}`)}`.execute(db))
         .rows
     : []
   const ahead = done.map(({ name }) => name).filter((name) => !Object.hasOwn(known, name))
-  if (ahead.length > 0) throw new Error(`its schema is ahead of this version: ${ahead.join(', ')} is unknown here`)
+  if (ahead.length > 0) throw new SchemaAhead(place, ahead)
   return Object.keys(known).filter((name) => !done.some((row) => row.name === name))
 }

@@ -1,6 +1,7 @@
 /** PostgreSQL: every table in a schema of its own, and nothing that a pooler in transaction mode (PgBouncer) cannot pass on. */
 import { type Dialect, PostgresDialect, PostgresQueryCompiler, type SchemableIdentifierNode } from 'kysely'
 import type { Pool, PoolClient } from 'pg'
+import { databaseFault } from './database-fault.js'
 import { TABLE_NAMES } from './initial-schema.js'
 
 const POOL_SIZE = 10
@@ -37,28 +38,81 @@ class OwnSchemaDialect extends PostgresDialect {
   }
 }
 
-/** A connection whose query ran out of time is still busy with it: it is closed instead of going back to the pool. */
-function closedAfterTimeout(client: PoolClient): PoolClient {
-  let timedOut = false
-  const query = client.query.bind(client) as (...args: unknown[]) => Promise<unknown>
-  return new Proxy(client, {
-    get: (target, name) => {
-      if (name === 'release') return () => target.release(timedOut)
-      if (name !== 'query') return Reflect.get(target, name, target)
-      return (...args: unknown[]) =>
-        query(...args).catch((error: Error) => {
-          timedOut ||= /timeout/i.test(error.message)
-          throw error
-        })
-    },
-  })
+/** What Kysely uses of a pool. */
+type KyselyPool = Exclude<ConstructorParameters<typeof PostgresDialect>[0]['pool'], () => unknown>
+
+/**
+ * A pool that hands out no connection which a fault has spoilt. After a failover, connections to the old primary still answer, and accept no
+ * writes: at the first such error none of the connections that were open then is used again.
+ */
+class CheckedPool {
+  /** Grows with each fault of the server. */
+  #generation = 0
+  readonly #generations = new WeakMap<PoolClient, number>()
+
+  constructor(
+    private readonly pool: Pool,
+    private readonly onError: (error: unknown) => void,
+  ) {
+    pool.on('error', (error) => this.#failed(error))
+    pool.on('connect', (client) => {
+      this.#generations.set(client, this.#generation)
+      // a connection that breaks while in use emits an error, which would end the process without a listener
+      client.on('error', (error) => this.#failed(error))
+    })
+  }
+
+  get options(): Pool['options'] {
+    return this.pool.options
+  }
+
+  async connect(): Promise<PoolClient> {
+    for (;;) {
+      const client = await this.pool.connect().catch((error: unknown) => {
+        this.#failed(error)
+        throw error
+      })
+      if (this.#generations.get(client) === this.#generation) return this.#watched(client)
+      client.release(true)
+    }
+  }
+
+  end(): Promise<void> {
+    return this.pool.end()
+  }
+
+  /** The connection; after a fault it is closed instead of going back to the pool. */
+  #watched(client: PoolClient): PoolClient {
+    let isSpoilt = false
+    const query = client.query.bind(client) as (...args: unknown[]) => Promise<unknown>
+    return new Proxy(client, {
+      get: (target, name) => {
+        if (name === 'release') return () => target.release(isSpoilt || this.#generations.get(target) !== this.#generation)
+        if (name !== 'query') return Reflect.get(target, name, target)
+        return (...args: unknown[]) =>
+          query(...args).catch((error: unknown) => {
+            // a query that ran out of time is still running there
+            isSpoilt ||= this.#failed(error)
+            throw error
+          })
+      },
+    })
+  }
+
+  /** @returns whether it is a fault of the database, and not of a statement. */
+  #failed(error: unknown): boolean {
+    const fault = databaseFault(error)
+    if (fault?.isEveryConnections) this.#generation += 1
+    this.onError(error)
+    return fault !== null
+  }
 }
 
-async function openPool(url: string, onIdleError: (error: Error) => void): Promise<Pool> {
+async function openPool(url: string): Promise<Pool> {
   // loaded only for PostgreSQL
   const { default: pg } = await import('pg')
   const types = { getTypeParser: pg.types.getTypeParser.bind(pg.types) }
-  const pool = new pg.Pool({
+  return new pg.Pool({
     connectionString: url,
     max: POOL_SIZE,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
@@ -71,22 +125,12 @@ async function openPool(url: string, onIdleError: (error: Error) => void): Promi
         oid === INT8_OID ? Number : types.getTypeParser(oid, format ?? 'text')) as typeof pg.types.getTypeParser,
     },
   })
-  pool.on('error', onIdleError)
-  // a connection that breaks while in use emits an error, which would end the process without a listener
-  pool.on('connect', (client) => client.on('error', onIdleError))
-  return pool
 }
 
-export function postgresDialect(url: string, schema: string, onIdleError: (error: Error) => void): Dialect {
-  const pool = async () => {
-    const opened = await openPool(url, onIdleError)
-    return {
-      options: opened.options,
-      connect: async () => closedAfterTimeout(await opened.connect()),
-      end: () => opened.end(),
-    }
-  }
-  return new OwnSchemaDialect({ pool: pool as ConstructorParameters<typeof PostgresDialect>[0]['pool'] }, schema)
+/** @param onError called for each error of a statement or a connection. */
+export function postgresDialect(url: string, schema: string, onError: (error: unknown) => void): Dialect {
+  const pool = async () => new CheckedPool(await openPool(url), onError) as unknown as KyselyPool
+  return new OwnSchemaDialect({ pool }, schema)
 }
 
 /** Where it is, without its login. */

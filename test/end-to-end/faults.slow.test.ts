@@ -1,11 +1,13 @@
 /** Crashes in real time: workers killed and frozen in each state, and the database away. */
 import { sql } from 'kysely'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { freePort } from '../../dev/dev-server/index.js'
 import { openDatabase } from '../../src/store/index.js'
 import { progress } from '../../src/workflows/retry-bounced-message.js'
 import { closeAfterAll } from '../support/close-after.js'
 import { yamlRoutes } from '../support/config.js'
-import { type Postgres, startPostgres, withoutPostgres } from '../support/databases.js'
+import { administer, type Postgres, startPostgres, withoutPostgres } from '../support/databases.js'
+import { startProxy } from '../support/proxy.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { polite, startReceivingSystem, startScript } from '../support/receiving-system.js'
 import { eventually, MESSAGE } from '../support/skipping-time.js'
@@ -143,7 +145,7 @@ describe.skipIf(withoutPostgres !== null)(`the database${withoutPostgres === nul
 
   test('a database that stops during a transaction crashes no process', async () => {
     const broken: Error[] = []
-    const database = openDatabase({ url: postgres.url }, (error) => broken.push(error))
+    const database = openDatabase({ url: postgres.url }, { onError: (error) => broken.push(error as Error) })
     const transaction = database.db.transaction().execute(async (tx) => {
       await sql`select 1`.execute(tx)
       await postgres.stop()
@@ -155,6 +157,40 @@ describe.skipIf(withoutPostgres !== null)(`the database${withoutPostgres === nul
     await postgres.start()
     await sql`select 1`.execute(database.db)
     await database.close()
+  })
+
+  test('a failover: /healthz and the log say what is wrong, and the retry that was due is delivered', { timeout: LONG }, async () => {
+    const system = await startReceivingSystem()
+    const httpPort = await freePort()
+    const standby = await startPostgres([], { standbyOf: postgres.url })
+    const proxy = await startProxy(Number(new URL(postgres.url).port))
+    const world = await realWorld(
+      { SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${system.port}`), SOFTBOUNCE_HTTP_PORT: String(httpPort) },
+      postgres.url.replace(/:\d+\//, `:${proxy.port}/`),
+    )
+    const worker = await world.startWorker()
+    const health = async () => {
+      const response = await fetch(`http://127.0.0.1:${httpPort}/healthz`)
+      return { status: response.status, ...((await response.json()) as { database: string }) }
+    }
+    expect(await health()).toMatchObject({ status: 200, database: 'ok' })
+    const { result } = await retry(world, ['2s'])
+    // the address still leads to a server that is a standby by now
+    const returned = await startPostgres([], { standbyOf: postgres.url })
+    await postgres.stop()
+    await administer(standby.url, 'select pg_promote()')
+    proxy.leadTo(Number(new URL(returned.url).port))
+    await eventually(async () => (await health()).database.startsWith('it accepts no writes'), 60_000)
+    expect((await health()).status).toBe(503)
+    expect(worker.log()).toContain('the database has a fault: it accepts no writes')
+    proxy.leadTo(Number(new URL(standby.url).port))
+    await eventually(async () => (await health()).status === 200, 30_000)
+    expect(worker.log()).toContain('the database can be used again')
+    expect(await result()).toMatchObject({ outcome: 'delivered', retries: 1 })
+    expect(system.taken).toHaveLength(1)
+    await worker.stop()
+    await proxy.close()
+    for (const server of [returned, standby]) await server.remove()
   })
 
   test('promise 3: a database outage delays everything, loses nothing, and uses up no retry', { timeout: LONG }, async () => {

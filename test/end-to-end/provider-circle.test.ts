@@ -81,7 +81,7 @@ describe('Amazon SES', () => {
       createLogger('error'),
     )
     server = await serveHttp({
-      ...{ port: 0, host: '127.0.0.1', database: world.database, metrics: new Metrics() },
+      ...{ port: 0, host: '127.0.0.1', databaseFault: async () => null, metrics: new Metrics() },
       state: () => ({ name: 'intake', is: 'RUNNING', good: true }),
       others: (request, response) => notifications.answer(request, response),
     })

@@ -62,7 +62,7 @@ beforeAll(async () => {
   )
   const state = () => ({ name: 'intake', is: 'RUNNING', good: true })
   server = await serveHttp({
-    ...{ port: 0, host: '127.0.0.1', database: world.database, metrics, state },
+    ...{ port: 0, host: '127.0.0.1', databaseFault: async () => null, metrics, state },
     others: (request, response) => notifications.answer(request, response),
   })
   port = (server.address() as AddressInfo).port

@@ -26,7 +26,7 @@ describe('with a token', () => {
   beforeAll(async () => {
     database = await sqliteDatabase()
     server = await serveHttp({
-      ...{ port: 0, host: '127.0.0.1', token: TOKEN, database: database.database, metrics: new Metrics() },
+      ...{ port: 0, host: '127.0.0.1', token: TOKEN, databaseFault: async () => null, metrics: new Metrics() },
       state: () => ({ name: 'worker', is: 'RUNNING', good: true }),
     })
   })

@@ -1,10 +1,10 @@
 /** Databases for tests: a SQLite file, and a PostgreSQL of the test's own. */
 import { execFileSync, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir, userInfo } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import pg from 'pg'
 import { freePort } from '../../dev/dev-server/index.js'
 import { type Database, migrateToLatest, openDatabase } from '../../src/store/index.js'
@@ -34,7 +34,8 @@ const POSTGRES_FOLDERS = ['/usr/lib/postgresql', '/opt/homebrew/opt', '/usr/loca
 
 function postgresBin(): string | null {
   const onPath = (process.env.PATH ?? '').split(':').find((folder) => existsSync(join(folder, 'initdb')))
-  if (onPath !== undefined) return onPath
+  // the folder of the program itself: a link may lead to some of them only
+  if (onPath !== undefined) return dirname(realpathSync(join(onPath, 'initdb')))
   for (const folder of POSTGRES_FOLDERS) {
     if (!existsSync(folder)) continue
     const found = readdirSync(folder)
@@ -52,17 +53,28 @@ export const withoutPostgres: string | null = postgresBin() === null ? 'PostgreS
 
 export interface Postgres {
   readonly url: string
+  readonly folder: string
   stop(): Promise<void>
   start(): Promise<void>
   /** Stops it and removes its files. */
   remove(): Promise<void>
 }
 
+interface PostgresOptions {
+  /** Variables of its environment, made from its folder. */
+  readonly env?: (folder: string) => Record<string, string>
+  /** The URL of another server, whose hot standby it becomes until `pg_promote()`. */
+  readonly standbyOf?: string
+}
+
 /**
  * Starts a PostgreSQL server on a free port. As root, it runs as the user postgres.
  * @param settings of the server, such as `ssl=on`.
  */
-export async function startPostgres(settings: readonly string[] = []): Promise<Postgres> {
+export async function startPostgres(
+  settings: readonly string[] = [],
+  { env = () => ({}), standbyOf }: PostgresOptions = {},
+): Promise<Postgres> {
   const bin = postgresBin() as string
   const folder = temporaryFolder()
   const root = userInfo().uid === 0
@@ -73,12 +85,13 @@ export async function startPostgres(settings: readonly string[] = []): Promise<P
     const [program, ...args] = [...as, ...command]
     execFileSync(program as string, args, { stdio: 'pipe' })
   }
-  run(join(bin, 'initdb'), '-D', data, '-U', 'softbounce', '--auth=trust', '-E', 'UTF8', '--no-sync')
+  if (standbyOf !== undefined) run(join(bin, 'pg_basebackup'), '-D', data, '-R', '-c', 'fast', '-d', standbyOf)
+  else run(join(bin, 'initdb'), '-D', data, '-U', 'softbounce', '--auth=trust', '-E', 'UTF8', '--no-sync')
   const port = await freePort()
   const start = async () => {
     const options = `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off ${settings.map((one) => `-c ${one}`).join(' ')}`
     const command = [...as, join(bin, 'pg_ctl'), '-D', data, '-w', '-l', join(folder.path, 'log'), '-o', options, 'start']
-    const child = spawn(command[0] as string, command.slice(1), { stdio: 'ignore' })
+    const child = spawn(command[0] as string, command.slice(1), { stdio: 'ignore', env: { ...process.env, ...env(folder.path) } })
     const code = await new Promise((resolve) => child.once('exit', resolve))
     if (code !== 0) throw new Error('PostgreSQL did not start')
   }
@@ -86,6 +99,7 @@ export async function startPostgres(settings: readonly string[] = []): Promise<P
   await start()
   return {
     url: `postgres://softbounce@127.0.0.1:${port}/postgres`,
+    folder: folder.path,
     start,
     stop,
     remove: async () => {
