@@ -26,7 +26,7 @@ const MAY = {
   delivery: ['backoff.ts', 'bounce', 'dsn', 'providers', 'store', 'suppression', 'temporal', 'throttle'],
   config: ['bounce', 'delivery', 'providers', 'store', 'throttle'],
   encryption: ['bounce', 'type:config', 'paths.ts', 'workflows'],
-  report: ['bounce', 'store', 'throttle'],
+  report: ['bounce', 'type:logger.ts', 'store', 'throttle'],
   activities: [
     'bounce',
     'type:config',

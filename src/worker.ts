@@ -112,6 +112,7 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
       health = await serveHttp({
         ...{ port: settings.httpPort, host: settings.httpHost, token: settings.httpToken, metrics, temporalMetrics },
         databaseFault: () => watch.check(),
+        log: logger,
         state: () => {
           const is = worker?.getState() ?? 'STARTING'
           return { name: 'worker', is, good: is === 'RUNNING' }

@@ -191,7 +191,7 @@ async function servePages(
   const state = () => ({ name: 'intake', is: 'RUNNING', good: true })
   try {
     return await serveHttp({
-      ...{ port: settings.httpPort, host: settings.httpHost, token: settings.httpToken, databaseFault, metrics, state },
+      ...{ port: settings.httpPort, host: settings.httpHost, token: settings.httpToken, databaseFault, metrics, state, log: logger },
       ...(notifications === null ? {} : { others: (request, response) => notifications.answer(request, response) }),
     })
   } catch (error) {

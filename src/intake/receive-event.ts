@@ -5,10 +5,13 @@
 import { addressKey, messageIdKey } from '../bounce/index.js'
 import { sentId, verifyToken } from '../delivery/index.js'
 import type { ParsedReport, ReportedRecipient } from '../dsn/index.js'
-import { PROVIDER_NAMES, type Provider, type ProviderEvent, parseWebhook, UnreadableWebhook } from '../providers/index.js'
-import { answeredAttempts, findProviderId, findSent, quarantine } from '../store/index.js'
+import { PROVIDER_NAMES, type Provider, type ProviderEvent, parseWebhook, UnknownEvent, UnreadableWebhook } from '../providers/index.js'
+import { answeredAttempts, findProviderId, findSent, onlyUnconfirmed, quarantine, type Sent } from '../store/index.js'
 import { type Handled, type IntakeDependencies, type IntakeResult, type ReportedSend, ReportHandler, subjectOf } from './apply.js'
 import { provenReturnPath, recordFor } from './authenticate.js'
+
+/** The send that an event is about, with our own record of it if there is one; or why it is not known. */
+type FoundSubject = { readonly subject: ReportedSend; readonly sent: Sent | null } | { readonly refused: string }
 
 export class EventReceiver {
   readonly #acting: ReportHandler
@@ -28,6 +31,7 @@ export class EventReceiver {
       events = parseWebhook(provider, content)
     } catch (error) {
       if (!(error instanceof UnreadableWebhook)) throw error
+      if (error instanceof UnknownEvent) this.dependencies.metrics?.unknownEventCame(provider)
       return this.#unread(provider, content, digest, error.message)
     }
     const taken: IntakeResult[] = []
@@ -62,10 +66,7 @@ export class EventReceiver {
   }
 
   /** Finds the send by the token, the return path, the provider's message ID, or Message-ID and recipient, in this order. */
-  async #subjectOf(
-    provider: Provider,
-    event: ProviderEvent,
-  ): Promise<{ readonly subject: ReportedSend; readonly sent: Parameters<typeof subjectOf>[0] | null } | { readonly refused: string }> {
+  async #subjectOf(provider: Provider, event: ProviderEvent): Promise<FoundSubject> {
     const { database, settings, now } = this.dependencies
     const { db } = database
     const recipient = event.recipient as string
@@ -80,7 +81,7 @@ export class EventReceiver {
     const byName = as === null ? null : await findSent(db, as.sentId)
     if (as !== null && byName !== null) return { subject: subjectOf(byName, { send: as.send, text: null }), sent: byName }
     const messageId = event.messageId ?? (event.providerId === undefined ? undefined : `${event.providerId}@${provider}`)
-    if (messageId === undefined) return { refused: 'it does not name the message that it is about' }
+    if (messageId === undefined) return this.#onlyOneTo(recipient)
     try {
       const sent = await findSent(db, sentId(messageId, recipient))
       if (sent !== null) return { subject: subjectOf(sent, null), sent }
@@ -88,6 +89,15 @@ export class EventReceiver {
     } catch (error) {
       return { refused: (error as Error).message }
     }
+  }
+
+  /** An event that names no message (a provider that refuses it before it is stored) is about the one retry that it can be about. */
+  async #onlyOneTo(recipient: string): Promise<FoundSubject> {
+    const { database, now } = this.dependencies
+    const only = await onlyUnconfirmed(database.db, addressKey(recipient), new Date(now().getTime() - REFUSED_WITHIN_MS))
+    const sent = only === null ? null : await findSent(database.db, sentId(only.messageId, recipient))
+    if (only === null || sent === null) return { refused: 'it does not name the message that it is about' }
+    return { subject: subjectOf(sent, { send: only.send, text: null }), sent }
   }
 
   /** Whether the message was retried: reports about the original send need no action. */
@@ -104,6 +114,9 @@ export class EventReceiver {
     ])
   }
 }
+
+/** How long after it accepted a message a provider may still refuse it without naming it. */
+const REFUSED_WITHIN_MS = 60 * 60_000
 
 /** A message that was not sent with softbounce: nothing about it is stored. */
 const UNKNOWN = { message: null, send: null, token: null, sentAt: null, options: {} } as const

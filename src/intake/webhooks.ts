@@ -6,6 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Logger } from '../logger.js'
 import {
   NotAuthentic,
+  PROVIDER_NAMES,
   PROVIDERS,
   type Provider,
   type ProviderSecrets,
@@ -51,7 +52,7 @@ export class WebhookReceiver {
     private readonly logger: Logger,
   ) {
     this.#sns = options.sns ?? new SnsSignatures()
-    for (const provider of PROVIDERS) if (options.secrets[provider] !== undefined) options.metrics?.countMailsFrom(provider)
+    for (const provider of PROVIDERS) if (options.secrets[provider] !== undefined) options.metrics?.countWebhooksFrom(provider)
     const handle =
       (provider: Provider) =>
       ({ content, digest }: InboxRow) =>
@@ -65,15 +66,24 @@ export class WebhookReceiver {
     return this.#inbox.close()
   }
 
-  /** Handles a request to one of its endpoints. @returns false for any other path. */
+  /** Handles a request below /notifications. @returns false for any other path. */
   answer(request: IncomingMessage, response: ServerResponse): boolean {
-    const [, name] = /^\/notifications\/([a-z]+)$/.exec((request.url ?? '').split('?')[0] as string) ?? []
+    const [path = ''] = (request.url ?? '').split('?')
+    const [, name] = /^\/notifications(?:\/([^/]*))?\/?$/.exec(path) ?? []
+    if (path.split('/')[1] !== 'notifications') return false
     const provider = PROVIDERS.find((one) => one === name)
-    if (provider === undefined || this.options.secrets[provider] === undefined) return false
+    if (provider === undefined || this.options.secrets[provider] === undefined) {
+      const why =
+        provider === undefined
+          ? `there is no such page: webhooks go to /notifications/PROVIDER, and PROVIDER is ${PROVIDERS.join(', ')}`
+          : `no webhooks of ${PROVIDER_NAMES[provider]} are accepted: ${SETTING[provider]} is not set for this process`
+      this.logger.warn({ path: path.slice(0, 200), from: request.socket.remoteAddress, why }, 'a webhook came to a page that is not served')
+      send(request, response, 404, why)
+      return true
+    }
     void this.#answer(provider, request).then(({ status, text, result }) => {
       this.options.metrics?.webhookReceived(provider, result)
-      if (!request.complete) response.setHeader('connection', 'close')
-      response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${text}\n`)
+      send(request, response, status, text)
     })
     return true
   }
@@ -114,6 +124,20 @@ export class WebhookReceiver {
     this.#inbox.wake()
     return { status: 200, text: 'kept', result: fresh > 0 ? 'kept' : 'repeated' }
   }
+}
+
+function send(request: IncomingMessage, response: ServerResponse, status: number, text: string): void {
+  if (!request.complete) response.setHeader('connection', 'close')
+  response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${text}\n`)
+}
+
+/** The setting without which a provider's webhooks are not accepted. */
+const SETTING: Readonly<Record<Provider, string>> = {
+  ses: 'providers.ses.topicArns',
+  sendgrid: 'providers.sendgrid.verificationKey',
+  mailgun: 'providers.mailgun.signingKey',
+  postmark: 'providers.postmark.webhookSecret',
+  resend: 'providers.resend.webhookSecret',
 }
 
 /** Reads the body, within limits of size and time. */

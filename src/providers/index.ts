@@ -8,12 +8,14 @@ import { readPostmark, verifyPostmark } from './postmark.js'
 import type { Provider, ProviderEvent, ProviderRequest, Verified } from './provider.js'
 import { readResend, verifyResend } from './resend.js'
 import { readSendGrid, verifySendGrid } from './sendgrid.js'
-import { readSes, type SnsSignatures } from './ses.js'
+import { readSes } from './ses.js'
+import type { SnsSignatures } from './sns.js'
 
+export { EVENT_TYPES, type EventMeaning } from './event-types.js'
 export { providerIdIn, withToken } from './message-tag.js'
 export * from './provider.js'
 export { sendGridKey } from './sendgrid.js'
-export { SnsSignatures } from './ses.js'
+export { SnsSignatures } from './sns.js'
 export { type ProviderApi, REMOVAL_APIS, RemovalFailed, type RemovalResult, unlist } from './suppression-list.js'
 
 /** What verifies each provider's webhooks; a provider without an entry is disabled. */

@@ -6,7 +6,20 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { z } from 'zod'
 import { readReported } from '../dsn/index.js'
-import { asText, json, NotAuthentic, type ProviderEvent, type ProviderRequest, shaped, text, time, type Verified } from './provider.js'
+import { meaningOf } from './event-types.js'
+import {
+  asText,
+  json,
+  NotAuthentic,
+  type ProviderEvent,
+  type ProviderRequest,
+  shaped,
+  text,
+  time,
+  UnknownEvent,
+  UnreadableWebhook,
+  type Verified,
+} from './provider.js'
 
 /** Mailgun retries a webhook for eight hours. */
 const FRESH_MS = 9 * 60 * 60_000
@@ -32,8 +45,12 @@ const Event = z.object({
   timestamp: z.coerce.number().optional().catch(undefined),
   envelope: z.object({ sender: text }).catch({ sender: undefined }),
   message: z
-    .object({ headers: z.object({ 'message-id': text }).catch({ 'message-id': undefined }) })
-    .catch({ headers: { 'message-id': undefined } }),
+    .object({
+      headers: z.object({ 'message-id': text }).catch({ 'message-id': undefined }),
+      // `rejected` has no other recipient
+      recipients: z.array(z.string()).catch([]),
+    })
+    .catch({ headers: { 'message-id': undefined }, recipients: [] }),
   'user-variables': z.object({ softbounce: text }).catch({ softbounce: undefined }),
   'delivery-status': z
     .object({
@@ -63,8 +80,13 @@ export function verifyMailgun({ body }: ProviderRequest, key: string, now: Date)
 /** Parses `event-data`. */
 export function readMailgun(content: string): ProviderEvent[] {
   const event = shaped(Event, json(content))
-  const { recipient, reason = '', 'delivery-status': status } = event
-  if (recipient === undefined) return [{ recipient: null, why: `Mailgun tells of ${event.event}, and names no recipient` }]
+  const { reason = '', severity, 'delivery-status': status } = event
+  const meaning = meaningOf('mailgun', event.event, [reason, severity])
+  if (meaning === null) throw new UnknownEvent('mailgun', [event.event, severity, reason].filter(Boolean).join(' '))
+  if (meaning === 'nothing') return [{ recipient: null, why: `Mailgun tells of ${event.event}` }]
+  const [only, more] = event.message.recipients
+  const recipient = event.recipient ?? (more === undefined ? only : undefined)
+  if (recipient === undefined) throw new UnreadableWebhook(`it is called ${event.event}, and does not name one recipient`)
   const at = time(event.timestamp)
   const about = {
     token: event['user-variables'].softbounce,
@@ -87,24 +109,21 @@ export function readMailgun(content: string): ProviderEvent[] {
       at,
       remoteMta,
     })
-  switch (event.event) {
-    case 'failed': {
-      if (reason.startsWith('suppress-')) {
-        const why = `the address is on Mailgun's list of ${reason.slice('suppress-'.length)}s, and it did not try: Suppressions in its control panel takes it off`
-        return [{ ...about, reported: readReported({ recipient, action: 'failed', status: '5.7.1', diagnostic: why, at }), why }]
-      }
-      // `old` is final, at any severity: Mailgun's retry period is over
-      return [{ ...about, reported: failed(event.severity === 'permanent' || reason === 'old' ? 'failed' : 'delayed') }]
-    }
+  switch (meaning) {
+    case 'failed':
+    case 'delayed':
+      return [{ ...about, reported: failed(meaning) }]
     case 'delivered':
       return [{ ...about, reported: readReported({ recipient, action: 'delivered', status: '2.0.0', diagnostic, at, remoteMta }) }]
+    case 'listed':
     case 'rejected': {
-      const why = `Mailgun refused the message itself: ${event.reject.reason ?? event.reject.description ?? 'no reason given'}`
+      const why =
+        meaning === 'listed'
+          ? `the address is on Mailgun's list of ${reason.slice('suppress-'.length)}s, and it did not try: Suppressions in its control panel takes it off`
+          : `Mailgun refused the message itself: ${event.reject.reason ?? event.reject.description ?? 'no reason given'}`
       return [{ ...about, reported: readReported({ recipient, action: 'failed', status: '5.7.1', diagnostic: why, at }), why }]
     }
-    case 'complained':
+    case 'complaint':
       return [{ ...about, complaint: 'abuse' }]
-    default:
-      return [{ recipient: null, why: `Mailgun tells of ${event.event}` }]
   }
 }

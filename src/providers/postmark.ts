@@ -1,12 +1,25 @@
 /**
  * Postmark's webhooks, which are not signed: they carry our secret as basic authentication (in their URL) or in a header.
  * https://postmarkapp.com/developer/webhooks/webhooks-overview, https://postmarkapp.com/developer/webhooks/bounce-webhook,
- * https://postmarkapp.com/developer/api/bounce-api#bounce-types
+ * https://postmarkapp.com/developer/api/bounce-api#bounce-types, https://postmarkapp.com/developer/webhooks/smtp-api-error
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { z } from 'zod'
 import { readReported } from '../dsn/index.js'
-import { header, json, NotAuthentic, type ProviderEvent, type ProviderRequest, shaped, text, time, type Verified } from './provider.js'
+import { meaningOf } from './event-types.js'
+import {
+  header,
+  json,
+  NotAuthentic,
+  type ProviderEvent,
+  type ProviderRequest,
+  shaped,
+  text,
+  time,
+  UnknownEvent,
+  UnreadableWebhook,
+  type Verified,
+} from './provider.js'
 
 const Event = z.object({
   RecordType: z.string(),
@@ -38,29 +51,47 @@ export function verifyPostmark(request: ProviderRequest, secret: string): Verifi
   return { kind: 'notifications', kept: [{ id, content: request.body.toString() }] }
 }
 
-/** Bounce types that Postmark no longer retries; all others are still being retried, or are not delivery failures. */
-const GAVE_UP = new Set(['HardBounce', 'SoftBounce', 'Blocked', 'BadEmailAddress', 'DMARCPolicy'])
-const STILL_TRYING = new Set(['Transient', 'DnsError'])
+/** Why Postmark did not try, by type. */
+const NOT_TRIED: Readonly<Record<string, string>> = {
+  ManuallyDeactivated: 'the address is deactivated at Postmark, which did not try: Suppressions of the message stream takes it off',
+  SMTPApiError:
+    'Postmark refused the message after its SMTP server had accepted it, since the address is on its list: Suppressions of the message stream takes it off',
+  Unconfirmed: 'the recipient has not confirmed the subscription at Postmark, which did not try',
+}
 
 /** Parses a record. */
 export function readPostmark(content: string): ProviderEvent[] {
   const event = shaped(Event, json(content))
-  const { RecordType, Type = '', Details, Description } = event
+  const { RecordType, Type, Details, Description } = event
+  const meaning = meaningOf('postmark', RecordType, RecordType === 'Bounce' ? [Type] : [])
+  if (meaning === null) throw new UnknownEvent('postmark', RecordType === 'Bounce' ? `${RecordType} ${Type}` : RecordType)
+  if (meaning === 'nothing') return [{ recipient: null, why: `Postmark tells of ${Type ?? RecordType}` }]
   const recipient = event.Email ?? event.Recipient
-  if (recipient === undefined) return [{ recipient: null, why: `Postmark tells of ${RecordType}, and names no recipient` }]
+  if (recipient === undefined) throw new UnreadableWebhook(`it is called ${Type ?? RecordType}, and names no recipient`)
   const at = time(event.BouncedAt ?? event.DeliveredAt)
-  const about = { token: event.Metadata.softbounce, providerId: event.MessageID, recipient, at }
-  if (RecordType === 'Delivery')
-    return [{ ...about, reported: readReported({ recipient, action: 'delivered', status: '2.0.0', diagnostic: Details, at }) }]
-  if (RecordType === 'SpamComplaint' || (RecordType === 'Bounce' && Type === 'SpamComplaint')) return [{ ...about, complaint: 'abuse' }]
-  if (RecordType !== 'Bounce') return [{ recipient: null, why: `Postmark tells of ${RecordType}` }]
-  if (Type === 'ManuallyDeactivated') {
-    const why = 'the address is deactivated at Postmark, which did not try: Suppressions of the message stream takes it off'
-    return [{ ...about, reported: readReported({ recipient, action: 'failed', status: '5.7.1', diagnostic: why, at }), why }]
+  const about = {
+    token: event.Metadata.softbounce,
+    providerId: event.MessageID === NO_MESSAGE ? undefined : event.MessageID,
+    recipient,
+    at,
   }
-  if (GAVE_UP.has(Type))
-    return [{ ...about, reported: readReported({ recipient, action: 'failed', diagnostic: Details ?? Description, at }) }]
-  if (STILL_TRYING.has(Type))
-    return [{ ...about, reported: readReported({ recipient, action: 'delayed', diagnostic: Details ?? Description, at }) }]
-  return [{ recipient: null, why: `Postmark calls it ${Type}` }]
+  const diagnostic = Details ?? Description
+  switch (meaning) {
+    case 'delivered':
+      return [{ ...about, reported: readReported({ recipient, action: 'delivered', status: '2.0.0', diagnostic: Details, at }) }]
+    case 'complaint':
+      return [{ ...about, complaint: 'abuse' }]
+    case 'delayed':
+    case 'failed':
+      return [{ ...about, reported: readReported({ recipient, action: meaning, diagnostic, at }) }]
+    case 'listed':
+    case 'rejected': {
+      const reason = NOT_TRIED[Type ?? ''] ?? 'Postmark did not send the message'
+      const why = Details === undefined ? reason : `${reason} (${Details})`
+      return [{ ...about, reported: readReported({ recipient, action: 'failed', status: '5.7.1', diagnostic: why, at }), why }]
+    }
+  }
 }
+
+/** Stands for the name of a message that Postmark has not stored. */
+const NO_MESSAGE = '00000000-0000-0000-0000-000000000000'

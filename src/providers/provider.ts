@@ -50,6 +50,16 @@ export class UnreadableWebhook extends Error {
   override name = 'UnreadableWebhook'
 }
 
+/** The provider has not documented an event of this type: what it means is unknown. */
+export class UnknownEvent extends UnreadableWebhook {
+  override name = 'UnknownEvent'
+  constructor(provider: Provider, type: string) {
+    super(
+      `${PROVIDER_NAMES[provider]} calls it ${withoutControls(type).slice(0, 200)}, which is not among the event types that it documents`,
+    )
+  }
+}
+
 /** Identifies the message of an event, by the identifiers that the provider returns. */
 export interface EventIdentity {
   /** The token of the send's return path, which we attached as a tag, argument or metadata field. */

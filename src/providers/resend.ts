@@ -6,9 +6,21 @@
 import { Webhook, WebhookVerificationError } from 'standardwebhooks'
 import { z } from 'zod'
 import { readReported } from '../dsn/index.js'
-import { header, json, NotAuthentic, type ProviderEvent, type ProviderRequest, shaped, text, time, type Verified } from './provider.js'
+import { meaningOf } from './event-types.js'
+import {
+  header,
+  json,
+  NotAuthentic,
+  type ProviderEvent,
+  type ProviderRequest,
+  shaped,
+  text,
+  time,
+  UnknownEvent,
+  type Verified,
+} from './provider.js'
 
-const Why = z.object({ type: text, subType: text, message: text, diagnosticCode: z.array(z.string()).catch([]) })
+const Bounce = z.object({ type: text, subType: text, message: text, diagnosticCode: z.array(z.string()).catch([]) })
 const Event = z.object({
   type: z.string(),
   created_at: text,
@@ -17,8 +29,7 @@ const Event = z.object({
     message_id: text,
     to: z.union([z.array(z.string()), z.string().transform((one) => [one])]).catch([]),
     headers: z.array(z.object({ name: z.string(), value: z.string() })).catch([]),
-    bounce: Why.optional(),
-    suppressed: Why.optional(),
+    bounce: Bounce.optional(),
     failed: z.object({ reason: text }).optional(),
   }),
 })
@@ -39,9 +50,21 @@ export function verifyResend(request: ProviderRequest, secret: string): Verified
   return { kind: 'notifications', kept: [{ id: header(request, 'svix-id') as string, content: request.body.toString() }] }
 }
 
+/** Statuses of temporary bounces whose reply Resend does not pass on. `General` is missing: it may be an automatic response. */
+const STATUS_OF: Readonly<Record<string, string>> = {
+  MailboxFull: '4.2.2',
+  MessageTooLarge: '4.3.4',
+  ContentRejected: '4.7.1',
+  AttachmentRejected: '4.7.1',
+}
+
 /** Parses an event. */
 export function readResend(content: string): ProviderEvent[] {
   const { type, created_at: createdAt, data } = shaped(Event, json(content))
+  const { type: kind, subType } = data.bounce ?? {}
+  const meaning = meaningOf('resend', type, [subType, kind])
+  if (meaning === null) throw new UnknownEvent('resend', [type, kind, subType].filter(Boolean).join(' '))
+  if (meaning === 'nothing') return [{ recipient: null, why: `Resend tells of ${type}` }]
   const at = time(createdAt)
   const [only, more] = data.to.map(addressIn)
   const identity = {
@@ -54,32 +77,28 @@ export function readResend(content: string): ProviderEvent[] {
   if (only === undefined || more !== undefined)
     return [{ recipient: null, why: `Resend tells of ${type}, and names ${data.to.length} recipients` }]
   const about = { ...identity, recipient: only }
-  switch (type) {
-    case 'email.bounced': {
-      const { type: kind, subType, message, diagnosticCode = [] } = data.bounce ?? {}
-      if (subType === 'Suppressed' || subType === 'OnAccountSuppressionList') return [listed(about, only, at)]
-      const reply = diagnosticCode[0]
+  switch (meaning) {
+    case 'failed': {
+      const { message, diagnosticCode = [] } = data.bounce ?? {}
+      const [reply] = diagnosticCode
+      const status = reply === undefined && kind === 'Transient' ? STATUS_OF[subType ?? ''] : undefined
       // without the receiving system's reply, it may be an automatic response to a delivered message
-      if (reply === undefined && kind !== 'Permanent')
-        return [
-          { recipient: null, why: `Resend calls it ${kind ?? 'a bounce'}/${subType ?? ''}, without the reply of a delivery that failed` },
-        ]
-      return [{ ...about, reported: readReported({ recipient: only, action: 'failed', diagnostic: reply ?? message, at }) }]
+      if (reply === undefined && kind !== 'Permanent' && status === undefined)
+        return [{ recipient: null, why: `Resend calls it ${kind}/${subType ?? ''}, without the reply of a delivery that failed` }]
+      return [{ ...about, reported: readReported({ recipient: only, action: 'failed', status, diagnostic: reply ?? message, at }) }]
     }
-    case 'email.suppressed':
+    case 'listed':
       return [listed(about, only, at)]
-    case 'email.failed': {
+    case 'rejected': {
       const why = `Resend did not send the message: ${data.failed?.reason ?? 'no reason given'}`
       return [{ ...about, reported: readReported({ recipient: only, action: 'failed', status: '5.7.1', diagnostic: why, at }), why }]
     }
-    case 'email.delivery_delayed':
+    case 'delayed':
       return [{ ...about, reported: readReported({ recipient: only, action: 'delayed', at }) }]
-    case 'email.delivered':
+    case 'delivered':
       return [{ ...about, reported: readReported({ recipient: only, action: 'delivered', status: '2.0.0', at }) }]
-    case 'email.complained':
+    case 'complaint':
       return [{ ...about, complaint: 'abuse' }]
-    default:
-      return [{ recipient: null, why: `Resend tells of ${type}` }]
   }
 }
 

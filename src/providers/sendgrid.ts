@@ -6,6 +6,7 @@
 import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto'
 import { z } from 'zod'
 import { readReported } from '../dsn/index.js'
+import { meaningOf } from './event-types.js'
 import {
   asText,
   header,
@@ -17,6 +18,8 @@ import {
   shaped,
   text,
   time,
+  UnknownEvent,
+  UnreadableWebhook,
   type Verified,
 } from './provider.js'
 
@@ -72,13 +75,18 @@ const LISTS: Readonly<Record<string, string>> = {
   'spam reporting address': 'spam reports',
   'unsubscribed address': 'unsubscribes',
   invalid: 'invalid addresses',
+  'invalid address': 'invalid addresses',
 }
 
 /** Parses one event. */
 export function readSendGrid(content: string): ProviderEvent[] {
   const event = shaped(Event, json(content))
+  const reason = (event.reason ?? '').trim().toLowerCase()
+  const meaning = meaningOf('sendgrid', event.event, [reason])
+  if (meaning === null) throw new UnknownEvent('sendgrid', event.event)
+  if (meaning === 'nothing') return [{ recipient: null, why: `SendGrid tells of ${event.event}` }]
   const recipient = event.email
-  if (recipient === undefined) return [{ recipient: null, why: `SendGrid tells of ${event.event}, and names no recipient` }]
+  if (recipient === undefined) throw new UnreadableWebhook(`it is called ${event.event}, and names no recipient`)
   const at = time(event.timestamp)
   const about = {
     token: event.softbounce,
@@ -88,24 +96,22 @@ export function readSendGrid(content: string): ProviderEvent[] {
     recipient,
     at,
   }
-  switch (event.event) {
-    case 'bounce':
+  switch (meaning) {
+    case 'failed':
       return [{ ...about, reported: readReported({ recipient, action: 'failed', status: event.status, diagnostic: event.reason, at }) }]
-    case 'deferred':
+    case 'delayed':
       return [{ ...about, reported: readReported({ recipient, action: 'delayed', diagnostic: event.response ?? event.reason, at }) }]
     case 'delivered':
       return [{ ...about, reported: readReported({ recipient, action: 'delivered', status: '2.0.0', diagnostic: event.response, at }) }]
-    case 'dropped': {
-      const list = LISTS[(event.reason ?? '').trim().toLowerCase()]
+    case 'listed':
+    case 'rejected': {
       const why =
-        list === undefined
+        meaning === 'rejected'
           ? `SendGrid dropped the message itself: ${event.reason ?? 'no reason given'}`
-          : `the address is on SendGrid's list of ${list}, and it did not try: Suppressions in its app takes it off`
+          : `the address is on SendGrid's list of ${LISTS[reason]}, and it did not try: Suppressions in its app takes it off`
       return [{ ...about, reported: readReported({ recipient, action: 'failed', status: '5.7.1', diagnostic: why, at }), why }]
     }
-    case 'spamreport':
+    case 'complaint':
       return [{ ...about, complaint: 'abuse' }]
-    default:
-      return [{ recipient: null, why: `SendGrid tells of ${event.event}` }]
   }
 }

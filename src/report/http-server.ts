@@ -2,6 +2,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { Registry } from 'prom-client'
+import type { Log } from '../logger.js'
 import type { Metrics } from './metrics.js'
 
 export interface HttpOptions {
@@ -14,6 +15,7 @@ export interface HttpOptions {
   readonly metrics: Metrics
   /** For `/healthz`: the name of this process's role, its state, and whether that state is healthy. */
   readonly state: () => { readonly name: string; readonly is: string; readonly good: boolean }
+  readonly log?: Log
   /** `host:port` where Temporal's SDK serves its own metrics. */
   readonly temporalMetrics?: string
   /** Answers requests for other pages; false if it does not handle the path. */
@@ -32,7 +34,7 @@ export async function serveHttp(options: HttpOptions): Promise<Server> {
   const server = createServer((request, response) => {
     const [pathname = ''] = (request.url ?? '').split('?')
     const answer = Object.hasOwn(PAGES, pathname) ? PAGES[pathname] : undefined
-    if (answer === undefined) return void (options.others?.(request, response) || response.writeHead(404).end())
+    if (answer === undefined) return void (options.others?.(request, response) || notServed(options, request, response, pathname))
     if (answer !== health && !mayAsk(request, options.token ?? null))
       return void response.writeHead(401, { 'www-authenticate': 'Bearer' }).end('set http.token as Authorization: Bearer\n')
     if (request.method !== 'GET' && request.method !== 'HEAD') return void response.writeHead(405, { allow: 'GET, HEAD' }).end()
@@ -54,6 +56,21 @@ export async function serveHttp(options: HttpOptions): Promise<Server> {
     server.listen(port, host, resolve)
   })
   return server
+}
+
+/** A 404 that says why; logged if a provider may have sent it. */
+function notServed({ state, log }: HttpOptions, request: IncomingMessage, response: ServerResponse, path: string): void {
+  const why = `there is no such page on this ${state().name}; it serves ${Object.keys(PAGES).join(', ')}`
+  if (path.split('/')[1] === 'notifications')
+    log?.warn(
+      {
+        path: path.slice(0, 200),
+        from: request.socket.remoteAddress,
+        why: `${why}; webhooks are received by softbounce intake, with a provider's secret set`,
+      },
+      'a webhook came to a page that is not served',
+    )
+  response.writeHead(404, { 'content-type': 'text/plain; charset=utf-8' }).end(`${why}\n`)
 }
 
 /** Whether the request carries the token, if one is set. */

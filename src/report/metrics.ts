@@ -36,6 +36,11 @@ export class Metrics {
     'provider',
     'result',
   ])
+  readonly #unknownEvents = this.#counter(
+    'softbounce_unknown_provider_events_total',
+    'Events of a type that the provider has not documented: listed as unreadable',
+    ['provider'],
+  )
   readonly #events = this.#counter('softbounce_events_total', 'Events published to the alternative channel, by type and result', [
     'type',
     'result',
@@ -77,6 +82,17 @@ export class Metrics {
 
   webhookReceived(provider: string, result: 'kept' | 'repeated' | 'refused' | 'unreadable' | 'failed'): void {
     this.#notifications.inc({ provider, result })
+  }
+
+  /** An event whose type is not in EVENT_TYPES. */
+  unknownEventCame(provider: string): void {
+    this.#unknownEvents.inc({ provider })
+  }
+
+  /** Starts the counters of a provider's webhooks at 0. */
+  countWebhooksFrom(provider: string): void {
+    this.countMailsFrom(provider)
+    this.#unknownEvents.inc({ provider }, 0)
   }
 
   eventPublished(type: string, result: 'published' | 'failed'): void {

@@ -66,6 +66,26 @@ export async function sendAnsweredAt(db: Kysely<Tables>, messageId: string, reci
   return row?.at == null ? null : new Date(Number(row.at))
 }
 
+/** The retry to a recipient that a relay accepted since then, and of which no report came yet; null if there is none, or more than one. */
+export async function onlyUnconfirmed(
+  db: Kysely<Tables>,
+  recipient: string,
+  since: Date,
+): Promise<{ readonly messageId: string; readonly send: Send } | null> {
+  const rows = await db
+    .selectFrom('attempts')
+    .select(['message_id', 'retry', 'via'])
+    .where('recipient', '=', recipient)
+    .where('outcome', '=', 'accepted')
+    .where('relayed', '=', 1)
+    .where('reported_at', 'is', null)
+    .where('at', '>=', since.getTime())
+    .limit(2)
+    .execute()
+  const [row, more] = rows
+  return row === undefined || more !== undefined ? null : { messageId: row.message_id, send: row.via === null ? row.retry : 'backup' }
+}
+
 export function answered(row: Selectable<AttemptsTable>): AnsweredRow {
   return {
     firstRunId: row.first_run_id,

@@ -9,6 +9,7 @@ export {
   type AttemptKey,
   type AttemptSubject,
   answeredAttempts,
+  onlyUnconfirmed,
   sendAnsweredAt,
   toAttempt,
 } from './attempt-rows.js'

@@ -11,7 +11,19 @@ import { createLogger } from '../../src/logger.js'
 import { type Provider, SnsSignatures } from '../../src/providers/index.js'
 import { serveHttp } from '../../src/report/http-server.js'
 import { Metrics } from '../../src/report/metrics.js'
-import { GIVEN_UP, MAILGUN_KEY, type SignedRequest, type Sns, sesMail, signMailgun, startSns, TOPIC } from '../support/providers.js'
+import { listBounces } from '../../src/store/index.js'
+import {
+  GIVEN_UP,
+  MAILGUN_KEY,
+  POSTMARK_SECRET,
+  type SignedRequest,
+  type Sns,
+  sesMail,
+  signMailgun,
+  signPostmark,
+  startSns,
+  TOPIC,
+} from '../support/providers.js'
 import { type RealWorld, startRealWorld, type WorkerProcess } from '../support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem, type Taken } from '../support/receiving-system.js'
 import { eventually } from '../support/skipping-time.js'
@@ -67,6 +79,7 @@ describe('Amazon SES', () => {
     const settings = readSettings({
       ...preset,
       SOFTBOUNCE_PROVIDERS_SES_TOPIC_ARNS: TOPIC,
+      SOFTBOUNCE_PROVIDERS_POSTMARK_WEBHOOK_SECRET: POSTMARK_SECRET,
       SOFTBOUNCE_DATABASE_URL: world.env.SOFTBOUNCE_DATABASE_URL,
     })
     const { returnPaths, ownHosts, retryStatuses } = settings
@@ -95,9 +108,9 @@ describe('Amazon SES', () => {
     await relay?.close()
   })
 
-  const notify = async ({ headers, body }: SignedRequest) => {
+  const notify = async ({ headers, body }: SignedRequest, provider = 'ses') => {
     const { port } = server.address() as AddressInfo
-    const response = await fetch(`http://127.0.0.1:${port}/notifications/ses`, { method: 'POST', headers, body })
+    const response = await fetch(`http://127.0.0.1:${port}/notifications/${provider}`, { method: 'POST', headers, body })
     expect(response.status).toBe(200)
   }
   async function sendThrough(to: string) {
@@ -167,6 +180,41 @@ describe('Amazon SES', () => {
     })
     expect(ended.result).toMatchObject({ outcome: 'rejected', retries: 2 })
     expect(ended.result?.attempts.at(-1)?.reply).toContain("account's suppression list at Amazon SES")
+  })
+
+  test.each([
+    ['that names the message', 'eva@example.org', (token: string | undefined) => ({ Metadata: { softbounce: token } })],
+    ['that names no message', 'uwe@example.org', () => ({ MessageID: '00000000-0000-0000-0000-000000000000', Metadata: {} })],
+  ])("a refusal by a provider's API %s ends the retry that its SMTP server had accepted as rejected", async (_, recipient, naming) => {
+    const one = await sendThrough(recipient)
+    await notify(sns.sign(GIVEN_UP.ses({ recipient, token: tokenOf(takenFor(recipient)[0] as Taken) })))
+    const second = await eventually(() => takenFor(recipient)[1])
+    await eventually(async () => (await world.client.get(recipient, one.messageId))?.progress?.state === 'confirming')
+    await notify(
+      signPostmark({ RecordType: 'Bounce', Type: 'SMTPApiError', TypeCode: 100_007, Email: recipient, ...naming(tokenOf(second)) }),
+      'postmark',
+    )
+    const ended = await eventually(async () => {
+      const standing = await world.client.get(recipient, one.messageId)
+      return standing?.status === 'COMPLETED' ? standing : null
+    })
+    expect(ended.result).toMatchObject({ outcome: 'rejected', retries: 1 })
+    expect(ended.result?.attempts.at(-1)?.reply).toContain('Postmark refused the message after its SMTP server had accepted it')
+  })
+
+  test('an event of an unknown type does not confirm a retry', async () => {
+    const recipient = 'ida@example.org'
+    const one = await sendThrough(recipient)
+    await notify(sns.sign(GIVEN_UP.ses({ recipient, token: tokenOf(takenFor(recipient)[0] as Taken) })))
+    const second = await eventually(() => takenFor(recipient)[1])
+    await eventually(async () => (await world.client.get(recipient, one.messageId))?.progress?.state === 'confirming')
+    await notify(sns.sign({ eventType: 'Telepathy', mail: sesMail({ recipient, token: tokenOf(second) }) }))
+    const listed = await eventually(async () => {
+      for await (const bounce of listBounces(world.database.db, ['unreadable'], 10)) return bounce
+      return null
+    })
+    expect(listed.why).toContain('Amazon SES calls it Telepathy, which is not among the event types that it documents; kept as')
+    expect((await world.client.get(recipient, one.messageId))?.progress?.state).toBe('confirming')
   })
 })
 

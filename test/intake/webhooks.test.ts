@@ -53,7 +53,7 @@ beforeAll(async () => {
   metrics = new Metrics()
   const now = () => new Date(Date.now() + clockMs)
   const settings = { returnPaths, ownHosts: [], retryStatuses: parseRetryStatuses(DEFAULT_RETRY_STATUSES), isTrusted: false }
-  const intake = new EventReceiver({ client: world.client, database: world.database, settings, now: () => new Date() })
+  const intake = new EventReceiver({ client: world.client, database: world.database, settings, now: () => new Date(), metrics })
   notifications = new WebhookReceiver(
     intake,
     world.database,
@@ -432,9 +432,33 @@ describe('the endpoint', () => {
       413,
     )
     expect((await fetch(`http://127.0.0.1:${port}/notifications/postmark`)).status).toBe(405)
-    expect((await post('mandrill', signPostmark({}))).status).toBe(404)
+    expect(await post('mandrill', signPostmark({}))).toEqual({
+      status: 404,
+      text: 'there is no such page: webhooks go to /notifications/PROVIDER, and PROVIDER is ses, sendgrid, mailgun, postmark, resend',
+    })
     expect((await post('postmark/..', signPostmark({}))).status).toBe(404)
     expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200)
+  })
+
+  test('a slash at the end is no other page', async () => {
+    const one = await sent()
+    expect((await post('ses/', sns.sign(GIVEN_UP.ses(one)))).status).toBe(200)
+  })
+
+  test('raw message delivery of Amazon SNS is named', async () => {
+    const body = JSON.stringify(GIVEN_UP.ses(await sent()))
+    expect(await post('ses', { headers: { 'x-amz-sns-rawdelivery': 'true' }, body })).toMatchObject({
+      status: 400,
+      text: expect.stringContaining('raw message delivery is on for this subscription'),
+    })
+  })
+
+  test('an event of an unknown type is listed as unreadable with its type, and counted', async () => {
+    await post('resend', signResend({ type: 'email.telepathy', created_at: new Date().toISOString(), data: { to: ['a@example.org'] } }))
+    await workedOn()
+    for await (const bounce of listBounces(world.database.db, ['unreadable'], 1))
+      expect(bounce.why).toMatch(/^a notification of Resend: Resend calls it email.telepathy, .*; kept as [0-9a-f]{64}$/)
+    expect(await metrics.registry.metrics()).toContain('softbounce_unknown_provider_events_total{provider="resend"} 1')
   })
 
   test('aborted and silent connections do no harm', async () => {

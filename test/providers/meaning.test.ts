@@ -1,7 +1,18 @@
 /** How each provider's event is interpreted: the table of docs/providers.md, row by row. */
+import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { judgeBounce, parseRetryStatuses } from '../../src/bounce/index.js'
-import { type Provider, parseWebhook, providerIdIn, UnreadableWebhook, withToken } from '../../src/providers/index.js'
+import {
+  EVENT_TYPES,
+  PROVIDER_NAMES,
+  PROVIDERS,
+  type Provider,
+  parseWebhook,
+  providerIdIn,
+  UnknownEvent,
+  UnreadableWebhook,
+  withToken,
+} from '../../src/providers/index.js'
 import { GIVEN_UP, sesMail } from '../support/providers.js'
 
 const about = { recipient: 'ann@example.org', token: 'a'.repeat(39), providerId: 'p', messageId: 'm@example.com' }
@@ -142,7 +153,21 @@ describe('an event means', () => {
     ['SES: Reject', 'ses', sesEvent('Reject', { reject: { reason: 'Bad content' } }), 'refuse'],
     ['SES: Send', 'ses', sesEvent('Send', { send: {} }), 'nothing'],
     ['SES: Open', 'ses', sesEvent('Open', { open: {} }), 'nothing'],
-    ['SES: an event of tomorrow', 'ses', sesEvent('Telepathy', {}), 'nothing'],
+    ['SES: Rendering Failure', 'ses', sesEvent('Rendering Failure', { failure: { errorMessage: 'attribute missing' } }), 'refuse'],
+    ['SES: Subscription', 'ses', sesEvent('Subscription', {}), 'nothing'],
+    ['SES: unsubscribed there', 'ses', sesBounce('Permanent', 'UnsubscribedRecipient', { action: 'failed', status: '5.1.1' }), 'refuse'],
+    ['SES: its validation', 'ses', sesBounce('Permanent', 'EmailValidationSuppressed', { action: 'failed', status: '5.1.1' }), 'refuse'],
+    ["SES: the tenant's list", 'ses', sesBounce('Permanent', 'OnTenantSuppressionList', { action: 'failed', status: '5.1.1' }), 'refuse'],
+    ['SES: its time limit ran out', 'ses', sesBounce('Transient', 'CustomTimeoutExceeded', {}), 'ignore'],
+    [
+      "SES: a complaint that is its tenant's list's",
+      'ses',
+      sesEvent('Complaint', {
+        complaint: { complainedRecipients: [{ emailAddress: about.recipient }], complaintSubType: 'OnTenantSuppressionList' },
+      }),
+      'nothing',
+    ],
+    ['SES: a topic is set up', 'ses', { notificationType: 'AmazonSnsSubscriptionSucceeded', message: 'You have ...' }, 'nothing'],
     ['SendGrid: blocked, given up', 'sendgrid', GIVEN_UP.sendgrid(about), 'retry'],
     ['SendGrid: bounce', 'sendgrid', sendgrid('bounce', { type: 'bounce', status: '5.1.1', reason: '550 5.1.1 no such user' }), 'suppress'],
     [
@@ -160,6 +185,13 @@ describe('an event means', () => {
     ['SendGrid: deferred', 'sendgrid', sendgrid('deferred', { response: DEFERRED, attempt: '5' }), 'delayed'],
     ['SendGrid: dropped, its list', 'sendgrid', sendgrid('dropped', { reason: 'Bounced Address', status: '5.0.0' }), 'refuse'],
     ['SendGrid: dropped, its own reason', 'sendgrid', sendgrid('dropped', { reason: 'Invalid SMTPAPI header' }), 'refuse'],
+    ['SendGrid: dropped, its list of invalid addresses', 'sendgrid', sendgrid('dropped', { reason: 'Invalid Address' }), 'refuse'],
+    [
+      'SendGrid: the account is suspended',
+      'sendgrid',
+      { event: 'account_status_change', type: 'compliance_suspend', sg_event_id: 'e', timestamp: 1_790_000_000 },
+      'nothing',
+    ],
     ['SendGrid: delivered', 'sendgrid', sendgrid('delivered', { response: '250 OK' }), 'delivered'],
     ['SendGrid: spamreport', 'sendgrid', sendgrid('spamreport'), 'complaint'],
     ['SendGrid: processed', 'sendgrid', sendgrid('processed'), 'nothing'],
@@ -195,7 +227,10 @@ describe('an event means', () => {
     [
       'Mailgun: rejected',
       'mailgun',
-      mailgun('rejected', { reject: { reason: 'Sandbox subdomains are for test purposes only', description: '' } }),
+      {
+        ...mailgun('rejected', { reject: { reason: 'Sandbox subdomains are for test purposes only', description: '' } }),
+        ...{ recipient: undefined, message: { recipients: [about.recipient], headers: {} } },
+      },
       'refuse',
     ],
     ['Mailgun: delivered', 'mailgun', mailgun('delivered', status(250, 'OK')), 'delivered'],
@@ -209,6 +244,8 @@ describe('an event means', () => {
     ['Postmark: AutoResponder', 'postmark', postmark('AutoResponder', 'I am away'), 'nothing'],
     ['Postmark: SpamNotification', 'postmark', postmark('SpamNotification'), 'nothing'],
     ['Postmark: ManuallyDeactivated', 'postmark', postmark('ManuallyDeactivated'), 'refuse'],
+    ['Postmark: on its list, by SMTP', 'postmark', postmark('SMTPApiError', 'Found inactive addresses: ann@example.org.'), 'refuse'],
+    ['Postmark: Unconfirmed', 'postmark', postmark('Unconfirmed'), 'refuse'],
     ['Postmark: SpamComplaint', 'postmark', { ...postmark('SpamComplaint'), RecordType: 'SpamComplaint' }, 'complaint'],
     [
       'Postmark: Delivery',
@@ -253,6 +290,39 @@ describe('an event means', () => {
     ['Resend: opened', 'resend', resend('email.opened'), 'nothing'],
   ])('%s', (_, provider, event, expected) => {
     expect(meaning(provider, event)).toBe(expected)
+  })
+
+  test.each<[Provider, object, string]>([
+    ['ses', sesEvent('Telepathy', {}), 'Telepathy'],
+    ['ses', sesBounce('Permanent', 'Telepathy', { action: 'failed', status: '5.1.1' }), 'Bounce Permanent Telepathy'],
+    ['ses', { mail: sesMail(about) }, 'nothing'],
+    ['sendgrid', sendgrid('telepathy'), 'telepathy'],
+    ['sendgrid', sendgrid('constructor'), 'constructor'],
+    ['mailgun', mailgun('failed', { severity: 'internal' }), 'failed internal'],
+    ['mailgun', mailgun('telepathy'), 'telepathy'],
+    ['postmark', postmark('Telepathy'), 'Bounce Telepathy'],
+    ['postmark', { RecordType: 'Telepathy', Recipient: about.recipient }, 'Telepathy'],
+    ['resend', resend('email.telepathy'), 'email.telepathy'],
+    ['resend', resend('email.bounced', { bounce: { type: 'Telepathy' } }), 'email.bounced Telepathy'],
+  ])('%s: an unknown type (%j) is not guessed at', (provider, event, type) => {
+    expect(() => read(provider, event)).toThrow(UnknownEvent)
+    expect(() => read(provider, event)).toThrow(`calls it ${type}, which is not among the event types that it documents`)
+  })
+
+  test('the text by which Amazon SES confirms a topic is nothing', () => {
+    expect(parseWebhook('ses', 'Successfully validated SNS topic for Amazon SES event publishing.')).toMatchObject([{ recipient: null }])
+  })
+
+  test.each(PROVIDERS)('%s: docs/providers.md names each event type', (provider) => {
+    const page = readFileSync(new URL('../../docs/providers.md', import.meta.url), 'utf8')
+    const [, part = ''] = page.split('## What each event means')[1]?.split(`### ${PROVIDER_NAMES[provider]}\n`) ?? []
+    const [table = ''] = part.split(/\n##/)
+    const quoted = [...table.matchAll(/`([^`]+)`/g)].map(([, name]) => (name as string).toLowerCase())
+    const isNamed = (name: string) => quoted.some((one) => one === name.toLowerCase() || one.endsWith(`: ${name.toLowerCase()}`))
+    const missing = Object.keys(EVENT_TYPES[provider])
+      .flatMap((type) => type.split('/'))
+      .filter((name) => !isNamed(name))
+    expect(missing).toEqual([])
   })
 
   test('each event identifies its message by every returned field', () => {
