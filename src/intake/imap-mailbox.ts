@@ -25,6 +25,7 @@ export class ImapMailbox implements AsyncDisposable {
 
   private constructor(
     readonly client: ImapFlow,
+    private readonly refusals: Refusals,
     private readonly pollEveryMs: number,
     private readonly stopping: AbortSignal,
   ) {
@@ -44,14 +45,15 @@ export class ImapMailbox implements AsyncDisposable {
   static async open(options: ImapOptions, stopping: AbortSignal): Promise<ImapMailbox> {
     const { host, port, tls, user, password, tokenFile, folder, lookEveryMs = POLL_EVERY_MS } = options
     const { ImapFlow } = await import('imapflow')
+    const refusals = new Refusals()
     const client = new ImapFlow({
-      ...{ host, port, secure: tls === 'implicit', logger: false },
+      ...{ host, port, secure: tls === 'implicit', logger: refusals },
       ...(tls === 'implicit' ? {} : { doSTARTTLS: tls === 'starttls' }),
       auth: password === null ? { user, accessToken: (await readFile(tokenFile as string, 'utf8')).trim() } : { user, pass: password },
       maxIdleTime: lookEveryMs,
       disableAutoIdle: true,
     })
-    const mailbox = new ImapMailbox(client, lookEveryMs, stopping)
+    const mailbox = new ImapMailbox(client, refusals, lookEveryMs, stopping)
     try {
       await client.connect()
       await client.mailboxOpen(folder)
@@ -68,6 +70,11 @@ export class ImapMailbox implements AsyncDisposable {
 
   get mails(): number {
     return this.#opened.exists
+  }
+
+  /** What the server said when it refused the last command; the client's own methods return only false. */
+  get refusal(): string {
+    return this.refusals.last ?? 'the server refused it'
   }
 
   /** @throws Error once the connection is gone. */
@@ -124,6 +131,19 @@ export class ImapMailbox implements AsyncDisposable {
     if (mailbox === false) throw new Error('the connection was closed')
     return mailbox
   }
+}
+
+/** The client's log, of which only refusals are of use: it holds mail and logins otherwise. */
+class Refusals {
+  last: string | null = null
+
+  warn({ err }: { readonly err?: { readonly responseText?: string; readonly response?: unknown } }): void {
+    const said = err?.responseText ?? err?.response
+    if (typeof said === 'string') this.last = said.slice(0, 500)
+  }
+  debug(): void {}
+  info(): void {}
+  error(): void {}
 }
 
 /** The server's error text, or else the error's message. */

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { backoff } from '../backoff.js'
 import type { Logger } from '../logger.js'
 import { advanceImapCursor, type Database, holdImapCursor, type ImapCursor, releaseImapCursor } from '../store/index.js'
+import { type FetchedMail, ImapFetcher } from './imap-fetch.js'
 import { ImapMailbox, type ImapOptions, imapErrorText } from './imap-mailbox.js'
 import { markProcessed } from './imap-marks.js'
 import { logTaken } from './lmtp.js'
@@ -12,6 +13,8 @@ import type { MailReceiver } from './receive-mail.js'
 
 const FIRST_PAUSE_MS = 1000
 const LONGEST_PAUSE_MS = 5 * 60_000
+/** Between two requests for a mail that does not come: it holds up the mails after it. */
+const LONGEST_ASK_PAUSE_MS = 15_000
 const STABLE_AFTER_MS = 60_000
 /** Duration of the lease on the mailbox, and how often it is renewed. */
 const HOLD_MS = 30_000
@@ -26,6 +29,7 @@ export class ImapReader {
   readonly #stopping = new AbortController()
   /** Mails per fetch: halved while connections fail before any mail is read. */
   #batch = BATCH
+  readonly #fetcher: ImapFetcher
   /** Whether a mail was read since the last failure. */
   #progressed = false
 
@@ -36,6 +40,7 @@ export class ImapReader {
     logger: Logger,
   ) {
     this.#name = `${options.user}@${options.host}:${options.port}/${options.folder}`
+    this.#fetcher = new ImapFetcher(options.maxBytes)
     this.#logger = logger.child({ mailbox: this.#name })
   }
 
@@ -120,6 +125,7 @@ export class ImapReader {
         { was: held.uidValidity, is: uidValidity, from: lastUid + 1 },
         'the mailbox was made anew (UIDVALIDITY); it is read again, as far back as bounces are remembered',
       )
+    this.#fetcher.forgetAll()
     const cursor = { uidValidity, lastUid, markedUid: lastUid, unreadable: [] }
     await this.#save(cursor)
     return cursor
@@ -155,48 +161,55 @@ export class ImapReader {
   }
 
   async #readBatch(mailbox: ImapMailbox, uids: readonly number[], from: ImapCursor): Promise<ImapCursor> {
-    const { maxBytes } = this.options
     let cursor = from
     const left = [...uids]
     /** UID -> whether that mail is unreadable. */
     const read = new Map<number, boolean>()
-    const query = { uid: true, size: true, source: { start: 0, maxLength: maxBytes + 1 } } as const
-    // process each mail as it arrives; send no other command until all have
-    for await (const { uid, size, source } of mailbox.client.fetch(uids.join(','), query, { uid: true })) {
-      // unsolicited FETCH responses (other clients' changes) also arrive here: for any mail, without the requested items
-      if (size === undefined || !uids.includes(uid) || read.has(uid)) continue
-      if (source === undefined && size <= maxBytes) continue
-      read.set(uid, await this.#take(uid, Math.max(size, source?.length ?? 0), source))
+    for await (const mail of this.#fetcher.fetch(mailbox, uids)) {
+      read.set(mail.uid, await this.#take(mail))
       // mails may arrive in any order: the cursor advances only past those that have
       while (left[0] !== undefined && read.has(left[0])) cursor = advanceCursor(cursor, left.shift() as number, read)
       await this.#save(cursor)
       this.#progressed = true
       if (this.#stopped) return cursor
     }
-    return left.length === 0 ? cursor : this.#passMissing(mailbox, uids, left, read, cursor)
-  }
-
-  /** Mails missing from a batch: deleted ones are skipped; one not sent is fetched again, and is unreadable if missing when alone. */
-  async #passMissing(
-    mailbox: ImapMailbox,
-    uids: readonly number[],
-    left: readonly number[],
-    read: ReadonlyMap<number, boolean>,
-    from: ImapCursor,
-  ): Promise<ImapCursor> {
+    if (left.length === 0) return cursor
     const present = new Set(await mailbox.uids({ uid: left.join(',') }))
-    const notSent = left.filter((uid) => present.has(uid) && !read.has(uid))
-    if (notSent.length > 0 && uids.length > 1)
-      throw new Error(`the server did not send ${notSent.length} of ${uids.length} mails; they are asked for again`)
-    if (notSent.length > 0)
-      this.#logger.warn({ uid: notSent[0] }, 'the server does not send a mail; it is moved to intake.imap.quarantineFolder')
-    let cursor = from
-    for (const uid of left) cursor = advanceCursor(cursor, uid, notSent.includes(uid) ? new Map([[uid, true]]) : read)
+    for (const uid of left) {
+      if (!read.has(uid) && present.has(uid)) read.set(uid, await this.#askAgain(mailbox, uid))
+      if (this.#stopped) return cursor
+      cursor = advanceCursor(cursor, uid, read)
+      await this.#save(cursor)
+    }
     return cursor
   }
 
+  /**
+   * Asks again for a mail that did not come, or not completely.
+   * @returns true if it is unreadable, or given up.
+   * @throws Error if another connection is to ask next.
+   */
+  async #askAgain(mailbox: ImapMailbox, uid: number): Promise<boolean> {
+    for (;;) {
+      const { tries, bytes } = this.#fetcher.triesOf(uid)
+      if (this.#fetcher.isGivenUp(uid)) {
+        this.#fetcher.forget(uid)
+        this.#logger.warn({ uid, bytes, tries }, 'the server does not send a mail; it is moved to intake.imap.quarantineFolder')
+        return true
+      }
+      if (tries === 1) this.#logger.warn({ uid, bytes }, 'the server did not send all of a mail; it is asked for again')
+      if (tries > 0 && this.#fetcher.needsReconnect(uid))
+        throw new Error(`the server did not send all of the mail ${uid} after ${tries} tries; it is asked for again`)
+      await this.#pause(backoff(Math.max(1, tries), FIRST_PAUSE_MS, LONGEST_ASK_PAUSE_MS))
+      if (this.#stopped) return false
+      mailbox.assertOpen()
+      for await (const mail of this.#fetcher.fetch(mailbox, [uid])) return this.#take(mail)
+      if ((await mailbox.uids({ uid: String(uid) })).length === 0) return false
+    }
+  }
+
   /** @returns true if the mail is unreadable. */
-  async #take(uid: number, size: number, source: Buffer | undefined): Promise<boolean> {
+  async #take({ uid, size, source }: FetchedMail): Promise<boolean> {
     const { maxBytes } = this.options
     if (source === undefined || size > maxBytes) {
       this.#logger.warn(
