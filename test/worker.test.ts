@@ -9,6 +9,7 @@ import { freePort } from '../dev/dev-server/index.js'
 import { track } from '../src/client/index.js'
 import { softbouncePlugin } from '../src/plugin.js'
 import { loadMessage, messageKey, storeMessage } from '../src/store/index.js'
+import { SearchAttributes } from '../src/temporal/index.js'
 import { yamlRoutes } from './support/config.js'
 import { type RealWorld, startRealWorld } from './support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem } from './support/receiving-system.js'
@@ -94,6 +95,36 @@ test('workflows run without search attributes if these exist with another type',
       args: [input],
     })
     expect(result).toMatchObject({ outcome: 'delivered' })
+  })
+})
+
+test('where no Keyword attribute is left, worker and doctor say how to free some; then they are registered', {
+  timeout: 60_000,
+}, async () => {
+  await inWorld({}, async (world) => {
+    const { operatorService } = world.temporal.connection
+    const { namespace } = world
+    const others = Array.from({ length: 8 }, (_, i) => `Other${i}`)
+    await operatorService.addSearchAttributes({ namespace, searchAttributes: Object.fromEntries(others.map((name) => [name, 2])) })
+    const worker = await world.startWorker()
+    expect(worker.log()).toContain('search attributes are missing: BounceRecipient, BounceDestination, BounceStatus, BounceOutcome')
+    expect(worker.log()).toContain("The namespace has 8 attributes of type Keyword, and Temporal's SQL visibility allows 10")
+    expect(worker.log()).toMatch(/"action":"free 2: temporal operator search-attribute list shows them/)
+    const { stdout } = await world.cli('doctor')
+    expect(stdout).toContain('free 2: temporal operator search-attribute list')
+    const input = { ...bounced(new Date(), { recipient: 'few@example.org' }), schedule: ['1s'] }
+    const order = { taskQueue: 'softbounce', workflowId: 'bounce/few@example.org/m1@example.com', args: [input] }
+    expect(await world.temporal.workflow.execute('retryBouncedMessage', order)).toMatchObject({ outcome: 'delivered' })
+
+    const lines: string[] = []
+    const note = (_: object, text: string) => void lines.push(text)
+    const connection = await NativeConnection.connect({ address: inject('devServer') })
+    const attributes = new SearchAttributes(connection, namespace, { info: note, warn: note }, 200)
+    await attributes.register()
+    await operatorService.removeSearchAttributes({ namespace, searchAttributes: ['Other0', 'Other1'] })
+    await eventually(() => lines.includes('search attributes were registered') && attributes.known, 30_000)
+    attributes.stop()
+    await connection.close()
   })
 })
 

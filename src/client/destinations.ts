@@ -85,9 +85,8 @@ export class Destinations {
   ): Promise<{ workflowId: string; result(): Promise<{ released: number }> }> {
     const workflowId = releaseId(destination)
     await this.temporal.workflow.count(openRetriesOf(destination)).catch((error: Error) => {
-      const names = 'temporal operator search-attribute create --name BounceDestination --type Keyword'
       throw new Error(
-        `the retries that wait for ${destination} cannot be listed (${error.message}); is the search attribute there? ${names}`,
+        `the retries that wait for ${destination} cannot be listed (${error.message}); softbounce doctor says whether the search attribute BounceDestination is there`,
       )
     })
     const handle = await this.temporal.workflow.start('releaseDestination', {

@@ -4,7 +4,7 @@ import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { TASK_QUEUE } from '../bounce/index.js'
 import { storeOfIdentity } from '../store/index.js'
 import { describe } from '../temporal/activity-errors.js'
-import { KEYWORD, registerCommand, SEARCH_ATTRIBUTES } from '../temporal/namespace.js'
+import { searchAttributeFault } from '../temporal/namespace.js'
 import { type Finding, failure, ok, warning } from './finding.js'
 
 const CHECK = 'Temporal'
@@ -55,13 +55,8 @@ async function checkNamespace(connection: Connection, address: string, namespace
 async function checkSearchAttributes({ operatorService }: Connection, namespace: string): Promise<Finding> {
   try {
     const { customAttributes } = await operatorService.listSearchAttributes({ namespace })
-    const missing = SEARCH_ATTRIBUTES.filter((name) => customAttributes?.[name] !== KEYWORD)
-    if (missing.length === 0) return ok(CHECK, 'the search attributes are registered')
-    return warning(
-      CHECK,
-      `search attributes are missing or of another type: ${missing.join(', ')}; workflows run without them, lists cannot be filtered by them`,
-      registerCommand(missing),
-    )
+    const fault = searchAttributeFault(customAttributes ?? {})
+    return fault === null ? ok(CHECK, 'the search attributes are registered') : warning(CHECK, fault.text, fault.action)
   } catch (error) {
     return warning(CHECK, `the search attributes cannot be listed: ${describe(error)}`, 'give this user the right, or ask an operator')
   }

@@ -11,10 +11,40 @@ export const KEYWORD = 2 // temporal.api.enums.v1.IndexedValueType.INDEXED_VALUE
 export const registerCommand = (names: readonly string[]): string =>
   `temporal operator search-attribute create ${names.map((name) => `--name ${name} --type Keyword`).join(' ')}`
 
+/** How many attributes of type Keyword a namespace has with SQL visibility: https://docs.temporal.io/search-attribute#custom-search-attribute-limits */
+const MOST_KEYWORDS = 10
+const WITHOUT_THEM = 'retries run without them; lists cannot be filtered by them, and softbounce release needs BounceDestination'
+
+/** What is wrong with the search attributes of a namespace, and what to do; null if nothing is. */
+export function searchAttributeFault(
+  custom: Readonly<Record<string, unknown>>,
+): { readonly text: string; readonly action: string; readonly canBeRegistered: boolean } | null {
+  const wrong = SEARCH_ATTRIBUTES.filter((name) => custom[name] !== undefined && custom[name] !== KEYWORD)
+  // the server accepts a second registration under another type, then fails every task that sets the attribute
+  if (wrong.length > 0)
+    return {
+      text: `search attributes exist under another type than Keyword: ${wrong.join(', ')}; ${WITHOUT_THEM}`,
+      action: `remove them (temporal operator search-attribute remove ${wrong.map((name) => `--name ${name}`).join(' ')}), or give softbounce a namespace of its own`,
+      canBeRegistered: false,
+    }
+  const missing = SEARCH_ATTRIBUTES.filter((name) => custom[name] === undefined)
+  if (missing.length === 0) return null
+  const text = `search attributes are missing: ${missing.join(', ')}; ${WITHOUT_THEM}`
+  const keywords = Object.values(custom).filter((type) => type === KEYWORD).length
+  const tooMany = keywords + missing.length - MOST_KEYWORDS
+  if (tooMany <= 0) return { text, action: registerCommand(missing), canBeRegistered: true }
+  return {
+    text: `${text}. The namespace has ${keywords} attributes of type Keyword, and Temporal's SQL visibility allows ${MOST_KEYWORDS}`,
+    action: `free ${tooMany}: temporal operator search-attribute list shows them, and temporal operator search-attribute remove --name NAME removes one that nobody uses; a worker then registers the missing ones within a minute. Or give softbounce a namespace of its own`,
+    // visibility of another kind has no such limit
+    canBeRegistered: true,
+  }
+}
+
 const UNIMPLEMENTED = 12
 const LOOK_AGAIN_MS = 60_000
 
-/** Tracks whether the namespace has the search attributes; while it has not, checks again every minute. */
+/** Registers the search attributes, and tracks whether the namespace has them; while it has not, tries again every minute. */
 export class SearchAttributes {
   #known = false
   #timer: NodeJS.Timeout | undefined
@@ -23,59 +53,50 @@ export class SearchAttributes {
     private readonly connection: NativeConnection,
     private readonly namespace: string,
     private readonly log: Log,
+    private readonly lookAgainMs = LOOK_AGAIN_MS,
   ) {}
 
   get known(): boolean {
     return this.#known
   }
 
-  /** Registers the missing ones; without permission, logs the command to run, and continues without them. */
+  /** Registers the missing ones; if that is refused, logs what to do, and continues without them. */
   async register(): Promise<void> {
-    try {
-      if (await this.#look(true)) return
-    } catch (error) {
-      if ((error as { code?: number }).code === UNIMPLEMENTED) return // a test server: none are set
-      this.log.warn(
-        { error: (error as Error).message },
-        `the search attributes could not be registered; workflows run without them until an operator does: ${registerCommand(SEARCH_ATTRIBUTES)} (Temporal Cloud: tcld namespace search-attributes add)`,
-      )
-    }
+    if (await this.#look((fields, text) => this.log.warn(fields, text))) return
     this.#timer = setInterval(() => {
-      this.#look(false).then(
-        (known) => known && clearInterval(this.#timer),
-        () => {},
-      )
-    }, LOOK_AGAIN_MS).unref()
+      void this.#look(() => {}).then((done) => done && clearInterval(this.#timer))
+    }, this.lookAgainMs).unref()
   }
 
   stop(): void {
     clearInterval(this.#timer)
   }
 
-  async #look(register: boolean): Promise<boolean> {
+  /** Never rejects. @returns whether there is nothing left to do. */
+  async #look(say: (fields: object, text: string) => void): Promise<boolean> {
     const { operatorService } = this.connection
-    const { customAttributes } = await operatorService.listSearchAttributes({ namespace: this.namespace })
-    const missing = SEARCH_ATTRIBUTES.filter((name) => customAttributes?.[name] === undefined)
-    const wrong = SEARCH_ATTRIBUTES.filter((name) => customAttributes?.[name] !== undefined && customAttributes[name] !== KEYWORD)
-    // the server accepts a second registration under another type, then fails every task that sets the attribute
-    if (wrong.length > 0) {
-      if (register)
-        this.log.warn(
-          { wrong },
-          'search attributes of these names exist under another type than Keyword; workflows run without them until that is mended',
-        )
+    const { namespace } = this
+    let fault: ReturnType<typeof searchAttributeFault> = null
+    try {
+      const { customAttributes } = await operatorService.listSearchAttributes({ namespace })
+      fault = searchAttributeFault(customAttributes ?? {})
+      if (fault?.canBeRegistered) {
+        const missing = SEARCH_ATTRIBUTES.filter((name) => customAttributes?.[name] === undefined)
+        await operatorService.addSearchAttributes({
+          namespace,
+          searchAttributes: Object.fromEntries(missing.map((name) => [name, KEYWORD])),
+        })
+        this.log.info({ registered: missing }, 'search attributes were registered')
+      } else if (fault !== null) say({ action: fault.action }, fault.text)
+      this.#known = fault === null || fault.canBeRegistered
+      return this.#known
+    } catch (error) {
+      if ((error as { code?: number }).code === UNIMPLEMENTED) return true // a test server: none are set
+      const action =
+        fault?.action ?? `let an operator run ${registerCommand(SEARCH_ATTRIBUTES)} (Temporal Cloud: tcld namespace search-attributes add)`
+      say({ error: (error as Error).message, action }, fault?.text ?? `the search attributes cannot be listed; ${WITHOUT_THEM}`)
       return false
     }
-    if (missing.length > 0) {
-      if (!register) return false
-      await operatorService.addSearchAttributes({
-        namespace: this.namespace,
-        searchAttributes: Object.fromEntries(missing.map((name) => [name, KEYWORD])),
-      })
-      this.log.info({ registered: missing }, 'search attributes were registered')
-    }
-    this.#known = true
-    return true
   }
 }
 

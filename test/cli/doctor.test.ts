@@ -121,7 +121,7 @@ test('another database than the worker’s, one without a schema, and one that i
     .values({ name: '999_later', timestamp: '2027' } as never)
     .execute()
   expect(failures((await doctor({ SOFTBOUNCE_DATABASE_URL: other.url })).of('database'))).toMatchObject([
-    { text: expect.stringContaining('ahead of this version: 999_later') },
+    { text: expect.stringContaining('of a newer version than this one (1.0.0), which does not know 999_later') },
   ])
   await other.close()
   const empty = join(folder.path, 'empty.db')
