@@ -7,7 +7,7 @@ const src = fileURLToPath(new URL('../src', import.meta.url))
 const MAX_LINES = 300
 
 /** What a process that runs workers needs. */
-const OF_A_WORKER = ['activities', 'bounce', 'config', 'delivery', 'encryption', 'intake', 'logger.ts', 'store', 'temporal', 'throttle']
+const OF_A_WORKER = ['activities', 'bounce', 'config', 'delivery', 'doctor', 'encryption', 'intake', 'logger.ts', 'store', 'temporal', 'throttle']
 
 /** What each folder (or top-level file) may import; `type:` allows types only. Later rows may import earlier ones, never the reverse. */
 const MAY = {
@@ -56,9 +56,9 @@ const MAY = {
   ],
   intake: ['backoff.ts', 'bounce', 'client', 'config', 'delivery', 'dsn', 'logger.ts', 'providers', 'type:report', 'store', 'suppression'],
   'track.ts': ['client', 'config', 'delivery', 'type:suppression'],
+  doctor: ['bounce', 'config', 'delivery', 'type:logger.ts', 'store', 'temporal', 'version.ts'],
   'worker.ts': [...OF_A_WORKER, 'optional-packages.ts', 'paths.ts', 'report'],
   'plugin.ts': [...OF_A_WORKER, 'optional-packages.ts', 'worker.ts'],
-  doctor: ['bounce', 'config', 'delivery', 'store', 'temporal', 'version.ts'],
   cli: [
     ...[
       'optional-packages.ts',

@@ -8,16 +8,16 @@ import type { DataConverter } from '@temporalio/common'
 import { type NativeConnection, Worker, type WorkerOptions, type WorkerPlugin } from '@temporalio/worker'
 import { type Activities, createActivities } from './activities/index.js'
 import { TASK_QUEUE, WORKFLOW_TYPE } from './bounce/index.js'
-import { type Config, requireNextHop, type Settings, settingsFrom } from './config/index.js'
+import { type Config, keysInUse, requireNextHop, type Settings, settingsFrom } from './config/index.js'
 import { ConnectionPool } from './delivery/index.js'
-import { keysDigest } from './delivery/return-path.js'
+import { warnAtStart } from './doctor/index.js'
 import { clientDataConverter, workerDataConverter } from './encryption/index.js'
 import type { InboxLoop } from './intake/inbox-loop.js'
 import { processRefusals } from './intake/receive-refusal.js'
 import { createLogger, type Log } from './logger.js'
 import { requirePackages } from './optional-packages.js'
 import { announceProcess, type Database, DatabaseWatch, migrateToLatest, openDatabase } from './store/index.js'
-import { ensureSchedules, SearchAttributes } from './temporal/index.js'
+import { ensureSchedules, requireNamespace, SearchAttributes } from './temporal/index.js'
 import { startWakeupLoop } from './throttle/index.js'
 import { endSessions, workerOptions } from './worker.js'
 
@@ -54,6 +54,8 @@ export async function softbouncePlugin(options: PluginOptions): Promise<WorkerPl
   const database = openDatabase(settings.database, { onError: watch.failed })
   await migrateToLatest(database)
   watch.start(database)
+  await requireNamespace(options.connection, namespace, undefined)
+  void warnAtStart('worker', { settings, database, connection: options.connection, namespace, log })
   const attributes = new SearchAttributes(options.connection, namespace, log)
   await attributes.register()
   await ensureSchedules(options.connection, namespace, TASK_QUEUE, { unlist: settings.unlistBy !== null }, log)
@@ -112,7 +114,7 @@ class SoftbouncePlugin implements WorkerPlugin {
       dataConverter: (this.#shared ? dataConverter : undefined) ?? clientDataConverter(settings.encryption.keys),
     })
     const stopWaking = startWakeupLoop(client, TASK_QUEUE, { settings, database, log })
-    const retire = announceProcess(database, 'worker', keysDigest(settings.returnPaths))
+    const retire = announceProcess(database, 'worker', keysInUse(settings))
     let inbox: InboxLoop | undefined
     try {
       inbox = await processRefusals(client, database, settings, { logger: log })

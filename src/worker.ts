@@ -10,9 +10,9 @@ import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { makeTelemetryFilterString, NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker'
 import { createActivities } from './activities/index.js'
 import { TASK_QUEUE } from './bounce/index.js'
-import { type Config, readSettings, requireNextHop, type Settings, settingsFrom } from './config/index.js'
+import { type Config, keysInUse, readSettings, requireNextHop, type Settings, settingsFrom } from './config/index.js'
 import { ConnectionPool } from './delivery/index.js'
-import { keysDigest } from './delivery/return-path.js'
+import { warnAtStart } from './doctor/index.js'
 import { clientDataConverter, workerDataConverter } from './encryption/index.js'
 import type { InboxLoop } from './intake/inbox-loop.js'
 import { processRefusals } from './intake/receive-refusal.js'
@@ -22,7 +22,7 @@ import { inPackage } from './paths.js'
 import { serveHttp } from './report/http-server.js'
 import { Metrics } from './report/metrics.js'
 import { announceProcess, type Database, DatabaseWatch, identityOf, migrateToLatest, openDatabase, storeId } from './store/index.js'
-import { ensureSchedules, SearchAttributes, startTracing, type Tracing } from './temporal/index.js'
+import { ensureSchedules, requireNamespace, SearchAttributes, startTracing, type Tracing } from './temporal/index.js'
 import { releaseLease, startWakeupLoop } from './throttle/index.js'
 
 export { TASK_QUEUE } from './bounce/index.js'
@@ -103,6 +103,8 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
     connection = await NativeConnection.connect(connectionOptions).catch((error: Error) => {
       throw new Error(unreachable(connectionOptions.address, error))
     })
+    await requireNamespace(connection, namespace, connectionOptions.address)
+    void warnAtStart('worker', { settings, database, connection, namespace, log: logger })
     attributes = new SearchAttributes(connection, namespace, logger)
     await attributes.register()
     await ensureSchedules(connection, namespace, TASK_QUEUE, { unlist: settings.unlistBy !== null }, logger)
@@ -134,7 +136,7 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
     })
     const client = new Client({ connection, namespace, dataConverter: clientDataConverter(settings.encryption.keys) })
     stopWaking = startWakeupLoop(client, TASK_QUEUE, { settings, database, log: logger })
-    retire = announceProcess(database, 'worker', keysDigest(settings.returnPaths))
+    retire = announceProcess(database, 'worker', keysInUse(settings))
     inbox = await processRefusals(client, database, settings, { logger, ...(metrics === undefined ? {} : { metrics }) })
     logger.info(
       { taskQueue: TASK_QUEUE, namespace, address: connectionOptions.address, ...settings.deploymentVersion },

@@ -1,7 +1,7 @@
 /** softbounce intake: receives bounces by LMTP, Maildir, IMAP, webhooks, or from standard input. */
 import type { Server } from 'node:http'
 import type { Command } from 'commander'
-import { parseListen, readSettings, type Settings, WrongSettings } from '../config/index.js'
+import { keysInUse, parseListen, readSettings, type Settings, WrongSettings } from '../config/index.js'
 import type { IntakeDependencies } from '../intake/index.js'
 import type { Logger } from '../logger.js'
 import { requirePackages } from '../optional-packages.js'
@@ -73,8 +73,10 @@ async function run(options: IntakeOptions): Promise<void> {
         : null
     const more = { secrets: settings.providers, ...(metrics === null ? {} : { metrics }) }
     const notifications = providers.length === 0 ? null : new WebhookReceiver(new EventReceiver(dependencies), database, more, logger)
-    const { keysDigest } = await import('../delivery/return-path.js')
-    const retire = announceProcess(database, 'intake', keysDigest(settings.returnPaths))
+    const { connection, options: temporalOptions } = dependencies.client.temporal
+    const { warnAtStart } = await import('../doctor/index.js')
+    void warnAtStart('intake', { settings, database, connection, namespace: temporalOptions.namespace, log: logger })
+    const retire = announceProcess(database, 'intake', keysInUse(settings))
     const inbox = watchRefusals(dependencies, { logger, ...(metrics === null ? {} : { metrics }) })
     const http = await servePages(settings, metrics, database, watch, notifications, logger)
     logger.info(

@@ -95,6 +95,11 @@ export class SoftbounceClient {
     }
   }
 
+  /** @internal The client of Temporal that it uses. */
+  get temporal(): Client {
+    return this.#temporal
+  }
+
   /** Closes what `connect` opened. */
   close(): Promise<void> {
     return this.#close()

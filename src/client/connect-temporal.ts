@@ -3,6 +3,7 @@ import { Client, Connection } from '@temporalio/client'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import type { EncryptionKey } from '../config/index.js'
 import { clientDataConverter } from '../encryption/index.js'
+import { requireNamespace } from '../temporal/namespace.js'
 import { startTracing } from '../temporal/tracing.js'
 
 const CONNECT_WITHIN_MS = 3000
@@ -10,7 +11,7 @@ const CONNECT_WITHIN_MS = 3000
 /**
  * Connects to Temporal.
  * @param closers gets what closes the connection.
- * @throws Error naming the address, and what to do.
+ * @throws Error naming the address or the namespace, and what to do.
  */
 export async function connectTemporal(keys: readonly EncryptionKey[], closers: (() => Promise<void>)[]): Promise<Client> {
   const { connectionOptions, namespace } = loadClientConnectConfig()
@@ -19,6 +20,7 @@ export async function connectTemporal(keys: readonly EncryptionKey[], closers: (
     throw new Error(`Temporal cannot be reached at ${address} (${error.message}); start it, or set TEMPORAL_ADDRESS or a profile`)
   })
   closers.push(() => connection.close())
+  await requireNamespace(connection, namespace ?? 'default', connectionOptions.address)
   const tracing = await startTracing()
   if (tracing !== null) closers.push(() => tracing.stop())
   return new Client({

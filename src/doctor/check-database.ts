@@ -1,7 +1,6 @@
 /** The database: reachable, writable, up to date, used by the workers, and its clock. */
 import { existsSync } from 'node:fs'
 import type { Settings } from '../config/index.js'
-import { keysDigest } from '../delivery/return-path.js'
 import {
   type Database,
   databaseFault,
@@ -9,12 +8,11 @@ import {
   lacksRights,
   openDatabase,
   pendingMigrations,
-  runningProcesses,
   SchemaAhead,
   writeProbe,
 } from '../store/index.js'
 import { describe } from '../temporal/activity-errors.js'
-import { VERSION } from '../version.js'
+import { checkProcesses } from './check-processes.js'
 import { type Finding, failure, ok, warning } from './finding.js'
 
 const MAX_CLOCK_DIFFERENCE_MS = 2_000
@@ -49,7 +47,7 @@ export async function checkDatabase(settings: Settings, database: Database | nul
 
 async function checkOpen(database: Database, settings: Settings): Promise<Finding[]> {
   const before = Date.now()
-  const clock = await databaseNow(database)
+  await databaseNow(database)
   const found: Finding[] = [ok(CHECK, `${database.kind} answers in ${Date.now() - before} ms`)]
   const pending = await pendingMigrations(database)
   if (pending.length > 0)
@@ -62,17 +60,21 @@ async function checkOpen(database: Database, settings: Settings): Promise<Findin
       ),
     ]
   found.push(await checkWritable(database))
-  const apart = Math.abs(clock - (before + Date.now()) / 2)
-  found.push(
-    apart <= MAX_CLOCK_DIFFERENCE_MS
-      ? ok('clock', `this machine's and the database's clocks are ${Math.round(apart)} ms apart`)
-      : warning(
-          'clock',
-          `this machine's and the database's clocks are ${(apart / 1000).toFixed(1)} s apart`,
-          "synchronise both (NTP): bounces are dated by this machine's clock, permits are granted by the database's",
-        ),
-  )
+  found.push(await checkClock(database))
   return [...found, ...(await checkProcesses(database, settings))]
+}
+
+/** Whether this machine's and the database's clocks agree. */
+export async function checkClock(database: Database): Promise<Finding> {
+  const before = Date.now()
+  const clock = await databaseNow(database)
+  const apart = Math.abs(clock - (before + Date.now()) / 2)
+  if (apart <= MAX_CLOCK_DIFFERENCE_MS) return ok('clock', `this machine's and the database's clocks are ${Math.round(apart)} ms apart`)
+  return warning(
+    'clock',
+    `this machine's and the database's clocks are ${(apart / 1000).toFixed(1)} s apart`,
+    "synchronise both (NTP): bounces are dated by this machine's clock, permits are granted by the database's",
+  )
 }
 
 /** The error's text, with what it means if it shows a fault of the database. */
@@ -98,45 +100,4 @@ async function checkWritable({ db }: Database): Promise<Finding> {
     }
   }
   return ok(CHECK, 'its schema is up to date, and it can be written')
-}
-
-async function checkProcesses(database: Database, { returnPaths }: Settings): Promise<Finding[]> {
-  const running = await runningProcesses(database, new Date())
-  const workers = running.filter(({ role }) => role === 'worker')
-  const intakes = running.filter(({ role }) => role === 'intake')
-  const found: Finding[] = [
-    workers.length > 0
-      ? ok(
-          'worker',
-          `${workers.length === 1 ? 'one uses' : `${workers.length} use`} this database: ${workers.map(({ host, version }) => `${host} (${version})`).join(', ')}`,
-        )
-      : failure('worker', 'no worker uses this database now', 'start softbounce worker with this database.url'),
-  ]
-  if (intakes.length > 0)
-    found.push(
-      ok(
-        'intake',
-        `${intakes.length === 1 ? 'one uses' : `${intakes.length} use`} this database: ${intakes.map(({ host }) => host).join(', ')}`,
-      ),
-    )
-  const versions = new Set([VERSION, ...running.map(({ version }) => version)])
-  if (versions.size > 1)
-    found.push(
-      warning(
-        'worker',
-        `processes of several versions use this database: ${[...versions].join(', ')}`,
-        'finish the upgrade: one version for all',
-      ),
-    )
-  const ours = keysDigest(returnPaths)
-  const others = running.filter(({ returnPathKeys }) => returnPathKeys !== ours)
-  if (others.length > 0)
-    found.push(
-      failure(
-        'return path',
-        `returnPath.keys differ between this command and ${others.map(({ role, host }) => `the ${role} on ${host}`).join(', ')}`,
-        'set the same keys for all processes: with other keys bounces are not authenticated, and dropped',
-      ),
-    )
-  return found
 }

@@ -1,7 +1,7 @@
 /** Temporal: reachable, the namespace, search attributes, and a worker that polls the queue. */
 import { Connection } from '@temporalio/client'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
-import { TASK_QUEUE } from '../bounce/index.js'
+import { formatDuration, TASK_QUEUE, WORKFLOW_TYPE } from '../bounce/index.js'
 import { storeOfIdentity } from '../store/index.js'
 import { describe } from '../temporal/activity-errors.js'
 import { searchAttributeFault } from '../temporal/namespace.js'
@@ -9,12 +9,16 @@ import { type Finding, failure, ok, warning } from './finding.js'
 
 const CHECK = 'Temporal'
 const WITHIN_MS = 5000
+const MAX_CLOCK_DIFFERENCE_MS = 2_000
+const DAY_MS = 24 * 60 * 60 * 1000
+/** Workflows on another task queue that are counted at most. */
+const SHOWN = 100
 const WORKFLOW_QUEUE = 1 // temporal.api.enums.v1.TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
 /** A poll lasts up to 60 s; a worker that has stopped stays listed for minutes. */
 const RECENT_MS = 75_000
 
 /** @param store the ID of this command's store; null if it is not known. */
-export async function checkTemporal(store: string | null): Promise<Finding[]> {
+export async function checkTemporal(store: string | null, scheduleMs: readonly number[]): Promise<Finding[]> {
   const { connectionOptions, namespace = 'default' } = loadClientConnectConfig()
   const address = connectionOptions.address ?? 'localhost:7233'
   let connection: Connection
@@ -24,13 +28,19 @@ export async function checkTemporal(store: string | null): Promise<Finding[]> {
     return [failure(CHECK, `it cannot be reached at ${address}: ${describe(error)}`, 'start it, or set TEMPORAL_ADDRESS or a profile')]
   }
   try {
-    return await connection.withDeadline(Date.now() + WITHIN_MS, () => checkNamespace(connection, address, namespace, store))
+    return await connection.withDeadline(Date.now() + WITHIN_MS, () => checkNamespace(connection, address, namespace, store, scheduleMs))
   } finally {
     await connection.close()
   }
 }
 
-async function checkNamespace(connection: Connection, address: string, namespace: string, store: string | null): Promise<Finding[]> {
+async function checkNamespace(
+  connection: Connection,
+  address: string,
+  namespace: string,
+  store: string | null,
+  scheduleMs: readonly number[],
+): Promise<Finding[]> {
   const { workflowService } = connection
   let version = ''
   try {
@@ -49,6 +59,43 @@ async function checkNamespace(connection: Connection, address: string, namespace
     ok(CHECK, `server ${version} at ${address}, namespace ${namespace}`),
     await checkSearchAttributes(connection, namespace),
     await checkPollers(connection, namespace, store),
+    ...(await checkRetention(connection, namespace, scheduleMs)),
+    ...(await checkOtherQueues(connection, namespace)),
+  ]
+}
+
+/** What `Connection` and the worker's `NativeConnection` share. */
+type Services = Pick<Connection, 'workflowService'>
+
+/** Whether ended retries stay visible for as long as a schedule lasts. */
+export async function checkRetention({ workflowService }: Services, namespace: string, scheduleMs: readonly number[]): Promise<Finding[]> {
+  const { config } = await workflowService.describeNamespace({ namespace })
+  const keptMs = Number(config?.workflowExecutionRetentionTtl?.seconds ?? 0) * 1000
+  const lastsMs = scheduleMs.reduce((sum, ms) => sum + ms, 0)
+  if (keptMs === 0 || keptMs >= lastsMs) return []
+  return [
+    warning(
+      CHECK,
+      `the namespace ${namespace} keeps ended workflows for ${formatDuration(keptMs)}, and a schedule lasts ${formatDuration(lastsMs)}: a retry that has ended is soon gone from the Web UI; only softbounce history knows it then`,
+      `temporal operator namespace update --namespace ${namespace} --retention ${Math.max(Math.ceil((2 * lastsMs) / DAY_MS), 7)}d`,
+    ),
+  ]
+}
+
+/** Retries that were started on another task queue: no worker of ours sees them. */
+export async function checkOtherQueues({ workflowService }: Services, namespace: string): Promise<Finding[]> {
+  const query = `WorkflowType = '${WORKFLOW_TYPE}' AND ExecutionStatus = 'Running' AND TaskQueue != '${TASK_QUEUE}'`
+  const { executions } = await workflowService.listWorkflowExecutions({ namespace, query, pageSize: SHOWN })
+  const found = executions ?? []
+  const [first] = found
+  if (first === undefined) return []
+  const queues = [...new Set(found.map(({ taskQueue }) => taskQueue))].join(', ')
+  return [
+    failure(
+      CHECK,
+      `${found.length === SHOWN ? `${SHOWN} retries or more` : found.length === 1 ? 'a retry' : `${found.length} retries`} wait on another task queue (${queues}), where no worker of softbounce polls; the first is ${first.execution?.workflowId}`,
+      `terminate them, and start them on the task queue ${TASK_QUEUE}`,
+    ),
   ]
 }
 
@@ -62,14 +109,21 @@ async function checkSearchAttributes({ operatorService }: Connection, namespace:
   }
 }
 
-async function checkPollers({ workflowService }: Connection, namespace: string, store: string | null): Promise<Finding> {
+export async function checkPollers({ workflowService }: Services, namespace: string, store: string | null): Promise<Finding> {
   const queue = { namespace, taskQueue: { name: TASK_QUEUE }, taskQueueType: WORKFLOW_QUEUE }
   const { pollers } = await workflowService.describeTaskQueue(queue)
+  const ahead = Math.max(...(pollers ?? []).map(({ lastAccessTime }) => Number(lastAccessTime?.seconds ?? 0) * 1000)) - Date.now()
+  if (ahead > MAX_CLOCK_DIFFERENCE_MS)
+    return warning(
+      'clock',
+      `Temporal's clock is at least ${Math.round(ahead / 1000)} s ahead of this machine's`,
+      "synchronise both (NTP): retries are due by Temporal's clock, bounces are dated by this machine's",
+    )
   const recent = (pollers ?? []).filter(({ lastAccessTime }) => Number(lastAccessTime?.seconds ?? 0) * 1000 > Date.now() - RECENT_MS)
   if (recent.length === 0)
     return failure(
       CHECK,
-      `no worker polls the task queue ${TASK_QUEUE} in namespace ${namespace}`,
+      `no worker polls the task queue ${TASK_QUEUE} in namespace ${namespace}${Number.isFinite(ahead) ? `; the last poll was ${formatDuration(Math.round(-ahead / 1000) * 1000)} ago, unless this machine's clock is wrong` : ''}`,
       'start softbounce worker with this address and namespace',
     )
   const others = recent.map(({ identity }) => identity ?? '').filter((identity) => isOfAnotherStore(identity, store))

@@ -10,6 +10,7 @@ import { checkReturnPath } from './check-return-path.js'
 import { checkTemporal } from './check-temporal.js'
 import { type Finding, failure } from './finding.js'
 
+export { warnAtStart } from './at-start.js'
 export type { Finding } from './finding.js'
 
 export interface DoctorOptions {
@@ -25,7 +26,7 @@ export async function examine(settings: Settings, { domain, postfixConfig }: Doc
   const store = database === null ? Promise.resolve(null) : storeId(database).catch(() => null)
   const checks: readonly (readonly [string, Promise<Finding[]>])[] = [
     ['database', checkDatabase(settings, database)],
-    ['Temporal', store.then(checkTemporal)],
+    ['Temporal', store.then((id) => checkTemporal(id, settings.scheduleMs))],
     ['return path', checkReturnPath(settings, domain)],
     ['relay', checkRelay(settings)],
     ['intake', checkIntake(settings)],

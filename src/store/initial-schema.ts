@@ -107,8 +107,8 @@ function tableStatements(kind: DatabaseKind): string[] {
     'create index inbox_due on inbox (next_at, at) where done_at is null',
     'create index inbox_done on inbox (done_at)',
     `create table processes (
-      id text primary key, role text not null, version text not null, host text not null, return_path_keys text, started_at bigint not null,
-      seen_at bigint not null
+      id text primary key, role text not null, version text not null, host text not null, return_path_keys text, encryption_keys text,
+      started_at bigint not null, seen_at bigint not null
     )`,
     `create table provider_ids (
       provider text not null, id text not null, sent_id text not null, send integer not null, at bigint not null,

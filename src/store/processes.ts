@@ -11,20 +11,24 @@ export interface ProcessInfo {
   readonly role: 'worker' | 'intake'
   readonly version: string
   readonly host: string
-  /** Which keys sign return paths: a digest, by which only equality can be seen; null if none is set. */
+  /** Digests of the keys that sign return paths and encrypt payloads, by which only equality can be seen; null if none is set. */
   readonly returnPathKeys: string | null
+  readonly encryptionKeys: string | null
 }
 
 /**
  * Announces this process now and every 30 s. Never rejects.
- * @param returnPathKeys a digest of the keys that sign return paths.
  * @returns a function that ends it.
  */
-export function announceProcess({ db }: Database, role: ProcessInfo['role'], returnPathKeys: string | null): () => void {
+export function announceProcess(
+  { db }: Database,
+  role: ProcessInfo['role'],
+  { returnPathKeys, encryptionKeys }: Pick<ProcessInfo, 'returnPathKeys' | 'encryptionKeys'>,
+): () => void {
   const id = randomUUID()
   const announce = async () => {
     const at = Date.now()
-    const row = { role, version: VERSION, host: hostname(), return_path_keys: returnPathKeys, seen_at: at }
+    const row = { role, version: VERSION, host: hostname(), return_path_keys: returnPathKeys, encryption_keys: encryptionKeys, seen_at: at }
     await db
       .insertInto('processes')
       .values({ id, started_at: at, ...row })
@@ -54,5 +58,8 @@ export async function runningProcesses({ db }: Database, now: Date): Promise<rea
     .selectAll()
     .where('seen_at', '>', now.getTime() - 4 * ANNOUNCE_EVERY_MS)
     .execute()
-  return rows.map(({ role, version, host, return_path_keys }) => ({ role, version, host, returnPathKeys: return_path_keys }))
+  return rows.map(({ role, version, host, return_path_keys, encryption_keys }) => ({
+    ...{ role, version, host },
+    ...{ returnPathKeys: return_path_keys, encryptionKeys: encryption_keys },
+  }))
 }

@@ -223,8 +223,9 @@ export interface ProcessesTable {
   role: 'worker' | 'intake'
   version: string
   host: string
-  /** A digest; null if no key is set. */
+  /** Digests; null if no key is set. */
   return_path_keys: string | null
+  encryption_keys: string | null
   started_at: number
   seen_at: number
 }

@@ -1,5 +1,5 @@
 /** Temporal helpers: activity errors, search attributes, schedules, tracing. */
 export { describe, localFailure, nonRetryable, retryLater, withDatabase } from './activity-errors.js'
 export { isRunning } from './is-running.js'
-export { ensureSchedules, SearchAttributes } from './namespace.js'
+export { ensureSchedules, requireNamespace, SearchAttributes } from './namespace.js'
 export { startTracing, type Tracing } from './tracing.js'

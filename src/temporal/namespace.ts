@@ -1,5 +1,5 @@
 /** Registers the search attributes and schedules in the namespace, if the worker has permission. */
-import { Client, ScheduleAlreadyRunning, ScheduleOverlapPolicy } from '@temporalio/client'
+import { Client, type Connection, ScheduleAlreadyRunning, ScheduleOverlapPolicy } from '@temporalio/client'
 import type { NativeConnection } from '@temporalio/worker'
 import type { Log } from '../logger.js'
 
@@ -97,6 +97,25 @@ export class SearchAttributes {
       say({ error: (error as Error).message, action }, fault?.text ?? `the search attributes cannot be listed; ${WITHOUT_THEM}`)
       return false
     }
+  }
+}
+
+const NOT_FOUND = 5
+
+/** @throws Error if the namespace does not exist: a worker would poll it in silence. */
+export async function requireNamespace(
+  { workflowService }: Pick<Connection, 'workflowService'>,
+  namespace: string,
+  address: string | undefined,
+): Promise<void> {
+  try {
+    await workflowService.describeNamespace({ namespace })
+  } catch (error) {
+    // others may lack the right to describe it
+    if ((error as { code?: number }).code !== NOT_FOUND) return
+    throw new Error(
+      `the Temporal namespace ${namespace} does not exist at ${address ?? 'localhost:7233'}: set TEMPORAL_NAMESPACE to one that exists, or create it: temporal operator namespace create --namespace ${namespace} --retention 30d`,
+    )
   }
 }
 
