@@ -29,6 +29,9 @@ const say = (text) => args.quiet || process.stderr.write(`${new Date().toISOStri
 /** From the acceptance to the next cut, a reply may be on its way to the process, or from there to the disk. */
 const IN_FLIGHT_MS = 2000
 
+/** Sends without an answer, at which no power is cut until they have one. */
+const MOST_OPEN = 60
+
 const folder = ownFolder(400)
 const database = await startDatabase(args.database, folder)
 if (database === null) {
@@ -137,6 +140,15 @@ let lost = 0
 let victim = new Victim()
 await victim.start(nothing())
 for (let n = 1; n <= CUTS; n += 1) {
+  // claims of killed processes have to expire: without a rest ever more sends would wait for that
+  if (open.size > MOST_OPEN) {
+    victim.stop()
+    while (open.size > 0) await sleep(20)
+    await victim.ended
+    victim = new Victim()
+    await victim.start(fresh)
+    fresh = nothing()
+  }
   // its successor loads meanwhile
   const successor = isFile ? new Victim() : null
   await sleep(random.between(50, isFile ? 600 : 1500))

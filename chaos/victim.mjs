@@ -10,7 +10,7 @@ import { addToInbox, migrateToLatest, openDatabase, storeMessage } from '../dist
 import { suppressLastingly } from '../dist/suppression/index.js'
 import { forgotten } from './answered.mjs'
 
-const LANES = 8
+const LANES = 4
 const LONGEST_PAUSE_MS = 1000
 // a line that was cut short is none: each ends with a dot
 const say = (...words) => process.stdout.write(`${words.join(' ')} .\n`)
