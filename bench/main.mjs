@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { compared } from './compare.mjs'
 import { filter } from './filter.mjs'
+import { flood } from './flood.mjs'
 import { herd } from './herd.mjs'
 import { life } from './life.mjs'
 import { permits } from './permits.mjs'
@@ -12,7 +13,7 @@ import { sends } from './sends.mjs'
 import { sleeping } from './sleeping.mjs'
 import { starts } from './starts.mjs'
 
-const BENCHES = { life, starts, sends, filter, reading, report, permits, herd, sleeping }
+const BENCHES = { life, starts, sends, filter, reading, report, permits, herd, sleeping, flood }
 const { values, positionals: names } = parseArgs({
   allowPositionals: true,
   options: { json: { type: 'string' }, compare: { type: 'string' } },

@@ -1,12 +1,9 @@
 // Starts: by the client, which stores the message and calls signalWithStart, against bare starts; and bounces by LMTP, from the
 // connection to the reply, against an LMTP server that discards the same mails.
-import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { Client, Connection } from '@temporalio/client'
 import { SMTPServer } from 'smtp-server'
 import { SoftbounceClient } from '../dist/client/index.js'
@@ -14,6 +11,7 @@ import { readSettings } from '../dist/config/config.js'
 import { dayOf, sentId, signReturnPath } from '../dist/delivery/index.js'
 import { migrateToLatest, openDatabase, storeSent } from '../dist/store/index.js'
 import { startDevServer } from '../dist-dev/dev-server/index.js'
+import { bounceOf, lmtp, REPLY, startIntake } from './support/intake.mjs'
 import { lifeOf } from './support/life.mjs'
 import { memoryOf } from './support/memory.mjs'
 
@@ -21,8 +19,6 @@ const STARTS = Number(process.env.BENCH_STARTS ?? 2000)
 const AT_ONCE = 50
 const CONNECTIONS = 8
 const KEY = Buffer.alloc(32, 7).toString('base64')
-const CLI = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
-const REPLY = '421 4.3.2 System not accepting network messages'
 const content = (i) =>
   Buffer.from(`From: shop@example.com\r\nMessage-ID: <s${i}@example.com>\r\n\r\n${'Thank you for your order.\r\n'.repeat(40)}`)
 
@@ -39,49 +35,6 @@ async function rate(count, atOnce, step, memory = memoryOf) {
   return { perSecond, mib: memory() }
 }
 
-function bounceOf(i, to) {
-  const delivery = `Reporting-MTA: dns; mx.example.org\r\n\r\nFinal-Recipient: rfc822; b${i}@example.org\r\nAction: failed\r\nStatus: 4.3.2\r\nDiagnostic-Code: smtp; ${REPLY}\r\n`
-  return `From: MAILER-DAEMON@example.org\r\nTo: ${to}\r\nSubject: Undelivered\r\nMIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nIt came back.\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n${delivery}\r\n--b--\r\n`
-}
-
-/** Each connection carries many bounces: a new connection for each would cost more than the bounce itself. */
-function lmtp(port) {
-  const socket = connect(port, '127.0.0.1')
-  let heard = ''
-  const replies = []
-  const waiting = []
-  socket.on('data', (chunk) => {
-    heard += chunk.toString('latin1')
-    if (!/^\d{3} [^\r\n]*\r\n$/m.test(heard)) return
-    const take = waiting.shift()
-    if (take === undefined) replies.push(heard)
-    else take(heard)
-    heard = ''
-  })
-  const say = (line) =>
-    new Promise((resolve) => {
-      // the banner may have arrived already
-      const [reply] = replies.splice(0, 1)
-      if (reply === undefined) waiting.push(resolve)
-      else resolve(reply)
-      if (line !== null) socket.write(`${line}\r\n`)
-    })
-  return {
-    open: async () => {
-      await say(null)
-      await say('LHLO bench.example.com')
-    },
-    deliver: async (to, mail) => {
-      await say('MAIL FROM:<>')
-      await say(`RCPT TO:<${to}>`)
-      await say('DATA')
-      const reply = await say(`${mail}.`)
-      if (!reply.startsWith('250')) throw new Error(`the bounce was not taken: ${reply}`)
-    },
-    close: () => socket.end('QUIT\r\n'),
-  }
-}
-
 async function lmtpRate(port, mails, memory) {
   const lines = Array.from({ length: CONNECTIONS }, () => lmtp(port))
   for (const line of lines) await line.open()
@@ -94,30 +47,6 @@ async function lmtpRate(port, mails, memory) {
   const done = await rate(mails.length, CONNECTIONS, deliver, memory)
   for (const line of lines) line.close()
   return done
-}
-
-async function startIntake(env) {
-  const child = spawn(process.execPath, [CLI, 'intake'], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
-  const ended = new Promise((resolve) => child.once('exit', resolve))
-  let log = ''
-  const port = await new Promise((resolve, reject) => {
-    const hear = (chunk) => {
-      log += chunk
-      const [, port] = /"lmtp":"127\.0\.0\.1:(\d+)"/.exec(log) ?? []
-      if (port !== undefined) resolve(Number(port))
-    }
-    child.stdout.on('data', hear)
-    child.stderr.on('data', hear)
-    ended.then(() => reject(new Error(`the intake ended: ${log}`)))
-  })
-  return {
-    port,
-    memory: () => memoryOf(child.pid),
-    stop: async () => {
-      child.kill('SIGTERM')
-      await ended
-    },
-  }
 }
 
 /** An LMTP server that accepts and discards everything. */

@@ -71,7 +71,7 @@ async function run(options: IntakeOptions): Promise<void> {
       options.imap && at !== null
         ? watchImap(intake, database, { ...at, maxBytes: limits.maxBytes, rememberedForMs: settings.messageRetentionMs }, logger)
         : null
-    const more = { secrets: settings.providers, ...(metrics === null ? {} : { metrics }) }
+    const more = { secrets: settings.providers, most: settings.intake.limits.waitingWebhooks, ...(metrics === null ? {} : { metrics }) }
     const notifications = providers.length === 0 ? null : new WebhookReceiver(new EventReceiver(dependencies), database, more, logger)
     const { connection, options: temporalOptions } = dependencies.client.temporal
     const { warnAtStart } = await import('../doctor/index.js')

@@ -3,7 +3,7 @@ export { checkedSettings, hasNextHop, readSettings, requireNextHop, type Setting
 export type { EncryptionKey, EncryptionSettings } from './encryption.js'
 export { isLoopback, parseListen } from './field.js'
 export { fromEnvironment } from './from-environment.js'
-export type { ImapSettings } from './intake.js'
+export type { ImapSettings, IntakeLimits } from './intake.js'
 export { type KeysInUse, keysInUse } from './keys-in-use.js'
 export type { Config } from './options.js'
 export { jsonSchema } from './schema.js'

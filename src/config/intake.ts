@@ -77,6 +77,18 @@ export const INTAKE = section('Where bounces come in.', {
     flag.prefault(false),
   ),
   maxSize: setting('Largest mail that the intake accepts, in MiB.', integer(1, 50).prefault(32)),
+  maxReports: setting(
+    'How many reports `softbounce bounces` keeps that nothing was done about. Beyond that, the oldest are deleted, unauthenticated ones first. Reports that were acted on are not counted.',
+    integer(1_000, 100_000_000).prefault(200_000),
+  ),
+  maxQuarantine: setting(
+    'How much unreadable mail is kept, in MiB. Beyond that, the oldest is deleted.',
+    integer(1, 1_000_000).prefault(1_024),
+  ),
+  maxWaitingWebhooks: setting(
+    'How many webhooks may wait to be processed. Beyond that they get a 503, and the provider sends them again.',
+    integer(1_000, 100_000_000).prefault(500_000),
+  ),
   imap: section('The mailbox that `softbounce intake --imap` reads.', {
     url: secret(
       'The mailbox: `imaps://user:password@host/INBOX`, or `imap://` for STARTTLS, which is required except on this machine itself.',
@@ -108,14 +120,25 @@ export interface IntakeSettings {
   readonly listen: Listen | null
   readonly isTrusted: boolean
   readonly maxBytes: number
+  readonly limits: IntakeLimits
+}
+
+/** Quotas, so that a flood of reports does not fill the disk. */
+export interface IntakeLimits {
+  readonly reports: number
+  readonly quarantineBytes: number
+  readonly waitingWebhooks: number
 }
 
 type IntakeValues = z.output<typeof INTAKE>
 
-export const intakeSettings = ({ listen, trusted, maxSize }: IntakeValues): IntakeSettings => ({
-  listen: listen ?? null,
-  isTrusted: trusted,
-  maxBytes: maxSize * 1024 * 1024,
+const MIB = 1024 * 1024
+
+export const intakeSettings = (values: IntakeValues): IntakeSettings => ({
+  listen: values.listen ?? null,
+  isTrusted: values.trusted,
+  maxBytes: values.maxSize * MIB,
+  limits: { reports: values.maxReports, quarantineBytes: values.maxQuarantine * MIB, waitingWebhooks: values.maxWaitingWebhooks },
 })
 
 /** Whether two names are the same folder; INBOX in any case (RFC 9051 5.1). */

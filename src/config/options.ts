@@ -157,6 +157,12 @@ export interface Config {
     readonly trusted?: boolean | undefined
     /** Largest mail that the intake accepts, in MiB. */
     readonly maxSize?: number | undefined
+    /** How many reports `softbounce bounces` keeps that nothing was done about. Beyond that, the oldest are deleted, unauthenticated ones first. Reports that were acted on are not counted. */
+    readonly maxReports?: number | undefined
+    /** How much unreadable mail is kept, in MiB. Beyond that, the oldest is deleted. */
+    readonly maxQuarantine?: number | undefined
+    /** How many webhooks may wait to be processed. Beyond that they get a 503, and the provider sends them again. */
+    readonly maxWaitingWebhooks?: number | undefined
     /** The mailbox that `softbounce intake --imap` reads. */
     readonly imap?: {
       /** The mailbox: `imaps://user:password@host/INBOX`, or `imap://` for STARTTLS, which is required except on this machine itself. */

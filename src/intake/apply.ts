@@ -1,7 +1,7 @@
 /** Applies and records authenticated reports from all intakes: the only place where intakes decide. */
 import { addressKey, type Bounce, judgeBounce, messageIdKey, type RetryStatuses, type Send, withoutControls } from '../bounce/index.js'
 import { type RetryOptions, type RetryRef, type SoftbounceClient, UnretryableBounce } from '../client/index.js'
-import type { Settings } from '../config/index.js'
+import type { IntakeLimits, Settings } from '../config/index.js'
 import { canonicalMessage, UnsendableMessage, withoutReturningTrace } from '../delivery/index.js'
 import type { ParsedReport, ReportedRecipient } from '../dsn/index.js'
 import type { Metrics } from '../report/metrics.js'
@@ -10,11 +10,13 @@ import {
   type Database,
   type Disposition,
   findEnd,
+  GroupCommit,
   hasMessage,
   type InboundReport,
   recordInbound,
   type Sent,
   sendAnsweredAt,
+  trimInbound,
 } from '../store/index.js'
 import { findSuppression, suppressLastingly } from '../suppression/index.js'
 import type { AuthenticationSettings, ReportMatch } from './authenticate.js'
@@ -27,7 +29,11 @@ export type IntakeResult = Pick<InboundReport, 'recipient' | 'messageId' | 'disp
 export interface IntakeDependencies {
   readonly client: SoftbounceClient
   readonly database: Database
-  readonly settings: AuthenticationSettings & { readonly retryStatuses: RetryStatuses }
+  readonly settings: AuthenticationSettings & {
+    readonly retryStatuses: RetryStatuses
+    /** Quotas; without them nothing is deleted before its retention ends. */
+    readonly limits?: IntakeLimits
+  }
   readonly now: () => Date
   readonly metrics?: Metrics
 }
@@ -41,7 +47,11 @@ export const intakeSettingsOf = ({
 }: Pick<Settings, 'returnPaths' | 'ownHosts' | 'retryStatuses' | 'intake'>): IntakeDependencies['settings'] => ({
   ...{ returnPaths, ownHosts, retryStatuses },
   isTrusted: intake.isTrusted,
+  limits: intake.limits,
 })
+
+/** Bytes that the quarantine may hold. */
+export const quarantineLimit = ({ settings }: IntakeDependencies): number => settings.limits?.quarantineBytes ?? Number.POSITIVE_INFINITY
 
 /** Which send of which message to whom an authenticated report is about. */
 export interface ReportedSend extends ReportSubject {
@@ -73,8 +83,29 @@ export interface About {
   readonly cameTo: string | null
 }
 
+/** Reports that are recorded in one transaction, and after how many the quota is looked at. */
+const RECORDED_TOGETHER = 200
+const TRIM_AFTER = 1_000
+
 export class ReportHandler {
-  constructor(private readonly dependencies: IntakeDependencies) {}
+  readonly #log: GroupCommit<readonly InboundReport[], undefined>
+  #untilTrim = TRIM_AFTER
+
+  constructor(private readonly dependencies: IntakeDependencies) {
+    this.#log = new GroupCommit((sets) => this.#write(sets), RECORDED_TOGETHER)
+  }
+
+  async #write(sets: readonly (readonly InboundReport[])[]): Promise<undefined[]> {
+    const { database, settings } = this.dependencies
+    const rows = sets.flat()
+    await recordInbound(database.db, rows)
+    this.#untilTrim -= rows.length
+    if (this.#untilTrim <= 0 && settings.limits !== undefined) {
+      this.#untilTrim = TRIM_AFTER
+      await trimInbound(database, settings.limits.reports)
+    }
+    return sets.map(() => undefined)
+  }
 
   /**
    * Applies an authenticated report about one recipient.
@@ -235,7 +266,7 @@ export class ReportHandler {
         event: one.event ?? null,
       }),
     )
-    await recordInbound(this.dependencies.database.db, rows)
+    await this.#log.add(rows)
     return rows
   }
 }

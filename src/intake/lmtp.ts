@@ -15,6 +15,9 @@ const IDLE_MS = 5 * 60 * 1000
 /** Further connections get a 421. Postfix opens at most 20 to one destination. */
 const MAX_CONNECTIONS = 20
 
+/** Recipients of one mail that are processed at once. */
+const RECIPIENTS_TOGETHER = 16
+
 export interface LmtpServer {
   /** The listening port (assigned by the system if 0 is configured); null for a socket path. */
   readonly port: number | null
@@ -115,18 +118,33 @@ async function answer(
   const { rcptTo, mailFrom } = session.envelope
   if (size > maxBytes) return rcptTo.map(() => reply(552, `5.3.4 the mail has more than ${maxBytes} bytes (intake.maxSize)`))
   const mail = Buffer.concat(chunks)
-  const replies: (string | Error)[] = []
-  for (const { address } of rcptTo) {
+  const sender = mailFrom === false ? '' : mailFrom.address
+  const replyTo = async (address: string): Promise<string | Error> => {
     try {
-      const taken = await intake.take(mail, { recipients: [address], sender: mailFrom === false ? '' : mailFrom.address }, 'lmtp')
+      const taken = await intake.take(mail, { recipients: [address], sender }, 'lmtp')
       logTaken(logger, taken, 'lmtp')
-      replies.push(`2.0.0 ${summary(taken)}`)
+      return `2.0.0 ${summary(taken)}`
     } catch (error) {
       logger.warn({ error: causeOf(error), to: address }, 'a bounce could not be processed; the mail system keeps it')
-      replies.push(reply(451, '4.3.0 not now: the database or Temporal does not answer; keep it'))
+      return reply(451, '4.3.0 not now: the database or Temporal does not answer; keep it')
     }
   }
-  return replies
+  return mapTogether(
+    rcptTo.map(({ address }) => address),
+    RECIPIENTS_TOGETHER,
+    replyTo,
+  )
+}
+
+/** The results in the order of the items, some of which are worked on together. */
+async function mapTogether<Item, Result>(items: readonly Item[], most: number, work: (item: Item) => Promise<Result>): Promise<Result[]> {
+  const results = new Array<Result>(items.length)
+  let next = 0
+  const lane = async () => {
+    for (let i = next++; i < items.length; i = next++) results[i] = await work(items[i] as Item)
+  }
+  await Promise.all(Array.from({ length: Math.min(most, items.length) }, lane))
+  return results
 }
 
 /** An error's message with its cause's: Temporal's client reports a failed connection there. */

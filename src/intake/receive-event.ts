@@ -7,7 +7,15 @@ import { sentId, verifyToken } from '../delivery/index.js'
 import type { ParsedReport, ReportedRecipient } from '../dsn/index.js'
 import { PROVIDER_NAMES, type Provider, type ProviderEvent, parseWebhook, UnknownEvent, UnreadableWebhook } from '../providers/index.js'
 import { answeredAttempts, findProviderId, findSent, onlyUnconfirmed, quarantine, type Sent } from '../store/index.js'
-import { type Handled, type IntakeDependencies, type IntakeResult, type ReportedSend, ReportHandler, subjectOf } from './apply.js'
+import {
+  type Handled,
+  type IntakeDependencies,
+  type IntakeResult,
+  quarantineLimit,
+  type ReportedSend,
+  ReportHandler,
+  subjectOf,
+} from './apply.js'
 import { provenReturnPath, recordFor } from './authenticate.js'
 
 /** The send that an event is about, with our own record of it if there is one; or why it is not known. */
@@ -107,7 +115,11 @@ export class EventReceiver {
 
   async #unread(provider: Provider, content: string, digest: string, why: string): Promise<IntakeResult[]> {
     const came = { at: this.dependencies.now(), source: provider, cameTo: null }
-    const kept = await quarantine(this.dependencies.database.db, { ...came, digest, content: Buffer.from(content), why })
+    const kept = await quarantine(
+      this.dependencies.database.db,
+      { ...came, digest, content: Buffer.from(content), why },
+      quarantineLimit(this.dependencies),
+    )
     const where = kept ? `kept as ${digest}` : 'not kept, since too many are kept already'
     return this.#acting.record(came, null, [
       [null, { disposition: 'unreadable', why: `a notification of ${PROVIDER_NAMES[provider]}: ${why}; ${where}` }],

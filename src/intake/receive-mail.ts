@@ -14,7 +14,7 @@ import {
   UnreadableMail,
 } from '../dsn/index.js'
 import { findSent, quarantine } from '../store/index.js'
-import { type About, type Handled, type IntakeDependencies, type IntakeResult, ReportHandler, subjectOf } from './apply.js'
+import { type About, type Handled, type IntakeDependencies, type IntakeResult, quarantineLimit, ReportHandler, subjectOf } from './apply.js'
 import {
   cameFromInside,
   type Envelope,
@@ -26,9 +26,11 @@ import {
   rejectUntrustedReport,
 } from './authenticate.js'
 import { complaintReturnPaths, mayBeComplaint } from './feedback-report.js'
+import { GenuineFirst } from './genuine-first.js'
 
 export class MailReceiver {
   readonly #acting: ReportHandler
+  readonly #genuineFirst = new GenuineFirst()
   readonly #takenApart = new WeakMap<Uint8Array, Promise<Mail>>()
 
   constructor(private readonly dependencies: IntakeDependencies) {
@@ -60,9 +62,20 @@ export class MailReceiver {
       cameTo: 'refused' in proven ? (envelope.recipients[0] ?? null) : proven.cameTo,
       ...('refused' in proven ? {} : { sent: proven.sent }),
     }
-    // at an untrusted intake, mail that is not to a return path of ours is not even parsed
-    if ('refused' in proven && !settings.isTrusted && !mayBeComplaint(mail))
-      return this.#acting.record(about, null, [[null, { disposition: 'unauthenticated', why: proven.refused }]])
+    if (!('refused' in proven) || settings.isTrusted) return this.#genuineFirst.run(() => this.#process(mail, envelope, about, proven))
+    await this.#genuineFirst.turn()
+    // mail that is not to a return path of ours is not even parsed
+    if (!mayBeComplaint(mail)) return this.#acting.record(about, null, [[null, { disposition: 'unauthenticated', why: proven.refused }]])
+    return this.#process(mail, envelope, about, proven)
+  }
+
+  async #process(
+    mail: Uint8Array,
+    envelope: Envelope,
+    about: About,
+    proven: ProvenReturnPath | { readonly refused: string },
+  ): Promise<IntakeResult[]> {
+    const { settings } = this.dependencies
     let parts: Mail
     let reading: Reading
     try {
@@ -178,7 +191,11 @@ export class MailReceiver {
     if (refused !== null) return this.#acting.record(about, null, [[null, { disposition: 'unauthenticated', why: refused }]])
     const digest = createHash('sha256').update(mail).digest('hex')
     const { sent: _, ...came } = about
-    const kept = await quarantine(this.dependencies.database.db, { ...came, digest, content: mail, why })
+    const kept = await quarantine(
+      this.dependencies.database.db,
+      { ...came, digest, content: mail, why },
+      quarantineLimit(this.dependencies),
+    )
     return this.#acting.record(about, null, [
       [null, { disposition: 'unreadable', why: kept ? `${why}; kept as ${digest}` : `${why}; not kept, since too many are kept already` }],
     ])

@@ -10,13 +10,22 @@ import {
   PROVIDERS,
   type Provider,
   type ProviderSecrets,
+  parseWebhook,
   SnsSignatures,
   UnreadableWebhook,
   type Verified,
   verifyRequest,
 } from '../providers/index.js'
 import type { Metrics } from '../report/metrics.js'
-import { addToInbox, type Database, type InboxRow } from '../store/index.js'
+import {
+  type AddedRows,
+  addAllToInbox,
+  type Database,
+  GroupCommit,
+  type InboxRow,
+  type NewInboxRow,
+  waitingInInbox,
+} from '../store/index.js'
 import { InboxLoop } from './inbox-loop.js'
 import { causeOf } from './lmtp.js'
 import type { EventReceiver } from './receive-event.js'
@@ -25,6 +34,9 @@ import type { EventReceiver } from './receive-event.js'
 const MAX_BODY = 1024 * 1024
 const BODY_WITHIN_MS = 20_000
 const POLL_EVERY_MS = 5_000
+/** Requests whose webhooks are stored in one transaction. */
+const STORED_TOGETHER = 200
+const COUNT_EVERY_MS = 1_000
 
 export interface WebhookOptions {
   readonly secrets: ProviderSecrets
@@ -32,6 +44,8 @@ export interface WebhookOptions {
   /** Verifies SNS signatures; by default with certificates from Amazon. */
   readonly sns?: SnsSignatures
   readonly now?: () => Date
+  /** Webhooks that may wait to be processed. */
+  readonly most?: number
 }
 
 /** The HTTP response, and the result that metrics count. */
@@ -44,6 +58,8 @@ interface Answer {
 export class WebhookReceiver {
   readonly #sns: SnsSignatures
   readonly #inbox: InboxLoop
+  readonly #writer: GroupCommit<{ readonly source: string; readonly rows: readonly NewInboxRow[] }, AddedRows>
+  #counted = { at: 0, waiting: 0 }
 
   constructor(
     intake: EventReceiver,
@@ -58,6 +74,7 @@ export class WebhookReceiver {
       ({ content, digest }: InboxRow) =>
         intake.take(provider, content, digest)
     const handlers = Object.fromEntries(PROVIDERS.map((provider) => [provider, handle(provider)]))
+    this.#writer = new GroupCommit((sets) => addAllToInbox(database, sets, options.now?.() ?? new Date()), STORED_TOGETHER)
     this.#inbox = new InboxLoop(database, handlers, { ...options, logger, pollEveryMs: POLL_EVERY_MS })
   }
 
@@ -96,7 +113,7 @@ export class WebhookReceiver {
     try {
       const verified = await verifyRequest(provider, { headers: request.headers, body }, this.options.secrets, this.#sns, now)
       if (verified === null) return { status: 404, text: 'not found', result: 'refused' }
-      return await this.#take(provider, verified, now)
+      return await this.#take(provider, verified)
     } catch (error) {
       const { message } = error as Error
       if (error instanceof NotAuthentic) {
@@ -112,17 +129,45 @@ export class WebhookReceiver {
     }
   }
 
-  async #take(provider: Provider, verified: Verified, now: Date): Promise<Answer> {
+  /** Counted once a second. */
+  async #isFull(): Promise<boolean> {
+    const { most } = this.options
+    if (most === undefined) return false
+    const at = Date.now()
+    if (at - this.#counted.at > COUNT_EVERY_MS) {
+      this.#counted.at = at
+      this.#counted.waiting = await waitingInInbox(this.database.db)
+    }
+    return this.#counted.waiting >= most
+  }
+
+  async #take(provider: Provider, verified: Verified): Promise<Answer> {
     if (verified.kind === 'question') {
       await verified.confirm()
       this.logger.info({ provider }, 'a subscription was confirmed, or ended')
       return { status: 200, text: 'done', result: 'kept' }
     }
-    const { fresh, others } = await addToInbox(this.database, provider, verified.kept, now)
+    if (await this.#isFull()) {
+      this.logger.warn({ provider }, 'too many webhooks wait (intake.maxWaitingWebhooks); the provider sends this one again')
+      return { status: 503, text: 'too many wait; send it again', result: 'failed' }
+    }
+    const rows = verified.kept.map((one) => ({ ...one, isRoutine: isRoutine(provider, one.content) }))
+    const { fresh, others } = await this.#writer.add({ source: provider, rows })
     if (others.length > 0 && verified.goodOnce)
       throw new NotAuthentic(`it comes under the identifier of another notification (${others[0]}): a replay`)
     this.#inbox.wake()
     return { status: 200, text: 'kept', result: fresh > 0 ? 'kept' : 'repeated' }
+  }
+}
+
+/** Whether a webhook can wait: it reports neither a failure nor a complaint. One that cannot be read is looked at soon. */
+function isRoutine(provider: Provider, content: string): boolean {
+  try {
+    return parseWebhook(provider, content).every(
+      ({ recipient, reported, complaint }) => recipient === null || (complaint === undefined && reported?.action !== 'failed'),
+    )
+  } catch {
+    return false
   }
 }
 

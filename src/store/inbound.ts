@@ -1,6 +1,7 @@
 /** The log of received reports and what each led to, and the quarantine of mail that could not be parsed. */
 import { type Kysely, type Selectable, sql } from 'kysely'
 import { withoutControls } from '../bounce/index.js'
+import type { Database } from './database.js'
 import type { Disposition, InboundTable, Tables } from './tables.js'
 
 /** A bounce for one recipient, and what was done about it. */
@@ -25,28 +26,65 @@ const MAX_TEXT = 1000
 
 const cut = (text: string | null): string | null => (text === null ? null : withoutControls(text).slice(0, MAX_TEXT))
 
+/** Rows of one insert: within the databases' limits of parameters. */
+const ROWS = 500
+
 /** Adds reports to the log. */
 export async function recordInbound(db: Kysely<Tables>, bounces: readonly InboundReport[]): Promise<void> {
-  for (const bounce of bounces)
+  for (let i = 0; i < bounces.length; i += ROWS)
     await db
       .insertInto('inbound')
-      .values({
-        at: bounce.at.getTime(),
-        source: bounce.source,
-        came_to: cut(bounce.cameTo),
-        reporting_mta: cut(bounce.reportingMta),
-        message_id: cut(bounce.messageId),
-        recipient: cut(bounce.recipient),
-        kind: bounce.kind,
-        action: bounce.action,
-        status: bounce.status,
-        diagnostic: cut(bounce.diagnostic),
-        disposition: bounce.disposition,
-        why: cut(bounce.why) as string,
-        workflow_id: bounce.workflowId,
-        event: bounce.event,
-      })
+      .values(bounces.slice(i, i + ROWS).map(toRow))
       .execute()
+}
+
+const toRow = (bounce: InboundReport) => ({
+  at: bounce.at.getTime(),
+  source: bounce.source,
+  came_to: cut(bounce.cameTo),
+  reporting_mta: cut(bounce.reportingMta),
+  message_id: cut(bounce.messageId),
+  recipient: cut(bounce.recipient),
+  kind: bounce.kind,
+  action: bounce.action,
+  status: bounce.status,
+  diagnostic: cut(bounce.diagnostic),
+  disposition: bounce.disposition,
+  why: cut(bounce.why) as string,
+  workflow_id: bounce.workflowId,
+  event: bounce.event,
+})
+
+/** Deleted beyond the limit, so that the next reports do not delete one by one. */
+const TRIMMED_SHARE = 0.05
+
+/**
+ * Deletes reports beyond the limit, the oldest first: unauthenticated ones before all others. Those that were acted on are not counted and
+ * stay until their retention ends, since the same report could come again.
+ * @returns how many were deleted.
+ */
+export async function trimInbound({ db }: Pick<Database, 'db'>, limit: number): Promise<number> {
+  const { all } = await db
+    .selectFrom('inbound')
+    .select(({ fn }) => fn.countAll<number>().as('all'))
+    .where('event', 'is', null)
+    .executeTakeFirstOrThrow()
+  let excess = Number(all) <= limit ? 0 : Number(all) - limit + Math.floor(limit * TRIMMED_SHARE)
+  let deleted = 0
+  for (const strangers of [true, false]) {
+    if (excess <= 0) break
+    const oldest = db
+      .selectFrom('inbound')
+      .select('id')
+      .where('event', 'is', null)
+      .$if(strangers, (query) => query.where('disposition', '=', 'unauthenticated'))
+      .orderBy('id')
+      .limit(excess)
+    const { numDeletedRows } = await db.deleteFrom('inbound').where('id', 'in', oldest).executeTakeFirst()
+    deleted += Number(numDeletedRows)
+    excess -= Number(numDeletedRows)
+  }
+  return deleted
 }
 
 /** True if this event was acted on before. */
@@ -88,19 +126,24 @@ function toBounce(row: Selectable<InboundTable>): InboundReport {
   }
 }
 
-/** Limits of the quarantine, per return path and in all: knowing a return path must not be enough to fill the disk. */
-const MAX_UNREAD_EACH = 10
-const MAX_UNREAD = 10_000
+/** Mails of one return path: knowing one must not be enough to fill the quarantine. */
+const MOST_EACH = 10
 
-/** Quarantines mail, once per content. False if its return path is at its limit; at the overall limit, the oldest mail is deleted. */
+/**
+ * Quarantines mail, once per content. Beyond the limit, the oldest mails are deleted.
+ * @param limit bytes, in all.
+ * @returns false if the mail's return path is at its limit, or the mail alone is larger than the limit.
+ */
 export async function quarantine(
   db: Kysely<Tables>,
   mail: { digest: string; at: Date; source: string; cameTo: string | null; content: Uint8Array; why: string },
+  limit: number,
 ): Promise<boolean> {
-  const { each, all } = await db
+  if (mail.content.length > limit) return false
+  const { each, bytes } = await db
     .selectFrom('quarantine')
     .select(({ fn, eb }) => [
-      fn.countAll<number>().as('all'),
+      sql<number>`coalesce(sum(octet_length(content)), 0)`.as('bytes'),
       fn
         .sum<number | null>(
           eb
@@ -114,15 +157,8 @@ export async function quarantine(
         .as('each'),
     ])
     .executeTakeFirstOrThrow()
-  if (Number(each ?? 0) >= MAX_UNREAD_EACH) return false
-  if (Number(all) >= MAX_UNREAD) {
-    const oldest = db
-      .selectFrom('quarantine')
-      .select('digest')
-      .orderBy('at')
-      .limit(Number(all) - MAX_UNREAD + 1)
-    await db.deleteFrom('quarantine').where('digest', 'in', oldest).execute()
-  }
+  if (Number(each ?? 0) >= MOST_EACH) return false
+  await makeRoom(db, Number(bytes) + mail.content.length - limit)
   await db
     .insertInto('quarantine')
     .values({
@@ -136,6 +172,26 @@ export async function quarantine(
     .onConflict((conflict) => conflict.doNothing())
     .execute()
   return true
+}
+
+/** Deletes the oldest mails until this many bytes are free. */
+async function makeRoom(db: Kysely<Tables>, bytes: number): Promise<void> {
+  for (let left = bytes; left > 0; ) {
+    const rows = await db
+      .selectFrom('quarantine')
+      .select(['digest', sql<number>`octet_length(content)`.as('size')])
+      .orderBy('at')
+      .limit(100)
+      .execute()
+    if (rows.length === 0) return
+    const gone: string[] = []
+    for (const { digest, size } of rows) {
+      if (left <= 0) break
+      gone.push(digest)
+      left -= Number(size)
+    }
+    await db.deleteFrom('quarantine').where('digest', 'in', gone).execute()
+  }
 }
 
 /** The local part in lower case, as a pattern for `like`. */

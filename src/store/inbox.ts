@@ -11,6 +11,8 @@ export interface NewInboxRow {
   /** The source's own identifier. */
   readonly id: string
   readonly content: string
+  /** It can wait for others: it starts nothing, and suppresses nobody. */
+  readonly isRoutine?: boolean
 }
 
 /** The source of refusals that applications hand over: in the inbox, and in `softbounce bounces`. */
@@ -39,37 +41,63 @@ export interface InboxRow extends NewInboxRow {
   readonly tries: number
 }
 
-/**
- * Stores rows, due at once. An existing row stays as it is.
- * @returns how many are new, and the IDs that already exist with other content.
- */
-export async function addToInbox(
+/** Due at once, in this order. */
+const URGENT_AT = 0
+const ROUTINE_AT = 1
+
+/** How many rows are new, and the IDs that already exist with other content. */
+export interface AddedRows {
+  readonly fresh: number
+  readonly others: readonly string[]
+}
+
+/** Stores rows, due at once. An existing row stays as it is. */
+export async function addToInbox(database: Database, source: string, rows: readonly NewInboxRow[], now: Date): Promise<AddedRows> {
+  const [added] = await addAllToInbox(database, [{ source, rows }], now)
+  return added as AddedRows
+}
+
+/** The same for several sets of rows, in one transaction; a result for each. */
+export async function addAllToInbox(
   { db }: Database,
-  source: string,
-  rows: readonly NewInboxRow[],
+  sets: readonly { readonly source: string; readonly rows: readonly NewInboxRow[] }[],
   now: Date,
-): Promise<{ readonly fresh: number; readonly others: readonly string[] }> {
+): Promise<AddedRows[]> {
   const at = now.getTime()
   return db.transaction().execute(async (tx) => {
-    let fresh = 0
-    const others: string[] = []
-    for (const { id, content } of rows) {
-      const digest = digestOf(content)
-      const row = { source, id, digest, content, at, next_at: 0, tries: 0, done_at: null }
-      const { numInsertedOrUpdatedRows } = await tx
-        .insertInto('inbox')
-        .values(row)
-        .onConflict((conflict) => conflict.doNothing())
-        .executeTakeFirstOrThrow()
-      if (Number(numInsertedOrUpdatedRows) > 0) {
-        fresh += 1
-        continue
+    const added: AddedRows[] = []
+    for (const { source, rows } of sets) {
+      let fresh = 0
+      const others: string[] = []
+      for (const { id, content, isRoutine } of rows) {
+        const digest = digestOf(content)
+        const row = { source, id, digest, content, at, next_at: isRoutine ? ROUTINE_AT : URGENT_AT, tries: 0, done_at: null }
+        const { numInsertedOrUpdatedRows } = await tx
+          .insertInto('inbox')
+          .values(row)
+          .onConflict((conflict) => conflict.doNothing())
+          .executeTakeFirstOrThrow()
+        if (Number(numInsertedOrUpdatedRows) > 0) {
+          fresh += 1
+          continue
+        }
+        const before = await tx.selectFrom('inbox').select('digest').where('source', '=', source).where('id', '=', id).executeTakeFirst()
+        if (before !== undefined && before.digest !== digest) others.push(id)
       }
-      const before = await tx.selectFrom('inbox').select('digest').where('source', '=', source).where('id', '=', id).executeTakeFirst()
-      if (before !== undefined && before.digest !== digest) others.push(id)
+      added.push({ fresh, others })
     }
-    return { fresh, others }
+    return added
   })
+}
+
+/** How many rows wait. */
+export async function waitingInInbox(db: Kysely<Tables>): Promise<number> {
+  const { n } = await db
+    .selectFrom('inbox')
+    .select(({ fn }) => fn.countAll<number>().as('n'))
+    .where('done_at', 'is', null)
+    .executeTakeFirstOrThrow()
+  return Number(n)
 }
 
 const digestOf = (content: string): string => createHash('sha256').update(content).digest('hex')

@@ -37,17 +37,31 @@ export {
 export { databaseFault } from './database-fault.js'
 export { DatabaseWatch, writeProbe } from './database-watch.js'
 export { type Forgotten, forget } from './erasure.js'
+export { GroupCommit } from './group-commit.js'
 export { advanceImapCursor, holdImapCursor, type ImapCursor, releaseImapCursor } from './imap-cursors.js'
-export { alreadyHandled, findQuarantined, type InboundReport, listBounces, purgeInbound, quarantine, recordInbound } from './inbound.js'
 export {
+  alreadyHandled,
+  findQuarantined,
+  type InboundReport,
+  listBounces,
+  purgeInbound,
+  quarantine,
+  recordInbound,
+  trimInbound,
+} from './inbound.js'
+export {
+  type AddedRows,
   APPLICATION,
+  addAllToInbox,
   addToInbox,
   type HandedOver,
   type InboxRow,
   markInboxDone,
+  type NewInboxRow,
   nextInboxRow,
   postponeInboxRow,
   purgeInbox,
+  waitingInInbox,
 } from './inbox.js'
 export {
   hasMessage,

@@ -96,7 +96,7 @@ async function live(database: Database, address: string, more: Partial<AttemptsT
   })
   await suppressForUnavailability(db, address, { ...cause, reply: `421 <${address}>`, by: workflowId }, ago(60), [100 * HOUR], ago(46))
   const content = Buffer.from(`Subject: help\r\n\r\n${address.toUpperCase()} \u00e4 wrote`)
-  await quarantine(db, { digest: run, at: ago(45), source: 'lmtp', cameTo: null, content, why: 'unknown' })
+  await quarantine(db, { digest: run, at: ago(45), source: 'lmtp', cameTo: null, content, why: 'unknown' }, 1_000_000)
   const outage = { destination: `${run}.example`, began_at: 1, down_at: null, ended_at: 2, refusals: 1, status: '4.3.2' }
   await db
     .insertInto('outages')
@@ -175,7 +175,11 @@ onBothDatabases('an address', (opened) => {
     const address = 'paged@forget.example'
     for (let n = 0; n < 130; n += 1) {
       const content = Buffer.from(`Subject: ${n}\r\n\r\n${n % 2 === 0 ? address : 'somebody@else.example'} wrote`)
-      await quarantine(db, { digest: `p${String(n).padStart(3, '0')}`, at: ago(1), source: 'lmtp', cameTo: null, content, why: 'unknown' })
+      await quarantine(
+        db,
+        { digest: `p${String(n).padStart(3, '0')}`, at: ago(1), source: 'lmtp', cameTo: null, content, why: 'unknown' },
+        1_000_000,
+      )
     }
     const send = (id: string, recipient: string, key: string) =>
       db

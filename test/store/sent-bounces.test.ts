@@ -13,6 +13,7 @@ import {
   recordSent,
   sendAnsweredAt,
   storeSent,
+  trimInbound,
   wasSent,
 } from '../../src/store/index.js'
 import { activeSuppressions, suppressLastingly } from '../../src/suppression/index.js'
@@ -112,10 +113,54 @@ onBothDatabases('what was sent, and what came back', (opened) => {
       ])
       for await (const bounce of listBounces(db(), null, 1)) expect([bounce.diagnostic?.length, bounce.why.length]).toEqual([1000, 1000])
       const content = Buffer.from([0, 255, 10, 13])
-      for (let i = 0; i < 2; i += 1) await quarantine(db(), { digest: 'aa', at: NOW, source: 'pipe', cameTo: null, content, why: 'x' })
+      for (let i = 0; i < 2; i += 1)
+        await quarantine(db(), { digest: 'aa', at: NOW, source: 'pipe', cameTo: null, content, why: 'x' }, 1_000_000)
       expect((await findQuarantined(db(), 'aa'))?.equals(content)).toBe(true)
       expect(await findQuarantined(db(), 'bb')).toBeNull()
     })
+  })
+
+  test('the log of reports has a limit: strangers go first, then the oldest; what was acted on stays', async () => {
+    const { db: all } = database()
+    await all.deleteFrom('inbound').execute()
+    const row = (n: number, more: Partial<InboundReport>) => taken(n, { recipient: `r${n}@limit.example`, event: null, ...more })
+    await recordInbound(
+      all,
+      Array.from({ length: 60 }, (_, n) =>
+        row(
+          n,
+          n < 20 ? { disposition: 'ignored' } : n < 50 ? { disposition: 'unauthenticated' } : { disposition: 'suppressed', event: `t${n}` },
+        ),
+      ),
+    )
+    // 50 count: 10 more than 40, and 2 in advance
+    expect(await trimInbound(database(), 40)).toBe(12)
+    const left = async () =>
+      (await all.selectFrom('inbound').select('recipient').orderBy('id').execute()).map((one) =>
+        Number(/\d+/.exec(one.recipient ?? '')?.[0]),
+      )
+    expect(await left()).toEqual([...Array(20).keys(), ...Array.from({ length: 28 }, (_, i) => 32 + i)])
+    expect(await trimInbound(database(), 40)).toBe(0)
+    // when no stranger is left, the oldest of the others
+    expect(await trimInbound(database(), 10)).toBe(28)
+    expect(await left()).toEqual([...Array.from({ length: 10 }, (_, i) => 10 + i), ...Array.from({ length: 10 }, (_, i) => 50 + i)])
+  })
+
+  test('the quarantine has a limit of bytes: the oldest mail goes first, and one that is larger alone is not kept', async () => {
+    const { db: all } = database()
+    await all.deleteFrom('quarantine').execute()
+    const add = (n: number, bytes: number) =>
+      quarantine(
+        all,
+        { digest: `q${n}`, at: later(n), source: 'lmtp', cameTo: `b+${n}@example.com`, content: Buffer.alloc(bytes, 'x'), why: 'y' },
+        1000,
+      )
+    for (let n = 0; n < 5; n += 1) expect(await add(n, 300)).toBe(true)
+    const kept = async () => (await all.selectFrom('quarantine').select('digest').orderBy('at').execute()).map(({ digest }) => digest)
+    expect(await kept()).toEqual(['q2', 'q3', 'q4'])
+    expect(await add(5, 1001)).toBe(false)
+    expect(await add(6, 1000)).toBe(true)
+    expect(await kept()).toEqual(['q6'])
   })
 
   test('active suppressions among many addresses are found in one query', async () => {

@@ -1,0 +1,28 @@
+/** Writes that wait at the same moment share one transaction. */
+import { expect, test } from 'vitest'
+import { GroupCommit } from '../../src/store/index.js'
+
+const later = () => new Promise((resolve) => setTimeout(resolve, 5))
+
+test('what waits while a transaction runs is written by the next one, in order, with a result for each', async () => {
+  const groups: (readonly number[])[] = []
+  const commit = new GroupCommit<number, string>(async (items) => {
+    groups.push(items)
+    await later()
+    return items.map((n) => `wrote ${n}`)
+  }, 3)
+  const results = await Promise.all([1, 2, 3, 4, 5, 6].map((n) => commit.add(n)))
+  expect(results).toEqual([1, 2, 3, 4, 5, 6].map((n) => `wrote ${n}`))
+  expect(groups).toEqual([[1], [2, 3, 4], [5, 6]])
+  expect(await commit.add(7)).toBe('wrote 7')
+})
+
+test('an item that cannot be written fails alone', async () => {
+  const commit = new GroupCommit<number, number>(async (items) => {
+    await later()
+    if (items.includes(3)) throw new Error('no three')
+    return items
+  }, 10)
+  const results = await Promise.allSettled([1, 2, 3, 4].map((n) => commit.add(n)))
+  expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled'])
+})
