@@ -1,17 +1,19 @@
 // Reports by the hundred thousand: what a flood costs, and what it does to the genuine bounces that come meanwhile.
 // One LMTP mail for many recipients; forged bounces to return paths that look real (a joe-job); webhooks of messages that were delivered; a
 // mailbox that nobody has read for long (where Dovecot is installed).
-import { randomBytes } from 'node:crypto'
+import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
-import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { Client, Connection } from '@temporalio/client'
 import { readSettings } from '../dist/config/config.js'
 import { dayOf, sentId, signReturnPath } from '../dist/delivery/index.js'
 import { migrateToLatest, openDatabase, storeSent } from '../dist/store/index.js'
 import { freePort, startDevServer } from '../dist-dev/dev-server/index.js'
+import { openHttp, openLine, SECRET } from './support/flood-clients.mjs'
 import { bounceOf, lmtp, startIntake } from './support/intake.mjs'
 import { fillMailbox, startMailbox } from './support/mailbox.mjs'
 import { startPostgres } from './support/postgres.mjs'
@@ -21,12 +23,10 @@ const WEBHOOK_SECONDS = Number(process.env.BENCH_FLOOD_SECONDS ?? 20)
 const WEBHOOK_RATE = Number(process.env.BENCH_FLOOD_RATE ?? 2_000)
 const MAILBOX = Number(process.env.BENCH_FLOOD_MAILBOX ?? 10_000)
 const RECIPIENTS = 1_000
-/** Postfix opens at most 20 connections; one is the genuine sender's. */
-const FLOOD_CONNECTIONS = 19
 const GENUINE_EVERY_MS = 250
 const GENUINE_IN_QUIET = 40
 const KEY = Buffer.alloc(32, 7).toString('base64')
-const SECRET = 'a-secret-of-the-benchs-own'
+const FLOODER = fileURLToPath(new URL('support/flooder.mjs', import.meta.url))
 
 const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)] ?? Number.NaN
 const seconds = (since) => (performance.now() - since) / 1000
@@ -105,13 +105,17 @@ export async function flood() {
     mostMib = 0
     const pool = await sent(Math.ceil(FORGED / 250) + 100)
     const meanwhile = []
-    const forged = floodByLmtp(intake.port, FORGED)
-    while (!forged.isOver && pool.length > 0) {
+    let isOver = false
+    const forged = runFlooder({ kind: 'lmtp', port: intake.port, count: FORGED }).finally(() => {
+      isOver = true
+    })
+    await sleep(1000)
+    while (!isOver && pool.length > 0) {
       const one = pool.pop()
       meanwhile.push(await timed(() => genuineByLmtp.deliver(one.to, one.mail)))
       await sleep(GENUINE_EVERY_MS)
     }
-    const { perSecond, lasted } = await forged.ended
+    const { perSecond, lasted } = await forged
     genuineByLmtp.close()
     const { kept } = await database.db
       .selectFrom('inbound')
@@ -127,10 +131,11 @@ export async function flood() {
     })
 
     // 3. webhooks
+    const genuineHttp = await openHttp(httpPort)
     const byHook = async (list, everyMs) => {
       for (const one of list) {
         one.postedAt = Date.now()
-        await post(httpPort, bounceRecord(one))
+        await genuineHttp.post(bounceRecord(one))
         await sleep(everyMs)
       }
     }
@@ -150,11 +155,11 @@ export async function flood() {
     await byHook(calm, GENUINE_EVERY_MS / 5)
     const calmMs = await startedAfter(calm)
     mostMib = 0
-    const during = await sent(Math.floor((WEBHOOK_SECONDS * 1000) / GENUINE_EVERY_MS) - 4)
-    const burst = floodByHttp(httpPort, WEBHOOK_RATE, WEBHOOK_SECONDS)
-    await sleep(500)
+    const during = await sent(Math.floor((WEBHOOK_SECONDS * 1000) / GENUINE_EVERY_MS) - 6)
+    const burst = runFlooder({ kind: 'http', port: httpPort, rate: WEBHOOK_RATE, lasts: WEBHOOK_SECONDS })
+    await sleep(1000)
     await byHook(during, GENUINE_EVERY_MS)
-    const { statuses } = await burst
+    const statuses = new Map((await burst).statuses)
     const duringMs = await startedAfter(during)
     const waiting = async () =>
       Number(
@@ -237,6 +242,12 @@ export async function flood() {
 const diskOf = (file) =>
   file === null ? '' : `; the database has ${Math.round((statSync(file).size + statSync(`${file}-wal`).size) / 2 ** 20)} MiB`
 
+/** The flood, in a process of its own. */
+async function runFlooder(order) {
+  const { stdout } = await promisify(execFile)(process.execPath, [FLOODER, JSON.stringify(order)])
+  return JSON.parse(stdout)
+}
+
 async function timed(step) {
   const began = performance.now()
   await step()
@@ -249,71 +260,6 @@ async function openLmtp(port) {
   return line
 }
 
-/** A return path like ours, with a signature that is none. */
-function forgedReturnPath() {
-  const letters = 'abcdefghijklmnopqrstuvwxyz234567'
-  return `bounce+${[...randomBytes(39)].map((byte) => letters[byte % 32]).join('')}@example.com`
-}
-
-/** LMTP with pipelining, so that the flood costs its sender little. */
-async function openLine(port) {
-  const socket = connect(port, '127.0.0.1')
-  socket.setNoDelay(true)
-  let rest = ''
-  let want = 0
-  let replies = []
-  let go = () => {}
-  socket.on('error', () => {})
-  socket.on('data', (chunk) => {
-    rest += chunk.toString('latin1')
-    for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n')) {
-      const text = rest.slice(0, end)
-      rest = rest.slice(end + 1)
-      if (text[3] !== '-') replies.push(text)
-    }
-    if (replies.length >= want) go(replies.splice(0))
-  })
-  /** Resolves with this many replies. */
-  const say = (text, count) => {
-    want = count
-    replies = []
-    const heard = new Promise((resolve) => {
-      go = resolve
-    })
-    socket.write(text)
-    return heard
-  }
-  await say('', 1)
-  await say('LHLO flood.example.com\r\n', 1)
-  const deliverToAll = async (recipients, mail) => {
-    await say(`MAIL FROM:<>\r\n${recipients.map((to) => `RCPT TO:<${to}>\r\n`).join('')}DATA\r\n`, recipients.length + 2)
-    return (await say(`${mail}.\r\n`, recipients.length)).filter((reply) => reply.startsWith('250')).length
-  }
-  return { deliverToAll, close: () => socket.end('QUIT\r\n') }
-}
-
-function floodByLmtp(port, count) {
-  const mail = bounceOf(0, 'shop@example.com')
-  const state = { isOver: false }
-  const began = performance.now()
-  let next = 0
-  state.ended = Promise.all(
-    Array.from({ length: FLOOD_CONNECTIONS }, async () => {
-      const line = await openLine(port)
-      while (next < count) {
-        next += 1
-        if ((await line.deliverToAll([forgedReturnPath()], mail)) !== 1) throw new Error('a forged bounce was not taken')
-      }
-      line.close()
-    }),
-  ).then(() => {
-    state.isOver = true
-    return { perSecond: count / seconds(began), lasted: seconds(began) }
-  })
-  return state
-}
-
-const HEADERS = { 'content-type': 'application/json', 'x-softbounce-secret': SECRET }
 const bounceRecord = ({ recipient, token }) =>
   JSON.stringify({
     RecordType: 'Bounce',
@@ -323,40 +269,3 @@ const bounceRecord = ({ recipient, token }) =>
     BouncedAt: new Date().toISOString(),
     Metadata: { softbounce: token },
   })
-
-async function post(port, body) {
-  const response = await fetch(`http://127.0.0.1:${port}/notifications/postmark`, { method: 'POST', headers: HEADERS, body })
-  await response.arrayBuffer()
-  return response.status
-}
-
-/** Posts at this rate, over connections that stay open. */
-async function floodByHttp(port, rate, lastsSeconds) {
-  const statuses = new Map()
-  const began = performance.now()
-  let posted = 0
-  const lane = async () => {
-    for (;;) {
-      const due = Math.floor(seconds(began) * rate)
-      if (seconds(began) >= lastsSeconds) return
-      if (posted >= due) {
-        await sleep(2)
-        continue
-      }
-      posted += 1
-      const id = `00000000-0000-0000-0000-${String(posted).padStart(12, '0')}`
-      const record = {
-        RecordType: 'Delivery',
-        Recipient: `d${posted}@example.org`,
-        MessageID: id,
-        DeliveredAt: '2026-11-29T10:00:00Z',
-        Details: '250 OK',
-        Metadata: {},
-      }
-      const status = await post(port, JSON.stringify(record)).catch(() => 'no answer')
-      statuses.set(status, (statuses.get(status) ?? 0) + 1)
-    }
-  }
-  await Promise.all(Array.from({ length: 40 }, lane))
-  return { statuses }
-}

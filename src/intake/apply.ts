@@ -7,6 +7,7 @@ import type { ParsedReport, ReportedRecipient } from '../dsn/index.js'
 import type { Metrics } from '../report/metrics.js'
 import {
   alreadyHandled,
+  asyncCommit,
   type Database,
   type Disposition,
   findEnd,
@@ -89,16 +90,26 @@ const TRIM_AFTER = 1_000
 
 export class ReportHandler {
   readonly #log: GroupCommit<readonly InboundReport[], undefined>
+  /** What strangers sent: its transactions do not wait for the disk, since nothing depends on them after a power cut. */
+  readonly #strangersLog: GroupCommit<readonly InboundReport[], undefined>
   #untilTrim = TRIM_AFTER
 
   constructor(private readonly dependencies: IntakeDependencies) {
-    this.#log = new GroupCommit((sets) => this.#write(sets), RECORDED_TOGETHER)
+    const { database } = dependencies
+    this.#log = new GroupCommit((sets) => this.#write(sets, (rows) => recordInbound(database.db, rows)), RECORDED_TOGETHER)
+    this.#strangersLog = new GroupCommit(
+      (sets) => this.#write(sets, (rows) => asyncCommit(database, (tx) => recordInbound(tx, rows))),
+      RECORDED_TOGETHER,
+    )
   }
 
-  async #write(sets: readonly (readonly InboundReport[])[]): Promise<undefined[]> {
+  async #write(
+    sets: readonly (readonly InboundReport[])[],
+    record: (rows: readonly InboundReport[]) => Promise<void>,
+  ): Promise<undefined[]> {
     const { database, settings } = this.dependencies
     const rows = sets.flat()
-    await recordInbound(database.db, rows)
+    await record(rows)
     this.#untilTrim -= rows.length
     if (this.#untilTrim <= 0 && settings.limits !== undefined) {
       this.#untilTrim = TRIM_AFTER
@@ -266,7 +277,7 @@ export class ReportHandler {
         event: one.event ?? null,
       }),
     )
-    await this.#log.add(rows)
+    await (rows.every(({ disposition }) => disposition === 'unauthenticated') ? this.#strangersLog : this.#log).add(rows)
     return rows
   }
 }

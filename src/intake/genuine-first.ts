@@ -1,27 +1,67 @@
-/** While a genuine bounce is processed, mail of strangers waits: a flood of forged bounces does not slow genuine ones. */
-export class GenuineFirst {
-  #running = 0
-  #waiting: (() => void)[] = []
+/**
+ * Genuine bounces first: while one is processed, mail of strangers waits, and of that only a little is processed at once. So a flood of
+ * forged bounces does not slow genuine ones: it waits here, and not in the event loop.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
 
-  /** Runs a step of a genuine bounce. */
-  async run<T>(step: () => Promise<T>): Promise<T> {
-    this.#running += 1
+/** Mails of strangers that are processed at once. */
+const STRANGERS_TOGETHER = 4
+/** And in a second: the mail system keeps the rest of a flood. */
+const STRANGERS_A_SECOND = 1000
+/** A stranger waits no longer than this for genuine bounces to end: many of them must not hold it up for ever. */
+const LONGEST_WAIT_MS = 2000
+/** How much of a quiet time before counts. */
+const BURST_MS = 50
+
+export class GenuineFirst {
+  #genuine = 0
+  #strangers = 0
+  #nextAt = 0
+  readonly #waiting: (() => void)[] = []
+
+  /** Runs a step of a genuine bounce, at once. */
+  async genuine<T>(step: () => Promise<T>): Promise<T> {
+    this.#genuine += 1
     try {
       return await step()
     } finally {
-      this.#running -= 1
-      if (this.#running === 0) for (const go of this.#waiting.splice(0)) go()
+      this.#genuine -= 1
+      this.#admit()
     }
   }
 
-  /** Resolves when no genuine bounce is being processed, or after `withinMs`: many genuine ones must not hold up the rest for ever. */
-  async turn(withinMs = 2000): Promise<void> {
-    if (this.#running === 0) return
+  /** Runs a step of a stranger's mail, when it is its turn. */
+  async stranger<T>(step: () => Promise<T>): Promise<T> {
+    await this.#pace()
+    await this.#turn()
+    this.#strangers += 1
+    try {
+      return await step()
+    } finally {
+      this.#strangers -= 1
+      this.#admit()
+    }
+  }
+
+  /** Spreads the mails of strangers over time; a few may come at once. */
+  async #pace(): Promise<void> {
+    const now = performance.now()
+    this.#nextAt = Math.max(this.#nextAt + 1000 / STRANGERS_A_SECOND, now - BURST_MS)
+    if (this.#nextAt > now) await sleep(this.#nextAt - now)
+  }
+
+  async #turn(): Promise<void> {
+    if (this.#genuine === 0 && this.#strangers < STRANGERS_TOGETHER) return
     let timer: NodeJS.Timeout | undefined
     await new Promise<void>((resolve) => {
       this.#waiting.push(resolve)
-      timer = setTimeout(resolve, withinMs)
+      timer = setTimeout(resolve, LONGEST_WAIT_MS)
     })
     clearTimeout(timer)
+  }
+
+  #admit(): void {
+    if (this.#genuine > 0) return
+    for (const go of this.#waiting.splice(0, STRANGERS_TOGETHER - this.#strangers)) go()
   }
 }

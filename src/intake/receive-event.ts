@@ -6,7 +6,7 @@ import { addressKey, messageIdKey } from '../bounce/index.js'
 import { sentId, verifyToken } from '../delivery/index.js'
 import type { ParsedReport, ReportedRecipient } from '../dsn/index.js'
 import { PROVIDER_NAMES, type Provider, type ProviderEvent, parseWebhook, UnknownEvent, UnreadableWebhook } from '../providers/index.js'
-import { answeredAttempts, findProviderId, findSent, onlyUnconfirmed, quarantine, type Sent } from '../store/index.js'
+import { attemptsOf, findProviderId, findSent, onlyUnconfirmed, quarantine, type Sent } from '../store/index.js'
 import {
   type Handled,
   type IntakeDependencies,
@@ -47,6 +47,26 @@ export class EventReceiver {
     return taken
   }
 
+  /**
+   * Whether a webhook can lead to anything: a failure, a complaint, one that cannot be read, or news of a retry. Others need not be stored:
+   * most webhooks are about messages that were delivered at once.
+   */
+  async isNeeded(provider: Provider, content: string): Promise<boolean> {
+    let events: readonly ProviderEvent[]
+    try {
+      events = parseWebhook(provider, content)
+    } catch {
+      return true
+    }
+    for (const event of events) {
+      if (event.recipient === null) continue
+      if (event.complaint !== undefined || event.reported?.action === 'failed') return true
+      const found = await this.#subjectOf(provider, event)
+      if (!('refused' in found) && (await this.#isRetried(found.subject, false))) return true
+    }
+    return false
+  }
+
   async #takeOne(provider: Provider, event: ProviderEvent): Promise<IntakeResult[]> {
     const { recipient, reported, complaint, why } = event
     if (recipient === null) return []
@@ -64,7 +84,7 @@ export class EventReceiver {
         [notification.recipients[0] ?? null, await this.#acting.complain(subject, complaint)],
       ])
     if (reported === undefined) return []
-    if (reported.action !== 'failed' && !(await this.#wasRetried(subject))) return []
+    if (reported.action !== 'failed' && !(await this.#isRetried(subject, true))) return []
     const record = sent === null ? { reported, isItself: true } : recordFor(sent, notification, true)
     if ('refused' in record)
       return this.#acting.record(came, notification, [[reported, { disposition: 'unauthenticated', why: record.refused }]])
@@ -108,9 +128,14 @@ export class EventReceiver {
     return { subject: subjectOf(sent, { send: only.send, text: null }), sent }
   }
 
-  /** Whether the message was retried: reports about the original send need no action. */
-  async #wasRetried({ messageId, recipient }: ReportedSend): Promise<boolean> {
-    return (await answeredAttempts(this.dependencies.database.db, messageIdKey(messageId), addressKey(recipient))).length > 0
+  /**
+   * Whether the message is retried: reports about the original send need no action.
+   * @throws Error if `isAnswered` is asked for and the retry's own answer is not recorded yet.
+   */
+  async #isRetried({ messageId, recipient }: ReportedSend, isAnswered: boolean): Promise<boolean> {
+    const { answered, open } = await attemptsOf(this.dependencies.database.db, messageIdKey(messageId), addressKey(recipient))
+    if (isAnswered && answered === 0 && open > 0) throw new Error('the retry that it is about is being sent')
+    return answered + open > 0
   }
 
   async #unread(provider: Provider, content: string, digest: string, why: string): Promise<IntakeResult[]> {

@@ -30,7 +30,7 @@ import { GenuineFirst } from './genuine-first.js'
 
 export class MailReceiver {
   readonly #acting: ReportHandler
-  readonly #genuineFirst = new GenuineFirst()
+  readonly #lanes = new GenuineFirst()
   readonly #takenApart = new WeakMap<Uint8Array, Promise<Mail>>()
 
   constructor(private readonly dependencies: IntakeDependencies) {
@@ -62,11 +62,13 @@ export class MailReceiver {
       cameTo: 'refused' in proven ? (envelope.recipients[0] ?? null) : proven.cameTo,
       ...('refused' in proven ? {} : { sent: proven.sent }),
     }
-    if (!('refused' in proven) || settings.isTrusted) return this.#genuineFirst.run(() => this.#process(mail, envelope, about, proven))
-    await this.#genuineFirst.turn()
-    // mail that is not to a return path of ours is not even parsed
-    if (!mayBeComplaint(mail)) return this.#acting.record(about, null, [[null, { disposition: 'unauthenticated', why: proven.refused }]])
-    return this.#process(mail, envelope, about, proven)
+    if (!('refused' in proven) || settings.isTrusted) return this.#lanes.genuine(() => this.#process(mail, envelope, about, proven))
+    return this.#lanes.stranger(() =>
+      mayBeComplaint(mail)
+        ? this.#process(mail, envelope, about, proven)
+        : // mail that is not to a return path of ours is not even parsed
+          this.#acting.record(about, null, [[null, { disposition: 'unauthenticated', why: proven.refused }]]),
+    )
   }
 
   async #process(

@@ -52,7 +52,7 @@ export interface WebhookOptions {
 interface Answer {
   readonly status: number
   readonly text: string
-  readonly result: 'kept' | 'repeated' | 'refused' | 'unreadable' | 'failed'
+  readonly result: 'kept' | 'unneeded' | 'repeated' | 'refused' | 'unreadable' | 'failed'
 }
 
 export class WebhookReceiver {
@@ -62,7 +62,7 @@ export class WebhookReceiver {
   #counted = { at: 0, waiting: 0 }
 
   constructor(
-    intake: EventReceiver,
+    private readonly intake: EventReceiver,
     private readonly database: Database,
     private readonly options: WebhookOptions,
     private readonly logger: Logger,
@@ -151,7 +151,11 @@ export class WebhookReceiver {
       this.logger.warn({ provider }, 'too many webhooks wait (intake.maxWaitingWebhooks); the provider sends this one again')
       return { status: 503, text: 'too many wait; send it again', result: 'failed' }
     }
-    const rows = verified.kept.map((one) => ({ ...one, isRoutine: isRoutine(provider, one.content) }))
+    const rows: NewInboxRow[] = []
+    for (const one of verified.kept)
+      if (verified.goodOnce || (await this.intake.isNeeded(provider, one.content)))
+        rows.push({ ...one, isRoutine: isRoutine(provider, one.content) })
+    if (rows.length === 0) return { status: 200, text: 'nothing to do', result: 'unneeded' }
     const { fresh, others } = await this.#writer.add({ source: provider, rows })
     if (others.length > 0 && verified.goodOnce)
       throw new NotAuthentic(`it comes under the identifier of another notification (${others[0]}): a replay`)

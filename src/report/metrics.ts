@@ -80,7 +80,7 @@ export class Metrics {
     this.#mails.inc({ source, result })
   }
 
-  webhookReceived(provider: string, result: 'kept' | 'repeated' | 'refused' | 'unreadable' | 'failed'): void {
+  webhookReceived(provider: string, result: 'kept' | 'unneeded' | 'repeated' | 'refused' | 'unreadable' | 'failed'): void {
     this.#notifications.inc({ provider, result })
   }
 

@@ -54,6 +54,18 @@ export async function answeredAttempts(db: Kysely<Tables>, messageId: string, re
   return rows.map(answered)
 }
 
+/** How many attempts of a message for a recipient have an answer, and how many have none yet. */
+export async function attemptsOf(db: Kysely<Tables>, messageId: string, recipient: string): Promise<{ answered: number; open: number }> {
+  const rows = await db
+    .selectFrom('attempts')
+    .select('outcome')
+    .where('message_id', '=', messageId)
+    .where('recipient', '=', recipient)
+    .execute()
+  const answered = rows.filter(({ outcome }) => outcome !== null).length
+  return { answered, open: rows.length - answered }
+}
+
 /** When a send was last answered; null if it was not, and always for the original, which is not in the log. */
 export async function sendAnsweredAt(db: Kysely<Tables>, messageId: string, recipient: string, send: Send): Promise<Date | null> {
   const row = await db

@@ -9,6 +9,7 @@ export {
   type AttemptKey,
   type AttemptSubject,
   answeredAttempts,
+  attemptsOf,
   onlyUnconfirmed,
   sendAnsweredAt,
   toAttempt,
