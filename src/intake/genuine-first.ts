@@ -34,7 +34,6 @@ export class GenuineFirst {
   async stranger<T>(step: () => Promise<T>): Promise<T> {
     await this.#pace()
     await this.#turn()
-    this.#strangers += 1
     try {
       return await step()
     } finally {
@@ -50,18 +49,31 @@ export class GenuineFirst {
     if (this.#nextAt > now) await sleep(this.#nextAt - now)
   }
 
+  /** Takes a place among the strangers that are processed; waits for it if there is none. */
   async #turn(): Promise<void> {
-    if (this.#genuine === 0 && this.#strangers < STRANGERS_TOGETHER) return
-    let timer: NodeJS.Timeout | undefined
+    if (this.#genuine === 0 && this.#strangers < STRANGERS_TOGETHER) {
+      this.#strangers += 1
+      return
+    }
     await new Promise<void>((resolve) => {
-      this.#waiting.push(resolve)
-      timer = setTimeout(resolve, LONGEST_WAIT_MS)
+      const go = () => {
+        clearTimeout(timer)
+        this.#strangers += 1
+        resolve()
+      }
+      const timer = setTimeout(() => {
+        this.#waiting.splice(this.#waiting.indexOf(go), 1)
+        go()
+      }, LONGEST_WAIT_MS)
+      this.#waiting.push(go)
     })
-    clearTimeout(timer)
   }
 
   #admit(): void {
-    if (this.#genuine > 0) return
-    for (const go of this.#waiting.splice(0, STRANGERS_TOGETHER - this.#strangers)) go()
+    while (this.#genuine === 0 && this.#strangers < STRANGERS_TOGETHER) {
+      const go = this.#waiting.shift()
+      if (go === undefined) return
+      go()
+    }
   }
 }
