@@ -7,7 +7,19 @@ const src = fileURLToPath(new URL('../src', import.meta.url))
 const MAX_LINES = 300
 
 /** What a process that runs workers needs. */
-const OF_A_WORKER = ['activities', 'bounce', 'config', 'delivery', 'doctor', 'encryption', 'intake', 'logger.ts', 'store', 'temporal', 'throttle']
+const OF_A_WORKER = [
+  'activities',
+  'bounce',
+  'config',
+  'delivery',
+  'doctor',
+  'encryption',
+  'intake',
+  'logger.ts',
+  'store',
+  'temporal',
+  'throttle',
+]
 
 /** What each folder (or top-level file) may import; `type:` allows types only. Later rows may import earlier ones, never the reverse. */
 const MAY = {

@@ -21,6 +21,8 @@ export function startTracing(environment: Readonly<Record<string, string | undef
 }
 
 async function start(service: string): Promise<Tracing> {
+  // without baggage: nobody reads it here, and its parser takes any number of entries (GHSA-8988-4f7v-96qf)
+  process.env.OTEL_PROPAGATORS ||= 'tracecontext'
   const [{ OTLPTraceExporter }, { Resource }, { BatchSpanProcessor }, { NodeTracerProvider }, { OpenTelemetryPlugin }] = await Promise.all([
     import('@opentelemetry/exporter-trace-otlp-http'),
     import('@opentelemetry/resources'),
