@@ -28,32 +28,42 @@ export interface ProvenReturnPath {
   readonly sent: Sent
 }
 
+/** Why no recipient address is a return path that we know. */
+export interface RefusedReturnPath {
+  readonly refused: string
+  /** We signed it, and its message is in another store: with the right database it would be authentic. */
+  readonly isOfAnotherStore?: boolean
+}
+
 /** The first recipient address that is a return path of ours; else why the last one was refused. */
 export async function provenReturnPath(
   settings: AuthenticationSettings,
   database: Database,
   recipients: readonly string[],
   now: Date,
-): Promise<ProvenReturnPath | { readonly refused: string }> {
+): Promise<ProvenReturnPath | RefusedReturnPath> {
   if (settings.returnPaths === null) return { refused: 'no returnPath.keys are set, so that no return path can be known for ours' }
-  let refused = 'nobody said which return path it came to'
+  let refusal: RefusedReturnPath = { refused: 'nobody said which return path it came to' }
   for (const cameTo of recipients) {
     const token = verifyReturnPath(settings.returnPaths, cameTo, now)
-    if ('refused' in token) refused = token.refused
+    if ('refused' in token) refusal = { refused: token.refused }
     else {
       const sent = await findSent(database.db, token.id)
       if (sent !== null) return { cameTo, token, sent }
-      refused = await whyNotKept(token, database)
+      refusal = await whyNotKept(token, database)
     }
   }
-  return { refused }
+  return refusal
 }
 
-async function whyNotKept({ store }: VerifiedToken, database: Database): Promise<string> {
+async function whyNotKept({ store }: VerifiedToken, database: Database): Promise<RefusedReturnPath> {
   const own = await storeId(database)
-  return store === undefined || store === storeNumber(own)
-    ? `its return path is ours, but its message is no longer kept: it is older than store.messageRetention`
-    : `its return path is ours, but its message is in another store: it was sent with another database.url than that of this intake (store ${own}, ${database.place})`
+  if (store === undefined || store === storeNumber(own))
+    return { refused: 'its return path is ours, but its message is no longer kept: it is older than store.messageRetention' }
+  return {
+    refused: `its return path is ours, but its message is in another store: it was sent with another database.url than that of this intake (store ${own}, ${database.place})`,
+    isOfAnotherStore: true,
+  }
 }
 
 /** A report's entry for the recipient that its return path identifies. */

@@ -20,6 +20,7 @@ import {
   type Envelope,
   type ProvenReturnPath,
   provenReturnPath,
+  type RefusedReturnPath,
   recordFor,
   rejectOtherRecipient,
   rejectUnsentMessage,
@@ -63,6 +64,7 @@ export class MailReceiver {
       ...('refused' in proven ? {} : { sent: proven.sent }),
     }
     if (!('refused' in proven) || settings.isTrusted) return this.#lanes.genuine(() => this.#process(mail, envelope, about, proven))
+    if (proven.isOfAnotherStore) return this.#lanes.genuine(() => this.#keepForAnotherStore(mail, about, proven.refused))
     return this.#lanes.stranger(() =>
       mayBeComplaint(mail)
         ? this.#process(mail, envelope, about, proven)
@@ -75,7 +77,7 @@ export class MailReceiver {
     mail: Uint8Array,
     envelope: Envelope,
     about: About,
-    proven: ProvenReturnPath | { readonly refused: string },
+    proven: ProvenReturnPath | RefusedReturnPath,
   ): Promise<IntakeResult[]> {
     const { settings } = this.dependencies
     let parts: Mail
@@ -191,16 +193,23 @@ export class MailReceiver {
 
   async #unread(mail: Uint8Array, about: About, why: string, refused: string | null): Promise<IntakeResult[]> {
     if (refused !== null) return this.#acting.record(about, null, [[null, { disposition: 'unauthenticated', why: refused }]])
+    return this.#acting.record(about, null, [[null, { disposition: 'unreadable', why: await this.#quarantined(mail, about, why) }]])
+  }
+
+  /** A genuine bounce that came to an intake with the wrong database is kept: `softbounce bounces --show` and `take` process it elsewhere. */
+  async #keepForAnotherStore(mail: Uint8Array, about: About, why: string): Promise<IntakeResult[]> {
+    return this.#acting.record(about, null, [[null, { disposition: 'unauthenticated', why: await this.#quarantined(mail, about, why) }]])
+  }
+
+  /** Keeps a mail. @returns why, and as what it is kept. */
+  async #quarantined(mail: Uint8Array, { sent: _, ...came }: About, why: string): Promise<string> {
     const digest = createHash('sha256').update(mail).digest('hex')
-    const { sent: _, ...came } = about
     const kept = await quarantine(
       this.dependencies.database.db,
       { ...came, digest, content: mail, why },
       quarantineLimit(this.dependencies),
     )
-    return this.#acting.record(about, null, [
-      [null, { disposition: 'unreadable', why: kept ? `${why}; kept as ${digest}` : `${why}; not kept, since too many are kept already` }],
-    ])
+    return kept ? `${why}; kept as ${digest}` : `${why}; not kept, since too many are kept already`
   }
 }
 

@@ -59,10 +59,6 @@ test('no worker: the intake says so', async () => {
 })
 
 test('an installation that fits together warns of nothing', async () => {
-  await world.temporal.workflowService.updateNamespace({
-    namespace: world.namespace,
-    config: { workflowExecutionRetentionTtl: { seconds: (30 * 86_400) as never } },
-  })
   const worker = await world.startWorker()
   const intake = await world.startIntake(['--lmtp', '127.0.0.1:0'])
   await new Promise((resolve) => setTimeout(resolve, 1500))

@@ -6,7 +6,8 @@ import nodemailer from 'nodemailer'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { track } from '../../src/client/index.js'
 import { settingsFrom } from '../../src/config/index.js'
-import { migrateToLatest, openDatabase, storeId } from '../../src/store/index.js'
+import { findQuarantined, migrateToLatest, openDatabase, storeId } from '../../src/store/index.js'
+import { report } from '../support/bounce-mails.js'
 import { makeCertificates } from '../support/certificates.js'
 import { postgresDatabase, sqliteDatabase, startPostgres, temporaryFolder, withoutPostgres } from '../support/databases.js'
 import { startPgBouncer } from '../support/pgbouncer.js'
@@ -143,6 +144,14 @@ describe('another database than the worker’s', () => {
         /its message is in another store: it was sent with another database\.url than that of this intake \(store /,
       ),
     })
+    // it is kept, to be taken by an intake of the right database
+    const { MailReceiver } = await import('../../src/intake/index.js')
+    const mail = report({ recipient: 'ann@example.org' })
+    const receiver = new MailReceiver({ client: null as never, database: intake.database, settings, now: () => new Date() })
+    const [done] = await receiver.take(mail, { recipients: cameTo, sender: '' }, 'lmtp')
+    expect(done?.disposition).toBe('unauthenticated')
+    const [, digest = ''] = /kept as ([0-9a-f]{64})$/.exec(done?.why ?? '') ?? []
+    expect((await findQuarantined(intake.database.db, digest))?.equals(mail)).toBe(true)
     await sender.database.db.deleteFrom('sent_messages').execute()
     expect(await provenReturnPath(settings, sender.database, cameTo, new Date())).toMatchObject({
       refused: expect.stringContaining('its message is no longer kept'),

@@ -86,6 +86,16 @@ describe('LMTP', () => {
     expect((await world.cli('bounces', '--unauthenticated')).stdout).toContain('nobody@example.com')
   })
 
+  test('a mail for hundreds of recipients: a reply for each, in their order', async () => {
+    const genuine = [await sent(), await sent(), await sent()]
+    const to = Array.from({ length: 300 }, (_, i) =>
+      i % 100 === 50 ? (genuine[Math.floor(i / 100)] as { returnPath: string }).returnPath : `bounce+${i}@example.com`,
+    )
+    const replies = (await deliver(lmtpPort(intake), to, report({ recipient: genuine[0]?.recipient as string }))).slice(-301, -1)
+    expect(replies.flatMap((reply, i) => (reply.startsWith('250 2.0.0 unauthenticated') ? [] : [i]))).toEqual([50, 150, 250])
+    expect(await world.client.isOpen(genuine[0] as (typeof genuine)[number])).toBe(true)
+  })
+
   test('an oversized mail is refused, and the connection stays usable', async () => {
     const replies = await deliver(lmtpPort(intake), ['x@example.com'], Buffer.alloc(1_200_000, 'a\r\n'))
     expect(replies).toContainEqual(expect.stringMatching(/^552 5\.3\.4 .*intake.maxSize/))

@@ -40,6 +40,7 @@ const secrets = {
   resend: RESEND_SECRET,
 }
 const PROVIDERS = ['ses', 'sendgrid', 'mailgun', 'postmark', 'resend'] as const
+const intakeSettings = { returnPaths, ownHosts: [], retryStatuses: parseRetryStatuses(DEFAULT_RETRY_STATUSES), isTrusted: false }
 let world: RealWorld
 let sns: Sns
 let notifications: WebhookReceiver
@@ -52,8 +53,13 @@ beforeAll(async () => {
   sns = await startSns()
   metrics = new Metrics()
   const now = () => new Date(Date.now() + clockMs)
-  const settings = { returnPaths, ownHosts: [], retryStatuses: parseRetryStatuses(DEFAULT_RETRY_STATUSES), isTrusted: false }
-  const intake = new EventReceiver({ client: world.client, database: world.database, settings, now: () => new Date(), metrics })
+  const intake = new EventReceiver({
+    client: world.client,
+    database: world.database,
+    settings: intakeSettings,
+    now: () => new Date(),
+    metrics,
+  })
   notifications = new WebhookReceiver(
     intake,
     world.database,
@@ -252,8 +258,9 @@ describe('webhooks out of order, or without a retry', () => {
         deliveryDelay: { delayedRecipients: [{ emailAddress: one.recipient, status: '4.3.2' }] },
       }),
     )
-    await post('ses', sns.sign({ eventType: 'Delivery', mail, delivery: { recipients: [one.recipient], smtpResponse: '250 OK' } }))
-    await post('ses', sns.sign({ eventType: 'Open', mail }))
+    const delivery = { recipients: [one.recipient], smtpResponse: '250 OK' }
+    expect(await post('ses', sns.sign({ eventType: 'Delivery', mail, delivery }))).toEqual({ status: 200, text: 'nothing to do' })
+    expect(await post('ses', sns.sign({ eventType: 'Open', mail }))).toEqual({ status: 200, text: 'nothing to do' })
     await workedOn()
     expect(await bouncesOf(one.recipient)).toEqual([])
   })
@@ -438,6 +445,29 @@ describe('the endpoint', () => {
     })
     expect((await post('postmark/..', signPostmark({}))).status).toBe(404)
     expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200)
+  })
+
+  test('beyond the limit of waiting webhooks the provider is asked to send again', async () => {
+    const full = new WebhookReceiver(
+      new EventReceiver({ client: world.client, database: world.database, settings: intakeSettings, now: () => new Date() }),
+      world.database,
+      { secrets, most: 1 },
+      createLogger('error'),
+    )
+    // it waits until then
+    await world.database.db
+      .insertInto('inbox')
+      .values({ source: 'elsewhere', id: 'waits', digest: '', content: '', at: 0, next_at: Date.now() + HOUR, tries: 0, done_at: null })
+      .execute()
+    const busy = createServer((request, response) => void full.answer(request, response)).listen(0, '127.0.0.1')
+    await new Promise((resolve) => busy.once('listening', resolve))
+    const at = (busy.address() as AddressInfo).port
+    const { headers, body } = signPostmark(GIVEN_UP.postmark(await sent()))
+    const response = await fetch(`http://127.0.0.1:${at}/notifications/postmark`, { method: 'POST', headers, body })
+    expect([response.status, await response.text()]).toEqual([503, 'too many wait; send it again\n'])
+    await world.database.db.deleteFrom('inbox').where('id', '=', 'waits').execute()
+    busy.close()
+    await full.close()
   })
 
   test('a slash at the end is no other page', async () => {

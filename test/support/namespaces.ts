@@ -11,7 +11,7 @@ export async function newNamespace(connection: Connection): Promise<string> {
   const namespace = `t-${randomUUID().slice(0, 8)}`
   await connection.workflowService.registerNamespace({
     namespace,
-    workflowExecutionRetentionPeriod: { seconds: 86_400 as unknown as Long },
+    workflowExecutionRetentionPeriod: { seconds: (30 * 86_400) as unknown as Long },
   })
   const { workflow } = new Client({ connection, namespace })
   const until = Date.now() + KNOWN_WITHIN_MS
