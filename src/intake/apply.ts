@@ -8,10 +8,10 @@ import type { Metrics } from '../report/metrics.js'
 import {
   alreadyHandled,
   asyncCommit,
+  Batcher,
   type Database,
   type Disposition,
   findEnd,
-  GroupCommit,
   hasMessage,
   type InboundReport,
   recordInbound,
@@ -89,15 +89,15 @@ const RECORDED_TOGETHER = 200
 const TRIM_AFTER = 1_000
 
 export class ReportHandler {
-  readonly #log: GroupCommit<readonly InboundReport[], undefined>
+  readonly #log: Batcher<readonly InboundReport[], undefined>
   /** What strangers sent: its transactions do not wait for the disk, since nothing depends on them after a power cut. */
-  readonly #strangersLog: GroupCommit<readonly InboundReport[], undefined>
+  readonly #strangersLog: Batcher<readonly InboundReport[], undefined>
   #untilTrim = TRIM_AFTER
 
   constructor(private readonly dependencies: IntakeDependencies) {
     const { database } = dependencies
-    this.#log = new GroupCommit((sets) => this.#write(sets, (rows) => recordInbound(database.db, rows)), RECORDED_TOGETHER)
-    this.#strangersLog = new GroupCommit(
+    this.#log = new Batcher((sets) => this.#write(sets, (rows) => recordInbound(database.db, rows)), RECORDED_TOGETHER)
+    this.#strangersLog = new Batcher(
       (sets) => this.#write(sets, (rows) => asyncCommit(database, (tx) => recordInbound(tx, rows))),
       RECORDED_TOGETHER,
     )

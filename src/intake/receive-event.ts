@@ -6,7 +6,16 @@ import { addressKey, messageIdKey } from '../bounce/index.js'
 import { sentId, verifyToken } from '../delivery/index.js'
 import type { ParsedReport, ReportedRecipient } from '../dsn/index.js'
 import { PROVIDER_NAMES, type Provider, type ProviderEvent, parseWebhook, UnknownEvent, UnreadableWebhook } from '../providers/index.js'
-import { attemptsOf, findProviderId, findSent, onlyUnconfirmed, quarantine, type Sent } from '../store/index.js'
+import {
+  attemptsOf,
+  Batcher,
+  findProviderId,
+  findSent,
+  onlyUnconfirmed,
+  quarantine,
+  recipientsWithAttempts,
+  type Sent,
+} from '../store/index.js'
 import {
   type Handled,
   type IntakeDependencies,
@@ -23,9 +32,15 @@ type FoundSubject = { readonly subject: ReportedSend; readonly sent: Sent | null
 
 export class EventReceiver {
   readonly #acting: ReportHandler
+  /** Whether a retry to a recipient was ever begun. */
+  readonly #retriedTo: Batcher<string, boolean>
 
   constructor(private readonly dependencies: IntakeDependencies) {
     this.#acting = new ReportHandler(dependencies)
+    this.#retriedTo = new Batcher(async (recipients) => {
+      const known = await recipientsWithAttempts(dependencies.database.db, recipients)
+      return recipients.map((recipient) => known.has(recipient))
+    }, LOOKED_UP_TOGETHER)
   }
 
   /**
@@ -48,23 +63,20 @@ export class EventReceiver {
   }
 
   /**
-   * Whether a webhook can lead to anything: a failure, a complaint, one that cannot be read, or news of a retry. Others need not be stored:
-   * most webhooks are about messages that were delivered at once.
+   * How soon a webhook must be processed: `urgent` (a failure, a complaint, or one that cannot be read), `routine` (news of a retry), or
+   * `never`, since it can lead to nothing. Most webhooks are about messages that were delivered at once.
    */
-  async isNeeded(provider: Provider, content: string): Promise<boolean> {
-    let events: readonly ProviderEvent[]
+  async urgencyOf(provider: Provider, content: string): Promise<'urgent' | 'routine' | 'never'> {
+    let recipients: readonly string[]
     try {
-      events = parseWebhook(provider, content)
+      const events = parseWebhook(provider, content).filter(({ recipient }) => recipient !== null)
+      if (events.some(({ reported, complaint }) => complaint !== undefined || reported?.action === 'failed')) return 'urgent'
+      recipients = events.map(({ recipient }) => addressKey(recipient as string))
     } catch {
-      return true
+      return 'urgent'
     }
-    for (const event of events) {
-      if (event.recipient === null) continue
-      if (event.complaint !== undefined || event.reported?.action === 'failed') return true
-      const found = await this.#subjectOf(provider, event)
-      if (!('refused' in found) && (await this.#isRetried(found.subject, false))) return true
-    }
-    return false
+    const isRetried = await Promise.all(recipients.map((recipient) => this.#retriedTo.add(recipient)))
+    return isRetried.includes(true) ? 'routine' : 'never'
   }
 
   async #takeOne(provider: Provider, event: ProviderEvent): Promise<IntakeResult[]> {
@@ -84,7 +96,7 @@ export class EventReceiver {
         [notification.recipients[0] ?? null, await this.#acting.complain(subject, complaint)],
       ])
     if (reported === undefined) return []
-    if (reported.action !== 'failed' && !(await this.#isRetried(subject, true))) return []
+    if (reported.action !== 'failed' && !(await this.#wasRetried(subject))) return []
     const record = sent === null ? { reported, isItself: true } : recordFor(sent, notification, true)
     if ('refused' in record)
       return this.#acting.record(came, notification, [[reported, { disposition: 'unauthenticated', why: record.refused }]])
@@ -129,13 +141,13 @@ export class EventReceiver {
   }
 
   /**
-   * Whether the message is retried: reports about the original send need no action.
-   * @throws Error if `isAnswered` is asked for and the retry's own answer is not recorded yet.
+   * Whether the message was retried: reports about the original send need no action.
+   * @throws Error if a retry has begun, and its own answer is not recorded yet.
    */
-  async #isRetried({ messageId, recipient }: ReportedSend, isAnswered: boolean): Promise<boolean> {
+  async #wasRetried({ messageId, recipient }: ReportedSend): Promise<boolean> {
     const { answered, open } = await attemptsOf(this.dependencies.database.db, messageIdKey(messageId), addressKey(recipient))
-    if (isAnswered && answered === 0 && open > 0) throw new Error('the retry that it is about is being sent')
-    return answered + open > 0
+    if (answered === 0 && open > 0) throw new Error('the retry that it is about is being sent')
+    return answered > 0
   }
 
   async #unread(provider: Provider, content: string, digest: string, why: string): Promise<IntakeResult[]> {
@@ -152,6 +164,7 @@ export class EventReceiver {
   }
 }
 
+const LOOKED_UP_TOGETHER = 200
 /** How long after it accepted a message a provider may still refuse it without naming it. */
 const REFUSED_WITHIN_MS = 60 * 60_000
 

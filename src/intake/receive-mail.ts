@@ -27,11 +27,14 @@ import {
   rejectUntrustedReport,
 } from './authenticate.js'
 import { complaintReturnPaths, mayBeComplaint } from './feedback-report.js'
-import { GenuineFirst } from './genuine-first.js'
+import { UrgentFirst } from './urgent-first.js'
+
+/** Mail of strangers; the mail system keeps the rest of a flood. */
+const STRANGERS = { together: 4, aSecond: 1000 }
 
 export class MailReceiver {
   readonly #acting: ReportHandler
-  readonly #lanes = new GenuineFirst()
+  readonly #lanes = new UrgentFirst(STRANGERS)
   readonly #takenApart = new WeakMap<Uint8Array, Promise<Mail>>()
 
   constructor(private readonly dependencies: IntakeDependencies) {
@@ -63,9 +66,9 @@ export class MailReceiver {
       cameTo: 'refused' in proven ? (envelope.recipients[0] ?? null) : proven.cameTo,
       ...('refused' in proven ? {} : { sent: proven.sent }),
     }
-    if (!('refused' in proven) || settings.isTrusted) return this.#lanes.genuine(() => this.#process(mail, envelope, about, proven))
-    if (proven.isOfAnotherStore) return this.#lanes.genuine(() => this.#keepForAnotherStore(mail, about, proven.refused))
-    return this.#lanes.stranger(() =>
+    if (!('refused' in proven) || settings.isTrusted) return this.#lanes.urgent(() => this.#process(mail, envelope, about, proven))
+    if (proven.isOfAnotherStore) return this.#lanes.urgent(() => this.#keepForAnotherStore(mail, about, proven.refused))
+    return this.#lanes.other(() =>
       mayBeComplaint(mail)
         ? this.#process(mail, envelope, about, proven)
         : // mail that is not to a return path of ours is not even parsed

@@ -10,22 +10,13 @@ import {
   PROVIDERS,
   type Provider,
   type ProviderSecrets,
-  parseWebhook,
   SnsSignatures,
   UnreadableWebhook,
   type Verified,
   verifyRequest,
 } from '../providers/index.js'
 import type { Metrics } from '../report/metrics.js'
-import {
-  type AddedRows,
-  addAllToInbox,
-  type Database,
-  GroupCommit,
-  type InboxRow,
-  type NewInboxRow,
-  waitingInInbox,
-} from '../store/index.js'
+import { type AddedRows, addAllToInbox, Batcher, type Database, type InboxRow, type NewInboxRow, waitingInInbox } from '../store/index.js'
 import { InboxLoop } from './inbox-loop.js'
 import { causeOf } from './lmtp.js'
 import type { EventReceiver } from './receive-event.js'
@@ -58,7 +49,7 @@ interface Answer {
 export class WebhookReceiver {
   readonly #sns: SnsSignatures
   readonly #inbox: InboxLoop
-  readonly #writer: GroupCommit<{ readonly source: string; readonly rows: readonly NewInboxRow[] }, AddedRows>
+  readonly #writer: Batcher<{ readonly source: string; readonly rows: readonly NewInboxRow[] }, AddedRows>
   #counted = { at: 0, waiting: 0 }
 
   constructor(
@@ -74,7 +65,7 @@ export class WebhookReceiver {
       ({ content, digest }: InboxRow) =>
         intake.take(provider, content, digest)
     const handlers = Object.fromEntries(PROVIDERS.map((provider) => [provider, handle(provider)]))
-    this.#writer = new GroupCommit((sets) => addAllToInbox(database, sets, options.now?.() ?? new Date()), STORED_TOGETHER)
+    this.#writer = new Batcher((sets) => addAllToInbox(database, sets, options.now?.() ?? new Date()), STORED_TOGETHER)
     this.#inbox = new InboxLoop(database, handlers, { ...options, logger, pollEveryMs: POLL_EVERY_MS })
   }
 
@@ -152,26 +143,17 @@ export class WebhookReceiver {
       return { status: 503, text: 'too many wait; send it again', result: 'failed' }
     }
     const rows: NewInboxRow[] = []
-    for (const one of verified.kept)
-      if (verified.goodOnce || (await this.intake.isNeeded(provider, one.content)))
-        rows.push({ ...one, isRoutine: isRoutine(provider, one.content) })
+    for (const one of verified.kept) {
+      const urgency = await this.intake.urgencyOf(provider, one.content)
+      // where the signature does not cover the content, its ID must be remembered
+      if (urgency !== 'never' || verified.goodOnce) rows.push({ ...one, isRoutine: urgency !== 'urgent' })
+    }
     if (rows.length === 0) return { status: 200, text: 'nothing to do', result: 'unneeded' }
     const { fresh, others } = await this.#writer.add({ source: provider, rows })
     if (others.length > 0 && verified.goodOnce)
       throw new NotAuthentic(`it comes under the identifier of another notification (${others[0]}): a replay`)
     this.#inbox.wake()
     return { status: 200, text: 'kept', result: fresh > 0 ? 'kept' : 'repeated' }
-  }
-}
-
-/** Whether a webhook can wait: it reports neither a failure nor a complaint. One that cannot be read is looked at soon. */
-function isRoutine(provider: Provider, content: string): boolean {
-  try {
-    return parseWebhook(provider, content).every(
-      ({ recipient, reported, complaint }) => recipient === null || (complaint === undefined && reported?.action !== 'failed'),
-    )
-  } catch {
-    return false
   }
 }
 

@@ -54,6 +54,12 @@ export async function answeredAttempts(db: Kysely<Tables>, messageId: string, re
   return rows.map(answered)
 }
 
+/** Those of the recipients to whom a retry was ever begun. */
+export async function recipientsWithAttempts(db: Kysely<Tables>, recipients: readonly string[]): Promise<ReadonlySet<string>> {
+  const rows = await db.selectFrom('attempts').select('recipient').distinct().where('recipient', 'in', recipients).execute()
+  return new Set(rows.map(({ recipient }) => recipient))
+}
+
 /** How many attempts of a message for a recipient have an answer, and how many have none yet. */
 export async function attemptsOf(db: Kysely<Tables>, messageId: string, recipient: string): Promise<{ answered: number; open: number }> {
   const rows = await db

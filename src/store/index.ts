@@ -11,6 +11,7 @@ export {
   answeredAttempts,
   attemptsOf,
   onlyUnconfirmed,
+  recipientsWithAttempts,
   sendAnsweredAt,
   toAttempt,
 } from './attempt-rows.js'
@@ -26,6 +27,7 @@ export {
   releaseClaim,
   renewClaim,
 } from './attempts.js'
+export { Batcher } from './batcher.js'
 export {
   advisoryLock,
   asyncCommit,
@@ -38,7 +40,6 @@ export {
 export { databaseFault } from './database-fault.js'
 export { DatabaseWatch, writeProbe } from './database-watch.js'
 export { type Forgotten, forget } from './erasure.js'
-export { GroupCommit } from './group-commit.js'
 export { advanceImapCursor, holdImapCursor, type ImapCursor, releaseImapCursor } from './imap-cursors.js'
 export {
   alreadyHandled,

@@ -1,12 +1,12 @@
-/** Writes that wait at the same moment share one transaction. */
+/** Items that wait at the same moment are worked on together. */
 import { expect, test } from 'vitest'
-import { GroupCommit } from '../../src/store/index.js'
+import { Batcher } from '../../src/store/index.js'
 
 const later = () => new Promise((resolve) => setTimeout(resolve, 5))
 
-test('what waits while a transaction runs is written by the next one, in order, with a result for each', async () => {
+test('what waits while others are worked on comes next, in order, with a result for each', async () => {
   const groups: (readonly number[])[] = []
-  const commit = new GroupCommit<number, string>(async (items) => {
+  const commit = new Batcher<number, string>(async (items) => {
     groups.push(items)
     await later()
     return items.map((n) => `wrote ${n}`)
@@ -17,8 +17,8 @@ test('what waits while a transaction runs is written by the next one, in order, 
   expect(await commit.add(7)).toBe('wrote 7')
 })
 
-test('an item that cannot be written fails alone', async () => {
-  const commit = new GroupCommit<number, number>(async (items) => {
+test('an item that fails, fails alone', async () => {
+  const commit = new Batcher<number, number>(async (items) => {
     await later()
     if (items.includes(3)) throw new Error('no three')
     return items

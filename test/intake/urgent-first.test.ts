@@ -1,6 +1,6 @@
 /** Genuine bounces are processed at once; mail of strangers waits for them, and is spread over time. */
 import { expect, test } from 'vitest'
-import { GenuineFirst } from '../../src/intake/genuine-first.js'
+import { UrgentFirst } from '../../src/intake/urgent-first.js'
 
 /** A promise, and what resolves it. */
 function gate() {
@@ -13,16 +13,16 @@ function gate() {
 const soon = () => new Promise((resolve) => setTimeout(resolve, 20))
 
 test('strangers wait while a genuine bounce is processed, and go on when it has ended', async () => {
-  const lanes = new GenuineFirst()
+  const lanes = new UrgentFirst({ together: 4, aSecond: 1000 })
   const { open, opened } = gate()
   const done: string[] = []
-  const genuine = lanes.genuine(async () => {
+  const genuine = lanes.urgent(async () => {
     await opened
     done.push('genuine')
   })
-  const stranger = lanes.stranger(async () => void done.push('stranger'))
+  const stranger = lanes.other(async () => void done.push('stranger'))
   // another genuine one does not wait
-  await lanes.genuine(async () => void done.push('second genuine'))
+  await lanes.urgent(async () => void done.push('second genuine'))
   await soon()
   expect(done).toEqual(['second genuine'])
   open()
@@ -31,7 +31,7 @@ test('strangers wait while a genuine bounce is processed, and go on when it has 
 })
 
 test('a few strangers at once; one that fails makes room for the next', async () => {
-  const lanes = new GenuineFirst()
+  const lanes = new UrgentFirst({ together: 4, aSecond: 1000 })
   let running = 0
   let most = 0
   const step = async (i: number) => {
@@ -41,15 +41,15 @@ test('a few strangers at once; one that fails makes room for the next', async ()
     running -= 1
     if (i % 2 === 0) throw new Error('it failed')
   }
-  const results = await Promise.allSettled(Array.from({ length: 12 }, (_, i) => lanes.stranger(() => step(i))))
+  const results = await Promise.allSettled(Array.from({ length: 12 }, (_, i) => lanes.other(() => step(i))))
   expect(most).toBe(4)
   expect(results.filter(({ status }) => status === 'rejected')).toHaveLength(6)
 })
 
 test('a flood is spread to a thousand a second', async () => {
-  const lanes = new GenuineFirst()
+  const lanes = new UrgentFirst({ together: 4, aSecond: 1000 })
   const began = performance.now()
-  await Promise.all(Array.from({ length: 300 }, () => lanes.stranger(async () => {})))
+  await Promise.all(Array.from({ length: 300 }, () => lanes.other(async () => {})))
   // 50 come at once
   expect(performance.now() - began).toBeGreaterThan(200)
 })
