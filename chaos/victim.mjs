@@ -71,7 +71,7 @@ async function send(i, earlier) {
   say('answered', i, answer.outcome)
 }
 
-async function others(i) {
+async function storeWebhookAndSuppression(i) {
   await untilDone(() => addToInbox(database, 'postmark', [{ id: `event-${i}`, content: '{}' }], new Date()))
   say('kept', i)
   const cause = { status: '5.1.1', reply: null, by: 'chaos', destination: null }
@@ -99,7 +99,7 @@ await Promise.all(
       next += 1
       say('began', i)
       await send(i, { attempt: 0 })
-      if (i % 3 === 0) await others(i)
+      if (i % 3 === 0) await storeWebhookAndSuppression(i)
     }
   }),
 )

@@ -32,7 +32,7 @@ const MAY = {
   'version.ts': ['paths.ts'],
   'logger.ts': [],
   temporal: ['backoff.ts', 'type:logger.ts'],
-  store: ['bounce', 'type:logger.ts', 'version.ts'],
+  store: ['bounce', 'version.ts'],
   suppression: ['bounce', 'store'],
   throttle: ['bounce', 'type:logger.ts', 'store', 'suppression', 'temporal'],
   delivery: ['backoff.ts', 'bounce', 'dsn', 'providers', 'store', 'suppression', 'temporal', 'throttle'],

@@ -8,7 +8,7 @@ import type { DataConverter } from '@temporalio/common'
 import { type NativeConnection, Worker, type WorkerOptions, type WorkerPlugin } from '@temporalio/worker'
 import { type Activities, createActivities } from './activities/index.js'
 import { TASK_QUEUE, WORKFLOW_TYPE } from './bounce/index.js'
-import { type Config, keysInUse, requireNextHop, type Settings, settingsFrom } from './config/index.js'
+import { type Config, keyDigests, requireNextHop, type Settings, settingsFrom } from './config/index.js'
 import { ConnectionPool } from './delivery/index.js'
 import { warnAtStart } from './doctor/index.js'
 import { clientDataConverter, workerDataConverter } from './encryption/index.js'
@@ -51,7 +51,7 @@ export async function softbouncePlugin(options: PluginOptions): Promise<WorkerPl
   const log = options.logger ?? createLogger(settings.logLevel)
   const namespace = options.namespace ?? 'default'
   const watch = new DatabaseWatch(log)
-  const database = openDatabase(settings.database, { onError: watch.failed })
+  const database = openDatabase(settings.database, { onError: watch.onError })
   await migrateToLatest(database)
   watch.start(database)
   await requireNamespace(options.connection, namespace, undefined)
@@ -114,7 +114,7 @@ class SoftbouncePlugin implements WorkerPlugin {
       dataConverter: (this.#shared ? dataConverter : undefined) ?? clientDataConverter(settings.encryption.keys),
     })
     const stopWaking = startWakeupLoop(client, TASK_QUEUE, { settings, database, log })
-    const retire = announceProcess(database, 'worker', keysInUse(settings))
+    const retire = announceProcess(database, 'worker', keyDigests(settings))
     let inbox: InboxLoop | undefined
     try {
       inbox = await processRefusals(client, database, settings, { logger: log })

@@ -10,7 +10,7 @@ import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { makeTelemetryFilterString, NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker'
 import { createActivities } from './activities/index.js'
 import { TASK_QUEUE } from './bounce/index.js'
-import { type Config, keysInUse, readSettings, requireNextHop, type Settings, settingsFrom } from './config/index.js'
+import { type Config, keyDigests, readSettings, requireNextHop, type Settings, settingsFrom } from './config/index.js'
 import { ConnectionPool } from './delivery/index.js'
 import { warnAtStart } from './doctor/index.js'
 import { clientDataConverter, workerDataConverter } from './encryption/index.js'
@@ -83,7 +83,7 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
     },
   })
   const watch = new DatabaseWatch(logger)
-  const database = openDatabase(settings.database, { onError: watch.failed })
+  const database = openDatabase(settings.database, { onError: watch.onError })
   const sessions = new ConnectionPool()
   // without an HTTP port nobody can scrape metrics
   const metrics = settings.httpPort === null ? undefined : new Metrics()
@@ -136,7 +136,7 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
     })
     const client = new Client({ connection, namespace, dataConverter: clientDataConverter(settings.encryption.keys) })
     stopWaking = startWakeupLoop(client, TASK_QUEUE, { settings, database, log: logger })
-    retire = announceProcess(database, 'worker', keysInUse(settings))
+    retire = announceProcess(database, 'worker', keyDigests(settings))
     inbox = await processRefusals(client, database, settings, { logger, ...(metrics === undefined ? {} : { metrics }) })
     logger.info(
       { taskQueue: TASK_QUEUE, namespace, address: connectionOptions.address, ...settings.deploymentVersion },

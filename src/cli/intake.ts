@@ -1,7 +1,7 @@
 /** softbounce intake: receives bounces by LMTP, Maildir, IMAP, webhooks, or from standard input. */
 import type { Server } from 'node:http'
 import type { Command } from 'commander'
-import { keysInUse, parseListen, readSettings, type Settings, WrongSettings } from '../config/index.js'
+import { keyDigests, parseListen, readSettings, type Settings, WrongSettings } from '../config/index.js'
 import type { IntakeDependencies } from '../intake/index.js'
 import type { Logger } from '../logger.js'
 import { requirePackages } from '../optional-packages.js'
@@ -71,12 +71,16 @@ async function run(options: IntakeOptions): Promise<void> {
       options.imap && at !== null
         ? watchImap(intake, database, { ...at, maxBytes: limits.maxBytes, rememberedForMs: settings.messageRetentionMs }, logger)
         : null
-    const more = { secrets: settings.providers, most: settings.intake.limits.waitingWebhooks, ...(metrics === null ? {} : { metrics }) }
+    const more = {
+      secrets: settings.providers,
+      maxWaiting: settings.intake.limits.waitingWebhooks,
+      ...(metrics === null ? {} : { metrics }),
+    }
     const notifications = providers.length === 0 ? null : new WebhookReceiver(new EventReceiver(dependencies), database, more, logger)
     const { connection, options: temporalOptions } = dependencies.client.temporal
     const { warnAtStart } = await import('../doctor/index.js')
     void warnAtStart('intake', { settings, database, connection, namespace: temporalOptions.namespace, log: logger })
-    const retire = announceProcess(database, 'intake', keysInUse(settings))
+    const retire = announceProcess(database, 'intake', keyDigests(settings))
     const inbox = watchRefusals(dependencies, { logger, ...(metrics === null ? {} : { metrics }) })
     const http = await servePages(settings, metrics, database, watch, notifications, logger)
     logger.info(
@@ -212,7 +216,7 @@ async function withIntake(
   const { SoftbounceClient } = await import('../client/index.js')
   const { openDatabase } = await import('../store/index.js')
   const { intakeSettingsOf, MailReceiver } = await import('../intake/index.js')
-  const database = openDatabase(settings.database, watch === null ? {} : { onError: watch.failed })
+  const database = openDatabase(settings.database, watch === null ? {} : { onError: watch.onError })
   try {
     const client = await SoftbounceClient.open(settings, { database })
     try {

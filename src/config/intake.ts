@@ -78,11 +78,11 @@ export const INTAKE = section('Where bounces come in.', {
   ),
   maxSize: setting('Largest mail that the intake accepts, in MiB.', integer(1, 50).prefault(32)),
   maxReports: setting(
-    'How many reports `softbounce bounces` keeps that nothing was done about. Beyond that, the oldest are deleted, unauthenticated ones first. Reports that were acted on are not counted.',
+    'How many reports `softbounce bounces` keeps. Beyond that, the oldest are deleted, unauthenticated ones first. Reports that would act again if they came again are not counted.',
     integer(1_000, 100_000_000).prefault(200_000),
   ),
   maxQuarantine: setting(
-    'How much unreadable mail is kept, in MiB. Beyond that, the oldest is deleted.',
+    'How much mail and how many webhooks are kept in quarantine, in MiB: those that cannot be read, and bounces of another store. Beyond that, the oldest of the sender that holds most is deleted.',
     integer(1, 1_000_000).prefault(1_024),
   ),
   maxWaitingWebhooks: setting(

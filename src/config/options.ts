@@ -157,9 +157,9 @@ export interface Config {
     readonly trusted?: boolean | undefined
     /** Largest mail that the intake accepts, in MiB. */
     readonly maxSize?: number | undefined
-    /** How many reports `softbounce bounces` keeps that nothing was done about. Beyond that, the oldest are deleted, unauthenticated ones first. Reports that were acted on are not counted. */
+    /** How many reports `softbounce bounces` keeps. Beyond that, the oldest are deleted, unauthenticated ones first. Reports that would act again if they came again are not counted. */
     readonly maxReports?: number | undefined
-    /** How much unreadable mail is kept, in MiB. Beyond that, the oldest is deleted. */
+    /** How much mail and how many webhooks are kept in quarantine, in MiB: those that cannot be read, and bounces of another store. Beyond that, the oldest of the sender that holds most is deleted. */
     readonly maxQuarantine?: number | undefined
     /** How many webhooks may wait to be processed. Beyond that they get a 503, and the provider sends them again. */
     readonly maxWaitingWebhooks?: number | undefined

@@ -8,7 +8,7 @@ import { compareProcesses } from './check-processes.js'
 import { checkOtherQueues, checkPollers, checkRetention } from './check-temporal.js'
 import type { Finding } from './finding.js'
 
-export interface StartContext {
+export interface StartupCheckContext {
   readonly settings: Settings
   readonly database: Database
   readonly connection: Pick<Connection, 'workflowService'>
@@ -19,7 +19,7 @@ export interface StartContext {
 /** Logs a line for each warning and failure. Never rejects: what cannot be checked is left to `softbounce doctor`. */
 export async function warnAtStart(
   role: 'worker' | 'intake',
-  { settings, database, connection, namespace, log }: StartContext,
+  { settings, database, connection, namespace, log }: StartupCheckContext,
 ): Promise<void> {
   const checks: Promise<readonly Finding[]>[] = [
     compareProcesses(database, settings),

@@ -1,5 +1,5 @@
 /** The processes that use the database: whether there is a worker, and whether all of them fit together. */
-import { keysInUse, type Settings } from '../config/index.js'
+import { keyDigests, type Settings } from '../config/index.js'
 import { type Database, type ProcessInfo, runningProcesses } from '../store/index.js'
 import { VERSION } from '../version.js'
 import { type Finding, failure, ok, warning } from './finding.js'
@@ -34,7 +34,7 @@ function compare(running: readonly ProcessInfo[], settings: Settings, self: stri
         'finish the upgrade: one version for all',
       ),
     )
-  const { returnPathKeys, encryptionKeys } = keysInUse(settings)
+  const { returnPathKeys, encryptionKeys } = keyDigests(settings)
   const named = (others: readonly ProcessInfo[]) => [...new Set(others.map(({ role, host }) => `the ${role} on ${host}`))].join(', ')
   const otherPaths = running.filter((one) => one.returnPathKeys !== returnPathKeys)
   if (otherPaths.length > 0)
@@ -42,7 +42,7 @@ function compare(running: readonly ProcessInfo[], settings: Settings, self: stri
       failure(
         'return path',
         `returnPath.keys differ between ${self} and ${named(otherPaths)}`,
-        'set the same keys for all processes: with other keys bounces are not authenticated, and dropped',
+        'set the same keys for all processes: with other keys bounces fail authentication, and start nothing',
       ),
     )
   const otherKeys = running.filter((one) => one.encryptionKeys !== encryptionKeys)

@@ -130,8 +130,8 @@ export async function checkPollers({ workflowService }: Services, namespace: str
   if (others.length > 0)
     return failure(
       'worker',
-      `a worker serves another database: ${others.join(', ')}; that of this command is store ${store}. Retries that are started here are held with WrongDatabase`,
-      'give the worker and this command the same database.url',
+      `a worker serves another database: ${others.join(', ')}; the one that is configured here is store ${store}. Retries that are started here are held with WrongDatabase`,
+      'give all processes the same database.url',
     )
   return ok(CHECK, `${recent.length === 1 ? 'a worker polls' : `${recent.length} workers poll`} the task queue ${TASK_QUEUE}`)
 }

@@ -4,24 +4,22 @@ import { type RetryOptions, type RetryRef, type SoftbounceClient, UnretryableBou
 import type { IntakeLimits, Settings } from '../config/index.js'
 import { canonicalMessage, UnsendableMessage, withoutReturningTrace } from '../delivery/index.js'
 import type { ParsedReport, ReportedRecipient } from '../dsn/index.js'
+import type { Provider } from '../providers/index.js'
 import type { Metrics } from '../report/metrics.js'
 import {
   alreadyHandled,
-  asyncCommit,
-  Batcher,
   type Database,
   type Disposition,
   findEnd,
   hasMessage,
   type InboundReport,
-  recordInbound,
   type Sent,
   sendAnsweredAt,
-  trimInbound,
 } from '../store/index.js'
 import { findSuppression, suppressLastingly } from '../suppression/index.js'
 import type { AuthenticationSettings, ReportMatch } from './authenticate.js'
 import { NON_COMPLAINT_TYPES } from './feedback-report.js'
+import { ReportLog } from './report-log.js'
 import { asTransient, complaintEvent, effectiveReportStatus, idempotencyKey, isAuthoritative, type ReportSubject } from './report-status.js'
 
 /** What was done with a report, and why. */
@@ -32,6 +30,8 @@ export interface IntakeDependencies {
   readonly database: Database
   readonly settings: AuthenticationSettings & {
     readonly retryStatuses: RetryStatuses
+    /** The provider that our relay belongs to; null or left out if it is none of those that are known. */
+    readonly relayProvider?: Provider | null
     /** Quotas; without them nothing is deleted before its retention ends. */
     readonly limits?: IntakeLimits
   }
@@ -45,10 +45,12 @@ export const intakeSettingsOf = ({
   ownHosts,
   retryStatuses,
   intake,
-}: Pick<Settings, 'returnPaths' | 'ownHosts' | 'retryStatuses' | 'intake'>): IntakeDependencies['settings'] => ({
+  relayPreset,
+}: Pick<Settings, 'returnPaths' | 'ownHosts' | 'retryStatuses' | 'intake' | 'relayPreset'>): IntakeDependencies['settings'] => ({
   ...{ returnPaths, ownHosts, retryStatuses },
   isTrusted: intake.isTrusted,
   limits: intake.limits,
+  relayProvider: relayPreset,
 })
 
 /** Bytes that the quarantine may hold. */
@@ -84,38 +86,11 @@ export interface About {
   readonly cameTo: string | null
 }
 
-/** Reports that are recorded in one transaction, and after how many the quota is looked at. */
-const RECORDED_TOGETHER = 200
-const TRIM_AFTER = 1_000
-
 export class ReportHandler {
-  readonly #log: Batcher<readonly InboundReport[], undefined>
-  /** What strangers sent: its transactions do not wait for the disk, since nothing depends on them after a power cut. */
-  readonly #strangersLog: Batcher<readonly InboundReport[], undefined>
-  #untilTrim = TRIM_AFTER
+  readonly #log: ReportLog
 
   constructor(private readonly dependencies: IntakeDependencies) {
-    const { database } = dependencies
-    this.#log = new Batcher((sets) => this.#write(sets, (rows) => recordInbound(database.db, rows)), RECORDED_TOGETHER)
-    this.#strangersLog = new Batcher(
-      (sets) => this.#write(sets, (rows) => asyncCommit(database, (tx) => recordInbound(tx, rows))),
-      RECORDED_TOGETHER,
-    )
-  }
-
-  async #write(
-    sets: readonly (readonly InboundReport[])[],
-    record: (rows: readonly InboundReport[]) => Promise<void>,
-  ): Promise<undefined[]> {
-    const { database, settings } = this.dependencies
-    const rows = sets.flat()
-    await record(rows)
-    this.#untilTrim -= rows.length
-    if (this.#untilTrim <= 0 && settings.limits !== undefined) {
-      this.#untilTrim = TRIM_AFTER
-      await trimInbound(database, settings.limits.reports)
-    }
-    return sets.map(() => undefined)
+    this.#log = new ReportLog(dependencies.database, dependencies.settings.limits?.reports ?? null)
   }
 
   /**
@@ -277,7 +252,7 @@ export class ReportHandler {
         event: one.event ?? null,
       }),
     )
-    await (rows.every(({ disposition }) => disposition === 'unauthenticated') ? this.#strangersLog : this.#log).add(rows)
+    await this.#log.add(rows)
     return rows
   }
 }

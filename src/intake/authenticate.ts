@@ -50,13 +50,13 @@ export async function provenReturnPath(
     else {
       const sent = await findSent(database.db, token.id)
       if (sent !== null) return { cameTo, token, sent }
-      refusal = await whyNotKept(token, database)
+      refusal = await explainMissingSend(token, database)
     }
   }
   return refusal
 }
 
-async function whyNotKept({ store }: VerifiedToken, database: Database): Promise<RefusedReturnPath> {
+async function explainMissingSend({ store }: VerifiedToken, database: Database): Promise<RefusedReturnPath> {
   const own = await storeId(database)
   if (store === undefined || store === storeNumber(own))
     return { refused: 'its return path is ours, but its message is no longer kept: it is older than store.messageRetention' }

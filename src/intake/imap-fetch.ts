@@ -12,17 +12,23 @@ export interface FetchedMail {
   readonly source: Buffer | undefined
 }
 
-/** Tries before a mail is given up; in one connection, since a session may keep what it read first. */
+/** Tries before a mail is given up. */
 const MOST_TRIES = 8
+/** Tries in one connection: a session may keep what it read first. */
 const TRIES_A_CONNECTION = 3
-/** After so many tries a server that always sends the same bytes is believed, whatever size it states: some only estimate it. */
-const TRIES_OF_AN_ESTIMATE = 3
+/**
+ * Some servers state sizes that are only estimates. A mail of nearly its stated size that comes alike in two connections is believed; after
+ * a few such mails the server is, until a size is exact.
+ */
+const ESTIMATE_TOLERANCE = 0.9
+const IDENTICAL_TRIES_TO_BELIEVE = 2 * TRIES_A_CONNECTION
+const ESTIMATES_UNTIL_BELIEVED = 3
 
 export class ImapFetcher {
   /** Mails that came incompletely: how often, and with how many bytes at last. */
   readonly #incomplete = new Map<number, { readonly tries: number; readonly bytes: number; readonly isSame: boolean }>()
-  /** The server states sizes that are no mail's: only an empty mail is incomplete then. */
-  #onlyEstimates = false
+  /** Mails that turned out to be of another size than was stated. */
+  #estimates = 0
 
   constructor(private readonly maxBytes: number) {}
 
@@ -62,15 +68,21 @@ export class ImapFetcher {
   /** Call when UIDs mean other mails. */
   forgetAll(): void {
     this.#incomplete.clear()
+    this.#estimates = 0
   }
 
   #isComplete(uid: number, size: number, source: Buffer | undefined): boolean {
     if (size > this.maxBytes) return true
     const bytes = source?.length ?? 0
-    if (bytes > 0 && (bytes >= size || this.#onlyEstimates)) return true
+    if (bytes > 0 && bytes >= size) {
+      if (bytes === size) this.#estimates = 0
+      return true
+    }
+    const isNearly = bytes > 0 && bytes >= ESTIMATE_TOLERANCE * size
+    if (isNearly && this.#estimates >= ESTIMATES_UNTIL_BELIEVED) return true
     const { tries, isSame } = this.#note(uid, bytes)
-    if (bytes === 0 || !isSame || tries < TRIES_OF_AN_ESTIMATE) return false
-    this.#onlyEstimates = true
+    if (!isNearly || !isSame || tries < IDENTICAL_TRIES_TO_BELIEVE) return false
+    this.#estimates += 1
     return true
   }
 

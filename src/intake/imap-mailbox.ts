@@ -25,7 +25,7 @@ export class ImapMailbox implements AsyncDisposable {
 
   private constructor(
     readonly client: ImapFlow,
-    private readonly refusals: Refusals,
+    private readonly lastRefusal: LastRefusal,
     private readonly pollEveryMs: number,
     private readonly stopping: AbortSignal,
   ) {
@@ -45,15 +45,15 @@ export class ImapMailbox implements AsyncDisposable {
   static async open(options: ImapOptions, stopping: AbortSignal): Promise<ImapMailbox> {
     const { host, port, tls, user, password, tokenFile, folder, lookEveryMs = POLL_EVERY_MS } = options
     const { ImapFlow } = await import('imapflow')
-    const refusals = new Refusals()
+    const lastRefusal = new LastRefusal()
     const client = new ImapFlow({
-      ...{ host, port, secure: tls === 'implicit', logger: refusals },
+      ...{ host, port, secure: tls === 'implicit', logger: lastRefusal },
       ...(tls === 'implicit' ? {} : { doSTARTTLS: tls === 'starttls' }),
       auth: password === null ? { user, accessToken: (await readFile(tokenFile as string, 'utf8')).trim() } : { user, pass: password },
       maxIdleTime: lookEveryMs,
       disableAutoIdle: true,
     })
-    const mailbox = new ImapMailbox(client, refusals, lookEveryMs, stopping)
+    const mailbox = new ImapMailbox(client, lastRefusal, lookEveryMs, stopping)
     try {
       await client.connect()
       await client.mailboxOpen(folder)
@@ -74,7 +74,7 @@ export class ImapMailbox implements AsyncDisposable {
 
   /** What the server said when it refused the last command; the client's own methods return only false. */
   get refusal(): string {
-    return this.refusals.last ?? 'the server refused it'
+    return this.lastRefusal.last ?? 'the server refused it'
   }
 
   /** @throws Error once the connection is gone. */
@@ -133,8 +133,8 @@ export class ImapMailbox implements AsyncDisposable {
   }
 }
 
-/** The client's log, of which only refusals are of use: it holds mail and logins otherwise. */
-class Refusals {
+/** The client's log, of which only lastRefusal are of use: it holds mail and logins otherwise. */
+class LastRefusal {
   last: string | null = null
 
   warn({ err }: { readonly err?: { readonly responseText?: string; readonly response?: unknown } }): void {

@@ -37,7 +37,7 @@ async function move(mailbox: ImapMailbox, uids: readonly number[], folder: strin
   if (uids.length === 0) return
   const why = await moveOrWhyNot(mailbox, uids.join(','), folder)
   if (why === null) return
-  logger.warn({ uids: uids.length, folder, why }, 'mails are not moved; they stay, marked as read')
+  logger.warn({ uids: uids.length, folder, why }, 'mails are not moved; they stay, and are marked as read')
   await flagAsRead(mailbox, uids, logger)
 }
 

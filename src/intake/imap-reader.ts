@@ -176,7 +176,8 @@ export class ImapReader {
     if (left.length === 0) return cursor
     const present = new Set(await mailbox.uids({ uid: left.join(',') }))
     for (const uid of left) {
-      if (!read.has(uid) && present.has(uid)) read.set(uid, await this.#askAgain(mailbox, uid))
+      if (!present.has(uid)) this.#fetcher.forget(uid)
+      else if (!read.has(uid)) read.set(uid, await this.#askAgain(mailbox, uid))
       if (this.#stopped) return cursor
       cursor = advanceCursor(cursor, uid, read)
       await this.#save(cursor)
@@ -204,7 +205,10 @@ export class ImapReader {
       if (this.#stopped) return false
       mailbox.assertOpen()
       for await (const mail of this.#fetcher.fetch(mailbox, [uid])) return this.#take(mail)
-      if ((await mailbox.uids({ uid: String(uid) })).length === 0) return false
+      if ((await mailbox.uids({ uid: String(uid) })).length === 0) {
+        this.#fetcher.forget(uid)
+        return false
+      }
     }
   }
 

@@ -50,14 +50,18 @@ export class InboxLoop {
 
   async #run(): Promise<void> {
     const { signal } = this.#stopping
+    let failures = 0
     while (!signal.aborted) {
       const woken = new Promise<void>((resolve) => {
         this.#wake = resolve
       })
       try {
         while (!signal.aborted && (await this.#processNext())) {}
+        failures = 0
       } catch (error) {
-        this.options.logger.warn({ error: causeOf(error) }, 'the inbox cannot be read now')
+        failures += 1
+        // while the database is away, each try fails
+        if (failures === 1) this.options.logger.warn({ error: causeOf(error) }, 'the inbox cannot be read now')
       }
       const polled = new AbortController()
       await Promise.race([woken, sleep(this.options.pollEveryMs, undefined, { signal: polled.signal }).catch(() => {})])

@@ -16,7 +16,7 @@ const IDLE_MS = 5 * 60 * 1000
 const MAX_CONNECTIONS = 20
 
 /** Recipients of one mail that are processed at once. */
-const RECIPIENTS_TOGETHER = 16
+const LANES = 16
 
 export interface LmtpServer {
   /** The listening port (assigned by the system if 0 is configured); null for a socket path. */
@@ -129,21 +129,26 @@ async function answer(
       return reply(451, '4.3.0 not now: the database or Temporal does not answer; keep it')
     }
   }
-  return mapTogether(
+  return inLanes(
     rcptTo.map(({ address }) => address),
-    RECIPIENTS_TOGETHER,
     replyTo,
   )
 }
 
-/** The results in the order of the items, some of which are worked on together. */
-async function mapTogether<Item, Result>(items: readonly Item[], most: number, work: (item: Item) => Promise<Result>): Promise<Result[]> {
-  const results = new Array<Result>(items.length)
-  let next = 0
-  const lane = async () => {
-    for (let i = next++; i < items.length; i = next++) results[i] = await work(items[i] as Item)
+/** The replies in the order of the addresses. Those of one local part come one after another: their bounces may be about the same send. */
+async function inLanes<Result>(addresses: readonly string[], work: (address: string) => Promise<Result>): Promise<Result[]> {
+  const groups = new Map<string, number[]>()
+  for (const [i, address] of addresses.entries()) {
+    const local = address.slice(0, address.lastIndexOf('@')).toLowerCase()
+    groups.set(local, [...(groups.get(local) ?? []), i])
   }
-  await Promise.all(Array.from({ length: Math.min(most, items.length) }, lane))
+  const results = new Array<Result>(addresses.length)
+  const left = [...groups.values()]
+  const lane = async () => {
+    for (let group = left.shift(); group !== undefined; group = left.shift())
+      for (const i of group) results[i] = await work(addresses[i] as string)
+  }
+  await Promise.all(Array.from({ length: Math.min(LANES, left.length) }, lane))
   return results
 }
 

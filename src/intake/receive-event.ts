@@ -7,11 +7,11 @@ import { sentId, verifyToken } from '../delivery/index.js'
 import type { ParsedReport, ReportedRecipient } from '../dsn/index.js'
 import { PROVIDER_NAMES, type Provider, type ProviderEvent, parseWebhook, UnknownEvent, UnreadableWebhook } from '../providers/index.js'
 import {
-  attemptsOf,
   Batcher,
+  countAttempts,
   findProviderId,
   findSent,
-  onlyUnconfirmed,
+  findSoleSend,
   quarantine,
   recipientsWithAttempts,
   type Sent,
@@ -40,7 +40,7 @@ export class EventReceiver {
     this.#retriedTo = new Batcher(async (recipients) => {
       const known = await recipientsWithAttempts(dependencies.database.db, recipients)
       return recipients.map((recipient) => known.has(recipient))
-    }, LOOKED_UP_TOGETHER)
+    }, MAX_BATCH)
   }
 
   /**
@@ -121,7 +121,8 @@ export class EventReceiver {
     const byName = as === null ? null : await findSent(db, as.sentId)
     if (as !== null && byName !== null) return { subject: subjectOf(byName, { send: as.send, text: null }), sent: byName }
     const messageId = event.messageId ?? (event.providerId === undefined ? undefined : `${event.providerId}@${provider}`)
-    if (messageId === undefined) return this.#onlyOneTo(recipient)
+    if (messageId === undefined && event.isUnnamed && settings.relayProvider === provider) return this.#onlyOneTo(recipient)
+    if (messageId === undefined) return { refused: 'it does not name the message that it is about' }
     try {
       const sent = await findSent(db, sentId(messageId, recipient))
       if (sent !== null) return { subject: subjectOf(sent, null), sent }
@@ -131,12 +132,17 @@ export class EventReceiver {
     }
   }
 
-  /** An event that names no message (a provider that refuses it before it is stored) is about the one retry that it can be about. */
+  /**
+   * A message that our relay's provider refused before it gave it a name: the one that was sent to that recipient, if it was one.
+   * @throws Error while a send to that recipient has no answer yet.
+   */
   async #onlyOneTo(recipient: string): Promise<FoundSubject> {
     const { database, now } = this.dependencies
-    const only = await onlyUnconfirmed(database.db, addressKey(recipient), new Date(now().getTime() - REFUSED_WITHIN_MS))
-    const sent = only === null ? null : await findSent(database.db, sentId(only.messageId, recipient))
-    if (only === null || sent === null) return { refused: 'it does not name the message that it is about' }
+    const since = new Date(now().getTime() - REFUSED_WITHIN_MS)
+    const only = await findSoleSend(database.db, addressKey(recipient), since)
+    if (only.kind === 'pending') throw new Error('a retry to its recipient is being sent')
+    const sent = only.kind === 'unclear' ? null : await findSent(database.db, sentId(only.messageId, recipient))
+    if (only.kind === 'unclear' || sent === null) return { refused: 'it does not name the message that it is about' }
     return { subject: subjectOf(sent, { send: only.send, text: null }), sent }
   }
 
@@ -145,7 +151,7 @@ export class EventReceiver {
    * @throws Error if a retry has begun, and its own answer is not recorded yet.
    */
   async #wasRetried({ messageId, recipient }: ReportedSend): Promise<boolean> {
-    const { answered, open } = await attemptsOf(this.dependencies.database.db, messageIdKey(messageId), addressKey(recipient))
+    const { answered, open } = await countAttempts(this.dependencies.database.db, messageIdKey(messageId), addressKey(recipient))
     if (answered === 0 && open > 0) throw new Error('the retry that it is about is being sent')
     return answered > 0
   }
@@ -157,14 +163,14 @@ export class EventReceiver {
       { ...came, digest, content: Buffer.from(content), why },
       quarantineLimit(this.dependencies),
     )
-    const where = kept ? `kept as ${digest}` : 'not kept, since too many are kept already'
+    const where = kept ? `kept as ${digest}` : 'not kept, since too much is kept already'
     return this.#acting.record(came, null, [
       [null, { disposition: 'unreadable', why: `a notification of ${PROVIDER_NAMES[provider]}: ${why}; ${where}` }],
     ])
   }
 }
 
-const LOOKED_UP_TOGETHER = 200
+const MAX_BATCH = 200
 /** How long after it accepted a message a provider may still refuse it without naming it. */
 const REFUSED_WITHIN_MS = 60 * 60_000
 

@@ -212,7 +212,7 @@ export class MailReceiver {
       { ...came, digest, content: mail, why },
       quarantineLimit(this.dependencies),
     )
-    return kept ? `${why}; kept as ${digest}` : `${why}; not kept, since too many are kept already`
+    return kept ? `${why}; kept as ${digest}` : `${why}; not kept, since too much is kept already`
   }
 }
 

@@ -16,11 +16,17 @@ export interface Pace {
   readonly aSecond?: number
 }
 
+interface Waiting {
+  go: () => void
+  /** It has waited long enough for urgent work. */
+  isOverdue: boolean
+}
+
 export class UrgentFirst {
   #urgent = 0
   #others = 0
   #nextAt = 0
-  readonly #waiting: (() => void)[] = []
+  readonly #waiting: Waiting[] = []
 
   constructor(private readonly pace: Pace) {}
 
@@ -63,24 +69,26 @@ export class UrgentFirst {
       return
     }
     await new Promise<void>((resolve) => {
-      const go = () => {
+      const waiting: Waiting = { go: resolve, isOverdue: false }
+      const timer = setTimeout(() => {
+        waiting.isOverdue = true
+        this.#admit()
+      }, LONGEST_WAIT_MS)
+      waiting.go = () => {
         clearTimeout(timer)
         this.#others += 1
         resolve()
       }
-      const timer = setTimeout(() => {
-        this.#waiting.splice(this.#waiting.indexOf(go), 1)
-        go()
-      }, LONGEST_WAIT_MS)
-      this.#waiting.push(go)
+      this.#waiting.push(waiting)
     })
   }
 
   #admit(): void {
-    while (this.#urgent === 0 && this.#others < this.pace.together) {
-      const go = this.#waiting.shift()
-      if (go === undefined) return
-      go()
+    while (this.#others < this.pace.together) {
+      const next = this.#urgent === 0 ? 0 : this.#waiting.findIndex(({ isOverdue }) => isOverdue)
+      const [waiting] = next < 0 ? [] : this.#waiting.splice(next, 1)
+      if (waiting === undefined) return
+      waiting.go()
     }
   }
 }

@@ -26,8 +26,9 @@ const MAX_BODY = 1024 * 1024
 const BODY_WITHIN_MS = 20_000
 const POLL_EVERY_MS = 5_000
 /** Requests whose webhooks are stored in one transaction. */
-const STORED_TOGETHER = 200
+const MAX_BATCH = 200
 const COUNT_EVERY_MS = 1_000
+const SAY_EVERY_MS = 10_000
 
 export interface WebhookOptions {
   readonly secrets: ProviderSecrets
@@ -36,7 +37,7 @@ export interface WebhookOptions {
   readonly sns?: SnsSignatures
   readonly now?: () => Date
   /** Webhooks that may wait to be processed. */
-  readonly most?: number
+  readonly maxWaiting?: number
 }
 
 /** The HTTP response, and the result that metrics count. */
@@ -50,6 +51,7 @@ export class WebhookReceiver {
   readonly #sns: SnsSignatures
   readonly #inbox: InboxLoop
   readonly #writer: Batcher<{ readonly source: string; readonly rows: readonly NewInboxRow[] }, AddedRows>
+  #saidNotServedAt = 0
   #counted = { at: 0, waiting: 0 }
 
   constructor(
@@ -59,13 +61,13 @@ export class WebhookReceiver {
     private readonly logger: Logger,
   ) {
     this.#sns = options.sns ?? new SnsSignatures()
-    for (const provider of PROVIDERS) if (options.secrets[provider] !== undefined) options.metrics?.countWebhooksFrom(provider)
+    for (const provider of PROVIDERS) if (options.secrets[provider] !== undefined) options.metrics?.initWebhookCounters(provider)
     const handle =
       (provider: Provider) =>
       ({ content, digest }: InboxRow) =>
         intake.take(provider, content, digest)
     const handlers = Object.fromEntries(PROVIDERS.map((provider) => [provider, handle(provider)]))
-    this.#writer = new Batcher((sets) => addAllToInbox(database, sets, options.now?.() ?? new Date()), STORED_TOGETHER)
+    this.#writer = new Batcher((sets) => addAllToInbox(database, sets, options.now?.() ?? new Date()), MAX_BATCH)
     this.#inbox = new InboxLoop(database, handlers, { ...options, logger, pollEveryMs: POLL_EVERY_MS })
   }
 
@@ -85,7 +87,7 @@ export class WebhookReceiver {
         provider === undefined
           ? `there is no such page: webhooks go to /notifications/PROVIDER, and PROVIDER is ${PROVIDERS.join(', ')}`
           : `no webhooks of ${PROVIDER_NAMES[provider]} are accepted: ${SETTING[provider]} is not set for this process`
-      this.logger.warn({ path: path.slice(0, 200), from: request.socket.remoteAddress, why }, 'a webhook came to a page that is not served')
+      this.#sayNotServed({ path: path.slice(0, 200), from: request.socket.remoteAddress, why })
       send(request, response, 404, why)
       return true
     }
@@ -94,6 +96,13 @@ export class WebhookReceiver {
       send(request, response, status, text)
     })
     return true
+  }
+
+  /** Anyone may ask for any page: one line in ten seconds is enough. */
+  #sayNotServed(fields: object): void {
+    if (Date.now() - this.#saidNotServedAt < SAY_EVERY_MS) return
+    this.#saidNotServedAt = Date.now()
+    this.logger.warn(fields, 'a webhook came to a page that is not served')
   }
 
   async #answer(provider: Provider, request: IncomingMessage): Promise<Answer> {
@@ -122,14 +131,14 @@ export class WebhookReceiver {
 
   /** Counted once a second. */
   async #isFull(): Promise<boolean> {
-    const { most } = this.options
-    if (most === undefined) return false
+    const { maxWaiting } = this.options
+    if (maxWaiting === undefined) return false
     const at = Date.now()
     if (at - this.#counted.at > COUNT_EVERY_MS) {
       this.#counted.at = at
-      this.#counted.waiting = await waitingInInbox(this.database.db)
+      this.#counted.waiting = await waitingInInbox(this.database.db, PROVIDERS)
     }
-    return this.#counted.waiting >= most
+    return this.#counted.waiting >= maxWaiting
   }
 
   async #take(provider: Provider, verified: Verified): Promise<Answer> {
@@ -149,9 +158,9 @@ export class WebhookReceiver {
       if (urgency !== 'never' || verified.goodOnce) rows.push({ ...one, isRoutine: urgency !== 'urgent' })
     }
     if (rows.length === 0) return { status: 200, text: 'nothing to do', result: 'unneeded' }
-    const { fresh, others } = await this.#writer.add({ source: provider, rows })
-    if (others.length > 0 && verified.goodOnce)
-      throw new NotAuthentic(`it comes under the identifier of another notification (${others[0]}): a replay`)
+    const { fresh, conflicts } = await this.#writer.add({ source: provider, rows })
+    if (conflicts.length > 0 && verified.goodOnce)
+      throw new NotAuthentic(`it comes under the identifier of another notification (${conflicts[0]}): a replay`)
     this.#inbox.wake()
     return { status: 200, text: 'kept', result: fresh > 0 ? 'kept' : 'repeated' }
   }

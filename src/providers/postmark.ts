@@ -88,7 +88,8 @@ export function readPostmark(content: string): ProviderEvent[] {
     case 'rejected': {
       const reason = NOT_TRIED[Type ?? ''] ?? 'Postmark did not send the message'
       const why = Details === undefined ? reason : `${reason} (${Details})`
-      return [{ ...about, reported: readReported({ recipient, action: 'failed', status: '5.7.1', diagnostic: why, at }), why }]
+      const unnamed = event.MessageID === NO_MESSAGE ? ({ isUnnamed: true } as const) : {}
+      return [{ ...about, ...unnamed, reported: readReported({ recipient, action: 'failed', status: '5.7.1', diagnostic: why, at }), why }]
     }
   }
 }

@@ -83,6 +83,8 @@ export interface ProviderEvent extends EventIdentity {
   readonly complaint?: string
   /** Explanation for the log. */
   readonly why?: string
+  /** The provider refused the message before it gave it a name. */
+  readonly isUnnamed?: true
 }
 
 /** Parses a JSON body; the caller checks its shape. */

@@ -62,7 +62,8 @@ export function readSes(content: string): ProviderEvent[] {
   const { bounce, complaint } = shaped(Subtypes, parsed)
   const subtype = bounce?.bounceSubType ?? complaint?.complaintSubType
   const meaning = meaningOf('ses', type, [subtype])
-  if (meaning === null) throw new UnknownEvent('ses', [type, bounce?.bounceType, subtype].filter(Boolean).join(' ') || 'nothing')
+  if (meaning === null && !isDeferral(parsed))
+    throw new UnknownEvent('ses', [type, bounce?.bounceType, subtype].filter(Boolean).join(' ') || 'nothing')
   if (meaning === 'nothing') return [{ recipient: null, why: `Amazon SES tells of ${[type, subtype].filter(Boolean).join(' ')}` }]
   const event = shaped(Event, parsed)
   const { mail } = event
@@ -73,6 +74,7 @@ export function readSes(content: string): ProviderEvent[] {
     messageId: bare(mail.headers.find(({ name }) => name.toLowerCase() === 'message-id')?.value ?? mail.commonHeaders.messageId),
   }
   switch (meaning) {
+    case null:
     case 'failed':
     case 'listed':
       return bounced(identity, present(event.bounce, type), subtype ?? '')
@@ -100,6 +102,17 @@ export function readSes(content: string): ProviderEvent[] {
     }
   }
 }
+
+const Deferral = z.object({
+  bounce: z.object({
+    bouncedRecipients: z
+      .array(z.object({ action: z.literal('failed'), status: z.string().regex(/^4\./), diagnosticCode: z.string().regex(/\b4\d\d[ -]/) }))
+      .min(1),
+  }),
+})
+
+/** Whether a bounce of an unknown subtype carries the receiving system's own temporary refusal: that is what it is, by whatever name. */
+const isDeferral = (event: unknown): boolean => Deferral.safeParse(event).success
 
 function present<T>(part: T | undefined, type: string): T {
   if (part === undefined) throw new UnreadableWebhook(`it is called ${type}, and has nothing of that kind`)

@@ -58,10 +58,15 @@ export async function serveHttp(options: HttpOptions): Promise<Server> {
   return server
 }
 
+/** Anyone may ask for any page: one line in ten seconds is enough. */
+const SAY_EVERY_MS = 10_000
+let saidNotServedAt = 0
+
 /** A 404 that says why; logged if a provider may have sent it. */
 function notServed({ state, log }: HttpOptions, request: IncomingMessage, response: ServerResponse, path: string): void {
   const why = `there is no such page on this ${state().name}; it serves ${Object.keys(PAGES).join(', ')}`
-  if (path.split('/')[1] === 'notifications')
+  if (path.split('/')[1] === 'notifications' && Date.now() - saidNotServedAt > SAY_EVERY_MS) {
+    saidNotServedAt = Date.now()
     log?.warn(
       {
         path: path.slice(0, 200),
@@ -70,6 +75,7 @@ function notServed({ state, log }: HttpOptions, request: IncomingMessage, respon
       },
       'a webhook came to a page that is not served',
     )
+  }
   response.writeHead(404, { 'content-type': 'text/plain; charset=utf-8' }).end(`${why}\n`)
 }
 

@@ -37,7 +37,7 @@ export class Metrics {
     'result',
   ])
   readonly #unknownEvents = this.#counter(
-    'softbounce_unknown_provider_events_total',
+    'softbounce_provider_unknown_events_total',
     'Events of a type that the provider has not documented: listed as unreadable',
     ['provider'],
   )
@@ -90,7 +90,7 @@ export class Metrics {
   }
 
   /** Starts the counters of a provider's webhooks at 0. */
-  countWebhooksFrom(provider: string): void {
+  initWebhookCounters(provider: string): void {
     this.countMailsFrom(provider)
     this.#unknownEvents.inc({ provider }, 0)
   }

@@ -61,7 +61,7 @@ export async function recipientsWithAttempts(db: Kysely<Tables>, recipients: rea
 }
 
 /** How many attempts of a message for a recipient have an answer, and how many have none yet. */
-export async function attemptsOf(db: Kysely<Tables>, messageId: string, recipient: string): Promise<{ answered: number; open: number }> {
+export async function countAttempts(db: Kysely<Tables>, messageId: string, recipient: string): Promise<{ answered: number; open: number }> {
   const rows = await db
     .selectFrom('attempts')
     .select('outcome')
@@ -84,24 +84,29 @@ export async function sendAnsweredAt(db: Kysely<Tables>, messageId: string, reci
   return row?.at == null ? null : new Date(Number(row.at))
 }
 
-/** The retry to a recipient that a relay accepted since then, and of which no report came yet; null if there is none, or more than one. */
-export async function onlyUnconfirmed(
-  db: Kysely<Tables>,
-  recipient: string,
-  since: Date,
-): Promise<{ readonly messageId: string; readonly send: Send } | null> {
+/** What a report that names no message can be about, by its recipient. */
+export type SoleSend =
+  | { readonly kind: 'only'; readonly messageId: string; readonly send: Send }
+  /** Nothing, or one of several sends. */
+  | { readonly kind: 'unclear' }
+  /** A send has begun, and has no answer yet. */
+  | { readonly kind: 'pending' }
+
+/** The one send to a recipient since then, if it is a retry that a relay accepted, and of which no report came yet. */
+export async function findSoleSend(db: Kysely<Tables>, recipient: string, since: Date): Promise<SoleSend> {
+  const originals = db.selectFrom('sent_messages').select('id').where('recipient', '=', recipient).where('tracked', '=', 1)
+  if ((await originals.where('sent_at', '>=', since.getTime()).limit(1).executeTakeFirst()) !== undefined) return { kind: 'unclear' }
   const rows = await db
     .selectFrom('attempts')
-    .select(['message_id', 'retry', 'via'])
+    .select(['message_id', 'retry', 'via', 'outcome', 'relayed', 'reported_at'])
     .where('recipient', '=', recipient)
-    .where('outcome', '=', 'accepted')
-    .where('relayed', '=', 1)
-    .where('reported_at', 'is', null)
-    .where('at', '>=', since.getTime())
-    .limit(2)
+    .where('begun_at', '>=', since.getTime())
+    .limit(20)
     .execute()
-  const [row, more] = rows
-  return row === undefined || more !== undefined ? null : { messageId: row.message_id, send: row.via === null ? row.retry : 'backup' }
+  if (rows.some(({ outcome }) => outcome === null)) return { kind: 'pending' }
+  const [row, more] = rows.filter(({ outcome, relayed }) => outcome === 'accepted' && relayed === 1)
+  if (row === undefined || more !== undefined || row.reported_at !== null) return { kind: 'unclear' }
+  return { kind: 'only', messageId: row.message_id, send: row.via === null ? row.retry : 'backup' }
 }
 
 export function answered(row: Selectable<AttemptsTable>): AnsweredRow {

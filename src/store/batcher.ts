@@ -1,3 +1,5 @@
+import { databaseFault } from './database-fault.js'
+
 interface Waiting<Item, Result> {
   readonly item: Item
   readonly resolve: (result: Result) => void
@@ -46,8 +48,8 @@ export class Batcher<Item, Result> {
         const results = await this.work(group.map(({ item }) => item))
         for (const [i, { resolve }] of group.entries()) resolve(results[i] as Result)
       } catch (error) {
-        // one item must not fail the others
-        if (group.length > 1) for (const one of group) await this.#workAlone(one)
+        // one item must not fail the others; a fault of the database would fail each of them, one after another
+        if (group.length > 1 && databaseFault(error) === null) for (const one of group) await this.#workAlone(one)
         else for (const { reject } of group) reject(error)
       }
     }

@@ -9,58 +9,71 @@ export interface DatabaseFault {
   readonly text: string
   readonly action: string
   /** Other connections to the same server have it too: none of them is used again. */
-  readonly isEveryConnections: boolean
+  readonly invalidatesPool: boolean
 }
 
 const STANDBY: DatabaseFault = {
   text: 'it accepts no writes: it is a standby, or set to read-only',
   action: 'point database.url at the primary; after a failover, the address that it names must lead there',
-  isEveryConnections: true,
+  invalidatesPool: true,
 }
 const STOPPED: DatabaseFault = {
   text: 'the server is stopping, starting or restarting',
   action: 'nothing, if it is back soon; else start it',
-  isEveryConnections: true,
+  invalidatesPool: true,
 }
 const UNREACHABLE: DatabaseFault = {
   text: 'it cannot be reached',
   action: 'start it, correct database.url, or mend the network between',
-  isEveryConnections: false,
+  invalidatesPool: false,
 }
 const BROKEN: DatabaseFault = {
   text: 'a connection to it broke',
   action: 'nothing, if it happens once; if it repeats, look at the network and the poolers between',
-  isEveryConnections: false,
+  invalidatesPool: false,
 }
 const TOO_MANY: DatabaseFault = {
   text: 'it has no connection left for us',
   action: 'raise max_connections, stop what holds the others, or put PgBouncer between: each process of softbounce opens up to 10',
-  isEveryConnections: false,
+  invalidatesPool: false,
+}
+const BUSY: DatabaseFault = {
+  text: 'all connections of this process are in use',
+  action: 'look at what its statements wait for: the load, the disk, and locks (pg_stat_activity)',
+  invalidatesPool: false,
 }
 const FULL: DatabaseFault = {
   text: 'its disk is full',
   action: 'free some of it, or enlarge it; nothing is lost meanwhile: retries wait, and the intake leaves mail with the mail system',
-  isEveryConnections: false,
+  invalidatesPool: false,
 }
 const SLOW: DatabaseFault = {
   text: 'a statement took too long and was ended',
   action: 'look at its disk, its load and its locks (pg_stat_activity)',
-  isEveryConnections: false,
+  invalidatesPool: false,
 }
 const DISK: DatabaseFault = {
   text: 'its files cannot be read or written',
   action: 'look at its disk, and at the rights of its files',
-  isEveryConnections: false,
+  invalidatesPool: false,
 }
 const LOGIN: DatabaseFault = {
   text: 'it refuses our login',
   action: 'correct the user, the password or the database in database.url',
-  isEveryConnections: false,
+  invalidatesPool: false,
 }
 const OTHER_SCHEMA: DatabaseFault = {
   text: 'its tables are not those of this version',
   action: 'run one version of softbounce for one database: finish the upgrade, or go back',
-  isEveryConnections: false,
+  invalidatesPool: false,
+}
+
+/** All connections of the pool are in use, and none became free in time. */
+export class PoolBusy extends Error {
+  override name = 'PoolBusy'
+  constructor(cause: unknown) {
+    super('all connections to the database are in use, and none became free in time', { cause })
+  }
 }
 
 /** By SQLSTATE, by Node's error code, or by SQLite's result code; the first prefix that fits. */
@@ -86,6 +99,7 @@ const BY_TEXT: readonly (readonly [RegExp, DatabaseFault])[] = [
 
 /** The database's fault that an error shows; null if the error is about its statement only. */
 export function databaseFault(error: unknown): DatabaseFault | null {
+  if (error instanceof PoolBusy) return BUSY
   const { code, message = '' } = (error instanceof AggregateError ? (error.errors[0] ?? error) : error) as {
     code?: unknown
     message?: string

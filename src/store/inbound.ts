@@ -1,7 +1,7 @@
 /** The log of received reports and what each led to, and the quarantine of mail that could not be parsed. */
 import { type Kysely, type Selectable, sql } from 'kysely'
 import { withoutControls } from '../bounce/index.js'
-import type { Database } from './database.js'
+import { advisoryLock, type Database } from './database.js'
 import type { Disposition, InboundTable, Tables } from './tables.js'
 
 /** A bounce for one recipient, and what was done about it. */
@@ -63,7 +63,14 @@ const TRIMMED_SHARE = 0.05
  * stay until their retention ends, since the same report could come again.
  * @returns how many were deleted.
  */
-export async function trimInbound({ db }: Pick<Database, 'db'>, limit: number): Promise<number> {
+export function trimInbound({ db }: Pick<Database, 'db'>, limit: number): Promise<number> {
+  return db.transaction().execute(async (tx) => {
+    await advisoryLock(tx, 'trim the log of reports')
+    return trimmed(tx, limit)
+  })
+}
+
+async function trimmed(db: Kysely<Tables>, limit: number): Promise<number> {
   const { all } = await db
     .selectFrom('inbound')
     .select(({ fn }) => fn.countAll<number>().as('all'))
@@ -126,71 +133,71 @@ function toBounce(row: Selectable<InboundTable>): InboundReport {
   }
 }
 
-/** Mails of one return path: knowing one must not be enough to fill the quarantine. */
-const MOST_EACH = 10
+/** Mails of one return path, and in all. */
+const MAX_PER_RETURN_PATH = 10
+const MAX_MAILS = 10_000
+
+export interface QuarantinedMail {
+  readonly digest: string
+  readonly at: Date
+  readonly source: string
+  readonly cameTo: string | null
+  readonly content: Uint8Array
+  readonly why: string
+}
 
 /**
- * Quarantines mail, once per content. Beyond the limit, the oldest mails are deleted.
+ * Quarantines mail, once per content. Beyond the limit, the oldest mail of the return path (or source) that holds most bytes is deleted: so
+ * a flood pushes out itself.
  * @param limit bytes, in all.
  * @returns false if the mail's return path is at its limit, or the mail alone is larger than the limit.
  */
-export async function quarantine(
-  db: Kysely<Tables>,
-  mail: { digest: string; at: Date; source: string; cameTo: string | null; content: Uint8Array; why: string },
-  limit: number,
-): Promise<boolean> {
-  if (mail.content.length > limit) return false
-  const { each, bytes } = await db
-    .selectFrom('quarantine')
-    .select(({ fn, eb }) => [
-      sql<number>`coalesce(sum(octet_length(content)), 0)`.as('bytes'),
-      fn
-        .sum<number | null>(
-          eb
-            .case()
-            // only the local part is signed, and its case is ignored
-            .when(sql`lower(came_to)`, 'like', `${localPart(mail.cameTo ?? '')}@%`)
-            .then(1)
-            .else(0)
-            .end(),
-        )
-        .as('each'),
-    ])
-    .executeTakeFirstOrThrow()
-  if (Number(each ?? 0) >= MOST_EACH) return false
-  await makeRoom(db, Number(bytes) + mail.content.length - limit)
-  await db
-    .insertInto('quarantine')
-    .values({
-      digest: mail.digest,
-      at: mail.at.getTime(),
-      source: mail.source,
-      came_to: cut(mail.cameTo),
-      content: mail.content,
-      why: cut(mail.why) as string,
-    })
-    .onConflict((conflict) => conflict.doNothing())
-    .execute()
-  return true
+export function quarantine(db: Kysely<Tables>, mail: QuarantinedMail, limit: number): Promise<boolean> {
+  return db.transaction().execute(async (tx) => {
+    await advisoryLock(tx, 'quarantine')
+    const known = await tx.selectFrom('quarantine').select('digest').where('digest', '=', mail.digest).executeTakeFirst()
+    if (known !== undefined) return true
+    if (mail.content.length > limit || (mail.cameTo !== null && (await ofReturnPath(tx, mail.cameTo)) >= MAX_PER_RETURN_PATH)) return false
+    await makeRoom(tx, mail.content.length, limit)
+    await tx
+      .insertInto('quarantine')
+      .values({
+        ...{ digest: mail.digest, at: mail.at.getTime(), source: mail.source, content: mail.content },
+        ...{ came_to: cut(mail.cameTo), why: cut(mail.why) as string },
+      })
+      .execute()
+    return true
+  })
 }
 
-/** Deletes the oldest mails until this many bytes are free. */
-async function makeRoom(db: Kysely<Tables>, bytes: number): Promise<void> {
-  for (let left = bytes; left > 0; ) {
-    const rows = await db
+async function ofReturnPath(tx: Kysely<Tables>, cameTo: string): Promise<number> {
+  const { n } = await tx
+    .selectFrom('quarantine')
+    .select(({ fn }) => fn.countAll<number>().as('n'))
+    // only the local part is signed, and its case is ignored
+    .where(sql`lower(came_to)`, 'like', `${localPart(cameTo)}@%`)
+    .executeTakeFirstOrThrow()
+  return Number(n)
+}
+
+/** Deletes mails until there is room for one more of this size. */
+async function makeRoom(tx: Kysely<Tables>, bytes: number, limit: number): Promise<void> {
+  const holder = sql<string>`lower(coalesce(came_to, source))`
+  const size = sql<number>`sum(octet_length(content))`
+  for (;;) {
+    const holders = await tx
       .selectFrom('quarantine')
-      .select(['digest', sql<number>`octet_length(content)`.as('size')])
-      .orderBy('at')
-      .limit(100)
+      .select(({ fn }) => [holder.as('holder'), size.as('bytes'), fn.countAll<number>().as('n')])
+      .groupBy(holder)
+      .orderBy(size, 'desc')
+      .orderBy(({ fn }) => fn.min('at'))
       .execute()
-    if (rows.length === 0) return
-    const gone: string[] = []
-    for (const { digest, size } of rows) {
-      if (left <= 0) break
-      gone.push(digest)
-      left -= Number(size)
-    }
-    await db.deleteFrom('quarantine').where('digest', 'in', gone).execute()
+    const [most] = holders
+    const held = holders.reduce((sum, one) => sum + Number(one.bytes), 0)
+    const count = holders.reduce((sum, one) => sum + Number(one.n), 0)
+    if (most === undefined || (held + bytes <= limit && count < MAX_MAILS)) return
+    const oldest = tx.selectFrom('quarantine').select('digest').where(holder, '=', most.holder).orderBy('at').limit(1)
+    await tx.deleteFrom('quarantine').where('digest', 'in', oldest).execute()
   }
 }
 

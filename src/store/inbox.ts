@@ -41,14 +41,10 @@ export interface InboxRow extends NewInboxRow {
   readonly tries: number
 }
 
-/** Due at once, in this order. */
-const URGENT_AT = 0
-const ROUTINE_AT = 1
-
 /** How many rows are new, and the IDs that already exist with other content. */
 export interface AddedRows {
   readonly fresh: number
-  readonly others: readonly string[]
+  readonly conflicts: readonly string[]
 }
 
 /** Stores rows, due at once. An existing row stays as it is. */
@@ -59,19 +55,22 @@ export async function addToInbox(database: Database, source: string, rows: reado
 
 /** The same for several sets of rows, in one transaction; a result for each. */
 export async function addAllToInbox(
-  { db }: Database,
+  database: Database,
   sets: readonly { readonly source: string; readonly rows: readonly NewInboxRow[] }[],
   now: Date,
 ): Promise<AddedRows[]> {
   const at = now.getTime()
-  return db.transaction().execute(async (tx) => {
+  return database.db.transaction().execute(async (tx) => {
     const added: AddedRows[] = []
     for (const { source, rows } of sets) {
       let fresh = 0
-      const others: string[] = []
+      const conflicts: string[] = []
       for (const { id, content, isRoutine } of rows) {
         const digest = digestOf(content)
-        const row = { source, id, digest, content, at, next_at: isRoutine ? ROUTINE_AT : URGENT_AT, tries: 0, done_at: null }
+        const row = {
+          ...{ source, id, digest, content, at, tries: 0, done_at: null },
+          ...{ is_routine: isRoutine ? 1 : 0, next_at: nowExpression(database) },
+        }
         const { numInsertedOrUpdatedRows } = await tx
           .insertInto('inbox')
           .values(row)
@@ -82,20 +81,21 @@ export async function addAllToInbox(
           continue
         }
         const before = await tx.selectFrom('inbox').select('digest').where('source', '=', source).where('id', '=', id).executeTakeFirst()
-        if (before !== undefined && before.digest !== digest) others.push(id)
+        if (before !== undefined && before.digest !== digest) conflicts.push(id)
       }
-      added.push({ fresh, others })
+      added.push({ fresh, conflicts })
     }
     return added
   })
 }
 
-/** How many rows wait. */
-export async function waitingInInbox(db: Kysely<Tables>): Promise<number> {
+/** How many rows of these sources wait. */
+export async function waitingInInbox(db: Kysely<Tables>, sources: readonly string[]): Promise<number> {
   const { n } = await db
     .selectFrom('inbox')
     .select(({ fn }) => fn.countAll<number>().as('n'))
     .where('done_at', 'is', null)
+    .where('source', 'in', sources)
     .executeTakeFirstOrThrow()
   return Number(n)
 }
@@ -113,8 +113,8 @@ export async function nextInboxRow(database: Database, sources: readonly string[
       .where('done_at', 'is', null)
       .where('source', 'in', sources)
       .where('next_at', '<=', now)
+      .orderBy('is_routine')
       .orderBy('next_at')
-      .orderBy('at')
       .limit(1)
       .executeTakeFirst()
     if (row === undefined) return null

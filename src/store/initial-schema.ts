@@ -101,10 +101,10 @@ function tableStatements(kind: DatabaseKind): string[] {
     )`,
     `create table inbox (
       source text not null, id text not null, digest text not null, content text not null, at bigint not null,
-      next_at double precision not null, tries integer not null, done_at bigint,
+      is_routine integer not null, next_at double precision not null, tries integer not null, done_at bigint,
       primary key (source, id)
     )`,
-    'create index inbox_due on inbox (next_at, at) where done_at is null',
+    'create index inbox_due on inbox (is_routine, next_at) where done_at is null',
     'create index inbox_done on inbox (done_at)',
     `create table processes (
       id text primary key, role text not null, version text not null, host text not null, return_path_keys text, encryption_keys text,

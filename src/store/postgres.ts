@@ -1,7 +1,7 @@
 /** PostgreSQL: every table in a schema of its own, and nothing that a pooler in transaction mode (PgBouncer) cannot pass on. */
 import { type Dialect, PostgresDialect, PostgresQueryCompiler, type SchemableIdentifierNode } from 'kysely'
 import type { Pool, PoolClient } from 'pg'
-import { databaseFault } from './database-fault.js'
+import { databaseFault, PoolBusy } from './database-fault.js'
 import { TABLE_NAMES } from './initial-schema.js'
 
 const POOL_SIZE = 10
@@ -69,12 +69,18 @@ class CheckedPool {
   async connect(): Promise<PoolClient> {
     for (;;) {
       const client = await this.pool.connect().catch((error: unknown) => {
-        this.#failed(error)
-        throw error
+        const known = this.#isBusy() ? new PoolBusy(error) : error
+        this.#failed(known)
+        throw known
       })
       if (this.#generations.get(client) === this.#generation) return this.#watched(client)
       client.release(true)
     }
+  }
+
+  /** All connections are in use: then the pool's own time limit says nothing of the server. */
+  #isBusy(): boolean {
+    return this.pool.totalCount >= POOL_SIZE && this.pool.idleCount === 0
   }
 
   end(): Promise<void> {
@@ -102,7 +108,7 @@ class CheckedPool {
   /** @returns whether it is a fault of the database, and not of a statement. */
   #failed(error: unknown): boolean {
     const fault = databaseFault(error)
-    if (fault?.isEveryConnections) this.#generation += 1
+    if (fault?.invalidatesPool) this.#generation += 1
     this.onError(error)
     return fault !== null
   }

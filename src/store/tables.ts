@@ -212,6 +212,8 @@ export interface InboxTable {
   content: string
   at: number
   /** When the row is next due; while a process works on it, the end of its hold. */
+  /** 1: it can wait for the others. */
+  is_routine: number
   next_at: number
   tries: number
   done_at: number | null

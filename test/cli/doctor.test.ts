@@ -113,7 +113,7 @@ test('another database than the worker’s, one without a schema, and one that i
     { check: 'worker', text: 'no worker uses this database now' },
     {
       check: 'worker',
-      text: expect.stringMatching(/serves another database: .* softbounce store [0-9a-f]{8}; that of this command is store/),
+      text: expect.stringMatching(/serves another database: .* softbounce store [0-9a-f]{8}; the one that is configured here is store/),
     },
   ])
   await other.database.db

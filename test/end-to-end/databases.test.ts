@@ -105,7 +105,7 @@ describe('another database than the worker’s', () => {
     const held = await eventually(async () => (await world.client.getById(workflowId))?.trouble, 30_000)
     expect(held.text).toContain(`the message is in the store ${own}, and this worker serves the store ${theirs}`)
     expect((await world.cli('status', workflowId)).stdout).toContain(`the message is in the store ${own}`)
-    expect((await world.cli('doctor')).stdout).toContain(`softbounce store ${theirs}; that of this command is store ${own}`)
+    expect((await world.cli('doctor')).stdout).toContain(`softbounce store ${theirs}; the one that is configured here is store ${own}`)
     await wrong.stop()
     await world.startWorker()
     // the activity's next try, half a minute after the last

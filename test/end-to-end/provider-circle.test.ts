@@ -85,7 +85,7 @@ describe('Amazon SES', () => {
     const { returnPaths, ownHosts, retryStatuses } = settings
     const intake = new EventReceiver({
       ...{ client: world.client, database: world.database, now: () => new Date() },
-      settings: { returnPaths, ownHosts, retryStatuses, isTrusted: false },
+      settings: { returnPaths, ownHosts, retryStatuses, isTrusted: false, relayProvider: 'postmark' },
     })
     notifications = new WebhookReceiver(
       intake,
@@ -190,6 +190,12 @@ describe('Amazon SES', () => {
     await notify(sns.sign(GIVEN_UP.ses({ recipient, token: tokenOf(takenFor(recipient)[0] as Taken) })))
     const second = await eventually(() => takenFor(recipient)[1])
     await eventually(async () => (await world.client.get(recipient, one.messageId))?.progress?.state === 'confirming')
+    // the original was sent long before the retry
+    await world.database.db
+      .updateTable('sent_messages')
+      .set({ sent_at: Date.now() - 2 * 3_600_000 })
+      .where('recipient', '=', recipient)
+      .execute()
     await notify(
       signPostmark({ RecordType: 'Bounce', Type: 'SMTPApiError', TypeCode: 100_007, Email: recipient, ...naming(tokenOf(second)) }),
       'postmark',

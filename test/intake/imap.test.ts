@@ -245,7 +245,7 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
     writeFileSync(join(dovecot.maildir, '.Nope'), 'no folder')
     dovecot.deliver(Buffer.concat([(await bounce()).mail, Buffer.alloc(1_100_000, 'a\r\n')]))
     const intake = await read({ SOFTBOUNCE_INTAKE_IMAP_QUARANTINE_FOLDER: 'Nope' })
-    await eventually(() => intake.log().includes('mails are not moved; they stay, marked as read'), 30_000)
+    await eventually(() => intake.log().includes('mails are not moved; they stay, and are marked as read'), 30_000)
     const one = await bounce()
     dovecot.deliver(one.mail)
     await eventually(() => isOpen(one.workflowId), 30_000)

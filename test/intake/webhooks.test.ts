@@ -451,13 +451,16 @@ describe('the endpoint', () => {
     const full = new WebhookReceiver(
       new EventReceiver({ client: world.client, database: world.database, settings: intakeSettings, now: () => new Date() }),
       world.database,
-      { secrets, most: 1 },
+      { secrets, maxWaiting: 1 },
       createLogger('error'),
     )
     // it waits until then
     await world.database.db
       .insertInto('inbox')
-      .values({ source: 'elsewhere', id: 'waits', digest: '', content: '', at: 0, next_at: Date.now() + HOUR, tries: 0, done_at: null })
+      .values({
+        ...{ source: 'postmark', id: 'waits', digest: '', content: '', at: 0, is_routine: 0 },
+        ...{ next_at: Date.now() + HOUR, tries: 0, done_at: null },
+      })
       .execute()
     const busy = createServer((request, response) => void full.answer(request, response)).listen(0, '127.0.0.1')
     await new Promise((resolve) => busy.once('listening', resolve))
@@ -488,7 +491,7 @@ describe('the endpoint', () => {
     await workedOn()
     for await (const bounce of listBounces(world.database.db, ['unreadable'], 1))
       expect(bounce.why).toMatch(/^a notification of Resend: Resend calls it email.telepathy, .*; kept as [0-9a-f]{64}$/)
-    expect(await metrics.registry.metrics()).toContain('softbounce_unknown_provider_events_total{provider="resend"} 1')
+    expect(await metrics.registry.metrics()).toContain('softbounce_provider_unknown_events_total{provider="resend"} 1')
   })
 
   test('aborted and silent connections do no harm', async () => {

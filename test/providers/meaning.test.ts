@@ -154,6 +154,12 @@ describe('an event means', () => {
     ['SES: Send', 'ses', sesEvent('Send', { send: {} }), 'nothing'],
     ['SES: Open', 'ses', sesEvent('Open', { open: {} }), 'nothing'],
     ['SES: Rendering Failure', 'ses', sesEvent('Rendering Failure', { failure: { errorMessage: 'attribute missing' } }), 'refuse'],
+    [
+      'SES: a subtype of tomorrow, with the reply of the receiving system',
+      'ses',
+      sesBounce('Transient', 'Telepathy', { action: 'failed', status: '4.3.2', diagnosticCode: 'smtp; 421 4.3.2 not now' }),
+      'retry',
+    ],
     ['SES: Subscription', 'ses', sesEvent('Subscription', {}), 'nothing'],
     ['SES: unsubscribed there', 'ses', sesBounce('Permanent', 'UnsubscribedRecipient', { action: 'failed', status: '5.1.1' }), 'refuse'],
     ['SES: its validation', 'ses', sesBounce('Permanent', 'EmailValidationSuppressed', { action: 'failed', status: '5.1.1' }), 'refuse'],

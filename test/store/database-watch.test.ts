@@ -22,7 +22,7 @@ function watched(url: string): Watched {
   const lines: string[] = []
   const note = (_: object, text: string) => void lines.push(text)
   const watch = new DatabaseWatch({ info: note, warn: note })
-  const database = openDatabase({ url }, { onError: watch.failed })
+  const database = openDatabase({ url }, { onError: watch.onError })
   watch.start(database)
   return {
     ...{ database, watch, lines },

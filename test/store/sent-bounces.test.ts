@@ -146,21 +146,39 @@ onBothDatabases('what was sent, and what came back', (opened) => {
     expect(await left()).toEqual([...Array.from({ length: 10 }, (_, i) => 10 + i), ...Array.from({ length: 10 }, (_, i) => 50 + i)])
   })
 
-  test('the quarantine has a limit of bytes: the oldest mail goes first, and one that is larger alone is not kept', async () => {
+  test('the quarantine has a limit of bytes: who holds most loses its oldest mail', async () => {
     const { db: all } = database()
     await all.deleteFrom('quarantine').execute()
-    const add = (n: number, bytes: number) =>
-      quarantine(
-        all,
-        { digest: `q${n}`, at: later(n), source: 'lmtp', cameTo: `b+${n}@example.com`, content: Buffer.alloc(bytes, 'x'), why: 'y' },
-        1000,
-      )
-    for (let n = 0; n < 5; n += 1) expect(await add(n, 300)).toBe(true)
+    const add = (n: number, bytes: number, cameTo: string | null = `b+${n}@example.com`) =>
+      quarantine(all, { digest: `q${n}`, at: later(n), source: 'lmtp', cameTo, content: Buffer.alloc(bytes, 'x'), why: 'y' }, 1000)
     const kept = async () => (await all.selectFrom('quarantine').select('digest').orderBy('at').execute()).map(({ digest }) => digest)
+    for (let n = 0; n < 5; n += 1) expect(await add(n, 300)).toBe(true)
+    // all hold as much: the oldest goes
     expect(await kept()).toEqual(['q2', 'q3', 'q4'])
     expect(await add(5, 1001)).toBe(false)
-    expect(await add(6, 1000)).toBe(true)
-    expect(await kept()).toEqual(['q6'])
+    // a flood to one return path, or without one, pushes out itself, and not the little that others hold
+    await all.deleteFrom('quarantine').execute()
+    expect(await add(6, 100)).toBe(true)
+    for (let n = 10; n < 20; n += 1) expect(await add(n, 300, 'b+flood@example.com')).toBe(true)
+    expect(await kept()).toEqual(['q6', 'q17', 'q18', 'q19'])
+    for (let n = 20; n < 60; n += 1) expect(await add(n, 300, null)).toBe(true)
+    expect((await kept())[0]).toBe('q6')
+    expect(await kept()).toHaveLength(4)
+  })
+
+  test('at most ten unreadable mails of one return path are kept, also if they come at once', async () => {
+    const { db: all } = database()
+    await all.deleteFrom('quarantine').execute()
+    const add = (n: number) =>
+      quarantine(
+        all,
+        { digest: `e${n}`, at: later(n), source: 'lmtp', cameTo: `b+each@d${n}.example`, content: Buffer.from(`${n}`), why: 'y' },
+        1_000_000,
+      )
+    const kept = await Promise.all(Array.from({ length: 30 }, (_, n) => add(n)))
+    expect(kept.filter((one) => one)).toHaveLength(10)
+    // the same mail again is kept already
+    expect(await add(kept.indexOf(true))).toBe(true)
   })
 
   test('active suppressions among many addresses are found in one query', async () => {

@@ -167,7 +167,7 @@ describe('what is recorded', () => {
 })
 
 describe('the attempts', () => {
-  const attemptsOf = (next: Next) => next.delivery.attempts
+  const countAttempts = (next: Next) => next.delivery.attempts
 
   test('a bounce turns the accepted attempt into a deferred one, and leaves the earlier ones', () => {
     const second = follow(
@@ -178,21 +178,24 @@ describe('the attempts', () => {
       report({ diagnostic: '421 4.3.2 not yet' }),
       WOKE,
     )
-    expect(attemptsOf(second)).toEqual([attempt(1), { ...accepted(2), outcome: 'deferred', status: '4.3.2', reply: '421 4.3.2 not yet' }])
+    expect(countAttempts(second)).toEqual([
+      attempt(1),
+      { ...accepted(2), outcome: 'deferred', status: '4.3.2', reply: '421 4.3.2 not yet' },
+    ])
   })
 
   test('a delivery, or a rejection, corrects the last one', () => {
-    expect(attemptsOf(follow(confirming(), report({ status: '2.0.0', diagnostic: '250 ok' }), WOKE))).toEqual([
+    expect(countAttempts(follow(confirming(), report({ status: '2.0.0', diagnostic: '250 ok' }), WOKE))).toEqual([
       { ...accepted(1), status: '2.0.0', reply: '250 ok' },
     ])
-    expect(attemptsOf(follow(confirming(), report(rejection), WOKE))).toMatchObject([
+    expect(countAttempts(follow(confirming(), report(rejection), WOKE))).toMatchObject([
       { outcome: 'rejected', status: '5.7.1', reply: '550 5.7.1 no' },
     ])
   })
 
   test('a rejection leaves a refused attempt as it was', () => {
     const refused = follow(sending(), answered(attempt(1)))
-    expect(attemptsOf(follow(refused, report(rejection), WOKE))).toEqual([attempt(1)])
+    expect(countAttempts(follow(refused, report(rejection), WOKE))).toEqual([attempt(1)])
   })
 
   test('the retries are counted over all runs, without the backup relay', () => {

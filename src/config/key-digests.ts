@@ -3,14 +3,14 @@ import { createHash } from 'node:crypto'
 import { keysDigest } from '../delivery/return-path.js'
 import type { Settings } from './config.js'
 
-export interface KeysInUse {
+export interface KeyDigests {
   /** Of `returnPath.keys`; null if none is set. */
   readonly returnPathKeys: string | null
   /** Of `encryption.keys` in any order, and `encryption.idKey`; null if none is set. */
   readonly encryptionKeys: string | null
 }
 
-export function keysInUse({ returnPaths, encryption }: Pick<Settings, 'returnPaths' | 'encryption'>): KeysInUse {
+export function keyDigests({ returnPaths, encryption }: Pick<Settings, 'returnPaths' | 'encryption'>): KeyDigests {
   return { returnPathKeys: keysDigest(returnPaths), encryptionKeys: encryptionDigest(encryption) }
 }
 
