@@ -167,7 +167,13 @@ export async function endSessions(sessions: ConnectionPool, database: Database):
 
 /** The error text for an unreachable Temporal server, with its remedy. */
 function unreachable(address: string | undefined, error: Error): string {
-  return `Temporal cannot be reached at ${address ?? 'localhost:7233'} (${error.message.replace(/\s+/g, ' ').slice(0, 120)}); start it, or set TEMPORAL_ADDRESS or a profile`
+  // the SDK's core is written in Rust, and its errors show its own structures
+  const kind = /kind: (\w+)/
+    .exec(error.message)?.[1]
+    ?.replace(/(?<=[a-z])(?=[A-Z])/g, ' ')
+    .toLowerCase()
+  const why = kind ?? error.message.replace(/\s+/g, ' ').slice(0, 120)
+  return `Temporal cannot be reached at ${address ?? 'localhost:7233'} (${why}); start it, or set TEMPORAL_ADDRESS or a profile`
 }
 
 /** A free port on 127.0.0.1. */

@@ -10,7 +10,7 @@ export function describeProgress(description: RetryDescription): string {
     return 'completed; its result is encrypted under a key that is not among encryption.keys here'
   if (result !== null) return describeResult(result)
   if (status !== 'RUNNING') return failure === null ? status.toLowerCase() : `${status.toLowerCase()}: ${failure}`
-  const held = trouble === null ? '' : `${trouble.waiting ? '; it waits for its permit' : '; held'}: ${trouble.text}`
+  const held = trouble === null ? '' : `${trouble.waiting ? '; it waits' : '; held'}: ${trouble.text}`
   if (progress === null) return `open; no worker answers (or none that has its encryption.keys), so that no more is known${held}`
   return `${describeState(progress)}${held}`
 }

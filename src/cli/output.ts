@@ -1,5 +1,6 @@
 /** Output of the commands: text, or with --json one JSON object per line; errors in one line, with the remedy. */
 import { WrongSettings } from '../config/wrong-settings.js'
+import { databaseFault } from '../store/database-fault.js'
 
 /** Ends the command with this error line (none if empty) and exit status. 1: failure; 2: wrong usage. */
 export class CommandFailed extends Error {
@@ -54,7 +55,9 @@ export function failed(error: unknown): number {
   if (error instanceof CommandFailed && error.message === '') return error.status
   const { message, code } = error as NodeJS.ErrnoException
   const first = error instanceof AggregateError ? ((error.errors[0] as Error | undefined)?.message ?? message) : message
-  const text = first === '' || first === undefined ? String(code ?? error) : first
+  const said = first === '' || first === undefined ? String(code ?? error) : first
+  const fault = error instanceof CommandFailed ? null : databaseFault(error)
+  const text = fault === null ? said : `the database (database.url) cannot be used: ${fault.text} (${said}); ${fault.action}`
   process.stderr.write(`softbounce: ${printable(explain(text))}\n`)
   return error instanceof CommandFailed ? error.status : 1
 }

@@ -87,7 +87,7 @@ function checkTransport(values: ReadonlyMap<string, string>, { returnPaths, inta
       "returnPath.address is in the senders' own domain: a transport that leads it to the intake would take that domain's other mail too",
       'set returnPath.address to a subdomain of its own, such as bounce+{token}@bounces.{domain}; or lead only the bounce addresses to the intake, by an alias or a mailbox',
     )
-  const recipe = `transport_maps = inline:{ ${domain ?? 'bounces.example.com'}=lmtp:${lmtp} }`
+  const recipe = `transport_maps = inline:{ ${domain || 'bounces.example.com'}=lmtp:${lmtp} }`
   if (maps === '') return warning(CHECK, 'transport_maps is empty: no transport leads bounces to the intake', recipe)
   // tables in files are Postfix's own to read
   if (!maps.startsWith('inline:')) return ok(CHECK, `transport_maps is set: ${maps.slice(0, 200)}`)

@@ -4,7 +4,7 @@ import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { formatDuration, TASK_QUEUE, WORKFLOW_TYPE } from '../bounce/index.js'
 import { storeOfIdentity } from '../store/index.js'
 import { describe } from '../temporal/activity-errors.js'
-import { searchAttributeFault } from '../temporal/namespace.js'
+import { NoNamespace, requireNamespace, searchAttributeFault } from '../temporal/namespace.js'
 import { type Finding, failure, ok, warning } from './finding.js'
 
 const CHECK = 'Temporal'
@@ -45,8 +45,10 @@ async function checkNamespace(
   let version = ''
   try {
     version = (await workflowService.getSystemInfo({})).serverVersion ?? ''
+    await requireNamespace(connection, namespace, address)
     await workflowService.describeNamespace({ namespace })
   } catch (error) {
+    if (error instanceof NoNamespace) return [failure(CHECK, error.reason, error.action)]
     return [
       failure(
         CHECK,

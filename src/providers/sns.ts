@@ -21,6 +21,11 @@ const Envelope = z.object({
   Subject: z.string().nullish(),
 })
 
+/** A notification of Amazon SES without the envelope. */
+const Raw = z
+  .object({ Type: z.undefined().optional(), mail: z.object({}), notificationType: z.string().optional(), eventType: z.string().optional() })
+  .refine(({ notificationType, eventType }) => notificationType !== undefined || eventType !== undefined)
+
 const WITHIN_MS = 10_000
 /** Maximum age of a notification; IDs are remembered for longer (purge-expired.ts). */
 const GOOD_FOR_MS = 36 * 3_600_000
@@ -44,7 +49,7 @@ export class SnsSignatures {
    */
   async verify(request: ProviderRequest, topics: readonly string[], now: Date): Promise<Verified> {
     const { body } = request
-    if (header(request, 'x-amz-sns-rawdelivery') === 'true')
+    if (header(request, 'x-amz-sns-rawdelivery') === 'true' || Raw.safeParse(json(body)).success)
       throw new UnreadableWebhook(
         'raw message delivery is on for this subscription of Amazon SNS, and without the envelope there is no signature to check: switch it off',
       )

@@ -102,7 +102,22 @@ export class SearchAttributes {
 
 const NOT_FOUND = 5
 
-/** @throws Error if the namespace does not exist: a worker would poll it in silence. */
+/** A worker would poll it in silence. */
+export class NoNamespace extends Error {
+  override name = 'NoNamespace'
+  readonly reason: string
+  readonly action: string
+
+  constructor(namespace: string, address: string | undefined) {
+    const action = `set TEMPORAL_NAMESPACE to one that exists, or create it: temporal operator namespace create --namespace ${namespace} --retention 30d`
+    const reason = `the Temporal namespace ${namespace} does not exist at ${address ?? 'localhost:7233'}`
+    super(`${reason}: ${action}`)
+    this.reason = reason
+    this.action = action
+  }
+}
+
+/** @throws NoNamespace if it does not exist. */
 export async function requireNamespace(
   { workflowService }: Pick<Connection, 'workflowService'>,
   namespace: string,
@@ -113,9 +128,7 @@ export async function requireNamespace(
   } catch (error) {
     // others may lack the right to describe it
     if ((error as { code?: number }).code !== NOT_FOUND) return
-    throw new Error(
-      `the Temporal namespace ${namespace} does not exist at ${address ?? 'localhost:7233'}: set TEMPORAL_NAMESPACE to one that exists, or create it: temporal operator namespace create --namespace ${namespace} --retention 30d`,
-    )
+    throw new NoNamespace(namespace, address)
   }
 }
 

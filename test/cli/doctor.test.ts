@@ -85,7 +85,13 @@ test.each<[string, Record<string, string | undefined>, string, string, string]>(
     'database.url',
   ],
   ['Temporal away', { TEMPORAL_ADDRESS: '127.0.0.1:9' }, 'Temporal', 'cannot be reached at 127.0.0.1:9', 'TEMPORAL_ADDRESS'],
-  ['a namespace that does not exist', { TEMPORAL_NAMESPACE: 'nowhere' }, 'Temporal', 'the namespace nowhere', 'TEMPORAL_NAMESPACE'],
+  [
+    'a namespace that does not exist',
+    { TEMPORAL_NAMESPACE: 'nowhere' },
+    'Temporal',
+    'the Temporal namespace nowhere does not exist',
+    'TEMPORAL_NAMESPACE',
+  ],
   ['no key', { SOFTBOUNCE_RETURN_PATH_KEYS: '' }, 'return path', 'returnPath.keys is not set', 'openssl rand'],
   [
     'other keys than the worker’s',

@@ -229,7 +229,7 @@ describe.concurrent('promise 4', () => {
     expect(listed).toMatchObject({ name: 'd.example', everythingPausedBy: expect.stringContaining('operator') })
     // what the limiter keeps for itself is not shown
     expect(Object.keys(listed)).not.toContain('reservedUntil')
-    expect((await world.cli('status')).stdout).toMatch(/bounce\/p0@d\.example\/\S+ +retry 1 of 2 is being sent; it waits for its permit: /)
+    expect((await world.cli('status')).stdout).toMatch(/bounce\/p0@d\.example\/\S+ +retry 1 of 2 is being sent; it waits: /)
     expect((await world.cli('destinations')).stdout).toMatch(
       /everything is paused since .* by operator .*\n.*\nd\.example +nothing known +.* 1 +1/,
     )

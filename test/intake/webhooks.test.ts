@@ -480,10 +480,12 @@ describe('the endpoint', () => {
 
   test('raw message delivery of Amazon SNS is named', async () => {
     const body = JSON.stringify(GIVEN_UP.ses(await sent()))
-    expect(await post('ses', { headers: { 'x-amz-sns-rawdelivery': 'true' }, body })).toMatchObject({
-      status: 400,
-      text: expect.stringContaining('raw message delivery is on for this subscription'),
-    })
+    // a proxy may drop the header
+    for (const headers of [{ 'x-amz-sns-rawdelivery': 'true' }, {} as Record<string, string>])
+      expect(await post('ses', { headers, body })).toMatchObject({
+        status: 400,
+        text: expect.stringContaining('raw message delivery is on for this subscription'),
+      })
   })
 
   test('an event of an unknown type is listed as unreadable with its type, and counted', async () => {
