@@ -275,7 +275,7 @@ try {
   worker.kill('SIGTERM')
   await ended
   const plugged = await printed('plugin.cjs', PLUGIN)
-  if (plugged !== 'plugin delivered') throw new Error(`the plugin beside a worker ended with "${plugged}"`)
+  if (plugged.split('\n').at(-1) !== 'plugin delivered') throw new Error(`the plugin beside a worker ended with "${plugged}"`)
   say(
     'a fresh project installed it without install scripts; the command’s worker, and the plugin beside a worker of another queue, delivered',
   )

@@ -91,7 +91,7 @@ export function addRetry(program: Command): void {
       }
       if (failures === 0 && notRetried > 0)
         throw new CommandFailed(
-          `${notRetried === 1 ? 'one recipient is' : `${notRetried} recipients are`} not being retried, as said above`,
+          `${notRetried === 1 ? 'one recipient is' : `${notRetried} recipients are`} held, or not retried, as said above`,
         )
       if (failures > 0) throw new CommandFailed(`${failures} of ${files.length} could not be retried; each stays where it is`)
     })
