@@ -95,7 +95,7 @@ describe('retry, status, now, give-up, cancel', () => {
     expect(await world.cli('retry', file, '--schedule', '30d')).toMatchObject({
       status: 1,
       stdout: expect.stringContaining('were cancelled at'),
-      stderr: expect.stringContaining('one recipient is not being retried'),
+      stderr: expect.stringContaining('one recipient is held, or not retried'),
     })
     await expect(handle(bob).result()).rejects.toThrow()
     expect((await world.cli('status', bob)).stdout).toContain('--again')
