@@ -1,4 +1,4 @@
-// Reports by the hundred thousand: what a flood costs, and what it does to the genuine bounces that come meanwhile.
+// Floods of reports: what they cost, and how long authenticated bounces take meanwhile.
 // One LMTP mail for many recipients; forged bounces to return paths that look real (a joe-job); webhooks of messages that were delivered; a
 // mailbox that nobody has read for long (where Dovecot is installed).
 import { execFile } from 'node:child_process'

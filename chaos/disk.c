@@ -30,7 +30,7 @@ struct record {
   uint64_t length;
 };
 
-/* The file's path if it is one of ours; false otherwise. */
+/* Whether the file is one of ours; sets its path. */
 static int ours(int fd, char *path) {
   const char *folder = getenv("DISK_FOLDER");
   if (folder == NULL) return 0;

@@ -121,7 +121,7 @@ function apply(word, i, rest) {
   }
 }
 
-/** A pool still hands out connections of the server that crashed. */
+/** The server may not accept connections yet. */
 async function untilUp(step) {
   for (let tries = 0; ; tries += 1)
     try {

@@ -1,4 +1,4 @@
-// A Dovecot with one mailbox, filled with mails before it starts; null if it is not installed.
+// A Dovecot with one mailbox; null if it is not installed.
 import { execFileSync, spawn } from 'node:child_process'
 import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'

@@ -18,7 +18,7 @@ export function addBounces(program: Command): void {
     .description('list incoming bounces, newest first: what was done about each, and why')
     .option('--unauthenticated', 'only unauthenticated ones')
     .option('--unread', 'only unreadable ones')
-    .option('--show <digest>', 'print an unreadable mail as it came; the beginning of its digest is enough')
+    .option('--show <digest>', 'print a mail that is kept as it came; the beginning of its digest is enough')
     .option(
       '--limit <number>',
       'maximum number',

@@ -72,7 +72,7 @@ export class ImapMailbox implements AsyncDisposable {
     return this.#opened.exists
   }
 
-  /** What the server said when it refused the last command; the client's own methods return only false. */
+  /** What the server said when it last refused a command; the client's own methods return only false. */
   get refusal(): string {
     return this.lastRefusal.last ?? 'the server refused it'
   }

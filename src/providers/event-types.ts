@@ -5,11 +5,13 @@
 import type { Provider } from './provider.js'
 
 /**
- * What an event says of a message:
+ * What an event says of a message, unless its details say otherwise (ses.ts, resend.ts):
  * - `failed`: the provider has given it up
  * - `delayed`: the provider still tries
  * - `listed`: the provider did not try, because of a list of its own
  * - `rejected`: the provider did not send it, for another reason
+ * - `delivered`: the receiving system has it
+ * - `complaint`: its recipient has complained
  * - `nothing`: nothing about its delivery
  */
 export type EventMeaning = 'failed' | 'delayed' | 'delivered' | 'listed' | 'rejected' | 'complaint' | 'nothing'

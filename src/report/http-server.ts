@@ -89,7 +89,7 @@ function mayAsk(request: IncomingMessage, token: string | null): boolean {
 type Answer = (options: HttpOptions, response: ServerResponse, accept: string) => Promise<void>
 const PAGES: Readonly<Record<string, Answer>> = { '/healthz': health, '/metrics': metrics, '/metrics/temporal': temporalMetrics }
 
-/** 200 while the process runs and the database can be used and written, else 503. */
+/** 200 while the process runs and the database accepts writes, else 503. */
 async function health({ databaseFault, state }: HttpOptions, response: ServerResponse): Promise<void> {
   const fault = await databaseFault()
   const { name, is, good } = state()

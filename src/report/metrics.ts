@@ -110,7 +110,7 @@ export class Metrics {
       })
       .catch(() => {})
     new Gauge({
-      ...{ name: 'softbounce_database_up', help: '1 if the database answers and can be written', registers: [this.registry] },
+      ...{ name: 'softbounce_database_up', help: '1 if the database answers and accepts writes', registers: [this.registry] },
       async collect(this: Gauge) {
         this.set((await databaseFault()) === null ? 1 : 0)
       },

@@ -11,7 +11,7 @@ export const KEYWORD = 2 // temporal.api.enums.v1.IndexedValueType.INDEXED_VALUE
 export const registerCommand = (names: readonly string[]): string =>
   `temporal operator search-attribute create ${names.map((name) => `--name ${name} --type Keyword`).join(' ')}`
 
-/** How many attributes of type Keyword a namespace has with SQL visibility: https://docs.temporal.io/search-attribute#custom-search-attribute-limits */
+/** How many attributes of type Keyword a namespace may have with SQL visibility: https://docs.temporal.io/search-attribute#custom-search-attribute-limits */
 const MOST_KEYWORDS = 10
 const WITHOUT_THEM = 'retries run without them; lists cannot be filtered by them, and softbounce release needs BounceDestination'
 
