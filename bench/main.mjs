@@ -12,8 +12,9 @@ import { report } from './report.mjs'
 import { sends } from './sends.mjs'
 import { sleeping } from './sleeping.mjs'
 import { starts } from './starts.mjs'
+import { whole } from './whole.mjs'
 
-const BENCHES = { life, starts, sends, filter, reading, report, permits, herd, sleeping, flood }
+const BENCHES = { whole, life, starts, sends, filter, reading, report, permits, herd, sleeping, flood }
 const { values, positionals: names } = parseArgs({
   allowPositionals: true,
   options: { json: { type: 'string' }, compare: { type: 'string' } },

@@ -1,0 +1,179 @@
+// A whole life with all that it costs: a real worker, real SMTP, a real database and a Temporal dev server, beside a bare workflow with timers
+// and nodemailer in the same run. CPU of the worker, of Temporal and of PostgreSQL; statements of PostgreSQL; events and bytes of the history.
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { Client, Connection } from '@temporalio/client'
+import { bundleWorkflowCode } from '@temporalio/worker'
+import pg from 'pg'
+import { migrateToLatest, openDatabase } from '../dist/store/index.js'
+import { startDevServer } from '../dist-dev/dev-server/index.js'
+import { cpuMsOf, historyOf } from './support/life.mjs'
+import { startPostgres } from './support/postgres.mjs'
+import { routes } from './support/routes.mjs'
+import { startSink } from './support/sink.mjs'
+
+const LIVES = Number(process.env.BENCH_WHOLE_LIVES ?? 150)
+const ROUNDS = Number(process.env.BENCH_WHOLE_ROUNDS ?? 3)
+const DELAYS_MS = [1000, 1000, 1000, 1000]
+const NOT_NOW = '451 4.3.2 System not accepting network messages'
+const path = (name) => fileURLToPath(new URL(name, import.meta.url))
+const quiet = { trace() {}, debug() {}, info() {}, warn() {}, error() {}, log() {} }
+const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)]
+
+/** What a receiving system says to each recipient: `suppressed` refuses all four retries, `delivered` only the first. */
+function systemOf(kind) {
+  const asked = new Map()
+  return (address) => {
+    const n = (asked.get(address) ?? 0) + 1
+    asked.set(address, n)
+    return kind === 'suppressed' || n < 2 ? NOT_NOW : undefined
+  }
+}
+
+function startProcess(args, env) {
+  const child = spawn(process.execPath, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
+  const ended = new Promise((resolve) => child.once('exit', resolve))
+  const ready = new Promise((resolve, reject) => {
+    child.stdout.on('data', (chunk) => {
+      if (/^ready|the worker is ready/m.test(chunk.toString())) resolve()
+    })
+    ended.then((code) => reject(new Error(`the worker ended with ${code}`)))
+  })
+  return {
+    pid: child.pid,
+    ready,
+    stop: async () => {
+      child.kill('SIGTERM')
+      await ended
+    },
+  }
+}
+
+export async function whole() {
+  const folder = mkdtempSync(join(tmpdir(), 'softbounce-bench-'))
+  const bundle = join(folder, 'bare.js')
+  const { code } = await bundleWorkflowCode({ workflowsPath: path('./support/bare-lives.mjs'), logger: quiet })
+  writeFileSync(bundle, code)
+  const postgres = await startPostgres(['-c shared_preload_libraries=pg_stat_statements'])
+  const databases = [['SQLite', `file:${join(folder, 'softbounce.db')}`]]
+  if (postgres !== null) databases.push(['PostgreSQL', postgres.url])
+  const rows = []
+  try {
+    for (const kind of ['suppressed', 'delivered'])
+      for (const [name, url] of databases) rows.push(...(await compared(kind, name, url, { folder, bundle, postgres })))
+    return rows
+  } finally {
+    await postgres?.remove()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** Alternating rounds of softbounce and of the bare life; the medians, and their ratios. */
+async function compared(kind, name, url, { folder, bundle, postgres }) {
+  const server = await startDevServer()
+  const connection = await Connection.connect({ address: server.address })
+  const client = new Client({ connection })
+  const sink = await startSink({ rcpt: systemOf(kind) })
+  const store = openDatabase({ url })
+  await migrateToLatest(store)
+  const statements = name === 'PostgreSQL' ? await countStatements(url) : null
+  const env = {
+    ...{ TEMPORAL_ADDRESS: server.address, TEMPORAL_CONFIG_FILE: join(folder, 'none.toml'), SOFTBOUNCE_DATABASE_URL: url },
+    ...{ SOFTBOUNCE_ROUTES: routes({ '*': sink.port }), SOFTBOUNCE_LOG_LEVEL: 'info' },
+    ...{ SOFTBOUNCE_THROTTLE_MIN_MESSAGE_RATE: '1000/s', SOFTBOUNCE_THROTTLE_MAX_MESSAGE_RATE: '1000/s' },
+    ...{ SOFTBOUNCE_THROTTLE_FAILURES_BEFORE_DOWN: '100' },
+  }
+  const workers = {
+    softbounce: startProcess([path('../dist/cli/main.js'), 'worker'], env),
+    bare: startProcess([path('./support/bare-worker.mjs'), JSON.stringify({ address: server.address, bundle, port: sink.port })], {}),
+  }
+  const starts = { softbounce: (i, run) => ourLife(client, i, run), bare: (i, run) => bareLife(client, i, run) }
+  const runs = { softbounce: [], bare: [] }
+  try {
+    await Promise.all(Object.values(workers).map(({ ready }) => ready))
+    for (let round = 0; round <= ROUNDS; round += 1)
+      for (const who of ['softbounce', 'bare']) {
+        const before = await usage(workers[who].pid, server.pid, postgres, statements)
+        const began = performance.now()
+        // the first round is for warming up
+        const handles = await Promise.all(Array.from({ length: LIVES }, (_, i) => starts[who](i, `${kind}${name}${round}`)))
+        const results = await Promise.all(handles.map((handle) => handle.result()))
+        const seconds = (performance.now() - began) / 1000
+        await sleep(500)
+        const after = await usage(workers[who].pid, server.pid, postgres, statements)
+        const wrong = results.find(({ outcome }) => outcome !== kind)
+        if (wrong !== undefined) throw new Error(`${who}: a life ended as ${wrong.outcome}, not as ${kind}`)
+        if (round === 0) continue
+        const each = Object.fromEntries(Object.keys(after).map((figure) => [figure, (after[figure] - before[figure]) / LIVES]))
+        runs[who].push({ ...each, seconds, ...(await historyOf(client, handles[0].workflowId)) })
+      }
+  } finally {
+    for (const worker of Object.values(workers)) await worker.stop()
+    await statements?.close()
+    await sink.close()
+    await store.close()
+    await connection.close()
+    await server.stop()
+  }
+  return ['softbounce', 'bare'].map((who) => row(kind, name, who, runs))
+}
+
+function row(kind, name, who, runs) {
+  const of = (one, figure) => median(runs[one].map((run) => run[figure]))
+  const all = (one) => of(one, 'worker') + of(one, 'temporal') + of(one, 'postgres')
+  const spread = (figure) =>
+    `${Math.min(...runs[who].map((run) => run[figure])).toFixed(0)}–${Math.max(...runs[who].map((run) => run[figure])).toFixed(0)}`
+  const figures = { life: kind, database: name, what: who, 'worker, ms': `${of(who, 'worker').toFixed(1)} (${spread('worker')})` }
+  Object.assign(figures, {
+    'Temporal, ms': of(who, 'temporal').toFixed(1),
+    'PostgreSQL, ms': of(who, 'postgres').toFixed(1),
+    'all, ms': all(who).toFixed(1),
+  })
+  Object.assign(figures, { statements: of(who, 'statements').toFixed(0), events: of(who, 'events'), bytes: of(who, 'bytes') })
+  if (who === 'bare') return figures
+  const ratio = (a, b) => (a / b).toFixed(2)
+  return { ...figures, 'worker to bare': ratio(of(who, 'worker'), of('bare', 'worker')), 'all to bare': ratio(all(who), all('bare')) }
+}
+
+async function usage(workerPid, serverPid, postgres, statements) {
+  return {
+    worker: cpuMsOf(workerPid),
+    temporal: cpuMsOf(serverPid),
+    postgres: postgres === null ? 0 : postgres.cpuMs(),
+    statements: statements === null ? 0 : await statements.calls(),
+  }
+}
+
+/** Statements that PostgreSQL has run for our role, begin and commit too. */
+async function countStatements(url) {
+  const client = new pg.Client(url)
+  await client.connect()
+  await client.query('create extension if not exists pg_stat_statements')
+  return {
+    calls: async () => Number((await client.query('select sum(calls) as calls from pg_stat_statements')).rows[0].calls),
+    close: () => client.end(),
+  }
+}
+
+function ourLife(client, i, run) {
+  const [recipient, messageId] = [`r${i}@${run.toLowerCase()}${i % 20}.example`, `${run}.${i}@example.com`]
+  const raw = `From: shop@example.com\r\nTo: ${recipient}\r\nMessage-ID: <${messageId}>\r\n\r\n${'Thank you for your order.\r\n'.repeat(40)}`
+  const bounce = { status: '4.3.2', bouncedAt: new Date().toISOString(), diagnostic: NOT_NOW }
+  const input = { messageId, recipient, sender: 'bounces@example.com', message: { raw }, bounce }
+  return client.workflow.start('retryBouncedMessage', {
+    ...{ taskQueue: 'softbounce', workflowId: `bounce/${recipient}/${messageId}` },
+    args: [{ ...input, schedule: DELAYS_MS.map((ms) => `${ms / 1000}s`) }],
+  })
+}
+
+function bareLife(client, i, run) {
+  const recipient = `bare${i}@${run.toLowerCase()}${i % 20}.example`
+  return client.workflow.start('bareLife', {
+    ...{ taskQueue: 'bare', workflowId: `bare/${run}/${i}` },
+    args: [{ recipient, delaysMs: DELAYS_MS }],
+  })
+}
