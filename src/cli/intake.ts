@@ -8,7 +8,7 @@ import { requirePackages } from '../optional-packages.js'
 import { PROVIDERS } from '../providers/index.js'
 import type { Metrics } from '../report/metrics.js'
 import type { Database, DatabaseWatch } from '../store/index.js'
-import { CommandFailed, json, line, printable } from './output.js'
+import { CommandFailed, json, line, printable, withFault } from './output.js'
 
 export function addIntake(program: Command): void {
   program
@@ -156,7 +156,7 @@ async function take(options: { recipient?: string; sender?: string; json?: boole
 }
 
 function leave(status: number, error: unknown): void {
-  const faults = error instanceof WrongSettings ? error.faults : [(error as Error).message]
+  const faults = error instanceof WrongSettings ? error.faults : [withFault(error)]
   for (const fault of faults) process.stderr.write(`softbounce: ${printable(fault)}\n`)
   process.exitCode = status
 }

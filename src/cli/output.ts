@@ -56,10 +56,14 @@ export function failed(error: unknown): number {
   const { message, code } = error as NodeJS.ErrnoException
   const first = error instanceof AggregateError ? ((error.errors[0] as Error | undefined)?.message ?? message) : message
   const said = first === '' || first === undefined ? String(code ?? error) : first
-  const fault = error instanceof CommandFailed ? null : databaseFault(error)
-  const text = fault === null ? said : `the database (database.url) cannot be used: ${fault.text} (${said}); ${fault.action}`
-  process.stderr.write(`softbounce: ${printable(explain(text))}\n`)
+  process.stderr.write(`softbounce: ${printable(explain(error instanceof CommandFailed ? said : withFault(error, said)))}\n`)
   return error instanceof CommandFailed ? error.status : 1
+}
+
+/** The text of an error; if the database has a fault, with what that is and what to do. */
+export function withFault(error: unknown, said = (error as Error).message): string {
+  const fault = databaseFault(error)
+  return fault === null ? said : `the database (database.url) cannot be used: ${fault.text} (${said}); ${fault.action}`
 }
 
 /** Temporal's packages, which an application that only tracks does without. */

@@ -8,7 +8,7 @@ import { canonicalMessage } from '../delivery/canonical-message.js'
 import { withoutReturningTrace } from '../delivery/returned-original.js'
 import { type ParsedReport, parseReport, type ReportedRecipient } from '../dsn/index.js'
 import { awaitTaken, type Taken } from './await-taken.js'
-import { CommandFailed, json, line, printable } from './output.js'
+import { CommandFailed, json, line, printable, withFault } from './output.js'
 import { addressArgument } from './with-client.js'
 
 interface Options {
@@ -69,7 +69,7 @@ export function addRetry(program: Command): void {
           await work()
         } catch (error) {
           failures += 1
-          process.stderr.write(`softbounce: ${printable(`${file}: ${(error as Error).message}`)}\n`)
+          process.stderr.write(`softbounce: ${printable(`${file}: ${withFault(error)}`)}\n`)
         }
       }
       const mails = new Map<string, Buffer>()

@@ -14,7 +14,8 @@ export interface DatabaseFault {
 
 const STANDBY: DatabaseFault = {
   text: 'it accepts no writes: it is a standby, or set to read-only',
-  action: 'point database.url at the primary; after a failover, the address that it names must lead there',
+  action:
+    'point database.url at the primary; after a failover, the address that it names must lead there. If it is the primary, undo default_transaction_read_only',
   invalidatesPool: true,
 }
 const STOPPED: DatabaseFault = {

@@ -1,6 +1,7 @@
 /** Activity failures: non-retryable ones for bad input, and local failures, which Temporal retries until they are resolved. */
 import { ApplicationFailure, ApplicationFailureCategory } from '@temporalio/common'
 import { backoff } from '../backoff.js'
+import { databaseFault } from '../store/index.js'
 
 /** Failure types of the public contract: non-retryable; the workflow fails with the same type. */
 export type NonRetryableType = 'InvalidBouncedMessage' | 'MessageNotFound' | 'MessageTooLarge' | 'WrongDatabase'
@@ -47,8 +48,14 @@ export async function withDatabase<T>(attempt: number, step: () => Promise<T>): 
     return await step()
   } catch (error) {
     if (error instanceof ApplicationFailure) throw error
-    throw localFailure(`the database cannot be used: ${describe(error)}`, attempt)
+    throw localFailure(`the database cannot be used: ${describeDatabaseError(error)}`, attempt)
   }
+}
+
+/** An error of the database: what is wrong with it, if it is about more than the statement, and its own words. */
+export function describeDatabaseError(error: unknown): string {
+  const fault = databaseFault(error)
+  return fault === null ? describe(error) : `${fault.text} (${describe(error)})`
 }
 
 /** An error in one line; for an aggregate error (connections to several addresses refused), its first one. */
