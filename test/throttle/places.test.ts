@@ -152,7 +152,7 @@ onBothDatabases('processes that share a database', (opened) => {
       const { database } = opened
       const ids = Array.from({ length: 12 }, () => randomUUID())
       const notifications = ids.map((id) => ({ id, content: '{}' }))
-      expect(await addToInbox(database, 'ses', notifications, new Date())).toEqual({ fresh: 12, others: [] })
+      expect(await addToInbox(database, 'ses', notifications, new Date())).toEqual({ fresh: 12, conflicts: [] })
       const takers = Array.from({ length: 6 }, async () => {
         const mine: string[] = []
         for (let next = await nextInboxRow(database, ['ses'], MINUTE); next !== null; next = await nextInboxRow(database, ['ses'], MINUTE))
