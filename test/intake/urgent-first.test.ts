@@ -53,3 +53,27 @@ test('a flood is spread to a thousand a second', async () => {
   // 50 come at once
   expect(performance.now() - began).toBeGreaterThan(200)
 })
+
+test('what has waited long enough for urgent work goes on, and still only a few at once', async () => {
+  const lanes = new UrgentFirst({ together: 4 })
+  const { open, opened } = gate()
+  const urgent = lanes.urgent(() => opened)
+  let running = 0
+  let most = 0
+  let done = 0
+  const others = Array.from({ length: 12 }, () =>
+    lanes.other(async () => {
+      running += 1
+      most = Math.max(most, running)
+      await soon()
+      running -= 1
+      done += 1
+    }),
+  )
+  await soon()
+  expect(done).toBe(0)
+  await Promise.all(others)
+  expect([done, most]).toEqual([12, 4])
+  open()
+  await urgent
+})

@@ -26,3 +26,16 @@ test('an item that fails, fails alone', async () => {
   const results = await Promise.allSettled([1, 2, 3, 4].map((n) => commit.add(n)))
   expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled'])
 })
+
+test('a fault of the database fails all that wait with it at once, and each is not tried alone', async () => {
+  let calls = 0
+  const commit = new Batcher<number, number>(async () => {
+    calls += 1
+    await later()
+    throw Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
+  }, 10)
+  const results = await Promise.allSettled([1, 2, 3, 4, 5].map((n) => commit.add(n)))
+  expect(results.every(({ status }) => status === 'rejected')).toBe(true)
+  // the first alone, then the four that waited meanwhile
+  expect(calls).toBe(2)
+})

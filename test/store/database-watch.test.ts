@@ -166,6 +166,48 @@ describe.skipIf(withoutPostgres !== null)(`with PostgreSQL${withoutPostgres === 
     await app.close()
   })
 
+  test('checks of a locked table hold one connection, not all of them', async () => {
+    const app = watched(primary.url)
+    const other = openDatabase({ url: primary.url })
+    let unlock = () => {}
+    const unlocked = new Promise<void>((resolve) => {
+      unlock = resolve
+    })
+    const locking = other.db.transaction().execute(async (tx) => {
+      await sql`lock table softbounce.suppressions in access exclusive mode`.execute(tx)
+      await unlocked
+    })
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    const checks: Promise<string | null>[] = []
+    for (let i = 0; i < 15; i += 1) {
+      checks.push(app.watch.check())
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    // others go on meanwhile
+    await write(app)
+    const busy = await sql<{
+      n: number
+    }>`select count(*)::int as n from pg_stat_activity where query like '%suppressions%' and wait_event_type = 'Lock'`.execute(other.db)
+    expect(busy.rows[0]?.n).toBe(1)
+    expect(new Set(await Promise.all(checks)).size).toBe(1)
+    unlock()
+    await locking
+    await eventually(async () => (await app.watch.check()) === null, 15_000)
+    await other.close()
+    await app.close()
+  })
+
+  test('a pool whose connections are all in use says that, and not that the server is away', async () => {
+    const app = watched(primary.url)
+    const sleeping = Array.from({ length: 10 }, () => sql`select pg_sleep(12)`.execute(app.database.db))
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    await expect(write(app)).rejects.toThrow('all connections to the database are in use')
+    expect(app.lines).toEqual(['the database has a fault: all connections of this process are in use'])
+    await Promise.all(sleeping)
+    await eventually(() => app.lines.at(-1) === 'the database can be used again', 15_000)
+    await app.close()
+  })
+
   test('a schema that a newer version has changed', async () => {
     const app = watched(primary.url)
     await sql`insert into softbounce.softbounce_migrations (name, timestamp) values ('900_later', '2030-01-01')`.execute(app.database.db)

@@ -10,6 +10,7 @@ import {
   holdImapCursor,
   keepPolicy,
   nextInboxRow,
+  postponeInboxRow,
   recordAnswer,
   recordReport,
   releaseImapCursor,
@@ -148,6 +149,19 @@ onBothDatabases('processes that share a database', (opened) => {
   })
 
   describe('notifications that wait', () => {
+    test('failures before routine news, and each in the order of their times, postponed ones too', async () => {
+      const { database } = opened
+      const next = async () => (await nextInboxRow(database, ['mailgun'], MINUTE))?.id
+      const add = (id: string, isRoutine: boolean) => addToInbox(database, 'mailgun', [{ id, content: '{}', isRoutine }], new Date())
+      await add('postponed', false)
+      const row = await nextInboxRow(database, ['mailgun'], MINUTE)
+      await postponeInboxRow(database, row as NonNullable<typeof row>, 50)
+      await add('news', true)
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      await add('failure', false)
+      expect([await next(), await next(), await next(), await next()]).toEqual(['postponed', 'failure', 'news', undefined])
+    })
+
     test('each webhook is taken once by one of many concurrent readers', async () => {
       const { database } = opened
       const ids = Array.from({ length: 12 }, () => randomUUID())
