@@ -1,11 +1,15 @@
 /** What cannot work is one clear line when a process starts, and in `softbounce doctor`: never a silent wait. */
+import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
 import { runHere } from '../support/run-here.js'
 import { bounced, eventually } from '../support/skipping-time.js'
 
+const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 let relay: ReceivingSystem
 let world: RealWorld
 const KEY = Buffer.alloc(32, 5).toString('base64')
@@ -74,7 +78,12 @@ test.each([
   ['status', ['status', 'bounce/x/y']],
 ])('a namespace that does not exist ends softbounce %s', async (_, args) => {
   const env = { ...world.env, TEMPORAL_NAMESPACE: 'no-such-namespace' }
-  const { status, stderr } = await runHere('/tmp', env, args)
+  // in a process of its own: Temporal's runtime can be installed once in each
+  const { status, stderr } = await new Promise<{ status: number; stderr: string }>((resolve) =>
+    execFile(process.execPath, [CLI, ...args], { env, cwd: tmpdir() }, (error, _, text) =>
+      resolve({ status: typeof error?.code === 'number' ? error.code : 0, stderr: text }),
+    ),
+  )
   expect(status).not.toBe(0)
   expect(stderr).toContain('the Temporal namespace no-such-namespace does not exist at ')
   expect(stderr).toContain('temporal operator namespace create --namespace no-such-namespace')
