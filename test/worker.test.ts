@@ -101,6 +101,7 @@ test('workflows run without search attributes if these exist with another type',
 test('where no Keyword attribute is left, worker and doctor say how to free some; then they are registered', {
   timeout: 60_000,
 }, async () => {
+  quietRuntime()
   await inWorld({}, async (world) => {
     const { operatorService } = world.temporal.connection
     const { namespace } = world
