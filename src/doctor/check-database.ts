@@ -11,11 +11,12 @@ import {
   SchemaAhead,
   writeProbe,
 } from '../store/index.js'
-import { describe } from '../temporal/activity-errors.js'
+import { describeDatabaseError } from '../temporal/activity-errors.js'
 import { checkProcesses } from './check-processes.js'
 import { type Finding, failure, ok, warning } from './finding.js'
 
-const MAX_CLOCK_DIFFERENCE_MS = 2_000
+/** Clocks that differ by more are warned of. */
+export const MAX_CLOCK_DIFFERENCE_MS = 2_000
 const CHECK = 'database'
 
 const fileOf = (settings: Settings): string | undefined => /^file:(.+)/.exec(settings.database.url)?.[1]
@@ -47,7 +48,7 @@ export async function checkDatabase(settings: Settings, database: Database | nul
 
 async function checkOpen(database: Database, settings: Settings): Promise<Finding[]> {
   const before = Date.now()
-  await databaseNow(database)
+  const clock = await checkClock(database)
   const found: Finding[] = [ok(CHECK, `${database.kind} answers in ${Date.now() - before} ms`)]
   const pending = await pendingMigrations(database)
   if (pending.length > 0)
@@ -60,7 +61,7 @@ async function checkOpen(database: Database, settings: Settings): Promise<Findin
       ),
     ]
   found.push(await checkWritable(database))
-  found.push(await checkClock(database))
+  found.push(clock)
   return [...found, ...(await checkProcesses(database, settings))]
 }
 
@@ -77,13 +78,11 @@ export async function checkClock(database: Database): Promise<Finding> {
   )
 }
 
-/** The error's text, with what it means if it shows a fault of the database. */
+/** The error's text, with what it means if it shows a fault of the database; and what to do. */
 function whatIsWrong(error: unknown): { readonly text: string; readonly action: string } {
-  if (lacksRights(error))
-    return { text: describe(error), action: "run this command with the worker's database.url: its role owns the tables" }
-  const fault = databaseFault(error)
-  if (fault === null) return { text: describe(error), action: 'start it, or correct database.url' }
-  return { text: `${fault.text} (${describe(error)})`, action: fault.action }
+  const text = describeDatabaseError(error)
+  if (lacksRights(error)) return { text, action: "run this command with the worker's database.url: its role owns the tables" }
+  return { text, action: databaseFault(error)?.action ?? 'start it, or correct database.url' }
 }
 
 async function checkWritable({ db }: Database): Promise<Finding> {

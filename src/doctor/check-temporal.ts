@@ -4,12 +4,12 @@ import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { formatDuration, TASK_QUEUE, WORKFLOW_TYPE } from '../bounce/index.js'
 import { storeOfIdentity } from '../store/index.js'
 import { describe } from '../temporal/activity-errors.js'
-import { NoNamespace, requireNamespace, searchAttributeFault } from '../temporal/namespace.js'
+import { describeNamespace, NoNamespace, searchAttributeFault } from '../temporal/namespace.js'
+import { MAX_CLOCK_DIFFERENCE_MS } from './check-database.js'
 import { type Finding, failure, ok, warning } from './finding.js'
 
 const CHECK = 'Temporal'
 const WITHIN_MS = 5000
-const MAX_CLOCK_DIFFERENCE_MS = 2_000
 const DAY_MS = 24 * 60 * 60 * 1000
 /** Workflows on another task queue that are counted at most. */
 const SHOWN = 100
@@ -45,8 +45,7 @@ async function checkNamespace(
   let version = ''
   try {
     version = (await workflowService.getSystemInfo({})).serverVersion ?? ''
-    await requireNamespace(connection, namespace, address)
-    await workflowService.describeNamespace({ namespace })
+    await describeNamespace(connection, namespace, address)
   } catch (error) {
     if (error instanceof NoNamespace) return [failure(CHECK, error.reason, error.action)]
     return [
@@ -114,21 +113,25 @@ async function checkSearchAttributes({ operatorService }: Connection, namespace:
 export async function checkPollers({ workflowService }: Services, namespace: string, store: string | null): Promise<Finding> {
   const queue = { namespace, taskQueue: { name: TASK_QUEUE }, taskQueueType: WORKFLOW_QUEUE }
   const { pollers } = await workflowService.describeTaskQueue(queue)
-  const ahead = Math.max(...(pollers ?? []).map(({ lastAccessTime }) => Number(lastAccessTime?.seconds ?? 0) * 1000)) - Date.now()
+  const polled = (pollers ?? []).map(({ identity, lastAccessTime }) => ({
+    identity: identity ?? '',
+    atMs: Number(lastAccessTime?.seconds ?? 0) * 1000,
+  }))
+  const ahead = Math.max(...polled.map(({ atMs }) => atMs)) - Date.now()
   if (ahead > MAX_CLOCK_DIFFERENCE_MS)
     return warning(
       'clock',
       `Temporal's clock is at least ${Math.round(ahead / 1000)} s ahead of this machine's`,
       "synchronise both (NTP): retries are due by Temporal's clock, bounces are dated by this machine's",
     )
-  const recent = (pollers ?? []).filter(({ lastAccessTime }) => Number(lastAccessTime?.seconds ?? 0) * 1000 > Date.now() - RECENT_MS)
+  const recent = polled.filter(({ atMs }) => atMs > Date.now() - RECENT_MS)
   if (recent.length === 0)
     return failure(
       CHECK,
       `no worker polls the task queue ${TASK_QUEUE} in namespace ${namespace}${Number.isFinite(ahead) ? `; the last poll was ${formatDuration(Math.round(-ahead / 1000) * 1000)} ago, unless this machine's clock is wrong` : ''}`,
       'start softbounce worker with this address and namespace',
     )
-  const others = recent.map(({ identity }) => identity ?? '').filter((identity) => isOfAnotherStore(identity, store))
+  const others = recent.map(({ identity }) => identity).filter((identity) => isOfAnotherStore(identity, store))
   if (others.length > 0)
     return failure(
       'worker',

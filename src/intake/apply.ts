@@ -13,6 +13,7 @@ import {
   findEnd,
   hasMessage,
   type InboundReport,
+  quarantine,
   type Sent,
   sendAnsweredAt,
 } from '../store/index.js'
@@ -52,9 +53,6 @@ export const intakeSettingsOf = ({
   limits: intake.limits,
   relayProvider: relayPreset,
 })
-
-/** Bytes that the quarantine may hold. */
-export const quarantineLimit = ({ settings }: IntakeDependencies): number => settings.limits?.quarantineBytes ?? Number.POSITIVE_INFINITY
 
 /** Which send of which message to whom an authenticated report is about. */
 export interface ReportedSend extends ReportSubject {
@@ -228,6 +226,14 @@ export class ReportHandler {
       workflowId,
       event,
     }
+  }
+
+  /** Quarantines a mail or webhook. @returns why, and as what it is kept. */
+  async quarantine({ sent: _, ...came }: About, content: Uint8Array, digest: string, why: string): Promise<string> {
+    const { database, settings } = this.dependencies
+    const limit = settings.limits?.quarantineBytes ?? Number.POSITIVE_INFINITY
+    const isKept = await quarantine(database.db, { ...came, digest, content, why }, limit)
+    return isKept ? `${why}; kept as ${digest}` : `${why}; not kept, since too much is kept already`
   }
 
   /** Records the disposition of each recipient. */

@@ -17,12 +17,12 @@ const MOST_TRIES = 8
 /** Tries in one connection: a session may keep what it read first. */
 const TRIES_A_CONNECTION = 3
 /**
- * Some servers state sizes that are only estimates. A mail of nearly its stated size that comes alike in two connections is believed; after
- * a few such mails the server is, until a size is exact.
+ * The size that a server states may be an estimate. If nearly as many bytes come, and the same ones in two connections, the mail is accepted.
+ * After a few such mails all are accepted that come nearly whole, until a size is exact.
  */
 const ESTIMATE_TOLERANCE = 0.9
-const IDENTICAL_TRIES_TO_BELIEVE = 2 * TRIES_A_CONNECTION
-const ESTIMATES_UNTIL_BELIEVED = 3
+const IDENTICAL_TRIES_TO_ACCEPT = 2 * TRIES_A_CONNECTION
+const ESTIMATES_UNTIL_ACCEPTED = 3
 
 export class ImapFetcher {
   /** Mails that came incompletely: how often, and with how many bytes at last. */
@@ -79,9 +79,9 @@ export class ImapFetcher {
       return true
     }
     const isNearly = bytes > 0 && bytes >= ESTIMATE_TOLERANCE * size
-    if (isNearly && this.#estimates >= ESTIMATES_UNTIL_BELIEVED) return true
+    if (isNearly && this.#estimates >= ESTIMATES_UNTIL_ACCEPTED) return true
     const { tries, isSame } = this.#note(uid, bytes)
-    if (!isNearly || !isSame || tries < IDENTICAL_TRIES_TO_BELIEVE) return false
+    if (!isNearly || !isSame || tries < IDENTICAL_TRIES_TO_ACCEPT) return false
     this.#estimates += 1
     return true
   }

@@ -133,7 +133,7 @@ export class ImapMailbox implements AsyncDisposable {
   }
 }
 
-/** The client's log, of which only lastRefusal are of use: it holds mail and logins otherwise. */
+/** The client's log, of which only refusals are of use: it holds mail and logins otherwise. */
 class LastRefusal {
   last: string | null = null
 

@@ -6,25 +6,8 @@ import { addressKey, messageIdKey } from '../bounce/index.js'
 import { sentId, verifyToken } from '../delivery/index.js'
 import type { ParsedReport, ReportedRecipient } from '../dsn/index.js'
 import { PROVIDER_NAMES, type Provider, type ProviderEvent, parseWebhook, UnknownEvent, UnreadableWebhook } from '../providers/index.js'
-import {
-  Batcher,
-  countAttempts,
-  findProviderId,
-  findSent,
-  findSoleSend,
-  quarantine,
-  recipientsWithAttempts,
-  type Sent,
-} from '../store/index.js'
-import {
-  type Handled,
-  type IntakeDependencies,
-  type IntakeResult,
-  quarantineLimit,
-  type ReportedSend,
-  ReportHandler,
-  subjectOf,
-} from './apply.js'
+import { Batcher, countAttempts, findProviderId, findSent, findSoleSend, recipientsWithAttempts, type Sent } from '../store/index.js'
+import { type Handled, type IntakeDependencies, type IntakeResult, type ReportedSend, ReportHandler, subjectOf } from './apply.js'
 import { provenReturnPath, recordFor } from './authenticate.js'
 
 /** The send that an event is about, with our own record of it if there is one; or why it is not known. */
@@ -158,14 +141,9 @@ export class EventReceiver {
 
   async #unread(provider: Provider, content: string, digest: string, why: string): Promise<IntakeResult[]> {
     const came = { at: this.dependencies.now(), source: provider, cameTo: null }
-    const kept = await quarantine(
-      this.dependencies.database.db,
-      { ...came, digest, content: Buffer.from(content), why },
-      quarantineLimit(this.dependencies),
-    )
-    const where = kept ? `kept as ${digest}` : 'not kept, since too much is kept already'
+    const reason = await this.#acting.quarantine(came, Buffer.from(content), digest, why)
     return this.#acting.record(came, null, [
-      [null, { disposition: 'unreadable', why: `a notification of ${PROVIDER_NAMES[provider]}: ${why}; ${where}` }],
+      [null, { disposition: 'unreadable', why: `a notification of ${PROVIDER_NAMES[provider]}: ${reason}` }],
     ])
   }
 }

@@ -13,8 +13,8 @@ import {
   takeApart,
   UnreadableMail,
 } from '../dsn/index.js'
-import { findSent, quarantine } from '../store/index.js'
-import { type About, type Handled, type IntakeDependencies, type IntakeResult, quarantineLimit, ReportHandler, subjectOf } from './apply.js'
+import { findSent } from '../store/index.js'
+import { type About, type Handled, type IntakeDependencies, type IntakeResult, ReportHandler, subjectOf } from './apply.js'
 import {
   cameFromInside,
   type Envelope,
@@ -199,20 +199,13 @@ export class MailReceiver {
     return this.#acting.record(about, null, [[null, { disposition: 'unreadable', why: await this.#quarantined(mail, about, why) }]])
   }
 
-  /** A genuine bounce that came to an intake with the wrong database is kept: `softbounce bounces --show` and `take` process it elsewhere. */
+  /** A bounce that came to an intake with another database is kept: `softbounce bounces --show` and `take` process it elsewhere. */
   async #keepForAnotherStore(mail: Uint8Array, about: About, why: string): Promise<IntakeResult[]> {
     return this.#acting.record(about, null, [[null, { disposition: 'unauthenticated', why: await this.#quarantined(mail, about, why) }]])
   }
 
-  /** Keeps a mail. @returns why, and as what it is kept. */
-  async #quarantined(mail: Uint8Array, { sent: _, ...came }: About, why: string): Promise<string> {
-    const digest = createHash('sha256').update(mail).digest('hex')
-    const kept = await quarantine(
-      this.dependencies.database.db,
-      { ...came, digest, content: mail, why },
-      quarantineLimit(this.dependencies),
-    )
-    return kept ? `${why}; kept as ${digest}` : `${why}; not kept, since too much is kept already`
+  #quarantined(mail: Uint8Array, about: About, why: string): Promise<string> {
+    return this.#acting.quarantine(about, mail, createHash('sha256').update(mail).digest('hex'), why)
   }
 }
 

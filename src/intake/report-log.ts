@@ -5,7 +5,7 @@ import { asyncCommit, Batcher, type Database, type InboundReport, recordInbound,
 const MAX_BATCH = 200
 const TRIM_AFTER = 1_000
 
-type Record = (rows: readonly InboundReport[]) => Promise<void>
+type RecordRows = (rows: readonly InboundReport[]) => Promise<void>
 
 export class ReportLog {
   readonly #ours: Batcher<readonly InboundReport[], undefined>
@@ -28,7 +28,7 @@ export class ReportLog {
     await batcher.add(reports)
   }
 
-  #batcher(record: Record): Batcher<readonly InboundReport[], undefined> {
+  #batcher(record: RecordRows): Batcher<readonly InboundReport[], undefined> {
     return new Batcher(async (sets) => {
       const rows = sets.flat()
       await record(rows)

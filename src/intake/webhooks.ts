@@ -15,6 +15,7 @@ import {
   type Verified,
   verifyRequest,
 } from '../providers/index.js'
+import type { NotServed } from '../report/http-server.js'
 import type { Metrics } from '../report/metrics.js'
 import { type AddedRows, addAllToInbox, Batcher, type Database, type InboxRow, type NewInboxRow, waitingInInbox } from '../store/index.js'
 import { InboxLoop } from './inbox-loop.js'
@@ -28,7 +29,6 @@ const POLL_EVERY_MS = 5_000
 /** Requests whose webhooks are stored in one transaction. */
 const MAX_BATCH = 200
 const COUNT_EVERY_MS = 1_000
-const SAY_EVERY_MS = 10_000
 
 export interface WebhookOptions {
   readonly secrets: ProviderSecrets
@@ -51,7 +51,6 @@ export class WebhookReceiver {
   readonly #sns: SnsSignatures
   readonly #inbox: InboxLoop
   readonly #writer: Batcher<{ readonly source: string; readonly rows: readonly NewInboxRow[] }, AddedRows>
-  #saidNotServedAt = 0
   #counted = { at: 0, waiting: 0 }
 
   constructor(
@@ -76,33 +75,22 @@ export class WebhookReceiver {
     return this.#inbox.close()
   }
 
-  /** Handles a request below /notifications. @returns false for any other path. */
-  answer(request: IncomingMessage, response: ServerResponse): boolean {
+  /** Handles a request below /notifications; or says why it does not. @returns null for any other path. */
+  answer(request: IncomingMessage, response: ServerResponse): 'answered' | NotServed | null {
     const [path = ''] = (request.url ?? '').split('?')
     const [, name] = /^\/notifications(?:\/([^/]*))?\/?$/.exec(path) ?? []
-    if (path.split('/')[1] !== 'notifications') return false
+    if (path.split('/')[1] !== 'notifications') return null
     const provider = PROVIDERS.find((one) => one === name)
-    if (provider === undefined || this.options.secrets[provider] === undefined) {
-      const why =
-        provider === undefined
-          ? `there is no such page: webhooks go to /notifications/PROVIDER, and PROVIDER is ${PROVIDERS.join(', ')}`
-          : `no webhooks of ${PROVIDER_NAMES[provider]} are accepted: ${SETTING[provider]} is not set for this process`
-      this.#sayNotServed({ path: path.slice(0, 200), from: request.socket.remoteAddress, why })
-      send(request, response, 404, why)
-      return true
-    }
+    if (provider === undefined)
+      return { why: `there is no such page: webhooks go to /notifications/PROVIDER, and PROVIDER is ${PROVIDERS.join(', ')}` }
+    if (this.options.secrets[provider] === undefined)
+      return { why: `no webhooks of ${PROVIDER_NAMES[provider]} are accepted: ${SETTING[provider]} is not set for this process` }
     void this.#answer(provider, request).then(({ status, text, result }) => {
       this.options.metrics?.webhookReceived(provider, result)
-      send(request, response, status, text)
+      if (!request.complete) response.setHeader('connection', 'close')
+      response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${text}\n`)
     })
-    return true
-  }
-
-  /** Anyone may ask for any page: one line in ten seconds is enough. */
-  #sayNotServed(fields: object): void {
-    if (Date.now() - this.#saidNotServedAt < SAY_EVERY_MS) return
-    this.#saidNotServedAt = Date.now()
-    this.logger.warn(fields, 'a webhook came to a page that is not served')
+    return 'answered'
   }
 
   async #answer(provider: Provider, request: IncomingMessage): Promise<Answer> {
@@ -164,11 +152,6 @@ export class WebhookReceiver {
     this.#inbox.wake()
     return { status: 200, text: 'kept', result: fresh > 0 ? 'kept' : 'repeated' }
   }
-}
-
-function send(request: IncomingMessage, response: ServerResponse, status: number, text: string): void {
-  if (!request.complete) response.setHeader('connection', 'close')
-  response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${text}\n`)
 }
 
 /** The setting without which a provider's webhooks are not accepted. */

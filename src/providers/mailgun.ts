@@ -11,6 +11,7 @@ import {
   asText,
   json,
   NotAuthentic,
+  notSent,
   type ProviderEvent,
   type ProviderRequest,
   shaped,
@@ -19,6 +20,7 @@ import {
   UnknownEvent,
   UnreadableWebhook,
   type Verified,
+  withoutBrackets,
 } from './provider.js'
 
 /** Mailgun retries a webhook for eight hours. */
@@ -91,7 +93,7 @@ export function readMailgun(content: string): ProviderEvent[] {
   const about = {
     token: event['user-variables'].softbounce,
     returnPath: event.envelope.sender,
-    messageId: event.message.headers['message-id']?.trim().replace(/^<|>$/g, ''),
+    messageId: withoutBrackets(event.message.headers['message-id']),
     recipient,
     at,
   }
@@ -121,7 +123,7 @@ export function readMailgun(content: string): ProviderEvent[] {
         meaning === 'listed'
           ? `the address is on Mailgun's list of ${reason.slice('suppress-'.length)}s, and it did not try: Suppressions in its control panel takes it off`
           : `Mailgun refused the message itself: ${event.reject.reason ?? event.reject.description ?? 'no reason given'}`
-      return [{ ...about, reported: readReported({ recipient, action: 'failed', status: '5.7.1', diagnostic: why, at }), why }]
+      return [notSent(about, why)]
     }
     case 'complaint':
       return [{ ...about, complaint: 'abuse' }]

@@ -11,6 +11,7 @@ import {
   header,
   json,
   NotAuthentic,
+  notSent,
   type ProviderEvent,
   type ProviderRequest,
   shaped,
@@ -89,7 +90,7 @@ export function readPostmark(content: string): ProviderEvent[] {
       const reason = NOT_TRIED[Type ?? ''] ?? 'Postmark did not send the message'
       const why = Details === undefined ? reason : `${reason} (${Details})`
       const unnamed = event.MessageID === NO_MESSAGE ? ({ isUnnamed: true } as const) : {}
-      return [{ ...about, ...unnamed, reported: readReported({ recipient, action: 'failed', status: '5.7.1', diagnostic: why, at }), why }]
+      return [{ ...notSent(about, why), ...unnamed }]
     }
   }
 }

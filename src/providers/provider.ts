@@ -1,7 +1,7 @@
 /** What all providers share: their names, webhook requests, events, and helpers to parse them. */
 import { z } from 'zod'
 import { withoutControls } from '../bounce/index.js'
-import type { ReportedRecipient } from '../dsn/index.js'
+import { type ReportedRecipient, readReported } from '../dsn/index.js'
 
 export const PROVIDERS = ['ses', 'sendgrid', 'mailgun', 'postmark', 'resend'] as const
 export type Provider = (typeof PROVIDERS)[number]
@@ -127,6 +127,18 @@ export function asText(value: unknown): string {
     throw new UnreadableWebhook((error as Error).message)
   }
 }
+
+/** An event about a message that the provider did not send: a list of its own, or another refusal. It says nothing of the mailbox. */
+export function notSent<About extends EventIdentity & { readonly recipient: string; readonly at?: Date | undefined }>(
+  about: About,
+  why: string,
+): About & ProviderEvent {
+  const { recipient, at } = about
+  return { ...about, reported: readReported({ recipient, action: 'failed', status: '5.7.1', diagnostic: why, at }), why }
+}
+
+/** A Message-ID without its angle brackets. */
+export const withoutBrackets = (id: string | undefined): string | undefined => id?.trim().replace(/^<|>$/g, '')
 
 /** Parses a time in seconds since 1970 or in ISO 8601; undefined if it is invalid. */
 export function time(value: unknown): Date | undefined {

@@ -11,6 +11,7 @@ import {
   header,
   json,
   NotAuthentic,
+  notSent,
   type ProviderEvent,
   type ProviderRequest,
   shaped,
@@ -18,6 +19,7 @@ import {
   time,
   UnknownEvent,
   type Verified,
+  withoutBrackets,
 } from './provider.js'
 
 const Bounce = z.object({ type: text, subType: text, message: text, diagnosticCode: z.array(z.string()).catch([]) })
@@ -70,7 +72,7 @@ export function readResend(content: string): ProviderEvent[] {
   const identity = {
     token: data.headers.find(({ name }) => name.toLowerCase() === RESEND_FIELD.toLowerCase())?.value.trim(),
     providerId: data.email_id,
-    messageId: data.message_id?.trim().replace(/^<|>$/g, ''),
+    messageId: withoutBrackets(data.message_id),
     at,
   }
   // the event lists all recipients of the message, so with several it is unclear which one it is about
@@ -88,11 +90,9 @@ export function readResend(content: string): ProviderEvent[] {
       return [{ ...about, reported: readReported({ recipient: only, action: 'failed', status, diagnostic: reply ?? message, at }) }]
     }
     case 'listed':
-      return [listed(about, only, at)]
-    case 'rejected': {
-      const why = `Resend did not send the message: ${data.failed?.reason ?? 'no reason given'}`
-      return [{ ...about, reported: readReported({ recipient: only, action: 'failed', status: '5.7.1', diagnostic: why, at }), why }]
-    }
+      return [notSent(about, "the address is on Resend's suppression list, and it did not try: Suppressions in its dashboard takes it off")]
+    case 'rejected':
+      return [notSent(about, `Resend did not send the message: ${data.failed?.reason ?? 'no reason given'}`)]
     case 'delayed':
       return [{ ...about, reported: readReported({ recipient: only, action: 'delayed', at }) }]
     case 'delivered':
@@ -100,11 +100,6 @@ export function readResend(content: string): ProviderEvent[] {
     case 'complaint':
       return [{ ...about, complaint: 'abuse' }]
   }
-}
-
-function listed(about: Omit<ProviderEvent, 'reported'>, recipient: string, at: Date | undefined): ProviderEvent {
-  const why = "the address is on Resend's suppression list, and it did not try: Suppressions in its dashboard takes it off"
-  return { ...about, reported: readReported({ recipient, action: 'failed', status: '5.7.1', diagnostic: why, at }), why }
 }
 
 /** `Ann <ann@example.org>`, or the address alone. */

@@ -13,6 +13,7 @@ import {
   json,
   type Kept,
   NotAuthentic,
+  notSent,
   type ProviderEvent,
   type ProviderRequest,
   shaped,
@@ -21,6 +22,7 @@ import {
   UnknownEvent,
   UnreadableWebhook,
   type Verified,
+  withoutBrackets,
 } from './provider.js'
 
 /** Maximum age of a signature: SendGrid retries for 24 hours, and does not document whether it signs each retry anew. */
@@ -92,7 +94,7 @@ export function readSendGrid(content: string): ProviderEvent[] {
     token: event.softbounce,
     // the part after the first dot is SendGrid's internal routing
     providerId: event.sg_message_id?.split('.')[0],
-    messageId: event['smtp-id']?.trim().replace(/^<|>$/g, ''),
+    messageId: withoutBrackets(event['smtp-id']),
     recipient,
     at,
   }
@@ -109,7 +111,7 @@ export function readSendGrid(content: string): ProviderEvent[] {
         meaning === 'rejected'
           ? `SendGrid dropped the message itself: ${event.reason ?? 'no reason given'}`
           : `the address is on SendGrid's list of ${LISTS[reason]}, and it did not try: Suppressions in its app takes it off`
-      return [{ ...about, reported: readReported({ recipient, action: 'failed', status: '5.7.1', diagnostic: why, at }), why }]
+      return [notSent(about, why)]
     }
     case 'complaint':
       return [{ ...about, complaint: 'abuse' }]

@@ -6,7 +6,18 @@
 import { z } from 'zod'
 import { readReported } from '../dsn/index.js'
 import { meaningOf } from './event-types.js'
-import { type EventIdentity, json, type ProviderEvent, shaped, text, time, UnknownEvent, UnreadableWebhook } from './provider.js'
+import {
+  type EventIdentity,
+  json,
+  notSent,
+  type ProviderEvent,
+  shaped,
+  text,
+  time,
+  UnknownEvent,
+  UnreadableWebhook,
+  withoutBrackets,
+} from './provider.js'
 
 const Recipient = z.object({ emailAddress: z.string(), action: text, status: text, diagnosticCode: text })
 const Mail = z.object({
@@ -48,17 +59,15 @@ const LISTED: Readonly<Record<string, string>> = {
   UnsubscribedRecipient: 'the recipient has unsubscribed from the contact list at Amazon SES, which did not try',
 }
 
-/** Amazon SES confirms by them that a topic is set up. */
-const SET_UP_TEXT = /^Successfully validated SNS topic for Amazon SES/
-const SET_UP_TYPE = 'AmazonSnsSubscriptionSucceeded'
+/** Amazon SES confirms by it that a topic is set up. */
+const SET_UP = /^Successfully validated SNS topic for Amazon SES/
 
 /** Parses the `Message` of a notification. */
 export function readSes(content: string): ProviderEvent[] {
-  if (SET_UP_TEXT.test(content)) return [{ recipient: null, why: 'Amazon SES tells that the topic is set up' }]
+  if (SET_UP.test(content)) return [{ recipient: null, why: 'Amazon SES tells that the topic is set up' }]
   const parsed = json(content)
   const { eventType, notificationType } = shaped(Named, parsed)
   const type = eventType ?? notificationType ?? ''
-  if (type === SET_UP_TYPE) return [{ recipient: null, why: 'Amazon SES tells that the topic is set up' }]
   const { bounce, complaint } = shaped(Subtypes, parsed)
   const subtype = bounce?.bounceSubType ?? complaint?.complaintSubType
   const meaning = meaningOf('ses', type, [subtype])
@@ -71,7 +80,7 @@ export function readSes(content: string): ProviderEvent[] {
     token: mail.tags.softbounce?.[0],
     returnPath: mail.source,
     providerId: mail.messageId,
-    messageId: bare(mail.headers.find(({ name }) => name.toLowerCase() === 'message-id')?.value ?? mail.commonHeaders.messageId),
+    messageId: withoutBrackets(mail.headers.find(({ name }) => name.toLowerCase() === 'message-id')?.value ?? mail.commonHeaders.messageId),
   }
   switch (meaning) {
     case null:
@@ -111,7 +120,7 @@ const Deferral = z.object({
   }),
 })
 
-/** Whether a bounce of an unknown subtype carries the receiving system's own temporary refusal: that is what it is, by whatever name. */
+/** Whether a bounce of an unknown subtype quotes a temporary refusal of the receiving system. Then it is read as that. */
 const isDeferral = (event: unknown): boolean => Deferral.safeParse(event).success
 
 function present<T>(part: T | undefined, type: string): T {
@@ -126,12 +135,7 @@ function bounced(identity: EventIdentity, { bounceType, bouncedRecipients, times
   const listed = LISTED[subtype]
   return bouncedRecipients.map(({ emailAddress, action, status, diagnosticCode }) => {
     const about = { ...identity, at, recipient: emailAddress }
-    if (listed !== undefined)
-      return {
-        ...about,
-        reported: readReported({ recipient: emailAddress, action: 'failed', status: '5.7.1', diagnostic: listed }),
-        why: listed,
-      }
+    if (listed !== undefined) return notSent(about, listed)
     if (subtype === 'CustomTimeoutExceeded')
       return {
         ...about,
@@ -171,5 +175,3 @@ function delayed(identity: EventIdentity, { delayedRecipients, expirationTime, t
     }),
   }))
 }
-
-const bare = (id: string | undefined) => id?.trim().replace(/^<|>$/g, '')

@@ -18,8 +18,13 @@ export interface HttpOptions {
   readonly log?: Log
   /** `host:port` where Temporal's SDK serves its own metrics. */
   readonly temporalMetrics?: string
-  /** Answers requests for other pages; false if it does not handle the path. */
-  readonly others?: (request: IncomingMessage, response: ServerResponse) => boolean
+  /** Answers requests for other pages; or says why it does not serve the page, null if it knows nothing of it. */
+  readonly others?: (request: IncomingMessage, response: ServerResponse) => 'answered' | NotServed | null
+}
+
+/** Why a page is not served. */
+export interface NotServed {
+  readonly why: string
 }
 
 const TEMPORAL_WITHIN_MS = 5000
@@ -31,10 +36,15 @@ const MOST_CONNECTIONS = 100
  */
 export async function serveHttp(options: HttpOptions): Promise<Server> {
   const { port, host } = options
+  const notServed = sayNotServed(options)
   const server = createServer((request, response) => {
     const [pathname = ''] = (request.url ?? '').split('?')
     const answer = Object.hasOwn(PAGES, pathname) ? PAGES[pathname] : undefined
-    if (answer === undefined) return void (options.others?.(request, response) || notServed(options, request, response, pathname))
+    if (answer === undefined) {
+      const answered = options.others?.(request, response) ?? null
+      if (answered !== 'answered') notServed(request, response, pathname, answered?.why ?? null)
+      return
+    }
     if (answer !== health && !mayAsk(request, options.token ?? null))
       return void response.writeHead(401, { 'www-authenticate': 'Bearer' }).end('set http.token as Authorization: Bearer\n')
     if (request.method !== 'GET' && request.method !== 'HEAD') return void response.writeHead(405, { allow: 'GET, HEAD' }).end()
@@ -60,23 +70,26 @@ export async function serveHttp(options: HttpOptions): Promise<Server> {
 
 /** Anyone may ask for any page: one line in ten seconds is enough. */
 const SAY_EVERY_MS = 10_000
-let saidNotServedAt = 0
 
-/** A 404 that says why; logged if a provider may have sent it. */
-function notServed({ state, log }: HttpOptions, request: IncomingMessage, response: ServerResponse, path: string): void {
-  const why = `there is no such page on this ${state().name}; it serves ${Object.keys(PAGES).join(', ')}`
-  if (path.split('/')[1] === 'notifications' && Date.now() - saidNotServedAt > SAY_EVERY_MS) {
-    saidNotServedAt = Date.now()
-    log?.warn(
-      {
-        path: path.slice(0, 200),
-        from: request.socket.remoteAddress,
-        why: `${why}; webhooks are received by softbounce intake, with a provider's secret set`,
-      },
-      'a webhook came to a page that is not served',
-    )
+/** Answers 404, and says why; logged if a provider may have sent the request. */
+function sayNotServed({
+  state,
+  log,
+}: HttpOptions): (request: IncomingMessage, response: ServerResponse, path: string, why: string | null) => void {
+  let saidAt = 0
+  return (request, response, path, why) => {
+    const pages = `there is no such page on this ${state().name}; it serves ${Object.keys(PAGES).join(', ')}`
+    if (path.split('/')[1] === 'notifications' && Date.now() - saidAt > SAY_EVERY_MS) {
+      saidAt = Date.now()
+      const reason = why ?? `${pages}; webhooks are received by softbounce intake, with a provider's secret set`
+      log?.warn(
+        { path: path.slice(0, 200), from: request.socket.remoteAddress, why: reason },
+        'a webhook came to a page that is not served',
+      )
+    }
+    if (why !== null && !request.complete) response.setHeader('connection', 'close')
+    response.writeHead(404, { 'content-type': 'text/plain; charset=utf-8' }).end(`${why ?? pages}\n`)
   }
-  response.writeHead(404, { 'content-type': 'text/plain; charset=utf-8' }).end(`${why}\n`)
 }
 
 /** Whether the request carries the token, if one is set. */

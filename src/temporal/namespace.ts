@@ -15,29 +15,29 @@ export const registerCommand = (names: readonly string[]): string =>
 const MOST_KEYWORDS = 10
 const WITHOUT_THEM = 'retries run without them; lists cannot be filtered by them, and softbounce release needs BounceDestination'
 
-/** What is wrong with the search attributes of a namespace, and what to do; null if nothing is. */
+/** What is wrong with the search attributes of a namespace, what to do, and which can be registered; null if nothing is wrong. */
 export function searchAttributeFault(
   custom: Readonly<Record<string, unknown>>,
-): { readonly text: string; readonly action: string; readonly canBeRegistered: boolean } | null {
+): { readonly text: string; readonly action: string; readonly missing: readonly string[] } | null {
   const wrong = SEARCH_ATTRIBUTES.filter((name) => custom[name] !== undefined && custom[name] !== KEYWORD)
   // the server accepts a second registration under another type, then fails every task that sets the attribute
   if (wrong.length > 0)
     return {
       text: `search attributes exist under another type than Keyword: ${wrong.join(', ')}; ${WITHOUT_THEM}`,
       action: `remove them (temporal operator search-attribute remove ${wrong.map((name) => `--name ${name}`).join(' ')}), or give softbounce a namespace of its own`,
-      canBeRegistered: false,
+      missing: [],
     }
   const missing = SEARCH_ATTRIBUTES.filter((name) => custom[name] === undefined)
   if (missing.length === 0) return null
   const text = `search attributes are missing: ${missing.join(', ')}; ${WITHOUT_THEM}`
   const keywords = Object.values(custom).filter((type) => type === KEYWORD).length
   const tooMany = keywords + missing.length - MOST_KEYWORDS
-  if (tooMany <= 0) return { text, action: registerCommand(missing), canBeRegistered: true }
+  if (tooMany <= 0) return { text, action: registerCommand(missing), missing }
   return {
     text: `${text}. The namespace has ${keywords} attributes of type Keyword, and Temporal's SQL visibility allows ${MOST_KEYWORDS}`,
     action: `free ${tooMany}: temporal operator search-attribute list shows them, and temporal operator search-attribute remove --name NAME removes one that nobody uses; a worker then registers the missing ones within a minute. Or give softbounce a namespace of its own`,
     // visibility of another kind has no such limit
-    canBeRegistered: true,
+    missing,
   }
 }
 
@@ -80,16 +80,17 @@ export class SearchAttributes {
     try {
       const { customAttributes } = await operatorService.listSearchAttributes({ namespace })
       fault = searchAttributeFault(customAttributes ?? {})
-      if (fault?.canBeRegistered) {
-        const missing = SEARCH_ATTRIBUTES.filter((name) => customAttributes?.[name] === undefined)
-        await operatorService.addSearchAttributes({
-          namespace,
-          searchAttributes: Object.fromEntries(missing.map((name) => [name, KEYWORD])),
-        })
-        this.log.info({ registered: missing }, 'search attributes were registered')
-      } else if (fault !== null) say({ action: fault.action }, fault.text)
-      this.#known = fault === null || fault.canBeRegistered
-      return this.#known
+      if (fault !== null && fault.missing.length === 0) {
+        say({ action: fault.action }, fault.text)
+        return false
+      }
+      if (fault !== null) {
+        const searchAttributes = Object.fromEntries(fault.missing.map((name) => [name, KEYWORD]))
+        await operatorService.addSearchAttributes({ namespace, searchAttributes })
+        this.log.info({ registered: fault.missing }, 'search attributes were registered')
+      }
+      this.#known = true
+      return true
     } catch (error) {
       if ((error as { code?: number }).code === UNIMPLEMENTED) return true // a test server: none are set
       const action =
@@ -117,19 +118,22 @@ export class NoNamespace extends Error {
   }
 }
 
-/** @throws NoNamespace if it does not exist. */
-export async function requireNamespace(
+/** @throws NoNamespace if it does not exist; or the server's error, such as that it may not be described. */
+export async function describeNamespace(
   { workflowService }: Pick<Connection, 'workflowService'>,
   namespace: string,
   address: string | undefined,
 ): Promise<void> {
-  try {
-    await workflowService.describeNamespace({ namespace })
-  } catch (error) {
-    // others may lack the right to describe it
-    if ((error as { code?: number }).code !== NOT_FOUND) return
-    throw new NoNamespace(namespace, address)
-  }
+  await workflowService.describeNamespace({ namespace }).catch((error: { code?: number }) => {
+    throw error.code === NOT_FOUND ? new NoNamespace(namespace, address) : error
+  })
+}
+
+/** The same where a namespace that may not be described is none of our business. @throws NoNamespace if it does not exist. */
+export async function requireNamespace(...of: Parameters<typeof describeNamespace>): Promise<void> {
+  await describeNamespace(...of).catch((error: unknown) => {
+    if (error instanceof NoNamespace) throw error
+  })
 }
 
 /** Scheduled workflows: type, interval, and what does not happen if the schedule cannot be created (`missed`). */
