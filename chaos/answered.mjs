@@ -1,6 +1,12 @@
 // Compares what was answered before a power cut with what the database knows after it.
 import { sql } from 'kysely'
 
+/** The names of what the number i stands for. */
+export const recipientOf = (i) => `r${i}@example${i % 20}.org`
+export const goneAddressOf = (i) => `gone${i}@example.org`
+export const eventOf = (i) => `event-${i}`
+export const runOf = (i) => `run-${i}`
+
 /**
  * @param said `{ stored, answered, kept, suppressed }`: pairs of number and key, and numbers.
  * @returns a sentence for each answer that is forgotten.
@@ -26,17 +32,17 @@ export async function forgotten({ db, kind }, said) {
   )
   await missing(
     'the attempt of',
-    said.answered.map(([i]) => `run-${i}`),
+    said.answered.map(([i]) => runOf(i)),
     (ids) => select('attempts', 'first_run_id')(ids).where('outcome', '=', 'accepted'),
   )
   await missing(
     'the webhook',
-    said.kept.map((i) => `event-${i}`),
+    said.kept.map((i) => eventOf(i)),
     select('inbox', 'id'),
   )
   await missing(
     'the suppression of',
-    said.suppressed.map((i) => `gone${i}@example.org`),
+    said.suppressed.map((i) => goneAddressOf(i)),
     select('suppressions', 'address'),
   )
   return found

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { startSink } from '../bench/support/sink.mjs'
 import { migrateToLatest, openDatabase } from '../dist/store/index.js'
-import { forgotten } from './answered.mjs'
+import { forgotten, recipientOf } from './answered.mjs'
 import { compileDisk, Disk } from './disk.mjs'
 import { randomOf } from './random.mjs'
 import { ownFolder, startDatabase } from './world.mjs'
@@ -54,7 +54,6 @@ const all = nothing()
 let fresh = nothing()
 /** Recipient -> when Temporal would have the reply. */
 const replied = new Map()
-const recipientOf = (i) => `r${i}@example${i % 20}.org`
 /** Sends without an answer, with what Temporal would know of them. */
 const open = new Map()
 let next = 0

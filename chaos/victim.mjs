@@ -8,14 +8,13 @@ import { readSettings } from '../dist/config/config.js'
 import { ConnectionPool } from '../dist/delivery/index.js'
 import { addToInbox, migrateToLatest, openDatabase, storeMessage } from '../dist/store/index.js'
 import { suppressLastingly } from '../dist/suppression/index.js'
-import { forgotten } from './answered.mjs'
+import { eventOf, forgotten, goneAddressOf, recipientOf, runOf } from './answered.mjs'
 
 const LANES = 4
 const LONGEST_PAUSE_MS = 1000
 // a line that was cut short is none: each ends with a dot
 const say = (...words) => process.stdout.write(`${words.join(' ')} .\n`)
 
-export const recipientOf = (i) => `r${i}@example${i % 20}.org`
 const contentOf = (i) =>
   Buffer.from(
     `From: shop@example.com\r\nTo: ${recipientOf(i)}\r\nMessage-ID: <m${i}@example.com>\r\nSubject: ${i}\r\n\r\n${'Thank you.\r\n'.repeat(80)}`,
@@ -66,18 +65,16 @@ async function send(i, earlier) {
       heartbeat = details
       say('heartbeat', i, JSON.stringify(details ?? null))
     })
-    return environment.run(sendMessage, { ...input, firstRunId: `run-${i}` })
+    return environment.run(sendMessage, { ...input, firstRunId: runOf(i) })
   })
   say('answered', i, answer.outcome)
 }
 
 async function storeWebhookAndSuppression(i) {
-  await untilDone(() => addToInbox(database, 'postmark', [{ id: `event-${i}`, content: '{}' }], new Date()))
+  await untilDone(() => addToInbox(database, 'postmark', [{ id: eventOf(i), content: '{}' }], new Date()))
   say('kept', i)
   const cause = { status: '5.1.1', reply: null, by: 'chaos', destination: null }
-  await untilDone(() =>
-    database.db.transaction().execute((tx) => suppressLastingly(tx, `gone${i}@example.org`, 'rejected', cause, new Date())),
-  )
+  await untilDone(() => database.db.transaction().execute((tx) => suppressLastingly(tx, goneAddressOf(i), 'rejected', cause, new Date())))
   say('suppressed', i)
 }
 

@@ -5,9 +5,7 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '../../dist-dev/dev-server/index.js'
-
-/** `mail`, on Debian. */
-const UID = 8
+import { dovecotConf, MAIL_UID } from './dovecot-conf.mjs'
 
 export async function startMailbox(folder) {
   let program
@@ -21,40 +19,10 @@ export async function startMailbox(folder) {
   const maildir = join(folder, 'mail')
   for (const name of ['', 'cur', 'new', 'tmp']) {
     mkdirSync(join(maildir, name), { recursive: true })
-    chownSync(join(maildir, name), UID, UID)
+    chownSync(join(maildir, name), MAIL_UID, MAIL_UID)
   }
   writeFileSync(join(folder, 'users'), 'bounces:{PLAIN}secret\n')
-  writeFileSync(
-    join(folder, 'dovecot.conf'),
-    `protocols = imap
-base_dir = ${folder}/run
-state_dir = ${folder}/state
-log_path = ${folder}/dovecot.log
-mail_location = maildir:${maildir}
-first_valid_uid = ${UID}
-first_valid_gid = ${UID}
-disable_plaintext_auth = no
-ssl = no
-service imap-login {
-  chroot =
-  inet_listener imap {
-    address = 127.0.0.1
-    port = ${port}
-  }
-  inet_listener imaps {
-    port = 0
-  }
-}
-passdb {
-  driver = passwd-file
-  args = ${folder}/users
-}
-userdb {
-  driver = static
-  args = uid=${UID} gid=${UID} home=${maildir}
-}
-`,
-  )
+  writeFileSync(join(folder, 'dovecot.conf'), dovecotConf({ folder, port, maildir }))
   const child = spawn(program, ['-F', '-c', join(folder, 'dovecot.conf')], { stdio: 'ignore' })
   const answers = () =>
     new Promise((resolve) => {
@@ -83,6 +51,6 @@ export async function fillMailbox({ maildir }, count, genuine) {
     const to = i === count - 1 ? genuine.to : `bounce+${String(i).padStart(39, 'a')}@example.com`
     const name = join(maildir, 'new', `${1_700_000_000 + i}.M${i}.bench`)
     writeFileSync(name, `${top(to)}${genuine.mail}`)
-    chownSync(name, UID, UID)
+    chownSync(name, MAIL_UID, MAIL_UID)
   }
 }

@@ -136,7 +136,7 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
     expect(await isOpen(first.workflowId)).toBe(false)
   })
 
-  test('a server that only estimates sizes is believed after two connections, and at once after a few mails', async () => {
+  test('a mail whose stated size is an estimate is accepted in the second connection, and after a few such mails at once', async () => {
     const start = await read(null)
     proxy.alter((chunk) =>
       Buffer.from(

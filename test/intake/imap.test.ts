@@ -9,8 +9,9 @@ import { storeSent } from '../../src/store/index.js'
 import { report } from '../support/bounce-mails.js'
 import { makeCertificates } from '../support/certificates.js'
 import { temporaryFolder } from '../support/databases.js'
-import { type Cable, type Dovecot, PASSWORD, startCable, startDovecot, USER } from '../support/dovecot.js'
+import { type Dovecot, PASSWORD, startDovecot, USER } from '../support/dovecot.js'
 import { whyNot } from '../support/programs.js'
+import { startProxy, type TcpProxy } from '../support/proxy.js'
 import { type RealWorld, startRealWorld, type WorkerProcess } from '../support/real-time.js'
 import { eventually, MESSAGE } from '../support/skipping-time.js'
 
@@ -32,7 +33,7 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
       .end(JSON.stringify({ active: valid ? 'true' : 'false', username: USER }))
   })
   const processes: WorkerProcess[] = []
-  let cable: Cable | undefined
+  let cable: TcpProxy | undefined
 
   beforeAll(async () => {
     await new Promise<void>((resolve) => introspection.listen(0, '127.0.0.1', resolve))
@@ -178,7 +179,7 @@ describe.skipIf(reason !== null)(`a mailbox${reason === null ? '' : ` (${reason}
   })
 
   test('repeated disconnects lose no mail, and each bounce acts once', { timeout: 120_000 }, async () => {
-    cable = await startCable(dovecot.port)
+    cable = await startProxy(dovecot.port)
     cable.cutAfter = 12_000
     const bounces = await Promise.all(Array.from({ length: 25 }, bounce))
     for (const { mail } of bounces) dovecot.deliver(mail)

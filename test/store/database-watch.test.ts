@@ -3,13 +3,16 @@ import { chmodSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { compileDisk } from '../../chaos/disk.mjs'
 import { settingsFrom } from '../../src/config/index.js'
 import { checkDatabase } from '../../src/doctor/check-database.js'
 import { type Database, DatabaseWatch, databaseFault, migrateToLatest, openDatabase, storeMessage } from '../../src/store/index.js'
 import { administer, type Postgres, startPostgres, temporaryFolder, withoutPostgres } from '../support/databases.js'
-import { failingDisk, withoutCompiler } from '../support/disk.js'
+import { whyNot } from '../support/programs.js'
 import { startProxy, type TcpProxy } from '../support/proxy.js'
 import { eventually } from '../support/skipping-time.js'
+
+const withoutCompiler = whyNot(['cc'], false)
 
 interface Watched {
   readonly database: Database
@@ -228,7 +231,7 @@ describe.skipIf(withoutPostgres !== null)(`with PostgreSQL${withoutPostgres === 
     async () => {
       const tools = temporaryFolder()
       chmodSync(tools.path, 0o755)
-      const library = failingDisk(tools.path)
+      const library = compileDisk(tools.path) as string
       const flag = join(tools.path, 'full')
       const server = await startPostgres([], {
         env: (folder) => ({ LD_PRELOAD: library, DISK_FOLDER: join(folder, 'data', 'base'), DISK_FULL: flag }),

@@ -2,8 +2,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { chmodSync, chownSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
-import { connect, createServer, type Server, type Socket } from 'node:net'
+import { connect } from 'node:net'
 import { join } from 'node:path'
+import { dovecotConf, MAIL_UID } from '../../bench/support/dovecot-conf.mjs'
 import { freePort } from '../../dev/dev-server/index.js'
 import type { Certificates } from './certificates.js'
 import { temporaryFolder } from './databases.js'
@@ -28,8 +29,6 @@ export interface DovecotOptions {
   readonly introspection?: string
 }
 
-/** `mail`, on Debian. */
-const UID = 8
 export const USER = 'bounces@example.com'
 export const PASSWORD = 'a password of the test'
 
@@ -41,9 +40,9 @@ export async function startDovecot({ certificates, introspection }: DovecotOptio
   const maildir = join(folder.path, 'mail')
   for (const name of ['cur', 'new', 'tmp']) {
     mkdirSync(join(maildir, name), { recursive: true })
-    chownSync(join(maildir, name), UID, UID)
+    chownSync(join(maildir, name), MAIL_UID, MAIL_UID)
   }
-  chownSync(maildir, UID, UID)
+  chownSync(maildir, MAIL_UID, MAIL_UID)
   if (certificates !== undefined) {
     writeFileSync(join(folder.path, 'cert.pem'), certificates.cert)
     writeFileSync(join(folder.path, 'key.pem'), certificates.key)
@@ -54,49 +53,13 @@ export async function startDovecot({ certificates, introspection }: DovecotOptio
       join(folder.path, 'oauth2.conf'),
       `introspection_url = ${introspection}?token=\nintrospection_mode = get\nusername_attribute = username\nactive_attribute = active\nactive_value = true\n`,
     )
-  const config = `
-protocols = imap
-base_dir = ${folder.path}/run
-state_dir = ${folder.path}/state
-log_path = ${folder.path}/log
-mail_location = maildir:${maildir}
-first_valid_uid = ${UID}
-first_valid_gid = ${UID}
-disable_plaintext_auth = no
-auth_mechanisms = plain xoauth2 oauthbearer
-ssl = ${certificates === undefined ? 'no' : 'yes'}
-${certificates === undefined ? '' : `ssl_cert = <${folder.path}/cert.pem\nssl_key = <${folder.path}/key.pem`}
-mail_max_userip_connections = 50
-auth_failure_delay = 0
-service imap-login {
-  chroot =
-  inet_listener imap {
-    address = 127.0.0.1
-    port = ${port}
-  }
-  inet_listener imaps {
-    address = 127.0.0.1
-    port = ${certificates === undefined ? 0 : tlsPort}
-    ssl = yes
-  }
-}
-service anvil {
-  chroot =
-  unix_listener anvil-auth-penalty {
-    mode = 0
-  }
-}
-passdb {
-  driver = passwd-file
-  mechanisms = plain
-  args = ${folder.path}/users
-}
-${introspection === undefined ? '' : `passdb {\n  driver = oauth2\n  mechanisms = xoauth2 oauthbearer\n  args = ${folder.path}/oauth2.conf\n}`}
-userdb {
-  driver = static
-  args = uid=${UID} gid=${UID} home=${maildir}
-}
-`
+  const tls =
+    certificates === undefined ? ['ssl = no'] : ['ssl = yes', `ssl_cert = <${folder.path}/cert.pem`, `ssl_key = <${folder.path}/key.pem`]
+  const oauth2 = `passdb {\n  driver = oauth2\n  mechanisms = xoauth2 oauthbearer\n  args = ${folder.path}/oauth2.conf\n}`
+  const config = dovecotConf({
+    ...{ folder: folder.path, port, maildir, tlsPort: certificates === undefined ? 0 : tlsPort },
+    more: [...tls, 'auth_mechanisms = plain xoauth2 oauthbearer', ...(introspection === undefined ? [] : [oauth2])].join('\n'),
+  })
   writeFileSync(join(folder.path, 'dovecot.conf'), config)
   const child: ChildProcess = spawn(programPath('dovecot') as string, ['-F', '-c', join(folder.path, 'dovecot.conf')], {
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -115,7 +78,7 @@ userdb {
     deliver: (mail) => {
       const name = `${Date.now()}.${randomUUID()}.test`
       writeFileSync(join(maildir, 'tmp', name), mail)
-      chownSync(join(maildir, 'tmp', name), UID, UID)
+      chownSync(join(maildir, 'tmp', name), MAIL_UID, MAIL_UID)
       renameSync(join(maildir, 'tmp', name), join(maildir, 'new', name))
     },
     mails: (name) => {
@@ -147,55 +110,4 @@ function answers(port: number): Promise<boolean> {
     })
     socket.once('error', () => resolve(false))
   })
-}
-
-/** A proxy to a port whose connections can be cut. */
-export interface Cable {
-  readonly port: number
-  /** Cuts every connection. */
-  cut(): void
-  /** Bytes until the next connections are cut by themselves. */
-  cutAfter: number
-  readonly connections: number
-  close(): Promise<void>
-}
-
-export async function startCable(to: number): Promise<Cable> {
-  const open = new Set<Socket>()
-  const cable = { cutAfter: Number.POSITIVE_INFINITY, connections: 0 }
-  const server: Server = createServer((near) => {
-    cable.connections += 1
-    const far = connect(to, '127.0.0.1')
-    let bytes = 0
-    const limit = cable.cutAfter
-    for (const [a, b] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      open.add(a)
-      a.on('error', () => {})
-      a.on('close', () => {
-        open.delete(a)
-        b.destroy()
-      })
-      a.on('data', (chunk: Buffer) => {
-        bytes += chunk.length
-        // bytes before the cut still arrive
-        if (bytes > limit) return void b.end(chunk.subarray(0, Math.max(0, limit - (bytes - chunk.length))), () => a.destroy())
-        if (!b.destroyed && !b.write(chunk)) a.pause()
-      })
-      b.on('drain', () => a.resume())
-    }
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  return Object.assign(cable, {
-    port: (server.address() as { port: number }).port,
-    cut: () => {
-      for (const socket of open) socket.destroy()
-    },
-    close: async () => {
-      for (const socket of open) socket.destroy()
-      await new Promise((resolve) => server.close(resolve))
-    },
-  }) as Cable
 }
