@@ -17,7 +17,10 @@ import { routes } from './support/routes.mjs'
 import { startSink } from './support/sink.mjs'
 
 const LIVES = Number(process.env.BENCH_WHOLE_LIVES ?? 150)
+/** A folder for V8's profiles of the workers (open them in Chromium's developer tools). */
+const PROFILED = process.env.BENCH_PROFILE === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${process.env.BENCH_PROFILE}`]
 const ROUNDS = Number(process.env.BENCH_WHOLE_ROUNDS ?? 3)
+const KINDS = (process.env.BENCH_WHOLE_KINDS ?? 'suppressed,delivered').split(',')
 const DELAYS_MS = [1000, 1000, 1000, 1000]
 const NOT_NOW = '451 4.3.2 System not accepting network messages'
 const path = (name) => fileURLToPath(new URL(name, import.meta.url))
@@ -63,7 +66,7 @@ export async function whole() {
   if (postgres !== null) databases.push(['PostgreSQL', postgres.url])
   const rows = []
   try {
-    for (const kind of ['suppressed', 'delivered'])
+    for (const kind of KINDS)
       for (const [name, url] of databases) rows.push(...(await compared(kind, name, url, { folder, bundle, postgres })))
     return rows
   } finally {
@@ -88,8 +91,11 @@ async function compared(kind, name, url, { folder, bundle, postgres }) {
     ...{ SOFTBOUNCE_THROTTLE_FAILURES_BEFORE_DOWN: '100' },
   }
   const workers = {
-    softbounce: startProcess([path('../dist/cli/main.js'), 'worker'], env),
-    bare: startProcess([path('./support/bare-worker.mjs'), JSON.stringify({ address: server.address, bundle, port: sink.port })], {}),
+    softbounce: startProcess([...PROFILED, path('../dist/cli/main.js'), 'worker'], env),
+    bare: startProcess(
+      [...PROFILED, path('./support/bare-worker.mjs'), JSON.stringify({ address: server.address, bundle, port: sink.port })],
+      {},
+    ),
   }
   const starts = { softbounce: (i, run) => ourLife(client, i, run), bare: (i, run) => bareLife(client, i, run) }
   const runs = { softbounce: [], bare: [] }

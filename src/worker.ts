@@ -23,7 +23,7 @@ import { serveHttp } from './report/http-server.js'
 import { Metrics } from './report/metrics.js'
 import { announceProcess, type Database, DatabaseWatch, identityOf, migrateToLatest, openDatabase, storeId } from './store/index.js'
 import { ensureSchedules, requireNamespace, SearchAttributes, startTracing, type Tracing } from './temporal/index.js'
-import { releaseLease, startWakeupLoop } from './throttle/index.js'
+import { releaseLeases, startWakeupLoop } from './throttle/index.js'
 
 export { TASK_QUEUE } from './bounce/index.js'
 export { type Config, fromEnvironment, WrongSettings } from './config/index.js'
@@ -161,8 +161,8 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
 
 /** @internal Closes the idle SMTP sessions, and releases their connection leases. */
 export async function endSessions(sessions: ConnectionPool, database: Database): Promise<void> {
-  // if a release cannot be written, the lease expires by itself
-  for (const leaseId of await sessions.end()) await releaseLease(database, leaseId).catch(() => {})
+  // if they cannot be released, the leases expire by themselves
+  await releaseLeases(database, await sessions.end()).catch(() => {})
 }
 
 /** The error text for an unreachable Temporal server, with its remedy. */

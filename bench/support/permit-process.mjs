@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { classifyResult, DEFAULT_TIMEOUTS, transact } from '../../dist/delivery/index.js'
 import { openDatabase } from '../../dist/store/index.js'
-import { acquire, classifyFeedback, releaseLease, writeFeedback } from '../../dist/throttle/index.js'
+import { acquire, classifyFeedback, releaseLeases, writeFeedback } from '../../dist/throttle/index.js'
 
 const { url, port, at, forMs, limits, name } = JSON.parse(process.argv[2])
 const settings = { limits, failuresBeforeDown: 5, probeIntervalMs: 60_000, maxQueueDelayMs: 15 * 60_000 }
@@ -40,7 +40,7 @@ async function messages() {
       ...{ path, ehloDomain: 'softbounce.example.com', timeouts: DEFAULT_TIMEOUTS, content },
       ...{ sender: 'bounces@example.com', recipient: 'ann@example.org', beforeContent: async () => true },
     })
-    await releaseLease(database, asker.leaseId)
+    await releaseLeases(database, [asker.leaseId])
     const outcome = classifyResult(dialogue, path)
     count.sent += 1
     const lesson = classifyFeedback({ ...outcome, outcome: outcome.kind })

@@ -4,7 +4,7 @@
  */
 import { Context } from '@temporalio/activity'
 import type { SoftbounceEvent } from '../bounce/index.js'
-import { ConnectionPool, Router, type SendOrder, type SendResult } from '../delivery/index.js'
+import { ConnectionPool, Router, type SendOrder, type SendResult, SendTransactions } from '../delivery/index.js'
 import { WorkflowIds } from '../encryption/index.js'
 import type { ActivityContext } from './context.js'
 import { deliverWebhook } from './deliver-webhook.js'
@@ -41,7 +41,7 @@ export function createActivities(dependencies: ActivityContext) {
   const { sessions = new ConnectionPool(), settings } = dependencies
   const router = new Router(dependencies)
   const names = new WorkflowIds(settings.encryption.idKey)
-  const shared = { router, connections: sessions }
+  const shared = { router, connections: sessions, transactions: new SendTransactions(dependencies) }
   const attempt = () => (Context.current().info.isLocal ? 0 : Context.current().info.attempt)
   return {
     /** Checks the input and prepares the retries. */

@@ -9,24 +9,28 @@ import {
   type ConnectionPool,
   conclude,
   DeliveryAttempt,
+  type DeliveryOutcome,
   OutgoingMessage,
   type Route,
   type Router,
+  type Routing,
   SendContext,
   type SendOrder,
   type SendResult,
+  type SendTransactions,
+  takeAttempt,
   waitWhilePaused,
 } from '../delivery/index.js'
-import { loadMessage } from '../store/index.js'
-import { findSuppression } from '../suppression/index.js'
+import { findSuppression, type Suppression } from '../suppression/index.js'
 import { describe } from '../temporal/index.js'
-import { cancelReservation } from '../throttle/index.js'
+import { actOnFeedback, cancelReservation } from '../throttle/index.js'
 import type { ActivityContext } from './context.js'
 
-/** Shared by a worker's sends: cached routes and idle connections. */
+/** Shared by a worker's sends: cached routes, idle connections, and transactions. */
 export interface SharedBySends {
   readonly router: Router
   readonly connections: ConnectionPool
+  readonly transactions: SendTransactions
 }
 
 /** Sends, or returns the logged answer. Throws only if it must wait, or after a local failure or a cancellation. */
@@ -36,31 +40,37 @@ export async function sendMessage(
   dependencies: ActivityContext,
   shared: SharedBySends,
 ): Promise<SendResult> {
-  await using send = new SendContext(order, context, dependencies)
-  const earlier = await send.earlierAnswer()
+  await using send = new SendContext(order, context, dependencies, shared.transactions)
+  const earlier = await send.rememberedAnswer()
   if (earlier !== null) return earlier
   try {
+    const isOver = send.isLate() || pastDeadline(send) !== null
+    const routing = isOver ? null : await resolveRoute(send, shared.router)
+    if (routing?.kind === 'way') return await sendBy(routing, send, shared)
+    const logged = await send.loggedAnswer()
+    if (logged !== null) return logged
     const ended = await endsWithoutSending(send)
     if (ended !== null) return ended
-    const routing = await resolveRoute(send, shared.router)
-    if (routing.kind === 'judged') return await concludeUnsent(send, routing.outcome)
-    return await sendBy(routing, send, shared)
+    if (routing?.kind === 'judged') return await concludeUnsent(send, routing.outcome, shared.transactions)
+    throw send.localFailure(routing?.text ?? 'its time is over')
   } catch (error) {
     throw send.withinDeadline(error)
   }
 }
 
-/** Permit, claim, message, transaction, conclusion, feedback. */
-async function sendBy(route: Route, send: SendContext, { connections }: SharedBySends): Promise<SendResult> {
+/** Permit and claim, message, transaction, conclusion, what follows from its feedback. */
+async function sendBy(route: Route, send: SendContext, { connections, transactions }: SharedBySends): Promise<SendResult> {
   const { dependencies, activity, order } = send
   const relayed = route.paths[0].kind === 'relay'
-  await using delivery = await DeliveryAttempt.begin(route, permitSubject(send), activity, dependencies, connections)
+  const subject = permitSubject(send)
+  const taken = await takeAttempt(send, subject, route, connections, transactions)
+  if (taken.kind === 'answered') return send.result(taken.row)
+  if (taken.kind === 'held') throw send.heldUntil(taken.until)
+  if (taken.kind === 'suppressed') return suppressedBy(taken.suppression)
+  await using delivery = new DeliveryAttempt(route, subject, activity, dependencies, connections, transactions, taken.permit)
   send.onHeartbeat = () => delivery.beat()
-  await using claim = new AttemptClaim(send.subject, send.about, dependencies)
-  const claimed = await send.database(() => claim.take(route.system))
-  if (claimed.kind === 'answered') return send.result(claimed.row)
-  if (claimed.kind === 'held') throw send.heldUntil(claimed.until)
-  const message = await outgoingMessage(send, route)
+  await using claim = taken.claim
+  const message = await outgoingMessage(send, taken.content, route)
   const unsigned = message.signaturesRanOut(send.now())
   // delivered directly, it is signed anew
   if (unsigned !== null) return send.isBackup ? { kind: 'late' } : { kind: 'expired', reason: unsigned }
@@ -75,16 +85,23 @@ async function sendBy(route: Route, send: SendContext, { connections }: SharedBy
     beforeContent: () => claim.begin(content.length, delivery.leaseId),
     signal: send.stopSignal(),
   })
+  const observed = delivery.observed(delivered)
   try {
-    const result = await conclude(send, delivered.outcome, claim, claimed, relayed, delivery.polls)
+    const result = await conclude(send, delivered.outcome, claim, taken.row, relayed, delivery.polls, observed)
     if (delivered.outcome.kind === 'accepted') await keepProviderName(send, message, delivered.outcome.reply)
     return result
   } finally {
-    // an answer is feedback even if it could not be logged; a timeout only if it was logged as one
-    const counts = delivered.outcome.kind !== 'unreachable' || claim.answered
-    const feedback = counts ? await delivery.applyFeedback(delivered) : null
+    const feedback = await feedbackOf(send, delivered, delivery, claim)
     await delivery.keepOpen(delivered.system, feedback?.wanted === true)
   }
+}
+
+/** Acts on the feedback that was written with the answer; an answer that could not be logged is feedback too, but a timeout is not. */
+async function feedbackOf(send: SendContext, delivered: DeliveryOutcome, delivery: DeliveryAttempt, claim: AttemptClaim) {
+  const observed = delivery.observed(delivered)
+  if (!claim.answered) return delivered.outcome.kind === 'unreachable' ? null : delivery.applyFeedback(delivered)
+  if (observed !== null && send.feedback !== null) await actOnFeedback(observed, send.feedback, send.dependencies)
+  return send.feedback
 }
 
 /** The result if no server is to be contacted: too late, past its deadline, or suppressed until lifted. */
@@ -97,9 +114,11 @@ async function endsWithoutSending(send: SendContext): Promise<SendResult | null>
 
 async function suppressedForGood(send: SendContext): Promise<SendResult | null> {
   const found = await send.database(() => findSuppression(send.dependencies.database.db, send.subject.recipient, send.now()))
-  if (found === null || found.until !== null) return null
-  const status = found.status ? `, ${found.status}` : ''
-  return { kind: 'suppressed', reason: `suppressed since ${found.since.toISOString()}: ${found.reason}${status}` }
+  return found === null || found.until !== null ? null : suppressedBy(found)
+}
+
+function suppressedBy({ status, since, reason }: Suppression): SendResult {
+  return { kind: 'suppressed', reason: `suppressed since ${since.toISOString()}: ${reason}${status ? `, ${status}` : ''}` }
 }
 
 function pastDeadline(send: SendContext): SendResult | null {
@@ -108,24 +127,22 @@ function pastDeadline(send: SendContext): SendResult | null {
   return { kind: 'expired', reason: `it was to be delivered by ${new Date(deliverByMs).toISOString()}` }
 }
 
-async function resolveRoute(send: SendContext, router: Router) {
+async function resolveRoute(send: SendContext, router: Router): Promise<Routing> {
   const { recipient, destination } = send.order
-  if (send.isBackup) {
-    const backup = router.backupTo()
-    // this worker's settings differ from those of the worker that prepared the message
-    if (backup === null) throw send.localFailure(`no backup relay is set (relay.backupUrl)`)
-    return backup
-  }
-  const routing = await send.database(() => router.resolve(recipient, destination))
-  if (routing.kind === 'none') throw send.localFailure(routing.text)
-  return routing
+  if (!send.isBackup) return send.database(() => router.resolve(recipient, destination))
+  // this worker's settings differ from those of the worker that prepared the message
+  return router.backupTo() ?? { kind: 'none', text: 'no backup relay is set (relay.backupUrl)' }
 }
 
 /** Concludes from the look-up alone, for example if the domain accepts no mail (RFC 7505). */
-async function concludeUnsent(send: SendContext, outcome: Parameters<typeof conclude>[1]): Promise<SendResult> {
+async function concludeUnsent(
+  send: SendContext,
+  outcome: Parameters<typeof conclude>[1],
+  transactions: SendTransactions,
+): Promise<SendResult> {
   const { destination } = send.order
   await waitWhilePaused(destination, send.activity, send.dependencies)
-  await using claim = new AttemptClaim(send.subject, send.about, send.dependencies)
+  await using claim = new AttemptClaim(send.subject, send.about, send.dependencies, transactions)
   const claimed = await send.database(() => claim.take(destination))
   if (claimed.kind === 'answered') return send.result(claimed.row)
   if (claimed.kind === 'held') throw send.heldUntil(claimed.until)
@@ -137,9 +154,8 @@ function permitSubject(send: SendContext) {
   return { ...send.key, workflowId: send.workflowId, ...(deliverByMs === undefined ? {} : { deliverByMs }) }
 }
 
-async function outgoingMessage(send: SendContext, route: Route): Promise<OutgoingMessage> {
+async function outgoingMessage(send: SendContext, content: Buffer | null, route: Route): Promise<OutgoingMessage> {
   const { order, dependencies } = send
-  const content = await send.database(() => loadMessage(dependencies.database.db, order.messageKey))
   // it was stored when the retries began: the database was restored to an earlier state
   if (content === null)
     throw send.localFailure(

@@ -2,14 +2,12 @@
  * Acquires the permit of a send: at once, or after a short wait inside the activity. For a longer wait, Temporal retries the activity
  * later, which takes no worker slot and adds no event; the Web UI shows why and until when.
  */
-import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CancelledFailure, type Context } from '@temporalio/activity'
 import { formatDuration } from '../bounce/index.js'
 import { retryLater, withDatabase } from '../temporal/index.js'
 import {
   type Acquisition,
-  acquire,
   configuredLimits,
   formatRate,
   MAX_IN_PLACE_WAIT_MS,
@@ -19,8 +17,7 @@ import {
   withManualLimits,
 } from '../throttle/index.js'
 import type { DeliveryContext } from './context.js'
-import { connectionKey, type Routing } from './routing.js'
-import type { ConnectionPool, PooledConnection } from './smtp/connection-pool.js'
+import type { PooledConnection } from './smtp/connection-pool.js'
 
 /** A permit: the lease of our connection, and a pooled connection if there was one. */
 export interface Permit {
@@ -37,7 +34,6 @@ export interface PermitSubject {
   readonly deliverByMs?: number
 }
 
-type Route = Extract<Routing, { kind: 'way' }>
 type Waiting = Extract<Acquisition, { kind: 'wait' }>
 
 /** How long a connection stays open, idle, for the next message. */
@@ -47,50 +43,34 @@ const PAUSED_LOOK_MS = 10 * 60_000
 const MOST_IN_PLACE_MS = 2 * MAX_IN_PLACE_WAIT_MS
 
 /**
- * @param held a lease that we already hold, without a connection.
- * @throws ApplicationFailure of type Waiting if the permit is not granted yet.
+ * Asks until the permit is granted, or the answer is another one than to wait.
+ * @throws ApplicationFailure of type Waiting if it is not granted yet.
  */
-export async function acquirePermit(
+export async function acquirePermit<Result extends { readonly kind: string }>(
   subject: PermitSubject,
-  way: Route,
-  sessions: ConnectionPool,
   context: Context,
   dependencies: DeliveryContext,
-  onIdleEnd: (leaseId: string) => void,
-  held?: string,
-): Promise<Permit> {
-  const { database, settings, now, metrics } = dependencies
-  const leaseId = held ?? randomUUID()
-  const peer = connectionKey(way)
+  ask: () => Promise<Result | Waiting>,
+): Promise<Result> {
+  const { now, metrics } = dependencies
   for (let waitedMs = 0; ; ) {
-    const open = held === undefined ? sessions.take(peer, way.paths) : null
-    let acquisition: Acquisition
-    try {
-      acquisition = await withDatabase(context.info.attempt, () =>
-        acquire(database, { ...subject, leaseId: open?.leaseId ?? leaseId, hasConnection: open !== null }, way.permits, settings.throttle),
-      )
-    } catch (error) {
-      if (open !== null) sessions.keep(peer, open, onIdleEnd)
-      throw error
-    }
-    if (acquisition.kind === 'granted') {
-      metrics?.permitAcquired(acquisition.waitedMs)
-      return { leaseId: open?.leaseId ?? leaseId, open, polls: acquisition.polls }
-    }
-    metrics?.permitWaited(acquisition.why)
-    if (open !== null) sessions.keep(peer, open, onIdleEnd)
-    waitedMs += acquisition.askAgainMs
-    if (acquisition.askAgainMs > MAX_IN_PLACE_WAIT_MS || waitedMs > MOST_IN_PLACE_MS) {
+    const asked = await withDatabase(context.info.attempt, ask)
+    if (!isWaiting(asked)) return asked
+    metrics?.permitWaited(asked.why)
+    waitedMs += asked.askAgainMs
+    if (asked.askAgainMs > MAX_IN_PLACE_WAIT_MS || waitedMs > MOST_IN_PLACE_MS) {
       // retry no later than the deadline, so that the message expires on time
       const usefulMs = subject.deliverByMs === undefined ? Number.POSITIVE_INFINITY : Math.max(1, subject.deliverByMs - now().getTime() + 1)
-      throw retryLater('Waiting', waitingText(acquisition, dependencies), Math.min(acquisition.askAgainMs, usefulMs))
+      throw retryLater('Waiting', waitingText(asked, dependencies), Math.min(asked.askAgainMs, usefulMs))
     }
-    await sleep(acquisition.askAgainMs, undefined, { signal: context.cancellationSignal }).catch(() => {
+    await sleep(asked.askAgainMs, undefined, { signal: context.cancellationSignal }).catch(() => {
       if (context.cancellationDetails?.cancelRequested) throw new CancelledFailure('cancelled while it waited for its permit')
       throw retryLater('Waiting', 'the worker was stopped while the message waited for its permit', 1)
     })
   }
 }
+
+const isWaiting = (asked: { readonly kind: string }): asked is Waiting => asked.kind === 'wait'
 
 const clock = (at: Date | number): string => new Date(at).toISOString().slice(11, 19)
 /** The time, with the date unless it is today. */

@@ -1,9 +1,10 @@
 /** A claim on a row of the attempt log, so that no other worker sends the same retry. */
 import { randomUUID } from 'node:crypto'
-import { type AttemptSubject, beginSend, type Claim, claimAttempt, type ReleaseReason, releaseClaim, renewClaim } from '../store/index.js'
+import { type AttemptSubject, type Claim, claimAttempt, type ReleaseReason, releaseClaim, renewClaim } from '../store/index.js'
 import { describe } from '../temporal/index.js'
 import { leaseThatHolds } from '../throttle/index.js'
 import type { DeliveryContext } from './context.js'
+import type { SendTransactions } from './send-transactions.js'
 import { BLOCK_BYTES } from './smtp/transaction-result.js'
 
 const SECOND = 1000
@@ -19,8 +20,10 @@ const CLAIM_MARGIN_MS = 5 * SECOND
 /** How long the database may take to confirm the claim, while the SMTP server waits. */
 const BEGIN_WITHIN_MS = 10 * SECOND
 
+/** When a claim expires that is taken now. */
+export const firstClaimUntil = (now: Date): Date => new Date(now.getTime() + FIRST_CLAIM_MS)
+
 export class AttemptClaim {
-  readonly id = randomUUID()
   /** The content has begun: from here on the message may arrive. */
   begun = false
   /** The row has its answer. */
@@ -35,13 +38,16 @@ export class AttemptClaim {
     private readonly subject: Omit<AttemptSubject, 'destination'>,
     private readonly about: object,
     private readonly dependencies: DeliveryContext,
+    private readonly transactions: SendTransactions,
+    /** Of the claim that is held already. */
+    readonly id: string = randomUUID(),
   ) {}
 
-  /** @param destination the one that is contacted. */
+  /** Claims the row. @param destination the one that is contacted. */
   take(destination: string): Promise<Claim> {
     const { database, now } = this.dependencies
     const at = now()
-    return claimAttempt(database, { ...this.subject, destination }, this.id, at, new Date(at.getTime() + FIRST_CLAIM_MS))
+    return claimAttempt(database, { ...this.subject, destination }, this.id, at, firstClaimUntil(at))
   }
 
   /**
@@ -55,7 +61,7 @@ export class AttemptClaim {
     const notRenewed = (error: unknown) => log.warn({ ...this.about, error: describe(error) }, 'the claim could not be renewed')
     try {
       const until = () => new Date(now().getTime() + timeouts.blockMs + timeouts.finalDotMs + CLAIM_MARGIN_MS)
-      const asked = beginSend(database, this.subject, this.id, until(), leaseThatHolds(database, leaseId))
+      const asked = this.transactions.begin({ key: this.subject, claim: this.id, until: until(), lease: leaseThatHolds(leaseId) })
       this.#asked = asked.catch(() => false)
       const last = now().getTime() + Math.ceil(bytes / BLOCK_BYTES) * timeouts.blockMs
       // set before the await: the transaction may have ended by the time the database answers

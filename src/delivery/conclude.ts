@@ -3,6 +3,7 @@ import { CancelledFailure } from '@temporalio/activity'
 import { formatDuration } from '../bounce/index.js'
 import { type Answer, type ClaimedRow, otherDestinationReached, otherDestinationSilent } from '../store/index.js'
 import { retryLater } from '../temporal/index.js'
+import type { ObservedAnswer } from '../throttle/index.js'
 import type { AttemptClaim } from './claim.js'
 import { MAX_REPLY } from './delivery.js'
 import type { Answered, SendOutcome } from './outcome.js'
@@ -21,6 +22,7 @@ const MAX_SILENCE_MS = HOUR_MS
 /**
  * @param relayed the outcome came from a relay.
  * @param polls how often the permit was polled.
+ * @param observed what the outcome says about the destination; written with the answer.
  * @throws ApplicationFailure if the send is to be retried; CancelledFailure if the activity was cancelled before the content.
  */
 export async function conclude(
@@ -30,8 +32,11 @@ export async function conclude(
   row: ClaimedRow,
   relayed: boolean,
   polls: number,
+  observed: ObservedAnswer | null = null,
 ): Promise<SendResult> {
   const now = send.now()
+  const record = (answered: Answered & { kind: Answer['outcome'] }, ambiguous = false) =>
+    answer(send, answered, claim, row, { relayed, polls, ambiguous, observed })
   switch (outcome.kind) {
     case 'stopped':
       await send.database(() => claim.giveBack({ notSent: true }))
@@ -44,19 +49,18 @@ export async function conclude(
       throw send.localFailure(outcome.text)
     case 'unreachable': {
       const since = row.silentSince ?? now
-      if (await countsAsSilence(send, since, now, outcome.stage === 'MX'))
-        return answer(send, { ...outcome, kind: 'deferred' }, claim, row, relayed, polls, false)
+      if (await countsAsSilence(send, since, now, outcome.stage === 'MX')) return record({ ...outcome, kind: 'deferred' })
       await send.database(() => claim.giveBack({ silentSince: since }))
       throw send.localFailure(`${outcome.reply}; whether the destination or our own network is silent is not known yet: tried again`)
     }
     case 'ambiguous': {
-      if (row.lostAt !== null) return answer(send, { ...outcome, kind: 'deferred' }, claim, row, relayed, polls, true)
+      if (row.lostAt !== null) return record({ ...outcome, kind: 'deferred' }, true)
       await send.database(() => claim.giveBack({ lostAt: now }))
       const again = `the message may have arrived, and is sent once more in ${formatDuration(RESEND_AFTER_MS)} (RFC 1047)`
       throw retryLater('Waiting', `${outcome.reply}; ${again}`, RESEND_AFTER_MS)
     }
     default:
-      return answer(send, outcome, claim, row, relayed, polls, false)
+      return record(outcome)
   }
 }
 
@@ -79,9 +83,17 @@ async function answer(
   outcome: Answered & { kind: Answer['outcome'] },
   claim: AttemptClaim,
   row: ClaimedRow,
-  relayed: boolean,
-  polls: number,
-  ambiguous: boolean,
+  {
+    relayed,
+    polls,
+    ambiguous,
+    observed,
+  }: {
+    readonly relayed: boolean
+    readonly polls: number
+    readonly ambiguous: boolean
+    readonly observed: ObservedAnswer | null
+  },
 ): Promise<SendResult> {
   const { status, stage, mailServer, kind } = outcome
   const reply = outcome.reply.slice(0, MAX_REPLY)
@@ -89,7 +101,7 @@ async function answer(
   const answered: Answer = { at: send.now(), outcome: kind, status, reply, stage, mailServer, maybeDelivered, relayed }
   send.remember(answered)
   // record an acceptance even if another worker holds the claim by now; anything else only while it is ours
-  const recorded = await send.record(answered, kind === 'accepted' ? null : claim.id)
+  const recorded = await send.record(answered, kind === 'accepted' ? null : claim.id, observed)
   claim.answered = true
   const { log, metrics } = send.dependencies
   metrics?.attemptAnswered(send.order, kind, status, send.order.destination)

@@ -8,16 +8,17 @@ import {
   cancelReservation,
   type FeedbackResult,
   LEASE_MS,
+  type ObservedAnswer,
   recordFeedback,
   relayOf,
-  releaseLease,
   renewLease,
 } from '../throttle/index.js'
-import { acquirePermit, IDLE_MS, type PermitSubject } from './acquire-permit.js'
+import { acquirePermit, IDLE_MS, type Permit, type PermitSubject } from './acquire-permit.js'
 import type { DeliveryContext } from './context.js'
 import type { NextHop } from './next-hop.js'
 import { classifyResult, type SendOutcome } from './outcome.js'
 import { connectionKey, type Route } from './routing.js'
+import type { SendTransactions } from './send-transactions.js'
 import type { ConnectionPool, PooledConnection } from './smtp/connection-pool.js'
 import type { SmtpExchange, Transaction } from './smtp/transaction.js'
 import { asksForNext, deliver } from './smtp/try-hosts.js'
@@ -46,33 +47,18 @@ export class DeliveryAttempt {
   /** How often the permit was polled. */
   readonly polls: number
 
-  private constructor(
+  constructor(
     private readonly route: Route,
     private readonly subject: PermitSubject,
+    private readonly context: Context,
     private readonly dependencies: DeliveryContext,
     private readonly sessions: ConnectionPool,
-    private readonly context: Context,
-    permit: { leaseId: string; open: PooledConnection | null; polls: number },
+    private readonly transactions: SendTransactions,
+    permit: Permit,
   ) {
     this.leaseId = permit.leaseId
     this.#open = permit.open
     this.polls = permit.polls
-  }
-
-  /**
-   * Acquires the permit.
-   * @throws ApplicationFailure of type Waiting if it is not granted yet: when to poll again, and why.
-   */
-  static async begin(
-    route: Route,
-    subject: PermitSubject,
-    context: Context,
-    dependencies: DeliveryContext,
-    sessions: ConnectionPool,
-  ): Promise<DeliveryAttempt> {
-    const free = (leaseId: string) => freeLease(dependencies, leaseId)
-    const permit = await acquirePermit(subject, route, sessions, context, dependencies, free)
-    return new DeliveryAttempt(route, subject, dependencies, sessions, context, permit)
   }
 
   /** Called with each heartbeat of the activity. */
@@ -120,13 +106,18 @@ export class DeliveryAttempt {
     return { outcome: classifyResult(result, path), path, system, tookMs: Date.now() - began }
   }
 
-  /** Records the answer as feedback on the destination, unless it is a relay's. Null if nothing was written. */
-  async applyFeedback({ outcome, path, system, tookMs }: DeliveryOutcome): Promise<FeedbackResult | null> {
+  /** What an answer says about its destination; null if it says nothing, or is a relay's. */
+  observed({ outcome, path, system, tookMs }: DeliveryOutcome): ObservedAnswer | null {
     if (path.kind === 'relay' || relayOf(system) !== null || !('status' in outcome)) return null
     const { status, reply, stage, mailServer, kind } = outcome
     const outcomeOf = kind === 'accepted' || kind === 'rejected' ? kind : 'deferred'
-    const answer = { outcome: outcomeOf, status, reply: reply.slice(0, MAX_REPLY), stage, mailServer } as const
-    return recordFeedback({ system, answer, tookMs }, this.dependencies)
+    return { system, answer: { outcome: outcomeOf, status, reply: reply.slice(0, MAX_REPLY), stage, mailServer }, tookMs }
+  }
+
+  /** Records an answer as feedback. Null if nothing was written. */
+  async applyFeedback(delivered: DeliveryOutcome): Promise<FeedbackResult | null> {
+    const observed = this.observed(delivered)
+    return observed === null ? null : recordFeedback(observed, this.dependencies)
   }
 
   /** Returns the connection to the pool, unless others wait for one or it has carried its maximum of messages. */
@@ -139,7 +130,7 @@ export class DeliveryAttempt {
     if (Date.now() - this.#countedAt > LEASE_MS / 2 && !(await this.isCounted())) return
     this.#open = null
     this.#ended = true
-    this.sessions.keep(peer, open, (leaseId) => freeLease(this.dependencies, leaseId))
+    this.sessions.keep(peer, open, (leaseId) => this.transactions.release(leaseId))
   }
 
   /** Closes the connection, then releases the lease. */
@@ -147,7 +138,7 @@ export class DeliveryAttempt {
     if (this.#ended) return
     this.#ended = true
     const closed = this.#open?.session.end() ?? Promise.resolve()
-    closed.then(() => freeLease(this.dependencies, this.leaseId))
+    closed.then(() => this.transactions.release(this.leaseId))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -155,8 +146,11 @@ export class DeliveryAttempt {
   }
 
   async #acquireAgain(): Promise<void> {
-    const free = (leaseId: string) => freeLease(this.dependencies, leaseId)
-    await acquirePermit(this.subject, this.route, this.sessions, this.context, this.dependencies, free, this.leaseId)
+    const { database, settings } = this.dependencies
+    const waiter = { ...this.subject, leaseId: this.leaseId, hasConnection: false }
+    await acquirePermit(this.subject, this.context, this.dependencies, () =>
+      acquire(database, waiter, this.route.permits, settings.throttle),
+    )
   }
 
   /** Acquires a permit for one more destination, under the same lease; false if it is not granted at once. */
@@ -168,9 +162,4 @@ export class DeliveryAttempt {
     await cancelReservation(database.db, this.subject).catch(() => {})
     return false
   }
-}
-
-/** Releases a lease; if that fails, it expires by itself. */
-function freeLease({ database }: DeliveryContext, leaseId: string): void {
-  releaseLease(database, leaseId).catch(() => {})
 }

@@ -4,12 +4,16 @@ import { msToNumber } from '@temporalio/common/lib/time.js'
 import { addressKey } from '../bounce/index.js'
 import { type Answer, type AnsweredRow, type AttemptKey, type AttemptSubject, findAttempt, toAttempt } from '../store/index.js'
 import { localFailure, retryLater, withDatabase } from '../temporal/index.js'
+import { type FeedbackResult, type ObservedAnswer, observationOf } from '../throttle/index.js'
 import { commitAnswer } from './commit-answer.js'
 import type { DeliveryContext } from './context.js'
 import { isLastingRejection } from './outcome.js'
 import type { SendOrder, SendResult } from './send-order.js'
+import type { SendTransactions } from './send-transactions.js'
 
 const HEARTBEAT_MS = 5_000
+/** A heartbeat carries the answer if the database has not taken it by then. */
+const SLOW_RECORD_MS = 50
 const SECOND_MS = 1000
 const MAX_TIMER_MS = 2 ** 31 - 1
 
@@ -24,6 +28,8 @@ export class SendContext {
   readonly subject: Omit<AttemptSubject, 'destination'>
   /** For log lines. */
   readonly about: { readonly workflowId: string; readonly retry: number; readonly destination: string }
+  /** What the answer's feedback changed, once it is written. */
+  feedback: FeedbackResult | null = null
   /** Called with each heartbeat. */
   onHeartbeat: () => void = () => {}
   /** Details of every heartbeat: one without them would replace the earlier ones. */
@@ -34,6 +40,7 @@ export class SendContext {
     readonly order: SendOrder,
     readonly activity: Context,
     readonly dependencies: DeliveryContext,
+    private readonly transactions: SendTransactions,
   ) {
     const { messageId, firstRunId, retry, via, destination } = order
     this.workflowId = activity.info.workflowExecution?.workflowId ?? ''
@@ -77,10 +84,14 @@ export class SendContext {
     return retryLater('Waiting', text, until.getTime() - this.now().getTime() + SECOND_MS)
   }
 
-  /** The answer that an earlier try of the activity got, or null. @throws ApplicationFailure if another worker holds the row. */
-  async earlierAnswer(): Promise<SendResult | null> {
+  /** The answer that an earlier try of the activity got, if a heartbeat carried it; else null. */
+  async rememberedAnswer(): Promise<SendResult | null> {
     const known = this.#known?.answer
-    if (known !== undefined) return this.result(await this.record({ ...known, at: new Date(known.at) }, null))
+    return known === undefined ? null : this.result(await this.record({ ...known, at: new Date(known.at) }, null))
+  }
+
+  /** The answer that the attempt log has, or null. @throws ApplicationFailure if another worker holds the row. */
+  async loggedAnswer(): Promise<SendResult | null> {
     const found = await this.database(() => findAttempt(this.dependencies.database.db, this.key, this.now()))
     if (found?.kind === 'held') throw this.heldUntil(found.until)
     return found === null ? null : this.result(found.row)
@@ -89,13 +100,28 @@ export class SendContext {
   /** Includes the answer in every heartbeat from now on. */
   remember(answer: Answer): void {
     this.#known = { answer: { ...answer, at: answer.at.toISOString() } }
-    this.#heartbeat()
   }
 
-  /** Writes the answer. @param claim written only while this claim holds the row; null: in any case. */
-  record(answer: Answer, claim: string | null): Promise<AnsweredRow> {
+  /**
+   * Writes the answer, and its feedback.
+   * @param claim written only while this claim holds the row; null: in any case.
+   */
+  async record(answer: Answer, claim: string | null, observed: ObservedAnswer | null = null): Promise<AnsweredRow> {
     const { messageKey, destination } = this.order
-    return commitAnswer(this.dependencies, { ...this.subject, messageKey, destination, claim }, answer, this.activity.info.attempt)
+    const observation = observed && observationOf(observed, this.dependencies.settings.throttle)
+    const request = { subject: { ...this.subject, destination }, messageKey, answer, claim, observation }
+    // the database has it sooner, and a heartbeat costs the server a write
+    const slow = setTimeout(() => this.#heartbeat(), SLOW_RECORD_MS)
+    try {
+      const { row, feedback } = await commitAnswer(this.transactions, request, this.activity.info.attempt)
+      this.feedback = feedback
+      return row
+    } catch (error) {
+      this.#heartbeat()
+      throw error
+    } finally {
+      clearTimeout(slow)
+    }
   }
 
   result(row: AnsweredRow): SendResult {

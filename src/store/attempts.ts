@@ -2,10 +2,12 @@
  * The attempt log and its claims. An attempt claims its row (first run ID, retry) before it connects, and writes the answer as soon as
  * it is read. A later caller finds that answer, or waits until the claim ends.
  */
-import type { Expression, Kysely } from 'kysely'
-import { type Answer, type AnsweredRow, type AttemptKey, type AttemptSubject, answered, byKey } from './attempt-rows.js'
-import { asyncCommitOne, type Database } from './database.js'
-import type { Tables } from './tables.js'
+import { type Kysely, type RawBuilder, type Selectable, sql } from 'kysely'
+import { type AnsweredRow, type AttemptKey, type AttemptSubject, answered, byKey } from './attempt-rows.js'
+import { among, type Database, nowExpression } from './database.js'
+import { Statement } from './statement.js'
+import type { AttemptsTable, Tables } from './tables.js'
+import { asyncCommitOne, transact } from './transaction.js'
 
 /** `claimed`: by us. `answered`: the row has its answer. `held`: another claim lasts until then. */
 export type Claim = ClaimedRow | { readonly kind: 'answered'; readonly row: AnsweredRow } | { readonly kind: 'held'; readonly until: Date }
@@ -23,34 +25,22 @@ export interface ClaimedRow {
  * durable commit, before any content is sent.
  */
 export async function claimAttempt(database: Database, subject: AttemptSubject, claim: string, now: Date, until: Date): Promise<Claim> {
-  const claimed = { claim, claim_until: until.getTime() }
-  // a single statement, so that only one of two concurrent claims wins
-  const won = await asyncCommitOne(database, (db) =>
-    db
-      .insertInto('attempts')
-      .values({
-        ...rowOf(subject),
-        begun_at: now.getTime(),
-        sends: 0,
-        maybe_delivered: 0,
-        relayed: 0,
-        ...claimed,
-      })
-      .onConflict((conflict) =>
-        conflict
-          .columns(['first_run_id', 'retry'])
-          .doUpdateSet(claimed)
-          .where('attempts.outcome', 'is', null)
-          .where((eb) => eb.or([eb('attempts.claim', 'is', null), eb('attempts.claim_until', '<=', now.getTime())])),
-      )
-      .returning(['sends', 'lost_at', 'silent_since'])
-      .executeTakeFirst(),
-  )
-  if (won === undefined) {
-    const row = await byKey(database.db, subject).executeTakeFirstOrThrow()
-    if (row.outcome !== null) return { kind: 'answered', row: answered(row) }
-    return { kind: 'held', until: new Date(row.claim_until ?? now.getTime()) }
-  }
+  const won = await asyncCommitOne(database, (db) => tryToClaim(db, subject, claim, now, until))
+  if (won !== null) return won
+  const row = await byKey(database.db, subject).executeTakeFirstOrThrow()
+  return whyNotClaimed(row) ?? { kind: 'held', until: now }
+}
+
+/** The same in a transaction. Null if another claim holds the row, or it has its answer. */
+export async function tryToClaim(
+  tx: Kysely<Tables>,
+  subject: AttemptSubject,
+  claim: string,
+  now: Date,
+  until: Date,
+): Promise<ClaimedRow | null> {
+  const [won] = await claimRow.rows(tx, { ...rowOf(subject), now: now.getTime(), claim, claim_until: until.getTime() })
+  if (won === undefined) return null
   return {
     kind: 'claimed',
     sends: won.sends,
@@ -59,6 +49,37 @@ export async function claimAttempt(database: Database, subject: AttemptSubject, 
     unanswered: won.sends > 0 && won.lost_at === null,
     silentSince: won.silent_since === null ? null : new Date(won.silent_since),
   }
+}
+
+type Row = Selectable<AttemptsTable>
+
+// a single statement, so that only one of two concurrent claims wins
+const claimRow = new Statement<
+  ReturnType<typeof rowOf> & { now: number; claim: string; claim_until: number },
+  Pick<Row, 'sends' | 'lost_at' | 'silent_since'>
+>((db, value) => {
+  const claimed = { claim: value('claim'), claim_until: value('claim_until') }
+  return db
+    .insertInto('attempts')
+    .values({
+      ...{ first_run_id: value('first_run_id'), retry: value('retry'), via: value('via'), workflow_id: value('workflow_id') },
+      ...{ message_id: value('message_id'), recipient: value('recipient'), destination: value('destination') },
+      ...{ begun_at: value('now'), sends: 0, maybe_delivered: 0, relayed: 0, ...claimed },
+    })
+    .onConflict((conflict) =>
+      conflict
+        .columns(['first_run_id', 'retry'])
+        .doUpdateSet(claimed)
+        .where('attempts.outcome', 'is', null)
+        .where((eb) => eb.or([eb('attempts.claim', 'is', null), eb('attempts.claim_until', '<=', value('now'))])),
+    )
+    .returning(['sends', 'lost_at', 'silent_since'])
+})
+
+/** The row's answer, or until when another claim holds it; null if it is free. */
+function whyNotClaimed(row: Row): Extract<Claim, { kind: 'answered' | 'held' }> | null {
+  if (row.outcome !== null) return { kind: 'answered', row: answered(row) }
+  return row.claim === null || row.claim_until === null ? null : { kind: 'held', until: new Date(row.claim_until) }
 }
 
 /** Updates the row only while this claim holds it and it has no answer. */
@@ -70,26 +91,70 @@ const heldBy = (db: Kysely<Tables>, key: AttemptKey, claim: string) =>
     .where('claim', '=', claim)
     .where('outcome', 'is', null)
 
+/** A send whose content is to begin. */
+export interface BeginRequest {
+  readonly key: AttemptKey
+  readonly claim: string
+  /** The new expiry of the claim: after the latest time at which the reply can arrive. */
+  readonly until: Date
+  /** The lease of our connection must last this much longer. */
+  readonly lease?: { readonly id: string; readonly leftMs: number }
+}
+
 /**
- * Records that the content is about to be sent: from here on the message may arrive. Called during the SMTP transaction, so that a worker
- * that was frozen or cut off notices that another has taken over its claim.
- * @param until new expiry of the claim, after the latest time at which the reply can arrive.
- * @param condition must hold too: that our connection's lease is still valid.
- * @returns false if the claim is no longer ours or the condition fails: then no content may be sent.
+ * Records that the contents are about to be sent: from here on the messages may arrive. Called during the SMTP transactions, so that a worker
+ * that was frozen or cut off notices that another has taken over its claim. Durable when it returns.
+ * @returns for each, in their order: false if the claim is no longer ours or the lease does not last; then no content may be sent.
  */
+export async function beginSends(database: Database, requests: readonly BeginRequest[]): Promise<boolean[]> {
+  const begin = (db: Kysely<Tables>, { key, claim, until, lease }: BeginRequest) => {
+    const values = { firstRunId: key.firstRunId, retry: key.retry, claim, until: until.getTime() }
+    if (lease === undefined) return beginRow.run(db, values)
+    return beginLeasedRow.run(db, { ...values, leaseId: lease.id, leftMs: lease.leftMs }, database.clock)
+  }
+  const [only] = requests
+  const done =
+    requests.length === 1
+      ? [await begin(database.db, only as BeginRequest)]
+      : await transact(database, { durable: true }, (tx, commit) => commit(requests.map((request) => begin(tx, request))))
+  return done.map(({ numAffectedRows }) => Number(numAffectedRows) === 1)
+}
+
+/** The same for one send. */
 export async function beginSend(
   database: Database,
   key: AttemptKey,
   claim: string,
   until: Date,
-  condition?: Expression<unknown>,
+  lease?: BeginRequest['lease'],
 ): Promise<boolean> {
-  const done = await heldBy(database.db, key, claim)
-    .set((eb) => ({ sends: eb('sends', '+', 1), claim_until: until.getTime() }))
-    .$if(condition !== undefined, (query) => query.where((eb) => eb.exists(condition as Expression<unknown>)))
-    .executeTakeFirst()
-  return Number(done.numUpdatedRows) === 1
+  const [begun] = await beginSends(database, [{ key, claim, until, ...(lease === undefined ? {} : { lease }) }])
+  return begun === true
 }
+
+type BeginValues = AttemptKey & { claim: string; until: number }
+
+const beginQuery = (db: Kysely<Tables>, value: <Name extends keyof BeginValues>(name: Name) => RawBuilder<BeginValues[Name]>) =>
+  db
+    .updateTable('attempts')
+    .set((eb) => ({ sends: eb('sends', '+', 1), claim_until: value('until') }))
+    .where('first_run_id', '=', value('firstRunId'))
+    .where('retry', '=', value('retry'))
+    .where('claim', '=', value('claim'))
+    .where('outcome', 'is', null)
+
+const beginRow = new Statement<BeginValues>((db, value) => beginQuery(db, value))
+
+const beginLeasedRow = new Statement<BeginValues & { leaseId: string; leftMs: number }>((db, value, database) =>
+  beginQuery(db, value).where(({ exists, selectFrom }) =>
+    exists(
+      selectFrom('connection_leases')
+        .select('id')
+        .where('id', '=', value('leaseId'))
+        .where('until', '>', sql<number>`${nowExpression(database)} + ${value('leftMs')}`),
+    ),
+  ),
+)
 
 /** What is known of a send whose claim is released without an answer. */
 export interface ReleaseReason {
@@ -114,52 +179,7 @@ export async function releaseClaim(db: Kysely<Tables>, key: AttemptKey, claim: s
     .execute()
 }
 
-/**
- * Writes the answer, unless the row has one: the first answer is final. If the row is missing (the database was restored to a time before
- * the claim), inserts it again.
- * @param claim if given, writes only while this claim holds the row.
- * @returns the row's answer; null if the claim no longer holds the row.
- */
-export async function recordAnswer(
-  db: Kysely<Tables>,
-  subject: AttemptSubject,
-  answer: Answer,
-  claim: string | null = null,
-): Promise<AnsweredRow | null> {
-  const key: AttemptKey = subject
-  const columns = {
-    claim: null,
-    claim_until: null,
-    at: answer.at.getTime(),
-    outcome: answer.outcome,
-    status: answer.status,
-    reply: answer.reply,
-    stage: answer.stage,
-    mail_server: answer.mailServer,
-    maybe_delivered: answer.maybeDelivered ? 1 : 0,
-    relayed: answer.relayed ? 1 : 0,
-  }
-  const written = await db
-    .updateTable('attempts')
-    .set(columns)
-    .where('first_run_id', '=', key.firstRunId)
-    .where('retry', '=', key.retry)
-    .where('outcome', 'is', null)
-    .$if(claim !== null, (query) => query.where('claim', '=', claim))
-    .returningAll()
-    .executeTakeFirst()
-  if (written !== undefined) return answered(written)
-  const row = await byKey(db, key).executeTakeFirst()
-  if (row !== undefined) return row.outcome === null ? null : answered(row)
-  const made = await db
-    .insertInto('attempts')
-    .values({ ...rowOf(subject), begun_at: answer.at.getTime(), sends: 1, ...columns })
-    .returningAll()
-    .executeTakeFirstOrThrow()
-  return answered(made)
-}
-
-const rowOf = (subject: AttemptSubject) => ({
+export const rowOf = (subject: AttemptSubject) => ({
   first_run_id: subject.firstRunId,
   retry: subject.retry,
   via: subject.via ?? null,
@@ -175,20 +195,6 @@ export async function renewClaim(database: Database, key: AttemptKey, claim: str
   return Number(done.numUpdatedRows) === 1
 }
 
-/** Records a report on a message that a relay had accepted. */
-export async function recordReport(
-  db: Kysely<Tables>,
-  key: AttemptKey,
-  report: { at: Date; status: string; reply: string | null },
-): Promise<void> {
-  await db
-    .updateTable('attempts')
-    .set({ reported_at: report.at.getTime(), reported_status: report.status, reported_reply: report.reply })
-    .where('first_run_id', '=', key.firstRunId)
-    .where('retry', '=', key.retry)
-    .execute()
-}
-
 /** Reads a row before it is claimed: its answer, or until when another claim holds it; null if it is free. */
 export async function findAttempt(
   db: Kysely<Tables>,
@@ -196,8 +202,27 @@ export async function findAttempt(
   now: Date,
 ): Promise<Extract<Claim, { kind: 'answered' | 'held' }> | null> {
   const row = await byKey(db, key).executeTakeFirst()
-  if (row === undefined) return null
-  if (row.outcome !== null) return { kind: 'answered', row: answered(row) }
-  if (row.claim === null || row.claim_until === null || row.claim_until <= now.getTime()) return null
-  return { kind: 'held', until: new Date(row.claim_until) }
+  return row === undefined ? null : unlessExpired(whyNotClaimed(row), now)
 }
+
+/** The same for several: a function that finds each. */
+export async function findAttempts(
+  tx: Kysely<Tables>,
+  keys: readonly AttemptKey[],
+): Promise<(key: AttemptKey, now: Date) => Extract<Claim, { kind: 'answered' | 'held' }> | null> {
+  const rows = await findRows.rows(tx, { runs: [...new Set(keys.map(({ firstRunId }) => firstRunId))] })
+  return (key, now) => {
+    const row = rows.find((one) => one.first_run_id === key.firstRunId && one.retry === key.retry)
+    return row === undefined ? null : unlessExpired(whyNotClaimed(row), now)
+  }
+}
+
+const unlessExpired = (found: ReturnType<typeof whyNotClaimed>, now: Date) =>
+  found?.kind === 'held' && found.until.getTime() <= now.getTime() ? null : found
+
+const findRows = new Statement<{ runs: readonly string[] }, Row>((db, value, { kind }) =>
+  db
+    .selectFrom('attempts')
+    .selectAll()
+    .where(among(kind, 'first_run_id', value('runs'))),
+)

@@ -27,7 +27,10 @@ export class Batcher<Item, Result> {
   add(item: Item): Promise<Result> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject })
-      if (!this.#working) void this.#run()
+      if (this.#working) return
+      this.#working = true
+      // first what else this turn of the event loop brings
+      setImmediate(() => void this.#run())
     })
   }
 
@@ -41,7 +44,6 @@ export class Batcher<Item, Result> {
   }
 
   async #run(): Promise<void> {
-    this.#working = true
     while (this.#waiting.length > 0) {
       const group = this.#waiting.splice(0, this.most)
       try {

@@ -1,7 +1,7 @@
 /** Opens the database that `database.url` names: a SQLite file, or PostgreSQL. */
 
 import { resolve } from 'node:path'
-import { Kysely, PostgresAdapter, type RawBuilder, sql } from 'kysely'
+import { Kysely, PostgresAdapter, type RawBuilder, type SqlBool, sql } from 'kysely'
 import { type DatabaseKind, databaseKind } from './database-kind.js'
 import { postgresDialect, postgresPlace } from './postgres.js'
 import { sqliteDialect } from './sqlite.js'
@@ -43,7 +43,13 @@ export interface DatabaseListeners {
 }
 
 /** The database's clock, epoch ms, so that all workers share one. SQLite's is the machine's. */
-export function nowExpression({ kind, clock }: Pick<Database, 'kind' | 'clock'>): RawBuilder<number> {
+export function nowExpression({
+  kind,
+  clock,
+}: {
+  readonly kind: DatabaseKind
+  readonly clock?: (() => Date) | undefined
+}): RawBuilder<number> {
   if (clock !== undefined) return sql<number>`${sql.lit(clock().getTime())}`
   return kind === 'postgres'
     ? sql<number>`(extract(epoch from clock_timestamp()) * 1000)::double precision`
@@ -85,30 +91,8 @@ export async function databaseNow(database: Database, db: Kysely<Tables> = datab
   return Number(now)
 }
 
-/**
- * A transaction whose commit does not wait for the disk: for permits and leases, which are worthless after a power cut. Its writes are
- * visible at once, and durable with the next synchronous commit. Not for answers of attempts: losing one would send a message twice.
- */
-export function asyncCommit<T>(database: Database, step: (tx: Kysely<Tables>) => Promise<T>): Promise<T> {
-  if (database.kind === 'postgres')
-    return database.db.transaction().execute(async (tx) => {
-      await sql`set local synchronous_commit = off`.execute(tx)
-      return step(tx)
-    })
-  return database.db.connection().execute((connection) => whileNormal(connection, () => connection.transaction().execute(step)))
-}
-
-/** The same for one statement. PostgreSQL commits it synchronously: to avoid that would take three more statements. */
-export function asyncCommitOne<T>(database: Database, statement: (db: Kysely<Tables>) => Promise<T>): Promise<T> {
-  if (database.kind === 'postgres') return statement(database.db)
-  return database.db.connection().execute((connection) => whileNormal(connection, () => statement(connection)))
-}
-
-async function whileNormal<T>(connection: Kysely<Tables>, step: () => Promise<T>): Promise<T> {
-  await sql`pragma synchronous = normal`.execute(connection)
-  try {
-    return await step()
-  } finally {
-    await sql`pragma synchronous = full`.execute(connection)
-  }
+/** For a Statement: `column` is one of a list that is bound as one value, so that the text does not depend on its length. */
+export function among(kind: DatabaseKind, column: string, list: RawBuilder<unknown>): RawBuilder<SqlBool> {
+  const ref = sql.ref(column)
+  return kind === 'sqlite' ? sql`${ref} in (select value from json_each(${list}))` : sql`${ref} = any(${list}::text[])`
 }

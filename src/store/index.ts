@@ -3,6 +3,7 @@
  * that belong together share one transaction; times are passed in.
  */
 
+export { recordAnswer, recordReport } from './attempt-answers.js'
 export {
   type Answer,
   type AnsweredRow,
@@ -16,21 +17,23 @@ export {
   toAttempt,
 } from './attempt-rows.js'
 export {
+  type BeginRequest,
   beginSend,
+  beginSends,
   type Claim,
   type ClaimedRow,
   claimAttempt,
   findAttempt,
+  findAttempts,
   type ReleaseReason,
-  recordAnswer,
-  recordReport,
   releaseClaim,
   renewClaim,
+  tryToClaim,
 } from './attempts.js'
 export { Batcher } from './batcher.js'
 export {
   advisoryLock,
-  asyncCommit,
+  among,
   type Database,
   databaseNow,
   nowExpression,
@@ -85,6 +88,7 @@ export { historyOf } from './recipient-history.js'
 export { inWords, lacksRights } from './rights.js'
 export { type End, findEnd, keptFor, recordEnd, recordStart, workflowIdsOf } from './runs.js'
 export { findSent, purgeSent, recordSent, type Sent, storeSent, wasSent } from './sent.js'
+export { Statement } from './statement.js'
 export { identityOf, NoTables, parseStoredKey, storedKey, storeId, storeNumber, storeOfIdentity } from './store-id.js'
 export type {
   AttemptsTable,
@@ -95,4 +99,5 @@ export type {
   SuppressionsTable,
   Tables,
 } from './tables.js'
-export type { DestinationsTable, WaitersTable } from './throttle-tables.js'
+export type { ConnectionLeasesTable, DestinationsTable, OutagesTable, WaitersTable } from './throttle-tables.js'
+export { asyncCommit, type Commit, transact } from './transaction.js'

@@ -1,6 +1,7 @@
 /** Stored messages: the bytes that retries send, kept for as long as a workflow needs them, and for the retention time after. */
 import { createHash } from 'node:crypto'
 import type { Kysely } from 'kysely'
+import { Statement } from './statement.js'
 import type { Tables } from './tables.js'
 
 /** The key of a message: `sha256-<hex>` of its bytes. */
@@ -29,9 +30,13 @@ export async function addMessage(db: Kysely<Tables>, content: Uint8Array, now: D
 
 /** The bytes of a message, or null if the store does not have it. */
 export async function loadMessage(db: Kysely<Tables>, key: string): Promise<Buffer | null> {
-  const row = await db.selectFrom('messages').select('content').where('key', '=', key).executeTakeFirst()
+  const [row] = await load.rows(db, { key })
   return row === undefined ? null : Buffer.from(row.content)
 }
+
+const load = new Statement<{ key: string }, { content: Uint8Array }>((db, value) =>
+  db.selectFrom('messages').select('content').where('key', '=', value('key')),
+)
 
 /** True if the store has the message. */
 export async function hasMessage(db: Kysely<Tables>, key: string): Promise<boolean> {
@@ -58,8 +63,15 @@ export async function holdMessage(
 
 /** Marks the message as used, which restarts its retention time. */
 export async function keepMessage(db: Kysely<Tables>, key: string, now: Date): Promise<void> {
-  await db.updateTable('messages').set({ used_at: now.getTime() }).where('key', '=', key).execute()
+  await keep.run(db, { key, at: now.getTime() })
 }
+
+const keep = new Statement<{ key: string; at: number }>((db, value) =>
+  db
+    .updateTable('messages')
+    .set({ used_at: value('at') })
+    .where('key', '=', value('key')),
+)
 
 /** Releases the workflow's hold on its message. */
 export async function releaseHolds(db: Kysely<Tables>, firstRunId: string): Promise<void> {

@@ -3,6 +3,7 @@ import { type Dialect, PostgresDialect, PostgresQueryCompiler, type SchemableIde
 import type { Pool, PoolClient } from 'pg'
 import { databaseFault, PoolBusy } from './database-fault.js'
 import { TABLE_NAMES } from './initial-schema.js'
+import { isUnprepared, preparedName } from './prepared-names.js'
 
 const POOL_SIZE = 10
 const CONNECT_TIMEOUT_MS = 10_000
@@ -48,6 +49,8 @@ type KyselyPool = Exclude<ConstructorParameters<typeof PostgresDialect>[0]['pool
 class CheckedPool {
   /** Grows with each fault of the server. */
   #generation = 0
+  /** False behind a pooler that does not track prepared statements. */
+  #prepares = true
   readonly #generations = new WeakMap<PoolClient, number>()
 
   constructor(
@@ -90,17 +93,27 @@ class CheckedPool {
   /** The connection; after a fault it is closed instead of going back to the pool. */
   #watched(client: PoolClient): PoolClient {
     let isSpoilt = false
+    let isInTransaction = false
     const query = client.query.bind(client) as (...args: unknown[]) => Promise<unknown>
     return new Proxy(client, {
       get: (target, name) => {
         if (name === 'release') return () => target.release(isSpoilt || this.#generations.get(target) !== this.#generation)
         if (name !== 'query') return Reflect.get(target, name, target)
-        return (...args: unknown[]) =>
-          query(...args).catch((error: unknown) => {
+        return (text: string, values: unknown[]): Promise<unknown> => {
+          if (/^(begin|start transaction)\b/.test(text)) isInTransaction = true
+          else if (/^(commit|rollback)$/.test(text)) isInTransaction = false
+          const isAlone = !isInTransaction
+          const prepared = this.#prepares ? preparedName(text) : undefined
+          return query(prepared === undefined ? { text, values } : { name: prepared, text, values }).catch((error: unknown) => {
+            if (isUnprepared(error)) {
+              this.#prepares = false
+              if (isAlone) return query({ text, values })
+            }
             // a query that ran out of time is still running there
             isSpoilt ||= this.#failed(error)
             throw error
           })
+        }
       },
     })
   }
@@ -125,6 +138,8 @@ async function openPool(url: string): Promise<Pool> {
     // otherwise a query on a silently cut connection would never end
     query_timeout: QUERY_TIMEOUT_MS,
     keepAlive: true,
+    // statements that are sent without waiting for each other travel together
+    pipeline: true,
     types: {
       // times and counts are well within 2^53
       getTypeParser: ((oid: number, format?: 'text') =>

@@ -112,13 +112,15 @@ export async function recordEnd(tx: Kysely<Tables>, end: End): Promise<void> {
     suppressed_until: end.suppressedUntil?.getTime() ?? null,
     ended_at: end.endedAt.getTime(),
   }
-  await tx
-    .insertInto('outcomes')
-    .values({ message_id: end.messageId, recipient: end.recipient, ...row })
-    .onConflict((conflict) => conflict.columns(['message_id', 'recipient']).doUpdateSet(row))
-    .execute()
-  await tx.updateTable('runs').set({ ended_at: row.ended_at }).where('first_run_id', '=', end.firstRunId).execute()
-  await releaseHolds(tx, end.firstRunId)
+  await Promise.all([
+    tx
+      .insertInto('outcomes')
+      .values({ message_id: end.messageId, recipient: end.recipient, ...row })
+      .onConflict((conflict) => conflict.columns(['message_id', 'recipient']).doUpdateSet(row))
+      .execute(),
+    tx.updateTable('runs').set({ ended_at: row.ended_at }).where('first_run_id', '=', end.firstRunId).execute(),
+    releaseHolds(tx, end.firstRunId),
+  ])
 }
 
 /** The latest outcome of a message for a recipient, or null. */

@@ -7,6 +7,7 @@ export { suppressedAmong } from './suppressed-among.js'
 export {
   activeSuppressions,
   findSuppression,
+  lastingSuppressions,
   liftSuppression,
   listSuppressions,
   nextStep,

@@ -4,7 +4,7 @@
  */
 import { type Kysely, type Selectable, sql } from 'kysely'
 import type { SuppressionChange, SuppressionReason, SuppressionsTable, Tables } from '../store/index.js'
-import { advisoryLock, type Database, valuesTable } from '../store/index.js'
+import { advisoryLock, among, type Database, Statement, valuesTable } from '../store/index.js'
 
 export type { SuppressionReason }
 
@@ -227,6 +227,21 @@ export async function findSuppression(db: Kysely<Tables>, address: string, now: 
   const row = await db.selectFrom('suppressions').selectAll().where('address', '=', address).executeTakeFirst()
   return row === undefined || !isActive(row, now) ? null : toSuppression(row)
 }
+
+/** The entries among these addresses (folded) that last until they are lifted, by address. */
+export async function lastingSuppressions(tx: Kysely<Tables>, addresses: readonly string[]): Promise<ReadonlyMap<string, Suppression>> {
+  const rows = await findLasting.rows(tx, { addresses })
+  return new Map(rows.map((row) => [row.address, toSuppression(row)]))
+}
+
+const findLasting = new Statement<{ addresses: readonly string[] }, Selectable<SuppressionsTable>>((db, value, { kind }) =>
+  db
+    .selectFrom('suppressions')
+    .selectAll()
+    .where(among(kind, 'address', value('addresses')))
+    .where('until', 'is', null)
+    .where('lifted_at', 'is', null),
+)
 
 /** The active entries among many addresses (folded), in one look-up. */
 export async function activeSuppressions({ db, kind }: Database, keys: readonly string[], now: Date): Promise<Suppression[]> {

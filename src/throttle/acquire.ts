@@ -1,23 +1,18 @@
 /**
  * The permit: may this message contact the destination now? The state is one row for each destination. A permit is granted, or a time
  * reserved, in one transaction that holds that row (PostgreSQL: `for update`; SQLite: the write lock), by the database's clock. So any
- * number of workers share a limit exactly. The decision itself is pure (rate-limiter.ts).
+ * number of workers share a limit exactly. Several permits are decided in one transaction, one after another. The decision itself is pure
+ * (rate-limiter.ts).
  */
-import type { Kysely, Selectable } from 'kysely'
-import type { DestinationsTable, Tables } from '../store/index.js'
-import { asyncCommit, type Database, databaseNow, nowExpression } from '../store/index.js'
-import { leasesOf, writeLease } from './connection-leases.js'
-import { columnsOf, type DestinationStatus, EVERYTHING, stateOf, toDestinationStatus, writeStates } from './destination-row.js'
-import { type AdmissionSettings, type Limits, withManualLimits } from './limits.js'
-import {
-  type Admission,
-  admit,
-  forgetNextHop,
-  type LimiterState,
-  newLimiterState,
-  type Reservation,
-  type WaitReason,
-} from './rate-limiter.js'
+import type { Kysely } from 'kysely'
+import type { Tables } from '../store/index.js'
+import { type Database, transact } from '../store/index.js'
+import { Leases } from './connection-leases.js'
+import { columnsOf, type DestinationStatus, stateOf, toDestinationStatus } from './destination-row.js'
+import type { AdmissionSettings, Limits } from './limits.js'
+import { type DestinationRow, type LockedRows, limitsWith, lockRows, writeState } from './locked-rows.js'
+import { type Admission, admit, forgetNextHop, type LimiterState, type Reservation, type WaitReason } from './rate-limiter.js'
+import { type Place, Places, type Waiter } from './waiters.js'
 
 /** What a permit is for: the destination, or the relay that the message goes through. */
 export interface LimiterKey {
@@ -30,16 +25,6 @@ export interface LimiterKey {
   readonly fixed: boolean
   /** The current next hop; state adapted to another one is reset. */
   readonly nextHop: string
-}
-
-export interface Waiter {
-  readonly firstRunId: string
-  readonly retry: number
-  /** The workflow to wake. */
-  readonly workflowId: string
-  /** The lease that it will hold, or already holds with an open connection. */
-  readonly leaseId: string
-  readonly hasConnection: boolean
 }
 
 /** A permit (`polls`: number of polls, including this one; `waitedMs`: since the first), or when to poll again and why. */
@@ -56,71 +41,129 @@ export type Acquisition =
       readonly state: DestinationStatus
     }
 
+/** A message and the permits that it needs. */
+export interface PermitRequest {
+  readonly waiter: Waiter
+  readonly wanted: readonly LimiterKey[]
+}
+
 /** Acquires the permits of all of them, or reserves a time at the first that grants none. */
-export async function acquire(
+export function acquire(
   database: Database,
   waiter: Waiter,
   wanted: readonly LimiterKey[],
   settings: AdmissionSettings,
   random: () => number = Math.random,
 ): Promise<Acquisition> {
-  return asyncCommit(database, async (tx) => {
-    const locked = await lockRows(tx, database, wanted)
-    const { now } = locked
-    const place = await placeOf(tx, waiter)
-    const polls = (place?.polls ?? 0) + 1
-    const granted: { name: string; nextHop: string; state: LimiterState }[] = []
-    for (const key of wanted) {
-      const row = locked.rows.get(key.name) as Selectable<DestinationsTable>
-      const isNew = isNewNextHop(row, key, settings, now)
-      const nextHop = isNew ? key.nextHop : (row.next_hop ?? key.nextHop)
-      const state = limiterState(row, key, locked.everything, isNew, now)
-      const mine = place === undefined ? null : reservationAt(place, key.name, wanted, { now, state })
-      const request = { ...(await connectionsInUse(tx, waiter, key, now)), mine, now, random: random() }
-      const admission = admit(state, request, limitsWith(key.limits, row), settings)
-      if (admission.kind === 'wait') {
-        await writeStates(tx, [{ name: key.name, nextHop, state: admission.state }])
-        await writeReservation(tx, waiter, key.name, admission.mine, now, polls)
-        return waitResult(admission, key.name, now, toDestinationStatus(row, admission.state, locked.everything))
-      }
-      granted.push({ name: key.name, nextHop, state: admission.state })
-    }
-    await writeStates(tx, granted)
-    if (place !== undefined) await cancelReservation(tx, waiter)
-    for (const { name } of wanted.filter(({ needsConnection }) => needsConnection)) await writeLease(tx, waiter.leaseId, name, now)
-    return { kind: 'granted', polls, waitedMs: place === undefined ? 0 : Math.max(0, now - place.asked_at) }
+  const request = { waiter, wanted }
+  return transact(database, { durable: false }, async (tx, commit) => {
+    const permits = await Permits.read(tx, database, [request], settings, random)
+    const acquisition = permits.acquire(request)
+    await commit(permits.write(tx))
+    return acquisition
   })
 }
 
-type Place = Selectable<Tables['waiters']>
+/** The permits of one transaction: what they depend on is read and locked at once, changed in memory, and written at once. */
+export class Permits {
+  readonly #changed = new Set<DestinationRow>()
 
-/** The waiter's row from an earlier poll. */
-function placeOf(tx: Kysely<Tables>, { firstRunId, retry }: Waiter): Promise<Place | undefined> {
-  return tx.selectFrom('waiters').selectAll().where('first_run_id', '=', firstRunId).where('retry', '=', retry).executeTakeFirst()
-}
+  private constructor(
+    private readonly locked: LockedRows,
+    private readonly places: Places,
+    private readonly leases: Leases,
+    private readonly settings: AdmissionSettings,
+    private readonly random: () => number,
+  ) {}
 
-/** The row's state, reset if the next hop has changed; a relay's connections do not adapt. */
-function limiterState(
-  row: Selectable<DestinationsTable>,
-  key: LimiterKey,
-  everything: Everything,
-  isNew: boolean,
-  now: number,
-): LimiterState {
-  const learnt = stateOf(row, everything)
-  const state = isNew ? forgetNextHop(learnt, key.limits, now) : learnt
-  return key.fixed ? { ...state, connections: key.limits.connections } : state
+  static async read(
+    tx: Kysely<Tables>,
+    database: Database,
+    requests: readonly PermitRequest[],
+    settings: AdmissionSettings,
+    random: () => number = Math.random,
+  ): Promise<Permits> {
+    const wanted = requests.flatMap((request) => request.wanted)
+    const counted = wanted.filter(({ needsConnection }) => needsConnection).map(({ name }) => name)
+    const [locked, places, leases] = await Promise.all([
+      lockRows(tx, database, wanted),
+      Places.read(
+        tx,
+        requests.map(({ waiter }) => waiter),
+      ),
+      Leases.read(tx, [...new Set(counted)]),
+    ])
+    return new Permits(locked, places, leases, settings, random)
+  }
+
+  /** The permits of one message. */
+  acquire({ waiter, wanted }: PermitRequest): Acquisition {
+    const { now } = this.locked
+    const place = this.places.of(waiter)
+    const polls = (place?.polls ?? 0) + 1
+    const granted: (() => void)[] = []
+    for (const key of wanted) {
+      const row = this.locked.rows.get(key.name) as DestinationRow
+      const { admission, nextHop } = this.#admit(key, row, waiter, place, wanted)
+      if (admission.kind === 'wait') {
+        this.#change(row, nextHop, admission.state)
+        this.places.reserve(waiter, key.name, admission.mine, now, polls)
+        return waitResult(admission, key.name, now, toDestinationStatus(row, admission.state, this.locked.everything))
+      }
+      granted.push(() => this.#change(row, nextHop, admission.state))
+    }
+    for (const change of granted) change()
+    this.places.leave(waiter)
+    for (const { name, needsConnection } of wanted) if (needsConnection) this.leases.hold(waiter.leaseId, name, now)
+    return { kind: 'granted', polls, waitedMs: place === undefined ? 0 : Math.max(0, now - place.asked_at) }
+  }
+
+  /** It needs no permit any more. */
+  leave(waiter: Waiter): void {
+    this.places.leave(waiter)
+  }
+
+  /** Writes all changes. */
+  write(tx: Kysely<Tables>): Promise<unknown>[] {
+    const { now } = this.locked
+    const states = [...this.#changed].map((row) => writeState(tx, row))
+    return [...states, ...this.places.write(tx), ...this.leases.write(tx, now)]
+  }
+
+  #admit(
+    key: LimiterKey,
+    row: DestinationRow,
+    waiter: Waiter,
+    place: Place | undefined,
+    wanted: readonly LimiterKey[],
+  ): { admission: Admission; nextHop: string } {
+    const { now, everything } = this.locked
+    const isNew = isNewNextHop(row, key, this.settings, now)
+    const learnt = stateOf(row, everything)
+    const adapted = isNew ? forgetNextHop(learnt, key.limits, now) : learnt
+    // a relay's connections do not adapt
+    const state = key.fixed ? { ...adapted, connections: key.limits.connections } : adapted
+    const mine = place === undefined ? null : reservationAt(place, key.name, wanted, { now, state })
+    const inUse = connectionsInUse(this.leases, waiter, key, now)
+    const admission = admit(state, { ...inUse, mine, now, random: this.random() }, limitsWith(key.limits, row), this.settings)
+    return { admission, nextHop: isNew ? key.nextHop : (row.next_hop ?? key.nextHop) }
+  }
+
+  #change(row: DestinationRow, nextHop: string, state: LimiterState): void {
+    Object.assign(row, { next_hop: nextHop, ...columnsOf(state) })
+    this.#changed.add(row)
+  }
 }
 
 /**
  * Whether mail goes by another next hop than the one that taught the state. While that one still answers, both are in use, and share the state:
  * two settings must not undo each other's backoff.
  */
-const isNewNextHop = (row: Selectable<DestinationsTable>, { nextHop }: LimiterKey, { probeIntervalMs }: AdmissionSettings, now: number) =>
+const isNewNextHop = (row: DestinationRow, { nextHop }: LimiterKey, { probeIntervalMs }: AdmissionSettings, now: number) =>
   row.next_hop !== null && row.next_hop !== nextHop && now - (row.last_answer_at ?? 0) > 2 * probeIntervalMs
 
-async function connectionsInUse(tx: Kysely<Tables>, waiter: Waiter, { name, needsConnection }: LimiterKey, now: number) {
-  const leases = needsConnection ? await leasesOf(tx, name, now) : []
+function connectionsInUse(table: Leases, waiter: Waiter, { name, needsConnection }: LimiterKey, now: number) {
+  const leases = needsConnection ? table.of(name, now) : []
   const others = leases.filter(({ id }) => id !== waiter.leaseId)
   return {
     held: others.length,
@@ -150,73 +193,4 @@ function waitResult(
 ): Acquisition {
   const goesAt = slotAt === null ? null : new Date(slotAt)
   return { kind: 'wait', name, why, askAgainMs: Math.max(0, askAgainAt - now), goesAt, state }
-}
-
-/** Deletes the reservation of a message that needs no permit any more. */
-export async function cancelReservation(db: Kysely<Tables>, { firstRunId, retry }: Pick<Waiter, 'firstRunId' | 'retry'>): Promise<void> {
-  await db.deleteFrom('waiters').where('first_run_id', '=', firstRunId).where('retry', '=', retry).execute()
-}
-
-/** Locks the destinations' rows until the transaction ends; inserts new ones. */
-export async function lockRows(tx: Kysely<Tables>, database: Database, wanted: readonly Pick<LimiterKey, 'name' | 'limits'>[]) {
-  // in name order, so that two transactions that lock several rows cannot deadlock
-  const names = wanted.map(({ name }) => name).sort()
-  const read = () =>
-    tx
-      .selectFrom('destinations')
-      .selectAll()
-      .where('name', 'in', names)
-      .orderBy('name')
-      .$if(database.kind === 'postgres', (query) => query.forUpdate())
-      .execute()
-  let found = await read()
-  if (found.length < names.length) {
-    const now = await databaseNow(database, tx)
-    const fresh = new Map(wanted.map(({ name, limits }) => [name, limits]))
-    const values = names.map((name) => ({ name, ...columnsOf(newLimiterState(fresh.get(name) as Limits, now)) }))
-    await tx
-      .insertInto('destinations')
-      .values(values)
-      .onConflict((conflict) => conflict.doNothing())
-      .execute()
-    found = await read()
-  }
-  // read after the rows are locked: after a wait, an earlier time would be stale
-  const { now, ...everything } = await tx
-    .selectNoFrom((eb) => {
-      const row = eb.selectFrom('destinations').where('name', '=', EVERYTHING)
-      return [nowExpression(database).as('now'), row.select('paused_since').as('paused_since'), row.select('paused_by').as('paused_by')]
-    })
-    .executeTakeFirstOrThrow()
-  return { rows: new Map(found.map((row) => [row.name, row])), everything, now: Number(now) }
-}
-
-type Everything = Pick<DestinationsTable, 'paused_since' | 'paused_by'>
-
-export const limitsWith = (limits: Limits, row: Pick<DestinationsTable, 'limited_rate' | 'limited_connections'>): Limits =>
-  withManualLimits(limits, { rate: row.limited_rate, connections: row.limited_connections })
-
-async function writeReservation(
-  tx: Kysely<Tables>,
-  { firstRunId, retry, workflowId }: Waiter,
-  name: string,
-  mine: Reservation,
-  now: number,
-  polls: number,
-): Promise<void> {
-  const row = {
-    name,
-    workflow_id: workflowId,
-    asked_at: Math.round(mine.askedAt),
-    slot_at: mine.slotAt,
-    allotted: mine.allotted ? 1 : 0,
-    epoch: mine.epoch,
-    seen_at: Math.round(now),
-    polls: polls,
-  }
-  await tx
-    .insertInto('waiters')
-    .values({ first_run_id: firstRunId, retry, ...row })
-    .onConflict((conflict) => conflict.columns(['first_run_id', 'retry']).doUpdateSet(row))
-    .execute()
 }

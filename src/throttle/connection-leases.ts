@@ -1,7 +1,7 @@
 /** Leases: which connections count, and until when, by the database's clock. */
 import { type Kysely, sql } from 'kysely'
-import type { Tables } from '../store/index.js'
-import { asyncCommit, type Database, nowExpression } from '../store/index.js'
+import type { ConnectionLeasesTable, Tables } from '../store/index.js'
+import { among, asyncCommit, type Database, nowExpression, Statement, transact } from '../store/index.js'
 
 /** A connection counts for this long after its worker last renewed it. */
 export const LEASE_MS = 30_000
@@ -23,33 +23,70 @@ export async function renewLease(database: Database, leaseId: string): Promise<b
 /** Content begins only if the lease lasts at least this long. */
 const LEFT_FOR_CONTENT_MS = LEASE_MS / 3
 
-/** Selects the lease if it lasts long enough to begin sending content. */
-export const leaseThatHolds = (database: Database, leaseId: string) =>
-  database.db
+/** The condition under which content may begin: this lease lasts long enough. */
+export const leaseThatHolds = (leaseId: string) => ({ id: leaseId, leftMs: LEFT_FOR_CONTENT_MS })
+
+/** Deletes the leases of closed connections. */
+export async function releaseLeases(database: Database, leaseIds: readonly string[]): Promise<void> {
+  const ids = leaseIds
+  await transact(database, { durable: false }, (tx, commit) => commit([release.run(tx, { ids })]))
+}
+
+const release = new Statement<{ ids: readonly string[] }>((db, value, { kind }) =>
+  db.deleteFrom('connection_leases').where(among(kind, 'id', value('ids'))),
+)
+
+export type Lease = Pick<ConnectionLeasesTable, 'id' | 'since' | 'until'>
+
+/** The leases of some destinations: read at once, changed in memory, written at once. */
+export class Leases {
+  readonly #held: Pick<ConnectionLeasesTable, 'id' | 'name' | 'since' | 'until'>[] = []
+
+  private constructor(private readonly known: Map<string, Lease[]>) {}
+
+  static async read(tx: Kysely<Tables>, names: readonly string[]): Promise<Leases> {
+    const rows = names.length === 0 ? [] : await find.rows(tx, { names: names })
+    const known = new Map<string, Lease[]>(names.map((name) => [name, []]))
+    for (const { name, ...lease } of rows) known.get(name)?.push(lease)
+    return new Leases(known)
+  }
+
+  /** The valid leases of a destination. */
+  of(name: string, now: number): Lease[] {
+    return (this.known.get(name) ?? []).filter(({ until }) => until > now)
+  }
+
+  /** Creates or extends a lease. */
+  hold(id: string, name: string, now: number): void {
+    const leases = this.known.get(name) ?? []
+    const lease = { id, since: Math.round(now), until: Math.ceil(now + LEASE_MS) }
+    const known = leases.find((one) => one.id === id)
+    if (known === undefined) leases.push(lease)
+    else known.until = lease.until
+    this.#held.push({ ...lease, name })
+  }
+
+  /** Writes what is held now, and deletes expired leases. */
+  write(tx: Kysely<Tables>, now: number): Promise<unknown>[] {
+    const expired = [...this.known].filter(([, leases]) => leases.some(({ until }) => until <= now)).map(([name]) => name)
+    return [...expired.map((name) => expire.run(tx, { name, now: Math.floor(now) })), ...this.#held.map((lease) => hold.run(tx, lease))]
+  }
+}
+
+const find = new Statement<{ names: readonly string[] }, Lease & { name: string }>((db, value, { kind }) =>
+  db
     .selectFrom('connection_leases')
-    .select('id')
-    .where('id', '=', leaseId)
-    .where('until', '>', sql<number>`${nowExpression(database)} + ${sql.lit(LEFT_FOR_CONTENT_MS)}`)
+    .select(['id', 'name', 'since', 'until'])
+    .where(among(kind, 'name', value('names'))),
+)
 
-/** Deletes the lease of a closed connection. */
-export async function releaseLease(database: Database, leaseId: string): Promise<void> {
-  await asyncCommit(database, (tx) => tx.deleteFrom('connection_leases').where('id', '=', leaseId).execute())
-}
+const expire = new Statement<{ name: string; now: number }>((db, value) =>
+  db.deleteFrom('connection_leases').where('name', '=', value('name')).where('until', '<=', value('now')),
+)
 
-/** Creates or extends a lease. */
-export async function writeLease(tx: Kysely<Tables>, id: string, name: string, now: number): Promise<void> {
-  const until = Math.ceil(now + LEASE_MS)
-  await tx
+const hold = new Statement<ConnectionLeasesTable>((db, value) =>
+  db
     .insertInto('connection_leases')
-    .values({ id, name, since: Math.round(now), until })
-    .onConflict((conflict) => conflict.columns(['id', 'name']).doUpdateSet({ until }))
-    .execute()
-}
-
-/** The valid leases of a destination; expired ones are deleted. */
-export async function leasesOf(tx: Kysely<Tables>, name: string, now: number) {
-  const rows = await tx.selectFrom('connection_leases').select(['id', 'since', 'until']).where('name', '=', name).execute()
-  if (rows.some(({ until }) => until <= now))
-    await tx.deleteFrom('connection_leases').where('name', '=', name).where('until', '<=', Math.floor(now)).execute()
-  return rows.filter(({ until }) => until > now)
-}
+    .values({ id: value('id'), name: value('name'), since: value('since'), until: value('until') })
+    .onConflict((conflict) => conflict.columns(['id', 'name']).doUpdateSet({ until: value('until') })),
+)

@@ -1,6 +1,6 @@
 /** A destination's row: as the limiter computes with it, and as an operator reads it. */
-import type { Kysely, Selectable } from 'kysely'
-import type { DestinationsTable, Tables } from '../store/index.js'
+import type { Selectable } from 'kysely'
+import type { DestinationsTable } from '../store/index.js'
 import type { LimiterState } from './rate-limiter.js'
 
 /** The name of the row that applies to all destinations. */
@@ -59,35 +59,6 @@ export function columnsOf(state: LimiterState) {
 }
 
 const whole = (ms: number | null) => (ms === null ? null : Math.round(ms))
-
-/** Writes several locked rows in one statement. */
-export async function writeStates(
-  tx: Kysely<Tables>,
-  written: readonly { readonly name: string; readonly nextHop: string; readonly state: LimiterState }[],
-): Promise<void> {
-  await tx
-    .insertInto('destinations')
-    .values(written.map(({ name, nextHop, state }) => ({ name, next_hop: nextHop, ...columnsOf(state) })))
-    .onConflict((conflict) =>
-      conflict.column('name').doUpdateSet((eb) => ({
-        next_hop: eb.ref('excluded.next_hop'),
-        next_start_at: eb.ref('excluded.next_start_at'),
-        reserved_until: eb.ref('excluded.reserved_until'),
-        overflow_until: eb.ref('excluded.overflow_until'),
-        rate: eb.ref('excluded.rate'),
-        connections: eb.ref('excluded.connections'),
-        service_ms: eb.ref('excluded.service_ms'),
-        failures: eb.ref('excluded.failures'),
-        failing_since: eb.ref('excluded.failing_since'),
-        down_since: eb.ref('excluded.down_since'),
-        next_probe_at: eb.ref('excluded.next_probe_at'),
-        not_before: eb.ref('excluded.not_before'),
-        epoch: eb.ref('excluded.epoch'),
-        starved_at: eb.ref('excluded.starved_at'),
-      })),
-    )
-    .execute()
-}
 
 /** The row as a status for operators. */
 export function toDestinationStatus(

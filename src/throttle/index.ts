@@ -2,8 +2,8 @@
  * Limits per destination that hold across all workers: rate (GCRA), connections, backoff. Decisions are pure (rate-limiter.ts,
  * feedback.ts); the state is a database row, locked for one transaction (acquire.ts); times are the database's.
  */
-export { type Acquisition, acquire, cancelReservation, type LimiterKey } from './acquire.js'
-export { LEASE_MS, leaseThatHolds, releaseLease, renewLease } from './connection-leases.js'
+export { type Acquisition, acquire, type LimiterKey, type PermitRequest, Permits } from './acquire.js'
+export { LEASE_MS, leaseThatHolds, releaseLeases, renewLease } from './connection-leases.js'
 export type { ThrottleContext } from './context.js'
 export { type DestinationGroup, groupOf } from './destination-groups.js'
 export {
@@ -47,7 +47,8 @@ export {
   type Reservation,
   rateOf,
 } from './rate-limiter.js'
-export { recordFeedback } from './record-feedback.js'
+export { actOnFeedback, type ObservedAnswer, observationOf, recordFeedback } from './record-feedback.js'
 export { destinationsWithWaiters, removeWaiters } from './select-wakeups.js'
+export { cancelReservation, type Waiter } from './waiters.js'
 export { startWakeupLoop } from './wake-waiters.js'
-export { type FeedbackResult, markRestored, nextWakeups, writeFeedback } from './write-feedback.js'
+export { type FeedbackResult, Feedbacks, markRestored, nextWakeups, type Observation, writeFeedback } from './write-feedback.js'

@@ -1,48 +1,60 @@
 /** Outages of destinations, one row each: from the first refusal to the next acceptance. */
-import type { Kysely } from 'kysely'
-import type { Database, Tables } from '../store/index.js'
+import { type Kysely, type Selectable, sql } from 'kysely'
+import { type Database, type OutagesTable, Statement, type Tables } from '../store/index.js'
 import type { DestinationAnswer } from './feedback.js'
 import type { LimiterState } from './rate-limiter.js'
 
-/** Begins, updates or ends an outage after an answer, in the transaction that locks the destination's row. */
-export async function recordOutage(
-  tx: Kysely<Tables>,
-  name: string,
+/** What an answer changes of an outage: it ends, or goes on. */
+export type OutageChange =
+  | { readonly kind: 'ended'; readonly destination: string; readonly ended_at: number }
+  | ({ readonly kind: 'failing' } & Pick<
+      Selectable<OutagesTable>,
+      'destination' | 'began_at' | 'down_at' | 'refusals' | 'status' | 'reply' | 'mail_server'
+    >)
+
+/** The change of the outage that an answer makes; null if it makes none. Pure. */
+export function outageChange(
+  destination: string,
   before: LimiterState,
   after: LimiterState,
-  answer: DestinationAnswer & { readonly mailServer: string | null },
+  { status, reply, mailServer }: DestinationAnswer & { readonly mailServer: string | null },
   now: number,
-): Promise<void> {
-  if (before.failingSince === null && after.failingSince === null) return
-  const downAt = after.downSince === null ? null : Math.round(now)
-  if (after.failingSince === null) {
-    await tx
-      .updateTable('outages')
-      .set({ ended_at: Math.round(now) })
-      .where('destination', '=', name)
-      .where('ended_at', 'is', null)
-      .execute()
-    return
+): OutageChange | null {
+  if (after.failingSince === null) return before.failingSince === null ? null : { kind: 'ended', destination, ended_at: Math.round(now) }
+  if (after.failures === before.failures) return null
+  return {
+    ...{ kind: 'failing', destination, began_at: Math.round(after.failingSince), refusals: after.failures },
+    down_at: after.downSince === null ? null : Math.round(now),
+    ...{ status, reply, mail_server: mailServer },
   }
-  if (after.failures === before.failures) return
-  const { status, reply, mailServer } = answer
-  await tx
+}
+
+/** Writes it, in the transaction that locks the destination's row. */
+export const writeOutage = (tx: Kysely<Tables>, change: OutageChange): Promise<unknown> =>
+  change.kind === 'ended' ? endOutage.run(tx, change) : recordFailure.run(tx, change)
+
+const endOutage = new Statement<Extract<OutageChange, { kind: 'ended' }>>((db, value) =>
+  db
+    .updateTable('outages')
+    .set({ ended_at: value('ended_at') })
+    .where('destination', '=', value('destination'))
+    .where('ended_at', 'is', null),
+)
+
+const recordFailure = new Statement<Extract<OutageChange, { kind: 'failing' }>>((db, value) =>
+  db
     .insertInto('outages')
     .values({
-      destination: name,
-      began_at: Math.round(after.failingSince),
-      down_at: downAt,
-      refusals: after.failures,
-      ...{ status, reply, mail_server: mailServer },
+      ...{ destination: value('destination'), began_at: value('began_at'), down_at: value('down_at'), refusals: value('refusals') },
+      ...{ status: value('status'), reply: value('reply'), mail_server: value('mail_server') },
     })
     .onConflict((conflict) =>
-      conflict.columns(['destination', 'began_at']).doUpdateSet((eb) => ({
-        refusals: after.failures,
-        down_at: eb.fn.coalesce('outages.down_at', eb.val(downAt)),
-      })),
-    )
-    .execute()
-}
+      conflict.columns(['destination', 'began_at']).doUpdateSet({
+        refusals: sql.ref('excluded.refusals'),
+        down_at: sql`coalesce(outages.down_at, excluded.down_at)`,
+      }),
+    ),
+)
 
 /** A change of an outage that was not published yet. */
 export interface UnpublishedOutage {

@@ -9,10 +9,10 @@ import { describe } from '../temporal/index.js'
 import type { ThrottleContext } from './context.js'
 import { findRelease } from './destinations.js'
 import { classifyFeedback, type DestinationAnswer } from './feedback.js'
-import { configuredLimits } from './limits.js'
+import { configuredLimits, type ThrottleSettings } from './limits.js'
 import { publishOutages } from './publish-outage.js'
 import { wakeWaiters } from './wake-waiters.js'
-import { type FeedbackResult, markRestored, writeFeedback } from './write-feedback.js'
+import { type FeedbackResult, markRestored, type Observation, writeFeedback } from './write-feedback.js'
 
 const RELEASES_APART_MS = 60 * 60_000
 
@@ -23,19 +23,32 @@ export interface ObservedAnswer {
   readonly tookMs: number | null
 }
 
+/** What the limiter of a destination learns from its answer. */
+export const observationOf = ({ system, answer, tookMs }: ObservedAnswer, throttle: ThrottleSettings): Observation => ({
+  ...{ name: system, limits: configuredLimits(throttle, system), lesson: classifyFeedback(answer), answer, tookMs },
+})
+
 /** Never rejects. Null if the answer could not be recorded; the next one makes up for it. */
-export async function recordFeedback(
-  { system, answer, tookMs }: ObservedAnswer,
-  dependencies: ThrottleContext,
-): Promise<FeedbackResult | null> {
+export async function recordFeedback(observed: ObservedAnswer, dependencies: ThrottleContext): Promise<FeedbackResult | null> {
   const { database, settings, log } = dependencies
-  const { throttle } = settings
   try {
-    const learnt = await writeFeedback(
-      database,
-      { name: system, limits: configuredLimits(throttle, system), lesson: classifyFeedback(answer), answer, tookMs },
-      throttle,
-    )
+    const learnt = await writeFeedback(database, observationOf(observed, settings.throttle), settings.throttle)
+    await actOnFeedback(observed, learnt, dependencies)
+    return learnt
+  } catch (error) {
+    log.warn({ destination: observed.system, error: describe(error) }, 'the feedback of a destination could not be recorded')
+    return null
+  }
+}
+
+/** What follows from feedback that is written: waiters are woken, events published, suppressions expire early. Never rejects. */
+export async function actOnFeedback(
+  { system, answer }: ObservedAnswer,
+  learnt: FeedbackResult,
+  dependencies: ThrottleContext,
+): Promise<void> {
+  const { database, log } = dependencies
+  try {
     if (learnt.change === 'down')
       log.warn({ destination: system, status: answer.status, reply: answer.reply, since: learnt.failingSince }, 'a destination is down')
     const { client, info } = Context.current()
@@ -45,10 +58,8 @@ export async function recordFeedback(
         log.warn({ destination: system, error: describe(error) }, 'an event could not be published yet; it is tried again'),
       )
     if (learnt.restore) await takesMailAgain(system, learnt, dependencies)
-    return learnt
   } catch (error) {
     log.warn({ destination: system, error: describe(error) }, 'the feedback of a destination could not be recorded')
-    return null
   }
 }
 

@@ -3,7 +3,7 @@
  * worker. They wait in Temporal; only their rows show that they do. A lost wake-up only costs latency: waiters also poll.
  */
 import type { Kysely, Selectable } from 'kysely'
-import { type Database, databaseNow, type Tables, type WaitersTable } from '../store/index.js'
+import { among, type Database, databaseNow, Statement, type Tables, type WaitersTable } from '../store/index.js'
 import type { Limits } from './limits.js'
 import { type LimiterState, MAX_IN_PLACE_WAIT_MS, stepOf } from './rate-limiter.js'
 
@@ -56,6 +56,20 @@ export async function selectWakeups(
     .execute()
   return woken.map(({ workflow_id }) => workflow_id as string)
 }
+
+/** Those of the destinations that a message waits for. */
+export async function waitedForAmong(tx: Kysely<Tables>, names: readonly string[]): Promise<string[]> {
+  const rows = await waitedFor.rows(tx, { names: names })
+  return rows.map(({ name }) => name)
+}
+
+const waitedFor = new Statement<{ names: readonly string[] }, { name: string }>((db, value, { kind }) =>
+  db
+    .selectFrom('destinations')
+    .select('name')
+    .where(among(kind, 'name', value('names')))
+    .where(({ exists, selectFrom }) => exists(selectFrom('waiters').select('retry').whereRef('waiters.name', '=', 'destinations.name'))),
+)
 
 /** The destinations and relays with waiters, without those that are down or paused. */
 export async function destinationsWithWaiters(database: Database): Promise<string[]> {

@@ -1,13 +1,13 @@
 /** Writes feedback to the limiter's row, and selects the waiters to wake. */
-import type { Kysely, Selectable } from 'kysely'
-import type { DestinationsTable, Tables } from '../store/index.js'
-import { asyncCommit, type Database } from '../store/index.js'
-import { limitsWith, lockRows } from './acquire.js'
+import type { Kysely } from 'kysely'
+import type { Tables } from '../store/index.js'
+import { asyncCommit, type Database, transact } from '../store/index.js'
 import { columnsOf, stateOf } from './destination-row.js'
 import { applyFeedback, type DestinationAnswer, type Feedback } from './feedback.js'
 import type { AdmissionSettings, Limits } from './limits.js'
-import { recordOutage } from './outages.js'
-import { MOST_AT_A_LOOK, selectWakeups } from './select-wakeups.js'
+import { type DestinationRow, type LockedRows, limitsWith, lockRows, writeAnswered } from './locked-rows.js'
+import { type OutageChange, outageChange, writeOutage } from './outages.js'
+import { MOST_AT_A_LOOK, selectWakeups, waitedForAmong } from './select-wakeups.js'
 
 /** A waiter that found no free connection this recently still wants one. */
 export const WANTED_WITHIN_MS = 2_000
@@ -39,35 +39,61 @@ export interface FeedbackResult {
 }
 
 /** Applies an answer to the limiter's row, and to its outage. */
-export async function writeFeedback(database: Database, observed: Observation, settings: AdmissionSettings): Promise<FeedbackResult> {
-  return asyncCommit(database, async (tx) => {
-    const { rows, everything, now } = await lockRows(tx, database, [observed])
-    const row = rows.get(observed.name) as Selectable<DestinationsTable>
+export function writeFeedback(database: Database, observed: Observation, settings: AdmissionSettings): Promise<FeedbackResult> {
+  return transact(database, { durable: false }, async (tx, commit) => {
+    const feedbacks = await Feedbacks.read(tx, database, [observed], settings)
+    const result = await feedbacks.apply(tx, observed)
+    await commit(feedbacks.write(tx))
+    return result
+  })
+}
+
+/** The feedback of one transaction: rows are read and locked at once, changed in memory, and written at once. */
+export class Feedbacks {
+  readonly #changed = new Set<DestinationRow>()
+  readonly #outages: OutageChange[] = []
+
+  private constructor(
+    private readonly locked: LockedRows,
+    private readonly waitedFor: ReadonlySet<string>,
+    private readonly settings: AdmissionSettings,
+  ) {}
+
+  static async read(
+    tx: Kysely<Tables>,
+    database: Database,
+    observed: readonly Pick<Observation, 'name' | 'limits' | 'lesson'>[],
+    settings: AdmissionSettings,
+  ): Promise<Feedbacks> {
+    const accepting = observed.filter(({ lesson }) => lesson.kind === 'accepted').map(({ name }) => name)
+    const [locked, waitedFor] = await Promise.all([
+      lockRows(tx, database, observed),
+      accepting.length === 0 ? [] : waitedForAmong(tx, [...new Set(accepting)]),
+    ])
+    return new Feedbacks(locked, new Set(waitedFor), settings)
+  }
+
+  /** Applies one answer. */
+  async apply(tx: Kysely<Tables>, { name, limits: configured, lesson, answer, tookMs }: Observation): Promise<FeedbackResult> {
+    const { now, everything, rows } = this.locked
+    const row = rows.get(name) as DestinationRow
     const before = stateOf(row)
-    const limits = limitsWith(observed.limits, row)
-    const after = applyFeedback(before, observed.lesson, observed.tookMs, limits, settings, now)
-    const { answer } = observed
+    const limits = limitsWith(configured, row)
+    const after = applyFeedback(before, lesson, tookMs, limits, this.settings, now)
     const up = before.failingSince !== null && after.failingSince === null
     // the worker that was to expire the suppressions died: a later acceptance takes over
-    const left = row.restore_due !== null && row.restore_due < now - RESTORE_AGAIN_MS && observed.lesson.kind === 'accepted'
-    const said =
-      observed.lesson.kind === 'nothing'
-        ? {}
-        : {
-            last_answer_at: Math.round(now),
-            last_answer_outcome: answer.outcome,
-            last_answer_status: answer.status,
-            last_answer_reply: answer.reply,
-            last_answer_by: answer.mailServer,
-          }
-    await tx
-      .updateTable('destinations')
-      .set({ ...columnsOf(after), ...said, ...(up ? { restore_due: Math.round(now) } : {}) })
-      .where('name', '=', observed.name)
-      .execute()
-    await recordOutage(tx, observed.name, before, after, answer, now)
-    const standing = { ...after, pausedSince: stateOf(row, everything).pausedSince }
-    const wake = observed.lesson.kind === 'accepted' ? await selectWakeups(tx, observed.name, standing, limits, now) : []
+    const left = row.restore_due !== null && row.restore_due < now - RESTORE_AGAIN_MS && lesson.kind === 'accepted'
+    const change = outageChange(name, before, after, answer, now)
+    if (change !== null) this.#outages.push(change)
+    Object.assign(
+      row,
+      columnsOf(after),
+      lesson.kind === 'nothing' ? {} : columnsOfAnswer(answer, now),
+      up ? { restore_due: Math.round(now) } : {},
+    )
+    this.#changed.add(row)
+    const standing = stateOf(row, everything)
+    const wake = lesson.kind === 'accepted' && this.waitedFor.has(name) ? await selectWakeups(tx, name, standing, limits, now) : []
     return {
       change: before.downSince === null && after.downSince !== null ? 'down' : up ? 'up' : null,
       restore: up || left,
@@ -76,14 +102,24 @@ export async function writeFeedback(database: Database, observed: Observation, s
       wanted: before.starvedAt > now - WANTED_WITHIN_MS,
       wake,
     }
-  })
+  }
+
+  /** Writes all changes. */
+  write(tx: Kysely<Tables>): Promise<unknown>[] {
+    return [...[...this.#changed].map((row) => writeAnswered(tx, row)), ...this.#outages.map((change) => writeOutage(tx, change))]
+  }
 }
+
+const columnsOfAnswer = ({ outcome, status, reply, mailServer }: Observation['answer'], now: number) => ({
+  ...{ last_answer_at: Math.round(now), last_answer_outcome: outcome, last_answer_status: status },
+  ...{ last_answer_reply: reply, last_answer_by: mailServer },
+})
 
 /** The waiting workflows of this destination to wake now. */
 export function nextWakeups(database: Database, name: string, limits: Limits): Promise<string[]> {
   return asyncCommit(database, async (tx) => {
     const { rows, everything, now } = await lockRows(tx, database, [{ name, limits }])
-    const row = rows.get(name) as Selectable<DestinationsTable>
+    const row = rows.get(name) as DestinationRow
     return selectWakeups(tx, name, stateOf(row, everything), limitsWith(limits, row), now, MOST_AT_A_LOOK)
   })
 }

@@ -28,7 +28,7 @@ import {
   pausedAltogether,
   purgeDestinations,
   recordRelease,
-  releaseLease,
+  releaseLeases,
   removeWaiters,
   renewLease,
   resume,
@@ -71,7 +71,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     const name = system()
     const [first, second] = [asker(), asker()]
     expect(await acquire(database, first, [of(name)], SETTINGS)).toMatchObject({ kind: 'granted', polls: 1, waitedMs: 0 })
-    await releaseLease(database, first.leaseId)
+    await releaseLeases(database, [first.leaseId])
     const wait = (await acquire(database, second, [of(name)], SETTINGS)) as Extract<Acquisition, { kind: 'wait' }>
     expect(wait).toMatchObject({ kind: 'wait', why: 'rate limit', name })
     expect(wait.askAgainMs).toBeCloseTo(INTERVAL, 0)
@@ -92,10 +92,10 @@ onBothDatabases('promise 4: turns', (opened) => {
     const send = { ...killed, messageId: 'm', recipient: 'ann@example.org', destination: name }
     expect(await claimAttempt(database, send, 'claim', from, until)).toMatchObject({ kind: 'claimed' })
     time.ms += (2 * LEASE_MS) / 3 - 1
-    expect(await beginSend(database, killed, 'claim', until, leaseThatHolds(database, killed.leaseId))).toBe(true)
+    expect(await beginSend(database, killed, 'claim', until, leaseThatHolds(killed.leaseId))).toBe(true)
     // the claim is still held, but no send may begin when the lease is about to expire
     time.ms += 1
-    expect(await beginSend(database, killed, 'claim', until, leaseThatHolds(database, killed.leaseId))).toBe(false)
+    expect(await beginSend(database, killed, 'claim', until, leaseThatHolds(killed.leaseId))).toBe(false)
     expect(await beginSend(database, killed, 'claim', until)).toBe(true)
     time.ms += LEASE_MS / 3 - 1
     expect(await acquire(database, next, [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'connection limit' })
@@ -151,7 +151,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     const name = system()
     const first = asker()
     expect(await acquire(database, first, [of(name)], SETTINGS)).toMatchObject({ kind: 'granted' })
-    await releaseLease(database, first.leaseId)
+    await releaseLeases(database, [first.leaseId])
     for (let i = 0; i < 5; i += 1) await failed(database, name)
     expect(await acquire(database, asker(), [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'down' })
     const other = { ...of(name), nextHop: 'relay.example:25' }
@@ -299,7 +299,7 @@ onBothDatabases('promise 4: turns', (opened) => {
     await limitDestination(database, name, 'somebody', { rate: null })
     time.ms += 1500
     expect(await nextWakeups(database, name, LIMITS)).toEqual([waits.workflowId])
-    await releaseLease(database, waits.leaseId)
+    await releaseLeases(database, [waits.leaseId])
     const turn = await acquire(database, waits, [{ ...of(name), needsConnection: false }], SETTINGS)
     expect(turn.kind === 'granted' || turn.askAgainMs < 1000).toBe(true)
   })
@@ -366,7 +366,7 @@ onBothDatabases('promise 4: turns', (opened) => {
           const [oldest] = open.keys()
           if (oldest === undefined || end === 'none' || end === 'killed') continue
           open.delete(oldest)
-          await releaseLease(database, oldest)
+          await releaseLeases(database, [oldest])
           await (end === 'accepted' ? accepted : failed)(database, name)
         }
         const [row] = await destinations(database, 1, name)

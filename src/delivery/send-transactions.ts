@@ -1,0 +1,188 @@
+/**
+ * The transactions of a worker's sends. Sends that are at the same step at the same moment share one transaction: one wait for the network,
+ * and one for the disk.
+ */
+import type { Kysely } from 'kysely'
+import {
+  type Answer,
+  type AnsweredRow,
+  type AttemptSubject,
+  Batcher,
+  type BeginRequest,
+  beginSends,
+  type ClaimedRow,
+  findAttempts,
+  loadMessage,
+  type Tables,
+  transact,
+  tryToClaim,
+} from '../store/index.js'
+import { lastingSuppressions, type Suppression } from '../suppression/index.js'
+import {
+  type Acquisition,
+  type FeedbackResult,
+  Feedbacks,
+  type Observation,
+  type PermitRequest,
+  Permits,
+  releaseLeases,
+} from '../throttle/index.js'
+import type { DeliveryContext } from './context.js'
+import { writeAnswer } from './write-answer.js'
+
+/** A retry that is to be sent now: what is claimed, and the permits that it needs. */
+export interface TakeRequest extends PermitRequest {
+  readonly subject: AttemptSubject
+  readonly messageKey: string
+  readonly claim: string
+  readonly at: Date
+  /** When the claim expires. */
+  readonly until: Date
+}
+
+/** Everything that the send needs, or why it is not sent now. */
+export type Taken =
+  | {
+      readonly kind: 'taken'
+      readonly row: ClaimedRow
+      /** The stored message; null if it is gone. */
+      readonly content: Buffer | null
+      readonly polls: number
+      readonly waitedMs: number
+    }
+  | Extract<Acquisition, { kind: 'wait' }>
+  | { readonly kind: 'answered'; readonly row: AnsweredRow }
+  | { readonly kind: 'held'; readonly until: Date }
+  /** Another worker claimed it while the permits were acquired. */
+  | { readonly kind: 'overtaken' }
+  /** Until an operator lifts it. */
+  | { readonly kind: 'suppressed'; readonly suppression: Suppression }
+
+/** An answer, and the feedback that it is. */
+export interface AnswerRequest {
+  readonly subject: AttemptSubject
+  readonly messageKey: string
+  readonly answer: Answer
+  /** Written only while this claim holds the row; null: in any case. */
+  readonly claim: string | null
+  /** Null: it teaches nothing about a destination. */
+  readonly observation: Observation | null
+}
+
+export interface WrittenAnswer {
+  /** The row's answer, an earlier one if there was one; null if another claim holds the row. */
+  readonly row: AnsweredRow | null
+  readonly feedback: FeedbackResult | null
+}
+
+/** Most sends in one transaction. */
+const MOST = 50
+
+export class SendTransactions {
+  readonly #taking: Batcher<TakeRequest, Taken>
+  readonly #beginning: Batcher<BeginRequest, boolean>
+  readonly #answering: Batcher<AnswerRequest, WrittenAnswer>
+  readonly #releasing: Batcher<string, undefined>
+
+  constructor({ database, settings, now }: Pick<DeliveryContext, 'database' | 'settings' | 'now'>) {
+    this.#taking = new Batcher((requests) => take(database, settings.throttle, requests), MOST)
+    this.#beginning = new Batcher((requests) => beginSends(database, requests), MOST)
+    this.#answering = new Batcher((requests) => answer(database, settings.throttle, now, requests), MOST)
+    this.#releasing = new Batcher(async (leaseIds) => {
+      await releaseLeases(database, leaseIds)
+      return leaseIds.map(() => undefined)
+    }, MOST)
+  }
+
+  /** Looks whether the retry may be sent, acquires its permits, claims its row and loads its message. */
+  async take(request: TakeRequest): Promise<Exclude<Taken, { kind: 'overtaken' }>> {
+    const taken = await this.#taking.add(request)
+    if (taken.kind !== 'overtaken') return taken
+    const { leaseId, hasConnection } = request.waiter
+    if (!hasConnection) this.release(leaseId)
+    return { kind: 'held', until: request.at }
+  }
+
+  /** Records that the content is about to be sent. False: it may not be. Durable when it returns. */
+  begin(request: BeginRequest): Promise<boolean> {
+    return this.#beginning.add(request)
+  }
+
+  /** Writes an answer, its consequences, and its feedback. Durable when it returns. */
+  answer(request: AnswerRequest): Promise<WrittenAnswer> {
+    return this.#answering.add(request)
+  }
+
+  /** Releases a lease; if that fails, it expires by itself. */
+  release(leaseId: string): void {
+    this.#releasing.add(leaseId).catch(() => {})
+  }
+}
+
+type Database = DeliveryContext['database']
+type ThrottleSettings = DeliveryContext['settings']['throttle']
+
+/** Need not be durable: a permit or a claim that a power cut undoes is found to be gone before any content is sent. */
+function take(database: Database, settings: ThrottleSettings, requests: readonly TakeRequest[]): Promise<Taken[]> {
+  return transact(database, { durable: false }, async (tx, commit) => {
+    const [permits, attemptOf, suppressions] = await Promise.all([
+      Permits.read(tx, database, requests, settings),
+      findAttempts(
+        tx,
+        requests.map(({ subject }) => subject),
+      ),
+      lastingSuppressions(
+        tx,
+        requests.map(({ subject }) => subject.recipient),
+      ),
+    ])
+    const found = requests.map((request): Exclude<Taken, { kind: 'taken' }> | Extract<Acquisition, { kind: 'granted' }> => {
+      const earlier = attemptOf(request.subject, request.at)
+      if (earlier !== null) return earlier
+      const suppression = suppressions.get(request.subject.recipient)
+      if (suppression === undefined) return permits.acquire(request)
+      permits.leave(request.waiter)
+      return { kind: 'suppressed', suppression }
+    })
+    const claims = requests.map((request, i) => (found[i]?.kind === 'granted' ? claim(tx, request) : null))
+    const [claimed] = await commit([Promise.all(claims), ...permits.write(tx)] as const)
+    return found.map((one, i): Taken => {
+      if (one.kind !== 'granted') return one
+      const { row, content } = claimed[i] as Claimed
+      if (row === null) return { kind: 'overtaken' }
+      return { kind: 'taken', row, content, polls: one.polls, waitedMs: one.waitedMs }
+    })
+  })
+}
+
+interface Claimed {
+  readonly row: ClaimedRow | null
+  readonly content: Buffer | null
+}
+
+async function claim(tx: Kysely<Tables>, { subject, claim: id, at, until, messageKey }: TakeRequest): Promise<Claimed> {
+  const [row, content] = await Promise.all([tryToClaim(tx, subject, id, at, until), loadMessage(tx, messageKey)])
+  return { row, content }
+}
+
+function answer(
+  database: Database,
+  settings: ThrottleSettings,
+  now: () => Date,
+  requests: readonly AnswerRequest[],
+): Promise<WrittenAnswer[]> {
+  const observed = requests.flatMap(({ observation }) => (observation === null ? [] : [observation]))
+  return transact(database, { durable: true }, async (tx, commit) => {
+    const [rows, feedbacks] = await Promise.all([
+      Promise.all(requests.map((request) => writeAnswer(tx, request, now))),
+      observed.length === 0 ? null : Feedbacks.read(tx, database, observed, settings),
+    ])
+    const written: WrittenAnswer[] = []
+    for (const [i, { observation }] of requests.entries()) {
+      const row = rows[i] as AnsweredRow | null
+      written.push({ row, feedback: observation === null ? null : ((await feedbacks?.apply(tx, observation)) ?? null) })
+    }
+    await commit(feedbacks?.write(tx) ?? [])
+    return written
+  })
+}

@@ -1,0 +1,92 @@
+/** The rows of destinations and relays, locked until the transaction ends, by the database's clock. */
+import type { Kysely, Selectable } from 'kysely'
+import type { DestinationsTable, Tables } from '../store/index.js'
+import { among, type Database, databaseNow, nowExpression, Statement } from '../store/index.js'
+import { columnsOf, EVERYTHING } from './destination-row.js'
+import { type Limits, withManualLimits } from './limits.js'
+import { newLimiterState } from './rate-limiter.js'
+
+export type DestinationRow = Selectable<DestinationsTable>
+
+/** The pause of everything. */
+export type Everything = Pick<DestinationsTable, 'paused_since' | 'paused_by'>
+
+export interface LockedRows {
+  readonly rows: ReadonlyMap<string, DestinationRow>
+  readonly everything: Everything
+  /** Read after the rows were locked: after a wait, an earlier time would be stale. */
+  readonly now: number
+}
+
+/** Locks the rows; inserts those that are missing. @param wanted may name a row several times. */
+export async function lockRows(
+  tx: Kysely<Tables>,
+  database: Database,
+  wanted: readonly { readonly name: string; readonly limits: Limits }[],
+): Promise<LockedRows> {
+  const limits = new Map(wanted.map((one) => [one.name, one.limits]))
+  const names = [...limits.keys()]
+  const given = { names: names }
+  const read = () => Promise.all([lock.rows(tx, given), readClock.rows(tx, {}, database.clock)])
+  let [rows, clock] = await read()
+  if (rows.length < names.length) {
+    await insertRows(tx, limits, await databaseNow(database, tx))
+    ;[rows, clock] = await read()
+  }
+  const [{ now, ...everything }] = clock as [Everything & { now: number }]
+  return { rows: new Map(rows.map((row) => [row.name, row])), everything, now: Number(now) }
+}
+
+const lock = new Statement<{ names: readonly string[] }, DestinationRow>((db, value, { kind }) =>
+  db
+    .selectFrom('destinations')
+    .selectAll()
+    .where(among(kind, 'name', value('names')))
+    // always in this order, so that two transactions that lock several rows cannot deadlock
+    .orderBy('name')
+    .$if(kind === 'postgres', (query) => query.forUpdate()),
+)
+
+const readClock = new Statement<object, Everything & { now: number }>((db, _value, database) =>
+  db.selectNoFrom((eb) => {
+    const row = eb.selectFrom('destinations').where('name', '=', EVERYTHING)
+    return [nowExpression(database).as('now'), row.select('paused_since').as('paused_since'), row.select('paused_by').as('paused_by')]
+  }),
+)
+
+async function insertRows(tx: Kysely<Tables>, limits: ReadonlyMap<string, Limits>, now: number): Promise<void> {
+  // in name order too
+  const fresh = [...limits].sort(([a], [b]) => (a < b ? -1 : 1))
+  await tx
+    .insertInto('destinations')
+    .values(fresh.map(([name, own]) => ({ name, ...columnsOf(newLimiterState(own, now)) })))
+    .onConflict((conflict) => conflict.doNothing())
+    .execute()
+}
+
+export const limitsWith = (limits: Limits, row: Pick<DestinationsTable, 'limited_rate' | 'limited_connections'>): Limits =>
+  withManualLimits(limits, { rate: row.limited_rate, connections: row.limited_connections })
+
+/** Writes what permits change of a locked row. */
+export const writeState = (tx: Kysely<Tables>, row: DestinationRow): Promise<unknown> => updateState.run(tx, row)
+
+/** Writes what answers change of a locked row. */
+export const writeAnswered = (tx: Kysely<Tables>, row: DestinationRow): Promise<unknown> => updateAnswered.run(tx, row)
+
+const OF_STATE = [
+  ...(['next_hop', 'next_start_at', 'reserved_until', 'overflow_until', 'rate', 'connections', 'service_ms', 'failures'] as const),
+  ...(['failing_since', 'down_since', 'next_probe_at', 'not_before', 'epoch', 'starved_at'] as const),
+]
+const OF_ANSWER = [
+  ...(['restore_due', 'last_answer_at', 'last_answer_outcome', 'last_answer_status', 'last_answer_reply', 'last_answer_by'] as const),
+]
+
+const updateOf = (columns: readonly (keyof DestinationRow)[]) =>
+  new Statement<DestinationRow>((db, value) =>
+    db
+      .updateTable('destinations')
+      .set(Object.fromEntries(columns.map((column) => [column, value(column)])))
+      .where('name', '=', value('name')),
+  )
+const updateState = updateOf(OF_STATE)
+const updateAnswered = updateOf([...OF_STATE, ...OF_ANSWER])
