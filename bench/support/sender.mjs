@@ -55,7 +55,7 @@ async function byActivity() {
       }
       for (;;) {
         try {
-          const { attempt } = await new MockActivityEnvironment().run(sendMessage, { ...order, firstRunId: `run-${i}` })
+          const { attempt } = await environments[i % connections].run(sendMessage, { ...order, firstRunId: `run-${process.pid}-${i}` })
           if (attempt?.outcome !== 'accepted') throw new Error(`message ${i} was ${attempt?.outcome}: ${attempt?.reply}`)
           return
         } catch (error) {
@@ -72,6 +72,7 @@ async function byActivity() {
   }
 }
 
+const environments = Array.from({ length: connections }, () => new MockActivityEnvironment())
 const { send, close } = await (url === undefined ? byPool() : byActivity())
 globalThis.gc()
 const before = process.memoryUsage().rss

@@ -107,9 +107,9 @@ export class SendContext {
    * @param claim written only while this claim holds the row; null: in any case.
    */
   async record(answer: Answer, claim: string | null, observed: ObservedAnswer | null = null): Promise<AnsweredRow> {
-    const { messageKey, destination } = this.order
+    const { destination } = this.order
     const observation = observed && observationOf(observed, this.dependencies.settings.throttle)
-    const request = { subject: { ...this.subject, destination }, messageKey, answer, claim, observation }
+    const request = { subject: { ...this.subject, destination }, answer, claim, observation }
     // the database has it sooner, and a heartbeat costs the server a write
     const slow = setTimeout(() => this.#heartbeat(), SLOW_RECORD_MS)
     try {

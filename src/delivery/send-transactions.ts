@@ -2,18 +2,16 @@
  * The transactions of a worker's sends. Sends that are at the same step at the same moment share one transaction: one wait for the network,
  * and one for the disk.
  */
-import type { Kysely } from 'kysely'
 import {
-  type Answer,
   type AnsweredRow,
-  type AttemptSubject,
   Batcher,
   type BeginRequest,
   beginSends,
   type ClaimedRow,
+  type ClaimRequest,
   findAttempts,
-  loadMessage,
-  type Tables,
+  loadMessages,
+  type RecordRequest,
   transact,
   tryToClaim,
 } from '../store/index.js'
@@ -28,16 +26,11 @@ import {
   releaseLeases,
 } from '../throttle/index.js'
 import type { DeliveryContext } from './context.js'
-import { writeAnswer } from './write-answer.js'
+import { writeAnswers } from './write-answers.js'
 
 /** A retry that is to be sent now: what is claimed, and the permits that it needs. */
-export interface TakeRequest extends PermitRequest {
-  readonly subject: AttemptSubject
+export interface TakeRequest extends PermitRequest, ClaimRequest {
   readonly messageKey: string
-  readonly claim: string
-  readonly at: Date
-  /** When the claim expires. */
-  readonly until: Date
 }
 
 /** Everything that the send needs, or why it is not sent now. */
@@ -59,12 +52,7 @@ export type Taken =
   | { readonly kind: 'suppressed'; readonly suppression: Suppression }
 
 /** An answer, and the feedback that it is. */
-export interface AnswerRequest {
-  readonly subject: AttemptSubject
-  readonly messageKey: string
-  readonly answer: Answer
-  /** Written only while this claim holds the row; null: in any case. */
-  readonly claim: string | null
+export interface AnswerRequest extends RecordRequest {
   /** Null: it teaches nothing about a destination. */
   readonly observation: Observation | null
 }
@@ -86,7 +74,7 @@ export class SendTransactions {
 
   constructor({ database, settings, now }: Pick<DeliveryContext, 'database' | 'settings' | 'now'>) {
     this.#taking = new Batcher((requests) => take(database, settings.throttle, requests), MOST)
-    this.#beginning = new Batcher((requests) => beginSends(database, requests), MOST)
+    this.#beginning = new Batcher((requests) => beginSends(database.db, requests, database.clock), MOST)
     this.#answering = new Batcher((requests) => answer(database, settings.throttle, now, requests), MOST)
     this.#releasing = new Batcher(async (leaseIds) => {
       await releaseLeases(database, leaseIds)
@@ -144,25 +132,20 @@ function take(database: Database, settings: ThrottleSettings, requests: readonly
       permits.leave(request.waiter)
       return { kind: 'suppressed', suppression }
     })
-    const claims = requests.map((request, i) => (found[i]?.kind === 'granted' ? claim(tx, request) : null))
-    const [claimed] = await commit([Promise.all(claims), ...permits.write(tx)] as const)
+    const going = requests.filter((_, i) => found[i]?.kind === 'granted')
+    const [claimed, contents] = await commit([
+      going.length === 0 ? Promise.resolve([]) : tryToClaim(tx, going),
+      loadMessages(tx, [...new Set(going.map(({ messageKey }) => messageKey))]),
+      ...permits.write(tx),
+    ] as const)
     return found.map((one, i): Taken => {
       if (one.kind !== 'granted') return one
-      const { row, content } = claimed[i] as Claimed
-      if (row === null) return { kind: 'overtaken' }
-      return { kind: 'taken', row, content, polls: one.polls, waitedMs: one.waitedMs }
+      const request = requests[i] as TakeRequest
+      const row = claimed[going.indexOf(request)]
+      if (row == null) return { kind: 'overtaken' }
+      return { kind: 'taken', row, content: contents.get(request.messageKey) ?? null, polls: one.polls, waitedMs: one.waitedMs }
     })
   })
-}
-
-interface Claimed {
-  readonly row: ClaimedRow | null
-  readonly content: Buffer | null
-}
-
-async function claim(tx: Kysely<Tables>, { subject, claim: id, at, until, messageKey }: TakeRequest): Promise<Claimed> {
-  const [row, content] = await Promise.all([tryToClaim(tx, subject, id, at, until), loadMessage(tx, messageKey)])
-  return { row, content }
 }
 
 function answer(
@@ -174,13 +157,13 @@ function answer(
   const observed = requests.flatMap(({ observation }) => (observation === null ? [] : [observation]))
   return transact(database, { durable: true }, async (tx, commit) => {
     const [rows, feedbacks] = await Promise.all([
-      Promise.all(requests.map((request) => writeAnswer(tx, request, now))),
+      writeAnswers(tx, requests, now),
       observed.length === 0 ? null : Feedbacks.read(tx, database, observed, settings),
     ])
     const written: WrittenAnswer[] = []
     for (const [i, { observation }] of requests.entries()) {
-      const row = rows[i] as AnsweredRow | null
-      written.push({ row, feedback: observation === null ? null : ((await feedbacks?.apply(tx, observation)) ?? null) })
+      const feedback = observation === null ? null : ((await feedbacks?.apply(tx, observation)) ?? null)
+      written.push({ row: rows[i] ?? null, feedback })
     }
     await commit(feedbacks?.write(tx) ?? [])
     return written

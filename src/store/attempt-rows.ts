@@ -109,7 +109,14 @@ export async function findSoleSend(db: Kysely<Tables>, recipient: string, since:
   return { kind: 'only', messageId: row.message_id, send: row.via === null ? row.retry : 'backup' }
 }
 
-export function answered(row: Selectable<AttemptsTable>): AnsweredRow {
+/** The columns of an answered row that say what the answer was. */
+export type AnsweredColumns = Pick<
+  Selectable<AttemptsTable>,
+  | ('first_run_id' | 'retry' | 'via' | 'at' | 'outcome' | 'status' | 'reply' | 'stage' | 'mail_server' | 'maybe_delivered' | 'relayed')
+  | ('reported_at' | 'reported_status' | 'reported_reply')
+>
+
+export function answered(row: AnsweredColumns): AnsweredRow {
   return {
     firstRunId: row.first_run_id,
     retry: row.retry,

@@ -2,12 +2,12 @@
  * The attempt log and its claims. An attempt claims its row (first run ID, retry) before it connects, and writes the answer as soon as
  * it is read. A later caller finds that answer, or waits until the claim ends.
  */
-import { type Kysely, type RawBuilder, type Selectable, sql } from 'kysely'
+import { type Kysely, type Selectable, sql } from 'kysely'
 import { type AnsweredRow, type AttemptKey, type AttemptSubject, answered, byKey } from './attempt-rows.js'
-import { among, type Database, nowExpression } from './database.js'
+import { among, type Database, givenRows, nowExpression } from './database.js'
 import { Statement } from './statement.js'
 import type { AttemptsTable, Tables } from './tables.js'
-import { asyncCommitOne, transact } from './transaction.js'
+import { asyncCommitOne } from './transaction.js'
 
 /** `claimed`: by us. `answered`: the row has its answer. `held`: another claim lasts until then. */
 export type Claim = ClaimedRow | { readonly kind: 'answered'; readonly row: AnsweredRow } | { readonly kind: 'held'; readonly until: Date }
@@ -20,61 +20,85 @@ export interface ClaimedRow {
   readonly silentSince: Date | null
 }
 
+/** A row that is to be claimed. */
+export interface ClaimRequest {
+  readonly subject: AttemptSubject
+  /** The claim's ID. */
+  readonly claim: string
+  readonly at: Date
+  /** When it expires. */
+  readonly until: Date
+}
+
 /**
- * Claims the row for `claim` until `until`, taking over an expired claim. Need not be durable: beginSend checks the claim again, with a
- * durable commit, before any content is sent.
+ * Claims the row, taking over an expired claim. Need not be durable: beginSends checks the claim again, with a durable commit, before any
+ * content is sent.
  */
 export async function claimAttempt(database: Database, subject: AttemptSubject, claim: string, now: Date, until: Date): Promise<Claim> {
-  const won = await asyncCommitOne(database, (db) => tryToClaim(db, subject, claim, now, until))
-  if (won !== null) return won
+  const [won] = await asyncCommitOne(database, (db) => tryToClaim(db, [{ subject, claim, at: now, until }]))
+  if (won != null) return won
   const row = await byKey(database.db, subject).executeTakeFirstOrThrow()
   return whyNotClaimed(row) ?? { kind: 'held', until: now }
 }
 
-/** The same in a transaction. Null if another claim holds the row, or it has its answer. */
-export async function tryToClaim(
-  tx: Kysely<Tables>,
-  subject: AttemptSubject,
-  claim: string,
-  now: Date,
-  until: Date,
-): Promise<ClaimedRow | null> {
-  const [won] = await claimRow.rows(tx, { ...rowOf(subject), now: now.getTime(), claim, claim_until: until.getTime() })
-  if (won === undefined) return null
-  return {
-    kind: 'claimed',
-    sends: won.sends,
-    lostAt: won.lost_at === null ? null : new Date(won.lost_at),
-    // a send began but its result is unknown: its worker died, or hung past its claim
-    unanswered: won.sends > 0 && won.lost_at === null,
-    silentSince: won.silent_since === null ? null : new Date(won.silent_since),
-  }
+/** Claims rows. For each, in their order: null if another claim holds it, or it has its answer. */
+export async function tryToClaim(tx: Kysely<Tables>, requests: readonly ClaimRequest[]): Promise<(ClaimedRow | null)[]> {
+  const rows = requests.map(({ subject, claim, at, until }) => ({
+    ...rowOf(subject),
+    ...{ begun_at: at.getTime(), claim, claim_until: until.getTime() },
+  }))
+  const won = await claimRows.rows(tx, { rows })
+  return requests.map(({ subject, claim }) => {
+    const row = won.find((one) => isRowOf(one, subject) && one.claim === claim)
+    return row === undefined ? null : claimedRow(row)
+  })
 }
 
 type Row = Selectable<AttemptsTable>
+type Won = Pick<Row, 'first_run_id' | 'retry' | 'claim' | 'sends' | 'lost_at' | 'silent_since'>
+
+const isRowOf = (row: Pick<Row, 'first_run_id' | 'retry'>, { firstRunId, retry }: AttemptKey): boolean =>
+  row.first_run_id === firstRunId && row.retry === retry
+
+const claimedRow = ({ sends, lost_at, silent_since }: Won): ClaimedRow => ({
+  kind: 'claimed',
+  sends,
+  lostAt: lost_at === null ? null : new Date(lost_at),
+  // a send began but its result is unknown: its worker died, or hung past its claim
+  unanswered: sends > 0 && lost_at === null,
+  silentSince: silent_since === null ? null : new Date(silent_since),
+})
+
+const CLAIMED = {
+  ...({ first_run_id: 'text', retry: 'bigint', via: 'text', workflow_id: 'text', message_id: 'text', recipient: 'text' } as const),
+  ...({ destination: 'text', begun_at: 'bigint', claim: 'text', claim_until: 'bigint' } as const),
+} as const
+const CLAIMED_NAMES = Object.keys(CLAIMED) as (keyof typeof CLAIMED)[]
 
 // a single statement, so that only one of two concurrent claims wins
-const claimRow = new Statement<
-  ReturnType<typeof rowOf> & { now: number; claim: string; claim_until: number },
-  Pick<Row, 'sends' | 'lost_at' | 'silent_since'>
->((db, value) => {
-  const claimed = { claim: value('claim'), claim_until: value('claim_until') }
-  return db
+const claimRows = new Statement<{ rows: readonly object[] }, Won>((db, value, { kind }) =>
+  db
     .insertInto('attempts')
-    .values({
-      ...{ first_run_id: value('first_run_id'), retry: value('retry'), via: value('via'), workflow_id: value('workflow_id') },
-      ...{ message_id: value('message_id'), recipient: value('recipient'), destination: value('destination') },
-      ...{ begun_at: value('now'), sends: 0, maybe_delivered: 0, relayed: 0, ...claimed },
-    })
+    .columns([...CLAIMED_NAMES, 'sends', 'maybe_delivered', 'relayed'])
+    .expression((eb) =>
+      eb
+        .selectFrom(givenRows(kind, value('rows'), CLAIMED))
+        .select([
+          ...CLAIMED_NAMES.map((name) => sql.ref(`given.${name}`).as(name)),
+          ...[sql.lit(0).as('a'), sql.lit(0).as('b'), sql.lit(0).as('c')],
+        ])
+        // otherwise SQLite takes the conflict clause for a join's
+        .where(sql.lit(true)),
+    )
     .onConflict((conflict) =>
       conflict
         .columns(['first_run_id', 'retry'])
-        .doUpdateSet(claimed)
+        .doUpdateSet({ claim: sql.ref('excluded.claim'), claim_until: sql.ref('excluded.claim_until') })
         .where('attempts.outcome', 'is', null)
-        .where((eb) => eb.or([eb('attempts.claim', 'is', null), eb('attempts.claim_until', '<=', value('now'))])),
+        .where((eb) => eb.or([eb('attempts.claim', 'is', null), eb('attempts.claim_until', '<=', sql<number>`excluded.begun_at`)])),
     )
-    .returning(['sends', 'lost_at', 'silent_since'])
-})
+    .returning(['first_run_id', 'retry', 'claim', 'sends', 'lost_at', 'silent_since']),
+)
 
 /** The row's answer, or until when another claim holds it; null if it is free. */
 function whyNotClaimed(row: Row): Extract<Claim, { kind: 'answered' | 'held' }> | null {
@@ -103,21 +127,16 @@ export interface BeginRequest {
 
 /**
  * Records that the contents are about to be sent: from here on the messages may arrive. Called during the SMTP transactions, so that a worker
- * that was frozen or cut off notices that another has taken over its claim. Durable when it returns.
+ * that was frozen or cut off notices that another has taken over its claim. Durable once it is committed.
  * @returns for each, in their order: false if the claim is no longer ours or the lease does not last; then no content may be sent.
  */
-export async function beginSends(database: Database, requests: readonly BeginRequest[]): Promise<boolean[]> {
-  const begin = (db: Kysely<Tables>, { key, claim, until, lease }: BeginRequest) => {
-    const values = { firstRunId: key.firstRunId, retry: key.retry, claim, until: until.getTime() }
-    if (lease === undefined) return beginRow.run(db, values)
-    return beginLeasedRow.run(db, { ...values, leaseId: lease.id, leftMs: lease.leftMs }, database.clock)
-  }
-  const [only] = requests
-  const done =
-    requests.length === 1
-      ? [await begin(database.db, only as BeginRequest)]
-      : await transact(database, { durable: true }, (tx, commit) => commit(requests.map((request) => begin(tx, request))))
-  return done.map(({ numAffectedRows }) => Number(numAffectedRows) === 1)
+export async function beginSends(db: Kysely<Tables>, requests: readonly BeginRequest[], clock?: () => Date): Promise<boolean[]> {
+  const rows = requests.map(({ key, claim, until, lease }) => ({
+    ...{ first_run_id: key.firstRunId, retry: key.retry, claim, claim_until: until.getTime() },
+    ...{ lease_id: lease?.id ?? null, left_ms: lease?.leftMs ?? null },
+  }))
+  const begun = await beginRows.rows(db, { rows }, clock)
+  return requests.map(({ key, claim }) => begun.some((row) => isRowOf(row, key) && row.claim === claim))
 }
 
 /** The same for one send. */
@@ -128,32 +147,35 @@ export async function beginSend(
   until: Date,
   lease?: BeginRequest['lease'],
 ): Promise<boolean> {
-  const [begun] = await beginSends(database, [{ key, claim, until, ...(lease === undefined ? {} : { lease }) }])
+  const [begun] = await beginSends(database.db, [{ key, claim, until, ...(lease === undefined ? {} : { lease }) }], database.clock)
   return begun === true
 }
 
-type BeginValues = AttemptKey & { claim: string; until: number }
+const BEGUN = {
+  ...({ first_run_id: 'text', retry: 'bigint', claim: 'text', claim_until: 'bigint', lease_id: 'text', left_ms: 'bigint' } as const),
+} as const
 
-const beginQuery = (db: Kysely<Tables>, value: <Name extends keyof BeginValues>(name: Name) => RawBuilder<BeginValues[Name]>) =>
+const beginRows = new Statement<{ rows: readonly object[] }, Pick<Row, 'first_run_id' | 'retry' | 'claim'>>((db, value, target) =>
   db
     .updateTable('attempts')
-    .set((eb) => ({ sends: eb('sends', '+', 1), claim_until: value('until') }))
-    .where('first_run_id', '=', value('firstRunId'))
-    .where('retry', '=', value('retry'))
-    .where('claim', '=', value('claim'))
+    .from(givenRows(target.kind, value('rows'), BEGUN))
+    .set((eb) => ({ sends: eb('attempts.sends', '+', 1), claim_until: eb.ref('given.claim_until') }))
+    .whereRef('attempts.first_run_id', '=', 'given.first_run_id')
+    .whereRef('attempts.retry', '=', 'given.retry')
+    .whereRef('attempts.claim', '=', 'given.claim')
     .where('outcome', 'is', null)
-
-const beginRow = new Statement<BeginValues>((db, value) => beginQuery(db, value))
-
-const beginLeasedRow = new Statement<BeginValues & { leaseId: string; leftMs: number }>((db, value, database) =>
-  beginQuery(db, value).where(({ exists, selectFrom }) =>
-    exists(
-      selectFrom('connection_leases')
-        .select('id')
-        .where('id', '=', value('leaseId'))
-        .where('until', '>', sql<number>`${nowExpression(database)} + ${value('leftMs')}`),
-    ),
-  ),
+    .where(({ exists, or, eb, selectFrom }) =>
+      or([
+        eb('given.lease_id', 'is', null),
+        exists(
+          selectFrom('connection_leases')
+            .select('id')
+            .whereRef('id', '=', 'given.lease_id')
+            .where('until', '>', sql<number>`${nowExpression(target)} + given.left_ms`),
+        ),
+      ]),
+    )
+    .returning(['attempts.first_run_id', 'attempts.retry', 'attempts.claim']),
 )
 
 /** What is known of a send whose claim is released without an answer. */
@@ -212,7 +234,7 @@ export async function findAttempts(
 ): Promise<(key: AttemptKey, now: Date) => Extract<Claim, { kind: 'answered' | 'held' }> | null> {
   const rows = await findRows.rows(tx, { runs: [...new Set(keys.map(({ firstRunId }) => firstRunId))] })
   return (key, now) => {
-    const row = rows.find((one) => one.first_run_id === key.firstRunId && one.retry === key.retry)
+    const row = rows.find((one) => isRowOf(one, key))
     return row === undefined ? null : unlessExpired(whyNotClaimed(row), now)
   }
 }

@@ -96,3 +96,17 @@ export function among(kind: DatabaseKind, column: string, list: RawBuilder<unkno
   const ref = sql.ref(column)
   return kind === 'sqlite' ? sql`${ref} in (select value from json_each(${list}))` : sql`${ref} = any(${list}::text[])`
 }
+
+/** The types of the columns of `givenRows`, as both databases name them. */
+type ColumnTypes = Readonly<Record<string, 'text' | 'bigint' | 'double precision'>>
+
+/** For a Statement: rows that are bound as one value, as a table `given` with these columns. */
+export function givenRows<Types extends ColumnTypes>(kind: DatabaseKind, rows: RawBuilder<unknown>, types: Types) {
+  const names = Object.keys(types)
+  const table =
+    kind === 'sqlite'
+      ? sql`(select ${sql.raw(names.map((name) => `json_extract(value, '$.${name}') as ${name}`).join(', '))} from json_each(${rows}))`
+      : sql`(select * from json_to_recordset(${rows}::json) as r(${sql.raw(names.map((name) => `${name} ${types[name]}`).join(', '))}))`
+  type Given = { [Name in keyof Types]: Types[Name] extends 'text' ? string : number }
+  return (table as RawBuilder<Given>).as('given')
+}

@@ -3,7 +3,7 @@
  * that belong together share one transaction; times are passed in.
  */
 
-export { recordAnswer, recordReport } from './attempt-answers.js'
+export { type RecordRequest, recordAnswer, recordAnswers, recordReport } from './attempt-answers.js'
 export {
   type Answer,
   type AnsweredRow,
@@ -22,6 +22,7 @@ export {
   beginSends,
   type Claim,
   type ClaimedRow,
+  type ClaimRequest,
   claimAttempt,
   findAttempt,
   findAttempts,
@@ -36,6 +37,7 @@ export {
   among,
   type Database,
   databaseNow,
+  givenRows,
   nowExpression,
   openDatabase,
   valuesTable,
@@ -73,6 +75,7 @@ export {
   holdMessage,
   keepMessage,
   loadMessage,
+  loadMessages,
   messageKey,
   purgeMessages,
   releaseHolds,

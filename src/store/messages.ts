@@ -1,6 +1,7 @@
 /** Stored messages: the bytes that retries send, kept for as long as a workflow needs them, and for the retention time after. */
 import { createHash } from 'node:crypto'
 import type { Kysely } from 'kysely'
+import { among } from './database.js'
 import { Statement } from './statement.js'
 import type { Tables } from './tables.js'
 
@@ -30,12 +31,20 @@ export async function addMessage(db: Kysely<Tables>, content: Uint8Array, now: D
 
 /** The bytes of a message, or null if the store does not have it. */
 export async function loadMessage(db: Kysely<Tables>, key: string): Promise<Buffer | null> {
-  const [row] = await load.rows(db, { key })
-  return row === undefined ? null : Buffer.from(row.content)
+  return (await loadMessages(db, [key])).get(key) ?? null
 }
 
-const load = new Statement<{ key: string }, { content: Uint8Array }>((db, value) =>
-  db.selectFrom('messages').select('content').where('key', '=', value('key')),
+/** The bytes of several messages, by key; those that the store does not have are missing. */
+export async function loadMessages(db: Kysely<Tables>, keys: readonly string[]): Promise<ReadonlyMap<string, Buffer>> {
+  const rows = await load.rows(db, { keys })
+  return new Map(rows.map(({ key, content }) => [key, Buffer.from(content)]))
+}
+
+const load = new Statement<{ keys: readonly string[] }, { key: string; content: Uint8Array }>((db, value, { kind }) =>
+  db
+    .selectFrom('messages')
+    .select(['key', 'content'])
+    .where(among(kind, 'key', value('keys'))),
 )
 
 /** True if the store has the message. */
@@ -63,20 +72,29 @@ export async function holdMessage(
 
 /** Marks the message as used, which restarts its retention time. */
 export async function keepMessage(db: Kysely<Tables>, key: string, now: Date): Promise<void> {
-  await keep.run(db, { key, at: now.getTime() })
+  await db.updateTable('messages').set({ used_at: now.getTime() }).where('key', '=', key).execute()
 }
-
-const keep = new Statement<{ key: string; at: number }>((db, value) =>
-  db
-    .updateTable('messages')
-    .set({ used_at: value('at') })
-    .where('key', '=', value('key')),
-)
 
 /** Releases the workflow's hold on its message. */
 export async function releaseHolds(db: Kysely<Tables>, firstRunId: string): Promise<void> {
-  await db.deleteFrom('message_holds').where('first_run_id', '=', firstRunId).execute()
+  await release.run(db, { firstRunId })
 }
+
+/** The same at the end of its retries: the retention time of the message begins now. */
+export async function endHolds(db: Kysely<Tables>, firstRunId: string, now: Date): Promise<void> {
+  await Promise.all([keepHeld.run(db, { firstRunId, at: now.getTime() }), release.run(db, { firstRunId })])
+}
+
+const keepHeld = new Statement<{ firstRunId: string; at: number }>((db, value) =>
+  db
+    .updateTable('messages')
+    .set({ used_at: value('at') })
+    .where('key', 'in', (eb) => eb.selectFrom('message_holds').select('message_key').where('first_run_id', '=', value('firstRunId'))),
+)
+
+const release = new Statement<{ firstRunId: string }>((db, value) =>
+  db.deleteFrom('message_holds').where('first_run_id', '=', value('firstRunId')),
+)
 
 /** Deletes messages unused and not sent again since `before`, without a hold; returns how many. */
 export async function purgeMessages(db: Kysely<Tables>, before: Date): Promise<number> {

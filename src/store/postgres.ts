@@ -1,4 +1,5 @@
 /** PostgreSQL: every table in a schema of its own, and nothing that a pooler in transaction mode (PgBouncer) cannot pass on. */
+import type { Socket } from 'node:net'
 import { type Dialect, PostgresDialect, PostgresQueryCompiler, type SchemableIdentifierNode } from 'kysely'
 import type { Pool, PoolClient } from 'pg'
 import { databaseFault, PoolBusy } from './database-fault.js'
@@ -103,6 +104,7 @@ class CheckedPool {
           if (/^(begin|start transaction)\b/.test(text)) isInTransaction = true
           else if (/^(commit|rollback)$/.test(text)) isInTransaction = false
           const isAlone = !isInTransaction
+          inOnePacket(client)
           const prepared = this.#prepares ? preparedName(text) : undefined
           return query(prepared === undefined ? { text, values } : { name: prepared, text, values }).catch((error: unknown) => {
             if (isUnprepared(error)) {
@@ -125,6 +127,14 @@ class CheckedPool {
     this.onError(error)
     return fault !== null
   }
+}
+
+/** What is sent in this turn of the event loop leaves the machine together: each packet costs more than its statement. */
+function inOnePacket(client: PoolClient): void {
+  const { stream } = (client as unknown as { readonly connection?: { readonly stream?: Socket } }).connection ?? {}
+  if (stream === undefined || stream.writableCorked > 0) return
+  stream.cork()
+  process.nextTick(() => stream.uncork())
 }
 
 async function openPool(url: string): Promise<Pool> {

@@ -1,6 +1,6 @@
 /** Starts and outcomes of the retries of a message for a recipient, so that a later bounce finds that they have ended. */
 import type { Kysely } from 'kysely'
-import { hasMessage, releaseHolds } from './messages.js'
+import { endHolds, hasMessage } from './messages.js'
 import type { OutcomesTable, Tables } from './tables.js'
 
 export interface End {
@@ -119,7 +119,7 @@ export async function recordEnd(tx: Kysely<Tables>, end: End): Promise<void> {
       .onConflict((conflict) => conflict.columns(['message_id', 'recipient']).doUpdateSet(row))
       .execute(),
     tx.updateTable('runs').set({ ended_at: row.ended_at }).where('first_run_id', '=', end.firstRunId).execute(),
-    releaseHolds(tx, end.firstRunId),
+    endHolds(tx, end.firstRunId, end.endedAt),
   ])
 }
 

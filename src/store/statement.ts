@@ -32,16 +32,13 @@ export class Statement<Values extends object, Row = unknown> {
 
   /**
    * @param db the database, or a transaction on it.
-   * @param values an array is one value: a list for `among`.
+   * @param values an array is one value: a list for `among`, or rows for `givenRows`.
    */
   run(db: Kysely<Tables>, values: Values, clock?: () => Date): Promise<QueryResult<Row>> {
     const { adapter } = db.getExecutor()
     const kind = adapter instanceof PostgresAdapter ? 'postgres' : 'sqlite'
     const compiled = this.#compile(db, { kind, clock })
-    const bound = (given: unknown) => {
-      const value = given instanceof Placeholder ? values[given.name as keyof Values] : given
-      return kind === 'sqlite' && Array.isArray(value) ? JSON.stringify(value) : value
-    }
+    const bound = (given: unknown) => (given instanceof Placeholder ? asParameter(kind, values[given.name as keyof Values]) : given)
     return db.executeQuery({ ...compiled, parameters: compiled.parameters.map(bound) })
   }
 
@@ -62,3 +59,6 @@ export class Statement<Values extends object, Row = unknown> {
     return compiled
   }
 }
+
+const asParameter = (kind: DatabaseKind, value: unknown): unknown =>
+  Array.isArray(value) && (kind === 'sqlite' || typeof value[0] === 'object') ? JSON.stringify(value) : value

@@ -10,7 +10,7 @@ import { type Database, transact } from '../store/index.js'
 import { Leases } from './connection-leases.js'
 import { columnsOf, type DestinationStatus, stateOf, toDestinationStatus } from './destination-row.js'
 import type { AdmissionSettings, Limits } from './limits.js'
-import { type DestinationRow, type LockedRows, limitsWith, lockRows, writeState } from './locked-rows.js'
+import { type DestinationRow, type LockedRows, limitsWith, lockRows, writeStates } from './locked-rows.js'
 import { type Admission, admit, forgetNextHop, type LimiterState, type Reservation, type WaitReason } from './rate-limiter.js'
 import { type Place, Places, type Waiter } from './waiters.js'
 
@@ -126,7 +126,7 @@ export class Permits {
   /** Writes all changes. */
   write(tx: Kysely<Tables>): Promise<unknown>[] {
     const { now } = this.locked
-    const states = [...this.#changed].map((row) => writeState(tx, row))
+    const states = this.#changed.size === 0 ? [] : [writeStates(tx, [...this.#changed])]
     return [...states, ...this.places.write(tx), ...this.leases.write(tx, now)]
   }
 

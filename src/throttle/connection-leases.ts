@@ -1,7 +1,7 @@
 /** Leases: which connections count, and until when, by the database's clock. */
 import { type Kysely, sql } from 'kysely'
 import type { ConnectionLeasesTable, Tables } from '../store/index.js'
-import { among, asyncCommit, type Database, nowExpression, Statement, transact } from '../store/index.js'
+import { among, asyncCommit, type Database, givenRows, nowExpression, Statement, transact } from '../store/index.js'
 
 /** A connection counts for this long after its worker last renewed it. */
 export const LEASE_MS = 30_000
@@ -40,7 +40,7 @@ export type Lease = Pick<ConnectionLeasesTable, 'id' | 'since' | 'until'>
 
 /** The leases of some destinations: read at once, changed in memory, written at once. */
 export class Leases {
-  readonly #held: Pick<ConnectionLeasesTable, 'id' | 'name' | 'since' | 'until'>[] = []
+  readonly #held = new Map<string, ConnectionLeasesTable>()
 
   private constructor(private readonly known: Map<string, Lease[]>) {}
 
@@ -63,13 +63,16 @@ export class Leases {
     const known = leases.find((one) => one.id === id)
     if (known === undefined) leases.push(lease)
     else known.until = lease.until
-    this.#held.push({ ...lease, name })
+    this.#held.set(`${id} ${name}`, { ...lease, name })
   }
 
   /** Writes what is held now, and deletes expired leases. */
   write(tx: Kysely<Tables>, now: number): Promise<unknown>[] {
     const expired = [...this.known].filter(([, leases]) => leases.some(({ until }) => until <= now)).map(([name]) => name)
-    return [...expired.map((name) => expire.run(tx, { name, now: Math.floor(now) })), ...this.#held.map((lease) => hold.run(tx, lease))]
+    return [
+      ...expired.map((name) => expire.run(tx, { name, now: Math.floor(now) })),
+      ...(this.#held.size === 0 ? [] : [hold.run(tx, { leases: [...this.#held.values()] })]),
+    ]
   }
 }
 
@@ -84,9 +87,16 @@ const expire = new Statement<{ name: string; now: number }>((db, value) =>
   db.deleteFrom('connection_leases').where('name', '=', value('name')).where('until', '<=', value('now')),
 )
 
-const hold = new Statement<ConnectionLeasesTable>((db, value) =>
+const hold = new Statement<{ leases: readonly ConnectionLeasesTable[] }>((db, value, { kind }) =>
   db
     .insertInto('connection_leases')
-    .values({ id: value('id'), name: value('name'), since: value('since'), until: value('until') })
-    .onConflict((conflict) => conflict.columns(['id', 'name']).doUpdateSet({ until: value('until') })),
+    .columns(['id', 'name', 'since', 'until'])
+    .expression((eb) =>
+      eb
+        .selectFrom(givenRows(kind, value('leases'), { id: 'text', name: 'text', since: 'bigint', until: 'bigint' }))
+        .select(['given.id', 'given.name', 'given.since', 'given.until'])
+        // otherwise SQLite takes the conflict clause for a join's
+        .where(sql.lit(true)),
+    )
+    .onConflict((conflict) => conflict.columns(['id', 'name']).doUpdateSet({ until: sql.ref('excluded.until') })),
 )

@@ -1,7 +1,7 @@
 /** The rows of destinations and relays, locked until the transaction ends, by the database's clock. */
-import type { Kysely, Selectable } from 'kysely'
+import { type Kysely, type Selectable, sql } from 'kysely'
 import type { DestinationsTable, Tables } from '../store/index.js'
-import { among, type Database, databaseNow, nowExpression, Statement } from '../store/index.js'
+import { among, type Database, databaseNow, givenRows, nowExpression, Statement } from '../store/index.js'
 import { columnsOf, EVERYTHING } from './destination-row.js'
 import { type Limits, withManualLimits } from './limits.js'
 import { newLimiterState } from './rate-limiter.js'
@@ -67,26 +67,30 @@ async function insertRows(tx: Kysely<Tables>, limits: ReadonlyMap<string, Limits
 export const limitsWith = (limits: Limits, row: Pick<DestinationsTable, 'limited_rate' | 'limited_connections'>): Limits =>
   withManualLimits(limits, { rate: row.limited_rate, connections: row.limited_connections })
 
-/** Writes what permits change of a locked row. */
-export const writeState = (tx: Kysely<Tables>, row: DestinationRow): Promise<unknown> => updateState.run(tx, row)
+/** Writes what permits change of locked rows. */
+export const writeStates = (tx: Kysely<Tables>, rows: readonly DestinationRow[]): Promise<unknown> => updateStates.run(tx, { rows })
 
-/** Writes what answers change of a locked row. */
-export const writeAnswered = (tx: Kysely<Tables>, row: DestinationRow): Promise<unknown> => updateAnswered.run(tx, row)
+/** Writes what answers change of locked rows. */
+export const writeAnswered = (tx: Kysely<Tables>, rows: readonly DestinationRow[]): Promise<unknown> => updateAnswered.run(tx, { rows })
 
-const OF_STATE = [
-  ...(['next_hop', 'next_start_at', 'reserved_until', 'overflow_until', 'rate', 'connections', 'service_ms', 'failures'] as const),
-  ...(['failing_since', 'down_since', 'next_probe_at', 'not_before', 'epoch', 'starved_at'] as const),
-]
-const OF_ANSWER = [
-  ...(['restore_due', 'last_answer_at', 'last_answer_outcome', 'last_answer_status', 'last_answer_reply', 'last_answer_by'] as const),
-]
+const OF_STATE = {
+  ...({ next_hop: 'text', next_start_at: 'double precision', reserved_until: 'double precision' } as const),
+  ...({ overflow_until: 'double precision', rate: 'double precision', connections: 'double precision' } as const),
+  ...({ service_ms: 'double precision', failures: 'bigint', failing_since: 'bigint', down_since: 'bigint' } as const),
+  ...({ next_probe_at: 'double precision', not_before: 'bigint', epoch: 'bigint', starved_at: 'bigint' } as const),
+} as const
+const OF_ANSWER = {
+  ...({ restore_due: 'bigint', last_answer_at: 'bigint', last_answer_outcome: 'text' } as const),
+  ...({ last_answer_status: 'text', last_answer_reply: 'text', last_answer_by: 'text' } as const),
+} as const
 
-const updateOf = (columns: readonly (keyof DestinationRow)[]) =>
-  new Statement<DestinationRow>((db, value) =>
+const updateOf = (columns: Readonly<Record<string, 'text' | 'bigint' | 'double precision'>>) =>
+  new Statement<{ rows: readonly DestinationRow[] }>((db, value, { kind }) =>
     db
       .updateTable('destinations')
-      .set(Object.fromEntries(columns.map((column) => [column, value(column)])))
-      .where('name', '=', value('name')),
+      .from(givenRows(kind, value('rows'), { name: 'text', ...columns }))
+      .set(Object.fromEntries(Object.keys(columns).map((column) => [column, sql.ref(`given.${column}`)])))
+      .whereRef('destinations.name', '=', sql.ref('given.name')),
   )
-const updateState = updateOf(OF_STATE)
-const updateAnswered = updateOf([...OF_STATE, ...OF_ANSWER])
+const updateStates = updateOf(OF_STATE)
+const updateAnswered = updateOf({ ...OF_STATE, ...OF_ANSWER })

@@ -1,6 +1,6 @@
 /** Messages that wait for a permit: one row each, with the time that is reserved for it. */
 import { type Kysely, type Selectable, sql } from 'kysely'
-import { among, Statement, type Tables, type WaitersTable } from '../store/index.js'
+import { among, givenRows, Statement, type Tables, type WaitersTable } from '../store/index.js'
 import type { Reservation } from './rate-limiter.js'
 
 /** A message that asks for a permit. */
@@ -58,7 +58,7 @@ export class Places {
 
   write(tx: Kysely<Tables>): Promise<unknown>[] {
     return [
-      ...[...this.#reserved.values()].map((place) => reserve.run(tx, place)),
+      ...(this.#reserved.size === 0 ? [] : [reserve.run(tx, { places: [...this.#reserved.values()] })]),
       ...[...this.#left.values()].map((key) => leave.run(tx, key)),
     ]
   }
@@ -71,20 +71,27 @@ const find = new Statement<{ runs: readonly string[] }, Place>((db, value, { kin
     .where(among(kind, 'first_run_id', value('runs'))),
 )
 
-const CHANGED = ['name', 'workflow_id', 'asked_at', 'slot_at', 'allotted', 'epoch', 'seen_at', 'polls'] as const
+const COLUMNS = {
+  ...({ first_run_id: 'text', retry: 'bigint', name: 'text', workflow_id: 'text', asked_at: 'bigint' } as const),
+  ...({ slot_at: 'double precision', allotted: 'bigint', epoch: 'bigint', seen_at: 'bigint', polls: 'bigint' } as const),
+} as const
+const NAMES = Object.keys(COLUMNS) as (keyof typeof COLUMNS)[]
 
-const reserve = new Statement<Place>((db, value) =>
+const reserve = new Statement<{ places: readonly Place[] }>((db, value, { kind }) =>
   db
     .insertInto('waiters')
-    .values({
-      ...{ first_run_id: value('first_run_id'), retry: value('retry'), name: value('name'), workflow_id: value('workflow_id') },
-      ...{ asked_at: value('asked_at'), slot_at: value('slot_at'), allotted: value('allotted'), epoch: value('epoch') },
-      ...{ seen_at: value('seen_at'), polls: value('polls') },
-    })
+    .columns(NAMES)
+    .expression((eb) =>
+      eb
+        .selectFrom(givenRows(kind, value('places'), COLUMNS))
+        .select(NAMES.map((name) => `given.${name}` as const))
+        // otherwise SQLite takes the conflict clause for a join's
+        .where(sql.lit(true)),
+    )
     .onConflict((conflict) =>
       conflict
         .columns(['first_run_id', 'retry'])
-        .doUpdateSet(Object.fromEntries(CHANGED.map((column) => [column, sql.ref(`excluded.${column}`)]))),
+        .doUpdateSet(Object.fromEntries(NAMES.slice(2).map((name) => [name, sql.ref(`excluded.${name}`)]))),
     ),
 )
 

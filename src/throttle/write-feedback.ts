@@ -106,7 +106,7 @@ export class Feedbacks {
 
   /** Writes all changes. */
   write(tx: Kysely<Tables>): Promise<unknown>[] {
-    return [...[...this.#changed].map((row) => writeAnswered(tx, row)), ...this.#outages.map((change) => writeOutage(tx, change))]
+    return [writeAnswered(tx, [...this.#changed]), ...this.#outages.map((change) => writeOutage(tx, change))]
   }
 }
 
