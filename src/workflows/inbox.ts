@@ -9,9 +9,9 @@ export class Inbox {
   delivery: Delivery | null = null
   /** Signals received before then. */
   readonly early: { readonly signal: Signal; readonly atMs: number }[] = []
-  // one scope for all waits and one for all sends: a scope is not cheap. A cancelled one is replaced.
-  #timer = new CancellationScope()
-  readonly #sending = new CancellationScope()
+  // one for all waits and sends: a scope is not cheap. A cancelled one is replaced.
+  #scope = new CancellationScope()
+  #pending: 'wait' | 'send' | null = null
 
   receive(signal: Signal): void {
     const atMs = Date.now()
@@ -20,8 +20,7 @@ export class Inbox {
       return
     }
     this.delivery = receive(this.delivery, signal, atMs)
-    if (isInterrupted(this.delivery)) this.#timer.cancel()
-    if (signal.kind === 'giveUp' && this.delivery.state === 'sending') this.#sending.cancel()
+    if (this.#pending === 'wait' ? this.isInterrupted : this.#pending === 'send' && signal.kind === 'giveUp') this.#scope.cancel()
   }
 
   /** Receives a `bouncedAgain`; a malformed one is logged and ignored. */
@@ -31,24 +30,29 @@ export class Inbox {
     else log.warn('a bouncedAgain signal cannot be read and changes nothing', { faults: checked.faults.join('; ') })
   }
 
+  /** A signal ends the wait. */
+  get isInterrupted(): boolean {
+    return this.delivery !== null && isInterrupted(this.delivery)
+  }
+
   /**
-   * Sleeps until then, or until a signal interrupts. Creates fewer promises than `condition`: each costs the worker a stack trace.
-   * @throws CancelledFailure if the workflow was cancelled.
+   * Sleeps until then. Creates fewer promises than `condition`: each costs the worker a stack trace.
+   * @throws CancelledFailure if the workflow was cancelled, or a signal interrupts.
    */
-  async wait(untilMs: number, summary: string): Promise<void> {
+  wait(untilMs: number, summary: string): Promise<void> {
     const leftMs = untilMs - Date.now()
-    const isOver = () => this.delivery !== null && isInterrupted(this.delivery)
-    if (leftMs <= 0 || isOver()) return
-    if (this.#timer.consideredCancelled) this.#timer = new CancellationScope()
-    try {
-      await this.#timer.run(() => sleep(leftMs, { summary }))
-    } catch (error) {
-      if (!isOver()) throw error
-    }
+    if (leftMs <= 0 || this.isInterrupted) return Promise.resolve()
+    return this.#run('wait', () => sleep(leftMs, { summary }))
   }
 
   /** Runs a send, which `giveUp` cancels. */
   send<T>(run: () => Promise<T>): Promise<T> {
-    return this.#sending.run(run)
+    return this.#run('send', run)
+  }
+
+  #run<T>(what: 'wait' | 'send', run: () => Promise<T>): Promise<T> {
+    if (this.#scope.consideredCancelled) this.#scope = new CancellationScope()
+    this.#pending = what
+    return this.#scope.run(run)
   }
 }

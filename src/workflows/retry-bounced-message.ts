@@ -15,13 +15,13 @@ import {
 } from '@temporalio/workflow'
 import type { Prepared } from '../activities/index.js'
 import type { Attempt, Bounce, BouncedMessage, RetryResult } from '../bounce/index.js'
-import { perform, prepare, recordCancellation } from './commands.js'
+import { eventOf, eventOfFailure, perform, prepare, recordCancellation } from './commands.js'
 import { Inbox } from './inbox.js'
 import { begin, step } from './lifecycle.js'
-import type { Clock, State } from './lifecycle-state.js'
+import type { Clock, Event, State } from './lifecycle-state.js'
 import { isSubscribed, publish, publishEnd } from './publish.js'
 import { whyNotGiveUp, whyNotRetryNow } from './receive.js'
-import { showOutcome } from './search-attributes.js'
+import { showBounce, showOutcome } from './search-attributes.js'
 import { acceptedByBackup, readAccepted, startBackup } from './send-by-backup-relay.js'
 import { showCancelled, showDelivery, showPreparing } from './web-ui.js'
 
@@ -84,6 +84,7 @@ export async function retryBouncedMessage(message: BouncedMessage): Promise<Retr
   showPreparing(message)
   try {
     prepared = await prepare(message)
+    if (prepared.searchAttributes) showBounce(prepared, message.bounce.status)
     return await retry(message, prepared, inbox)
   } catch (error) {
     if (!isCancellation(error) && !isCancelled()) throw error
@@ -108,7 +109,12 @@ async function retry(message: BouncedMessage, prepared: Prepared, inbox: Inbox):
     inbox.delivery = next.delivery
     showDelivery(prepared, next.delivery)
     if (next.command.kind === 'end') break
-    const event = await perform(next.command, next.delivery, prepared, inbox)
+    let event: Event
+    try {
+      event = eventOf(next.command, await perform(next.command, next.delivery, prepared, inbox))
+    } catch (error) {
+      event = eventOfFailure(next.command, error, inbox)
+    }
     // a suppression that has begun is completed
     if (event.kind !== 'suppressed') stopIfCancelled()
     next = step(inbox.delivery, event, clock())
