@@ -22,17 +22,7 @@ import type { Router } from '../delivery/index.js'
 import { canonicalMessage, deriveDestination, sentId, UnsendableMessage } from '../delivery/index.js'
 import { headOf } from '../dsn/index.js'
 import type { WorkflowIds } from '../encryption/index.js'
-import {
-  type AnsweredRow,
-  answeredAttempts,
-  findEnd,
-  holdMessage,
-  loadMessage,
-  parseStoredKey,
-  recordStart,
-  storeId,
-  storeMessage,
-} from '../store/index.js'
+import { type AnsweredRow, answeredAttempts, beginRun, findEnd, loadMessage, messageKey, parseStoredKey, storeId } from '../store/index.js'
 import { nonRetryable, retryLater, withDatabase } from '../temporal/index.js'
 import type { ActivityContext } from './context.js'
 import { endedBefore, retriesOf } from './earlier-end.js'
@@ -95,10 +85,10 @@ export async function prepare(
     checkTimeouts(run, delaysMs.slice(retriesSoFar))
     const destination = message.destination ?? (await destinationOf(message, dependencies, router))
     const needsMessage = ended === null && isRetried
-    const messageKey = needsMessage ? await keep(message, content, run, now, destination, dependencies) : ''
+    const storedAs = needsMessage ? await keep(message, content, run, now, destination, dependencies) : ''
     const hashedRecipient = names.hashedRecipient(addressKey(message.recipient))
     return {
-      ...{ messageId: message.messageId, sender: message.sender, recipient: message.recipient, messageKey, destination },
+      ...{ messageId: message.messageId, sender: message.sender, recipient: message.recipient, messageKey: storedAs, destination },
       ...{ bouncedAtMs, fromMs, delaysMs, retriesSoFar, confirmWithinMs: settings.confirmWithinMs },
       searchAttributes: dependencies.searchAttributesKnown(),
       ...(hashedRecipient === null ? {} : { hashedRecipient }),
@@ -129,10 +119,13 @@ function validate(input: unknown, run: RunInfo, settings: ActivityContext['setti
 async function resume(message: BouncedMessage, run: RunInfo, bouncedAtMs: number, { database, now }: ActivityContext) {
   const { db } = database
   const recipient = addressKey(message.recipient)
-  const logged = (await answeredAttempts(db, message.messageId, recipient)).filter((row) => row.firstRunId !== run.firstRunId)
   // an explicit count starts the retries again, even after an end
   const isExplicit = message.retriesSoFar !== undefined
-  const end = isExplicit ? null : await findEnd(db, message.messageId, recipient)
+  const [attempts, end] = await Promise.all([
+    answeredAttempts(db, message.messageId, recipient),
+    isExplicit ? null : findEnd(db, message.messageId, recipient),
+  ])
+  const logged = attempts.filter((row) => row.firstRunId !== run.firstRunId)
   const ended = isExplicit ? null : endedBefore(end, run, logged, bouncedAtMs, sendOf(message.bounce))
   const retriesSoFar = message.retriesSoFar ?? retriesOf(logged)
   const failures = logged.filter(isRetry).map((row) => Math.min((row.reported ?? row).at.getTime(), now().getTime()))
@@ -250,19 +243,14 @@ async function keep(
   destination: string,
   dependencies: ActivityContext,
 ): Promise<string> {
-  const { db } = dependencies.database
-  const key = content === null ? (message.message as { stored: string }).stored : await storeMessage(db, content, now)
-  if (!(await holdMessage(db, { key, workflowId: run.workflowId, firstRunId: run.firstRunId }, now)))
-    throw nonRetryable(
-      'MessageNotFound',
-      `the message store has no message ${JSON.stringify(key)}: it was never stored there, or was purged`,
-    )
+  const key = content === null ? (message.message as { stored: string }).stored : messageKey(content)
   const { workflowId, firstRunId } = run
-  await recordStart(db, {
+  const start = {
     ...{ workflowId, firstRunId, sentId: sentId(message.messageId, message.recipient), destination, messageKey: key },
     ...{ status: message.bounce.status, bouncedAt: new Date(bounceTime(message, now)), startedAt: now },
-  })
-  return key
+  }
+  if (await beginRun(dependencies.database, start, content)) return key
+  throw nonRetryable('MessageNotFound', `the message store has no message ${JSON.stringify(key)}: it was never stored there, or was purged`)
 }
 
 async function destinationOf({ recipient, bounce }: BouncedMessage, { settings }: ActivityContext, router: Router): Promise<string> {

@@ -73,7 +73,6 @@ export {
 export {
   hasMessage,
   holdMessage,
-  keepMessage,
   loadMessage,
   loadMessages,
   messageKey,
@@ -81,6 +80,7 @@ export {
   releaseHolds,
   staleHolds,
   storeMessage,
+  useMessage,
 } from './messages.js'
 export { migrateToLatest, pendingMigrations, SchemaAhead } from './migrations.js'
 export { findPolicy, keepPolicy } from './mta-sts-policies.js'
@@ -89,7 +89,7 @@ export { announceProcess, type ProcessInfo, runningProcesses } from './processes
 export { findProviderId, purgeProviderIds, recordProviderId } from './provider-ids.js'
 export { historyOf } from './recipient-history.js'
 export { inWords, lacksRights } from './rights.js'
-export { type End, findEnd, keptFor, recordEnd, recordStart, workflowIdsOf } from './runs.js'
+export { beginRun, type End, findEnd, keptFor, recordEnd, workflowIdsOf } from './runs.js'
 export { findSent, purgeSent, recordSent, type Sent, storeSent, wasSent } from './sent.js'
 export { Statement } from './statement.js'
 export { identityOf, NoTables, parseStoredKey, storedKey, storeId, storeNumber, storeOfIdentity } from './store-id.js'

@@ -1,6 +1,6 @@
 /** Stored messages: the bytes that retries send, kept for as long as a workflow needs them, and for the retention time after. */
 import { createHash } from 'node:crypto'
-import type { Kysely } from 'kysely'
+import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { among } from './database.js'
 import { Statement } from './statement.js'
 import type { Tables } from './tables.js'
@@ -10,24 +10,32 @@ export function messageKey(content: Uint8Array): string {
   return `sha256-${createHash('sha256').update(content).digest('hex')}`
 }
 
-/** Stores a message; the same bytes twice are one row. Returns its key. */
+/** Stores a message; the same bytes twice are one row, whose retention time begins anew. Returns its key. */
 export async function storeMessage(db: Kysely<Tables>, content: Uint8Array, now: Date): Promise<string> {
-  const key = await addMessage(db, content, now)
-  await keepMessage(db, key, now)
+  const key = messageKey(content)
+  await store.run(db, { key, content, size: content.length, at: now.getTime() })
   return key
 }
 
 /** The same without restarting the retention time of a message that is stored already: it takes only the right to insert. */
 export async function addMessage(db: Kysely<Tables>, content: Uint8Array, now: Date): Promise<string> {
   const key = messageKey(content)
-  const at = now.getTime()
-  await db
-    .insertInto('messages')
-    .values({ key, content, size: content.length, stored_at: at, used_at: at })
-    .onConflict((conflict) => conflict.doNothing())
-    .execute()
+  await add.run(db, { key, content, size: content.length, at: now.getTime() })
   return key
 }
+
+type MessageValues = { key: string; content: Uint8Array; size: number; at: number }
+
+const insertMessage = (db: Kysely<Tables>, value: <Name extends keyof MessageValues>(name: Name) => RawBuilder<MessageValues[Name]>) =>
+  db.insertInto('messages').values({
+    ...{ key: value('key'), content: sql<Buffer>`${value('content')}`, size: value('size'), stored_at: value('at'), used_at: value('at') },
+  })
+
+const store = new Statement<MessageValues>((db, value) =>
+  insertMessage(db, value).onConflict((conflict) => conflict.column('key').doUpdateSet({ used_at: sql.ref('excluded.used_at') })),
+)
+
+const add = new Statement<MessageValues>((db, value) => insertMessage(db, value).onConflict((conflict) => conflict.doNothing()))
 
 /** The bytes of a message, or null if the store does not have it. */
 export async function loadMessage(db: Kysely<Tables>, key: string): Promise<Buffer | null> {
@@ -52,28 +60,30 @@ export async function hasMessage(db: Kysely<Tables>, key: string): Promise<boole
   return (await db.selectFrom('messages').select('key').where('key', '=', key).executeTakeFirst()) !== undefined
 }
 
-/** Marks a message as used and as held by this workflow, in one transaction. False if it is not stored. */
-export async function holdMessage(
-  db: Kysely<Tables>,
-  hold: { key: string; workflowId: string; firstRunId: string },
-  now: Date,
-): Promise<boolean> {
-  return db.transaction().execute(async (tx) => {
-    const used = await tx.updateTable('messages').set({ used_at: now.getTime() }).where('key', '=', hold.key).executeTakeFirst()
-    if (Number(used.numUpdatedRows) === 0) return false
-    await tx
-      .insertInto('message_holds')
-      .values({ message_key: hold.key, first_run_id: hold.firstRunId, workflow_id: hold.workflowId })
-      .onConflict((conflict) => conflict.doNothing())
-      .execute()
-    return true
-  })
+/** Marks a message as used. False if it is not stored. */
+export async function useMessage(db: Kysely<Tables>, key: string, now: Date): Promise<boolean> {
+  const { numAffectedRows } = await use.run(db, { key, at: now.getTime() })
+  return Number(numAffectedRows) > 0
 }
 
-/** Marks the message as used, which restarts its retention time. */
-export async function keepMessage(db: Kysely<Tables>, key: string, now: Date): Promise<void> {
-  await db.updateTable('messages').set({ used_at: now.getTime() }).where('key', '=', key).execute()
+const use = new Statement<{ key: string; at: number }>((db, value) =>
+  db
+    .updateTable('messages')
+    .set({ used_at: value('at') })
+    .where('key', '=', value('key')),
+)
+
+/** Keeps the message for this workflow until the hold is released. */
+export async function holdMessage(db: Kysely<Tables>, held: { key: string; workflowId: string; firstRunId: string }): Promise<void> {
+  await hold.run(db, held)
 }
+
+const hold = new Statement<{ key: string; workflowId: string; firstRunId: string }>((db, value) =>
+  db
+    .insertInto('message_holds')
+    .values({ message_key: value('key'), first_run_id: value('firstRunId'), workflow_id: value('workflowId') })
+    .onConflict((conflict) => conflict.doNothing()),
+)
 
 /** Releases the workflow's hold on its message. */
 export async function releaseHolds(db: Kysely<Tables>, firstRunId: string): Promise<void> {

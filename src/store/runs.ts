@@ -1,7 +1,10 @@
 /** Starts and outcomes of the retries of a message for a recipient, so that a later bounce finds that they have ended. */
 import type { Kysely } from 'kysely'
-import { endHolds, hasMessage } from './messages.js'
+import type { Database } from './database.js'
+import { endHolds, hasMessage, holdMessage, storeMessage, useMessage } from './messages.js'
+import { Statement } from './statement.js'
 import type { OutcomesTable, Tables } from './tables.js'
+import { transact } from './transaction.js'
 
 export interface End {
   readonly messageId: string
@@ -57,32 +60,52 @@ export async function keptFor(
 }
 
 /**
- * Records the start of a run, once. Closes an earlier run that has no end: it was terminated, because a workflow ID runs once at a time.
+ * Begins the retries of a message, in one transaction: stores or finds the message, holds it, and records the start, once. Closes an earlier
+ * run that has no end: it was terminated, because a workflow ID runs once at a time.
+ * @param content stored under `messageKey`; null if it is stored already.
+ * @returns false if it is not stored: then nothing is written.
  */
-export async function recordStart(db: Kysely<Tables>, start: Start): Promise<void> {
-  const at = start.startedAt.getTime()
-  await db
+export function beginRun(database: Database, start: Start, content: Uint8Array | null): Promise<boolean> {
+  const { messageKey: key, workflowId, firstRunId, startedAt } = start
+  return transact(database, { durable: true }, async (tx, commit) => {
+    const isStored = content === null ? await useMessage(tx, key, startedAt) : true
+    const writes: Promise<unknown>[] = content === null ? [] : [storeMessage(tx, content, startedAt)]
+    if (isStored) writes.push(holdMessage(tx, { key, workflowId, firstRunId }), recordStart(tx, start))
+    await commit(writes)
+    return isStored
+  })
+}
+
+async function recordStart(tx: Kysely<Tables>, start: Start): Promise<void> {
+  const values = { ...start, bouncedAt: start.bouncedAt.getTime(), startedAt: start.startedAt.getTime() }
+  await Promise.all([closeEarlier.run(tx, values), insertRun.run(tx, values)])
+}
+
+type StartValues = Omit<Start, 'bouncedAt' | 'startedAt'> & { bouncedAt: number; startedAt: number }
+
+const closeEarlier = new Statement<StartValues>((db, value) =>
+  db
     .updateTable('runs')
-    .set({ ended_at: at })
-    .where('sent_id', '=', start.sentId)
-    .where('first_run_id', '!=', start.firstRunId)
-    .where('ended_at', 'is', null)
-    .execute()
-  await db
+    .set({ ended_at: value('startedAt') })
+    .where('sent_id', '=', value('sentId'))
+    .where('first_run_id', '!=', value('firstRunId'))
+    .where('ended_at', 'is', null),
+)
+
+const insertRun = new Statement<StartValues>((db, value) =>
+  db
     .insertInto('runs')
     .values({
-      first_run_id: start.firstRunId,
-      workflow_id: start.workflowId,
-      sent_id: start.sentId,
-      destination: start.destination,
-      status: start.status,
-      bounced_at: start.bouncedAt.getTime(),
-      started_at: at,
-      message_key: start.messageKey,
+      ...{
+        first_run_id: value('firstRunId'),
+        workflow_id: value('workflowId'),
+        sent_id: value('sentId'),
+        destination: value('destination'),
+      },
+      ...{ status: value('status'), bounced_at: value('bouncedAt'), started_at: value('startedAt'), message_key: value('messageKey') },
     })
-    .onConflict((conflict) => conflict.doNothing())
-    .execute()
-}
+    .onConflict((conflict) => conflict.doNothing()),
+)
 
 /** All workflow IDs in the tables for a recipient (folded), including long ones, which do not begin with the recipient. */
 export async function workflowIdsOf(db: Kysely<Tables>, recipient: string): Promise<readonly string[]> {
@@ -104,24 +127,37 @@ export async function workflowIdsOf(db: Kysely<Tables>, recipient: string): Prom
 
 /** Writes the outcome, replacing an earlier one, and releases the message. Call it in the transaction that causes the end. */
 export async function recordEnd(tx: Kysely<Tables>, end: End): Promise<void> {
-  const row = {
-    workflow_id: end.workflowId,
-    first_run_id: end.firstRunId,
-    outcome: end.outcome,
-    confirmed: end.confirmed ? 1 : 0,
-    suppressed_until: end.suppressedUntil?.getTime() ?? null,
-    ended_at: end.endedAt.getTime(),
+  const { messageId, recipient, workflowId, firstRunId, outcome, endedAt } = end
+  const values = {
+    ...{ messageId, recipient, workflowId, firstRunId, outcome, confirmed: end.confirmed ? 1 : 0 },
+    ...{ suppressedUntil: end.suppressedUntil?.getTime() ?? null, endedAt: endedAt.getTime() },
   }
-  await Promise.all([
-    tx
-      .insertInto('outcomes')
-      .values({ message_id: end.messageId, recipient: end.recipient, ...row })
-      .onConflict((conflict) => conflict.columns(['message_id', 'recipient']).doUpdateSet(row))
-      .execute(),
-    tx.updateTable('runs').set({ ended_at: row.ended_at }).where('first_run_id', '=', end.firstRunId).execute(),
-    endHolds(tx, end.firstRunId, end.endedAt),
-  ])
+  await Promise.all([writeOutcome.run(tx, values), closeRun.run(tx, values), endHolds(tx, firstRunId, endedAt)])
 }
+
+type EndValues = Omit<End, 'confirmed' | 'suppressedUntil' | 'endedAt'> & {
+  confirmed: number
+  suppressedUntil: number | null
+  endedAt: number
+}
+
+const writeOutcome = new Statement<EndValues>((db, value) => {
+  const row = {
+    ...{ workflow_id: value('workflowId'), first_run_id: value('firstRunId'), outcome: value('outcome') },
+    ...{ confirmed: value('confirmed'), suppressed_until: value('suppressedUntil'), ended_at: value('endedAt') },
+  }
+  return db
+    .insertInto('outcomes')
+    .values({ message_id: value('messageId'), recipient: value('recipient'), ...row })
+    .onConflict((conflict) => conflict.columns(['message_id', 'recipient']).doUpdateSet(row))
+})
+
+const closeRun = new Statement<EndValues>((db, value) =>
+  db
+    .updateTable('runs')
+    .set({ ended_at: value('endedAt') })
+    .where('first_run_id', '=', value('firstRunId')),
+)
 
 /** The latest outcome of a message for a recipient, or null. */
 export async function findEnd(db: Kysely<Tables>, messageId: string, recipient: string): Promise<End | null> {

@@ -21,6 +21,7 @@ import {
   staleHolds,
   storeMessage,
   toAttempt,
+  useMessage,
 } from '../../src/store/index.js'
 import { onBothDatabases } from '../support/both-databases.js'
 
@@ -229,9 +230,10 @@ onBothDatabases('kept messages', (opened) => {
     const needed = await storeMessage(db(), content('needed'), at(0))
     const done = await storeMessage(db(), content('done'), at(0))
     const fresh = await storeMessage(db(), content('fresh'), at(1000))
-    expect(await holdMessage(db(), { key: needed, workflowId: 'w1', firstRunId: 'run-needed' }, at(0))).toBe(true)
-    expect(await holdMessage(db(), { key: done, workflowId: 'w2', firstRunId: 'run-done' }, at(0))).toBe(true)
-    expect(await holdMessage(db(), { key: 'sha256-none', workflowId: 'w3', firstRunId: 'r3' }, at(0))).toBe(false)
+    await holdMessage(db(), { key: needed, workflowId: 'w1', firstRunId: 'run-needed' })
+    await holdMessage(db(), { key: done, workflowId: 'w2', firstRunId: 'run-done' })
+    expect(await useMessage(db(), done, at(0))).toBe(true)
+    expect(await useMessage(db(), 'sha256-none', at(0))).toBe(false)
     expect((await staleHolds(db(), at(500), '', 10)).map((h) => h.firstRunId).sort()).toEqual(['run-done', 'run-needed'])
     await releaseHolds(db(), 'run-done')
     await purgeMessages(db(), at(500))

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest'
 import { figures } from '../../src/report/figures.js'
 import {
   type AttemptsTable,
+  beginRun,
   type Database,
   forget,
   historyOf,
@@ -14,7 +15,6 @@ import {
   recordEnd,
   recordInbound,
   recordReport,
-  recordStart,
   storeMessage,
 } from '../../src/store/index.js'
 import { suppressForUnavailability, suppressLastingly } from '../../src/suppression/index.js'
@@ -54,7 +54,7 @@ async function live(database: Database, address: string, more: Partial<AttemptsT
       ...{ disposition: 'retry-started', why: `${address} is retried`, workflowId, event: `e-${run}` },
     },
   ])
-  await recordStart(db, {
+  const start = {
     firstRunId: run,
     workflowId,
     sentId: `subject-${run}`,
@@ -63,7 +63,8 @@ async function live(database: Database, address: string, more: Partial<AttemptsT
     bouncedAt: ago(49),
     startedAt: ago(49),
     messageKey: key,
-  })
+  }
+  expect(await beginRun(database, start, null)).toBe(true)
   for (const [retry, outcome, status] of [
     [1, 'deferred', '4.3.2'],
     [2, 'accepted', '2.0.0'],
@@ -198,7 +199,7 @@ onBothDatabases('an address', (opened) => {
     await send('paged-2', 'friend@forget.example', shared)
     await send('paged-3', address, needed)
     await send('paged-4', address, mine)
-    await holdMessage(db, { key: needed, workflowId: 'bounce/friend@forget.example/m', firstRunId: 'paged-run' }, ago(2))
+    await holdMessage(db, { key: needed, workflowId: 'bounce/friend@forget.example/m', firstRunId: 'paged-run' })
     const { tables } = await forget(database, address, `bounce/${address}/`)
     expect(tables).toMatchObject({ quarantine: 65, messages: 1 })
     expect(await loadMessage(db, mine)).toBeNull()
