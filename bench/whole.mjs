@@ -21,6 +21,8 @@ const LIVES = Number(process.env.BENCH_WHOLE_LIVES ?? 150)
 const PROFILED = process.env.BENCH_PROFILE === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${process.env.BENCH_PROFILE}`]
 const ROUNDS = Number(process.env.BENCH_WHOLE_ROUNDS ?? 3)
 const KINDS = (process.env.BENCH_WHOLE_KINDS ?? 'suppressed,delivered').split(',')
+/** A steady stream: bounces come one after another, and their retries are spread. */
+const STARTS_PER_SECOND = 25
 const DELAYS_MS = [1000, 1000, 1000, 1000]
 const NOT_NOW = '451 4.3.2 System not accepting network messages'
 const path = (name) => fileURLToPath(new URL(name, import.meta.url))
@@ -106,8 +108,13 @@ async function compared(kind, name, url, { folder, bundle, postgres }) {
         const before = await usage(workers[who].pid, server.pid, postgres, statements)
         const began = performance.now()
         // the first round is for warming up
-        const handles = await Promise.all(Array.from({ length: LIVES }, (_, i) => starts[who](i, `${kind}${name}${round}`)))
-        const results = await Promise.all(handles.map((handle) => handle.result()))
+        const handles = []
+        for (let i = 0; i < LIVES; i += 1) {
+          handles.push(starts[who](i, `${kind}${name}${round}`))
+          await sleep(1000 / STARTS_PER_SECOND)
+        }
+        await Promise.all(handles)
+        const results = await Promise.all(handles.map(async (handle) => (await handle).result()))
         const seconds = (performance.now() - began) / 1000
         await sleep(500)
         const after = await usage(workers[who].pid, server.pid, postgres, statements)
@@ -115,7 +122,7 @@ async function compared(kind, name, url, { folder, bundle, postgres }) {
         if (wrong !== undefined) throw new Error(`${who}: a life ended as ${wrong.outcome}, not as ${kind}`)
         if (round === 0) continue
         const each = Object.fromEntries(Object.keys(after).map((figure) => [figure, (after[figure] - before[figure]) / LIVES]))
-        runs[who].push({ ...each, seconds, ...(await historyOf(client, handles[0].workflowId)) })
+        runs[who].push({ ...each, seconds, ...(await historyOf(client, (await handles[0]).workflowId)) })
       }
   } finally {
     for (const worker of Object.values(workers)) await worker.stop()

@@ -1,6 +1,6 @@
 /** Suppresses an address: for a limited time if its destination was unavailable, until lifted if the recipient was rejected. */
 import { addressKey } from '../bounce/index.js'
-import { type OutcomesTable, recordEnd } from '../store/index.js'
+import { type OutcomesTable, recordEnd, transact } from '../store/index.js'
 import { suppressForUnavailability, suppressLastingly } from '../suppression/index.js'
 import { withDatabase } from '../temporal/index.js'
 import type { ActivityContext } from './context.js'
@@ -34,7 +34,7 @@ export async function suppressAddress(order: SuppressOrder, attempt: number, dep
     destination: order.destination,
   }
   const suppressed = await withDatabase(attempt, () =>
-    database.db.transaction().execute(async (tx) => {
+    transact(database, { durable: true }, async (tx, commit) => {
       let until: Date | null = null
       let outcome: OutcomesTable['outcome'] = 'rejected'
       if (order.kind === 'unavailable') {
@@ -42,7 +42,8 @@ export async function suppressAddress(order: SuppressOrder, attempt: number, dep
         outcome = 'suppressed'
       } else await suppressLastingly(tx, recipient, 'rejected', cause, now)
       const { messageId, workflowId, firstRunId } = order
-      await recordEnd(tx, { messageId, recipient, workflowId, firstRunId, outcome, confirmed: false, suppressedUntil: until, endedAt: now })
+      const end = { messageId, recipient, workflowId, firstRunId, outcome, confirmed: false, suppressedUntil: until, endedAt: now }
+      await commit([recordEnd(tx, end)])
       return until === null ? {} : { until: until.toISOString() }
     }),
   )

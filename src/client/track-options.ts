@@ -2,7 +2,7 @@
 import type { SendMailOptions } from 'nodemailer'
 import type { RetryOptions } from '../bounce/index.js'
 import type { Config } from '../config/options.js'
-import type { Suppression } from '../suppression/suppressions.js'
+import type { Suppression } from '../suppression/look-up.js'
 
 /**
  * Options in the shape of `softbounce.yaml`; sections that `track` does not use are ignored. It uses `database`, `returnPath`, `retry`,

@@ -120,11 +120,14 @@ export class DeliveryAttempt {
     return observed === null ? null : recordFeedback(observed, this.dependencies)
   }
 
-  /** Returns the connection to the pool, unless others wait for one or it has carried its maximum of messages. */
+  /**
+   * Returns the connection to the pool, unless it has carried its maximum of messages, or one is wanted and no message of this process
+   * would take it.
+   */
   async keepOpen(system: string, wanted: boolean): Promise<void> {
     const open = this.#open
-    if (open === null || wanted || system !== this.route.system) return
     const peer = connectionKey(this.route)
+    if (open === null || system !== this.route.system || (wanted && !this.sessions.isExpected(peer))) return
     if (open.session.sent >= Math.min(this.route.maxDeliveriesPerConnection, this.sessions.mostIn(peer))) return
     // it is idle for less than its lease lasts; the next user checks that the lease holds
     if (Date.now() - this.#countedAt > LEASE_MS / 2 && !(await this.isCounted())) return

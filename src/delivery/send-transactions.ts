@@ -65,21 +65,33 @@ export interface WrittenAnswer {
 
 /** Most sends in one transaction. */
 const MOST = 50
+/** A freed connection is of use to other workers, so its release does not wait long for company. */
+const RELEASED_WITHIN_MS = 20
 
 export class SendTransactions {
   readonly #taking: Batcher<TakeRequest, Taken>
   readonly #beginning: Batcher<BeginRequest, boolean>
   readonly #answering: Batcher<AnswerRequest, WrittenAnswer>
-  readonly #releasing: Batcher<string, undefined>
+  /** Leases of closed connections: their release travels with the next transaction, or soon alone. */
+  readonly #released = new Set<string>()
+  #releasing: NodeJS.Timeout | undefined
+  readonly #releaseAlone: () => void
 
   constructor({ database, settings, now }: Pick<DeliveryContext, 'database' | 'settings' | 'now'>) {
-    this.#taking = new Batcher((requests) => take(database, settings.throttle, requests), MOST)
+    this.#taking = new Batcher(async (requests) => {
+      const released = this.#takeReleased()
+      return take(database, settings.throttle, requests, released).catch((error) => {
+        for (const leaseId of released) this.release(leaseId)
+        throw error
+      })
+    }, MOST)
     this.#beginning = new Batcher((requests) => beginSends(database.db, requests, database.clock), MOST)
     this.#answering = new Batcher((requests) => answer(database, settings.throttle, now, requests), MOST)
-    this.#releasing = new Batcher(async (leaseIds) => {
-      await releaseLeases(database, leaseIds)
-      return leaseIds.map(() => undefined)
-    }, MOST)
+    this.#releaseAlone = () => {
+      const leaseIds = this.#takeReleased()
+      // if that fails, they expire by themselves
+      if (leaseIds.length > 0) releaseLeases(database, leaseIds).catch(() => {})
+    }
   }
 
   /** Looks whether the retry may be sent, acquires its permits, claims its row and loads its message. */
@@ -103,7 +115,16 @@ export class SendTransactions {
 
   /** Releases a lease; if that fails, it expires by itself. */
   release(leaseId: string): void {
-    this.#releasing.add(leaseId).catch(() => {})
+    this.#released.add(leaseId)
+    this.#releasing ??= setTimeout(this.#releaseAlone, RELEASED_WITHIN_MS)
+  }
+
+  #takeReleased(): string[] {
+    clearTimeout(this.#releasing)
+    this.#releasing = undefined
+    const leaseIds = [...this.#released]
+    this.#released.clear()
+    return leaseIds
   }
 }
 
@@ -111,10 +132,15 @@ type Database = DeliveryContext['database']
 type ThrottleSettings = DeliveryContext['settings']['throttle']
 
 /** Need not be durable: a permit or a claim that a power cut undoes is found to be gone before any content is sent. */
-function take(database: Database, settings: ThrottleSettings, requests: readonly TakeRequest[]): Promise<Taken[]> {
+function take(
+  database: Database,
+  settings: ThrottleSettings,
+  requests: readonly TakeRequest[],
+  released: readonly string[],
+): Promise<Taken[]> {
   return transact(database, { durable: false }, async (tx, commit) => {
     const [permits, attemptOf, suppressions] = await Promise.all([
-      Permits.read(tx, database, requests, settings),
+      Permits.read(tx, database, requests, settings, released),
       findAttempts(
         tx,
         requests.map(({ subject }) => subject),

@@ -28,7 +28,8 @@ export async function takeAttempt(
   const { dependencies, activity, order } = send
   const peer = connectionKey(route)
   const [newLeaseId, claim] = [randomUUID(), randomUUID()]
-  return acquirePermit(subject, activity, dependencies, async () => {
+  const expected: (() => void)[] = []
+  const ask = async () => {
     const open = connections.take(peer, route.paths)
     const putBack = () => open !== null && connections.keep(peer, open, (leaseId) => transactions.release(leaseId))
     const leaseId = open?.leaseId ?? newLeaseId
@@ -44,12 +45,18 @@ export async function takeAttempt(
     })
     if (taken.kind !== 'taken') {
       putBack()
+      if (taken.kind === 'wait' && taken.why === 'connection limit') expected[0] ??= connections.expect(peer)
       return taken
     }
     dependencies.metrics?.permitAcquired(taken.waitedMs)
     return {
-      ...{ kind: 'taken', row: taken.row, content: taken.content, permit: { leaseId, open, polls: taken.polls } },
+      ...{ kind: 'taken' as const, row: taken.row, content: taken.content, permit: { leaseId, open, polls: taken.polls } },
       claim: new AttemptClaim(send.subject, send.about, dependencies, transactions, claim),
     } as const
-  })
+  }
+  try {
+    return await acquirePermit(subject, activity, dependencies, ask)
+  } finally {
+    expected[0]?.()
+  }
 }

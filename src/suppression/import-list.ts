@@ -3,8 +3,9 @@ import type { Readable } from 'node:stream'
 import { parseTime } from '../bounce/index.js'
 import type { Database, SuppressionReason } from '../store/index.js'
 import { jsonRecords } from './json-records.js'
+import { activeSuppressions } from './look-up.js'
 import { addressIn, decoded, inBatches, openText, peeked } from './read-list.js'
-import { activeSuppressions, suppressLastingly } from './suppressions.js'
+import { suppressLastingly } from './suppressions.js'
 
 export interface ImportOptions {
   /** For rows that name none; default `manual`. */

@@ -2,17 +2,13 @@
 export { type Filtered, type FilterOptions, filterList } from './filter-list.js'
 export { suppressionHistory } from './history.js'
 export { checkList, type ListCheck, type ListCheckOptions, type ListStatus } from './list-check.js'
+export { activeSuppressions, findSuppression, lastingSuppressions, listSuppressions, type Suppression } from './look-up.js'
 export { endedSuppressions, markRemovedAtProvider } from './provider-removal.js'
 export { suppressedAmong } from './suppressed-among.js'
 export {
-  activeSuppressions,
-  findSuppression,
-  lastingSuppressions,
   liftSuppression,
-  listSuppressions,
   nextStep,
   restoreSuppressed,
-  type Suppression,
   suppressForUnavailability,
   suppressLastingly,
 } from './suppressions.js'

@@ -2,26 +2,10 @@
  * The suppression list. Unavailability suppresses an address for a limited time, in growing steps; a confirmed delivery lifts it at once.
  * Only a rejected recipient, a complaint or an operator suppresses it until it is lifted. The history keeps every change.
  */
-import { type Kysely, type Selectable, sql } from 'kysely'
+import type { Kysely, Selectable } from 'kysely'
 import type { SuppressionChange, SuppressionReason, SuppressionsTable, Tables } from '../store/index.js'
-import { advisoryLock, among, type Database, Statement, valuesTable } from '../store/index.js'
-
-export type { SuppressionReason }
-
-/** A suppression entry. */
-export interface Suppression {
-  /** Folded for comparing. */
-  readonly address: string
-  readonly reason: SuppressionReason
-  readonly status: string | null
-  readonly reply: string | null
-  readonly causedBy: string
-  readonly destination: string | null
-  readonly step: number
-  readonly since: Date
-  /** Null: it lasts until it is lifted. */
-  readonly until: Date | null
-}
+import { advisoryLock, Statement } from '../store/index.js'
+import { entryOf, isActive } from './look-up.js'
 
 /** Why an address was suppressed. */
 export interface Cause {
@@ -50,14 +34,13 @@ export async function suppressForUnavailability(
   stepsMs: readonly number[],
   now: Date,
 ): Promise<Date | null> {
-  await advisoryLock(tx, address)
-  const last = await tx.selectFrom('suppressions').selectAll().where('address', '=', address).executeTakeFirst()
+  const [last] = await lockedEntry(tx, address)
   // an active entry with another reason stays as it is
   if (last !== undefined && isActive(last, now) && last.reason !== 'unavailable') return last.until === null ? null : new Date(last.until)
   const step = nextStep(last, outageFrom, stepsMs.length)
   const active = last !== undefined && isActive(last, now)
   const until = Math.max(now.getTime() + (stepsMs[step] as number), active ? (last.until ?? 0) : 0)
-  await write(tx, address, active ? 'extended' : 'suppressed', {
+  await writeEntry(tx, address, active ? 'extended' : 'suppressed', {
     reason: 'unavailable',
     cause,
     step,
@@ -90,11 +73,10 @@ export async function suppressLastingly(
   now: Date,
   until: Date | null = null,
 ): Promise<void> {
-  await advisoryLock(tx, address)
-  const last = await tx.selectFrom('suppressions').selectAll().where('address', '=', address).executeTakeFirst()
+  const [last] = await lockedEntry(tx, address)
   // unless an operator lifts it first, a lasting entry gets no expiry, and a complaint keeps its reason
   if (last !== undefined && last.until === null && last.lifted_at === null && (until !== null || last.reason === 'complaint')) return
-  await write(tx, address, 'suppressed', { reason, cause, step: 0, since: now.getTime(), until: until?.getTime() ?? null, now })
+  await writeEntry(tx, address, 'suppressed', { reason, cause, step: 0, since: now.getTime(), until: until?.getTime() ?? null, now })
 }
 
 interface Written {
@@ -106,7 +88,7 @@ interface Written {
   readonly now: Date
 }
 
-async function write(tx: Kysely<Tables>, address: string, change: SuppressionChange, entry: Written): Promise<void> {
+async function writeEntry(tx: Kysely<Tables>, address: string, change: SuppressionChange, entry: Written): Promise<void> {
   const row = {
     reason: entry.reason,
     status: entry.cause.status,
@@ -119,26 +101,43 @@ async function write(tx: Kysely<Tables>, address: string, change: SuppressionCha
     lifted_at: null,
     removed_at_provider: null,
   }
-  await tx
-    .insertInto('suppressions')
-    .values({ address, ...row })
-    .onConflict((conflict) => conflict.column('address').doUpdateSet(row))
-    .execute()
-  await note(tx, address, change, row, entry.cause.by, entry.now)
+  await Promise.all([write.run(tx, { address, ...row }), note(tx, address, change, row, entry.cause.by, entry.now)])
 }
+
+const write = new Statement<SuppressionsTable>((db, value) => {
+  const row = {
+    ...{ reason: value('reason'), status: value('status'), reply: value('reply'), caused_by: value('caused_by') },
+    ...{ destination: value('destination'), step: value('step'), since: value('since'), until: value('until') },
+    ...{ lifted_at: value('lifted_at'), removed_at_provider: value('removed_at_provider') },
+  }
+  return db
+    .insertInto('suppressions')
+    .values({ address: value('address'), ...row })
+    .onConflict((conflict) => conflict.column('address').doUpdateSet(row))
+})
 
 async function note(
   tx: Kysely<Tables>,
   address: string,
   change: SuppressionChange,
-  row: Pick<SuppressionsTable, 'reason' | 'until' | 'status' | 'reply'>,
+  { reason, until, status, reply }: Pick<SuppressionsTable, 'reason' | 'until' | 'status' | 'reply'>,
   by: string,
   now: Date,
 ): Promise<void> {
-  await tx
-    .insertInto('suppression_history')
-    .values({ address, at: now.getTime(), change, reason: row.reason, until: row.until, status: row.status, reply: row.reply, by })
-    .execute()
+  await writeHistory.run(tx, { address, at: now.getTime(), change, reason, until, status, reply, by })
+}
+
+const writeHistory = new Statement<Omit<Selectable<Tables['suppression_history']>, 'id'>>((db, value) =>
+  db.insertInto('suppression_history').values({
+    ...{ address: value('address'), at: value('at'), change: value('change'), reason: value('reason'), until: value('until') },
+    ...{ status: value('status'), reply: value('reply'), by: value('by') },
+  }),
+)
+
+/** The entry, locked until the transaction ends; so is an address that has none. */
+async function lockedEntry(tx: Kysely<Tables>, address: string): Promise<Selectable<SuppressionsTable>[]> {
+  const [, rows] = await Promise.all([advisoryLock(tx, address), entryOf.rows(tx, { address })])
+  return rows
 }
 
 /**
@@ -154,10 +153,9 @@ export async function liftSuppression(
   which: 'temporary' | 'any' = 'any',
 ): Promise<boolean> {
   // most addresses have no entry: check without the lock first, to keep sends fast
-  const any = await tx.selectFrom('suppressions').select('lifted_at').where('address', '=', address).executeTakeFirst()
+  const [any] = await entryOf.rows(tx, { address })
   if (any === undefined || any.lifted_at !== null) return false
-  await advisoryLock(tx, address)
-  const row = await tx.selectFrom('suppressions').selectAll().where('address', '=', address).executeTakeFirst()
+  const [row] = await lockedEntry(tx, address)
   if (row === undefined || row.lifted_at !== null) return false
   if (which === 'temporary' && row.reason !== 'unavailable') return false
   await tx.updateTable('suppressions').set({ lifted_at: now.getTime() }).where('address', '=', address).execute()
@@ -216,72 +214,5 @@ export async function restoreSuppressed(
     })
     if (rows.length < RESTORE_AT_ONCE) return restored
     after = rows.at(-1)?.address as string
-  }
-}
-
-const isActive = (row: Pick<SuppressionsTable, 'until' | 'lifted_at'>, now: Date) =>
-  row.lifted_at === null && (row.until === null || row.until > now.getTime())
-
-/** The active entry of an address, or null: one look-up by primary key. */
-export async function findSuppression(db: Kysely<Tables>, address: string, now: Date): Promise<Suppression | null> {
-  const row = await db.selectFrom('suppressions').selectAll().where('address', '=', address).executeTakeFirst()
-  return row === undefined || !isActive(row, now) ? null : toSuppression(row)
-}
-
-/** The entries among these addresses (folded) that last until they are lifted, by address. */
-export async function lastingSuppressions(tx: Kysely<Tables>, addresses: readonly string[]): Promise<ReadonlyMap<string, Suppression>> {
-  const rows = await findLasting.rows(tx, { addresses })
-  return new Map(rows.map((row) => [row.address, toSuppression(row)]))
-}
-
-const findLasting = new Statement<{ addresses: readonly string[] }, Selectable<SuppressionsTable>>((db, value, { kind }) =>
-  db
-    .selectFrom('suppressions')
-    .selectAll()
-    .where(among(kind, 'address', value('addresses')))
-    .where('until', 'is', null)
-    .where('lifted_at', 'is', null),
-)
-
-/** The active entries among many addresses (folded), in one look-up. */
-export async function activeSuppressions({ db, kind }: Database, keys: readonly string[], now: Date): Promise<Suppression[]> {
-  const rows = await db
-    .selectFrom('suppressions')
-    .selectAll()
-    .where('address', 'in', sql<string>`(select value from ${valuesTable(kind, keys)})`)
-    .execute()
-  return rows.filter((row) => isActive(row, now)).map(toSuppression)
-}
-
-/** The active entries, ordered by address, page by page in constant memory. */
-export async function* listSuppressions(db: Kysely<Tables>, now: Date, pageSize = 1000): AsyncGenerator<Suppression> {
-  let after = ''
-  for (;;) {
-    const rows = await db
-      .selectFrom('suppressions')
-      .selectAll()
-      .where('address', '>', after)
-      .where('lifted_at', 'is', null)
-      .where((eb) => eb.or([eb('until', 'is', null), eb('until', '>', now.getTime())]))
-      .orderBy('address')
-      .limit(pageSize)
-      .execute()
-    for (const row of rows) yield toSuppression(row)
-    if (rows.length < pageSize) return
-    after = rows.at(-1)?.address as string
-  }
-}
-
-function toSuppression(row: Selectable<SuppressionsTable>): Suppression {
-  return {
-    address: row.address,
-    reason: row.reason,
-    status: row.status,
-    reply: row.reply,
-    causedBy: row.caused_by,
-    destination: row.destination,
-    step: row.step,
-    since: new Date(row.since),
-    until: row.until === null ? null : new Date(row.until),
   }
 }

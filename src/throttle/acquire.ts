@@ -57,7 +57,7 @@ export function acquire(
 ): Promise<Acquisition> {
   const request = { waiter, wanted }
   return transact(database, { durable: false }, async (tx, commit) => {
-    const permits = await Permits.read(tx, database, [request], settings, random)
+    const permits = await Permits.read(tx, database, [request], settings, [], random)
     const acquisition = permits.acquire(request)
     await commit(permits.write(tx))
     return acquisition
@@ -76,11 +76,13 @@ export class Permits {
     private readonly random: () => number,
   ) {}
 
+  /** @param released leases that are given up in the same transaction. */
   static async read(
     tx: Kysely<Tables>,
     database: Database,
     requests: readonly PermitRequest[],
     settings: AdmissionSettings,
+    released: readonly string[] = [],
     random: () => number = Math.random,
   ): Promise<Permits> {
     const wanted = requests.flatMap((request) => request.wanted)
@@ -91,7 +93,7 @@ export class Permits {
         tx,
         requests.map(({ waiter }) => waiter),
       ),
-      Leases.read(tx, [...new Set(counted)]),
+      Leases.read(tx, [...new Set(counted)], released),
     ])
     return new Permits(locked, places, leases, settings, random)
   }

@@ -42,13 +42,17 @@ export type Lease = Pick<ConnectionLeasesTable, 'id' | 'since' | 'until'>
 export class Leases {
   readonly #held = new Map<string, ConnectionLeasesTable>()
 
-  private constructor(private readonly known: Map<string, Lease[]>) {}
+  private constructor(
+    private readonly known: Map<string, Lease[]>,
+    private readonly released: readonly string[],
+  ) {}
 
-  static async read(tx: Kysely<Tables>, names: readonly string[]): Promise<Leases> {
+  /** @param released leases that are given up in the same transaction. */
+  static async read(tx: Kysely<Tables>, names: readonly string[], released: readonly string[] = []): Promise<Leases> {
     const rows = names.length === 0 ? [] : await find.rows(tx, { names: names })
     const known = new Map<string, Lease[]>(names.map((name) => [name, []]))
-    for (const { name, ...lease } of rows) known.get(name)?.push(lease)
-    return new Leases(known)
+    for (const { name, ...lease } of rows) if (!released.includes(lease.id)) known.get(name)?.push(lease)
+    return new Leases(known, released)
   }
 
   /** The valid leases of a destination. */
@@ -66,10 +70,11 @@ export class Leases {
     this.#held.set(`${id} ${name}`, { ...lease, name })
   }
 
-  /** Writes what is held now, and deletes expired leases. */
+  /** Writes what is held now, and deletes those that expired or are released. */
   write(tx: Kysely<Tables>, now: number): Promise<unknown>[] {
     const expired = [...this.known].filter(([, leases]) => leases.some(({ until }) => until <= now)).map(([name]) => name)
     return [
+      ...(this.released.length === 0 ? [] : [release.run(tx, { ids: this.released })]),
       ...expired.map((name) => expire.run(tx, { name, now: Math.floor(now) })),
       ...(this.#held.size === 0 ? [] : [hold.run(tx, { leases: [...this.#held.values()] })]),
     ]

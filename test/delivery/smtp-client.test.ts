@@ -37,13 +37,28 @@ test('several messages, one recipient each, share one session', async () => {
   ])
 })
 
-test('a refusal counts for its own message only, and ends the session', async () => {
+test('a refusal counts for its own message only: the session goes on', async () => {
   const system = await startReceivingSystem({ rcpt: ({ address }) => (address?.startsWith('full') ? '452 4.2.2 mailbox full' : undefined) })
   closers.push(system.close)
   const first = await converse(mail(system.port, 'a@example.org'))
   const second = await converse(mail(system.port, 'full@example.org'), first.session)
-  expect(second).toMatchObject({ result: { kind: 'reply', at: 'RCPT', reply: { status: '4.2.2' } }, session: null })
+  expect(second).toMatchObject({ result: { kind: 'reply', at: 'RCPT', reply: { status: '4.2.2' } } })
+  const third = await converse(mail(system.port, 'b@example.org'), second.session)
+  expect(third).toMatchObject({ result: { kind: 'reply', at: 'final dot', reply: { code: 250 } } })
+  await third.session?.end()
   expect(system.connections).toHaveLength(1)
+  expect(system.taken.map(({ to }) => to)).toEqual([['a@example.org'], ['b@example.org']])
+})
+
+test('a server that does not end the refused transaction is left, which says nothing about the next message', async () => {
+  const { port, close } = await startScript((line) => {
+    if (line.startsWith('RCPT')) return '450 4.2.0 later\r\n'
+    return line === 'RSET' ? '502 5.5.1 what is that\r\n' : polite(line)
+  })
+  closers.push(close)
+  const refused = await converse(mail(port, 'a@example.org'))
+  expect(refused).toMatchObject({ result: { kind: 'reply', at: 'RCPT' }, session: { isOpen: true } })
+  expect(await converse(mail(port, 'b@example.org'), refused.session)).toMatchObject({ stale: true, session: null })
 })
 
 for (const [how, leave] of [

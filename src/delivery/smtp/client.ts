@@ -5,11 +5,11 @@
 import { Readable } from 'node:stream'
 import type { DetailedPeerCertificate, TLSSocket } from 'node:tls'
 import SMTPConnection from 'nodemailer/lib/smtp-connection'
-import { isInternational, parseReply, type Stage } from '../../bounce/index.js'
-import { lacksFamilyOf } from '../local-address-families.js'
+import { isInternational, type Stage } from '../../bounce/index.js'
 import { type NextHop, nameOf } from '../next-hop.js'
 import { missingExtension } from './missing-extension.js'
 import { ProtocolTracker } from './protocol-tracker.js'
+import { failureOf, type SmtpError } from './transaction-failure.js'
 import {
   BLOCK_BYTES,
   type Mail,
@@ -22,19 +22,12 @@ import {
 } from './transaction-result.js'
 
 const QUIT_MS = 2000
-/** However impatient a server is, it waits for so long after 354 (RFC 5321 section 4.5.3.2.5 asks for minutes). */
-const MAX_CLAIM_WAIT_MS = 2000
 /** How far nodemailer's own timers lie beyond ours. */
 const BEYOND_MS = 60_000
-/** Errors of connecting that the other side, or the way to it, causes. */
-const UNREACHABLE = new Set(['EHOSTUNREACH', 'EHOSTDOWN', 'ETIMEDOUT'])
-const BROKEN = new Set(['ECONNRESET', 'EPIPE', 'ECONNABORTED'])
-
-interface SmtpError extends Error {
-  code?: string
-  originalCode?: string
-  response?: string
-}
+/** The server did not end the transaction that it had refused: that says nothing about the next message. */
+const RESET_FAILED = 'ERESET'
+/** From 354 on, the server reads content. */
+const BEFORE_OR_AFTER_CONTENT: readonly Stage[] = ['MAIL', 'RCPT', 'final dot']
 
 /** Runs transactions one after another. None of them rejects: every failure is a TransactionResult. */
 export class SmtpSession {
@@ -51,6 +44,8 @@ export class SmtpSession {
   #fail: (error: SmtpError) => void = () => {}
 
   #isOpen = false
+  /** The last transaction was refused, and is still open. */
+  #mustReset = false
 
   /** @param how `plain`: without TLS, even if it is offered. */
   constructor({ path, ehloDomain, timeouts }: SessionOptions, how: { readonly plain: boolean } = { plain: path.tls === 'off' }) {
@@ -121,8 +116,17 @@ export class SmtpSession {
       this.#sent += 1
       return { result, connection: 'open' }
     } catch (error) {
+      const result = failureOf(error as SmtpError, {
+        ...{ path: this.#path, mailServer: this.#mailServer, steps: this.#steps },
+        ...{ stopped: this.#stopped, askingSince: this.#askingSince },
+      })
+      if (this.#goesOn(result, error as SmtpError)) {
+        this.#isOpen = true
+        this.#mustReset = true
+        this.#sent += 1
+        return { result, connection: 'open' }
+      }
       this.close()
-      const result = this.#failed(error as SmtpError)
       return { result, connection: this.#closedHow(error as SmtpError, result, isFirst) }
     } finally {
       this.#steps.stop()
@@ -133,7 +137,14 @@ export class SmtpSession {
     }
   }
 
+  /** A refusal of this message leaves the session as it was, except 421: then the server closes it (RFC 5321 section 3.8). */
+  #goesOn(result: TransactionResult, { code }: SmtpError): boolean {
+    if (result.kind !== 'reply' || result.reply.code === 421 || code === RESET_FAILED || this.#socket?.destroyed !== false) return false
+    return BEFORE_OR_AFTER_CONTENT.includes(result.at)
+  }
+
   #closedHow({ code }: SmtpError, result: TransactionResult, isFirst: boolean): SessionResult['connection'] {
+    if (code === RESET_FAILED) return 'stale'
     if (isFirst) return !this.#stopped && (code === 'ETLS' || this.#steps.current === 'STARTTLS') ? 'tls-failed' : 'closed'
     return wasLeft(result, this.#steps.last === undefined) ? 'stale' : 'closed'
   }
@@ -171,8 +182,13 @@ export class SmtpSession {
     return new Promise((resolve, reject) => {
       this.#fail = reject
       if (!isFirst) {
-        this.#send(resolve, reject)
-        return
+        if (!this.#mustReset) return this.#send(resolve, reject)
+        this.#mustReset = false
+        // only now: the answer to the refused message does not wait for it
+        return this.#connection.reset((error) => {
+          if (error) reject(Object.assign(error, { code: RESET_FAILED }))
+          else this.#send(resolve, reject)
+        })
       }
       const connection = this.#connection
       connection.on('error', (error) => this.#fail(error as SmtpError))
@@ -238,62 +254,5 @@ export class SmtpSession {
     if (last?.at !== 'final dot' || !finalDotSent)
       return { kind: 'lost', at: 'DATA', afterFinalDot: false, text: 'the server answered out of turn', mailServer: this.#mailServer }
     return { kind: 'reply', at: 'final dot', reply: last.reply, mailServer: this.#mailServer }
-  }
-
-  #failed(error: SmtpError & { status?: string }): TransactionResult {
-    const mailServer = this.#mailServer
-    const at = this.#steps.current
-    // a server that lost its patience with us is not to blame; one that closed at once, or refused, has answered
-    const weWereSlow = this.#askingSince !== null && Date.now() - this.#askingSince > MAX_CLAIM_WAIT_MS
-    if (this.#stopped || weWereSlow) return { kind: 'stopped', mailServer }
-    if (error.status !== undefined) return { kind: 'unsupported', status: error.status, text: error.message, mailServer }
-    if (at === 'STARTTLS' && mustBeVerified(this.#path)) return this.#policy(at, error.message)
-    if (typeof error.response === 'string') {
-      const reply = parseReply(error.response)
-      if (reply.code >= 400) return { kind: 'reply', at: this.#steps.stepOf(error.response), reply, mailServer }
-    }
-    const detail = error.message.replace(/\s+/g, ' ').slice(0, 300)
-    if (this.#steps.finalDotSent)
-      return {
-        kind: 'lost',
-        at: 'final dot',
-        afterFinalDot: true,
-        text: `host ${mailServer}: connection lost after the final dot (${detail})`,
-        mailServer,
-      }
-    const code = error.originalCode ?? error.code ?? ''
-    if (this.#steps.heldUp)
-      return { kind: 'local', text: `this worker stood still while ${mailServer} was waited for at ${at}`, mailServer }
-    if (at === 'connect') return this.#notConnected(code, detail)
-    if (this.#path.tls !== 'opportunistic' && (error.code === 'ETLS' || /certificate|self.signed|CERT_|altname/i.test(`${code} ${detail}`)))
-      return this.#policy(at, error.message)
-    const how = code === 'ETIMEDOUT' ? 'no answer in time' : 'connection lost'
-    return { kind: 'lost', at, afterFinalDot: false, text: `host ${mailServer}: ${how} at ${at} (${detail})`, mailServer }
-  }
-
-  #policy(at: Stage, text: string): TransactionResult {
-    const detail = text.replace(/\s+/g, ' ').slice(0, 300)
-    return {
-      kind: 'policy',
-      at,
-      text: `TLS with ${this.#mailServer} could not be verified or set up: ${detail}`,
-      mailServer: this.#mailServer,
-    }
-  }
-
-  #notConnected(code: string, detail: string): TransactionResult {
-    const mailServer = this.#mailServer
-    if (code === 'ECONNREFUSED') return { kind: 'refused', text: `host ${mailServer} refused the connection`, mailServer }
-    if (lacksFamilyOf(this.#path.host))
-      return {
-        kind: 'local',
-        noRoute: true,
-        text: `${mailServer} cannot be reached from here: this machine has no IPv6 address`,
-        mailServer,
-      }
-    if (UNREACHABLE.has(code)) return { kind: 'unreachable', text: `host ${mailServer} did not answer (${detail})`, mailServer }
-    if (BROKEN.has(code))
-      return { kind: 'lost', at: 'connect', afterFinalDot: false, text: `host ${mailServer} closed the connection (${detail})`, mailServer }
-    return { kind: 'local', text: `${mailServer} cannot be reached from here: ${detail}`, mailServer }
   }
 }

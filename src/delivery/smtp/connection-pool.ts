@@ -25,6 +25,8 @@ const BELIEVED_MS = 10 * 60_000
 
 export class ConnectionPool {
   readonly #idle: Idle[] = []
+  /** How many messages of this process wait for a connection, by where to. */
+  readonly #expected = new Map<string, number>()
   /** Observed limits: after how many messages a server ended a session. */
   readonly #most = new Map<string, { readonly messages: number; readonly until: number }>()
 
@@ -38,6 +40,21 @@ export class ConnectionPool {
       return { path, session, leaseId, idleUntil }
     }
     return null
+  }
+
+  /** A message of this process waits for a connection there, and will take the next idle one. @returns a function that ends this. */
+  expect(system: string): () => void {
+    this.#expected.set(system, (this.#expected.get(system) ?? 0) + 1)
+    return () => {
+      const left = (this.#expected.get(system) ?? 1) - 1
+      if (left > 0) this.#expected.set(system, left)
+      else this.#expected.delete(system)
+    }
+  }
+
+  /** Whether a message of this process waits for a connection there. */
+  isExpected(system: string): boolean {
+    return this.#expected.has(system)
   }
 
   /** The observed limit of messages per session; infinite if none is known. */

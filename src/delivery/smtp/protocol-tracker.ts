@@ -127,6 +127,7 @@ const VERBS: readonly (readonly [string, Stage])[] = [
   ['EHLO', 'EHLO'],
   ['HELO', 'EHLO'],
   ['STARTTLS', 'STARTTLS'],
+  ['RSET', 'MAIL'],
   ['MAIL FRO', 'MAIL'],
   ['RCPT TO', 'RCPT'],
   ['DATA', 'DATA'],
