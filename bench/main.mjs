@@ -12,9 +12,10 @@ import { report } from './report.mjs'
 import { sends } from './sends.mjs'
 import { sleeping } from './sleeping.mjs'
 import { starts } from './starts.mjs'
+import { startup } from './startup.mjs'
 import { whole } from './whole.mjs'
 
-const BENCHES = { whole, life, starts, sends, filter, reading, report, permits, herd, sleeping, flood }
+const BENCHES = { whole, life, startup, starts, sends, filter, reading, report, permits, herd, sleeping, flood }
 const { values, positionals: names } = parseArgs({
   allowPositionals: true,
   options: { json: { type: 'string' }, compare: { type: 'string' } },

@@ -18,12 +18,17 @@ const sender = fileURLToPath(new URL('./support/sender.mjs', import.meta.url))
 export async function sends() {
   const folder = mkdtempSync(join(tmpdir(), 'softbounce-bench-'))
   const postgres = await startPostgres()
-  const run = async (kind, url) => {
+  const run = async (kind, url, processes) => {
     const sink = await startSink()
     try {
-      const order = JSON.stringify({ kind, url, port: sink.port, messages: MESSAGES, connections: CONNECTIONS })
-      const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', sender, order])
-      const { seconds, mib, cpuMs } = JSON.parse(stdout)
+      const order = (process) =>
+        JSON.stringify({ kind, url, process, port: sink.port, messages: MESSAGES / processes, connections: CONNECTIONS / processes })
+      const sent = await Promise.all(
+        Array.from({ length: processes }, (_, i) => promisify(execFile)(process.execPath, ['--expose-gc', sender, order(i)])),
+      )
+      const figures = sent.map(({ stdout }) => JSON.parse(stdout))
+      const sum = (figure) => figures.reduce((all, one) => all + one[figure], 0)
+      const [seconds, mib, cpuMs] = [Math.max(...figures.map((one) => one.seconds)), sum('mib'), sum('cpuMs')]
       const taken = new Set(sink.taken.map(({ to }) => to)).size
       if (taken !== MESSAGES || sink.taken.length !== MESSAGES)
         throw new Error(`${kind}: ${sink.taken.length} taken, of ${taken} recipients`)
@@ -34,11 +39,15 @@ export async function sends() {
   }
   try {
     const rows = []
-    const kinds = [['nodemailer’s pool'], ['send activity, SQLite', (round) => `file:${join(folder, `${round}.db`)}`]]
-    if (postgres !== null) kinds.push(['send activity, PostgreSQL', () => postgres.url])
+    const kinds = [
+      ['nodemailer’s pool', undefined, 1],
+      ['send activity, SQLite', (round) => `file:${join(folder, `${round}.db`)}`, 1],
+    ]
+    if (postgres !== null)
+      for (const processes of [1, 2, 4]) kinds.push([`send activity, PostgreSQL, ${processes} processes`, () => postgres.url, processes])
     const runs = kinds.map(() => [])
     for (let round = 0; round < ROUNDS; round += 1)
-      for (const [i, [kind, url]] of kinds.entries()) runs[i].push(await run(kind, url?.(round)))
+      for (const [i, [kind, url, processes]] of kinds.entries()) runs[i].push(await run(kind, url?.(round), processes))
     const of = (i, figure) => median(runs[i].map((one) => one[figure]))
     for (const [i, [kind]] of kinds.entries())
       rows.push({

@@ -19,6 +19,7 @@ import { startSink } from './support/sink.mjs'
 const LIVES = Number(process.env.BENCH_WHOLE_LIVES ?? 150)
 /** A folder for V8's profiles of the workers (open them in Chromium's developer tools). */
 const PROFILED = process.env.BENCH_PROFILE === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${process.env.BENCH_PROFILE}`]
+const WARM_UP_LIVES = Number(process.env.BENCH_WHOLE_WARM_UP ?? 600)
 const ROUNDS = Number(process.env.BENCH_WHOLE_ROUNDS ?? 3)
 const KINDS = (process.env.BENCH_WHOLE_KINDS ?? 'suppressed,delivered').split(',')
 /** A steady stream: bounces come one after another, and their retries are spread. */
@@ -107,11 +108,12 @@ async function compared(kind, name, url, { folder, bundle, postgres }) {
       for (const who of ['softbounce', 'bare']) {
         const before = await usage(workers[who].pid, server.pid, postgres, statements)
         const began = performance.now()
-        // the first round is for warming up
         const handles = []
-        for (let i = 0; i < LIVES; i += 1) {
+        // the first round warms V8 up: a worker runs for weeks
+        const lives = round === 0 ? WARM_UP_LIVES : LIVES
+        for (let i = 0; i < lives; i += 1) {
           handles.push(starts[who](i, `${kind}${name}${round}`))
-          await sleep(1000 / STARTS_PER_SECOND)
+          await sleep(1000 / (round === 0 ? 2 * STARTS_PER_SECOND : STARTS_PER_SECOND))
         }
         await Promise.all(handles)
         const results = await Promise.all(handles.map(async (handle) => (await handle).result()))
@@ -173,7 +175,7 @@ async function countStatements(url) {
 }
 
 function ourLife(client, i, run) {
-  const [recipient, messageId] = [`r${i}@${run.toLowerCase()}${i % 20}.example`, `${run}.${i}@example.com`]
+  const [recipient, messageId] = [`r${i}@${run.toLowerCase()}${i % 40}.example`, `${run}.${i}@example.com`]
   const raw = `From: shop@example.com\r\nTo: ${recipient}\r\nMessage-ID: <${messageId}>\r\n\r\n${'Thank you for your order.\r\n'.repeat(40)}`
   const bounce = { status: '4.3.2', bouncedAt: new Date().toISOString(), diagnostic: NOT_NOW }
   const input = { messageId, recipient, sender: 'bounces@example.com', message: { raw }, bounce }
@@ -184,7 +186,7 @@ function ourLife(client, i, run) {
 }
 
 function bareLife(client, i, run) {
-  const recipient = `bare${i}@${run.toLowerCase()}${i % 20}.example`
+  const recipient = `bare${i}@${run.toLowerCase()}${i % 40}.example`
   return client.workflow.start('bareLife', {
     ...{ taskQueue: 'bare', workflowId: `bare/${run}/${i}` },
     args: [{ recipient, delaysMs: DELAYS_MS }],

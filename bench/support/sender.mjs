@@ -7,12 +7,12 @@ import { readSettings } from '../../dist/config/config.js'
 import { ConnectionPool } from '../../dist/delivery/index.js'
 import { migrateToLatest, openDatabase, storeMessage } from '../../dist/store/index.js'
 
-const { url, port, messages, connections } = JSON.parse(process.argv[2])
+const { url, port, messages, connections, process: number } = JSON.parse(process.argv[2])
 const content = (i) =>
   Buffer.from(
-    `From: shop@example.com\r\nTo: r${i}@example.org\r\nMessage-ID: <m${i}@example.com>\r\nSubject: Your invoice\r\n\r\n${'Thank you for your order.\r\n'.repeat(150)}`,
+    `From: shop@example.com\r\nTo: r${i}@example.org\r\nMessage-ID: <m${number}.${i}@example.com>\r\nSubject: Your invoice\r\n\r\n${'Thank you for your order.\r\n'.repeat(150)}`,
   )
-const envelope = (i) => ({ sender: 'bounces@example.com', recipient: `r${i}@example${i % 50}.org` })
+const envelope = (i) => ({ sender: 'bounces@example.com', recipient: `r${number}.${i}@example${i % 50}.org` })
 
 async function byPool() {
   const pool = createTransport({ host: '127.0.0.1', port, pool: true, maxConnections: connections, maxMessages: 20, ignoreTLS: true })
@@ -46,7 +46,7 @@ async function byActivity() {
   return {
     send: async ({ sender, recipient }, i) => {
       const order = {
-        messageId: `m${i}@example.com`,
+        messageId: `m${number}.${i}@example.com`,
         sender,
         recipient,
         messageKey: keys[i],

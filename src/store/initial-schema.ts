@@ -55,11 +55,10 @@ function tableStatements(kind: DatabaseKind): string[] {
       relayed integer not null, reported_at bigint, reported_status text, reported_reply text,
       primary key (first_run_id, retry)
     )`,
-    'create index attempts_message on attempts (message_id, recipient)',
-    'create index attempts_recipient on attempts (recipient)',
+    'create index attempts_recipient on attempts (recipient, message_id)',
     'create index attempts_workflow on attempts (workflow_id)',
-    'create index attempts_at on attempts (at)',
-    'create index attempts_silent on attempts (silent_since)',
+    'create index attempts_at on attempts (at) where at is not null',
+    'create index attempts_silent on attempts (silent_since) where silent_since is not null',
     'create index attempts_unanswered on attempts (begun_at) where outcome is null',
 
     `create table suppressions (
