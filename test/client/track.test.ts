@@ -156,24 +156,24 @@ test('without a return path key tracking is refused', () => {
 })
 
 test('each message costs one query and one transaction', async () => {
-  const statements: string[] = []
+  let statements = 0
   const counting = {
     ...world.sqlite.database,
     db: world.sqlite.database.db.withPlugin({
-      transformQuery: ({ node }) => {
-        statements.push(node.kind)
-        return node
+      transformQuery: ({ node }) => node,
+      transformResult: async ({ result }) => {
+        statements += 1
+        return result
       },
-      transformResult: async ({ result }) => result,
     }),
   }
   const tracked = trackWith(nodemailer.createTransport(transportTo(world)), settingsFrom(options()), { opened: counting })
   const send = () => tracked.sendMail({ from: 'a@example.com', to: ['c@example.org', 'd@example.org'], text: 'x' })
   await send()
-  statements.length = 0
+  statements = 0
   await send()
-  // the message and its recipients are written in one transaction
-  expect(statements).toEqual(['SelectQueryNode', 'InsertQueryNode', 'InsertQueryNode'])
+  // a look-up; the message and its recipients are written in one transaction
+  expect(statements).toBe(3)
 })
 
 describe('a provider', () => {
