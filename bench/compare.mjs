@@ -17,3 +17,24 @@ export function compared(before, now) {
     return [Object.fromEntries(Object.keys(row).map((key) => [key, ratio(key)]))]
   })
 }
+
+/** Columns that hold ratios within a run, and CPU times beyond a baseline; whether more is better. */
+const WATCHED = {
+  'of the pool': true,
+  'of what is beside it': true,
+  'beyond the pool, ms': false,
+  'worker to bare': false,
+  'all to bare': false,
+}
+const MUCH = 1.25
+
+/** What is worse than before by a quarter or more. */
+export function worseIn(before, now) {
+  return now.flatMap((row, i) =>
+    Object.entries(WATCHED).flatMap(([column, isMoreBetter]) => {
+      const [is, was] = [numberIn(row[column]), numberIn(before[i]?.[column])]
+      if (!is || !was || (isMoreBetter ? was / is : is / was) < MUCH) return []
+      return [`${Object.values(row)[0]}: ${column} is ${is}, and was ${was}`]
+    }),
+  )
+}

@@ -15,30 +15,22 @@ import { cpuMsOf, historyOf } from './support/life.mjs'
 import { startPostgres } from './support/postgres.mjs'
 import { routes } from './support/routes.mjs'
 import { startSink } from './support/sink.mjs'
+import { LIVES, repliesOf } from './support/whole-lives.mjs'
 
-const LIVES = Number(process.env.BENCH_WHOLE_LIVES ?? 150)
+const COUNT = Number(process.env.BENCH_WHOLE_LIVES ?? 150)
 /** A folder for V8's profiles of the workers (open them in Chromium's developer tools). */
 const PROFILED = process.env.BENCH_PROFILE === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${process.env.BENCH_PROFILE}`]
 const WARM_UP_LIVES = Number(process.env.BENCH_WHOLE_WARM_UP ?? 600)
 const ROUNDS = Number(process.env.BENCH_WHOLE_ROUNDS ?? 3)
-const KINDS = (process.env.BENCH_WHOLE_KINDS ?? 'suppressed,delivered').split(',')
+/** Names of lives, or their beginnings. */
+const KINDS = Object.keys(LIVES).filter((name) =>
+  (process.env.BENCH_WHOLE_KINDS ?? '').split(',').some((wanted) => name.startsWith(wanted)),
+)
 /** A steady stream: bounces come one after another, and their retries are spread. */
 const STARTS_PER_SECOND = 25
-const DELAYS_MS = [1000, 1000, 1000, 1000]
-const NOT_NOW = '451 4.3.2 System not accepting network messages'
 const path = (name) => fileURLToPath(new URL(name, import.meta.url))
 const quiet = { trace() {}, debug() {}, info() {}, warn() {}, error() {}, log() {} }
 const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)]
-
-/** What a receiving system says to each recipient: `suppressed` refuses all four retries, `delivered` only the first. */
-function systemOf(kind) {
-  const asked = new Map()
-  return (address) => {
-    const n = (asked.get(address) ?? 0) + 1
-    asked.set(address, n)
-    return kind === 'suppressed' || n < 2 ? NOT_NOW : undefined
-  }
-}
 
 function startProcess(args, env) {
   const child = spawn(process.execPath, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
@@ -83,13 +75,17 @@ async function compared(kind, name, url, { folder, bundle, postgres }) {
   const server = await startDevServer()
   const connection = await Connection.connect({ address: server.address })
   const client = new Client({ connection })
-  const sink = await startSink({ rcpt: systemOf(kind) })
+  const life = LIVES[kind]
+  const sink = await startSink({ rcpt: repliesOf(life) })
+  const context = { client, sink, url }
   const store = openDatabase({ url })
   await migrateToLatest(store)
   const statements = name === 'PostgreSQL' ? await countStatements(url) : null
   const env = {
     ...{ TEMPORAL_ADDRESS: server.address, TEMPORAL_CONFIG_FILE: join(folder, 'none.toml'), SOFTBOUNCE_DATABASE_URL: url },
-    ...{ SOFTBOUNCE_ROUTES: routes({ '*': sink.port }), SOFTBOUNCE_LOG_LEVEL: 'info' },
+    ...(life.env?.(context) ?? {}),
+    ...(kind.includes('relay') ? {} : { SOFTBOUNCE_ROUTES: routes({ '*': sink.port }) }),
+    SOFTBOUNCE_LOG_LEVEL: 'info',
     ...{ SOFTBOUNCE_THROTTLE_MIN_MESSAGE_RATE: '1000/s', SOFTBOUNCE_THROTTLE_MAX_MESSAGE_RATE: '1000/s' },
     ...{ SOFTBOUNCE_THROTTLE_FAILURES_BEFORE_DOWN: '100' },
   }
@@ -100,7 +96,6 @@ async function compared(kind, name, url, { folder, bundle, postgres }) {
       {},
     ),
   }
-  const starts = { softbounce: (i, run) => ourLife(client, i, run), bare: (i, run) => bareLife(client, i, run) }
   const runs = { softbounce: [], bare: [] }
   try {
     await Promise.all(Object.values(workers).map(({ ready }) => ready))
@@ -110,9 +105,9 @@ async function compared(kind, name, url, { folder, bundle, postgres }) {
         const began = performance.now()
         const handles = []
         // the first round warms V8 up: a worker runs for weeks
-        const lives = round === 0 ? WARM_UP_LIVES : LIVES
+        const lives = round === 0 ? WARM_UP_LIVES : COUNT
         for (let i = 0; i < lives; i += 1) {
-          handles.push(starts[who](i, `${kind}${name}${round}`))
+          handles.push(life[who](context, i, `${kind.replace(/\W+/g, '')}${name}${round}`.toLowerCase()))
           await sleep(1000 / (round === 0 ? 2 * STARTS_PER_SECOND : STARTS_PER_SECOND))
         }
         await Promise.all(handles)
@@ -120,14 +115,16 @@ async function compared(kind, name, url, { folder, bundle, postgres }) {
         const seconds = (performance.now() - began) / 1000
         await sleep(500)
         const after = await usage(workers[who].pid, server.pid, postgres, statements)
-        const wrong = results.find(({ outcome }) => outcome !== kind)
-        if (wrong !== undefined) throw new Error(`${who}: a life ended as ${wrong.outcome}, not as ${kind}`)
+        const wrong = results.find(({ outcome }) => outcome !== life.outcome)
+        if (wrong !== undefined) throw new Error(`${who}: a life ended as ${wrong.outcome}, not as ${life.outcome}`)
         if (round === 0) continue
-        const each = Object.fromEntries(Object.keys(after).map((figure) => [figure, (after[figure] - before[figure]) / LIVES]))
+        const each = Object.fromEntries(Object.keys(after).map((figure) => [figure, (after[figure] - before[figure]) / COUNT]))
         runs[who].push({ ...each, seconds, ...(await historyOf(client, (await handles[0]).workflowId)) })
       }
   } finally {
     for (const worker of Object.values(workers)) await worker.stop()
+    context.pool?.close()
+    context.tracked?.close()
     await statements?.close()
     await sink.close()
     await store.close()
@@ -172,23 +169,4 @@ async function countStatements(url) {
     calls: async () => Number((await client.query('select sum(calls) as calls from pg_stat_statements')).rows[0].calls),
     close: () => client.end(),
   }
-}
-
-function ourLife(client, i, run) {
-  const [recipient, messageId] = [`r${i}@${run.toLowerCase()}${i % 40}.example`, `${run}.${i}@example.com`]
-  const raw = `From: shop@example.com\r\nTo: ${recipient}\r\nMessage-ID: <${messageId}>\r\n\r\n${'Thank you for your order.\r\n'.repeat(40)}`
-  const bounce = { status: '4.3.2', bouncedAt: new Date().toISOString(), diagnostic: NOT_NOW }
-  const input = { messageId, recipient, sender: 'bounces@example.com', message: { raw }, bounce }
-  return client.workflow.start('retryBouncedMessage', {
-    ...{ taskQueue: 'softbounce', workflowId: `bounce/${recipient}/${messageId}` },
-    args: [{ ...input, schedule: DELAYS_MS.map((ms) => `${ms / 1000}s`) }],
-  })
-}
-
-function bareLife(client, i, run) {
-  const recipient = `bare${i}@${run.toLowerCase()}${i % 40}.example`
-  return client.workflow.start('bareLife', {
-    ...{ taskQueue: 'bare', workflowId: `bare/${run}/${i}` },
-    args: [{ recipient, delaysMs: DELAYS_MS }],
-  })
 }

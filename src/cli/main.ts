@@ -1,6 +1,10 @@
 #!/usr/bin/env node
 /** The softbounce command. Exit status: 0; 1 for a failure; 2 for wrong usage. */
-import { runCommand } from './program.js'
+import * as nodeModule from 'node:module'
+
+// Node 22 and later keep compiled code between starts; before the commands are loaded
+;(nodeModule as { enableCompileCache?: () => void }).enableCompileCache?.()
+const { runCommand } = await import('./program.js')
 
 const LEAVE_AFTER_MS = 500
 

@@ -24,7 +24,7 @@ import {
   type SuppressionReason,
   storedKey,
   storeId,
-  storeMessage,
+  storeInGroup,
   workflowIdsOf,
 } from '../store/index.js'
 import { findSuppression, liftSuppression, type Suppression, suppressLastingly } from '../suppression/index.js'
@@ -126,7 +126,7 @@ export class SoftbounceClient {
   async retry(message: Uint8Array | string, bounce: BounceOf, options: RetryOptions = {}): Promise<StartedRetry> {
     const content = canonicalMessage(typeof message === 'string' ? Buffer.from(message, 'utf8') : message)
     const input = await this.#checked(messageKey(content), { ...bounce, messageId: bounce.messageId ?? messageIdOf(content) }, options)
-    await storeMessage(this.#database.db, content, new Date())
+    await storeInGroup(this.#database, content)
     return this.#start(input)
   }
 

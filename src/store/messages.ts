@@ -1,9 +1,11 @@
 /** Stored messages: the bytes that retries send, kept for as long as a workflow needs them, and for the retention time after. */
 import { createHash } from 'node:crypto'
 import { type Kysely, type RawBuilder, sql } from 'kysely'
-import { among } from './database.js'
+import { Batcher } from './batcher.js'
+import { among, type Database } from './database.js'
 import { Statement } from './statement.js'
 import type { Tables } from './tables.js'
+import { transact } from './transaction.js'
 
 /** The key of a message: `sha256-<hex>` of its bytes. */
 export function messageKey(content: Uint8Array): string {
@@ -15,6 +17,20 @@ export async function storeMessage(db: Kysely<Tables>, content: Uint8Array, now:
   const key = messageKey(content)
   await store.run(db, { key, content, size: content.length, at: now.getTime() })
   return key
+}
+
+/** The same for a program that stores many: those of one moment share one transaction, and one wait for the disk. */
+export function storeInGroup(database: Database, content: Uint8Array): Promise<string> {
+  const group = groups.get(database.db) ?? new Batcher((contents: readonly Uint8Array[]) => storeAll(database, contents), MOST_IN_GROUP)
+  groups.set(database.db, group)
+  return group.add(content)
+}
+
+const MOST_IN_GROUP = 50
+const groups = new WeakMap<Kysely<Tables>, Batcher<Uint8Array, string>>()
+
+function storeAll(database: Database, contents: readonly Uint8Array[]): Promise<readonly string[]> {
+  return transact(database, { durable: true }, (tx, commit) => commit(contents.map((content) => storeMessage(tx, content, new Date()))))
 }
 
 /** The same without restarting the retention time of a message that is stored already: it takes only the right to insert. */

@@ -72,7 +72,8 @@ async function measure(client, server, kind, cached, bundle, run) {
 
 const median = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)]
 
-export async function life() {
+/** The workflow's part of a life: the activities answer at once. What a whole life costs is measured by whole.mjs. */
+export async function workflow() {
   const folder = mkdtempSync(join(tmpdir(), 'softbounce-bench-'))
   const bundle = join(folder, 'bare.js')
   const { code } = await bundleWorkflowCode({ workflowsPath: path('bare-workflows.mjs'), logger: quiet })
