@@ -22,8 +22,16 @@ const DATABASE: ActivityOptions = {
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 }
 
-/** Longer than the longest SMTP session that the settings allow; the heartbeat timeout detects a dead worker. */
-const SEND: ActivityOptions = { ...DATABASE, startToCloseTimeout: '12h', heartbeatTimeout: '20s' }
+/**
+ * Longer than the longest SMTP session that the settings allow; the heartbeat timeout detects a dead worker. Waits for a permit count as
+ * attempts, so that only the longest interval matters.
+ */
+const SEND: ActivityOptions = {
+  ...DATABASE,
+  startToCloseTimeout: '12h',
+  heartbeatTimeout: '20s',
+  retry: { ...RETRY, maximumInterval: '1m' },
+}
 
 export const send = (summary: string, fairnessKey: string) =>
   proxyActivities<Activities>({ ...SEND, summary, priority: { fairnessKey } }).sendMessage
