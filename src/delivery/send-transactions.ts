@@ -4,6 +4,7 @@
  */
 import {
   type AnsweredRow,
+  all,
   Batcher,
   type BeginRequest,
   beginSends,
@@ -139,7 +140,7 @@ function take(
   released: readonly string[],
 ): Promise<Taken[]> {
   return transact(database, { durable: false }, async (tx, commit) => {
-    const [permits, attemptOf, suppressions] = await Promise.all([
+    const [permits, attemptOf, suppressions] = await all([
       Permits.read(tx, database, requests, settings, released),
       findAttempts(
         tx,
@@ -182,14 +183,16 @@ function answer(
 ): Promise<WrittenAnswer[]> {
   const observed = requests.flatMap(({ observation }) => (observation === null ? [] : [observation]))
   return transact(database, { durable: true }, async (tx, commit) => {
-    const [rows, feedbacks] = await Promise.all([
+    const [rows, feedbacks] = await all([
       writeAnswers(tx, requests, now),
       observed.length === 0 ? null : Feedbacks.read(tx, database, observed, settings),
     ])
     const written: WrittenAnswer[] = []
     for (const [i, { observation }] of requests.entries()) {
-      const feedback = observation === null ? null : ((await feedbacks?.apply(tx, observation)) ?? null)
-      written.push({ row: rows[i] ?? null, feedback })
+      const row = rows[i] ?? null
+      // whoever could not log an answer records its feedback alone
+      const feedback = observation === null || row === null ? null : ((await feedbacks?.apply(tx, observation)) ?? null)
+      written.push({ row, feedback })
     }
     await commit(feedbacks?.write(tx) ?? [])
     return written

@@ -1,7 +1,7 @@
 /** What answers change, in one transaction. */
 import type { Kysely } from 'kysely'
 import { isRetry } from '../bounce/index.js'
-import { type AnsweredRow, type RecordRequest, recordAnswers, recordEnd, type Tables } from '../store/index.js'
+import { type AnsweredRow, all, type RecordRequest, recordAnswers, recordEnd, type Tables } from '../store/index.js'
 import { liftSuppression } from '../suppression/index.js'
 import { isLastingRejection } from './outcome.js'
 
@@ -15,9 +15,13 @@ export async function writeAnswers(
   now: () => Date,
 ): Promise<(AnsweredRow | null)[]> {
   const rows = await recordAnswers(tx, requests)
-  await Promise.all(rows.map((row, i) => row && writeConsequences(tx, requests[i] as RecordRequest, row, now)))
+  // always in this order, so that two transactions that lock the same messages or addresses cannot deadlock
+  const inOrder = [...requests.entries()].sort(([, a], [, b]) => (orderOf(a) < orderOf(b) ? -1 : 1))
+  await all(inOrder.map(([i, request]) => rows[i] && writeConsequences(tx, request, rows[i], now)))
   return rows
 }
+
+const orderOf = ({ subject }: RecordRequest): string => `${subject.messageId} ${subject.recipient}`
 
 async function writeConsequences(tx: Kysely<Tables>, { subject }: RecordRequest, row: AnsweredRow, now: () => Date): Promise<void> {
   const { recipient, workflowId, messageId, firstRunId } = subject

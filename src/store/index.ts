@@ -104,4 +104,4 @@ export type {
   Tables,
 } from './tables.js'
 export type { ConnectionLeasesTable, DestinationsTable, OutagesTable, WaitersTable } from './throttle-tables.js'
-export { asyncCommit, type Commit, transact } from './transaction.js'
+export { all, asyncCommit, type Commit, transact } from './transaction.js'

@@ -5,7 +5,7 @@ import { Batcher } from './batcher.js'
 import { among, type Database } from './database.js'
 import { Statement } from './statement.js'
 import type { Tables } from './tables.js'
-import { transact } from './transaction.js'
+import { all, transact } from './transaction.js'
 
 /** The key of a message: `sha256-<hex>` of its bytes. */
 export function messageKey(content: Uint8Array): string {
@@ -108,7 +108,7 @@ export async function releaseHolds(db: Kysely<Tables>, firstRunId: string): Prom
 
 /** The same at the end of its retries: the retention time of the message begins now. */
 export async function endHolds(db: Kysely<Tables>, firstRunId: string, now: Date): Promise<void> {
-  await Promise.all([keepHeld.run(db, { firstRunId, at: now.getTime() }), release.run(db, { firstRunId })])
+  await all([keepHeld.run(db, { firstRunId, at: now.getTime() }), release.run(db, { firstRunId })])
 }
 
 const keepHeld = new Statement<{ firstRunId: string; at: number }>((db, value) =>

@@ -5,6 +5,7 @@ import type { Pool, PoolClient } from 'pg'
 import { databaseFault, PoolBusy } from './database-fault.js'
 import { TABLE_NAMES } from './initial-schema.js'
 import { isUnprepared, preparedName } from './prepared-names.js'
+import { BEGIN } from './transaction.js'
 
 const POOL_SIZE = 10
 const CONNECT_TIMEOUT_MS = 10_000
@@ -94,23 +95,28 @@ class CheckedPool {
   /** The connection; after a fault it is closed instead of going back to the pool. */
   #watched(client: PoolClient): PoolClient {
     let isSpoilt = false
-    let isInTransaction = false
+    // `transact` repeats a transaction whose statements turn out not to be prepared; others are not repeated
+    let transaction: 'none' | 'repeated' | 'other' = 'none'
+    let hasFailed = false
     const query = client.query.bind(client) as (...args: unknown[]) => Promise<unknown>
     return new Proxy(client, {
       get: (target, name) => {
         if (name === 'release') return () => target.release(isSpoilt || this.#generations.get(target) !== this.#generation)
         if (name !== 'query') return Reflect.get(target, name, target)
         return (text: string, values: unknown[]): Promise<unknown> => {
-          if (/^(begin|start transaction)\b/.test(text)) isInTransaction = true
-          else if (/^(commit|rollback)$/.test(text)) isInTransaction = false
-          const isAlone = !isInTransaction
+          if (/^(begin|start transaction)\b/.test(text)) transaction = text.startsWith(BEGIN) ? 'repeated' : 'other'
+          else if (/^(commit|rollback)$/.test(text)) transaction = 'none'
+          if (transaction === 'none' || text.startsWith(BEGIN)) hasFailed = false
+          const isAlone = transaction === 'none'
           inOnePacket(client)
-          const prepared = this.#prepares ? preparedName(text) : undefined
+          const prepared = this.#prepares && transaction !== 'other' ? preparedName(text) : undefined
           return query(prepared === undefined ? { text, values } : { name: prepared, text, values }).catch((error: unknown) => {
-            if (isUnprepared(error)) {
+            // what follows a failure in the same transaction was not prepared because of it
+            if (isUnprepared(error) && !hasFailed) {
               this.#prepares = false
               if (isAlone) return query({ text, values })
             }
+            hasFailed = true
             // a query that ran out of time is still running there
             isSpoilt ||= this.#failed(error)
             throw error

@@ -12,5 +12,11 @@ export function prepareByName(text: string): void {
 /** The name of a statement; undefined if it is not prepared. */
 export const preparedName = (text: string): string | undefined => names.get(text)
 
-/** The prepared statement is not on this connection, or another one has its name: a pooler does not track them. */
-export const isUnprepared = (error: unknown): boolean => ['26000', '42P05'].includes((error as { code?: string }).code ?? '')
+/**
+ * The prepared statement is not on this connection, or another one has its name: a pooler does not track them. Or it was prepared before a
+ * migration changed its table.
+ */
+export function isUnprepared(error: unknown): boolean {
+  const { code, message } = error as { code?: string; message?: string }
+  return code === '26000' || code === '42P05' || (code === '0A000' && message?.includes('cached plan') === true)
+}

@@ -4,7 +4,7 @@ import type { Database } from './database.js'
 import { endHolds, hasMessage, holdMessage, storeMessage, useMessage } from './messages.js'
 import { Statement } from './statement.js'
 import type { OutcomesTable, Tables } from './tables.js'
-import { transact } from './transaction.js'
+import { all, transact } from './transaction.js'
 
 export interface End {
   readonly messageId: string
@@ -78,7 +78,7 @@ export function beginRun(database: Database, start: Start, content: Uint8Array |
 
 async function recordStart(tx: Kysely<Tables>, start: Start): Promise<void> {
   const values = { ...start, bouncedAt: start.bouncedAt.getTime(), startedAt: start.startedAt.getTime() }
-  await Promise.all([closeEarlier.run(tx, values), insertRun.run(tx, values)])
+  await all([closeEarlier.run(tx, values), insertRun.run(tx, values)])
 }
 
 type StartValues = Omit<Start, 'bouncedAt' | 'startedAt'> & { bouncedAt: number; startedAt: number }
@@ -141,7 +141,7 @@ export async function recordEnd(tx: Kysely<Tables>, end: End): Promise<void> {
     ...{ messageId, recipient, workflowId, firstRunId, outcome, confirmed: end.confirmed ? 1 : 0 },
     ...{ suppressedUntil: end.suppressedUntil?.getTime() ?? null, endedAt: endedAt.getTime() },
   }
-  await Promise.all([writeOutcome.run(tx, values), closeRun.run(tx, values), endHolds(tx, firstRunId, endedAt)])
+  await all([writeOutcome.run(tx, values), closeRun.run(tx, values), endHolds(tx, firstRunId, endedAt)])
 }
 
 type EndValues = Omit<End, 'confirmed' | 'suppressedUntil' | 'endedAt'> & {

@@ -61,4 +61,9 @@ export class Statement<Values extends object, Row = unknown> {
 }
 
 const asParameter = (kind: DatabaseKind, value: unknown): unknown =>
-  Array.isArray(value) && (kind === 'sqlite' || typeof value[0] === 'object') ? JSON.stringify(value) : value
+  Array.isArray(value) && (kind === 'sqlite' || typeof value[0] === 'object') ? JSON.stringify(value, storable) : value
+
+/** A text that was cut within a character is no valid UTF-8, which SQLite would store all the same; PostgreSQL stores no NUL. */
+const storable = (_key: string, value: unknown): unknown => (typeof value === 'string' ? value.replace(UNSTORABLE, '\ufffd') : value)
+
+const UNSTORABLE = /[\p{Surrogate}\0]/gu

@@ -1,5 +1,5 @@
 /** Transactions in as few round trips as they need: what is sent without waiting travels together. */
-import { type Kysely, sql } from 'kysely'
+import { type DatabaseConnection, type Dialect, DummyDriver, Kysely, type KyselyProps, sql } from 'kysely'
 import type { Database } from './database.js'
 import { isUnprepared } from './prepared-names.js'
 import type { Tables } from './tables.js'
@@ -38,37 +38,62 @@ export async function transact<T>(
   }
 }
 
-async function inPostgres<T>(
+/** How our transactions begin in PostgreSQL. */
+export const BEGIN = 'begin;'
+
+function inPostgres<T>(
   { db }: Database,
   { durable }: TransactionOptions,
   step: (tx: Kysely<Tables>, commit: Commit) => Promise<T>,
 ): Promise<T> {
-  return db.connection().execute(async (connection) => {
-    const begun = sql
-      .raw(
-        `begin; set local idle_in_transaction_session_timeout = ${MOST_IDLE_MS}; set local lock_timeout = ${MOST_LOCKED_MS}${durable ? '' : '; set local synchronous_commit = off'}`,
-      )
-      .execute(connection)
+  const limits = `set local idle_in_transaction_session_timeout = ${MOST_IDLE_MS}; set local lock_timeout = ${MOST_LOCKED_MS}`
+  const begin = `${BEGIN} ${limits}${durable ? '' : '; set local synchronous_commit = off'}`
+  return db.getExecutor().provideConnection(async (held) => {
+    const { tx, leave } = pipelined(db, held)
+    const begun = sql.raw(begin).execute(tx)
     // the first statement fails too, and says why
     begun.catch(() => {})
     let isOver = false
     const commit: Commit = async (writes) => {
       isOver = true
-      return (await allSettled([...writes, sql.raw('commit').execute(connection)])).slice(0, -1) as never
+      return (await all([...writes, sql.raw('commit').execute(tx)])).slice(0, -1) as never
     }
     try {
-      const result = await step(connection, commit)
+      const result = await step(tx, commit)
       if (!isOver) await commit([])
       return result
     } catch (error) {
       if (!isOver)
         await sql
           .raw('rollback')
-          .execute(connection)
+          .execute(tx)
           .catch(() => {})
       throw error
+    } finally {
+      leave()
     }
   })
+}
+
+/** The database on one connection, whose statements do not wait for each other: Kysely's own `connection()` lets one begin when the last has ended. */
+function pipelined(db: Kysely<Tables>, held: DatabaseConnection): { readonly tx: Kysely<Tables>; readonly leave: () => void } {
+  let isHeld = true
+  const executor = db.getExecutor().withConnectionProvider({
+    provideConnection: async (use) => {
+      if (!isHeld) throw new Error('the transaction is over')
+      return use(held)
+    },
+  })
+  // only the executor runs statements; the rest would begin transactions, and close the database
+  const unused = new DummyDriver()
+  const dialect = { createDriver: () => unused } as unknown as Dialect
+  const tx = new Kysely<Tables>({ config: { dialect }, dialect, driver: unused as unknown as KyselyProps['driver'], executor })
+  return {
+    tx,
+    leave: () => {
+      isHeld = false
+    },
+  }
 }
 
 function inSqlite<T>(
@@ -76,7 +101,7 @@ function inSqlite<T>(
   { durable }: TransactionOptions,
   step: (tx: Kysely<Tables>, commit: Commit) => Promise<T>,
 ): Promise<T> {
-  const run = (on: Kysely<Tables>) => on.transaction().execute((tx) => step(tx, async (writes) => (await allSettled([...writes])) as never))
+  const run = (on: Kysely<Tables>) => on.transaction().execute((tx) => step(tx, async (writes) => (await all([...writes])) as never))
   return durable ? run(db) : db.connection().execute((connection) => withoutSync(connection, () => run(connection)))
 }
 
@@ -90,12 +115,15 @@ async function withoutSync<T>(connection: Kysely<Tables>, step: () => Promise<T>
   }
 }
 
-/** Waits for all of them, also if one fails: none may run on in another transaction. @throws the first failure. */
-async function allSettled(writes: readonly Promise<unknown>[]): Promise<unknown[]> {
-  const ended = await Promise.allSettled(writes)
+/**
+ * `Promise.all` for statements of a transaction: waits for all of them, also if one fails; none may run on when the transaction is over.
+ * @throws the first failure.
+ */
+export async function all<T extends readonly unknown[]>(steps: { readonly [K in keyof T]: T[K] | Promise<T[K]> }): Promise<T> {
+  const ended = await Promise.allSettled(steps as readonly unknown[])
   const failed = ended.find((one) => one.status === 'rejected')
   if (failed !== undefined) throw failed.reason
-  return ended.map((one) => (one as PromiseFulfilledResult<unknown>).value)
+  return ended.map((one) => (one as PromiseFulfilledResult<unknown>).value) as unknown as T
 }
 
 /**

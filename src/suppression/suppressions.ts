@@ -4,7 +4,7 @@
  */
 import type { Kysely, Selectable } from 'kysely'
 import type { SuppressionChange, SuppressionReason, SuppressionsTable, Tables } from '../store/index.js'
-import { advisoryLock, Statement } from '../store/index.js'
+import { advisoryLock, all, Statement } from '../store/index.js'
 import { entryOf, isActive } from './look-up.js'
 
 /** Why an address was suppressed. */
@@ -101,7 +101,7 @@ async function writeEntry(tx: Kysely<Tables>, address: string, change: Suppressi
     lifted_at: null,
     removed_at_provider: null,
   }
-  await Promise.all([write.run(tx, { address, ...row }), note(tx, address, change, row, entry.cause.by, entry.now)])
+  await all([write.run(tx, { address, ...row }), note(tx, address, change, row, entry.cause.by, entry.now)])
 }
 
 const write = new Statement<SuppressionsTable>((db, value) => {
@@ -136,7 +136,7 @@ const writeHistory = new Statement<Omit<Selectable<Tables['suppression_history']
 
 /** The entry, locked until the transaction ends; so is an address that has none. */
 async function lockedEntry(tx: Kysely<Tables>, address: string): Promise<Selectable<SuppressionsTable>[]> {
-  const [, rows] = await Promise.all([advisoryLock(tx, address), entryOf.rows(tx, { address })])
+  const [, rows] = await all([advisoryLock(tx, address), entryOf.rows(tx, { address })])
   return rows
 }
 

@@ -6,7 +6,7 @@
  */
 import type { Kysely } from 'kysely'
 import type { Tables } from '../store/index.js'
-import { type Database, transact } from '../store/index.js'
+import { all, type Database, transact } from '../store/index.js'
 import { Leases } from './connection-leases.js'
 import { columnsOf, type DestinationStatus, stateOf, toDestinationStatus } from './destination-row.js'
 import type { AdmissionSettings, Limits } from './limits.js'
@@ -87,7 +87,7 @@ export class Permits {
   ): Promise<Permits> {
     const wanted = requests.flatMap((request) => request.wanted)
     const counted = wanted.filter(({ needsConnection }) => needsConnection).map(({ name }) => name)
-    const [locked, places, leases] = await Promise.all([
+    const [locked, places, leases] = await all([
       lockRows(tx, database, wanted),
       Places.read(
         tx,
@@ -95,7 +95,8 @@ export class Permits {
       ),
       Leases.read(tx, [...new Set(counted)], released),
     ])
-    return new Permits(locked, places, leases, settings, random)
+    const counting = locked.isNew ? await Leases.read(tx, [...new Set(counted)], released) : leases
+    return new Permits(locked, places, counting, settings, random)
   }
 
   /** The permits of one message. */

@@ -1,7 +1,7 @@
 /** The rows of destinations and relays, locked until the transaction ends, by the database's clock. */
 import { type Kysely, type Selectable, sql } from 'kysely'
 import type { DestinationsTable, Tables } from '../store/index.js'
-import { among, type Database, databaseNow, givenRows, nowExpression, Statement } from '../store/index.js'
+import { all, among, type Database, databaseNow, givenRows, nowExpression, Statement } from '../store/index.js'
 import { columnsOf, EVERYTHING } from './destination-row.js'
 import { type Limits, withManualLimits } from './limits.js'
 import { newLimiterState } from './rate-limiter.js'
@@ -12,6 +12,8 @@ export type DestinationRow = Selectable<DestinationsTable>
 export type Everything = Pick<DestinationsTable, 'paused_since' | 'paused_by'>
 
 export interface LockedRows {
+  /** Some were inserted: what was read beside them was read before they were locked. */
+  readonly isNew: boolean
   readonly rows: ReadonlyMap<string, DestinationRow>
   readonly everything: Everything
   /** Read after the rows were locked: after a wait, an earlier time would be stale. */
@@ -27,14 +29,15 @@ export async function lockRows(
   const limits = new Map(wanted.map((one) => [one.name, one.limits]))
   const names = [...limits.keys()]
   const given = { names: names }
-  const read = () => Promise.all([lock.rows(tx, given), readClock.rows(tx, {}, database.clock)])
+  const read = () => all([lock.rows(tx, given), readClock.rows(tx, {}, database.clock)])
   let [rows, clock] = await read()
-  if (rows.length < names.length) {
+  const isNew = rows.length < names.length
+  if (isNew) {
     await insertRows(tx, limits, await databaseNow(database, tx))
     ;[rows, clock] = await read()
   }
   const [{ now, ...everything }] = clock as [Everything & { now: number }]
-  return { rows: new Map(rows.map((row) => [row.name, row])), everything, now: Number(now) }
+  return { isNew, rows: new Map(rows.map((row) => [row.name, row])), everything, now: Number(now) }
 }
 
 const lock = new Statement<{ names: readonly string[] }, DestinationRow>((db, value, { kind }) =>

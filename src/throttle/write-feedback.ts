@@ -1,7 +1,7 @@
 /** Writes feedback to the limiter's row, and selects the waiters to wake. */
 import type { Kysely } from 'kysely'
 import type { Tables } from '../store/index.js'
-import { asyncCommit, type Database, transact } from '../store/index.js'
+import { all, asyncCommit, type Database, transact } from '../store/index.js'
 import { columnsOf, stateOf } from './destination-row.js'
 import { applyFeedback, type DestinationAnswer, type Feedback } from './feedback.js'
 import type { AdmissionSettings, Limits } from './limits.js'
@@ -66,7 +66,7 @@ export class Feedbacks {
     settings: AdmissionSettings,
   ): Promise<Feedbacks> {
     const accepting = observed.filter(({ lesson }) => lesson.kind === 'accepted').map(({ name }) => name)
-    const [locked, waitedFor] = await Promise.all([
+    const [locked, waitedFor] = await all([
       lockRows(tx, database, observed),
       accepting.length === 0 ? [] : waitedForAmong(tx, [...new Set(accepting)]),
     ])

@@ -50,6 +50,20 @@ test('a refusal counts for its own message only: the session goes on', async () 
   expect(system.taken.map(({ to }) => to)).toEqual([['a@example.org'], ['b@example.org']])
 })
 
+test('a session that its server closed while the message waited for its permit says nothing about the message', async () => {
+  const { port, close } = await startScript((line, socket) => {
+    // the message is accepted, and the connection closed a moment later
+    if (line === '.') setTimeout(() => socket.destroy(), 50)
+    return polite(line)
+  })
+  closers.push(close)
+  const { session } = await converse(mail(port, 'a@example.org'))
+  expect(session?.isOpen).toBe(true)
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  expect(session?.isOpen).toBe(false)
+  expect(await converse(mail(port, 'b@example.org'), session)).toMatchObject({ stale: true, session: null })
+})
+
 test('a server that does not end the refused transaction is left, which says nothing about the next message', async () => {
   const { port, close } = await startScript((line) => {
     if (line.startsWith('RCPT')) return '450 4.2.0 later\r\n'

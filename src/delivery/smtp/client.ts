@@ -24,6 +24,10 @@ import {
 const QUIT_MS = 2000
 /** How far nodemailer's own timers lie beyond ours. */
 const BEYOND_MS = 60_000
+const lostBefore = (mailServer: string): TransactionResult => ({
+  ...{ kind: 'lost', at: 'MAIL', afterFinalDot: false, text: `host ${mailServer} had closed the idle session`, mailServer },
+})
+
 /** The server did not end the transaction that it had refused: that says nothing about the next message. */
 const RESET_FAILED = 'ERESET'
 /** From 354 on, the server reads content. */
@@ -44,6 +48,7 @@ export class SmtpSession {
   #fail: (error: SmtpError) => void = () => {}
 
   #isOpen = false
+  #wasOpened = false
   /** The last transaction was refused, and is still open. */
   #mustReset = false
 
@@ -92,7 +97,10 @@ export class SmtpSession {
     const { signal } = mail
     this.#mail = mail
     this.#eightBit = mail.content.some((byte) => byte > 127)
-    const isFirst = !this.#isOpen
+    const isFirst = !this.#wasOpened
+    // closed by the server since it was idle: nothing was sent of this message
+    if (!isFirst && !this.#isOpen) return { result: lostBefore(this.#mailServer), connection: 'stale' }
+    this.#wasOpened = true
     this.#isOpen = false
     if (!isFirst) this.#steps.again()
     const stop = () => {
@@ -186,8 +194,10 @@ export class SmtpSession {
         this.#mustReset = false
         // only now: the answer to the refused message does not wait for it
         return this.#connection.reset((error) => {
-          if (error) reject(Object.assign(error, { code: RESET_FAILED }))
-          else this.#send(resolve, reject)
+          if (error) return reject(Object.assign(error, { code: RESET_FAILED }))
+          // the reply to RSET is none to the message
+          this.#steps.again()
+          this.#send(resolve, reject)
         })
       }
       const connection = this.#connection
