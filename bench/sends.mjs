@@ -22,7 +22,15 @@ export async function sends() {
     const sink = await startSink()
     try {
       const order = (process) =>
-        JSON.stringify({ kind, url, process, port: sink.port, messages: MESSAGES / processes, connections: CONNECTIONS / processes })
+        JSON.stringify({
+          kind,
+          url,
+          process,
+          port: sink.port,
+          messages: MESSAGES / processes,
+          connections: CONNECTIONS / processes,
+          limit: CONNECTIONS,
+        })
       const sent = await Promise.all(
         Array.from({ length: processes }, (_, i) => promisify(execFile)(process.execPath, ['--expose-gc', sender, order(i)])),
       )

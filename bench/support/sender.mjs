@@ -7,7 +7,7 @@ import { readSettings } from '../../dist/config/config.js'
 import { ConnectionPool } from '../../dist/delivery/index.js'
 import { migrateToLatest, openDatabase, storeMessage } from '../../dist/store/index.js'
 
-const { url, port, messages, connections, process: number } = JSON.parse(process.argv[2])
+const { url, port, messages, connections, limit, process: number } = JSON.parse(process.argv[2])
 const content = (i) =>
   Buffer.from(
     `From: shop@example.com\r\nTo: r${i}@example.org\r\nMessage-ID: <m${number}.${i}@example.com>\r\nSubject: Your invoice\r\n\r\n${'Thank you for your order.\r\n'.repeat(150)}`,
@@ -32,7 +32,7 @@ async function byActivity() {
     ...{
       SOFTBOUNCE_RELAY_URL: `smtp://127.0.0.1:${port}`,
       SOFTBOUNCE_RELAY_TLS: 'off',
-      SOFTBOUNCE_RELAY_CONNECTION_LIMIT: String(connections),
+      SOFTBOUNCE_RELAY_CONNECTION_LIMIT: String(limit),
     },
     // permits are acquired at their real cost, but limit nothing
     ...{ SOFTBOUNCE_THROTTLE_MIN_MESSAGE_RATE: '1000/s', SOFTBOUNCE_THROTTLE_MAX_MESSAGE_RATE: '1000/s' },

@@ -4,8 +4,7 @@ import { type Dialect, PostgresDialect, PostgresQueryCompiler, type SchemableIde
 import type { Pool, PoolClient } from 'pg'
 import { databaseFault, PoolBusy } from './database-fault.js'
 import { TABLE_NAMES } from './initial-schema.js'
-import { isUnprepared, preparedName } from './prepared-names.js'
-import { BEGIN } from './transaction.js'
+import { BEGIN, isUnprepared, preparedName } from './prepared-names.js'
 
 const POOL_SIZE = 10
 const CONNECT_TIMEOUT_MS = 10_000

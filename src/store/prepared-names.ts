@@ -20,3 +20,6 @@ export function isUnprepared(error: unknown): boolean {
   const { code, message } = error as { code?: string; message?: string }
   return code === '26000' || code === '42P05' || (code === '0A000' && message?.includes('cached plan') === true)
 }
+
+/** How a transaction begins that is repeated if its statements turn out not to be prepared. */
+export const BEGIN = 'begin;'

@@ -1,7 +1,7 @@
 /** Transactions in as few round trips as they need: what is sent without waiting travels together. */
 import { type DatabaseConnection, type Dialect, DummyDriver, Kysely, type KyselyProps, sql } from 'kysely'
 import type { Database } from './database.js'
-import { isUnprepared } from './prepared-names.js'
+import { BEGIN, isUnprepared } from './prepared-names.js'
 import type { Tables } from './tables.js'
 
 /**
@@ -37,9 +37,6 @@ export async function transact<T>(
     throw error
   }
 }
-
-/** How our transactions begin in PostgreSQL. */
-export const BEGIN = 'begin;'
 
 function inPostgres<T>(
   { db }: Database,
