@@ -13,6 +13,7 @@ import { migrateToLatest, openDatabase } from '../dist/store/index.js'
 import { startDevServer } from '../dist-dev/dev-server/index.js'
 import { cpuMsOf, historyOf } from './support/life.mjs'
 import { startPostgres } from './support/postgres.mjs'
+import { countRoundTrips } from './support/round-trips.mjs'
 import { routes } from './support/routes.mjs'
 import { startSink } from './support/sink.mjs'
 import { LIVES, repliesOf } from './support/whole-lives.mjs'
@@ -81,8 +82,9 @@ async function compared(kind, name, url, { folder, bundle, postgres }) {
   const store = openDatabase({ url })
   await migrateToLatest(store)
   const statements = name === 'PostgreSQL' ? await countStatements(url) : null
+  const counted = name === 'PostgreSQL' ? await countRoundTrips(url) : null
   const env = {
-    ...{ TEMPORAL_ADDRESS: server.address, TEMPORAL_CONFIG_FILE: join(folder, 'none.toml'), SOFTBOUNCE_DATABASE_URL: url },
+    ...{ TEMPORAL_ADDRESS: server.address, TEMPORAL_CONFIG_FILE: join(folder, 'none.toml'), SOFTBOUNCE_DATABASE_URL: counted?.url ?? url },
     ...(life.env?.(context) ?? {}),
     ...(kind.includes('relay') ? {} : { SOFTBOUNCE_ROUTES: routes({ '*': sink.port }) }),
     SOFTBOUNCE_LOG_LEVEL: 'info',
@@ -101,7 +103,7 @@ async function compared(kind, name, url, { folder, bundle, postgres }) {
     await Promise.all(Object.values(workers).map(({ ready }) => ready))
     for (let round = 0; round <= ROUNDS; round += 1)
       for (const who of ['softbounce', 'bare']) {
-        const before = await usage(workers[who].pid, server.pid, postgres, statements)
+        const before = await usage(workers[who].pid, server.pid, postgres, statements, counted)
         const began = performance.now()
         const handles = []
         // the first round warms V8 up: a worker runs for weeks
@@ -114,7 +116,7 @@ async function compared(kind, name, url, { folder, bundle, postgres }) {
         const results = await Promise.all(handles.map(async (handle) => (await handle).result()))
         const seconds = (performance.now() - began) / 1000
         await sleep(500)
-        const after = await usage(workers[who].pid, server.pid, postgres, statements)
+        const after = await usage(workers[who].pid, server.pid, postgres, statements, counted)
         const wrong = results.find(({ outcome }) => outcome !== life.outcome)
         if (wrong !== undefined) throw new Error(`${who}: a life ended as ${wrong.outcome}, not as ${life.outcome}`)
         if (round === 0) continue
@@ -126,6 +128,7 @@ async function compared(kind, name, url, { folder, bundle, postgres }) {
     context.pool?.close()
     context.tracked?.close()
     await statements?.close()
+    counted?.close()
     await sink.close()
     await store.close()
     await connection.close()
@@ -145,18 +148,24 @@ function row(kind, name, who, runs) {
     'PostgreSQL, ms': of(who, 'postgres').toFixed(1),
     'all, ms': all(who).toFixed(1),
   })
-  Object.assign(figures, { statements: of(who, 'statements').toFixed(0), events: of(who, 'events'), bytes: of(who, 'bytes') })
+  Object.assign(figures, {
+    statements: of(who, 'statements').toFixed(0),
+    'round trips': of(who, 'trips').toFixed(1),
+    events: of(who, 'events'),
+    bytes: of(who, 'bytes'),
+  })
   if (who === 'bare') return figures
   const ratio = (a, b) => (a / b).toFixed(2)
   return { ...figures, 'worker to bare': ratio(of(who, 'worker'), of('bare', 'worker')), 'all to bare': ratio(all(who), all('bare')) }
 }
 
-async function usage(workerPid, serverPid, postgres, statements) {
+async function usage(workerPid, serverPid, postgres, statements, counted) {
   return {
     worker: cpuMsOf(workerPid),
     temporal: cpuMsOf(serverPid),
     postgres: postgres === null ? 0 : postgres.cpuMs(),
     statements: statements === null ? 0 : await statements.calls(),
+    trips: counted?.trips ?? 0,
   }
 }
 

@@ -2,7 +2,7 @@
 import { addressKey, type Bounce, judgeBounce, messageIdKey, type RetryStatuses, type Send, withoutControls } from '../bounce/index.js'
 import { type RetryOptions, type RetryRef, type SoftbounceClient, UnretryableBounce } from '../client/index.js'
 import type { IntakeLimits, Settings } from '../config/index.js'
-import { canonicalMessage, sentId, UnsendableMessage, withoutReturningTrace } from '../delivery/index.js'
+import { canonicalMessage, UnsendableMessage, withoutReturningTrace } from '../delivery/index.js'
 import type { ParsedReport, ReportedRecipient } from '../dsn/index.js'
 import type { Provider } from '../providers/index.js'
 import type { Metrics } from '../report/metrics.js'
@@ -16,7 +16,6 @@ import {
   quarantine,
   type Sent,
   sendAnsweredAt,
-  wasRetried,
 } from '../store/index.js'
 import { findSuppression, suppressLastingly } from '../suppression/index.js'
 import type { AuthenticationSettings, ReportMatch } from './authenticate.js'
@@ -159,9 +158,8 @@ export class ReportHandler {
     event: string | null,
   ): Promise<Handled> {
     const { client, database, now } = this.dependencies
+    const open = await client.isOpen({ workflowId })
     const { messageId, recipient, sender, message } = subject
-    // most bounces are the first: then Temporal need not be asked
-    const open = (await wasRetried(database.db, sentId(messageId, recipient))) && (await client.isOpen({ workflowId }))
     const listed = open ? null : await findSuppression(database.db, addressKey(recipient), now())
     if (listed !== null && listed.until === null)
       return { disposition: 'ignored', why: `${why}; the recipient is suppressed for good (${listed.reason})`, workflowId }

@@ -90,7 +90,7 @@ export { announceProcess, type ProcessInfo, runningProcesses } from './processes
 export { findProviderId, purgeProviderIds, recordProviderId } from './provider-ids.js'
 export { historyOf } from './recipient-history.js'
 export { inWords, lacksRights } from './rights.js'
-export { beginRun, type End, findEnd, keptFor, recordEnd, wasRetried, workflowIdsOf } from './runs.js'
+export { beginRun, type End, findEnd, keptFor, recordEnd, workflowIdsOf } from './runs.js'
 export { findSent, purgeSent, recordSent, type Sent, storeSent, wasSent } from './sent.js'
 export { Statement } from './statement.js'
 export { identityOf, NoTables, parseStoredKey, storedKey, storeId, storeNumber, storeOfIdentity } from './store-id.js'

@@ -107,15 +107,6 @@ const insertRun = new Statement<StartValues>((db, value) =>
     .onConflict((conflict) => conflict.doNothing()),
 )
 
-/** Whether retries of this message for this recipient were ever begun. @param sentId the ID of message and recipient. */
-export async function wasRetried(db: Kysely<Tables>, sentId: string): Promise<boolean> {
-  return (await findRun.rows(db, { sentId })).length > 0
-}
-
-const findRun = new Statement<{ sentId: string }>((db, value) =>
-  db.selectFrom('runs').select('first_run_id').where('sent_id', '=', value('sentId')).limit(1),
-)
-
 /** All workflow IDs in the tables for a recipient (folded), including long ones, which do not begin with the recipient. */
 export async function workflowIdsOf(db: Kysely<Tables>, recipient: string): Promise<readonly string[]> {
   const rows = await db
