@@ -13,6 +13,7 @@ import { readSettings } from '../dist/config/config.js'
 import { migrateToLatest, openDatabase } from '../dist/store/index.js'
 import { startDevServer } from '../dist-dev/dev-server/index.js'
 import { herdPlot } from './support/herd-plot.mjs'
+import { median } from './support/median.mjs'
 import { startPostgres } from './support/postgres.mjs'
 import { routes } from './support/routes.mjs'
 import { mostIn, startSink } from './support/sink.mjs'
@@ -148,8 +149,6 @@ async function run(kind, herdSize) {
     polls: workers.flatMap((worker) => worker.polls),
   }
 }
-
-const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]
 
 function delays({ othersSink, bounced }) {
   return othersSink.taken.map(({ at, to }) => at - bounced.get(to))

@@ -5,13 +5,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { median } from './support/median.mjs'
 import { startPostgres } from './support/postgres.mjs'
 import { startSink } from './support/sink.mjs'
 
 const MESSAGES = Number(process.env.BENCH_SENDS_MESSAGES ?? 3000)
 const ROUNDS = Number(process.env.BENCH_SENDS_ROUNDS ?? 3)
 const CONNECTIONS = 20
-const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)]
 const spreadOf = (list) => `${Math.round(Math.min(...list))}–${Math.round(Math.max(...list))}`
 const sender = fileURLToPath(new URL('./support/sender.mjs', import.meta.url))
 
@@ -52,7 +52,8 @@ export async function sends() {
       ['send activity, SQLite', (round) => `file:${join(folder, `${round}.db`)}`, 1],
     ]
     if (postgres !== null)
-      for (const processes of [1, 2, 4]) kinds.push([`send activity, PostgreSQL, ${processes} processes`, () => postgres.url, processes])
+      for (const processes of [1, 2, 4])
+        kinds.push([`send activity, PostgreSQL, ${processes} ${processes === 1 ? 'process' : 'processes'}`, () => postgres.url, processes])
     const runs = kinds.map(() => [])
     for (let round = 0; round < ROUNDS; round += 1)
       for (const [i, [kind, url, processes]] of kinds.entries()) runs[i].push(await run(kind, url?.(round), processes))

@@ -11,6 +11,7 @@ import { SearchAttributes } from '../dist/temporal/namespace.js'
 import { TASK_QUEUE } from '../dist/worker.js'
 import { startDevServer } from '../dist-dev/dev-server/index.js'
 import { cpuMsOf, lifeOf } from './support/life.mjs'
+import { median } from './support/median.mjs'
 
 const MOST = Number(process.env.BENCH_SLEEPING ?? 5000)
 const STEPS = 5
@@ -53,8 +54,6 @@ async function timed(step) {
   await step()
   return performance.now() - began
 }
-
-const median = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)]
 
 export async function sleeping() {
   const folder = mkdtempSync(join(tmpdir(), 'softbounce-bench-'))

@@ -7,13 +7,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Connection } from '@temporalio/client'
 import { startDevServer } from '../dist-dev/dev-server/index.js'
+import { median } from './support/median.mjs'
 import { memoryOf } from './support/memory.mjs'
 
 const STARTS = 9
 const WORKERS = 3
 const IDLE_MS = 20_000
 const cli = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
-const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)]
 
 export async function startup() {
   const folder = mkdtempSync(join(tmpdir(), 'softbounce-bench-'))

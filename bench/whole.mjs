@@ -12,6 +12,7 @@ import pg from 'pg'
 import { migrateToLatest, openDatabase } from '../dist/store/index.js'
 import { startDevServer } from '../dist-dev/dev-server/index.js'
 import { cpuMsOf, historyOf } from './support/life.mjs'
+import { median } from './support/median.mjs'
 import { startPostgres } from './support/postgres.mjs'
 import { countRoundTrips } from './support/round-trips.mjs'
 import { routes } from './support/routes.mjs'
@@ -31,7 +32,6 @@ const KINDS = Object.keys(LIVES).filter((name) =>
 const STARTS_PER_SECOND = 25
 const path = (name) => fileURLToPath(new URL(name, import.meta.url))
 const quiet = { trace() {}, debug() {}, info() {}, warn() {}, error() {}, log() {} }
-const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)]
 
 function startProcess(args, env) {
   const child = spawn(process.execPath, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] })

@@ -12,6 +12,7 @@ import { SearchAttributes } from '../dist/temporal/namespace.js'
 import { TASK_QUEUE } from '../dist/worker.js'
 import { startDevServer } from '../dist-dev/dev-server/index.js'
 import { cpuMsOf, historyOf, lifeOf } from './support/life.mjs'
+import { median } from './support/median.mjs'
 
 const LIVES = Number(process.env.BENCH_LIFE_LIVES ?? 300)
 const ROUNDS = Number(process.env.BENCH_LIFE_ROUNDS ?? 3)
@@ -69,8 +70,6 @@ async function measure(client, server, kind, cached, bundle, run) {
     await worker.stop()
   }
 }
-
-const median = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)]
 
 /** The workflow's part of a life: the activities answer at once. What a whole life costs is measured by whole.mjs. */
 export async function workflow() {

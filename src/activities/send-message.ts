@@ -23,7 +23,7 @@ import {
 } from '../delivery/index.js'
 import { findSuppression, type Suppression } from '../suppression/index.js'
 import { describe } from '../temporal/index.js'
-import { actOnFeedback, cancelReservation } from '../throttle/index.js'
+import { actOnFeedback, cancelReservation, type ObservedAnswer } from '../throttle/index.js'
 import type { ActivityContext } from './context.js'
 
 /** Shared by a worker's sends: cached routes, idle connections, and transactions. */
@@ -91,14 +91,19 @@ async function sendBy(route: Route, send: SendContext, { connections, transactio
     if (delivered.outcome.kind === 'accepted') await keepProviderName(send, message, delivered.outcome.reply)
     return result
   } finally {
-    const feedback = await feedbackOf(send, delivered, delivery, claim)
+    const feedback = await feedbackOf(send, delivered, observed, delivery, claim)
     await delivery.keepOpen(delivered.system, feedback?.wanted === true)
   }
 }
 
 /** Acts on the feedback that was written with the answer; an answer that could not be logged is feedback too, but a timeout is not. */
-async function feedbackOf(send: SendContext, delivered: DeliveryOutcome, delivery: DeliveryAttempt, claim: AttemptClaim) {
-  const observed = delivery.observed(delivered)
+async function feedbackOf(
+  send: SendContext,
+  delivered: DeliveryOutcome,
+  observed: ObservedAnswer | null,
+  delivery: DeliveryAttempt,
+  claim: AttemptClaim,
+) {
   if (!claim.answered) return delivered.outcome.kind === 'unreachable' ? null : delivery.applyFeedback(delivered)
   if (observed !== null && send.feedback !== null) await actOnFeedback(observed, send.feedback, send.dependencies)
   return send.feedback

@@ -190,7 +190,7 @@ function answer(
     const written: WrittenAnswer[] = []
     for (const [i, { observation }] of requests.entries()) {
       const row = rows[i] ?? null
-      // whoever could not log an answer records its feedback alone
+      // another worker holds the row: the feedback is recorded on its own (send-message.ts)
       const feedback = observation === null || row === null ? null : ((await feedbacks?.apply(tx, observation)) ?? null)
       written.push({ row, feedback })
     }

@@ -86,16 +86,16 @@ export class Permits {
     random: () => number = Math.random,
   ): Promise<Permits> {
     const wanted = requests.flatMap((request) => request.wanted)
-    const counted = wanted.filter(({ needsConnection }) => needsConnection).map(({ name }) => name)
+    const counted = [...new Set(wanted.filter(({ needsConnection }) => needsConnection).map(({ name }) => name))]
     const [locked, places, leases] = await all([
       lockRows(tx, database, wanted),
       Places.read(
         tx,
         requests.map(({ waiter }) => waiter),
       ),
-      Leases.read(tx, [...new Set(counted)], released),
+      Leases.read(tx, counted, released),
     ])
-    const counting = locked.isNew ? await Leases.read(tx, [...new Set(counted)], released) : leases
+    const counting = locked.isNew ? await Leases.read(tx, counted, released) : leases
     return new Permits(locked, places, counting, settings, random)
   }
 

@@ -1,7 +1,7 @@
 /** Transactions of several statements, on both databases. */
-import { connect, createServer } from 'node:net'
 import { sql } from 'kysely'
 import { describe, expect, inject, test } from 'vitest'
+import { countRoundTrips } from '../../bench/support/round-trips.mjs'
 import { beginSends, claimAttempt, openDatabase, recordAnswer, storeMessage, transact, useMessage } from '../../src/store/index.js'
 import { onBothDatabases } from '../support/both-databases.js'
 import { postgresDatabase, withoutPostgres } from '../support/databases.js'
@@ -69,43 +69,19 @@ onBothDatabases('a transaction', (opened) => {
 describe.skipIf(withoutPostgres !== null)('in PostgreSQL', () => {
   test('a transaction takes a round trip for what it reads, and one for what it writes', async () => {
     const { url, close } = await postgresDatabase(inject('postgres') as string)
-    const { hostname, port } = new URL(url)
-    let trips = 0
-    const proxy = createServer((client) => {
-      const server = connect(Number(port), hostname)
-      let isAsking = false
-      client.on('data', (data) => {
-        if (!isAsking) trips += 1
-        isAsking = true
-        server.write(data)
-      })
-      server.on('data', (data) => {
-        isAsking = false
-        client.write(data)
-      })
-      for (const [one, other] of [
-        [client, server],
-        [server, client],
-      ] as const) {
-        one.on('error', () => other.destroy())
-        one.on('close', () => other.destroy())
-      }
-    })
-    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
-    const through = new URL(url)
-    Object.assign(through, { hostname: '127.0.0.1', port: String((proxy.address() as { port: number }).port) })
-    const database = openDatabase({ url: through.href })
+    const counted = await countRoundTrips(url)
+    const database = openDatabase({ url: counted.url })
     const one = () =>
       transact(database, { durable: false }, async (tx, commit) => {
         await Promise.all([1, 2, 3].map((n) => sql`select ${n}::int`.execute(tx)))
         await commit([4, 5].map((n) => sql`select ${n}::int`.execute(tx)))
       })
     await one()
-    trips = 0
+    counted.trips = 0
     await one()
-    expect(trips).toBe(2)
+    expect(counted.trips).toBe(2)
     await database.close()
-    proxy.close()
+    counted.close()
     await close()
   })
 })

@@ -24,6 +24,7 @@ import {
 const QUIT_MS = 2000
 /** How far nodemailer's own timers lie beyond ours. */
 const BEYOND_MS = 60_000
+
 const lostBefore = (mailServer: string): TransactionResult => ({
   ...{ kind: 'lost', at: 'MAIL', afterFinalDot: false, text: `host ${mailServer} had closed the idle session`, mailServer },
 })

@@ -1,0 +1,1 @@
+export function countRoundTrips(url: string): Promise<{ trips: number; readonly url: string; close(): void }>
