@@ -57,7 +57,7 @@ export async function whole() {
   const bundle = join(folder, 'bare.js')
   const { code } = await bundleWorkflowCode({ workflowsPath: path('./support/bare-lives.mjs'), logger: quiet })
   writeFileSync(bundle, code)
-  const postgres = await startPostgres(['-c shared_preload_libraries=pg_stat_statements'])
+  const postgres = await startPostgres(['shared_preload_libraries=pg_stat_statements'])
   const databases = [['SQLite', `file:${join(folder, 'softbounce.db')}`]]
   if (postgres !== null) databases.push(['PostgreSQL', postgres.url])
   const rows = []

@@ -103,7 +103,7 @@ export function startFaults({ random, workers, temporal, database, proxies, fold
         },
       )
     },
-    ...(database.restart === undefined
+    ...(database.start === undefined
       ? {}
       : {
           'database away': async () => {
@@ -114,7 +114,7 @@ export function startFaults({ random, workers, temporal, database, proxies, fold
               () => database.stop(),
               async () => {
                 await sleep(ms)
-                await database.restart()
+                await database.start()
               },
             )
           },

@@ -160,7 +160,7 @@ for (let n = 1; n <= CUTS; n += 1) {
   } else {
     await database.stop()
     await sleep(random.between(0, 300))
-    await database.restart()
+    await database.start()
     const check = fresh
     fresh = nothing()
     for (const text of await untilUp(() => forgotten(store, check))) findings.push(`after cut ${n}: ${text}`)

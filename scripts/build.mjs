@@ -31,7 +31,14 @@ await build({
 })
 rmSync(join(dist, 'report', 'echarts.d.ts'))
 // for require(), also where a runtime cannot require ES modules (Jest)
-const entries = { index: 'client/index', track: 'track', plugin: 'plugin', worker: 'worker', activities: 'activities/index' }
+const entries = {
+  index: 'client/index',
+  track: 'track',
+  plugin: 'plugin',
+  worker: 'worker',
+  activities: 'activities/index',
+  nexus: 'nexus/service',
+}
 await build({
   ...{ ...quiet, packages: 'external', format: 'cjs', outdir: dist, outExtension: { '.js': '.cjs' } },
   entryPoints: Object.entries(entries).map(([out, path]) => ({ out, in: join(dist, `${path}.js`) })),

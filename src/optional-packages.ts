@@ -3,6 +3,7 @@
 /** What needs which packages. */
 export const OPTIONAL = {
   'direct delivery (direct.enabled)': ['mx-connect', 'mailauth/lib/mta-sts.js'],
+  'the Nexus service (worker.nexus)': ['@temporalio/nexus', 'nexus-rpc'],
   'reading a mailbox (softbounce intake --imap)': ['imapflow'],
 } as const
 
@@ -14,6 +15,8 @@ export async function requirePackages(use: keyof typeof OPTIONAL): Promise<void>
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND' && (error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND')
       throw error
-    throw new Error(`${use} needs packages that are not installed: npm install ${names.map((name) => name.split('/')[0]).join(' ')}`)
+    throw new Error(
+      `${use} needs packages that are not installed: npm install ${names.map((name) => /^(@[^/]+\/)?[^/]+/.exec(name)?.[0]).join(' ')}`,
+    )
   }
 }

@@ -19,7 +19,7 @@ import { requirePackages } from './optional-packages.js'
 import { announceProcess, type Database, DatabaseWatch, migrateToLatest, openDatabase } from './store/index.js'
 import { ensureSchedules, requireNamespace, SearchAttributes } from './temporal/index.js'
 import { startWakeupLoop } from './throttle/index.js'
-import { endSessions, workerOptions } from './worker.js'
+import { endSessions, nexusOptions, workerOptions } from './worker.js'
 
 export type { Config, Log }
 
@@ -99,9 +99,11 @@ class SoftbouncePlugin implements WorkerPlugin {
     const { keys } = this.parts.settings.encryption
     if (keys.length > 0 && (this.options.dataConverter ?? worker.dataConverter) !== undefined)
       throw new Error('encryption.keys and a data converter of the worker’s own cannot both be used: leave one of them out')
+    const { nexusServices = [] } = await nexusOptions(this.parts.settings)
     return {
       ...worker,
       activities: { ...worker.activities, ...this.parts.activities },
+      ...(nexusServices.length === 0 ? {} : { nexusServices: [...(worker.nexusServices ?? []), ...nexusServices] }),
       ...(keys.length === 0 ? {} : { dataConverter: workerDataConverter(keys) }),
     }
   }
@@ -134,7 +136,7 @@ class SoftbouncePlugin implements WorkerPlugin {
   async #runBeside(worker: Worker, next: (worker: Worker) => Promise<void>): Promise<void> {
     const { settings, activities, log } = this.parts
     const { connection, namespace } = this.options
-    const own = await Worker.create({ ...workerOptions(settings), connection, namespace, activities })
+    const own = await Worker.create({ ...workerOptions(settings), ...(await nexusOptions(settings)), connection, namespace, activities })
     log.info({ taskQueue: TASK_QUEUE, namespace }, 'a second worker of this process is ready')
     const running = own.run().finally(() => {
       if (worker.getState() === 'RUNNING') worker.shutdown()

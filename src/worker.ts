@@ -13,7 +13,7 @@ import { TASK_QUEUE } from './bounce/index.js'
 import { type Config, keyDigests, readSettings, requireNextHop, type Settings, settingsFrom } from './config/index.js'
 import { ConnectionPool } from './delivery/index.js'
 import { warnAtStart } from './doctor/index.js'
-import { clientDataConverter, workerDataConverter } from './encryption/index.js'
+import { clientDataConverter, WorkflowIds, workerDataConverter } from './encryption/index.js'
 import type { InboxLoop } from './intake/inbox-loop.js'
 import { processRefusals } from './intake/receive-refusal.js'
 import { createLogger, ThroughPino } from './logger.js'
@@ -127,6 +127,7 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
       connection,
       namespace,
       identity: identityOf(store),
+      ...(await nexusOptions(settings)),
       activities: createActivities({
         ...{ settings, database, sessions, log: logger },
         ...(metrics === undefined ? {} : { metrics }),
@@ -157,6 +158,14 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
     await database.close()
     await tracing?.stop()
   }
+}
+
+/** @internal The Nexus service, if it is on. Its packages are loaded only then. */
+export async function nexusOptions(settings: Pick<Settings, 'nexus' | 'encryption'>): Promise<Pick<WorkerOptions, 'nexusServices'>> {
+  if (!settings.nexus) return {}
+  await requirePackages('the Nexus service (worker.nexus)')
+  const { nexusService } = await import('./nexus/index.js')
+  return { nexusServices: [nexusService(new WorkflowIds(settings.encryption.idKey))] }
 }
 
 /** @internal Closes the idle SMTP sessions, and releases their connection leases. */

@@ -51,6 +51,8 @@ export interface Settings {
   readonly timeouts: SmtpTimeouts
   readonly maxConcurrentSends: number
   readonly shutdownGraceMs: number
+  /** Whether the worker serves the Nexus service. */
+  readonly nexus: boolean
   /** The worker's deployment version; null: worker versioning is off. */
   readonly deploymentVersion: WorkerDeploymentVersion | null
   readonly httpPort: number | null
@@ -205,6 +207,7 @@ function settingsOf(values: ConfigValues, { overridden, environment }: Loaded, f
     timeouts: smtpTimeouts(values.smtp.timeouts),
     maxConcurrentSends: worker.maxConcurrentSends,
     shutdownGraceMs: worker.shutdownGrace,
+    nexus: worker.nexus,
     deploymentVersion: deploymentVersion(environment, fault),
     httpPort: http.port ?? null,
     httpHost: http.host,

@@ -264,6 +264,8 @@ export interface Config {
     readonly maxConcurrentSends?: number | undefined
     /** How long a stopping worker lets running transactions finish. Those still open then are stopped if that is safe, and another worker continues. */
     readonly shutdownGrace?: string | undefined
+    /** Whether the worker serves the Nexus service `softbounce`, through which workflows of other namespaces start and steer retries. */
+    readonly nexus?: boolean | undefined
   } | undefined
   /** Logging. */
   readonly log?: {

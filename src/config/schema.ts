@@ -10,6 +10,7 @@ import { EVENTS } from './events.js'
 import {
   DAY,
   duration,
+  flag,
   HOUR,
   integer,
   MINUTE,
@@ -107,6 +108,10 @@ export const CONFIG = z.strictObject({
     shutdownGrace: setting(
       'How long a stopping worker lets running transactions finish. Those still open then are stopped if that is safe, and another worker continues.',
       duration(0, HOUR).prefault('25s'),
+    ),
+    nexus: setting(
+      'Whether the worker serves the Nexus service `softbounce`, through which workflows of other namespaces start and steer retries.',
+      flag.prefault(false),
     ),
   }),
   log: section('Logging.', {
