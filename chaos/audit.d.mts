@@ -15,7 +15,7 @@ export interface Run {
     stalls?: boolean
     taken?: boolean
   }[]
-  readonly results: Map<string, { status: string; result: { outcome: string; retries: number } | null }>
+  readonly results: Map<string, { status: string; result: { outcome: string; retries: number; confirmed?: boolean } | null }>
   readonly attempts: {
     recipient: string
     retry: number
@@ -26,6 +26,7 @@ export interface Run {
     reply: string
     begun_at: number
     at: number
+    maybe_delivered?: number
   }[]
   readonly suppressions: { address: string }[]
   readonly faults: { kind: string; worker?: string; at: number; until: number | null }[]

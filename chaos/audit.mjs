@@ -39,8 +39,12 @@ export function audit(run) {
 
     // promise 1: exactly one end
     if (outcome === null) say('lost', `it has no end: ${standing?.status ?? 'it was never started'} ${standing?.failure ?? ''}`)
-    else if (outcome === 'delivered' && taken.length === 0) say('lost', 'it counts as delivered, and no system has it')
-    else if (
+    else if (outcome === 'delivered' && taken.length === 0) {
+      // whether a system has a message whose connection it closed after the final dot cannot be known (RFC 1047)
+      const unknown = standing.result.confirmed === false && attempts.every((one) => one.maybe_delivered === 1)
+      if (unknown) explained.push(`${life.recipient}: each attempt lost its connection after the final dot: delivered, unconfirmed`)
+      else say('lost', 'it counts as delivered, and no system has it')
+    } else if (
       outcome !== 'delivered' &&
       taken.some((one) => one.said !== null) &&
       !faultNear(

@@ -58,30 +58,12 @@ export function startFaults({ random, workers, temporal, database, proxies, fold
         },
       )
     },
-    'kill Temporal': async () => {
-      const later = random.between(100, 2000)
-      await during(
-        'Temporal killed',
-        {},
-        () => temporal.signal('SIGKILL'),
-        async () => {
-          await sleep(later)
-          await temporal.restart()
-        },
-      )
-    },
-    'stop Temporal': async () => {
-      const ms = random.between(500, 5000)
-      await during(
-        'Temporal frozen',
-        {},
-        () => temporal.signal('SIGSTOP'),
-        async () => {
-          await sleep(ms)
-          temporal.signal('SIGCONT')
-        },
-      )
-    },
+    ...Object.fromEntries(
+      Object.entries(temporal.faults).map(([name, { run }]) => [
+        name,
+        () => run((kind, break_, mend) => during(kind, {}, break_, mend), random),
+      ]),
+    ),
     'cut connections': async () => {
       const which = random.pick(Object.keys(proxies))
       await during(
@@ -141,8 +123,7 @@ export function startFaults({ random, workers, temporal, database, proxies, fold
     'kill a worker': 5,
     'stop a worker': 3,
     'restart a worker': 2,
-    'kill Temporal': 1,
-    'stop Temporal': 1,
+    ...Object.fromEntries(Object.entries(temporal.faults).map(([name, { weight }]) => [name, weight])),
     'cut connections': 2,
     'relay away': 2,
     ...('database away' in kinds ? { 'database away': 2 } : {}),

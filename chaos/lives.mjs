@@ -1,5 +1,5 @@
 // Chaos: retries run while receiving systems misbehave and workers, Temporal, the database and the network fail; then the audit.
-//   npm run chaos -- --lives 1000 --seed 1 --database sqlite|postgres --skew 1500 --output chaos.json
+//   npm run chaos -- --lives 1000 --seed 1 --database sqlite|postgres --temporal dev-server|cluster --skew 1500 --output chaos.json
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -13,13 +13,15 @@ import { audit } from './audit.mjs'
 import { startFaults } from './faults.mjs'
 import { randomOf } from './random.mjs'
 import { SYSTEM_KINDS, startSystem } from './systems.mjs'
-import { ownFolder, startDatabase, startProxy, startTemporal, Worker } from './world.mjs'
+import { startTemporal } from './temporal.mjs'
+import { ownFolder, startDatabase, startProxy, Worker } from './world.mjs'
 
 const { values: args } = parseArgs({
   options: {
     lives: { type: 'string', default: '1000' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     database: { type: 'string', default: 'sqlite' },
+    temporal: { type: 'string', default: 'dev-server' },
     // clock skew of the workers, ms
     skew: { type: 'string', default: '1500' },
     output: { type: 'string' },
@@ -33,7 +35,7 @@ const SKEW_MS = Number(args.skew)
 const SCHEDULE_MS = [4000, 5000, 6000]
 const CONFIRM_MS = 4000
 /** Starts are spread out, so that some retries wait while others end. */
-const STARTS_PER_SECOND = 10
+const STARTS_PER_SECOND = args.temporal === 'cluster' ? 3 : 10
 const WORKERS = 3
 const CALM_WITHIN_MS = 10 * 60_000
 
@@ -54,7 +56,8 @@ if (database === null) {
   process.stderr.write('PostgreSQL (initdb) is not installed\n')
   process.exit(2)
 }
-const temporal = await startTemporal(folder)
+const temporal = await startTemporal(args.temporal, folder)
+if (temporal === null) process.exit(2)
 const proxies = {
   temporal: await startProxy(temporal.port),
   ...(database.port === null ? {} : { database: await startProxy(database.port) }),
@@ -107,7 +110,7 @@ const connected = () =>
 await connected()
 
 say(
-  `${LIVES} lives, seed ${SEED}, ${args.database}, ${WORKERS} workers, clocks up to ${skewMs} ms apart${folder.canBeFilled ? '' : '; the disk is not filled up (no mount)'}`,
+  `${LIVES} lives, seed ${SEED}, ${args.database}, ${args.temporal}, ${WORKERS} workers, clocks up to ${skewMs} ms apart${folder.canBeFilled ? '' : '; the disk is not filled up (no mount)'}`,
 )
 const began = Date.now()
 const chaos = startFaults({ random, workers, temporal, database, proxies, folder, relay, say }, faults)
@@ -163,6 +166,7 @@ const seconds = Math.round((Date.now() - began) / 1000)
 const summary = {
   seed: SEED,
   database: args.database,
+  temporal: args.temporal,
   lives: LIVES,
   seconds,
   outcomes,

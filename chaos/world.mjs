@@ -1,4 +1,4 @@
-// The run's parts: a Temporal dev server that persists to a file, a database, worker processes, and proxies that can cut connections.
+// The run's parts: a database, worker processes, and proxies that can cut connections. temporal.mjs has Temporal.
 import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
@@ -6,7 +6,6 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { startPostgres } from '../bench/support/postgres.mjs'
-import { freePort, startDevServer } from '../dist-dev/dev-server/index.js'
 
 const CLI = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
 const FAKETIME = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/usr/lib/faketime', '/usr/local/lib/faketime']
@@ -79,22 +78,6 @@ export async function startProxy(port) {
       for (const socket of open) socket.destroy()
       server.close()
     },
-  }
-}
-
-export async function startTemporal(folder) {
-  const port = await freePort()
-  const databaseFile = join(folder.path, 'temporal.db')
-  const start = () => startDevServer({ say: () => {}, port, databaseFile })
-  let server = await start()
-  return {
-    port,
-    address: `127.0.0.1:${port}`,
-    signal: (name) => process.kill(server.pid, name),
-    restart: async () => {
-      server = await start()
-    },
-    stop: () => server.stop(),
   }
 }
 

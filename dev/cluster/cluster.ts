@@ -36,7 +36,7 @@ export interface Cluster {
   stop(): Promise<void>
 }
 
-interface Ports {
+export interface Ports {
   readonly grpc: number
   readonly membership: number
   readonly http: number
@@ -82,7 +82,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   }
 }
 
-interface ClusterPorts {
+export interface ClusterPorts {
   readonly postgres: number
   readonly services: Readonly<Record<ServiceKind, readonly Ports[]>>
 }
@@ -109,7 +109,11 @@ function postgresIn(folder: string, port: number) {
 }
 
 /** docker-compose.yml's variables, with the addresses of this machine. */
-function environmentOf({ environment, dynamicConfig }: ComposeSettings, { services }: ClusterPorts, postgres: Postgres) {
+export function environmentOf(
+  { environment, dynamicConfig }: ComposeSettings,
+  { services }: ClusterPorts,
+  postgres: Pick<Postgres, 'port'>,
+): Record<string, string> {
   const [frontend] = services.frontend as [Ports]
   return {
     ...environment,

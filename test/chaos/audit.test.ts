@@ -110,3 +110,18 @@ test('a duplicate is explained by a fault of the same worker while the reply was
   expect(twice('worker-1', 9450).findings['sent twice']).toHaveLength(1)
   expect(twice('worker-0', 60_000).findings['sent twice']).toHaveLength(1)
 })
+
+test('a message whose connection was closed after the final dot each time may be nowhere: it ends unconfirmed', () => {
+  const lost = (confirmed: boolean, maybe: number) => {
+    const run = good()
+    const at = (ms: number) => ({ ...first(run.contacts), at: T + ms, step: 'final dot', said: null, refused: false, drops: true })
+    run.results.set(recipient, { status: 'COMPLETED', result: { outcome: 'delivered', confirmed, retries: 2 } })
+    run.contacts.splice(0, 3, at(4100), at(9400))
+    for (const attempt of run.attempts)
+      Object.assign(attempt, { outcome: 'deferred', status: '4.4.2', stage: 'final dot', maybe_delivered: maybe })
+    return audit(run)
+  }
+  expect(lost(false, 1)).toMatchObject({ findings: { lost: [] }, explained: [expect.stringContaining('unconfirmed')] })
+  expect(lost(true, 1).findings.lost).toHaveLength(1)
+  expect(lost(false, 0).findings.lost).toHaveLength(1)
+})

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { TestProject } from 'vitest/node'
+import { startCluster } from '../../dev/cluster/index.js'
 import { findProgram, startDevServer, TEST_SERVER } from '../../dev/dev-server/index.js'
 import { startSharedPostgres, withoutPostgres } from './databases.js'
 
@@ -35,7 +36,7 @@ export async function setup(project: TestProject) {
   if (!isFresh()) execFileSync(process.execPath, [here('scripts/build.mjs')], { stdio: 'inherit' })
   const say = (line: string) => process.stderr.write(`${line}\n`)
   project.provide('testServer', await findProgram(TEST_SERVER, say))
-  const server = await startDevServer({ say })
+  const server = process.env.TEST_SUITE === 'cluster' ? await startCluster({ say }) : await startDevServer({ say })
   project.provide('devServer', server.address)
   const postgres = withoutPostgres === null ? await startSharedPostgres() : null
   project.provide('postgres', postgres?.url ?? null)
