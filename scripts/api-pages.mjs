@@ -13,6 +13,7 @@ const ENTRIES = {
   track: ['track.d.ts', 'Only `track`: for an application that has none of Temporal’s packages.'],
   plugin: ['plugin.d.ts', 'softbounce in a worker process that you have.'],
   worker: ['worker.d.ts', 'The worker, started from a program.'],
+  nexus: ['nexus/index.d.ts', 'The Nexus service, for workflows in other namespaces.'],
   workflows: ['workflows/index.d.ts', 'The workflows, to export from your own bundle. Start them by the [contract](../protocol.md).'],
   activities: ['activities/index.d.ts', 'The activities, for a worker that you put together yourself. The plugin does that for you.'],
 }

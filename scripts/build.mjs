@@ -37,7 +37,7 @@ const entries = {
   plugin: 'plugin',
   worker: 'worker',
   activities: 'activities/index',
-  nexus: 'nexus/service',
+  nexus: 'nexus/index',
 }
 await build({
   ...{ ...quiet, packages: 'external', format: 'cjs', outdir: dist, outExtension: { '.js': '.cjs' } },

@@ -164,7 +164,7 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
 export async function nexusOptions(settings: Pick<Settings, 'nexus' | 'encryption'>): Promise<Pick<WorkerOptions, 'nexusServices'>> {
   if (!settings.nexus) return {}
   await requirePackages('the Nexus service (worker.nexus)')
-  const { nexusService } = await import('./nexus/index.js')
+  const { nexusService } = await import('./nexus/handlers.js')
   return { nexusServices: [nexusService(new WorkflowIds(settings.encryption.idKey))] }
 }
 

@@ -6,7 +6,7 @@ import { addressKey, type Bounce, type BouncedMessage, checkBouncedMessage, type
 import { RequestRefused, request } from '../client/requests.js'
 import type { WorkflowIds } from '../encryption/index.js'
 import type { Progress, retryBouncedMessage } from '../workflows/retry-bounced-message.js'
-import { type RetryNowInput, type RetryReference, softbounceService } from './service.js'
+import { type RetryNowInput, type RetryReference, softbounceService } from './index.js'
 
 /** A synchronous operation must answer within 10 s. */
 const QUERY_WITHIN_MS = 8000
@@ -63,7 +63,8 @@ async function answered<T>(input: RetryReference, step: () => Promise<T>): Promi
     return await step()
   } catch (error) {
     if (error instanceof RequestRefused) throw new nexus.OperationError('failed', error.message)
-    if (error instanceof WorkflowNotFoundError) throw new nexus.HandlerError('NOT_FOUND', `no open retries for ${JSON.stringify(input)}`)
+    if (error instanceof WorkflowNotFoundError)
+      throw new nexus.HandlerError('NOT_FOUND', `there are no retries of ${JSON.stringify(input)}`)
     throw error
   }
 }

@@ -118,7 +118,7 @@ test('bad input and unknown retries fail at once, with the reason', async () => 
   const faulty = await reason((await start('retryOrder', order(person(), { sender: '', schedule: ['soon'] }))).result())
   expect(faulty).toMatch(/sender/)
   expect(faulty).toMatch(/schedule/)
-  expect(await reason(steer('progress', { recipient: person(), messageId: 'none@example.com' }))).toContain('no open retries')
+  expect(await reason(steer('progress', { recipient: person(), messageId: 'none@example.com' }))).toContain('there are no retries')
   expect(await reason(steer('giveUp', {}))).toContain('messageId')
 })
 

@@ -1,6 +1,6 @@
 /** Workflows of another team, in a namespace of its own: they reach softbounce through a Nexus endpoint alone. */
 import { createNexusServiceClient } from '@temporalio/workflow'
-import { type BouncedMessage, type Progress, type RetryReference, type RetryResult, softbounceService } from '../../src/nexus/service.js'
+import { type BouncedMessage, type Progress, type RetryReference, type RetryResult, softbounceService } from '../../src/nexus/index.js'
 
 const through = (endpoint: string) => createNexusServiceClient({ service: softbounceService, endpoint })
 
