@@ -7,7 +7,7 @@ import { Client } from '@temporalio/client'
 import type { DataConverter } from '@temporalio/common'
 import { type NativeConnection, Worker, type WorkerOptions, type WorkerPlugin } from '@temporalio/worker'
 import { type Activities, createActivities } from './activities/index.js'
-import { TASK_QUEUE, WORKFLOW_TYPE } from './bounce/index.js'
+import { WORKFLOW_TYPE } from './bounce/index.js'
 import { type Config, keyDigests, requireNextHop, type Settings, settingsFrom } from './config/index.js'
 import { ConnectionPool } from './delivery/index.js'
 import { warnAtStart } from './doctor/index.js'
@@ -58,7 +58,7 @@ export async function softbouncePlugin(options: PluginOptions): Promise<WorkerPl
   void warnAtStart('worker', { settings, database, connection: options.connection, namespace, log })
   const attributes = new SearchAttributes(options.connection, namespace, log)
   await attributes.register()
-  await ensureSchedules(options.connection, namespace, TASK_QUEUE, { unlist: settings.unlistBy !== null }, log)
+  await ensureSchedules(options.connection, namespace, settings.taskQueue, { unlist: settings.unlistBy !== null }, log)
   const sessions = new ConnectionPool()
   const activities = createActivities({
     ...{ settings, database, sessions, log },
@@ -93,7 +93,7 @@ class SoftbouncePlugin implements WorkerPlugin {
       throw new Error(
         `the plugin of softbounce is for the namespace ${this.options.namespace}, and the worker for ${worker.namespace ?? 'default'}: pass softbouncePlugin the worker's namespace`,
       )
-    this.#shared = worker.taskQueue === TASK_QUEUE
+    this.#shared = worker.taskQueue === this.parts.settings.taskQueue
     if (!this.#shared) return worker
     await requireWorkflows(worker, this.parts.log)
     const { keys } = this.parts.settings.encryption
@@ -115,7 +115,7 @@ class SoftbouncePlugin implements WorkerPlugin {
       ...{ connection, namespace },
       dataConverter: (this.#shared ? dataConverter : undefined) ?? clientDataConverter(settings.encryption.keys),
     })
-    const stopWaking = startWakeupLoop(client, TASK_QUEUE, { settings, database, log })
+    const stopWaking = startWakeupLoop(client, settings.taskQueue, { settings, database, log })
     const retire = announceProcess(database, 'worker', keyDigests(settings))
     let inbox: InboxLoop | undefined
     try {
@@ -137,7 +137,7 @@ class SoftbouncePlugin implements WorkerPlugin {
     const { settings, activities, log } = this.parts
     const { connection, namespace } = this.options
     const own = await Worker.create({ ...workerOptions(settings), ...(await nexusOptions(settings)), connection, namespace, activities })
-    log.info({ taskQueue: TASK_QUEUE, namespace }, 'a second worker of this process is ready')
+    log.info({ taskQueue: settings.taskQueue, namespace }, 'a second worker of this process is ready')
     const running = own.run().finally(() => {
       if (worker.getState() === 'RUNNING') worker.shutdown()
     })
@@ -150,9 +150,9 @@ class SoftbouncePlugin implements WorkerPlugin {
 }
 
 /** @throws Error if the worker's workflows do not export softbounce's. */
-async function requireWorkflows({ workflowsPath, workflowBundle }: WorkerOptions, log: Log): Promise<void> {
+async function requireWorkflows({ taskQueue, workflowsPath, workflowBundle }: WorkerOptions, log: Log): Promise<void> {
   const missing = new Error(
-    `the worker polls the task queue ${TASK_QUEUE}, but its workflows do not export ${WORKFLOW_TYPE}: add export * from 'softbounce/workflows' to them, or give the worker a task queue of its own`,
+    `the worker polls the task queue ${taskQueue}, but its workflows do not export ${WORKFLOW_TYPE}: add export * from 'softbounce/workflows' to them, or give the worker a task queue of its own`,
   )
   if (workflowBundle !== undefined) {
     const code = 'code' in workflowBundle ? workflowBundle.code : readFileSync(workflowBundle.codePath, 'utf8')

@@ -9,7 +9,6 @@ import { Client } from '@temporalio/client'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
 import { makeTelemetryFilterString, NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker'
 import { createActivities } from './activities/index.js'
-import { TASK_QUEUE } from './bounce/index.js'
 import { type Config, keyDigests, readSettings, requireNextHop, type Settings, settingsFrom } from './config/index.js'
 import { ConnectionPool } from './delivery/index.js'
 import { warnAtStart } from './doctor/index.js'
@@ -33,10 +32,10 @@ export const WORKFLOW_BUNDLE = inPackage('./workflow-bundle.js')
 
 /** @internal Options of the worker, except its connection, namespace and activities. */
 export function workerOptions(
-  settings: Pick<Settings, 'maxConcurrentSends' | 'shutdownGraceMs' | 'encryption' | 'deploymentVersion'>,
+  settings: Pick<Settings, 'taskQueue' | 'maxConcurrentSends' | 'shutdownGraceMs' | 'encryption' | 'deploymentVersion'>,
 ): Omit<WorkerOptions, 'activities'> {
   return {
-    taskQueue: TASK_QUEUE,
+    taskQueue: settings.taskQueue,
     ...(existsSync(WORKFLOW_BUNDLE)
       ? { workflowBundle: { codePath: WORKFLOW_BUNDLE } }
       : { workflowsPath: inPackage('./workflows/index.js') }),
@@ -107,7 +106,7 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
     void warnAtStart('worker', { settings, database, connection, namespace, log: logger })
     attributes = new SearchAttributes(connection, namespace, logger)
     await attributes.register()
-    await ensureSchedules(connection, namespace, TASK_QUEUE, { unlist: settings.unlistBy !== null }, logger)
+    await ensureSchedules(connection, namespace, settings.taskQueue, { unlist: settings.unlistBy !== null }, logger)
     let worker: Worker | undefined
     metrics?.watch(database, () => watch.check())
     if (settings.httpPort !== null && metrics !== undefined && temporalMetrics !== undefined)
@@ -136,11 +135,11 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
       }),
     })
     const client = new Client({ connection, namespace, dataConverter: clientDataConverter(settings.encryption.keys) })
-    stopWaking = startWakeupLoop(client, TASK_QUEUE, { settings, database, log: logger })
+    stopWaking = startWakeupLoop(client, settings.taskQueue, { settings, database, log: logger })
     retire = announceProcess(database, 'worker', keyDigests(settings))
     inbox = await processRefusals(client, database, settings, { logger, ...(metrics === undefined ? {} : { metrics }) })
     logger.info(
-      { taskQueue: TASK_QUEUE, namespace, address: connectionOptions.address, ...settings.deploymentVersion },
+      { taskQueue: settings.taskQueue, namespace, address: connectionOptions.address, ...settings.deploymentVersion },
       'the worker is ready',
     )
     await worker.run()
@@ -161,11 +160,13 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
 }
 
 /** @internal The Nexus service, if it is on. Its packages are loaded only then. */
-export async function nexusOptions(settings: Pick<Settings, 'nexus' | 'encryption'>): Promise<Pick<WorkerOptions, 'nexusServices'>> {
+export async function nexusOptions(
+  settings: Pick<Settings, 'nexus' | 'encryption' | 'taskQueue'>,
+): Promise<Pick<WorkerOptions, 'nexusServices'>> {
   if (!settings.nexus) return {}
   await requirePackages('the Nexus service (worker.nexus)')
   const { nexusService } = await import('./nexus/handlers.js')
-  return { nexusServices: [nexusService(new WorkflowIds(settings.encryption.idKey))] }
+  return { nexusServices: [nexusService(new WorkflowIds(settings.encryption.idKey, settings.taskQueue))] }
 }
 
 /** @internal Closes the idle SMTP sessions, and releases their connection leases. */

@@ -16,6 +16,7 @@ export type ActivitySettings = DeliveryContext['settings'] &
     | 'messageRetentionMs'
     | 'events'
     | 'encryption'
+    | 'taskQueue'
   >
 
 export interface ActivityContext extends DeliveryContext {

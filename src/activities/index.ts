@@ -40,7 +40,7 @@ export type {
 export function createActivities(dependencies: ActivityContext) {
   const { sessions = new ConnectionPool(), settings } = dependencies
   const router = new Router(dependencies)
-  const names = new WorkflowIds(settings.encryption.idKey)
+  const names = new WorkflowIds(settings.encryption.idKey, settings.taskQueue)
   const shared = { router, connections: sessions, transactions: new SendTransactions(dependencies) }
   const attempt = () => (Context.current().info.isLocal ? 0 : Context.current().info.attempt)
   return {

@@ -44,7 +44,7 @@ export async function releaseWaiting(order: ReleaseOrder, context: Context, depe
   heartbeat()
   try {
     const release = await beginRelease(database.db, order.destination, order.withinMs, order.by, now(), GOES_ON_WITHIN_MS)
-    const query = openRetriesOf(order.destination)
+    const query = openRetriesOf(context.info.taskQueue, order.destination)
     let left = (await context.client.workflow.count(query)).count
     const signal = async (page: readonly Waiting[]) => {
       let went = 0

@@ -5,6 +5,15 @@ import { addressKey } from './address.js'
 export const TASK_QUEUE = 'softbounce'
 export const WORKFLOW_TYPE = 'retryBouncedMessage'
 
+/**
+ * What the IDs of a fleet's workflows hold in front of their subject: nothing on the task queue of the contract, else `@<task queue>/`,
+ * so that fleets of one namespace do not meet. No address begins with `@`.
+ */
+export const fleetPrefix = (taskQueue: string): string => (taskQueue === TASK_QUEUE ? '' : `@${taskQueue}/`)
+
+/** The ID of the workflow that releases the waiting retries of a destination. */
+export const releaseId = (taskQueue: string, destination: string): string => `release/${fleetPrefix(taskQueue)}${destination}`
+
 /** Longest workflow ID. */
 export const MAX_WORKFLOW_ID_BYTES = 255
 
@@ -28,15 +37,16 @@ export function messageIdKey(messageId: string): string {
  * if it is still too long. docs/protocol.md has the rule with test vectors.
  * @throws Error if the recipient or the Message-ID is not one.
  */
-export function workflowId(recipient: string, messageId: string, sha256: Sha256Hex): string {
+export function workflowId(recipient: string, messageId: string, sha256: Sha256Hex, taskQueue: string = TASK_QUEUE): string {
   const address = addressKey(recipient)
   const id = messageIdKey(messageId)
   const bytes = (text: string) => new TextEncoder().encode(text).length
-  const plain = `bounce/${address}/${id}`
+  const first = `bounce/${fleetPrefix(taskQueue)}`
+  const plain = `${first}${address}/${id}`
   if (bytes(plain) <= MAX_WORKFLOW_ID_BYTES) return plain
-  const shorter = `bounce/${address}/sha256-${sha256(id)}`
+  const shorter = `${first}${address}/sha256-${sha256(id)}`
   if (bytes(shorter) <= MAX_WORKFLOW_ID_BYTES) return shorter
-  return `bounce/sha256-${sha256(address)}/sha256-${sha256(id)}`
+  return `${first}sha256-${sha256(address)}/sha256-${sha256(id)}`
 }
 
 /** A keyed hash (HMAC-SHA-256) of the UTF-8 bytes of a text, in lower-case hex. */
@@ -53,8 +63,8 @@ export function hiddenName(text: string, hmac: Hmac): string {
  * `bounce/hmac-<hex>/hmac-<hex>`: the workflow ID if payloads are encrypted, since a payload codec does not encrypt IDs.
  * @throws Error if the recipient or the Message-ID is not one.
  */
-export function hiddenWorkflowId(recipient: string, messageId: string, hmac: Hmac): string {
-  return `bounce/${hiddenName(addressKey(recipient), hmac)}/${hiddenName(messageIdKey(messageId), hmac)}`
+export function hiddenWorkflowId(recipient: string, messageId: string, hmac: Hmac, taskQueue: string = TASK_QUEUE): string {
+  return `bounce/${fleetPrefix(taskQueue)}${hiddenName(addressKey(recipient), hmac)}/${hiddenName(messageIdKey(messageId), hmac)}`
 }
 
 /** Quotes a string for a Temporal list filter, which escapes with a backslash. */
@@ -62,7 +72,10 @@ export function quoted(text: string): string {
   return `'${text.replace(/\\/g, '\\\\').replace(/'/g, "\\'")}'`
 }
 
-/** The list filter for the open retries of a destination. */
-export function openRetriesOf(destination: string): string {
-  return `WorkflowType = '${WORKFLOW_TYPE}' AND ExecutionStatus = 'Running' AND BounceDestination = ${quoted(destination)}`
+/** The list filter for a fleet's retries. */
+export const retriesOn = (taskQueue: string): string => `WorkflowType = '${WORKFLOW_TYPE}' AND TaskQueue = ${quoted(taskQueue)}`
+
+/** The list filter for its open retries of a destination. */
+export function openRetriesOf(taskQueue: string, destination: string): string {
+  return `${retriesOn(taskQueue)} AND ExecutionStatus = 'Running' AND BounceDestination = ${quoted(destination)}`
 }

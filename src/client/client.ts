@@ -9,7 +9,7 @@ import {
   quoted,
   type RetryOptions,
   type RetryResult,
-  TASK_QUEUE,
+  retriesOn,
   WORKFLOW_TYPE,
 } from '../bounce/index.js'
 import { type Settings, settingsFrom } from '../config/index.js'
@@ -40,7 +40,7 @@ import { request } from './requests.js'
 import { unlessRefused } from './unretryable.js'
 
 /** The settings that a client uses. */
-const CLIENT_NEEDS = ['database', 'encryption']
+const CLIENT_NEEDS = ['database', 'encryption', 'worker.taskQueue']
 
 export class SoftbounceClient {
   /** The destinations: status, pauses, limits and releases. */
@@ -57,7 +57,7 @@ export class SoftbounceClient {
     this.#database = database
     this.#names = names
     this.#close = close
-    this.destinations = new Destinations(temporal, database, TASK_QUEUE)
+    this.destinations = new Destinations(temporal, database, names.taskQueue)
     this.lists = new RecipientLists(database)
   }
 
@@ -77,7 +77,7 @@ export class SoftbounceClient {
 
   /** @internal The same with settings that are checked already. A database that is passed stays open when the client is closed. */
   static async open(
-    settings: Pick<Settings, 'database' | 'encryption'>,
+    settings: Pick<Settings, 'database' | 'encryption' | 'taskQueue'>,
     options: { readonly temporal?: Client; readonly database?: Database } = {},
   ): Promise<SoftbounceClient> {
     const { keys, idKey } = settings.encryption
@@ -86,7 +86,7 @@ export class SoftbounceClient {
     try {
       await storeId(database)
       const temporal = options.temporal === undefined ? await connectTemporal(keys, closers) : encryptingClient(options.temporal, keys)
-      return new SoftbounceClient(temporal, database, new WorkflowIds(idKey), async () => {
+      return new SoftbounceClient(temporal, database, new WorkflowIds(idKey, settings.taskQueue), async () => {
         for (const close of closers) await close()
       })
     } catch (error) {
@@ -158,7 +158,7 @@ export class SoftbounceClient {
     const workflowId = this.workflowId(recipient, messageId)
     const handle = await unlessRefused(
       this.#temporal.workflow.signalWithStart(WORKFLOW_TYPE, {
-        taskQueue: TASK_QUEUE,
+        taskQueue: this.#names.taskQueue,
         workflowId,
         workflowIdConflictPolicy: WorkflowIdConflictPolicy.USE_EXISTING,
         args: [input],
@@ -184,8 +184,8 @@ export class SoftbounceClient {
   async *list(recipient?: string): AsyncGenerator<{ workflowId: string; runId: string; status: string; startedAt: Date }> {
     const query =
       recipient === undefined
-        ? `WorkflowType = '${WORKFLOW_TYPE}' AND ExecutionStatus = 'Running'`
-        : `WorkflowType = '${WORKFLOW_TYPE}' AND WorkflowId STARTS_WITH ${quoted(this.#names.prefix(recipient))}`
+        ? `${retriesOn(this.#names.taskQueue)} AND ExecutionStatus = 'Running'`
+        : `${retriesOn(this.#names.taskQueue)} AND WorkflowId STARTS_WITH ${quoted(this.#names.prefix(recipient))}`
     for await (const execution of this.#temporal.workflow.list({ query }))
       yield { workflowId: execution.workflowId, runId: execution.runId, status: execution.status.name, startedAt: execution.startTime }
   }

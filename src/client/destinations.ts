@@ -1,6 +1,6 @@
 /** Destinations from TypeScript: their status, pauses and limits, and the release of retries that wait for them. */
 import { type Client, WorkflowIdConflictPolicy, WorkflowNotFoundError } from '@temporalio/client'
-import { openRetriesOf } from '../bounce/index.js'
+import { openRetriesOf, releaseId } from '../bounce/index.js'
 import type { Database } from '../store/index.js'
 import {
   type DestinationOverview,
@@ -83,8 +83,8 @@ export class Destinations {
     destination: string,
     { withinMs = DEFAULT_WITHIN_MS, by }: ReleaseOptions,
   ): Promise<{ workflowId: string; result(): Promise<{ released: number }> }> {
-    const workflowId = releaseId(destination)
-    await this.temporal.workflow.count(openRetriesOf(destination)).catch((error: Error) => {
+    const workflowId = releaseId(this.taskQueue, destination)
+    await this.temporal.workflow.count(openRetriesOf(this.taskQueue, destination)).catch((error: Error) => {
       throw new Error(
         `the retries that wait for ${destination} cannot be listed (${error.message}); softbounce doctor says whether the search attribute BounceDestination is there`,
       )
@@ -101,7 +101,7 @@ export class Destinations {
 
   /** Stops a release; another one within a day sends the retries that are left. False if none is running. */
   async stopRelease(destination: string): Promise<boolean> {
-    const handle = this.temporal.workflow.getHandle(releaseId(destination))
+    const handle = this.temporal.workflow.getHandle(releaseId(this.taskQueue, destination))
     try {
       if ((await handle.describe()).status.name !== 'RUNNING') return false
       await handle.cancel()
@@ -119,12 +119,10 @@ export class Destinations {
 
   async #counted(standing: DestinationOverview): Promise<DestinationInfo> {
     if (relayOf(standing.name) !== null) return { ...standing, openRetries: null }
-    const openRetries = await this.temporal.workflow.count(openRetriesOf(standing.name)).then(
+    const openRetries = await this.temporal.workflow.count(openRetriesOf(this.taskQueue, standing.name)).then(
       ({ count }) => count,
       () => null,
     )
     return { ...standing, openRetries }
   }
 }
-
-const releaseId = (destination: string): string => `release/${destination}`

@@ -12,7 +12,7 @@ const TRACKED = Symbol.for('softbounce.tracked')
 /** As `track`. A database that is passed stays open when the transporter is closed. */
 export function trackWith<T extends Transporter>(
   transporter: T,
-  settings: Pick<Settings, 'database' | 'returnPaths' | 'relayPreset' | 'retryStatuses' | 'scheduleMs' | 'encryption'>,
+  settings: Pick<Settings, 'database' | 'returnPaths' | 'relayPreset' | 'retryStatuses' | 'scheduleMs' | 'encryption' | 'taskQueue'>,
   options: Pick<TrackOptions, 'retryRefused' | 'onDatabaseError'> & { readonly opened?: Database } = {},
 ): Tracked<T> {
   if (settings.returnPaths === null)
@@ -25,7 +25,7 @@ export function trackWith<T extends Transporter>(
   const retry = {
     statuses: settings.retryStatuses,
     firstDelayMs: settings.scheduleMs[0] as number,
-    workflowIds: new WorkflowIds(settings.encryption.idKey),
+    workflowIds: new WorkflowIds(settings.encryption.idKey, settings.taskQueue),
   }
   const tracking = new Tracking(inner, {
     returnPaths: settings.returnPaths,

@@ -7,7 +7,7 @@ import type { Tracked, TrackOptions, Transporter } from './track-options.js'
 import { trackWith } from './track-with.js'
 
 /** The settings that `track` uses. */
-const TRACK_NEEDS = ['database', 'returnPath', 'retry', 'relay.provider', 'relay.confirmWithin', 'encryption']
+const TRACK_NEEDS = ['database', 'returnPath', 'retry', 'relay.provider', 'relay.confirmWithin', 'encryption', 'worker.taskQueue']
 
 /**
  * Tracks what a transporter sends. Changes the transporter in place and returns it; its own plugins, defaults and DKIM stay. If a recipient

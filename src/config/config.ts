@@ -51,6 +51,7 @@ export interface Settings {
   readonly timeouts: SmtpTimeouts
   readonly maxConcurrentSends: number
   readonly shutdownGraceMs: number
+  readonly taskQueue: string
   /** Whether the worker serves the Nexus service. */
   readonly nexus: boolean
   /** The worker's deployment version; null: worker versioning is off. */
@@ -207,6 +208,7 @@ function settingsOf(values: ConfigValues, { overridden, environment }: Loaded, f
     timeouts: smtpTimeouts(values.smtp.timeouts),
     maxConcurrentSends: worker.maxConcurrentSends,
     shutdownGraceMs: worker.shutdownGrace,
+    taskQueue: worker.taskQueue,
     nexus: worker.nexus,
     deploymentVersion: deploymentVersion(environment, fault),
     httpPort: http.port ?? null,

@@ -264,6 +264,8 @@ export interface Config {
     readonly maxConcurrentSends?: number | undefined
     /** How long a stopping worker lets running transactions finish. Those still open then are stopped if that is safe, and another worker continues. */
     readonly shutdownGrace?: string | undefined
+    /** The task queue that workers poll, and on which clients start retries. A second fleet in the same namespace needs a name of its own; all its processes need the same. */
+    readonly taskQueue?: string | undefined
     /** Whether the worker serves the Nexus service `softbounce`, through which workflows of other namespaces start and steer retries. */
     readonly nexus?: boolean | undefined
   } | undefined

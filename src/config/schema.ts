@@ -2,7 +2,7 @@
 import { homedir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import { z } from 'zod'
-import { DEFAULT_RETRY_STATUSES, DEFAULT_SCHEDULE, parseDuration, parseRetryStatuses, parseSchedule } from '../bounce/index.js'
+import { DEFAULT_RETRY_STATUSES, DEFAULT_SCHEDULE, parseDuration, parseRetryStatuses, parseSchedule, TASK_QUEUE } from '../bounce/index.js'
 import { databaseKind } from '../store/database-kind.js'
 import { DIRECT, RELAY, ROUTES, SMTP } from './connection.js'
 import { ENCRYPTION, HTTP } from './encryption.js'
@@ -108,6 +108,10 @@ export const CONFIG = z.strictObject({
     shutdownGrace: setting(
       'How long a stopping worker lets running transactions finish. Those still open then are stopped if that is safe, and another worker continues.',
       duration(0, HOUR).prefault('25s'),
+    ),
+    taskQueue: setting(
+      'The task queue that workers poll, and on which clients start retries. A second fleet in the same namespace needs a name of its own; all its processes need the same.',
+      matching(/^[A-Za-z0-9._-]{1,64}$/, 'it must be 1 to 64 letters, digits, dots, hyphens or underscores').prefault(TASK_QUEUE),
     ),
     nexus: setting(
       'Whether the worker serves the Nexus service `softbounce`, through which workflows of other namespaces start and steer retries.',

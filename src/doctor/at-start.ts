@@ -25,9 +25,11 @@ export async function warnAtStart(
     compareProcesses(database, settings),
     checkClock(database).then((one) => [one]),
     checkRetention(connection, namespace, settings.scheduleMs),
-    checkOtherQueues(connection, namespace),
+    checkOtherQueues(connection, namespace, settings.taskQueue),
     // a worker that starts has not polled yet
-    ...(role === 'worker' ? [] : [storeId(database).then(async (store) => [await checkPollers(connection, namespace, store)])]),
+    ...(role === 'worker'
+      ? []
+      : [storeId(database).then(async (store) => [await checkPollers(connection, namespace, store, settings.taskQueue)])]),
   ]
   for (const found of await Promise.allSettled(checks))
     if (found.status === 'fulfilled')

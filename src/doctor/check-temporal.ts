@@ -1,7 +1,8 @@
 /** Temporal: reachable, the namespace, search attributes, and a worker that polls the queue. */
 import { Connection } from '@temporalio/client'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
-import { formatDuration, TASK_QUEUE, WORKFLOW_TYPE } from '../bounce/index.js'
+import { fleetPrefix, formatDuration, WORKFLOW_TYPE } from '../bounce/index.js'
+import type { Settings } from '../config/index.js'
 import { storeOfIdentity } from '../store/index.js'
 import { describe } from '../temporal/activity-errors.js'
 import { describeNamespace, NoNamespace, searchAttributeFault } from '../temporal/namespace.js'
@@ -18,7 +19,7 @@ const WORKFLOW_QUEUE = 1 // temporal.api.enums.v1.TaskQueueType.TASK_QUEUE_TYPE_
 const RECENT_MS = 75_000
 
 /** @param store the ID of this command's store; null if it is not known. */
-export async function checkTemporal(store: string | null, scheduleMs: readonly number[]): Promise<Finding[]> {
+export async function checkTemporal(store: string | null, settings: Pick<Settings, 'scheduleMs' | 'taskQueue'>): Promise<Finding[]> {
   const { connectionOptions, namespace = 'default' } = loadClientConnectConfig()
   const address = connectionOptions.address ?? 'localhost:7233'
   let connection: Connection
@@ -28,7 +29,7 @@ export async function checkTemporal(store: string | null, scheduleMs: readonly n
     return [failure(CHECK, `it cannot be reached at ${address}: ${describe(error)}`, 'start it, or set TEMPORAL_ADDRESS or a profile')]
   }
   try {
-    return await connection.withDeadline(Date.now() + WITHIN_MS, () => checkNamespace(connection, address, namespace, store, scheduleMs))
+    return await connection.withDeadline(Date.now() + WITHIN_MS, () => checkNamespace(connection, address, namespace, store, settings))
   } finally {
     await connection.close()
   }
@@ -39,7 +40,7 @@ async function checkNamespace(
   address: string,
   namespace: string,
   store: string | null,
-  scheduleMs: readonly number[],
+  { scheduleMs, taskQueue }: Pick<Settings, 'scheduleMs' | 'taskQueue'>,
 ): Promise<Finding[]> {
   const { workflowService } = connection
   let version = ''
@@ -59,9 +60,9 @@ async function checkNamespace(
   return [
     ok(CHECK, `server ${version} at ${address}, namespace ${namespace}`),
     await checkSearchAttributes(connection, namespace),
-    await checkPollers(connection, namespace, store),
+    await checkPollers(connection, namespace, store, taskQueue),
     ...(await checkRetention(connection, namespace, scheduleMs)),
-    ...(await checkOtherQueues(connection, namespace)),
+    ...(await checkOtherQueues(connection, namespace, taskQueue)),
   ]
 }
 
@@ -84,18 +85,21 @@ export async function checkRetention({ workflowService }: Services, namespace: s
 }
 
 /** Retries that were started on another task queue: no worker of ours sees them. */
-export async function checkOtherQueues({ workflowService }: Services, namespace: string): Promise<Finding[]> {
-  const query = `WorkflowType = '${WORKFLOW_TYPE}' AND ExecutionStatus = 'Running' AND TaskQueue != '${TASK_QUEUE}'`
+export async function checkOtherQueues({ workflowService }: Services, namespace: string, taskQueue: string): Promise<Finding[]> {
+  // those of other fleets have their own IDs
+  const first = fleetPrefix(taskQueue)
+  const ofFleet = first === '' ? "WorkflowId NOT STARTS_WITH 'bounce/@'" : `WorkflowId STARTS_WITH 'bounce/${first}'`
+  const query = `WorkflowType = '${WORKFLOW_TYPE}' AND ExecutionStatus = 'Running' AND TaskQueue != '${taskQueue}' AND ${ofFleet}`
   const { executions } = await workflowService.listWorkflowExecutions({ namespace, query, pageSize: SHOWN })
   const found = executions ?? []
-  const [first] = found
-  if (first === undefined) return []
+  const [sample] = found
+  if (sample === undefined) return []
   const queues = [...new Set(found.map(({ taskQueue }) => taskQueue))].join(', ')
   return [
     failure(
       CHECK,
-      `${found.length === SHOWN ? `${SHOWN} retries or more` : found.length === 1 ? 'a retry' : `${found.length} retries`} wait on another task queue (${queues}), where no worker of softbounce polls; the first is ${first.execution?.workflowId}`,
-      `terminate them, and start them on the task queue ${TASK_QUEUE}`,
+      `${found.length === SHOWN ? `${SHOWN} retries or more` : found.length === 1 ? 'a retry' : `${found.length} retries`} wait on another task queue (${queues}), where no worker of softbounce polls; the first is ${sample.execution?.workflowId}`,
+      `terminate them, and start them on the task queue ${taskQueue}`,
     ),
   ]
 }
@@ -110,8 +114,13 @@ async function checkSearchAttributes({ operatorService }: Connection, namespace:
   }
 }
 
-export async function checkPollers({ workflowService }: Services, namespace: string, store: string | null): Promise<Finding> {
-  const queue = { namespace, taskQueue: { name: TASK_QUEUE }, taskQueueType: WORKFLOW_QUEUE }
+export async function checkPollers(
+  { workflowService }: Services,
+  namespace: string,
+  store: string | null,
+  taskQueue: string,
+): Promise<Finding> {
+  const queue = { namespace, taskQueue: { name: taskQueue }, taskQueueType: WORKFLOW_QUEUE }
   const { pollers } = await workflowService.describeTaskQueue(queue)
   const polled = (pollers ?? []).map(({ identity, lastAccessTime }) => ({
     identity: identity ?? '',
@@ -128,7 +137,7 @@ export async function checkPollers({ workflowService }: Services, namespace: str
   if (recent.length === 0)
     return failure(
       CHECK,
-      `no worker polls the task queue ${TASK_QUEUE} in namespace ${namespace}${Number.isFinite(ahead) ? `; the last poll was ${formatDuration(Math.round(-ahead / 1000) * 1000)} ago, unless this machine's clock is wrong` : ''}`,
+      `no worker polls the task queue ${taskQueue} in namespace ${namespace}${Number.isFinite(ahead) ? `; the last poll was ${formatDuration(Math.round(-ahead / 1000) * 1000)} ago, unless this machine's clock is wrong` : ''}`,
       'start softbounce worker with this address and namespace',
     )
   const others = recent.map(({ identity }) => identity).filter((identity) => isOfAnotherStore(identity, store))
@@ -138,7 +147,7 @@ export async function checkPollers({ workflowService }: Services, namespace: str
       `a worker serves another database: ${others.join(', ')}; the one that is configured here is store ${store}. Retries that are started here are held with WrongDatabase`,
       'give all processes the same database.url',
     )
-  return ok(CHECK, `${recent.length === 1 ? 'a worker polls' : `${recent.length} workers poll`} the task queue ${TASK_QUEUE}`)
+  return ok(CHECK, `${recent.length === 1 ? 'a worker polls' : `${recent.length} workers poll`} the task queue ${taskQueue}`)
 }
 
 /** Whether a worker with this identity serves another store; workers that run beside others' (the plugin) name none. */

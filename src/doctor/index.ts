@@ -26,7 +26,7 @@ export async function examine(settings: Settings, { domain, postfixConfig }: Doc
   const store = database === null ? Promise.resolve(null) : storeId(database).catch(() => null)
   const checks: readonly (readonly [string, Promise<Finding[]>])[] = [
     ['database', checkDatabase(settings, database)],
-    ['Temporal', store.then((id) => checkTemporal(id, settings.scheduleMs))],
+    ['Temporal', store.then((id) => checkTemporal(id, settings))],
     ['return path', checkReturnPath(settings, domain)],
     ['relay', checkRelay(settings)],
     ['intake', checkIntake(settings)],

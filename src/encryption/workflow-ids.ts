@@ -3,21 +3,30 @@
  * instead (the rule is in docs/protocol.md). The HMAC key never rotates, so that a message always has the same ID.
  */
 import { createHash, createHmac } from 'node:crypto'
-import { addressKey, type Hmac, hiddenName, hiddenWorkflowId, workflowId } from '../bounce/index.js'
+import { addressKey, type Hmac, hiddenName, hiddenWorkflowId, TASK_QUEUE, workflowId } from '../bounce/index.js'
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 
 export class WorkflowIds {
   readonly #hmac: Hmac | null
 
-  /** @param key of the HMAC; null if payloads are not encrypted. */
-  constructor(key: Buffer | null) {
+  /**
+   * @param key of the HMAC; null if payloads are not encrypted.
+   * @param taskQueue of the fleet.
+   */
+  constructor(
+    key: Buffer | null,
+    readonly taskQueue: string = TASK_QUEUE,
+  ) {
     this.#hmac = key === null ? null : (text) => createHmac('sha256', key).update(text).digest('hex')
   }
 
   /** The workflow ID of a message and recipient. @throws Error if one of them is malformed. */
   workflowId(recipient: string, messageId: string): string {
-    return this.#hmac === null ? workflowId(recipient, messageId, sha256) : hiddenWorkflowId(recipient, messageId, this.#hmac)
+    const { taskQueue } = this
+    return this.#hmac === null
+      ? workflowId(recipient, messageId, sha256, taskQueue)
+      : hiddenWorkflowId(recipient, messageId, this.#hmac, taskQueue)
   }
 
   /** The prefix of a recipient's workflow IDs. */

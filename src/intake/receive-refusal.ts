@@ -10,7 +10,10 @@ import { InboxLoop, type InboxOptions } from './inbox-loop.js'
 const POLL_EVERY_MS = 1000
 
 /** What processing handed-over refusals needs of the settings. */
-type RefusalSettings = Pick<Settings, 'returnPaths' | 'ownHosts' | 'retryStatuses' | 'intake' | 'relayPreset' | 'encryption' | 'database'>
+type RefusalSettings = Pick<
+  Settings,
+  'returnPaths' | 'ownHosts' | 'retryStatuses' | 'intake' | 'relayPreset' | 'encryption' | 'database' | 'taskQueue'
+>
 
 /**
  * Starts the retries of refusals that applications hand over, within two seconds of the refusal. Workers and intakes do this; one is enough.

@@ -21,10 +21,7 @@ export type RetryNowInput = RetryReference & { readonly retry?: number }
  * - `retryNow` sends the waiting retry now, `giveUp` stops retrying and suppresses the address; both return the progress, and fail with
  *   the reason if the workflow refuses.
  * - `progress` returns the progress.
- * @example
- * // in a workflow of another namespace
- * const softbounce = createNexusServiceClient({ service: softbounceService, endpoint: 'softbounce' })
- * const result = await softbounce.executeOperation('retry', { messageId, sender, recipient, message: { raw }, bounce })
+ * How to call it: docs/how-to/other-namespaces.md.
  */
 export const softbounceService = nexus.service('softbounce', {
   retry: nexus.operation<BouncedMessage, RetryResult>(),

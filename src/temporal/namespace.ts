@@ -138,9 +138,9 @@ export async function requireNamespace(...of: Parameters<typeof describeNamespac
 
 /** Scheduled workflows: type, interval, and what does not happen if the schedule cannot be created (`missed`). */
 const SCHEDULES = {
-  purge: { id: 'softbounce-purge', workflowType: 'purgeKeptMessages', every: '1d', missed: 'kept messages are not purged' },
+  purge: { name: 'purge', workflowType: 'purgeKeptMessages', every: '1d', missed: 'kept messages are not purged' },
   unlist: {
-    id: 'softbounce-unlist',
+    name: 'unlist',
     workflowType: 'removeAtProvider',
     every: '15m',
     missed: "addresses whose suppression has ended stay on the provider's list",
@@ -156,7 +156,8 @@ export async function ensureSchedules(
   log: Log,
 ): Promise<void> {
   const client = new Client({ connection, namespace })
-  for (const { id, workflowType, every, missed } of needed.unlist ? [SCHEDULES.purge, SCHEDULES.unlist] : [SCHEDULES.purge])
+  for (const { name, workflowType, every, missed } of needed.unlist ? [SCHEDULES.purge, SCHEDULES.unlist] : [SCHEDULES.purge]) {
+    const id = `${taskQueue}-${name}`
     try {
       await client.schedule.create({
         scheduleId: id,
@@ -168,4 +169,5 @@ export async function ensureSchedules(
       if (error instanceof ScheduleAlreadyRunning) continue
       log.warn({ error: (error as Error).message }, `the schedule ${id} could not be created: ${missed} until a worker may create it`)
     }
+  }
 }

@@ -3,7 +3,7 @@
  * published at once (Temporal was unavailable, the worker died) is published by the next periodic check.
  */
 import { type Client, WorkflowExecutionAlreadyStartedError, WorkflowIdReusePolicy } from '@temporalio/client'
-import { channelsFor, type EventType, type SoftbounceEvent } from '../bounce/index.js'
+import { channelsFor, type EventType, fleetPrefix, type SoftbounceEvent } from '../bounce/index.js'
 import type { ThrottleContext } from './context.js'
 import { markPublished, type UnpublishedOutage, unpublishedOutages } from './outages.js'
 
@@ -25,7 +25,7 @@ export async function publishOutages(
     if (types.includes(event.type))
       await client.workflow
         .start('publishEvent', {
-          ...{ taskQueue, workflowId: `event/${event.id}`, args: [{ event, ...channels }] },
+          ...{ taskQueue, workflowId: `event/${fleetPrefix(taskQueue)}${event.id}`, args: [{ event, ...channels }] },
           workflowIdReusePolicy: WorkflowIdReusePolicy.REJECT_DUPLICATE,
           staticSummary: `${event.type} ${outage.destination}`,
         })

@@ -2,8 +2,10 @@
  * Records an answer as feedback on its destination. When the destination accepts mail again, the suppressions that it caused expire early,
  * and, if configured, the waiting retries are released.
  */
+
 import { Context } from '@temporalio/activity'
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client'
+import { releaseId } from '../bounce/index.js'
 import { restoreSuppressed } from '../suppression/index.js'
 import { describe } from '../temporal/index.js'
 import type { ThrottleContext } from './context.js'
@@ -82,7 +84,7 @@ async function takesMailAgain(system: string, learnt: FeedbackResult, dependenci
   await client.workflow
     .start('releaseDestination', {
       taskQueue: info.taskQueue,
-      workflowId: `release/${system}`,
+      workflowId: releaseId(info.taskQueue, system),
       args: [{ destination: system, withinMs: releaseWithinMs, by }],
       staticSummary: `release the retries that wait for ${system}`,
     })

@@ -11,6 +11,7 @@ import {
   openRetriesOf,
   parseAddress,
   quoted,
+  TASK_QUEUE,
   workflowId,
 } from '../../src/bounce/index.js'
 
@@ -23,7 +24,9 @@ test('any address or destination stays one quoted value in a visibility query', 
       expect(inner?.replace(/\\(.)/gs, '$1')).toBe(text)
     }),
   )
-  expect(openRetriesOf("x' OR ExecutionStatus = 'Running")).toMatch(/BounceDestination = 'x\\' OR ExecutionStatus = \\'Running'$/)
+  expect(openRetriesOf(TASK_QUEUE, "x' OR ExecutionStatus = 'Running")).toMatch(
+    /BounceDestination = 'x\\' OR ExecutionStatus = \\'Running'$/,
+  )
 })
 
 describe('addresses', () => {
@@ -160,6 +163,7 @@ describe('addresses', () => {
 describe('the workflow ID', () => {
   test('the workflow ID is bounce/<recipient>/<messageId>', () => {
     expect(workflowId('Ann@Example.org', '<m1@example.com>', sha256)).toBe('bounce/ann@example.org/m1@example.com')
+    expect(workflowId('Ann@Example.org', '<m1@example.com>', sha256, 'invoices')).toBe('bounce/@invoices/ann@example.org/m1@example.com')
   })
 
   test('the workflow ID matches the test vectors of docs/protocol.md', () => {

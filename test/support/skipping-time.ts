@@ -14,6 +14,7 @@ import {
   type EventType,
   parseRetryStatuses,
   parseSchedule,
+  TASK_QUEUE,
   type UrgentRule,
 } from '../../src/bounce/index.js'
 import { readSettings } from '../../src/config/config.js'
@@ -83,6 +84,7 @@ export function deliverySettings(settings: Settings) {
     ownHosts: settings.ownHosts ?? [],
     scheduleMs: parseSchedule(DEFAULT_SCHEDULE),
     retryStatuses: parseRetryStatuses(DEFAULT_RETRY_STATUSES),
+    taskQueue: TASK_QUEUE,
     confirmWithinMs: settings.confirmWithinMs ?? 5 * DAY,
     suppressionStepsMs: [DAY, 3 * DAY, 7 * DAY, 30 * DAY],
     messageRetentionMs: 10 * DAY,
