@@ -60,7 +60,7 @@ const STEPS = {
     stage.user = user
   },
   HEALTHCHECK: (text) => {
-    stage.healthcheck = JSON.parse(text.slice(text.indexOf('['))).slice(1)
+    stage.healthcheck = JSON.parse(text.slice(text.indexOf('[')))
   },
   ENTRYPOINT: (text) => {
     stage.entrypoint = JSON.parse(text)
@@ -112,15 +112,20 @@ try {
     SOFTBOUNCE_DATABASE_URL: `file:${join(data, 'softbounce.db')}`,
     SOFTBOUNCE_ROUTES: '[{ destination: "*", host: 127.0.0.1, port: 25 }]',
     SOFTBOUNCE_HTTP_PORT: String(await freePort()),
+    SOFTBOUNCE_RETURN_PATH_KEYS: Buffer.alloc(32, 1).toString('base64'),
   }
   const worker = inImage([...stage.entrypoint, ...stage.command], env)
   const end = ended(worker)
   const until = Date.now() + 60_000
   for (;;) {
-    const { status } = await ended(inImage(stage.healthcheck, env))
-    if (status === 0) break
-    if (worker.exitCode !== null || Date.now() > until) throw new Error(`the worker did not become healthy: ${(await end).printed}`)
-    await sleep(500)
+    const health = await ended(inImage(stage.healthcheck, env))
+    if (health.status === 0) break
+    if (worker.exitCode === null && Date.now() < until) {
+      await sleep(500)
+      continue
+    }
+    worker.kill('SIGKILL')
+    throw new Error(`the worker did not become healthy: ${health.status} ${health.printed} ${(await end).printed}`)
   }
   // the startup probe of deploy/kubernetes.yaml
   const doctor = await ended(inImage([...stage.entrypoint, 'doctor'], env))
