@@ -75,7 +75,7 @@ function environment() {
   const kept = Object.entries(process.env).filter(([name]) =>
     /^(PATH|HOME|npm_config_registry|NODE_EXTRA_CA_CERTS|https?_proxy|no_proxy)$/i.test(name),
   )
-  return { ...Object.fromEntries(kept), ...stage.env }
+  return { ...Object.fromEntries(kept), npm_config_loglevel: 'error', ...stage.env }
 }
 
 /** A command in the image, as its user. */
