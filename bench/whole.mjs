@@ -1,5 +1,6 @@
-// A whole life with all that it costs: a real worker, real SMTP, a real database and a Temporal dev server, beside a bare workflow with timers
-// and nodemailer in the same run. CPU of the worker, of Temporal and of PostgreSQL; statements of PostgreSQL; events and bytes of the history.
+// A whole life with all that it costs: a real worker, real SMTP, a real database and a real Temporal (a dev server; with
+// BENCH_TEMPORAL=cluster, a cluster), beside a bare workflow with timers and nodemailer in the same run. CPU of the worker, of Temporal
+// and of PostgreSQL; statements of PostgreSQL; events and bytes of the history.
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,13 +11,13 @@ import { Client, Connection } from '@temporalio/client'
 import { bundleWorkflowCode } from '@temporalio/worker'
 import pg from 'pg'
 import { migrateToLatest, openDatabase } from '../dist/store/index.js'
-import { startDevServer } from '../dist-dev/dev-server/index.js'
 import { cpuMsOf, historyOf } from './support/life.mjs'
 import { median } from './support/median.mjs'
 import { startPostgres } from './support/postgres.mjs'
 import { countRoundTrips } from './support/round-trips.mjs'
 import { routes } from './support/routes.mjs'
 import { startSink } from './support/sink.mjs'
+import { IS_CLUSTER, startTemporal } from './support/temporal.mjs'
 import { LIVES, repliesOf } from './support/whole-lives.mjs'
 
 const COUNT = Number(process.env.BENCH_WHOLE_LIVES ?? 150)
@@ -73,7 +74,7 @@ export async function whole() {
 
 /** Alternating rounds of softbounce and of the bare life; the medians, and their ratios. */
 async function compared(kind, name, url, { folder, bundle, postgres }) {
-  const server = await startDevServer()
+  const server = await startTemporal()
   const connection = await Connection.connect({ address: server.address })
   const client = new Client({ connection })
   const life = LIVES[kind]
@@ -103,7 +104,7 @@ async function compared(kind, name, url, { folder, bundle, postgres }) {
     await Promise.all(Object.values(workers).map(({ ready }) => ready))
     for (let round = 0; round <= ROUNDS; round += 1)
       for (const who of ['softbounce', 'bare']) {
-        const before = await usage(workers[who].pid, server.pid, postgres, statements, counted)
+        const before = await usage(workers[who].pid, server, postgres, statements, counted)
         const began = performance.now()
         const handles = []
         // the first round warms V8 up: a worker runs for weeks
@@ -116,7 +117,7 @@ async function compared(kind, name, url, { folder, bundle, postgres }) {
         const results = await Promise.all(handles.map(async (handle) => (await handle).result()))
         const seconds = (performance.now() - began) / 1000
         await sleep(500)
-        const after = await usage(workers[who].pid, server.pid, postgres, statements, counted)
+        const after = await usage(workers[who].pid, server, postgres, statements, counted)
         const wrong = results.find(({ outcome }) => outcome !== life.outcome)
         if (wrong !== undefined) throw new Error(`${who}: a life ended as ${wrong.outcome}, not as ${life.outcome}`)
         if (round === 0) continue
@@ -139,12 +140,13 @@ async function compared(kind, name, url, { folder, bundle, postgres }) {
 
 function row(kind, name, who, runs) {
   const of = (one, figure) => median(runs[one].map((run) => run[figure]))
-  const all = (one) => of(one, 'worker') + of(one, 'temporal') + of(one, 'postgres')
+  const all = (one) => of(one, 'worker') + of(one, 'temporal') + of(one, 'temporalDatabase') + of(one, 'postgres')
   const spread = (figure) =>
     `${Math.min(...runs[who].map((run) => run[figure])).toFixed(0)}–${Math.max(...runs[who].map((run) => run[figure])).toFixed(0)}`
   const figures = { life: kind, database: name, what: who, 'worker, ms': `${of(who, 'worker').toFixed(1)} (${spread('worker')})` }
   Object.assign(figures, {
     'Temporal, ms': of(who, 'temporal').toFixed(1),
+    ...(IS_CLUSTER ? { 'Temporal’s PostgreSQL, ms': of(who, 'temporalDatabase').toFixed(1) } : {}),
     'PostgreSQL, ms': of(who, 'postgres').toFixed(1),
     'all, ms': all(who).toFixed(1),
   })
@@ -159,10 +161,11 @@ function row(kind, name, who, runs) {
   return { ...figures, 'worker to bare': ratio(of(who, 'worker'), of('bare', 'worker')), 'all to bare': ratio(all(who), all('bare')) }
 }
 
-async function usage(workerPid, serverPid, postgres, statements, counted) {
+async function usage(workerPid, server, postgres, statements, counted) {
   return {
     worker: cpuMsOf(workerPid),
-    temporal: cpuMsOf(serverPid),
+    temporal: server.cpuMs(),
+    temporalDatabase: server.databaseCpuMs(),
     postgres: postgres === null ? 0 : postgres.cpuMs(),
     statements: statements === null ? 0 : await statements.calls(),
     trips: counted?.trips ?? 0,
