@@ -60,7 +60,8 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   const services: ClusterService[] = []
   const stop = async () => {
     for (const service of services.toReversed()) await service.stop()
-    await postgres.stop()
+    // a test may have stopped it already
+    await postgres.stop().catch(() => {})
     if (options.folder === undefined) rmSync(folder, { recursive: true, force: true })
   }
   try {
