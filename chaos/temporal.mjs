@@ -15,7 +15,7 @@ import { startPostgres } from '../dist-dev/postgres/index.js'
  */
 export async function startTemporal(kind, folder) {
   if (kind === 'dev-server') return devServer(folder)
-  if (kind !== 'cluster') throw new Error(`--temporal wants dev-server or cluster, not ${kind}`)
+  if (kind !== 'cluster') throw new Error(`--temporal must be dev-server or cluster, not ${kind}`)
   const missing = withoutCluster()
   if (missing === null) return cluster()
   process.stderr.write(`${missing}\n`)
@@ -45,7 +45,7 @@ async function devServer(folder) {
           )
         },
       },
-      'stop Temporal': {
+      'freeze Temporal': {
         weight: 1,
         run: async (during, random) => {
           const ms = random.between(500, 5000)
@@ -66,7 +66,7 @@ async function devServer(folder) {
 
 async function cluster() {
   const one = await startCluster({ history: 2, say: (line) => process.stderr.write(`${line}\n`) })
-  const database = new FailingPostgres(one)
+  const database = new ReplicatedPostgres(one)
   await database.addStandby()
   const network = new Network()
   /** Breaks one of the services, and mends it after a while. */
@@ -91,7 +91,7 @@ async function cluster() {
     address: one.address,
     faults: {
       'kill a service': ofService(3, 'killed', 4000, (service) => service.signal('SIGKILL'), start),
-      // its shards, or task queues, move to the other one or come back
+      // the shards of a history service move to the other one
       'restart a service': ofService(1, 'restarted', 2000, (service) => service.stop(), start),
       'freeze a service': ofService(
         2,
@@ -123,7 +123,7 @@ async function cluster() {
             },
           ),
       },
-      'fail Temporal’s database over': {
+      'fail over Temporal’s database': {
         weight: 0.5,
         run: (during) =>
           during(
@@ -184,8 +184,8 @@ class Network {
   }
 }
 
-/** The cluster's PostgreSQL with a synchronous standby, which takes over its port when it fails. */
-class FailingPostgres {
+/** The cluster's PostgreSQL with a synchronous standby, which is started on the primary's port when the primary fails. */
+class ReplicatedPostgres {
   #primary
   #standby = null
   #folders = []
@@ -216,7 +216,7 @@ class FailingPostgres {
     }
   }
 
-  /** What the old primary had committed is on the standby: it goes on at the old port. */
+  /** What the primary had committed is on the standby, which becomes the primary at the same port. */
   async failOver() {
     await this.#primary.stop()
     await this.#standby.stop()

@@ -18,7 +18,7 @@ export interface ClusterOptions {
   readonly matching?: number
   readonly frontend?: number
   readonly namespace?: string
-  /** Where data and logs lie. A folder of an earlier cluster goes on with its data and ports. Default: a temporary folder. */
+  /** For data and logs. If it holds an earlier cluster, its data, ports and counts are reused. Default: a temporary folder. */
   readonly folder?: string
   readonly say?: (line: string) => void
 }

@@ -8,7 +8,7 @@ const count = { type: 'string', default: '1' } as const
 const { values } = parseArgs({
   options: {
     ...{ history: count, matching: count, frontend: count },
-    // its databases stay, for the next run with --keep
+    // keeps the cluster's data, ports and counts for the next run with --keep
     keep: { type: 'boolean', default: false },
   },
 })
@@ -45,6 +45,6 @@ process.once('SIGTERM', end)
 function positive(name: 'history' | 'matching' | 'frontend'): number {
   const number = Number(values[name])
   if (Number.isInteger(number) && number > 0) return number
-  say(`softbounce: --${name} wants a whole number from 1, not ${JSON.stringify(values[name])}`)
+  say(`softbounce: --${name} must be a positive integer, not ${JSON.stringify(values[name])}`)
   process.exit(2)
 }

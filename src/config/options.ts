@@ -266,7 +266,7 @@ export interface Config {
     readonly shutdownGrace?: string | undefined
     /** The task queue that workers poll, and on which clients start retries. A second fleet in the same namespace needs a name of its own; all its processes need the same. */
     readonly taskQueue?: string | undefined
-    /** Whether the worker serves the Nexus service `softbounce`, through which workflows of other namespaces start and steer retries. */
+    /** Whether the worker serves the Nexus service `softbounce`, through which workflows of other namespaces start and control retries. */
     readonly nexus?: boolean | undefined
   } | undefined
   /** Logging. */

@@ -114,7 +114,7 @@ export const CONFIG = z.strictObject({
       matching(/^[A-Za-z0-9._-]{1,64}$/, 'it must be 1 to 64 letters, digits, dots, hyphens or underscores').prefault(TASK_QUEUE),
     ),
     nexus: setting(
-      'Whether the worker serves the Nexus service `softbounce`, through which workflows of other namespaces start and steer retries.',
+      'Whether the worker serves the Nexus service `softbounce`, through which workflows of other namespaces start and control retries.',
       flag.prefault(false),
     ),
   }),

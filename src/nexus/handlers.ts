@@ -1,4 +1,4 @@
-/** What a worker does for the Nexus operations. Callers of other namespaces are trusted as far as the endpoint's allow-list says. */
+/** What a worker does for the Nexus operations. Callers of other namespaces are trusted as far as the endpoint's allowlist says. */
 import { WorkflowIdConflictPolicy, WorkflowNotFoundError } from '@temporalio/client'
 import { getClient, signalWithStartWorkflow, startWorkflow, WorkflowRunOperationHandler } from '@temporalio/nexus'
 import * as nexus from 'nexus-rpc'
@@ -11,7 +11,7 @@ import { type RetryNowInput, type RetryReference, softbounceService } from './in
 /** A synchronous operation must answer within 10 s. */
 const QUERY_WITHIN_MS = 8000
 
-/** @param ids make the workflow's ID. */
+/** @param ids derives the workflow IDs. */
 export function nexusService(ids: WorkflowIds): nexus.ServiceHandler<typeof softbounceService.operations> {
   const idOf = (input: RetryReference) => checkedId(ids, input)
   return nexus.serviceHandler(softbounceService, {
@@ -25,8 +25,8 @@ export function nexusService(ids: WorkflowIds): nexus.ServiceHandler<typeof soft
         args: [checked.value] as [BouncedMessage],
         staticSummary: `${bounce.status} for ${addressKey(recipient)}`,
       }
-      // First the bounce is reported, then the caller waits for the result: retries that end between the two start anew and judge the
-      // bounce themselves. A repetition changes nothing, since the bounce is not newer then.
+      // If the retries end between the two calls, the second one starts a new run, which evaluates the bounce itself. If Nexus repeats this
+      // handler, the bounce is no longer newer than the last attempt, and changes nothing.
       await signalWithStartWorkflow<typeof retryBouncedMessage, [Bounce]>(context, WORKFLOW_TYPE, {
         ...start,
         signal: 'bouncedAgain',
@@ -35,10 +35,10 @@ export function nexusService(ids: WorkflowIds): nexus.ServiceHandler<typeof soft
       return startWorkflow<typeof retryBouncedMessage>(context, WORKFLOW_TYPE, start)
     }),
     retryNow: (_context, { retry, ...input }: RetryNowInput) =>
-      answered(input, () => request(getClient(), idOf(input), 'retryNow', retry === undefined ? {} : { retry })),
-    giveUp: (_context, input: RetryReference) => answered(input, () => request(getClient(), idOf(input), 'giveUp')),
+      toNexusErrors(input, () => request(getClient(), idOf(input), 'retryNow', retry === undefined ? {} : { retry })),
+    giveUp: (_context, input: RetryReference) => toNexusErrors(input, () => request(getClient(), idOf(input), 'giveUp')),
     progress: (_context, input: RetryReference) =>
-      answered(input, () =>
+      toNexusErrors(input, () =>
         getClient().withDeadline(Date.now() + QUERY_WITHIN_MS, () =>
           getClient().workflow.getHandle(idOf(input)).query<Progress>('progress'),
         ),
@@ -58,7 +58,7 @@ function checkedId(ids: WorkflowIds, input: RetryReference | null | undefined): 
 }
 
 /** Refusals and unknown retries are final: Nexus does not repeat them. */
-async function answered<T>(input: RetryReference, step: () => Promise<T>): Promise<T> {
+async function toNexusErrors<T>(input: RetryReference, step: () => Promise<T>): Promise<T> {
   try {
     return await step()
   } catch (error) {

@@ -1,5 +1,5 @@
 /**
- * The Nexus service through which workflows of other namespaces start and steer retries. It holds names and types alone, so that a
+ * The Nexus service through which workflows of other namespaces start and control retries. It holds names and types alone, so that a
  * caller's workflow can import it. docs/protocol.md describes it for other languages.
  */
 import * as nexus from 'nexus-rpc'
@@ -12,8 +12,10 @@ export type { Progress } from '../workflows/retry-bounced-message.js'
 /** Identifies retries: by message and recipient, or by workflow ID. */
 export type RetryReference = { readonly recipient: string; readonly messageId: string } | { readonly workflowId: string }
 
-/** @param retry with it, only the retry with this number is sent now. */
-export type RetryNowInput = RetryReference & { readonly retry?: number }
+export type RetryNowInput = RetryReference & {
+  /** Number of a retry: it is sent only if it is the one that waits. */
+  readonly retry?: number
+}
 
 /**
  * - `retry` starts the retries of a bounced message, or reports a bounce to those that are open. It completes with their result when they

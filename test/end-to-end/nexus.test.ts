@@ -6,15 +6,18 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { Client, WorkflowFailedError } from '@temporalio/client'
+import type { DataConverter } from '@temporalio/common'
+import proto from '@temporalio/proto'
 import { NativeConnection, Worker } from '@temporalio/worker'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
 import { findProgram, TEMPORAL_CLI } from '../../dev/dev-server/index.js'
+import { EncryptionCodec } from '../../src/encryption/index.js'
 import { findSuppression } from '../../src/suppression/index.js'
-import { yamlRoutes } from '../support/config.js'
+import { yamlKeys, yamlRoutes } from '../support/config.js'
 import { temporaryFolder } from '../support/databases.js'
 import { newNamespace } from '../support/namespaces.js'
 import { pythonWith } from '../support/python.js'
-import { type RealWorld, startRealWorld } from '../support/real-time.js'
+import { encrypted, type RealWorld, startRealWorld } from '../support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
 import { bounced, eventually, quietRuntime } from '../support/skipping-time.js'
 
@@ -35,21 +38,10 @@ beforeAll(async () => {
   system = await startReceivingSystem()
   world = await startRealWorld({ SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${system.port}`), SOFTBOUNCE_WORKER_NEXUS: 'true' })
   await world.startWorker()
-  const { connection } = world.temporal
-  callers = new Client({ connection, namespace: await newNamespace(connection as never) })
-  const cli = await findProgram(TEMPORAL_CLI, () => {})
-  await run(cli, [
-    ...['operator', 'nexus', 'endpoint', 'create', '--address', inject('devServer'), '--name', endpoint],
-    ...['--target-namespace', world.namespace, '--target-task-queue', 'softbounce'],
-  ])
+  await createEndpoint(endpoint, world.namespace)
+  callers = new Client({ connection: world.temporal.connection, namespace: await newNamespace(world.temporal.connection as never) })
   native = await NativeConnection.connect({ address: inject('devServer') })
-  worker = await Worker.create({
-    ...{ connection: native, namespace: callers.options.namespace, taskQueue: 'orders-typescript' },
-    workflowsPath: fileURLToPath(new URL('../support/nexus-caller.ts', import.meta.url)),
-    bundlerOptions: {
-      webpackConfigHook: (config) => ({ ...config, resolve: { ...config.resolve, extensionAlias: { '.js': ['.ts', '.js'] } } }),
-    },
-  })
+  worker = await callerWorker('orders-typescript')
   running = worker.run()
 })
 afterAll(async () => {
@@ -60,6 +52,23 @@ afterAll(async () => {
   await system.close()
   folder.remove()
 })
+
+async function createEndpoint(name: string, namespace: string) {
+  const cli = await findProgram(TEMPORAL_CLI, () => {})
+  await run(cli, [
+    ...['operator', 'nexus', 'endpoint', 'create', '--address', inject('devServer'), '--name', name],
+    ...['--target-namespace', namespace, '--target-task-queue', 'softbounce'],
+  ])
+}
+
+const callerWorker = (taskQueue: string, dataConverter: DataConverter = {}) =>
+  Worker.create({
+    ...{ connection: native, namespace: callers.options.namespace, taskQueue, dataConverter },
+    workflowsPath: fileURLToPath(new URL('../support/nexus-caller.ts', import.meta.url)),
+    bundlerOptions: {
+      webpackConfigHook: (config) => ({ ...config, resolve: { ...config.resolve, extensionAlias: { '.js': ['.ts', '.js'] } } }),
+    },
+  })
 
 const person = () => `p${randomUUID().slice(0, 8)}@example.org`
 const order = (recipient: string, more: object = {}) => ({ ...bounced(new Date(), { recipient }), schedule: ['1s', '1s'], ...more })
@@ -131,4 +140,35 @@ test.skipIf(python === null)('a workflow in Python has a message retried', async
   const env = { ...world.env, TEMPORAL_NAMESPACE: callers.options.namespace, SCHEDULE: '1s' }
   const { stdout } = await run(python as string, [script, endpoint, file, recipient, 'bounces@example.com'], { env })
   expect(stdout.trim()).toBe('delivered')
+})
+
+test('with encrypted payloads the caller needs the keys: nothing is readable in its history or in that of the retries', async () => {
+  const key = `k1:${Buffer.alloc(32, 3).toString('base64')}`
+  const hidden = await startRealWorld({
+    ...{
+      SOFTBOUNCE_ROUTES: yamlRoutes(`*=127.0.0.1:${system.port}`),
+      SOFTBOUNCE_WORKER_NEXUS: 'true',
+      SOFTBOUNCE_ENCRYPTION_KEYS: yamlKeys(key),
+    },
+  })
+  await hidden.startWorker()
+  const name = `softbounce-${randomUUID().slice(0, 8)}`
+  await createEndpoint(name, hidden.namespace)
+  const dataConverter = { payloadCodecs: [new EncryptionCodec(encrypted(yamlKeys(key)).encryption.keys)] }
+  const own = await callerWorker('orders-encrypted', dataConverter)
+  const recipient = person()
+  const message = order(recipient)
+  system.say = {}
+  const client = new Client({ connection: callers.connection, namespace: callers.options.namespace, dataConverter })
+  const caller = await client.workflow.start('retryOrder', {
+    ...{ taskQueue: 'orders-encrypted', workflowId: `order-${randomUUID()}`, args: [name, message] },
+  })
+  expect(await own.runUntil(caller.result())).toMatchObject({ outcome: 'delivered' })
+  const retries = hidden.temporal.workflow.getHandle(hidden.client.workflowId(recipient, message.messageId))
+  for (const handle of [caller, retries]) {
+    const history = Buffer.from(proto.temporal.api.history.v1.History.encode(await handle.fetchHistory()).finish())
+    expect(history.length).toBeGreaterThan(1000)
+    expect(history.includes(recipient)).toBe(false)
+  }
+  await hidden.close()
 })

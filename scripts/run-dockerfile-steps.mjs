@@ -1,5 +1,5 @@
-// Runs the steps of the Dockerfile without Docker: its COPY and RUN in a clean folder, then its entry point as a user without rights, in an
-// environment of its own. What it cannot replay is the base image: it uses this machine's Node.
+// Runs the steps of the Dockerfile without Docker: its COPY and RUN in a clean folder, then its entry point as a non-root user in a clean
+// environment. It uses this machine's Node instead of the base image.
 import { execFileSync, spawn } from 'node:child_process'
 import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
@@ -12,7 +12,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 /** The user `node` of the base image. */
 const UID = 1000
 const isRoot = userInfo().uid === 0
-/** By name; the last one has none. Each is `{ folder, workdir, env, user, entrypoint, command, healthcheck }`. */
+/** By name; the final stage is unnamed, and stored as `image`. Each is `{ folder, workdir, env, user, entrypoint, command, healthcheck }`. */
 const stages = new Map()
 const folder = mkdtempSync(join(tmpdir(), 'softbounce-image-'))
 chmodSync(folder, 0o755)
