@@ -24,6 +24,8 @@ const COUNT = Number(process.env.BENCH_WHOLE_LIVES ?? 150)
 /** A folder for V8's profiles of the workers (open them in Chromium's developer tools). */
 const PROFILED = process.env.BENCH_PROFILE === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${process.env.BENCH_PROFILE}`]
 const WARM_UP_LIVES = Number(process.env.BENCH_WHOLE_WARM_UP ?? 600)
+/** Processes of softbounce's worker that share the work. */
+const WORKERS = Number(process.env.BENCH_WHOLE_WORKERS ?? 1)
 const ROUNDS = Number(process.env.BENCH_WHOLE_ROUNDS ?? 3)
 /** Names of lives, or their beginnings. */
 const KINDS = Object.keys(LIVES).filter((name) =>
@@ -93,18 +95,20 @@ async function compared(kind, name, url, { folder, bundle, postgres }) {
     ...{ SOFTBOUNCE_THROTTLE_FAILURES_BEFORE_DOWN: '100' },
   }
   const workers = {
-    softbounce: startProcess([...PROFILED, path('../dist/cli/main.js'), 'worker'], env),
-    bare: startProcess(
-      [...PROFILED, path('./support/bare-worker.mjs'), JSON.stringify({ address: server.address, bundle, port: sink.port })],
-      {},
-    ),
+    softbounce: Array.from({ length: WORKERS }, () => startProcess([...PROFILED, path('../dist/cli/main.js'), 'worker'], env)),
+    bare: [
+      startProcess(
+        [...PROFILED, path('./support/bare-worker.mjs'), JSON.stringify({ address: server.address, bundle, port: sink.port })],
+        {},
+      ),
+    ],
   }
   const runs = { softbounce: [], bare: [] }
   try {
-    await Promise.all(Object.values(workers).map(({ ready }) => ready))
+    await Promise.all(Object.values(workers).flatMap((processes) => processes.map(({ ready }) => ready)))
     for (let round = 0; round <= ROUNDS; round += 1)
       for (const who of ['softbounce', 'bare']) {
-        const before = await usage(workers[who].pid, server, postgres, statements, counted)
+        const before = await usage(workers[who], server, postgres, statements, counted)
         const began = performance.now()
         const handles = []
         // the first round warms V8 up: a worker runs for weeks
@@ -117,7 +121,7 @@ async function compared(kind, name, url, { folder, bundle, postgres }) {
         const results = await Promise.all(handles.map(async (handle) => (await handle).result()))
         const seconds = (performance.now() - began) / 1000
         await sleep(500)
-        const after = await usage(workers[who].pid, server, postgres, statements, counted)
+        const after = await usage(workers[who], server, postgres, statements, counted)
         const wrong = results.find(({ outcome }) => outcome !== life.outcome)
         if (wrong !== undefined) throw new Error(`${who}: a life ended as ${wrong.outcome}, not as ${life.outcome}`)
         if (round === 0) continue
@@ -125,7 +129,7 @@ async function compared(kind, name, url, { folder, bundle, postgres }) {
         runs[who].push({ ...each, seconds, ...(await historyOf(client, (await handles[0]).workflowId)) })
       }
   } finally {
-    for (const worker of Object.values(workers)) await worker.stop()
+    for (const worker of Object.values(workers).flat()) await worker.stop()
     context.pool?.close()
     context.tracked?.close()
     await statements?.close()
@@ -161,9 +165,9 @@ function row(kind, name, who, runs) {
   return { ...figures, 'worker to bare': ratio(of(who, 'worker'), of('bare', 'worker')), 'all to bare': ratio(all(who), all('bare')) }
 }
 
-async function usage(workerPid, server, postgres, statements, counted) {
+async function usage(workers, server, postgres, statements, counted) {
   return {
-    worker: cpuMsOf(workerPid),
+    worker: workers.reduce((sum, { pid }) => sum + cpuMsOf(pid), 0),
     temporal: server.cpuMs(),
     temporalDatabase: server.databaseCpuMs(),
     postgres: postgres === null ? 0 : postgres.cpuMs(),

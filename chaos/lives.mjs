@@ -57,7 +57,11 @@ if (database === null) {
   process.exit(2)
 }
 const temporal = await startTemporal(args.temporal, folder)
-if (temporal === null) process.exit(2)
+if (temporal === null) {
+  await database.remove()
+  folder.remove()
+  process.exit(2)
+}
 const proxies = {
   temporal: await startProxy(temporal.port),
   ...(database.port === null ? {} : { database: await startProxy(database.port) }),
@@ -86,6 +90,36 @@ const store = openDatabase({ url: database.url })
 await migrateToLatest(store)
 // clock skew: one ahead, one behind
 const workers = Array.from({ length: WORKERS }, (_, i) => new Worker(`worker-${i}.example`, env, [0, SKEW_MS, -SKEW_MS][i % 3]))
+/** Ends what the run started, however it ends. */
+async function tearDown() {
+  for (const worker of workers) worker.signal('SIGKILL')
+  for (const step of [
+    () => client?.close(),
+    () => connection?.close(),
+    () => temporal.stop(),
+    () => store.close(),
+    () => database.remove(),
+    ...[...systems, relay].map((system) => () => system.close()),
+    ...Object.values(proxies).map((proxy) => () => proxy.close()),
+    () => folder.remove(),
+  ])
+    try {
+      await step()
+    } catch (error) {
+      process.stderr.write(`chaos: ${error.message}\n`)
+    }
+}
+let isEnding = false
+for (const event of ['SIGINT', 'SIGTERM', 'uncaughtException', 'unhandledRejection'])
+  process.on(event, async (error) => {
+    if (isEnding) return
+    isEnding = true
+    process.stderr.write(`chaos: ${error?.stack ?? event}\n`)
+    await tearDown()
+    process.exit(1)
+  })
+let connection
+let client
 for (const worker of workers) worker.start()
 while (!workers.every(({ ready }) => ready)) await sleep(100)
 const skewMs = Math.max(...workers.map((worker) => Math.abs(worker.skewMs)))
@@ -100,8 +134,6 @@ async function stubborn(what, step) {
       await sleep(500)
     }
 }
-let connection
-let client
 const connected = () =>
   stubborn('Temporal', async () => {
     connection = await Connection.connect({ address: temporal.address, connectTimeout: 2000 })
@@ -190,12 +222,5 @@ if (args.output !== undefined)
       1,
     ),
   )
-await client.close()
-await connection.close()
-await temporal.stop()
-await store.close()
-await database.remove()
-for (const system of [...systems, relay]) await system.close()
-for (const proxy of Object.values(proxies)) proxy.close()
-folder.remove()
+await tearDown()
 process.exitCode = Object.values(findings).some((list) => list.length > 0) ? 1 : 0

@@ -102,12 +102,12 @@ async function cluster() {
       ),
       ...(network.canCut
         ? {
-            'cut a service off': ofService(
+            'make a service unreachable': ofService(
               2,
-              'cut off',
+              'unreachable',
               8000,
-              (service) => network.cut(service.grpcPort),
-              (service) => network.mend(service.grpcPort),
+              (service) => network.cut(service.ports),
+              (service) => network.mend(service.ports),
             ),
           }
         : {}),
@@ -157,13 +157,13 @@ class Network {
     }
   }
 
-  cut(port) {
-    this.#cut.add(port)
+  cut(ports) {
+    for (const port of ports) this.#cut.add(port)
     this.#apply()
   }
 
-  mend(port) {
-    this.#cut.delete(port)
+  mend(ports) {
+    for (const port of ports) this.#cut.delete(port)
     this.#apply()
   }
 

@@ -67,7 +67,7 @@ const MAY = {
     'throttle',
     'type:workflows',
   ],
-  nexus: ['bounce', 'client', 'encryption', 'type:workflows'],
+  nexus: ['bounce', 'client', 'encryption', 'temporal', 'type:workflows'],
   intake: ['backoff.ts', 'bounce', 'client', 'config', 'delivery', 'dsn', 'logger.ts', 'providers', 'type:report', 'store', 'suppression'],
   'track.ts': ['client', 'config', 'delivery', 'type:suppression'],
   doctor: ['bounce', 'config', 'delivery', 'type:logger.ts', 'store', 'temporal', 'version.ts'],

@@ -98,6 +98,7 @@ function ended(child) {
 }
 
 const server = await startDevServer()
+let worker
 try {
   for (const [name, text] of instructions) {
     if (STEPS[name] === undefined) throw new Error(`the Dockerfile has ${name}, which is not replayed`)
@@ -114,7 +115,7 @@ try {
     SOFTBOUNCE_HTTP_PORT: String(await freePort()),
     SOFTBOUNCE_RETURN_PATH_KEYS: Buffer.alloc(32, 1).toString('base64'),
   }
-  const worker = inImage([...stage.entrypoint, ...stage.command], env)
+  worker = inImage([...stage.entrypoint, ...stage.command], env)
   const end = ended(worker)
   const until = Date.now() + 60_000
   for (;;) {
@@ -137,6 +138,7 @@ try {
     `the Dockerfile's ${instructions.length} steps ran; its worker became healthy as user ${UID}, the doctor found no fault, and it ended`,
   )
 } finally {
+  worker?.kill('SIGKILL')
   await server.stop()
   rmSync(folder, { recursive: true, force: true })
 }

@@ -70,7 +70,15 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     for (const kind of START_ORDER)
       for (const [i, own] of (ports.services[kind] as Ports[]).entries()) {
         const env = { ...environmentOf(settings, ports, postgres), ...portVariables(kind, own) }
-        const service = new ClusterService(join(programs, 'temporal-server'), kind, `${kind}-${i + 1}`, own.grpc, env, folder)
+        const service = new ClusterService(
+          join(programs, 'temporal-server'),
+          kind,
+          `${kind}-${i + 1}`,
+          own.grpc,
+          own.membership,
+          env,
+          folder,
+        )
         services.push(service)
         await service.start()
       }

@@ -23,12 +23,18 @@ export class ClusterService {
     /** Such as `history-2`. */
     readonly name: string,
     readonly grpcPort: number,
+    readonly membershipPort: number,
     private readonly env: Readonly<Record<string, string>>,
     private readonly folder: string,
   ) {}
 
   get pid(): number {
     return this.child?.pid as number
+  }
+
+  /** The ports at which other services reach it. */
+  get ports(): readonly number[] {
+    return [this.grpcPort, this.membershipPort]
   }
 
   get isUp(): boolean {

@@ -82,7 +82,7 @@ async function several(client: SoftbounceClient, recipient: string | undefined, 
 }
 
 /** Whether its workflow ID hides the recipient. */
-const isHidden = ({ workflowId }: RetryDescription) => workflowId.startsWith('bounce/hmac-')
+const isHidden = ({ workflowId }: RetryDescription) => /^bounce\/(@[^/]+\/)?hmac-/.test(workflowId)
 
 const nameOf = (standing: RetryDescription) =>
   isHidden(standing) ? (standing.summary ?? standing.workflowId) : standing.workflowId.replace(/^bounce\//, '')

@@ -185,7 +185,7 @@ export class SoftbounceClient {
     const query =
       recipient === undefined
         ? `${retriesOn(this.#names.taskQueue)} AND ExecutionStatus = 'Running'`
-        : `${retriesOn(this.#names.taskQueue)} AND WorkflowId STARTS_WITH ${quoted(this.#names.prefix(recipient))}`
+        : `WorkflowType = '${WORKFLOW_TYPE}' AND WorkflowId STARTS_WITH ${quoted(this.#names.prefix(recipient))}`
     for await (const execution of this.#temporal.workflow.list({ query }))
       yield { workflowId: execution.workflowId, runId: execution.runId, status: execution.status.name, startedAt: execution.startTime }
   }
@@ -248,7 +248,7 @@ export class SoftbounceClient {
    * Sends the waiting retry now. With `retry`, only if that is the number of the waiting retry.
    * @throws RequestRefused if it cannot be sent now, such as while a relay's confirmation is awaited.
    */
-  retryNow(ref: RetryRef, retry?: number): Promise<Progress> {
+  async retryNow(ref: RetryRef, retry?: number): Promise<Progress> {
     return request(this.#temporal, this.#idOf(ref), 'retryNow', retry === undefined ? {} : { retry })
   }
 
@@ -256,7 +256,7 @@ export class SoftbounceClient {
    * Stops retrying, and suppresses the address now.
    * @throws RequestRefused if it has ended, or the address is being suppressed.
    */
-  giveUp(ref: RetryRef): Promise<Progress> {
+  async giveUp(ref: RetryRef): Promise<Progress> {
     return request(this.#temporal, this.#idOf(ref), 'giveUp')
   }
 
@@ -291,7 +291,7 @@ export class SoftbounceClient {
   }
 
   #idOf(ref: RetryRef): string {
-    return 'workflowId' in ref ? ref.workflowId : this.workflowId(ref.recipient, ref.messageId)
+    return 'workflowId' in ref ? this.#names.own(ref.workflowId) : this.workflowId(ref.recipient, ref.messageId)
   }
 
   #find(ref: RetryRef) {

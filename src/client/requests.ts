@@ -11,6 +11,7 @@ export class RequestRefused extends Error {
 
 /**
  * Asks the workflow, and waits for its answer.
+ * @param options `updateId`: a second request with the same ID is the first one.
  * @throws RequestRefused with the reason; WorkflowNotFoundError if the workflow has ended, or never was; an Error if no worker answers.
  */
 export async function request(
@@ -18,16 +19,19 @@ export async function request(
   workflowId: string,
   name: 'retryNow' | 'giveUp',
   args: { readonly retry?: number } = {},
+  { updateId, withinMs = WITHIN_MS }: { readonly updateId?: string; readonly withinMs?: number } = {},
 ): Promise<Progress> {
   const handle = temporal.workflow.getHandle(workflowId)
   try {
-    return await temporal.withDeadline(Date.now() + WITHIN_MS, () => handle.executeUpdate<Progress, [object]>(name, { args: [args] }))
+    return await temporal.withDeadline(Date.now() + withinMs, () =>
+      handle.executeUpdate<Progress, [object]>(name, { args: [args], ...(updateId === undefined ? {} : { updateId }) }),
+    )
   } catch (error) {
     if (error instanceof WorkflowUpdateFailedError) throw new RequestRefused((error.cause as Error | undefined)?.message ?? error.message)
     if (error instanceof WorkflowNotFoundError) throw error
     if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError)
       throw new Error(
-        `no worker answered within ${WITHIN_MS / 1000} s: start softbounce worker. The request may still be carried out then; softbounce status shows what became of it`,
+        `no worker answered within ${withinMs / 1000} s: start softbounce worker. The request may still be carried out then; softbounce status shows what became of it`,
       )
     throw error
   }

@@ -34,8 +34,17 @@ function compare(running: readonly ProcessInfo[], settings: Settings, self: stri
         'finish the upgrade: one version for all',
       ),
     )
-  const { returnPathKeys, encryptionKeys } = keyDigests(settings)
+  const { taskQueue, returnPathKeys, encryptionKeys } = keyDigests(settings)
   const named = (others: readonly ProcessInfo[]) => [...new Set(others.map(({ role, host }) => `the ${role} on ${host}`))].join(', ')
+  const otherQueues = running.filter((one) => one.taskQueue !== taskQueue)
+  if (otherQueues.length > 0)
+    found.push(
+      failure(
+        'worker',
+        `worker.taskQueue is ${taskQueue} in ${self}, and ${[...new Set(otherQueues.map((one) => one.taskQueue))].join(', ')} in ${named(otherQueues)}`,
+        'set the same task queue for all processes of this database, or give each fleet a database.schema: one message could be retried twice otherwise',
+      ),
+    )
   const otherPaths = running.filter((one) => one.returnPathKeys !== returnPathKeys)
   if (otherPaths.length > 0)
     found.push(

@@ -3,7 +3,7 @@
  * instead (the rule is in docs/protocol.md). The HMAC key never rotates, so that a message always has the same ID.
  */
 import { createHash, createHmac } from 'node:crypto'
-import { addressKey, type Hmac, hiddenName, hiddenWorkflowId, TASK_QUEUE, workflowId } from '../bounce/index.js'
+import { addressKey, fleetPrefix, type Hmac, hiddenName, hiddenWorkflowId, TASK_QUEUE, workflowId } from '../bounce/index.js'
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 
@@ -27,6 +27,17 @@ export class WorkflowIds {
     return this.#hmac === null
       ? workflowId(recipient, messageId, sha256, taskQueue)
       : hiddenWorkflowId(recipient, messageId, this.#hmac, taskQueue)
+  }
+
+  /**
+   * The ID, if it is one of this fleet's retries.
+   * @throws Error if it is not.
+   */
+  own(id: string): string {
+    const prefix = `bounce/${fleetPrefix(this.taskQueue)}`
+    if (!id.startsWith(prefix) || id.startsWith('@', prefix.length))
+      throw new Error(`${id} is no retry on the task queue ${this.taskQueue}: their workflow IDs begin with ${prefix}`)
+    return id
   }
 
   /** The prefix of a recipient's workflow IDs. */

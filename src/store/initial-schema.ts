@@ -106,7 +106,8 @@ function tableStatements(kind: DatabaseKind): string[] {
     'create index inbox_due on inbox (is_routine, next_at) where done_at is null',
     'create index inbox_done on inbox (done_at)',
     `create table processes (
-      id text primary key, role text not null, version text not null, host text not null, return_path_keys text, encryption_keys text,
+      id text primary key, role text not null, version text not null, host text not null, task_queue text not null,
+      return_path_keys text, encryption_keys text,
       started_at bigint not null, seen_at bigint not null
     )`,
     `create table provider_ids (

@@ -11,6 +11,8 @@ export interface ProcessInfo {
   readonly role: 'worker' | 'intake'
   readonly version: string
   readonly host: string
+  /** The task queue of its fleet. */
+  readonly taskQueue: string
   /** Digests of the keys that sign return paths and encrypt payloads, by which only equality can be seen; null if none is set. */
   readonly returnPathKeys: string | null
   readonly encryptionKeys: string | null
@@ -23,12 +25,13 @@ export interface ProcessInfo {
 export function announceProcess(
   { db }: Database,
   role: ProcessInfo['role'],
-  { returnPathKeys, encryptionKeys }: Pick<ProcessInfo, 'returnPathKeys' | 'encryptionKeys'>,
+  { taskQueue, returnPathKeys, encryptionKeys }: Pick<ProcessInfo, 'taskQueue' | 'returnPathKeys' | 'encryptionKeys'>,
 ): () => void {
   const id = randomUUID()
   const announce = async () => {
     const at = Date.now()
-    const row = { role, version: VERSION, host: hostname(), return_path_keys: returnPathKeys, encryption_keys: encryptionKeys, seen_at: at }
+    const keys = { return_path_keys: returnPathKeys, encryption_keys: encryptionKeys }
+    const row = { role, version: VERSION, host: hostname(), task_queue: taskQueue, ...keys, seen_at: at }
     await db
       .insertInto('processes')
       .values({ id, started_at: at, ...row })
@@ -58,8 +61,8 @@ export async function runningProcesses({ db }: Database, now: Date): Promise<rea
     .selectAll()
     .where('seen_at', '>', now.getTime() - 4 * ANNOUNCE_EVERY_MS)
     .execute()
-  return rows.map(({ role, version, host, return_path_keys, encryption_keys }) => ({
-    ...{ role, version, host },
+  return rows.map(({ role, version, host, task_queue, return_path_keys, encryption_keys }) => ({
+    ...{ role, version, host, taskQueue: task_queue },
     ...{ returnPathKeys: return_path_keys, encryptionKeys: encryption_keys },
   }))
 }

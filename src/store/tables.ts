@@ -225,6 +225,7 @@ export interface ProcessesTable {
   role: 'worker' | 'intake'
   version: string
   host: string
+  task_queue: string
   /** Digests; null if no key is set. */
   return_path_keys: string | null
   encryption_keys: string | null

@@ -151,6 +151,7 @@ test('a process of another version', async () => {
     role: 'intake',
     version: '0.9.0',
     host: 'old.example',
+    task_queue: 'softbounce',
     return_path_keys: null,
     started_at: 0,
     seen_at: Date.now(),

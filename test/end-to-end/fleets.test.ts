@@ -111,6 +111,11 @@ describe.skipIf(withoutPostgres !== null)(`two fleets${withoutPostgres === null 
     const { stdout } = await cli('invoices', 'doctor')
     expect(stdout).toContain('polls the task queue invoices')
     expect(stdout).not.toContain('wait on another task queue')
+    const mixedUp = await runHere('/tmp', { ...fleet('invoices').env, SOFTBOUNCE_WORKER_TASK_QUEUE: 'softbounce' }, ['doctor'])
+    expect(mixedUp.stdout).toContain('worker.taskQueue is softbounce in this command, and invoices in the worker on')
+    await expect(fleet('invoices').client.giveUp({ workflowId: 'bounce/@newsletters/ann@example.org/m1@example.com' })).rejects.toThrow(
+      'is no retry on the task queue invoices',
+    )
     const schedules = []
     for await (const { scheduleId } of world.temporal.schedule.list()) schedules.push(scheduleId)
     expect(schedules.sort()).toEqual(expect.arrayContaining(['invoices-purge', 'newsletters-purge']))

@@ -127,8 +127,15 @@ test('bad input and unknown retries fail at once, with the reason', async () => 
   const faulty = await reason((await start('retryOrder', order(person(), { sender: '', schedule: ['soon'] }))).result())
   expect(faulty).toMatch(/sender/)
   expect(faulty).toMatch(/schedule/)
-  expect(await reason(steer('progress', { recipient: person(), messageId: 'none@example.com' }))).toContain('there are no retries')
+  expect(await reason(steer('progress', { recipient: person(), messageId: 'none@example.com' }))).toContain('there are no such retries')
   expect(await reason(steer('giveUp', {}))).toContain('messageId')
+  expect(await reason(steer('giveUp', { recipient: 'not an address', messageId: 'm1@example.com' }))).toContain('not an address')
+  expect(await reason(steer('retryNow', { recipient: person(), messageId: 'm1@example.com', retry: 'first' as never }))).toContain(
+    'number of a retry',
+  )
+  // neither another fleet's retries nor other workflows of the namespace
+  for (const workflowId of ['bounce/@invoices/ann@example.org/m1@example.com', 'order-4711'])
+    expect(await reason(steer('giveUp', { workflowId }))).toContain('is no retry on the task queue softbounce')
 })
 
 test.skipIf(python === null)('a workflow in Python has a message retried', async () => {
