@@ -31,8 +31,9 @@ const ROUNDS = Number(process.env.BENCH_WHOLE_ROUNDS ?? 3)
 const KINDS = Object.keys(LIVES).filter((name) =>
   (process.env.BENCH_WHOLE_KINDS ?? '').split(',').some((wanted) => name.startsWith(wanted)),
 )
-/** A steady stream: bounces come one after another, and their retries are spread. */
-const STARTS_PER_SECOND = 25
+/** A steady stream: bounces come one after another, and their retries are spread. A cluster on two cores carries four a second. */
+const STARTS_PER_SECOND = Number(process.env.BENCH_WHOLE_RATE ?? (IS_CLUSTER ? 3 : 25))
+const DATABASES = (process.env.BENCH_DATABASES ?? 'sqlite,postgres').split(',')
 const path = (name) => fileURLToPath(new URL(name, import.meta.url))
 const quiet = { trace() {}, debug() {}, info() {}, warn() {}, error() {}, log() {} }
 
@@ -61,8 +62,8 @@ export async function whole() {
   const { code } = await bundleWorkflowCode({ workflowsPath: path('./support/bare-lives.mjs'), logger: quiet })
   writeFileSync(bundle, code)
   const postgres = await startPostgres(['shared_preload_libraries=pg_stat_statements'])
-  const databases = [['SQLite', `file:${join(folder, 'softbounce.db')}`]]
-  if (postgres !== null) databases.push(['PostgreSQL', postgres.url])
+  const databases = DATABASES.includes('sqlite') ? [['SQLite', `file:${join(folder, 'softbounce.db')}`]] : []
+  if (postgres !== null && DATABASES.includes('postgres')) databases.push(['PostgreSQL', postgres.url])
   const rows = []
   try {
     for (const kind of KINDS)
