@@ -20,7 +20,7 @@ const run = (command, args, options = {}) =>
 const WANTED = [
   /^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/,
   /^docs\/[\w./-]+\.(md|json|png|svg|yaml)$/,
-  /^deploy\/[\w.-]+\.yaml$/,
+  /^deploy\/(temporal\/)?[\w.-]+\.(yaml|sh)$/,
   /^examples\/[\w.-]+\.(py|mjs|md)$/,
   /^monitoring\/[\w./-]+\.(yml|json)$/,
   /^dist\/(?!demo\/)[\w./-]+\.(js|cjs|js\.map|d\.ts|schema\.json|LICENSE)$/,
