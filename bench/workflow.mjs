@@ -11,7 +11,8 @@ import { bundleWorkflowCode, NativeConnection } from '@temporalio/worker'
 import { SearchAttributes } from '../dist/temporal/namespace.js'
 import { TASK_QUEUE } from '../dist/worker.js'
 import { startDevServer } from '../dist-dev/dev-server/index.js'
-import { cpuMsOf, historyOf, lifeOf } from './support/life.mjs'
+import { cpuMsOf } from '../dist-dev/process-cpu.js'
+import { historyOf, lifeOf } from './support/life.mjs'
 import { median } from './support/median.mjs'
 
 const LIVES = Number(process.env.BENCH_LIFE_LIVES ?? 300)

@@ -3,10 +3,9 @@ import { execFileSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import pg from 'pg'
 import { startCluster, withoutCluster } from '../dist-dev/cluster/index.js'
 import { freePort, startDevServer } from '../dist-dev/dev-server/index.js'
-import { startPostgres } from '../dist-dev/postgres/index.js'
+import { administer, startPostgres } from '../dist-dev/postgres/index.js'
 
 /**
  * @param kind `dev-server` or `cluster`.
@@ -22,6 +21,19 @@ export async function startTemporal(kind, folder) {
   return null
 }
 
+/** A fault that lasts a while. @param parts makes its kind, what breaks and what mends, such as of one service at random. */
+const fault = (weight, [shortestMs, longestMs], parts) => ({
+  weight,
+  run: async (during, random) => {
+    const { kind, break_, mend } = parts(random)
+    const ms = random.between(shortestMs, longestMs)
+    await during(kind, break_, async () => {
+      await sleep(ms)
+      await mend()
+    })
+  },
+})
+
 async function devServer(folder) {
   const port = await freePort()
   const start = () => startDevServer({ say: () => {}, port, databaseFile: join(folder.path, 'temporal.db') })
@@ -31,34 +43,18 @@ async function devServer(folder) {
     port,
     address: `127.0.0.1:${port}`,
     faults: {
-      'kill Temporal': {
-        weight: 1,
-        run: async (during, random) => {
-          const later = random.between(100, 2000)
-          await during(
-            'Temporal killed',
-            () => signal('SIGKILL'),
-            async () => {
-              await sleep(later)
-              server = await start()
-            },
-          )
+      'kill Temporal': fault(1, [100, 2000], () => ({
+        kind: 'Temporal killed',
+        break_: () => signal('SIGKILL'),
+        mend: async () => {
+          server = await start()
         },
-      },
-      'freeze Temporal': {
-        weight: 1,
-        run: async (during, random) => {
-          const ms = random.between(500, 5000)
-          await during(
-            'Temporal frozen',
-            () => signal('SIGSTOP'),
-            async () => {
-              await sleep(ms)
-              signal('SIGCONT')
-            },
-          )
-        },
-      },
+      })),
+      'freeze Temporal': fault(1, [500, 5000], () => ({
+        kind: 'Temporal frozen',
+        break_: () => signal('SIGSTOP'),
+        mend: () => signal('SIGCONT'),
+      })),
     },
     stop: () => server.stop(),
   }
@@ -70,21 +66,11 @@ async function cluster() {
   await database.addStandby()
   const network = new Network()
   /** Breaks one of the services, and mends it after a while. */
-  const ofService = (weight, kind, longestMs, break_, mend) => ({
-    weight,
-    run: async (during, random) => {
+  const ofService = (weight, kind, longestMs, break_, mend) =>
+    fault(weight, [200, longestMs], (random) => {
       const service = random.pick(one.services)
-      const ms = random.between(200, longestMs)
-      await during(
-        `Temporal’s ${service.name} ${kind}`,
-        () => break_(service),
-        async () => {
-          await sleep(ms)
-          await mend(service)
-        },
-      )
-    },
-  })
+      return { kind: `Temporal’s ${service.name} ${kind}`, break_: () => break_(service), mend: () => mend(service) }
+    })
   const start = (service) => service.start()
   return {
     port: Number(one.address.split(':')[1]),
@@ -111,18 +97,11 @@ async function cluster() {
             ),
           }
         : {}),
-      'stop Temporal’s database': {
-        weight: 1,
-        run: (during, random) =>
-          during(
-            'Temporal’s database stopped',
-            () => database.stop(),
-            async () => {
-              await sleep(random.between(300, 4000))
-              await database.start()
-            },
-          ),
-      },
+      'stop Temporal’s database': fault(1, [300, 4000], () => ({
+        kind: 'Temporal’s database stopped',
+        break_: () => database.stop(),
+        mend: () => database.start(),
+      })),
       'fail over Temporal’s database': {
         weight: 0.5,
         run: (during) =>
@@ -207,10 +186,10 @@ class ReplicatedPostgres {
     const { url } = this.#primary
     this.#standby = await startPostgres(['max_connections=300'], { standbyOf: url, durable: true })
     this.#folders.push(this.#standby.folder)
-    await onServer(url, "alter system set synchronous_standby_names = '*'")
-    await onServer(url, 'select pg_reload_conf()')
+    await administer(url, "alter system set synchronous_standby_names = '*'")
+    await administer(url, 'select pg_reload_conf()')
     for (;;) {
-      const { rows } = await onServer(url, "select 1 from pg_stat_replication where sync_state = 'sync'")
+      const rows = await administer(url, "select 1 from pg_stat_replication where sync_state = 'sync'")
       if (rows.length > 0) return
       await sleep(100)
     }
@@ -229,15 +208,5 @@ class ReplicatedPostgres {
   async remove() {
     for (const one of [this.#standby, this.#primary]) await one?.remove()
     for (const folder of this.#folders) rmSync(folder, { recursive: true, force: true })
-  }
-}
-
-async function onServer(url, statement) {
-  const client = new pg.Client(url)
-  await client.connect()
-  try {
-    return await client.query(statement)
-  } finally {
-    await client.end()
   }
 }

@@ -1,5 +1,4 @@
 // One workflow ("life") of the benches: its message, its schedule, and its history on the server.
-import { readFileSync } from 'node:fs'
 import proto from '@temporalio/proto'
 
 /** Three refusals, then the fourth retry is accepted. */
@@ -28,10 +27,4 @@ export function lifeOf(i, run, delaysMs = DELAYS_MS) {
 export async function historyOf(client, workflowId) {
   const history = await client.workflow.getHandle(workflowId).fetchHistory()
   return { events: history.events.length, bytes: proto.temporal.api.history.v1.History.encode(history).finish().length }
-}
-
-/** CPU time that a process has used, ms (Linux). */
-export function cpuMsOf(pid) {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')
-  return (Number(fields[11]) + Number(fields[12])) * 10
 }

@@ -1,10 +1,10 @@
 // The Temporal of a bench: a dev server, or, with BENCH_TEMPORAL=cluster, a real cluster on PostgreSQL (npm run cluster).
 import { statSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import pg from 'pg'
 import { startCluster } from '../../dist-dev/cluster/index.js'
 import { startDevServer } from '../../dist-dev/dev-server/index.js'
-import { cpuMsOf } from './life.mjs'
+import { administer } from '../../dist-dev/postgres/index.js'
+import { cpuMsOf } from '../../dist-dev/process-cpu.js'
 
 export const IS_CLUSTER = process.env.BENCH_TEMPORAL === 'cluster'
 
@@ -31,11 +31,8 @@ export async function startTemporal(databaseFile) {
     cpuMs: () => cluster.cpuMs(),
     databaseCpuMs: () => cluster.postgres.cpuMs(),
     bytes: async () => {
-      const client = new pg.Client(cluster.postgres.url)
-      await client.connect()
       const sizes = "select sum(pg_database_size(datname))::bigint as bytes from pg_database where datname like 'temporal%'"
-      const { rows } = await client.query(sizes)
-      await client.end()
+      const rows = await administer(cluster.postgres.url, sizes)
       return Number(rows[0].bytes)
     },
     restartHistory: async () => {

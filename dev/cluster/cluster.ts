@@ -17,7 +17,6 @@ export interface ClusterOptions {
   readonly history?: number
   readonly matching?: number
   readonly frontend?: number
-  readonly namespace?: string
   /** For data and logs. If it holds an earlier cluster, its data, ports and counts are reused. Default: a temporary folder. */
   readonly folder?: string
   readonly say?: (line: string) => void
@@ -83,7 +82,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
         await service.start()
       }
     const address = `127.0.0.1:${frontend.grpc}`
-    await registerNamespace(settings, address, options.namespace ?? 'default', say)
+    await registerNamespace(settings, address, say)
     return { address, services, postgres, folder, cpuMs: () => services.reduce((sum, one) => sum + one.cpuMs(), 0), stop }
   } catch (error) {
     await stop()
@@ -155,11 +154,11 @@ function makeSchema({ schemaScript }: ComposeSettings, programs: string, postgre
   execFileSync('/bin/sh', [schemaScript], { env, stdio: 'pipe' })
 }
 
-async function registerNamespace(settings: ComposeSettings, address: string, namespace: string, say: (line: string) => void) {
+async function registerNamespace(settings: ComposeSettings, address: string, say: (line: string) => void) {
   const cli = await findProgram(TEMPORAL_CLI, say)
   const env = {
     PATH: `${dirname(cli)}${delimiter}${process.env.PATH ?? ''}`,
-    ...{ TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: namespace, RETENTION: settings.retention },
+    ...{ TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: 'default', RETENTION: settings.retention },
   }
   execFileSync('/bin/sh', [settings.namespaceScript], { env, stdio: 'pipe' })
 }

@@ -4,7 +4,8 @@ import { createWriteStream } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { cpuMsOfProcess } from './cpu.js'
+import { endProcess } from '../dev-server/index.js'
+import { cpuMsOf } from '../process-cpu.js'
 
 const READY_WITHIN_MS = 60_000
 const STOP_WITHIN_MS = 15_000
@@ -61,24 +62,22 @@ export class ClusterService {
 
   /** CPU time so far, ms (Linux). */
   cpuMs(): number {
-    return this.earlierCpuMs + (this.isUp ? cpuMsOfProcess(this.pid) : 0)
+    return this.earlierCpuMs + (this.isUp ? cpuMsOf(this.pid) : 0)
   }
 
-  /** Sends a signal; after one that ends it, waits for its end. */
-  async signal(name: 'SIGKILL' | 'SIGTERM' | 'SIGSTOP' | 'SIGCONT'): Promise<void> {
+  /** Sends a signal; after SIGKILL, waits for its end. */
+  async signal(name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): Promise<void> {
     if (!this.isUp) return
-    const ends = name === 'SIGKILL' || name === 'SIGTERM'
-    if (ends) this.earlierCpuMs = this.cpuMs()
+    if (name === 'SIGKILL') this.earlierCpuMs = this.cpuMs()
     process.kill(this.pid, name)
-    if (ends) await this.ended
+    if (name === 'SIGKILL') await this.ended
   }
 
   async stop(): Promise<void> {
     if (!this.isUp) return
-    const timer = setTimeout(() => this.signal('SIGKILL'), STOP_WITHIN_MS)
     await this.signal('SIGCONT')
-    await this.signal('SIGTERM')
-    clearTimeout(timer)
+    this.earlierCpuMs = this.cpuMs()
+    await endProcess(this.child as ChildProcess, STOP_WITHIN_MS)
   }
 }
 

@@ -73,14 +73,14 @@ export async function startDevServer(options: DevServerOptions = {}): Promise<De
   try {
     await answers(address, child)
   } catch (error) {
-    await stop(child)
+    await endProcess(child)
     throw new Error(`the Temporal dev server (${cli}) did not start: ${(error as Error).message} ${said.trim()}`)
   }
   return {
     address,
     webUi: uiPort === undefined ? undefined : `http://127.0.0.1:${uiPort}`,
     pid: child.pid as number,
-    stop: () => stop(child),
+    stop: () => endProcess(child),
   }
 }
 
@@ -100,11 +100,12 @@ async function answers(address: string, child: ChildProcess): Promise<void> {
   }
 }
 
-async function stop(child: ChildProcess): Promise<void> {
+/** Ends a process; kills it if it has not ended in time. */
+export async function endProcess(child: ChildProcess, withinMs: number = STOP_WITHIN_MS): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   child.kill('SIGTERM')
-  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_WITHIN_MS)
+  const timer = setTimeout(() => child.kill('SIGKILL'), withinMs)
   await ended
   clearTimeout(timer)
 }

@@ -3,10 +3,11 @@ import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
+import pg from 'pg'
 import { freePort } from '../dev-server/index.js'
+import { processCpu } from '../process-cpu.js'
 
 const FOLDERS = ['/usr/lib/postgresql', '/opt/homebrew/opt', '/usr/local/opt']
-const MS_PER_TICK = 10
 
 function programs(): string | null {
   const onPath = (process.env.PATH ?? '').split(':').find((folder) => existsSync(join(folder, 'initdb')))
@@ -88,7 +89,7 @@ export async function startPostgres(settings: readonly string[] = [], options: P
     url: `postgres://softbounce@127.0.0.1:${port}/postgres`,
     port,
     folder,
-    cpuMs: () => cpuMsOf(data),
+    cpuMs: () => cpuMsOfServer(data),
     start,
     stop,
     remove: async () => {
@@ -98,20 +99,28 @@ export async function startPostgres(settings: readonly string[] = [], options: P
   }
 }
 
+/** Runs a statement, and returns its rows. */
+export async function administer(url: string, statement: string): Promise<readonly Record<string, unknown>[]> {
+  const client = new pg.Client(url)
+  await client.connect()
+  try {
+    return (await client.query(statement)).rows ?? []
+  } finally {
+    await client.end()
+  }
+}
+
 /** The postmaster's own time, that of its children that have ended, and that of those that run. */
-function cpuMsOf(data: string): number {
-  const parent = Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[0])
-  // proc(5): after the name come state and ppid; utime, stime, cutime, cstime are the 12th to 15th
-  const fields = (pid: number | string) => (readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1] ?? '').split(' ').map(Number)
-  const sum = (...numbers: (number | undefined)[]) => numbers.reduce<number>((a, b) => a + (b ?? 0), 0)
-  const own = fields(parent)
-  let ticks = sum(own[11], own[12], own[13], own[14])
+function cpuMsOfServer(data: string): number {
+  const postmaster = Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[0])
+  const { ownMs, endedChildrenMs } = processCpu(postmaster)
+  let ms = ownMs + endedChildrenMs
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name)))
     try {
-      const one = fields(pid)
-      if (one[1] === parent) ticks += sum(one[11], one[12])
+      const one = processCpu(Number(pid))
+      if (one.parent === postmaster) ms += one.ownMs
     } catch {
       // it has ended
     }
-  return ticks * MS_PER_TICK
+  return ms
 }

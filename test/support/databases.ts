@@ -4,11 +4,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import pg from 'pg'
-import { type Postgres, startPostgres, withoutPostgres } from '../../dev/postgres/index.js'
+import { administer, type Postgres, startPostgres, withoutPostgres } from '../../dev/postgres/index.js'
 import { type Database, migrateToLatest, openDatabase } from '../../src/store/index.js'
 
-export { type Postgres, startPostgres, withoutPostgres }
+export { administer, type Postgres, startPostgres, withoutPostgres }
 
 export function temporaryFolder(): { path: string; remove: () => void } {
   const path = mkdtempSync(join(tmpdir(), 'softbounce-test-'))
@@ -60,17 +59,6 @@ export async function postgresDatabase(server: string): Promise<{ url: string; d
 }
 
 const named = (url: string, name: string) => url.replace(/[^/]*$/, name)
-
-/** Runs a statement, and returns its rows. */
-export async function administer(url: string, statement: string): Promise<readonly Record<string, unknown>[]> {
-  const client = new pg.Client(url)
-  await client.connect()
-  try {
-    return (await client.query(statement)).rows ?? []
-  } finally {
-    await client.end()
-  }
-}
 
 /** Resolves modules from the project, for scripts that run elsewhere. */
 export const resolveFromProject = createRequire(import.meta.url).resolve
