@@ -185,7 +185,11 @@ function settingsOf(values: ConfigValues, { overridden, environment }: Loaded, f
     fault('direct.enabled', 'relay.url is set too; leave one of them out (routes may name single destinations)')
   checkHttp(http, fault)
   return {
-    database: { url: values.database.url ?? defaultDatabaseUrl(environment), schema: values.database.schema },
+    database: {
+      url: values.database.url ?? defaultDatabaseUrl(environment),
+      schema: values.database.schema,
+      throttleSchema: values.database.throttleSchema ?? null,
+    },
     ...hops,
     direct,
     throttle: throttleSettings(values.throttle, relay, suppression.restoreWithin, fault),

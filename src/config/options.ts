@@ -11,6 +11,8 @@ export interface Config {
     readonly url?: string | undefined
     /** PostgreSQL: the schema that holds all tables. The database may hold other schemas, such as your application’s. */
     readonly schema?: string | undefined
+    /** PostgreSQL: the schema that holds the state of destinations and their open connections, if several fleets share their limits; the same for each of them. Left out: each fleet keeps its own, in `database.schema`. */
+    readonly throttleSchema?: string | undefined
   } | undefined
   /** The relay (smarthost) that retries go through. */
   readonly relay?: {

@@ -44,6 +44,7 @@ export function defaultDatabaseUrl(environment: NodeJS.ProcessEnv = process.env)
   return `file:${join(isAbsolute(state) ? state : join(homedir(), '.local', 'state'), 'softbounce', 'softbounce.db')}`
 }
 
+const schemaName = matching(/^[a-z_][a-z0-9_]{0,62}$/, 'lower-case letters, digits and _')
 const schedule = parsedFrom(z.array(z.string()), parseSchedule)
 const statuses = parsedFrom(z.array(z.string()), (list) => parseRetryStatuses(list.join(',')))
 
@@ -56,7 +57,11 @@ export const CONFIG = z.strictObject({
     ),
     schema: setting(
       'PostgreSQL: the schema that holds all tables. The database may hold other schemas, such as your application’s.',
-      matching(/^[a-z_][a-z0-9_]{0,62}$/, 'lower-case letters, digits and _').prefault('softbounce'),
+      schemaName.prefault('softbounce'),
+    ),
+    throttleSchema: setting(
+      'PostgreSQL: the schema that holds the state of destinations and their open connections, if several fleets share their limits; the same for each of them. Left out: each fleet keeps its own, in `database.schema`.',
+      schemaName.optional(),
     ),
   }),
   relay: RELAY,

@@ -15,6 +15,8 @@ export interface DatabaseSettings {
   readonly url: string
   /** PostgreSQL: the schema that holds the tables; default `softbounce`. */
   readonly schema?: string
+  /** PostgreSQL: the schema that holds the state of destinations, if fleets share it; else null. */
+  readonly throttleSchema?: string | null
 }
 
 /** An open database. */
@@ -27,6 +29,8 @@ export interface Database {
   readonly file: string | null
   /** The PostgreSQL schema that holds the tables; null for SQLite. */
   readonly schema: string | null
+  /** The PostgreSQL schema of the state of destinations that this fleet shares with others; null if it shares none. */
+  readonly throttleSchema: string | null
   /** Overrides the database's clock. */
   readonly clock?: () => Date
   close(): Promise<void>
@@ -61,15 +65,19 @@ export function nowExpression({
  * @throws Error if the URL is neither a file nor PostgreSQL.
  */
 export function openDatabase(
-  { url, schema = DEFAULT_SCHEMA }: DatabaseSettings,
+  { url, schema = DEFAULT_SCHEMA, throttleSchema: given = null }: DatabaseSettings,
   { onError = () => {}, onLocked = null }: DatabaseListeners = {},
 ): Database {
   const kind = databaseKind(url)
   if (kind === null) throw new Error('database.url must be file:PATH (SQLite) or postgres://… (PostgreSQL)')
   const file = kind === 'sqlite' ? url.slice('file:'.length) : null
-  const db = new Kysely<Tables>({ dialect: file === null ? postgresDialect(url, schema, onError) : sqliteDialect(file, onLocked, onError) })
-  const place = file === null ? postgresPlace(url, schema) : `file:${resolve(file)}`
-  return { kind, db, place, file, schema: file === null ? schema : null, close: () => db.destroy() }
+  const throttleSchema = file !== null || given === schema ? null : given
+  const schemas = { own: schema, throttle: throttleSchema ?? schema }
+  const db = new Kysely<Tables>({
+    dialect: file === null ? postgresDialect(url, schemas, onError) : sqliteDialect(file, onLocked, onError),
+  })
+  const place = file === null ? postgresPlace(url, schemas) : `file:${resolve(file)}`
+  return { kind, db, place, file, schema: file === null ? schema : null, throttleSchema, close: () => db.destroy() }
 }
 
 /**

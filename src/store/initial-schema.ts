@@ -8,9 +8,20 @@ import type { DatabaseKind } from './database-kind.js'
  */
 export function initialSchema(kind: DatabaseKind, schema: string | null): string[] {
   const statements = [...tableStatements(kind), `insert into store (id) values ('${randomBytes(4).toString('hex')}')`]
-  const qualified = (statement: string) => statement.replace(/^(create table |create index \w+ on |insert into )(?=\w)/, `$1"${schema}".`)
-  return schema === null ? statements : statements.map(qualified)
+  return schema === null ? statements : statements.map((statement) => statement.replace(TABLE, `$1"${schema}".$2`))
 }
+
+/** The tables that fleets can share (`database.throttleSchema`): they hold no address. */
+export const SHARED_TABLES: ReadonlySet<string> = new Set(['destinations', 'connection_leases'])
+
+/** The statements that create the shared tables in that schema. */
+export const sharedSchema = (schema: string): string[] =>
+  tableStatements('postgres')
+    .filter((statement) => SHARED_TABLES.has(TABLE.exec(statement)?.[2] ?? ''))
+    .map((statement) => statement.replace(TABLE, `$1"${schema}".$2`))
+
+/** The table that a statement creates, indexes or fills. */
+const TABLE = /^(create table |create index \w+ on |insert into )(\w+)/
 
 function tableStatements(kind: DatabaseKind): string[] {
   const bytes = kind === 'postgres' ? 'bytea' : 'blob'
@@ -121,7 +132,7 @@ function tableStatements(kind: DatabaseKind): string[] {
       overflow_until double precision not null, rate double precision not null, connections double precision not null,
       service_ms double precision not null, failures integer not null, failing_since bigint, down_since bigint,
       next_probe_at double precision not null, not_before bigint not null, paused_since bigint, paused_by text, epoch integer not null,
-      starved_at bigint not null, next_hop text, restore_due bigint, limited_rate double precision, limited_connections integer, limited_by text,
+      starved_at bigint not null, next_hop text, limited_rate double precision, limited_connections integer, limited_by text,
       last_answer_at bigint, last_answer_outcome text, last_answer_status text, last_answer_reply text, last_answer_by text
     )`,
     `create table waiters (
@@ -138,11 +149,12 @@ function tableStatements(kind: DatabaseKind): string[] {
     )`,
     'create index connection_leases_name on connection_leases (name, until)',
     `create table outages (
-      destination text not null, began_at bigint not null, down_at bigint, ended_at bigint, published text, refusals integer not null,
-      status text not null, reply text not null, mail_server text,
+      destination text not null, began_at bigint not null, down_at bigint, ended_at bigint, restored_at bigint, published text,
+      refusals integer not null, status text not null, reply text not null, mail_server text,
       primary key (destination, began_at)
     )`,
     'create index outages_ended_at on outages (ended_at)',
+    'create index outages_to_restore on outages (ended_at) where restored_at is null',
     'create index outages_down_at on outages (down_at)',
     `create table releases (
       destination text primary key, began_at bigint not null, within_ms bigint not null, by text not null, released integer not null,

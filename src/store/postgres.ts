@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { type Dialect, PostgresDialect, PostgresQueryCompiler, type SchemableIdentifierNode } from 'kysely'
 import type { Pool, PoolClient } from 'pg'
 import { databaseFault, PoolBusy } from './database-fault.js'
-import { TABLE_NAMES } from './initial-schema.js'
+import { SHARED_TABLES, TABLE_NAMES } from './initial-schema.js'
 import { BEGIN, isUnprepared, preparedName } from './prepared-names.js'
 
 const POOL_SIZE = 10
@@ -15,14 +15,22 @@ const CONNECT_TIMEOUT_MS = 10_000
 const QUERY_TIMEOUT_MS = 65_000
 const INT8_OID = 20
 
+/** The schema that holds the tables, and the one that holds those that fleets can share; often the same. */
+export interface Schemas {
+  readonly own: string
+  readonly throttle: string
+}
+
 /** Puts the schema before the name of each of our tables. Aliases must differ from these names. */
 class SchemaQueryCompiler extends PostgresQueryCompiler {
-  constructor(private readonly schema: string) {
+  constructor(private readonly schemas: Schemas) {
     super()
   }
 
   protected override visitSchemableIdentifier(node: SchemableIdentifierNode): void {
-    if (node.schema === undefined && TABLE_NAMES.has(node.identifier.name)) this.append(`"${this.schema}".`)
+    const { name } = node.identifier
+    const { own, throttle } = this.schemas
+    if (node.schema === undefined && TABLE_NAMES.has(name)) this.append(`"${SHARED_TABLES.has(name) ? throttle : own}".`)
     super.visitSchemableIdentifier(node)
   }
 }
@@ -30,13 +38,13 @@ class SchemaQueryCompiler extends PostgresQueryCompiler {
 class OwnSchemaDialect extends PostgresDialect {
   constructor(
     config: ConstructorParameters<typeof PostgresDialect>[0],
-    private readonly schema: string,
+    private readonly schemas: Schemas,
   ) {
     super(config)
   }
 
   override createQueryCompiler(): PostgresQueryCompiler {
-    return new SchemaQueryCompiler(this.schema)
+    return new SchemaQueryCompiler(this.schemas)
   }
 }
 
@@ -164,13 +172,13 @@ async function openPool(url: string): Promise<Pool> {
 }
 
 /** @param onError called for each error of a statement or a connection. */
-export function postgresDialect(url: string, schema: string, onError: (error: unknown) => void): Dialect {
+export function postgresDialect(url: string, schemas: Schemas, onError: (error: unknown) => void): Dialect {
   const pool = async () => new CheckedPool(await openPool(url), onError) as unknown as KyselyPool
-  return new OwnSchemaDialect({ pool }, schema)
+  return new OwnSchemaDialect({ pool }, schemas)
 }
 
 /** Where it is, without its login. */
-export function postgresPlace(url: string, schema: string): string {
+export function postgresPlace(url: string, { own, throttle }: Schemas): string {
   const { hostname, port, pathname } = URL.canParse(url) ? new URL(url) : { hostname: '', port: '', pathname: '' }
-  return `PostgreSQL ${hostname || 'by socket'}${port === '' ? '' : `:${port}`}${pathname}, schema ${schema}`
+  return `PostgreSQL ${hostname || 'by socket'}${port === '' ? '' : `:${port}`}${pathname}, schema ${own}${throttle === own ? '' : `, limits in ${throttle}`}`
 }

@@ -28,8 +28,6 @@ export interface DestinationsTable {
   starved_at: number
   /** The next hop that the adapted state applies to; null before the first permit. */
   next_hop: string | null
-  /** When it accepted mail again; null once the suppressions that it caused have been made to expire. */
-  restore_due: number | null
   /** Limits set by hand. */
   limited_rate: number | null
   limited_connections: number | null
@@ -49,6 +47,8 @@ export interface OutagesTable {
   /** When it counted as down; null if it never did. */
   down_at: number | null
   ended_at: number | null
+  /** When the suppressions that it caused were made to expire; null until then. */
+  restored_at: number | null
   /** The last change that was published as an event. */
   published: Generated<'down' | 'up' | null>
   refusals: number

@@ -226,6 +226,8 @@ export async function purgeDestinations(database: Database): Promise<void> {
         eb.selectFrom('destinations').select('last_answer_at').whereRef('destinations.name', '=', 'outages.destination'),
         'outages.began_at',
       ),
+      // nothing was accepted: the suppressions stay
+      restored_at: now,
     }))
     .where('ended_at', 'is', null)
     .where('destination', 'not in', (eb) =>

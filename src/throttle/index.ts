@@ -35,7 +35,7 @@ export {
   relayOf,
   withManualLimits,
 } from './limits.js'
-export { markPublished, unpublishedOutages } from './outages.js'
+export { type EndedOutage, markPublished, markRestored, outagesToRestore, unpublishedOutages } from './outages.js'
 export {
   type AdmissionRequest,
   admit,
@@ -51,4 +51,4 @@ export { actOnFeedback, type ObservedAnswer, observationOf, recordFeedback } fro
 export { destinationsWithWaiters, removeWaiters } from './select-wakeups.js'
 export { cancelReservation, type Waiter } from './waiters.js'
 export { startWakeupLoop } from './wake-waiters.js'
-export { type FeedbackResult, Feedbacks, markRestored, nextWakeups, type Observation, writeFeedback } from './write-feedback.js'
+export { type FeedbackResult, Feedbacks, nextWakeups, type Observation, writeFeedback } from './write-feedback.js'

@@ -83,7 +83,7 @@ const OF_STATE = {
   ...({ next_probe_at: 'double precision', not_before: 'bigint', epoch: 'bigint', starved_at: 'bigint' } as const),
 } as const
 const OF_ANSWER = {
-  ...({ restore_due: 'bigint', last_answer_at: 'bigint', last_answer_outcome: 'text' } as const),
+  ...({ last_answer_at: 'bigint', last_answer_outcome: 'text' } as const),
   ...({ last_answer_status: 'text', last_answer_reply: 'text', last_answer_by: 'text' } as const),
 } as const
 

@@ -1,6 +1,6 @@
 /** Outages of destinations, one row each: from the first refusal to the next acceptance. */
 import { type Kysely, type Selectable, sql } from 'kysely'
-import { type Database, type OutagesTable, Statement, type Tables } from '../store/index.js'
+import { type Database, databaseNow, type OutagesTable, Statement, type Tables } from '../store/index.js'
 import type { DestinationAnswer } from './feedback.js'
 import type { LimiterState } from './rate-limiter.js'
 
@@ -55,6 +55,59 @@ const recordFailure = new Statement<Extract<OutageChange, { kind: 'failing' }>>(
       }),
     ),
 )
+
+/** An outage that is over, whose suppressions have not been made to expire yet. */
+export interface EndedOutage {
+  readonly destination: string
+  readonly beganAt: Date
+  readonly wasDown: boolean
+}
+
+/** A worker that ends an outage makes its suppressions expire at once: one that has not after this time has died. */
+const RESTORED_WITHIN_MS = 60_000
+
+/**
+ * Ends the outages whose destination another fleet has found to accept mail again (`database.throttleSchema`), and returns those whose
+ * suppressions still have to expire.
+ */
+export async function outagesToRestore(database: Database): Promise<EndedOutage[]> {
+  const { db } = database
+  const endedElsewhere = database.throttleSchema === null ? [] : await endRecovered(db)
+  const before = (await databaseNow(database)) - RESTORED_WITHIN_MS
+  const left = await db
+    .selectFrom('outages')
+    .select(['destination', 'began_at', 'down_at'])
+    .where('restored_at', 'is', null)
+    .where('ended_at', '<', Math.floor(before))
+    .execute()
+  return [...endedElsewhere, ...left].map((row) => ({
+    destination: row.destination,
+    beganAt: new Date(row.began_at),
+    wasDown: row.down_at !== null,
+  }))
+}
+
+const endRecovered = (db: Kysely<Tables>) =>
+  db
+    .updateTable('outages')
+    .from('destinations')
+    .set((eb) => ({ ended_at: eb.fn.coalesce('destinations.last_answer_at', 'outages.began_at') }))
+    .whereRef('destinations.name', '=', 'outages.destination')
+    .where('outages.ended_at', 'is', null)
+    .where((eb) => eb.or([eb('destinations.failing_since', 'is', null), eb('destinations.failing_since', '>', eb.ref('outages.began_at'))]))
+    .returning(['outages.destination', 'outages.began_at', 'outages.down_at'])
+    .execute()
+
+/** Records that the suppressions that a destination's past outages caused have been made to expire. */
+export async function markRestored(db: Kysely<Tables>, destination: string, now: Date): Promise<void> {
+  await db
+    .updateTable('outages')
+    .set({ restored_at: now.getTime() })
+    .where('destination', '=', destination)
+    .where('ended_at', 'is not', null)
+    .where('restored_at', 'is', null)
+    .execute()
+}
 
 /** A change of an outage that was not published yet. */
 export interface UnpublishedOutage {

@@ -1,22 +1,14 @@
-/**
- * Records an answer as feedback on its destination. When the destination accepts mail again, the suppressions that it caused expire early,
- * and, if configured, the waiting retries are released.
- */
+/** Records an answer as feedback on its destination, and does what follows from it. */
 
 import { Context } from '@temporalio/activity'
-import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client'
-import { releaseId } from '../bounce/index.js'
-import { restoreSuppressed } from '../suppression/index.js'
 import { describe } from '../temporal/index.js'
 import type { ThrottleContext } from './context.js'
-import { findRelease } from './destinations.js'
 import { classifyFeedback, type DestinationAnswer } from './feedback.js'
 import { configuredLimits, type ThrottleSettings } from './limits.js'
 import { publishOutages } from './publish-outage.js'
+import { takesMailAgain } from './recovery.js'
 import { wakeWaiters } from './wake-waiters.js'
-import { type FeedbackResult, markRestored, type Observation, writeFeedback } from './write-feedback.js'
-
-const RELEASES_APART_MS = 60 * 60_000
+import { type FeedbackResult, type Observation, writeFeedback } from './write-feedback.js'
 
 /** A destination's answer; `tookMs` is null if unknown. */
 export interface ObservedAnswer {
@@ -59,37 +51,15 @@ export async function actOnFeedback(
       await publishOutages(client, info.taskQueue, dependencies, system).catch((error: Error) =>
         log.warn({ destination: system, error: describe(error) }, 'an event could not be published yet; it is tried again'),
       )
-    if (learnt.restore) await takesMailAgain(system, learnt, dependencies)
+    if (learnt.change === 'up')
+      await takesMailAgain(
+        client,
+        info.taskQueue,
+        { destination: system, beganAt: learnt.failingSince, wasDown: learnt.wasDown },
+        dependencies,
+        dependencies.now(),
+      )
   } catch (error) {
     log.warn({ destination: system, error: describe(error) }, 'the feedback of a destination could not be recorded')
   }
-}
-
-async function takesMailAgain(system: string, learnt: FeedbackResult, dependencies: ThrottleContext): Promise<void> {
-  const { database, settings, log, now } = dependencies
-  const { restoreWithinMs, releaseOnRecovery, releaseWithinMs } = settings.throttle
-  const by = `${system} takes mail again`
-  const restored = await restoreSuppressed(database.db, system, by, now(), restoreWithinMs)
-  log.info(
-    { destination: system, failingSince: learnt.failingSince, restored },
-    'a destination accepts mail again; the suppressions that it caused expire early',
-  )
-  const { client, info } = Context.current()
-  await markRestored(database.db, system)
-  // a single failure is no outage
-  if (!releaseOnRecovery || !learnt.wasDown) return
-  const last = await findRelease(database.db, system)
-  // a flapping destination would use up a retry of every message each time
-  if (last !== null && now().getTime() - last.beganAt.getTime() < RELEASES_APART_MS) return
-  await client.workflow
-    .start('releaseDestination', {
-      taskQueue: info.taskQueue,
-      workflowId: releaseId(info.taskQueue, system),
-      args: [{ destination: system, withinMs: releaseWithinMs, by }],
-      staticSummary: `release the retries that wait for ${system}`,
-    })
-    .catch((error: Error) => {
-      if (error instanceof WorkflowExecutionAlreadyStartedError) return
-      log.warn({ destination: system, error: error.message }, 'the release of its waiting retries could not be started')
-    })
 }

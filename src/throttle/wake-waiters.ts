@@ -7,7 +7,9 @@ import type { Database } from '../store/index.js'
 import { describe } from '../temporal/index.js'
 import type { ThrottleContext } from './context.js'
 import { configuredLimits } from './limits.js'
+import { outagesToRestore } from './outages.js'
 import { publishOutages } from './publish-outage.js'
+import { takesMailAgain } from './recovery.js'
 import { destinationsWithWaiters, removeWaiters } from './select-wakeups.js'
 import { nextWakeups } from './write-feedback.js'
 
@@ -30,7 +32,7 @@ export async function wakeWaiters(client: Client, workflowIds: readonly string[]
 }
 
 /**
- * Every few seconds, wakes waiters for which there is room, and publishes pending outages. Every worker does so; row locks keep them apart.
+ * Every few seconds, wakes waiters for which there is room, publishes pending outages, and finishes what follows from a recovery. Every worker does so; row locks keep them apart.
  * @returns a function that stops it.
  */
 export function startWakeupLoop(
@@ -45,6 +47,8 @@ export function startWakeupLoop(
     try {
       for (const name of await destinationsWithWaiters(database))
         await wakeWaiters(client, await nextWakeups(database, name, configuredLimits(settings.throttle, name)), database)
+      for (const outage of await outagesToRestore(database))
+        await takesMailAgain(client, taskQueue, outage, { database, settings, log }, new Date())
       await publishOutages(client, taskQueue, { database, settings })
     } catch (error) {
       log.warn({ error: describe(error) }, 'waiting messages, or events to be published, could not be looked at')

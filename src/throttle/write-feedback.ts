@@ -12,8 +12,6 @@ import { MOST_AT_A_LOOK, selectWakeups, waitedForAmong } from './select-wakeups.
 /** A waiter that found no free connection this recently still wants one. */
 export const WANTED_WITHIN_MS = 2_000
 
-export const RESTORE_AGAIN_MS = 60_000
-
 /** The outcome of an attempt, for a limiter that adapts. */
 export interface Observation {
   readonly name: string
@@ -26,10 +24,8 @@ export interface Observation {
 
 /** What an answer changed. */
 export interface FeedbackResult {
-  /** `down`: this answer opened the circuit. `up`: first acceptance after failures. */
+  /** `down`: this answer opened the circuit. `up`: first acceptance after failures; the suppressions that it caused must be made to expire. */
   readonly change: 'down' | 'up' | null
-  /** It accepts mail again, and the suppressions that it caused must be made to expire. */
-  readonly restore: boolean
   /** It was down until this answer. */
   readonly wasDown: boolean
   readonly failingSince: Date | null
@@ -57,6 +53,7 @@ export class Feedbacks {
     private readonly locked: LockedRows,
     private readonly waitedFor: ReadonlySet<string>,
     private readonly settings: AdmissionSettings,
+    private readonly isShared: boolean,
   ) {}
 
   static async read(
@@ -70,7 +67,7 @@ export class Feedbacks {
       lockRows(tx, database, observed),
       accepting.length === 0 ? [] : waitedForAmong(tx, [...new Set(accepting)]),
     ])
-    return new Feedbacks(locked, new Set(waitedFor), settings)
+    return new Feedbacks(locked, new Set(waitedFor), settings, database.throttleSchema !== null)
   }
 
   /** Applies one answer. */
@@ -81,22 +78,14 @@ export class Feedbacks {
     const limits = limitsWith(configured, row)
     const after = applyFeedback(before, lesson, tookMs, limits, this.settings, now)
     const up = before.failingSince !== null && after.failingSince === null
-    // the worker that was to expire the suppressions died: a later acceptance takes over
-    const left = row.restore_due !== null && row.restore_due < now - RESTORE_AGAIN_MS && lesson.kind === 'accepted'
     const change = outageChange(name, before, after, answer, now)
     if (change !== null) this.#outages.push(change)
-    Object.assign(
-      row,
-      columnsOf(after),
-      lesson.kind === 'nothing' ? {} : columnsOfAnswer(answer, now),
-      up ? { restore_due: Math.round(now) } : {},
-    )
+    Object.assign(row, columnsOf(after), lesson.kind === 'nothing' ? {} : columnsOfAnswer(answer, now, this.isShared))
     this.#changed.add(row)
     const standing = stateOf(row, everything)
     const wake = lesson.kind === 'accepted' && this.waitedFor.has(name) ? await selectWakeups(tx, name, standing, limits, now) : []
     return {
       change: before.downSince === null && after.downSince !== null ? 'down' : up ? 'up' : null,
-      restore: up || left,
       wasDown: before.downSince !== null && after.downSince === null,
       failingSince: before.failingSince === null ? null : new Date(before.failingSince),
       wanted: before.starvedAt > now - WANTED_WITHIN_MS,
@@ -110,10 +99,13 @@ export class Feedbacks {
   }
 }
 
-const columnsOfAnswer = ({ outcome, status, reply, mailServer }: Observation['answer'], now: number) => ({
+const columnsOfAnswer = ({ outcome, status, reply, mailServer }: Observation['answer'], now: number, isShared: boolean) => ({
   ...{ last_answer_at: Math.round(now), last_answer_outcome: outcome, last_answer_status: status },
-  ...{ last_answer_reply: reply, last_answer_by: mailServer },
+  ...{ last_answer_reply: isShared ? withoutText(reply, status) : reply, last_answer_by: mailServer },
 })
+
+/** The codes of a reply: its text may quote an address, which another fleet must not see. */
+const withoutText = (reply: string, status: string): string => `${/^\d{3}/.exec(reply)?.[0] ?? ''} ${status}`.trim()
 
 /** The waiting workflows of this destination to wake now. */
 export function nextWakeups(database: Database, name: string, limits: Limits): Promise<string[]> {
@@ -122,9 +114,4 @@ export function nextWakeups(database: Database, name: string, limits: Limits): P
     const row = rows.get(name) as DestinationRow
     return selectWakeups(tx, name, stateOf(row, everything), limitsWith(limits, row), now, MOST_AT_A_LOOK)
   })
-}
-
-/** Records that the suppressions it caused have been made to expire. */
-export async function markRestored(db: Kysely<Tables>, name: string): Promise<void> {
-  await db.updateTable('destinations').set({ restore_due: null }).where('name', '=', name).execute()
 }

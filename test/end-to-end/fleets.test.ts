@@ -14,7 +14,12 @@ import { eventually } from '../support/skipping-time.js'
 
 const NOT_NOW = '421 4.3.2 System not accepting network messages'
 
-describe.skipIf(withoutPostgres !== null)(`two fleets${withoutPostgres === null ? '' : ` (${withoutPostgres})`}`, () => {
+const reason = withoutPostgres === null ? '' : ` (${withoutPostgres})`
+
+describe.skipIf(withoutPostgres !== null).each([
+  ['limits of their own', ''],
+  ['shared limits', 'mail_limits'],
+])(`two fleets with %s${reason}`, (_, throttleSchema) => {
   let world: RealWorld
   let system: ReceivingSystem
   let url: string
@@ -31,6 +36,7 @@ describe.skipIf(withoutPostgres !== null)(`two fleets${withoutPostgres === null 
       const own = {
         SOFTBOUNCE_DATABASE_URL: url,
         SOFTBOUNCE_DATABASE_SCHEMA: name,
+        SOFTBOUNCE_DATABASE_THROTTLE_SCHEMA: throttleSchema,
         SOFTBOUNCE_WORKER_TASK_QUEUE: name,
         SOFTBOUNCE_RETURN_PATH_KEYS: Buffer.alloc(32, i + 1).toString('base64'),
         SOFTBOUNCE_ENCRYPTION_ID_KEY: '',
@@ -77,16 +83,21 @@ describe.skipIf(withoutPostgres !== null)(`two fleets${withoutPostgres === null 
     await fleet('invoices').client.destinations.pause('test', 'example.org')
     system.say = {}
     await fleet('newsletters').client.retryNow({ recipient, messageId })
+    if (throttleSchema !== '') {
+      await eventually(async () => (await cli('newsletters', 'destinations')).stdout.includes('paused'), 30_000)
+      await fleet('newsletters').client.destinations.resume('example.org')
+    }
     await eventually(async () => (await fleet('newsletters').client.get(recipient, messageId))?.result?.outcome === 'delivered', 30_000)
     expect(await fleet('invoices').client.get(recipient, messageId)).toMatchObject({ result: { outcome: 'suppressed', retries: 0 } })
     await fleet('invoices').client.destinations.resume('example.org')
   })
 
   test('neither sees the other’s addresses: in its commands, its lists and its tables', async () => {
-    system.say = { rcpt: () => NOT_NOW }
+    system.say = { rcpt: (address) => `${NOT_NOW} <${address}>` }
     const theirs = `their${randomUUID().slice(0, 8)}@example.net`
     const ours = `ours${randomUUID().slice(0, 8)}@example.net`
-    await start('newsletters', theirs, `${randomUUID()}@example.com`)
+    const messageId = `${randomUUID()}@example.com`
+    await start('newsletters', theirs, messageId)
     await start('invoices', ours, `${randomUUID()}@example.com`)
     await eventually(async () => (await cli('newsletters', 'status')).stdout.includes(theirs), 30_000)
     await eventually(async () => (await cli('invoices', 'status')).stdout.includes(ours), 30_000)
@@ -96,6 +107,8 @@ describe.skipIf(withoutPostgres !== null)(`two fleets${withoutPostgres === null 
       // a command repeats the address that it was asked about
       if (!command.includes(theirs)) expect(stdout, command.join(' ')).not.toContain(theirs)
     }
+    await fleet('newsletters').client.retryNow({ recipient: theirs, messageId })
+    await eventually(async () => (await cli('newsletters', 'history', theirs)).stdout.includes('421 4.3.2'), 30_000)
     for (const name of fleets.keys()) expect((await world.temporal.workflow.count(openRetriesOf(name, 'example.net'))).count, name).toBe(1)
     expect(await fleet('invoices').client.cancelAll(theirs)).toBe(0)
     await fleet('invoices').client.forget(theirs)
@@ -104,6 +117,7 @@ describe.skipIf(withoutPostgres !== null)(`two fleets${withoutPostgres === null 
     expect(listed).toMatchObject([{ status: 'RUNNING' }])
     expect(await rowsWith('invoices', theirs)).toEqual([])
     expect(await rowsWith('newsletters', ours)).toEqual([])
+    if (throttleSchema !== '') expect(await rowsWith(throttleSchema, 'their')).toEqual([])
     expect((await rowsWith('newsletters', theirs)).length).toBeGreaterThan(0)
   })
 

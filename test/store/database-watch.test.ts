@@ -142,7 +142,13 @@ describe.skipIf(withoutPostgres !== null)(`with PostgreSQL${withoutPostgres === 
     await migrateToLatest(setUp.database)
     await setUp.close()
     const others = Array.from({ length: 4 }, () => openDatabase({ url: small.url }))
-    await Promise.all(others.map(({ db }) => sql`select 1`.execute(db)))
+    // the server may still be ending the connection of the migration
+    const connects = ({ db }: Database) =>
+      sql`select 1`.execute(db).then(
+        () => true,
+        () => false,
+      )
+    await Promise.all(others.map((one) => eventually(() => connects(one), 10_000)))
     const app = watched(small.url)
     expect(await app.watch.check()).toBe('it has no connection left for us')
     expect(await doctor(small.url)).toMatchObject([

@@ -24,6 +24,7 @@ import {
   limitDestination,
   markRestored,
   nextWakeups,
+  outagesToRestore,
   pause,
   pausedAltogether,
   purgeDestinations,
@@ -178,13 +179,14 @@ onBothDatabases('promise 4: turns', (opened) => {
     })
     expect(await acquire(database, asker(), [of(name)], SETTINGS)).toMatchObject({ kind: 'wait', why: 'down' })
     time.ms += MINUTE
-    expect(await accepted(database, name)).toMatchObject({ change: 'up', restore: true, wasDown: true })
-    expect(await accepted(database, name)).toMatchObject({ change: null, restore: false })
-    // the worker that should have let the suppressions lapse died
+    expect(await accepted(database, name)).toMatchObject({ change: 'up', wasDown: true })
+    expect(await accepted(database, name)).toMatchObject({ change: null, wasDown: false })
+    expect(await outagesToRestore(database)).toEqual([])
+    // the worker that should have let the suppressions expire died
     time.ms += 2 * MINUTE
-    expect(await accepted(database, name)).toMatchObject({ change: null, restore: true, wasDown: false })
-    await markRestored(database.db, name)
-    expect(await accepted(database, name)).toMatchObject({ restore: false })
+    expect(await outagesToRestore(database)).toMatchObject([{ destination: name, wasDown: true }])
+    await markRestored(database.db, name, new Date(time.ms))
+    expect(await outagesToRestore(database)).toEqual([])
     expect((await destinations(database, 1, name))[0]).toMatchObject({ downSince: null, failures: 0 })
   })
 
