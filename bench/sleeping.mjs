@@ -18,8 +18,8 @@ const STEPS = 5
 /** How many of others are woken within one minute, at the end. */
 const WAKING = Number(process.env.BENCH_WAKING ?? 0)
 /** Slower than any of these machines starts them. */
-const STARTS_PER_SECOND = 30
-const AT_ONCE = 100
+const STARTS_PER_SECOND = 15
+const AT_ONCE = 40
 const SLEEP_MS = 24 * 3_600_000
 const quiet = { trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 const worker = fileURLToPath(new URL('./support/life-worker.mjs', import.meta.url))

@@ -3,6 +3,7 @@
  * read: after a crash in between, at most the one message whose reply was in flight is sent twice.
  */
 import type { Context } from '@temporalio/activity'
+import { ApplicationFailure } from '@temporalio/common'
 import { envelopeAddress, parseAddress } from '../bounce/index.js'
 import {
   AttemptClaim,
@@ -22,7 +23,7 @@ import {
   waitWhilePaused,
 } from '../delivery/index.js'
 import { findSuppression, type Suppression } from '../suppression/index.js'
-import { describe } from '../temporal/index.js'
+import { describe, failedSends } from '../temporal/index.js'
 import { actOnFeedback, cancelReservation, type ObservedAnswer } from '../throttle/index.js'
 import type { ActivityContext } from './context.js'
 
@@ -40,6 +41,18 @@ export async function sendMessage(
   dependencies: ActivityContext,
   shared: SharedBySends,
 ): Promise<SendResult> {
+  let hasFailed = false
+  try {
+    return await trySending(order, context, dependencies, shared)
+  } catch (error) {
+    hasFailed = error instanceof ApplicationFailure && error.type === 'LocalFailure'
+    throw error
+  } finally {
+    failedSends.note(context.info, hasFailed)
+  }
+}
+
+async function trySending(order: SendOrder, context: Context, dependencies: ActivityContext, shared: SharedBySends): Promise<SendResult> {
   await using send = new SendContext(order, context, dependencies, shared.transactions)
   const earlier = await send.rememberedAnswer()
   if (earlier !== null) return earlier

@@ -3,7 +3,7 @@ import { ApplicationFailure, type Context } from '@temporalio/activity'
 import { msToNumber } from '@temporalio/common/lib/time.js'
 import { addressKey } from '../bounce/index.js'
 import { type Answer, type AnsweredRow, type AttemptKey, type AttemptSubject, findAttempt, toAttempt } from '../store/index.js'
-import { localFailure, retryLater, withDatabase } from '../temporal/index.js'
+import { failedSends, localFailure, retryLater, withDatabase } from '../temporal/index.js'
 import { type FeedbackResult, type ObservedAnswer, observationOf } from '../throttle/index.js'
 import { commitAnswer } from './commit-answer.js'
 import type { DeliveryContext } from './context.js'
@@ -71,12 +71,12 @@ export class SendContext {
 
   /** Runs a step on the database; its failure is a local failure. */
   database<T>(step: () => Promise<T>): Promise<T> {
-    return withDatabase(this.activity.info.attempt, step)
+    return withDatabase(failedSends.next(this.activity.info), step)
   }
 
   localFailure(text: string): ApplicationFailure {
     this.dependencies.log.warn(this.about, text)
-    return localFailure(text, this.activity.info.attempt)
+    return localFailure(text, failedSends.next(this.activity.info))
   }
 
   heldUntil(until: Date): ApplicationFailure {
@@ -113,7 +113,7 @@ export class SendContext {
     // the database has it sooner, and a heartbeat costs the server a write
     const slow = setTimeout(() => this.#heartbeat(), SLOW_RECORD_MS)
     try {
-      const { row, feedback } = await commitAnswer(this.transactions, request, this.activity.info.attempt)
+      const { row, feedback } = await commitAnswer(this.transactions, request, failedSends.next(this.activity.info))
       this.feedback = feedback
       return row
     } catch (error) {

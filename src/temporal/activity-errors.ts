@@ -21,7 +21,7 @@ const cut = (text: string, most: number) => (text.length > most ? `${text.slice(
 /**
  * A failure on our side: Temporal shows its text and retries the activity without adding to the history. The delay is set here instead of
  * by the retry policy.
- * @param attempt the activity's attempt, from 1: the delay doubles with each, up to 10 minutes. 0 for a local activity: no
+ * @param attempt the number of the failure in a row, from 1: the delay doubles with each, up to 10 minutes. 0 for a local activity: no
  * delay is set.
  */
 export function localFailure(text: string, attempt: number): ApplicationFailure {
