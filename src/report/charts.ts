@@ -10,7 +10,7 @@ import { cut, duration, WEEKDAYS } from './format.js'
 
 echarts.use([BarChart, CustomChart, GridComponent, LegendComponent, MarkLineComponent, SVGRenderer])
 
-const INK = {
+export const INK = {
   text: '#010101',
   muted: '#010102',
   line: '#010103',
@@ -33,10 +33,10 @@ const WIDTHS = { wide: 920, narrow: 356 } as const
 export type Chart = Readonly<Record<keyof typeof WIDTHS, string>>
 
 /** Approximate width of a character in axis labels, px. */
-const CHARACTER = 7
+export const CHARACTER = 7
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif'
 
-function draw(height: number, optionFor: (width: number) => EChartsCoreOption): Chart {
+export function draw(height: number, optionFor: (width: number) => EChartsCoreOption): Chart {
   return { wide: drawIn(WIDTHS.wide, height, optionFor(WIDTHS.wide)), narrow: drawIn(WIDTHS.narrow, height, optionFor(WIDTHS.narrow)) }
 }
 
@@ -53,9 +53,9 @@ function drawIn(width: number, height: number, option: EChartsCoreOption): strin
   }
 }
 
-const axisLabel = { color: INK.text, fontSize: 12 }
+export const axisLabel = { color: INK.text, fontSize: 12 }
 const axisLine = { lineStyle: { color: INK.line } }
-const splitLine = { lineStyle: { color: INK.line } }
+export const splitLine = { lineStyle: { color: INK.line } }
 const legend = (width: number, ...names: string[]) => ({
   data: names,
   top: 0,
@@ -78,7 +78,7 @@ const bars = <Row>(
     ...(stack === undefined ? {} : { stack }),
   }))
 /** An axis of names. */
-const categories = (data: readonly string[], label: object = axisLabel) => ({
+export const categories = (data: readonly string[], label: object = axisLabel) => ({
   ...{ type: 'category', data, axisLabel: label, axisLine, axisTick: { show: false } },
 })
 
@@ -158,11 +158,11 @@ export function deliveryChart({ delivery }: Figures): Chart {
 const SHADES = [INK.shade1, INK.shade2, INK.shade3, INK.shade4] as const
 const shadeOf = (share: number) => SHADES[Math.min(3, Math.max(0, Math.ceil(share * 4) - 1))] as string
 
-interface Drawing {
+export interface Drawing {
   value(dimension: number): number
   coord(point: [number, number]): [number, number]
 }
-const rectangle = (x: number, y: number, width: number, height: number, fill: string) => ({
+export const rectangle = (x: number, y: number, width: number, height: number, fill: string) => ({
   type: 'rect',
   shape: { x, y, width: Math.max(1, width), height },
   style: { fill },

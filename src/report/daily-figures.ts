@@ -1,7 +1,7 @@
 /** Figures by hour, day and weekday, and how long deliveries took. */
 import { sql } from 'kysely'
 import type { Database } from '../store/index.js'
-import { count, DAY_MS, HOUR_MS, outcomeOf, percentile, retriesIn, saidNotNow, type Window } from './window.js'
+import { count, DAY_MS, HOUR_MS, isOf, isSuppressedBy, outcomeOf, percentile, retriesIn, saidNotNow, type Window } from './window.js'
 
 /** Counts of a UTC day: bounces with 4.3.2, retries answered with 4.3.2 or accepted, and changes of the suppression list. */
 export interface Day {
@@ -55,7 +55,8 @@ export function weekOf(hours: readonly Hour[]): number[][] {
 
 export const MOST_DAYS = 3700
 
-export async function daysOf({ db }: Database, { since, until }: Window, hours: readonly Hour[]): Promise<Day[]> {
+export async function daysOf({ db }: Database, window: Window, hours: readonly Hour[]): Promise<Day[]> {
+  const { since, until } = window
   const first = Math.max(Math.floor(since.getTime() / DAY_MS), Math.floor(until.getTime() / DAY_MS) - MOST_DAYS)
   const last = Math.floor((until.getTime() - 1) / DAY_MS)
   const empty = { bounced: 0, notNow: 0, accepted: 0, suppressed: 0, extended: 0, lifted: 0, restored: 0 }
@@ -70,15 +71,7 @@ export async function daysOf({ db }: Database, { since, until }: Window, hours: 
     day.accepted += accepted
   }
   const dayOf = sql<number>`at / ${sql.lit(DAY_MS)}`
-  const bounced = await db
-    .selectFrom('inbound')
-    .select([dayOf.as('day'), sql<number>`count(*)`.as('n')])
-    .where('at', '>=', since.getTime())
-    .where('at', '<', until.getTime())
-    .where('status', '=', '4.3.2')
-    .groupBy(dayOf)
-    .execute()
-  for (const row of bounced) {
+  for (const row of await bouncedByDay(db, window)) {
     const day = days[Number(row.day) - first]
     if (day !== undefined) day.bounced = Number(row.n)
   }
@@ -87,6 +80,7 @@ export async function daysOf({ db }: Database, { since, until }: Window, hours: 
     .select([dayOf.as('day'), 'change', sql<number>`count(*)`.as('n')])
     .where('at', '>=', since.getTime())
     .where('at', '<', until.getTime())
+    .where(isSuppressedBy(window))
     .groupBy([dayOf, 'change'])
     .execute()
   for (const row of changes) {
@@ -96,10 +90,26 @@ export async function daysOf({ db }: Database, { since, until }: Window, hours: 
   return days
 }
 
+/** Bounces with 4.3.2; of one destination: those whose retries began, since only they have one. */
+function bouncedByDay(db: Database['db'], window: Window) {
+  const [table, time] = window.destination === undefined ? ['inbound', 'at'] : ['runs', 'bounced_at']
+  const [at, day] = [sql.ref<number>(time as string), sql<number>`${sql.ref(time as string)} / ${sql.lit(DAY_MS)}`]
+  return db
+    .selectFrom(table as 'inbound' | 'runs')
+    .select([day.as('day'), sql<number>`count(*)`.as('n')])
+    .where(at, '>=', window.since.getTime())
+    .where(at, '<', window.until.getTime())
+    .where('status', '=', '4.3.2')
+    .$if(window.destination !== undefined, (query) => query.where(isOf(window)))
+    .groupBy(day)
+    .execute()
+}
+
 export const BOUNDS_MS = [1, 2, 4, 8, 16, 24, 48].map((hours) => hours * HOUR_MS)
 
 /** Time from bounce to delivery, for confirmed deliveries in the window. */
-export async function deliveryTime({ db }: Database, { since, until }: Window): Promise<DeliveryTime> {
+export async function deliveryTime({ db }: Database, window: Window): Promise<DeliveryTime> {
+  const { since, until } = window
   const took = sql<number>`outcomes.ended_at - runs.bounced_at`
   const delivered = db
     .selectFrom('outcomes')
@@ -108,6 +118,7 @@ export async function deliveryTime({ db }: Database, { since, until }: Window): 
     .where('outcomes.confirmed', '=', 1)
     .where('outcomes.ended_at', '>=', since.getTime())
     .where('outcomes.ended_at', '<', until.getTime())
+    .where(isOf(window, 'runs.destination'))
   const bucket = sql<number>`case ${sql.join(
     BOUNDS_MS.map((ms, i) => sql`when ${took} <= ${sql.lit(ms)} then ${sql.lit(i)}`),
     sql` `,

@@ -1,7 +1,7 @@
 /** Figures by destination, the worst first: answers, outages, mail servers, and refusals over time. */
 import { sql } from 'kysely'
 import type { Database } from '../store/index.js'
-import { count, DAY_MS, HOUR_MS, outcomeOf, percentile, retriesIn, saidNotNow, type Window } from './window.js'
+import { count, DAY_MS, HOUR_MS, isOf, outcomeOf, percentile, retriesIn, saidNotNow, type Window } from './window.js'
 
 /** Counts of answers by outcome. `notNow`: answers with 4.3.2. */
 export interface Answers {
@@ -133,8 +133,8 @@ async function mailServers({ db }: Database, window: Window, destinations: reado
   return found
 }
 
-const touching = ({ since, until }: Window) =>
-  sql<boolean>`began_at < ${until.getTime()} and (ended_at is null or ended_at >= ${since.getTime()})`
+const touching = (window: Window) =>
+  sql<boolean>`began_at < ${window.until.getTime()} and (ended_at is null or ended_at >= ${window.since.getTime()}) and ${isOf(window)}`
 const lasted = ({ until }: Window) => sql<number>`coalesce(ended_at, ${sql.lit(until.getTime())}) - began_at`
 
 async function outagesOf({ db }: Database, window: Window, destination: string): Promise<OutageFigures> {

@@ -17,7 +17,8 @@ import {
   worstDestinations,
 } from './destination-figures.js'
 import { endedIn } from './ends.js'
-import { answeredIn, count, outcomeOf, saidNotNow, type Window } from './window.js'
+import type { WhatIf } from './what-if/index.js'
+import { answeredIn, count, isOf, isSuppressedBy, outcomeOf, saidNotNow, type Window } from './window.js'
 
 /** Outcomes of one retry of the schedule. Shares are from 0 to 1. */
 export interface Step {
@@ -50,6 +51,8 @@ export interface Figures {
   readonly since: string
   readonly until: string
   readonly timeZone: 'UTC'
+  /** The one destination that the figures are about; left out for all. */
+  readonly destination?: string
   readonly bounces: readonly { readonly disposition: string; readonly status: string | null; readonly count: number }[]
   /** Messages whose retries began in the window; `ended`: outcomes of those that ended in it. */
   readonly started: number
@@ -67,6 +70,8 @@ export interface Figures {
   readonly heat: Heat
   readonly delivery: DeliveryTime
   readonly suppressions: SuppressionFigures
+  /** What other schedules would have earned, if asked for. */
+  readonly whatIf?: WhatIf
 }
 
 export interface FigureLimits {
@@ -87,6 +92,7 @@ export async function figures(database: Database, window: Window, limits: Figure
     since: window.since.toISOString(),
     until: window.until.toISOString(),
     timeZone: 'UTC',
+    ...(window.destination === undefined ? {} : { destination: window.destination }),
     bounces: await bouncesOf(database, window),
     started: await startedIn(database, window),
     ended: await endedIn(database, window),
@@ -112,7 +118,9 @@ const MOST_STATUSES = 50
 /** Reports of success (RFC 3461 NOTIFY=SUCCESS) are no bounces. */
 const notSuccess = sql<boolean>`(status is null or status not like '2.%') and (action is null or action not in ('delivered', 'relayed', 'expanded'))`
 
-async function bouncesOf({ db }: Database, { since, until }: Window) {
+/** None for a single destination: a report that led to nothing has none. */
+async function bouncesOf({ db }: Database, { since, until, destination }: Window) {
+  if (destination !== undefined) return []
   const rows = await db
     .selectFrom('inbound')
     .select(['disposition', 'status', sql<number>`count(*)`.as('n')])
@@ -140,12 +148,14 @@ async function bouncesOf({ db }: Database, { since, until }: Window) {
   return rest > 0 ? [...shown, { disposition: 'others', status: null, count: rest }] : shown
 }
 
-async function startedIn({ db }: Database, { since, until }: Window): Promise<number> {
+async function startedIn({ db }: Database, window: Window): Promise<number> {
+  const { since, until } = window
   const { n } = await db
     .selectFrom('runs')
     .select(sql<number>`count(*)`.as('n'))
     .where('started_at', '>=', since.getTime())
     .where('started_at', '<', until.getTime())
+    .where(isOf(window))
     .executeTakeFirstOrThrow()
   return Number(n)
 }
@@ -192,8 +202,13 @@ async function stepsOf({ db }: Database, window: Window): Promise<{ steps: Step[
   }
 }
 
-async function suppressionsOf({ db }: Database, { since, until }: Window): Promise<SuppressionFigures> {
-  const within = db.selectFrom('suppression_history').where('at', '>=', since.getTime()).where('at', '<', until.getTime())
+async function suppressionsOf({ db }: Database, window: Window): Promise<SuppressionFigures> {
+  const { since, until } = window
+  const within = db
+    .selectFrom('suppression_history')
+    .where('at', '>=', since.getTime())
+    .where('at', '<', until.getTime())
+    .where(isSuppressedBy(window))
   const changes = await within
     .select(['change', sql<number>`count(*)`.as('n')])
     .groupBy('change')
@@ -219,12 +234,14 @@ async function suppressionsOf({ db }: Database, { since, until }: Window): Promi
     .where('until', '>=', since.getTime())
     .where('until', '<', until.getTime())
     .where('lifted_at', 'is', null)
+    .where(isOf(window))
     .executeTakeFirstOrThrow()
   const active = await db
     .selectFrom('suppressions')
     .select(['reason', sql<number>`count(*)`.as('n')])
     .where('lifted_at', 'is', null)
     .where((eb) => eb.or([eb('until', 'is', null), eb('until', '>=', until.getTime())]))
+    .where(isOf(window))
     .groupBy('reason')
     .orderBy('reason')
     .execute()

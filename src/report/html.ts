@@ -5,6 +5,11 @@ import type { DestinationFigures } from './destination-figures.js'
 import type { Figures } from './figures.js'
 import { brief, duration, minute, number, OUTCOMES, percent, several, WEEKDAYS } from './format.js'
 import { Html, html, page } from './page.js'
+import { whatIfChart } from './what-if/chart.js'
+import { isSuggestion } from './what-if/index.js'
+import type { Replayed } from './what-if/replay.js'
+import type { TooLittle } from './what-if/suggest.js'
+import { nameOf, range, suggestionInWords, tooLittle } from './what-if/text.js'
 
 export function htmlReport(figures: Figures): string {
   const { since, until, answers, started } = figures
@@ -15,7 +20,7 @@ export function htmlReport(figures: Figures): string {
     came === 0 && started === 0 && answers.attempts === 0 && Object.keys(figures.ended).length === 0 && figures.outages.length === 0
   const body = empty
     ? html`<p>Nothing has bounced, and nothing was retried in this time.</p>`
-    : html`${tiles(figures, came)}${[systems(figures), heat(figures), steps(figures), days(figures), week(figures), delivery(figures), suppressions(figures), outages(figures), bounces(figures)]}`
+    : html`${tiles(figures, came)}${[systems(figures), heat(figures), steps(figures), days(figures), week(figures), delivery(figures), suppressions(figures), schedules(figures), outages(figures), bounces(figures)]}`
   const foot = html`<footer>A retry counts on the day of its answer. A message that a relay accepted and that did not bounce counts as accepted. An outage lasts from a destination’s first refusal to its first acceptance by any retry.</footer>`
   return page(title, html`${head}<main>${body}</main>${foot}`)
 }
@@ -196,6 +201,57 @@ function suppressions(figures: Figures): Html {
       ['day', 'suppressed', 'extended', 'expired early', 'lifted'],
       days.map((d) => [d.day, ...[d.suppressed, d.extended, d.restored, d.lifted].map(number)]),
     ),
+  )
+}
+
+/** Tried schedules, if any were asked for. */
+function schedules({ whatIf }: Figures): Html {
+  if (whatIf === undefined || whatIf.messages === 0) return html``
+  const { messages, outages, destinations, tried, suggestion, byDestination } = whatIf
+  const share = (part: number, all: number) => percent(all === 0 ? 0 : part / all)
+  const cells = (name: string, { best, middle, worst }: Replayed, all: number): string[] => [
+    name,
+    share(middle.delivered, all),
+    range(share(worst.delivered, all), share(best.delivered, all)),
+    number(middle.suppressed),
+    number(middle.retries),
+    number(middle.refused),
+    brief(middle.medianMs),
+    brief(middle.p90Ms),
+  ]
+  const heads = ['schedule', 'delivered', 'worst to best', 'suppressed', 'retries', 'refused', 'median', '90 %']
+  const found = isSuggestion(suggestion) ? suggestion : null
+  return section(
+    'What each schedule would have earned',
+    figure(
+      whatIfChart(whatIf),
+      `Of ${several(messages, 'message')} that bounced, the share that each schedule would have delivered, by ${several(outages, 'outage')} of ${several(destinations, 'destination')} that were seen. A line reaches from the worst to the best case.`,
+    ),
+    table(
+      heads,
+      tried.map((one) => cells(nameOf(one), one.earned, messages)),
+    ),
+    suggestion !== null && found === null ? html`<p>${tooLittle(suggestion as TooLittle)}</p>` : '',
+    found === null ? '' : html`<p>${suggestionInWords(found)}</p>`,
+    found === null
+      ? ''
+      : table(heads, [
+          cells('older 70 %: suggested', found.fitted.suggested, found.fitted.messages),
+          cells('older 70 %: now', found.fitted.current, found.fitted.messages),
+          cells('newer 30 %: suggested', found.heldOut.suggested, found.heldOut.messages),
+          cells('newer 30 %: now', found.heldOut.current, found.heldOut.messages),
+        ]),
+    byDestination.length === 0
+      ? ''
+      : table(
+          ['destination', 'the best schedule', 'delivered', 'now'],
+          byDestination.map(({ destination, schedule, heldOut }) => [
+            destination,
+            schedule,
+            share(heldOut.suggested.middle.delivered, heldOut.messages),
+            share(heldOut.current.middle.delivered, heldOut.messages),
+          ]),
+        ),
   )
 }
 

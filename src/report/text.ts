@@ -1,10 +1,9 @@
 /** The report for a terminal: at most 80 columns, in plain text. */
-import { withoutControls } from '../bounce/index.js'
 import type { Figures } from './figures.js'
-import { brief, cut, duration, minute, number, OUTCOMES, percent, several, WEEKDAYS } from './format.js'
+import { brief, duration, minute, number, OUTCOMES, percent, several, WEEKDAYS } from './format.js'
+import { columns, heading, wrapped } from './text-layout.js'
+import { whatIfText } from './what-if/text.js'
 
-const WIDTH = 80
-const SHORTEST_NAME = 10
 const BLOCKS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉']
 const SHADES = [' ', '░', '▒', '▓', '█']
 const MOST_DAYS = 31
@@ -23,45 +22,12 @@ export function textReport(figures: Figures): string {
   )
   if (ended.length > 0)
     lines.push(...wrapped(`Ended: ${ended.map(([outcome, n]) => `${number(n)} ${OUTCOMES[outcome] ?? outcome}`).join(', ')}.`))
-  return `${[...lines, ...steps(figures), ...systems(figures), ...outages(figures), ...days(figures), ...week(figures), ...delivery(figures), ...suppressions(figures)].join('\n')}\n`
+  return `${[...lines, ...steps(figures), ...systems(figures), ...outages(figures), ...days(figures), ...week(figures), ...delivery(figures), ...suppressions(figures), ...(figures.whatIf === undefined ? [] : whatIfText(figures.whatIf))].join('\n')}\n`
 }
-
-const heading = (text: string) => ['', text.toUpperCase()]
 
 function bar(share: number, width: number): string {
   const eighths = Math.round(Math.min(1, Math.max(0, share)) * width * 8)
   return '█'.repeat(Math.floor(eighths / 8)) + (BLOCKS[eighths % 8] as string)
-}
-
-/** Rows in columns, numbers right-aligned; if they exceed the width, the first column is cut. */
-function columns(given: readonly (readonly string[])[], left: readonly number[] = [0]): string[] {
-  const rows = given.map((row) => row.map((cell) => withoutControls(cell).replace(/\s/g, ' ')))
-  const widths: number[] = []
-  for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, [...cell].length)
-  const total = widths.reduce((sum, width) => sum + width + 2, -2)
-  widths[0] = Math.min(widths[0] ?? 0, Math.max(SHORTEST_NAME, (widths[0] ?? 0) - (total - WIDTH)))
-  return rows.map((row) =>
-    row
-      .map((text, i) => {
-        const cell = i === 0 ? cut(text, widths[0] as number) : text
-        const space = ' '.repeat((widths[i] as number) - [...cell].length)
-        return left.includes(i) ? cell + space : space + cell
-      })
-      .join('  ')
-      .trimEnd(),
-  )
-}
-
-function wrapped(text: string): string[] {
-  const lines: string[] = []
-  let line = ''
-  for (const word of text.split(' ')) {
-    if (line !== '' && line.length + 1 + word.length > WIDTH) {
-      lines.push(line)
-      line = word
-    } else line = line === '' ? word : `${line} ${word}`
-  }
-  return [...lines, line]
 }
 
 function steps({ steps, answers, backup }: Figures): string[] {

@@ -7,7 +7,19 @@ import type { Tables } from '../store/index.js'
 export interface Window {
   readonly since: Date
   readonly until: Date
+  /** Only what belongs to this destination. */
+  readonly destination?: string
 }
+
+/** Whether a row belongs to the window's destination: always, if it names none. */
+export const isOf = ({ destination }: Window, column = 'destination') =>
+  destination === undefined ? sql<boolean>`1 = 1` : sql<boolean>`${sql.ref(column)} = ${destination}`
+
+/** Likewise for a row of an address: its suppression is the destination's. */
+export const isSuppressedBy = ({ destination }: Window) =>
+  destination === undefined
+    ? sql<boolean>`1 = 1`
+    : sql<boolean>`address in (select address from ${sql.table('suppressions')} where destination = ${destination})`
 
 export const HOUR_MS = 3_600_000
 export const DAY_MS = 24 * HOUR_MS
@@ -19,10 +31,8 @@ export const outcomeOf = sql<AttemptOutcome>`case when reported_status is null t
 export const saidNotNow = sql<number>`case when coalesce(reported_status, status) = '4.3.2' then 1 else 0 end`
 
 /** Attempts answered in the window, including those by the backup relay. */
-export const answeredIn =
-  ({ since, until }: Window) =>
-  (eb: ExpressionBuilder<Tables, 'attempts'>) =>
-    eb.and([eb('at', '>=', since.getTime()), eb('at', '<', until.getTime()), eb('outcome', 'is not', null)])
+export const answeredIn = (window: Window) => (eb: ExpressionBuilder<Tables, 'attempts'>) =>
+  eb.and([eb('at', '>=', window.since.getTime()), eb('at', '<', window.until.getTime()), eb('outcome', 'is not', null), isOf(window)])
 
 /** Retries of the schedule answered in the window, without the backup relay. */
 export const retriesIn = (window: Window) => (eb: ExpressionBuilder<Tables, 'attempts'>) =>

@@ -90,7 +90,7 @@ describe('the suggested schedule', () => {
       const [from, to] = lasting[Math.floor(random() * lasting.length)] as readonly [number, number]
       return (from + random() * (to - from)) * 60_000
     }
-    return logOf(simulate({ ...WORLD, upMs: 20 * HOUR_MS, mailsPerHour: 60, downMs }, DEFAULT, randomOf(seed)))
+    return logOf(simulate({ ...WORLD, upMs: 200 * HOUR_MS, mailsPerHour: 60, downMs }, DEFAULT, randomOf(seed)))
   }
   const found = (log: Log, retries: number) => suggest(log, retries, candidate(DEFAULT)) as Suggestion
 
@@ -98,8 +98,9 @@ describe('the suggested schedule', () => {
     const short = suggest(of([[145, 150]], 1), 1, candidate('1h')) as Suggestion
     expect(short.delaysMs).toEqual([3 * HOUR_MS])
     expect(short.isBetter).toBe(true)
-    expect(short.heldOut.suggested.middle.suppressed).toBe(0)
-    expect(short.heldOut.current.middle.suppressed).toBeGreaterThan(short.heldOut.messages / 4)
+    // the rest meets the next outage
+    expect(short.heldOut.suggested.middle.suppressed).toBeLessThan(short.heldOut.messages / 6)
+    expect(short.heldOut.current.middle.suppressed).toBeGreaterThan(short.heldOut.messages / 2)
     expect(short.fitted.messages / (short.fitted.messages + short.heldOut.messages)).toBeCloseTo(0.7, 2)
     const [first, second] = found(
       of(
@@ -144,7 +145,7 @@ describe('the suggested schedule', () => {
 
   test('is not better when the current schedule is the best already', () => {
     const log = of([[145, 150]], 4)
-    const best = { name: '', delaysMs: [3 * HOUR_MS], isStaggered: true }
+    const best = { name: '', delaysMs: found(log, 1).delaysMs, isStaggered: true }
     expect(suggest(log, 1, best)).toMatchObject({ delaysMs: best.delaysMs, isBetter: false })
   })
 })
@@ -204,7 +205,7 @@ onBothDatabases('the log', (opened) => {
     expect(read.messages.length).toBe(expected.messages.length)
     expect(read.availability.get('far.example')?.isDown(FROM + HOUR_MS, 'best')).toBe(true)
     expect(replay(read, candidate('30m, 2h, 8h'))).toEqual(replay(expected, candidate('30m, 2h, 8h')))
-    const only = await readLog(opened.database, window, 'system1.example')
+    const only = await readLog(opened.database, { ...window, destination: 'system1.example' })
     expect([...only.availability.keys()]).toEqual(['system1.example'])
     const found = await whatIf(opened.database, window, {
       ...{ currentMs: parseSchedule(DEFAULT), schedulesMs: [parseSchedule('30m, 2h')], suggest: 2 },

@@ -14,8 +14,6 @@ export interface WhatIfRequest {
   readonly schedulesMs: readonly (readonly number[])[]
   /** The number of retries of the schedule to suggest; null for no suggestion. */
   readonly suggest: number | null
-  /** Only this destination's log. */
-  readonly destination?: string
 }
 
 /** One schedule, and what it would have earned. */
@@ -47,7 +45,7 @@ export interface WhatIf {
 const MOST_DESTINATIONS = 10
 
 export async function whatIf(database: Database, window: Window, request: WhatIfRequest): Promise<WhatIf> {
-  const log = await readLog(database, window, request.destination)
+  const log = await readLog(database, window)
   const current = ours(request.currentMs)
   const suggestion = request.suggest === null ? null : inWords(suggest(log, request.suggest, current))
   const trying = (kind: TriedSchedule['kind'], candidate: Candidate & { readonly source?: string }): TriedSchedule => ({
@@ -65,7 +63,7 @@ export async function whatIf(database: Database, window: Window, request: WhatIf
       ...KNOWN_SCHEDULES.map((known) => trying('known', known)),
     ],
     suggestion,
-    byDestination: request.suggest === null || request.destination !== undefined ? [] : eachDestination(log, request.suggest, current),
+    byDestination: request.suggest === null || window.destination !== undefined ? [] : eachDestination(log, request.suggest, current),
   }
 }
 

@@ -1,7 +1,7 @@
 /** Reads the log that schedules are tried on: what bounced, and when each destination refused or accepted. */
 import { sql } from 'kysely'
 import type { Database } from '../../store/index.js'
-import { outcomeOf, type Window } from '../window.js'
+import { isOf, outcomeOf, type Window } from '../window.js'
 import { Availability, type Evidence } from './availability.js'
 import type { Bounced, Log } from './replay.js'
 
@@ -12,27 +12,25 @@ const answeredAt = sql<number>`coalesce(reported_at, at)`
 /** More messages than these are thinned out evenly. */
 const MOST_MESSAGES = 200_000
 
-/** @param destination only this one, if given. */
-export async function readLog(database: Database, window: Window, destination?: string): Promise<Log> {
-  const availability = await availabilities(database, window, destination)
-  const messages = await bounced(database, window, destination)
+export async function readLog(database: Database, window: Window): Promise<Log> {
+  const availability = await availabilities(database, window)
+  const messages = await bounced(database, window)
   return { messages: messages.filter((message) => availability.has(message.destination)), availability }
 }
 
 /** The evidence where it changes from refusals to acceptances or back; the rest between says nothing more. */
-async function availabilities({ db }: Database, { since, until }: Window, destination?: string): Promise<Map<string, Availability>> {
-  const [from, to] = [since.getTime(), until.getTime()]
-  const only = destination === undefined ? sql`` : sql`and destination = ${destination}`
+async function availabilities({ db }: Database, window: Window): Promise<Map<string, Availability>> {
+  const [from, to] = [window.since.getTime(), window.until.getTime()]
   const { rows } = await sql<{ destination: string; seen_at: number; refusal: number }>`
     select destination, seen_at, refusal from (
       select destination, seen_at, refusal,
         lag(refusal) over in_time as before_it, lead(refusal) over in_time as after_it
       from (
         select destination, bounced_at as seen_at, 1 as refusal from ${sql.table('runs')}
-          where bounced_at >= ${from} and bounced_at < ${to} ${only}
+          where bounced_at >= ${from} and bounced_at < ${to} and ${isOf(window)}
         union all
         select destination, ${answeredAt} as seen_at, case when ${outcomeOf} = 'deferred' then 1 else 0 end as refusal from ${sql.table('attempts')}
-          where at >= ${from} and at < ${to} ${only} and outcome is not null and (${outcomeOf} <> 'deferred' or ${isOfSystem})
+          where at >= ${from} and at < ${to} and ${isOf(window)} and outcome is not null and (${outcomeOf} <> 'deferred' or ${isOfSystem})
       ) as seen
       window in_time as (partition by destination order by seen_at, refusal)
     ) as compared
@@ -49,13 +47,9 @@ async function availabilities({ db }: Database, { since, until }: Window, destin
   return found
 }
 
-async function bounced({ db }: Database, { since, until }: Window, destination?: string): Promise<Bounced[]> {
-  const [from, to] = [since.getTime(), until.getTime()]
-  const runs = db
-    .selectFrom('runs')
-    .where('bounced_at', '>=', from)
-    .where('bounced_at', '<', to)
-    .$if(destination !== undefined, (query) => query.where('runs.destination', '=', destination as string))
+async function bounced({ db }: Database, window: Window): Promise<Bounced[]> {
+  const [from, to] = [window.since.getTime(), window.until.getTime()]
+  const runs = db.selectFrom('runs').where('bounced_at', '>=', from).where('bounced_at', '<', to).where(isOf(window))
   const { n } = await runs.select(sql<number>`count(*)`.as('n')).executeTakeFirstOrThrow()
   const every = Math.max(1, Math.ceil(Number(n) / MOST_MESSAGES))
   const numbered = runs
