@@ -1,15 +1,12 @@
 /** The report as one self-contained HTML file. Each chart has a caption, and its numbers as a table. */
 
-import { type Chart, daysChart, deliveryChart, heatChart, stepsChart, suppressionsChart, weekChart } from './charts.js'
+import { daysChart, deliveryChart, heatChart, stepsChart, suppressionsChart, weekChart } from './charts.js'
 import type { DestinationFigures } from './destination-figures.js'
 import type { Figures } from './figures.js'
 import { brief, duration, minute, number, OUTCOMES, percent, several, WEEKDAYS } from './format.js'
-import { Html, html, page } from './page.js'
-import { whatIfChart } from './what-if/chart.js'
-import { isSuggestion } from './what-if/index.js'
-import type { Replayed } from './what-if/replay.js'
-import type { TooLittle } from './what-if/suggest.js'
-import { nameOf, range, suggestionInWords, tooLittle } from './what-if/text.js'
+import { figure, numbers, section, table } from './html-parts.js'
+import { type Html, html, page } from './page.js'
+import { schedules } from './what-if/html.js'
 
 export function htmlReport(figures: Figures): string {
   const { since, until, answers, started } = figures
@@ -40,22 +37,6 @@ function tiles({ started, answers, ended, outages, suppressions }: Figures, came
     tile(number(active), 'addresses suppressed now'),
   ]}</ul>`
 }
-
-/** A chart with its caption, which is also its text alternative. */
-function figure(chart: Chart, says: string, key?: Html): Html {
-  return html`<figure><div class="chart" role="img" aria-label="${says}"><div class="wide">${new Html(chart.wide)}</div><div class="narrow">${new Html(chart.narrow)}</div></div>${key ?? ''}<figcaption class="muted">${says}</figcaption></figure>`
-}
-
-const table = (head: readonly string[], rows: readonly (readonly (string | Html)[])[]) =>
-  html`<div class="scrolls"><table><thead><tr>${head.map((cell) => html`<th scope="col">${cell}</th>`)}</tr></thead><tbody>${rows.map(
-    (row) =>
-      html`<tr>${row.map((cell, i) => (i === 0 ? html`<th scope="row">${cell}</th>` : cell instanceof Html ? cell : html`<td>${cell}</td>`))}</tr>`,
-  )}</tbody></table></div>`
-
-const numbers = (head: readonly string[], rows: readonly (readonly string[])[]) =>
-  html`<details><summary>The numbers</summary>${table(head, rows)}</details>`
-
-const section = (title: string, ...parts: (Html | string)[]) => html`<section><h2>${title}</h2>${parts}</section>`
 
 const BY_SHARE = html`<div class="key"><span><i style="background:var(--good)"></i>all accepted or rejected</span><span><i style="background:var(--shade1)"></i>up to a quarter refused</span><span><i style="background:var(--shade2)"></i>half</span><span><i style="background:var(--shade3)"></i>three quarters</span><span><i style="background:var(--shade4)"></i>all</span><span><i style="background:var(--bad);height:.25rem"></i>an outage</span></div>`
 
@@ -201,57 +182,6 @@ function suppressions(figures: Figures): Html {
       ['day', 'suppressed', 'extended', 'expired early', 'lifted'],
       days.map((d) => [d.day, ...[d.suppressed, d.extended, d.restored, d.lifted].map(number)]),
     ),
-  )
-}
-
-/** Tried schedules, if any were asked for. */
-function schedules({ whatIf }: Figures): Html {
-  if (whatIf === undefined || whatIf.messages === 0) return html``
-  const { messages, outages, destinations, tried, suggestion, byDestination } = whatIf
-  const share = (part: number, all: number) => percent(all === 0 ? 0 : part / all)
-  const cells = (name: string, { best, middle, worst }: Replayed, all: number): string[] => [
-    name,
-    share(middle.delivered, all),
-    range(share(worst.delivered, all), share(best.delivered, all)),
-    number(middle.suppressed),
-    number(middle.retries),
-    number(middle.refused),
-    brief(middle.medianMs),
-    brief(middle.p90Ms),
-  ]
-  const heads = ['schedule', 'delivered', 'worst to best', 'suppressed', 'retries', 'refused', 'median', '90 %']
-  const found = isSuggestion(suggestion) ? suggestion : null
-  return section(
-    'What each schedule would have earned',
-    figure(
-      whatIfChart(whatIf),
-      `Of ${several(messages, 'message')} that bounced, the share that each schedule would have delivered, by ${several(outages, 'outage')} of ${several(destinations, 'destination')} that were seen. A line reaches from the worst to the best case.`,
-    ),
-    table(
-      heads,
-      tried.map((one) => cells(nameOf(one), one.earned, messages)),
-    ),
-    suggestion !== null && found === null ? html`<p>${tooLittle(suggestion as TooLittle)}</p>` : '',
-    found === null ? '' : html`<p>${suggestionInWords(found)}</p>`,
-    found === null
-      ? ''
-      : table(heads, [
-          cells('older 70 %: suggested', found.fitted.suggested, found.fitted.messages),
-          cells('older 70 %: now', found.fitted.current, found.fitted.messages),
-          cells('newer 30 %: suggested', found.heldOut.suggested, found.heldOut.messages),
-          cells('newer 30 %: now', found.heldOut.current, found.heldOut.messages),
-        ]),
-    byDestination.length === 0
-      ? ''
-      : table(
-          ['destination', 'the best schedule', 'delivered', 'now'],
-          byDestination.map(({ destination, schedule, heldOut }) => [
-            destination,
-            schedule,
-            share(heldOut.suggested.middle.delivered, heldOut.messages),
-            share(heldOut.current.middle.delivered, heldOut.messages),
-          ]),
-        ),
   )
 }
 

@@ -39,7 +39,7 @@ const share = (part: number, all: number) => percent(all === 0 ? 0 : part / all)
 
 /** The name of a schedule in a table. */
 export function nameOf({ schedule, kind }: Pick<TriedSchedule, 'schedule' | 'kind'>): string {
-  return kind === 'current' ? `${schedule} (now)` : kind === 'suggested' ? `${schedule} (suggested)` : schedule
+  return kind === 'current' ? `now: ${schedule}` : kind === 'suggested' ? `suggested: ${schedule}` : schedule
 }
 
 const row = (name: string, { best, middle, worst }: Replayed, messages: number): string[] => [
