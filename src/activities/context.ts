@@ -10,6 +10,7 @@ export type ActivitySettings = DeliveryContext['settings'] &
     | 'unlistBy'
     | 'ownHosts'
     | 'scheduleMs'
+    | 'trialSchedules'
     | 'retryStatuses'
     | 'confirmWithinMs'
     | 'suppressionStepsMs'

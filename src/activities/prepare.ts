@@ -19,7 +19,7 @@ import {
   sendOf,
 } from '../bounce/index.js'
 import type { Router } from '../delivery/index.js'
-import { canonicalMessage, deriveDestination, sentId, UnsendableMessage } from '../delivery/index.js'
+import { canonicalMessage, deriveDestination, scheduleFor, sentId, UnsendableMessage } from '../delivery/index.js'
 import { headOf } from '../dsn/index.js'
 import type { WorkflowIds } from '../encryption/index.js'
 import { type AnsweredRow, answeredAttempts, beginRun, findEnd, loadMessage, messageKey, parseStoredKey, storeId } from '../store/index.js'
@@ -77,7 +77,7 @@ export async function prepare(
   const now = dependencies.now()
   const { message: given, verdict, content } = validate(input, run, settings, names)
   const isRetried = verdict.verdict === 'retry'
-  const delaysMs = given.schedule === undefined ? settings.scheduleMs : parseSchedule(given.schedule)
+  const delaysMs = given.schedule === undefined ? scheduleFor(settings, given.messageId, given.recipient) : parseSchedule(given.schedule)
   const bouncedAtMs = bounceTime(given, now)
   return withDatabase(attempt, async () => {
     const message = await inOwnStore(given, attempt, dependencies, bouncedAtMs + totalMs(delaysMs))
@@ -85,7 +85,7 @@ export async function prepare(
     checkTimeouts(run, delaysMs.slice(retriesSoFar))
     const destination = message.destination ?? (await destinationOf(message, dependencies, router))
     const needsMessage = ended === null && isRetried
-    const storedAs = needsMessage ? await keep(message, content, run, now, destination, dependencies) : ''
+    const storedAs = needsMessage ? await keep(message, content, run, { destination, now, delaysMs }, dependencies) : ''
     const hashedRecipient = names.hashedRecipient(addressKey(message.recipient))
     return {
       ...{ messageId: message.messageId, sender: message.sender, recipient: message.recipient, messageKey: storedAs, destination },
@@ -239,8 +239,7 @@ async function keep(
   message: BouncedMessage,
   content: Buffer | null,
   run: RunInfo,
-  now: Date,
-  destination: string,
+  { destination, now, delaysMs }: { readonly destination: string; readonly now: Date; readonly delaysMs: readonly number[] },
   dependencies: ActivityContext,
 ): Promise<string> {
   const key = content === null ? (message.message as { stored: string }).stored : messageKey(content)
@@ -248,6 +247,8 @@ async function keep(
   const start = {
     ...{ workflowId, firstRunId, sentId: sentId(message.messageId, message.recipient), destination, messageKey: key },
     ...{ status: message.bounce.status, bouncedAt: new Date(bounceTime(message, now)), startedAt: now },
+    // one that the message brought along is on no trial
+    schedule: message.schedule === undefined ? delaysMs.join(',') : null,
   }
   if (await beginRun(dependencies.database, start, content)) return key
   throw nonRetryable('MessageNotFound', `the message store has no message ${JSON.stringify(key)}: it was never stored there, or was purged`)

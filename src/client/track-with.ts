@@ -1,5 +1,7 @@
 /** Makes a transporter track what it sends, with settings that are checked already. */
+
 import type { Settings } from '../config/index.js'
+import { scheduleFor } from '../delivery/index.js'
 import { WorkflowIds } from '../encryption/workflow-ids.js'
 import { type Database, openDatabase } from '../store/index.js'
 import { TrackError, type Tracked, type TrackOptions, type Transporter } from './track-options.js'
@@ -12,7 +14,10 @@ const TRACKED = Symbol.for('softbounce.tracked')
 /** As `track`. A database that is passed stays open when the transporter is closed. */
 export function trackWith<T extends Transporter>(
   transporter: T,
-  settings: Pick<Settings, 'database' | 'returnPaths' | 'relayPreset' | 'retryStatuses' | 'scheduleMs' | 'encryption' | 'taskQueue'>,
+  settings: Pick<
+    Settings,
+    'database' | 'returnPaths' | 'relayPreset' | 'retryStatuses' | 'scheduleMs' | 'trialSchedules' | 'encryption' | 'taskQueue'
+  >,
   options: Pick<TrackOptions, 'retryRefused' | 'onDatabaseError'> & { readonly opened?: Database } = {},
 ): Tracked<T> {
   if (settings.returnPaths === null)
@@ -24,7 +29,7 @@ export function trackWith<T extends Transporter>(
   if (TRACKED in inner) return transporter as Tracked<T>
   const retry = {
     statuses: settings.retryStatuses,
-    firstDelayMs: settings.scheduleMs[0] as number,
+    firstDelayMs: (messageId: string, recipient: string) => scheduleFor(settings, messageId, recipient)[0] as number,
     workflowIds: new WorkflowIds(settings.encryption.idKey, settings.taskQueue),
   }
   const tracking = new Tracking(inner, {

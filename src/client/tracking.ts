@@ -44,7 +44,11 @@ export interface TrackingContext {
   readonly database: Database | null
   readonly open: () => Database
   /** Null: refusals reject, as nodemailer's do. */
-  readonly retry: { readonly statuses: RetryStatuses; readonly firstDelayMs: number; readonly workflowIds: WorkflowIds } | null
+  readonly retry: {
+    readonly statuses: RetryStatuses
+    readonly firstDelayMs: (messageId: string, recipient: string) => number
+    readonly workflowIds: WorkflowIds
+  } | null
   readonly onDatabaseError: 'fail' | 'send-untracked'
 }
 
@@ -132,12 +136,13 @@ export class Tracking {
     // only once the message is kept: if that fails, nothing is sent
     await reaching(() => lift(database, lifted, now))
     const { returnPaths, provider, retry } = this.context
-    const firstDelayMs = options.schedule?.[0] === undefined ? (retry?.firstDelayMs ?? 0) : parseDuration(options.schedule[0])
+    const [first] = options.schedule ?? []
     const outgoing = sent.map(({ id, envelopeRecipient }): Outgoing => {
       const claims = { id, day: dayOf(now), send: 0, store }
       const token = signToken(returnPaths, claims)
       return {
-        ...{ id, messageId, recipient: envelopeRecipient, token, firstDelayMs },
+        ...{ id, messageId, recipient: envelopeRecipient, token },
+        firstDelayMs: first === undefined ? (retry?.firstDelayMs(messageId, envelopeRecipient) ?? 0) : parseDuration(first),
         content: provider === null ? content : withToken(provider, content, token),
         envelope: { from: signReturnPath(returnPaths, claims, sender), to: [envelopeRecipient] },
       }

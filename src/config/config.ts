@@ -1,7 +1,7 @@
 /** The settings as the program uses them, and how they are read and checked. */
 import type { WorkerDeploymentVersion } from '@temporalio/common'
 import type { z } from 'zod'
-import type { RetryStatuses } from '../bounce/index.js'
+import type { RetryStatuses, TrialSchedule } from '../bounce/index.js'
 import type { DirectSettings, DkimKey, NextHop, NextHops, ReturnPaths, SmtpTimeouts } from '../delivery/index.js'
 import type { Provider, ProviderApi, ProviderSecrets } from '../providers/index.js'
 import type { DatabaseSettings } from '../store/database.js'
@@ -29,6 +29,7 @@ export interface Settings {
   readonly throttle: ThrottleSettings
   readonly ownHosts: readonly string[]
   readonly scheduleMs: readonly number[]
+  readonly trialSchedules: readonly TrialSchedule[]
   readonly retryStatuses: RetryStatuses
   readonly confirmWithinMs: number
   readonly suppressionStepsMs: readonly number[]
@@ -195,12 +196,13 @@ function settingsOf(values: ConfigValues, { overridden, environment }: Loaded, f
     throttle: throttleSettings(values.throttle, relay, suppression.restoreWithin, fault),
     ownHosts: values.ownHosts,
     scheduleMs: retry.schedule,
+    trialSchedules: retry.schedules,
     retryStatuses: retry.statuses,
     confirmWithinMs: relay.confirmWithin,
     suppressionStepsMs: suppression.steps,
     messageRetentionMs: values.store.messageRetention,
     dkim: dkimKeys(values.direct),
-    returnPaths: returnPaths(values.returnPath, retry.schedule, relay.confirmWithin),
+    returnPaths: returnPaths(values.returnPath, [retry.schedule, ...retry.schedules.map(({ delaysMs }) => delaysMs)], relay.confirmWithin),
     intake: intakeSettings(values.intake),
     mailbox: imapSettings(values.intake.imap, fault),
     relayPreset: relay.provider ?? null,

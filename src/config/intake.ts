@@ -166,14 +166,15 @@ export function imapSettings(
 
 /**
  * Null if no key is set: then nothing is signed, and no return path is authenticated.
- * A return path is valid for the whole schedule, plus the relay's queue lifetime for the original and each retry: bounces may be that late.
+ * A return path is valid for the whole schedule (the longest of several), plus the relay's queue lifetime for the original and each retry: bounces may be that late.
  */
 export function returnPaths(
   { keys, address }: z.output<typeof RETURN_PATH>,
-  scheduleMs: readonly number[],
+  schedulesMs: readonly (readonly number[])[],
   confirmWithinMs: number,
 ): ReturnPaths | null {
   if (keys.length === 0) return null
-  const ms = scheduleMs.reduce((sum, delayMs) => sum + delayMs + maxStaggerMs(delayMs) + confirmWithinMs, confirmWithinMs)
-  return { template: address, keys, validDays: Math.ceil(ms / DAY) + 1 }
+  const lasting = (scheduleMs: readonly number[]) =>
+    scheduleMs.reduce((sum, delayMs) => sum + delayMs + maxStaggerMs(delayMs) + confirmWithinMs, confirmWithinMs)
+  return { template: address, keys, validDays: Math.ceil(Math.max(...schedulesMs.map(lasting)) / DAY) + 1 }
 }

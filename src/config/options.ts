@@ -92,6 +92,8 @@ export interface Config {
   readonly retry?: {
     /** The delays: the first counts from the bounce, each other from the previous retry. At most 20, each from 1 s to 30 d. */
     readonly schedule?: readonly string[] | undefined
+    /** Other schedules on trial, each with the share of the messages that get it: `20 %: 30m, 2h, 8h, 24h`. The others get `retry.schedule`. A hash of message and recipient decides, so a message keeps its schedule. `softbounce report` compares them. */
+    readonly schedules?: Readonly<Record<string, string>> | undefined
     /** Enhanced status codes that are retried, of class 4: `4.3.2` (system not accepting network messages), `4.4.*`. Other temporary failures are not. Replies that mean 4.3.2 without saying it (421, 453, known texts) count as 4.3.2. */
     readonly statuses?: readonly string[] | undefined
   } | undefined

@@ -2,7 +2,15 @@
 import { homedir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import { z } from 'zod'
-import { DEFAULT_RETRY_STATUSES, DEFAULT_SCHEDULE, parseDuration, parseRetryStatuses, parseSchedule, TASK_QUEUE } from '../bounce/index.js'
+import {
+  DEFAULT_RETRY_STATUSES,
+  DEFAULT_SCHEDULE,
+  parseDuration,
+  parseRetryStatuses,
+  parseSchedule,
+  parseTrialSchedules,
+  TASK_QUEUE,
+} from '../bounce/index.js'
 import { databaseKind } from '../store/database-kind.js'
 import { DIRECT, RELAY, ROUTES, SMTP } from './connection.js'
 import { ENCRYPTION, HTTP } from './encryption.js'
@@ -46,6 +54,7 @@ export function defaultDatabaseUrl(environment: NodeJS.ProcessEnv = process.env)
 
 const schemaName = matching(/^[a-z_][a-z0-9_]{0,62}$/, 'lower-case letters, digits and _')
 const schedule = parsedFrom(z.array(z.string()), parseSchedule)
+const trialSchedules = parsedFrom(z.record(z.string(), z.string()), parseTrialSchedules)
 const statuses = parsedFrom(z.array(z.string()), (list) => parseRetryStatuses(list.join(',')))
 
 /** The configuration. */
@@ -76,6 +85,10 @@ export const CONFIG = z.strictObject({
     schedule: setting(
       'The delays: the first counts from the bounce, each other from the previous retry. At most 20, each from 1 s to 30 d.',
       schedule.prefault([...DEFAULT_SCHEDULE]),
+    ),
+    schedules: setting(
+      'Other schedules on trial, each with the share of the messages that get it: `20 %: 30m, 2h, 8h, 24h`. The others get `retry.schedule`. A hash of message and recipient decides, so a message keeps its schedule. `softbounce report` compares them.',
+      trialSchedules.prefault({}),
     ),
     statuses: setting(
       'Enhanced status codes that are retried, of class 4: `4.3.2` (system not accepting network messages), `4.4.*`. Other temporary failures are not. Replies that mean 4.3.2 without saying it (421, 453, known texts) count as 4.3.2.',

@@ -1,6 +1,7 @@
 /** How one message reaches a destination: routing, permit, claim, SMTP transaction, outcome; and what is sent: bytes, return path, signature. */
 export { waitWhilePaused } from './acquire-permit.js'
 export { canonicalMessage, MAX_MESSAGE_BYTES, UnsendableMessage } from './canonical-message.js'
+export { scheduleFor } from './chosen-schedule.js'
 export { AttemptClaim } from './claim.js'
 export { conclude } from './conclude.js'
 export type { DeliveryContext, DirectSettings } from './context.js'

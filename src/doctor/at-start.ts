@@ -1,5 +1,7 @@
 /** What will not work, said once in the log when a worker or an intake starts. */
+
 import type { Connection } from '@temporalio/client'
+import { longestSchedule } from '../bounce/index.js'
 import type { Settings } from '../config/index.js'
 import type { Log } from '../logger.js'
 import { type Database, storeId } from '../store/index.js'
@@ -24,7 +26,7 @@ export async function warnAtStart(
   const checks: Promise<readonly Finding[]>[] = [
     compareProcesses(database, settings),
     checkClock(database).then((one) => [one]),
-    checkRetention(connection, namespace, settings.scheduleMs),
+    checkRetention(connection, namespace, longestSchedule(settings)),
     checkOtherQueues(connection, namespace, settings.taskQueue),
     // a worker that starts has not polled yet
     ...(role === 'worker'

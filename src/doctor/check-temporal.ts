@@ -1,7 +1,7 @@
 /** Temporal: reachable, the namespace, search attributes, and a worker that polls the queue. */
 import { Connection } from '@temporalio/client'
 import { loadClientConnectConfig } from '@temporalio/envconfig'
-import { fleetPrefix, formatDuration, WORKFLOW_TYPE } from '../bounce/index.js'
+import { fleetPrefix, formatDuration, longestSchedule, WORKFLOW_TYPE } from '../bounce/index.js'
 import type { Settings } from '../config/index.js'
 import { storeOfIdentity } from '../store/index.js'
 import { describe } from '../temporal/activity-errors.js'
@@ -19,7 +19,10 @@ const WORKFLOW_QUEUE = 1 // temporal.api.enums.v1.TaskQueueType.TASK_QUEUE_TYPE_
 const RECENT_MS = 75_000
 
 /** @param store the ID of this command's store; null if it is not known. */
-export async function checkTemporal(store: string | null, settings: Pick<Settings, 'scheduleMs' | 'taskQueue'>): Promise<Finding[]> {
+export async function checkTemporal(
+  store: string | null,
+  settings: Pick<Settings, 'scheduleMs' | 'trialSchedules' | 'taskQueue'>,
+): Promise<Finding[]> {
   const { connectionOptions, namespace = 'default' } = loadClientConnectConfig()
   const address = connectionOptions.address ?? 'localhost:7233'
   let connection: Connection
@@ -40,7 +43,7 @@ async function checkNamespace(
   address: string,
   namespace: string,
   store: string | null,
-  { scheduleMs, taskQueue }: Pick<Settings, 'scheduleMs' | 'taskQueue'>,
+  { taskQueue, ...schedules }: Pick<Settings, 'scheduleMs' | 'trialSchedules' | 'taskQueue'>,
 ): Promise<Finding[]> {
   const { workflowService } = connection
   let version = ''
@@ -61,7 +64,7 @@ async function checkNamespace(
     ok(CHECK, `server ${version} at ${address}, namespace ${namespace}`),
     await checkSearchAttributes(connection, namespace),
     await checkPollers(connection, namespace, store, taskQueue),
-    ...(await checkRetention(connection, namespace, scheduleMs)),
+    ...(await checkRetention(connection, namespace, longestSchedule(schedules))),
     ...(await checkOtherQueues(connection, namespace, taskQueue)),
   ]
 }

@@ -17,6 +17,7 @@ import {
   worstDestinations,
 } from './destination-figures.js'
 import { endedIn } from './ends.js'
+import { type Trial, trialOf } from './trial.js'
 import type { WhatIf } from './what-if/index.js'
 import { answeredIn, count, isOf, isSuppressedBy, outcomeOf, saidNotNow, type Window } from './window.js'
 
@@ -70,6 +71,8 @@ export interface Figures {
   readonly heat: Heat
   readonly delivery: DeliveryTime
   readonly suppressions: SuppressionFigures
+  /** Schedules on trial; null if fewer than two were in use. */
+  readonly trial: Trial | null
   /** What other schedules would have earned, if asked for. */
   readonly whatIf?: WhatIf
 }
@@ -111,6 +114,7 @@ export async function figures(database: Database, window: Window, limits: Figure
     ),
     delivery: await deliveryTime(database, window),
     suppressions: await suppressionsOf(database, window),
+    trial: await trialOf(database, window),
   }
 }
 

@@ -9,6 +9,15 @@ export const minute = (at: Date | string): string => new Date(at).toISOString().
 /** `5 h`, `2 d 3 h`; a dash if unknown. */
 export const duration = (ms: number | null): string => (ms === null ? '–' : formatDuration(ms))
 
+const HOUR_MS = 3_600_000
+const delayInWords = (ms: number) => (ms % HOUR_MS === 0 && ms <= 72 * HOUR_MS ? `${ms / HOUR_MS} h` : formatDuration(ms))
+
+/** `30 min, 4 h, 12 h, 24 h`. */
+export const scheduleInWords = (delaysMs: readonly number[]): string => delaysMs.map(delayInWords).join(', ')
+
+/** `94–97 %`. */
+export const range = (from: string, to: string): string => (from === to ? from : `${from.replace(/ %$/, '')}–${to}`)
+
 /** `4.9 h`, `35 min`: short, for a narrow column. */
 export function brief(ms: number | null): string {
   if (ms === null) return '–'

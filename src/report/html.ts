@@ -3,9 +3,10 @@
 import { daysChart, deliveryChart, heatChart, stepsChart, suppressionsChart, weekChart } from './charts.js'
 import type { DestinationFigures } from './destination-figures.js'
 import type { Figures } from './figures.js'
-import { brief, duration, minute, number, OUTCOMES, percent, several, WEEKDAYS } from './format.js'
+import { brief, duration, minute, number, OUTCOMES, percent, range, scheduleInWords, several, WEEKDAYS } from './format.js'
 import { figure, numbers, section, table } from './html-parts.js'
 import { type Html, html, page } from './page.js'
+import { differenceInWords, verdictOf } from './trial-text.js'
 import { schedules } from './what-if/html.js'
 
 export function htmlReport(figures: Figures): string {
@@ -17,7 +18,7 @@ export function htmlReport(figures: Figures): string {
     came === 0 && started === 0 && answers.attempts === 0 && Object.keys(figures.ended).length === 0 && figures.outages.length === 0
   const body = empty
     ? html`<p>Nothing has bounced, and nothing was retried in this time.</p>`
-    : html`${tiles(figures, came)}${[systems(figures), heat(figures), steps(figures), days(figures), week(figures), delivery(figures), suppressions(figures), schedules(figures), outages(figures), bounces(figures)]}`
+    : html`${tiles(figures, came)}${[systems(figures), heat(figures), steps(figures), days(figures), week(figures), delivery(figures), suppressions(figures), trial(figures), schedules(figures), outages(figures), bounces(figures)]}`
   const foot = html`<footer>A retry counts on the day of its answer. A message that a relay accepted and that did not bounce counts as accepted. An outage lasts from a destination’s first refusal to its first acceptance by any retry.</footer>`
   return page(title, html`${head}<main>${body}</main>${foot}`)
 }
@@ -182,6 +183,28 @@ function suppressions(figures: Figures): Html {
       ['day', 'suppressed', 'extended', 'expired early', 'lifted'],
       days.map((d) => [d.day, ...[d.suppressed, d.extended, d.restored, d.lifted].map(number)]),
     ),
+  )
+}
+
+/** Schedules on trial, if there are any. */
+function trial({ trial }: Figures): Html {
+  if (trial === null) return html``
+  return section(
+    'Schedules on trial',
+    html`<p>Since ${minute(trial.since)}, of messages that are so old that the longest schedule is over. Ranges are 95 % confidence intervals; differences are percentage points, to the first row.</p>`,
+    table(
+      ['schedule', 'messages', 'delivered', '95 %', 'difference', 'median', 'retries each'],
+      trial.arms.map((arm) => [
+        scheduleInWords(arm.delaysMs),
+        number(arm.messages),
+        arm.messages === 0 ? '–' : percent(arm.share.value),
+        arm.messages === 0 ? '–' : range(percent(arm.share.from), percent(arm.share.to)),
+        differenceInWords(arm),
+        arm.medianMs === null ? '–' : `${brief(arm.medianMs.from)}–${brief(arm.medianMs.to)}`,
+        arm.retriesEach.toFixed(1),
+      ]),
+    ),
+    ...trial.arms.flatMap((arm) => (arm.difference === null ? [] : [html`<p>${verdictOf(arm)}</p>`])),
   )
 }
 

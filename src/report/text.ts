@@ -2,6 +2,7 @@
 import type { Figures } from './figures.js'
 import { brief, duration, minute, number, OUTCOMES, percent, several, WEEKDAYS } from './format.js'
 import { columns, heading, wrapped } from './text-layout.js'
+import { trialText } from './trial-text.js'
 import { whatIfText } from './what-if/text.js'
 
 const BLOCKS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉']
@@ -22,7 +23,7 @@ export function textReport(figures: Figures): string {
   )
   if (ended.length > 0)
     lines.push(...wrapped(`Ended: ${ended.map(([outcome, n]) => `${number(n)} ${OUTCOMES[outcome] ?? outcome}`).join(', ')}.`))
-  return `${[...lines, ...steps(figures), ...systems(figures), ...outages(figures), ...days(figures), ...week(figures), ...delivery(figures), ...suppressions(figures), ...(figures.whatIf === undefined ? [] : whatIfText(figures.whatIf))].join('\n')}\n`
+  return `${[...lines, ...steps(figures), ...systems(figures), ...outages(figures), ...days(figures), ...week(figures), ...delivery(figures), ...suppressions(figures), ...trialText(figures.trial), ...(figures.whatIf === undefined ? [] : whatIfText(figures.whatIf))].join('\n')}\n`
 }
 
 function bar(share: number, width: number): string {

@@ -43,7 +43,7 @@ function tableStatements(kind: DatabaseKind): string[] {
 
     `create table runs (
       first_run_id text primary key, workflow_id text not null, sent_id text not null, destination text not null, status text not null,
-      bounced_at bigint not null, started_at bigint not null, message_key text not null, ended_at bigint
+      bounced_at bigint not null, started_at bigint not null, message_key text not null, schedule text, ended_at bigint
     )`,
     'create index runs_open on runs (destination) where ended_at is null',
     'create index runs_sent on runs (sent_id)',

@@ -29,6 +29,8 @@ export interface Start {
   readonly bouncedAt: Date
   readonly startedAt: Date
   readonly messageKey: string
+  /** The delays of its schedule, ms, joined by commas; null if the message brought one along. */
+  readonly schedule: string | null
 }
 
 /**
@@ -103,6 +105,7 @@ const insertRun = new Statement<StartValues>((db, value) =>
         destination: value('destination'),
       },
       ...{ status: value('status'), bounced_at: value('bouncedAt'), started_at: value('startedAt'), message_key: value('messageKey') },
+      schedule: value('schedule'),
     })
     .onConflict((conflict) => conflict.doNothing()),
 )

@@ -182,6 +182,8 @@ export interface RunsTable {
   bounced_at: number
   started_at: number
   message_key: string
+  /** The delays of its schedule, ms, joined by commas; null if the message brought one along. */
+  schedule: string | null
   /** Null while open; stays null after a termination, until the next run starts. */
   ended_at: number | null
 }

@@ -28,6 +28,7 @@ const EMPTY: Figures = {
   heat: { from: SINCE, bucketMs: 7_200_000, buckets: 84, rows: [] },
   delivery: { delivered: 0, medianMs: null, p90Ms: null, buckets: [] },
   suppressions: { suppressed: 0, extended: 0, lifted: 0, restored: 0, lapsed: 0, cameBack: 0, now: {} },
+  trial: null,
 }
 const HOSTILE = '<script>alert(1)</script>&"\u001b[31m.example'
 const outage = {

@@ -63,6 +63,7 @@ async function live(database: Database, address: string, more: Partial<AttemptsT
     bouncedAt: ago(49),
     startedAt: ago(49),
     messageKey: key,
+    schedule: null,
   }
   expect(await beginRun(database, start, null)).toBe(true)
   for (const [retry, outcome, status] of [

@@ -82,6 +82,7 @@ export function deliverySettings(settings: Settings) {
     unlistBy: null,
     backup: settings.backupRelay ?? null,
     ownHosts: settings.ownHosts ?? [],
+    trialSchedules: [],
     scheduleMs: parseSchedule(DEFAULT_SCHEDULE),
     retryStatuses: parseRetryStatuses(DEFAULT_RETRY_STATUSES),
     taskQueue: TASK_QUEUE,

@@ -1,13 +1,13 @@
 /** Tried schedules, as a section of the report's page. */
 import type { Figures } from '../figures.js'
-import { brief, number, percent, several } from '../format.js'
+import { brief, number, percent, range, several } from '../format.js'
 import { figure, section, table } from '../html-parts.js'
 import { type Html, html } from '../page.js'
 import { deliveredChart, timesChart } from './chart.js'
 import { isSuggestion } from './index.js'
 import type { Replayed } from './replay.js'
 import type { TooLittle } from './suggest.js'
-import { nameOf, range, suggestionInWords, tooLittle } from './text.js'
+import { nameOf, suggestionInWords, tooLittle } from './text.js'
 
 /** Tried schedules, if any were asked for. */
 export function schedules({ whatIf }: Figures): Html {

@@ -1,6 +1,6 @@
 /** What other schedules would have earned on the bounces of the log, and the best one of so many retries. */
-import { formatDuration } from '../../bounce/index.js'
 import type { Database } from '../../store/index.js'
+import { scheduleInWords } from '../format.js'
 import type { Window } from '../window.js'
 import { KNOWN_SCHEDULES } from './known-schedules.js'
 import { readLog } from './read-log.js'
@@ -70,12 +70,6 @@ export async function whatIf(database: Database, window: Window, request: WhatIf
 /** Whether it is a suggestion, and not the reason why there is none. */
 export const isSuggestion = (found: SuggestedSchedule | TooLittle | null): found is SuggestedSchedule =>
   found !== null && 'schedule' in found
-
-const HOUR_MS = 3_600_000
-const delayInWords = (ms: number) => (ms % HOUR_MS === 0 && ms <= 72 * HOUR_MS ? `${ms / HOUR_MS} h` : formatDuration(ms))
-
-/** `30 min, 4 h, 12 h, 24 h`. */
-export const scheduleInWords = (delaysMs: readonly number[]): string => delaysMs.map(delayInWords).join(', ')
 
 const ours = (delaysMs: readonly number[]): Candidate => ({ name: scheduleInWords(delaysMs), delaysMs, isStaggered: true })
 

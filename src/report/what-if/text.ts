@@ -1,5 +1,5 @@
 /** Tried schedules, for a terminal. */
-import { brief, number, percent, several } from '../format.js'
+import { brief, number, percent, range, several } from '../format.js'
 import { columns, heading, wrapped } from '../text-layout.js'
 import { isSuggestion, type SuggestedSchedule, type TriedSchedule, type WhatIf } from './index.js'
 import type { Replayed } from './replay.js'
@@ -51,9 +51,6 @@ const row = (name: string, { best, middle, worst }: Replayed, messages: number):
   brief(middle.medianMs),
   brief(middle.p90Ms),
 ]
-
-/** `94–97 %`. */
-export const range = (from: string, to: string): string => (from === to ? from : `${from.replace(/ %$/, '')}–${to}`)
 
 function suggestionText(found: SuggestedSchedule | TooLittle | null): string[] {
   if (found === null) return []

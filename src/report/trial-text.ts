@@ -1,0 +1,44 @@
+/** Schedules on trial, for a terminal. */
+import { brief, minute, number, percent, range, scheduleInWords } from './format.js'
+import { columns, heading, wrapped } from './text-layout.js'
+import type { Interval, Trial, TrialArm } from './trial.js'
+
+export function trialText(trial: Trial | null): string[] {
+  if (trial === null) return []
+  const [control] = trial.arms
+  return [
+    ...heading('Schedules on trial'),
+    ...wrapped(
+      control?.messages === 0
+        ? `Since ${minute(trial.since)} several schedules are in use; no message is old enough yet for the longest of them to be over.`
+        : `Since ${minute(trial.since)}, of messages whose longest schedule would be over. Ranges are 95 % confidence intervals.`,
+    ),
+    ...columns([['', 'messages', 'delivered', '', 'median', 'retries'], ...trial.arms.map(row)]),
+    ...trial.arms.flatMap((arm) => (arm.difference === null ? [] : wrapped(verdictOf(arm)))),
+  ]
+}
+
+const row = (arm: TrialArm): string[] => [
+  scheduleInWords(arm.delaysMs),
+  number(arm.messages),
+  ...(arm.messages === 0 ? ['–', ''] : [percent(arm.share.value), range(percent(arm.share.from), percent(arm.share.to))]),
+  arm.medianMs === null ? '–' : `${brief(arm.medianMs.from)}–${brief(arm.medianMs.to)}`,
+  arm.retriesEach.toFixed(1),
+]
+
+const points = (share: number) => `${share > 0 ? '+' : share < 0 ? '−' : ''}${Math.abs(share * 100).toFixed(1)}`
+
+/** `+1.2 (−0.4 to +2.8)`: percentage points. */
+export const differenceInWords = ({ difference, messages }: TrialArm): string =>
+  difference === null || messages === 0 ? '–' : `${points(difference.value)} (${points(difference.from)} to ${points(difference.to)})`
+
+const excludesNone = ({ from, to }: Interval) => from > 0 || to < 0
+
+/** What the difference says. */
+export function verdictOf(arm: TrialArm): string {
+  const name = scheduleInWords(arm.delaysMs)
+  if (arm.difference === null || arm.messages === 0) return `${name}: nothing to compare yet.`
+  const points = `${differenceInWords(arm)} percentage points`
+  if (!excludesNone(arm.difference)) return `${name}: no certain difference to the first, ${points}.`
+  return `${name} delivers ${arm.difference.value > 0 ? 'more' : 'less'} than the first: ${points}.`
+}
