@@ -19,7 +19,9 @@ import { createLogger, ThroughPino } from './logger.js'
 import { requirePackages } from './optional-packages.js'
 import { inPackage } from './paths.js'
 import { serveHttp } from './report/http-server.js'
+import { LiveReport } from './report/live-report.js'
 import { Metrics } from './report/metrics.js'
+import { webUiOf } from './report/web-ui-links.js'
 import { announceProcess, type Database, DatabaseWatch, identityOf, migrateToLatest, openDatabase, storeId } from './store/index.js'
 import { ensureSchedules, requireNamespace, SearchAttributes, startTracing, type Tracing } from './temporal/index.js'
 import { releaseLeases, startWakeupLoop } from './throttle/index.js'
@@ -114,6 +116,7 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
         ...{ port: settings.httpPort, host: settings.httpHost, token: settings.httpToken, metrics, temporalMetrics },
         databaseFault: () => watch.check(),
         log: logger,
+        report: new LiveReport(database, webUiOf(settings.webUi, connectionOptions.address, namespace)),
         state: () => {
           const is = worker?.getState() ?? 'STARTING'
           return { name: 'worker', is, good: is === 'RUNNING' }

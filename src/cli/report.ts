@@ -1,9 +1,10 @@
 /** softbounce report: figures as text, JSON or HTML. */
 import { rename, writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
-import { MAX_RETRIES, parseDuration, parseSchedule } from '../bounce/index.js'
+import { MAX_RETRIES, parseSchedule } from '../bounce/index.js'
 import { readSettings } from '../config/index.js'
 import type { Figures } from '../report/figures.js'
+import { sinceOf } from '../report/since.js'
 import type { WhatIf, WhatIfRequest } from '../report/what-if/index.js'
 import type { Window } from '../report/window.js'
 import type { Database } from '../store/index.js'
@@ -19,9 +20,6 @@ interface Options {
   readonly suggest?: string
   readonly destination?: string
 }
-
-const DAY_MS = 24 * 3_600_000
-const LONGEST_MS = 3660 * DAY_MS
 
 export function addReport(program: Command): void {
   program
@@ -44,7 +42,7 @@ async function report({ since, json: asJson, output, destination, ...options }: 
   if (!['text', 'json', 'html'].includes(format)) throw new CommandFailed(`--format ${format}: it must be text, json or html`, 2)
   const asked = askedSchedules(options)
   const until = new Date()
-  const from = sinceOf(since, until)
+  const from = startOf(since, until)
   await openingDatabase(async (database) => {
     const { figures } = await import('../report/figures.js')
     const window = { since: from, until, ...(destination === undefined ? {} : { destination }) }
@@ -58,6 +56,14 @@ async function report({ since, json: asJson, output, destination, ...options }: 
       line(`${output}: the report since ${from.toISOString()}`)
     }
   })
+}
+
+function startOf(since: string, now: Date): Date {
+  try {
+    return sinceOf(since, now)
+  } catch (error) {
+    throw new CommandFailed(`--since: ${(error as Error).message}`, 2)
+  }
 }
 
 /** What `--what-if` and `--suggest` ask for; null if neither is given. */
@@ -96,20 +102,4 @@ async function writeWhole(file: string, text: string): Promise<void> {
   } catch (error) {
     throw new CommandFailed(`${file} cannot be written: ${(error as Error).message}`)
   }
-}
-
-function sinceOf(text: string, now: Date): Date {
-  if (/^\d{4}-\d\d-\d\d$/.test(text)) {
-    const day = new Date(`${text}T00:00:00Z`)
-    if (!Number.isNaN(day.getTime()) && day < now) return day
-    throw new CommandFailed(`--since ${text} is not a day before now`, 2)
-  }
-  let ms: number
-  try {
-    ms = parseDuration(text)
-  } catch (error) {
-    throw new CommandFailed(`--since: ${(error as Error).message}, or a day such as 2026-06-01`, 2)
-  }
-  if (ms < 60_000 || ms > LONGEST_MS) throw new CommandFailed('--since: it must be from 1 min to 3660 d', 2)
-  return new Date(now.getTime() - ms)
 }

@@ -59,6 +59,8 @@ export interface Settings {
   readonly deploymentVersion: WorkerDeploymentVersion | null
   readonly httpPort: number | null
   readonly httpHost: string
+  /** Address of the Web UI; null: the usual one, if there is one. */
+  readonly webUi: string | null
   /** The bearer token for the metrics; null is allowed on loopback only. */
   readonly httpToken: string | null
   readonly logLevel: ConfigValues['log']['level']
@@ -219,6 +221,7 @@ function settingsOf(values: ConfigValues, { overridden, environment }: Loaded, f
     deploymentVersion: deploymentVersion(environment, fault),
     httpPort: http.port ?? null,
     httpHost: http.host,
+    webUi: http.webUi ?? null,
     httpToken: http.token ?? null,
     logLevel: values.log.level,
     overridden,

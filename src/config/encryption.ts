@@ -39,8 +39,13 @@ export const ENCRYPTION = section('Encryption of payloads in Temporal ([how to](
   ),
 })
 
+const webAddress = parsed((text) => {
+  if (!/^https?:\/\//.test(text) || !URL.canParse(text)) throw new Error('it must be an address such as http://localhost:8233')
+  return text
+})
+
 export const HTTP = section(
-  'The pages of a worker or an intake: `/healthz`, `/metrics`, `/metrics/temporal` (those of Temporal’s SDK); an intake also accepts `/notifications/PROVIDER`.',
+  'The pages of a worker or an intake: `/healthz`, `/metrics`, `/metrics/temporal` (those of Temporal’s SDK) and `/report`; an intake also accepts `/notifications/PROVIDER`.',
   {
     host: setting(
       'Address that the pages are served on. Beyond this machine only with `http.token`.',
@@ -50,8 +55,12 @@ export const HTTP = section(
       'Port of the pages; none if left out. A worker and an intake on one machine need one each.',
       z.int().min(0).max(65_535).optional(),
     ),
+    webUi: setting(
+      'Address of Temporal’s Web UI, for the links of `/report`. Default: `http://localhost:8233` if Temporal is on this machine, and that of Temporal Cloud for Temporal Cloud; else the page has none.',
+      webAddress.optional(),
+    ),
     token: secret(
-      'What `/metrics` and `/metrics/temporal` require as `Authorization: Bearer TOKEN` (Prometheus: `authorization`). `/healthz` needs none, and webhooks are authenticated by their signatures.',
+      'What `/metrics` and `/metrics/temporal` require as `Authorization: Bearer TOKEN` (Prometheus: `authorization`), and `/report` as that or as a browser’s password. Without it, `/report` is shown on this machine only. `/healthz` needs none, and webhooks are authenticated by their signatures.',
       token.optional(),
     ),
   },

@@ -17,6 +17,7 @@ import {
   worstDestinations,
 } from './destination-figures.js'
 import { endedIn } from './ends.js'
+import { type Now, nowOf } from './now.js'
 import { type Trial, trialOf } from './trial.js'
 import type { WhatIf } from './what-if/index.js'
 import { answeredIn, count, isOf, isSuppressedBy, outcomeOf, saidNotNow, type Window } from './window.js'
@@ -54,6 +55,7 @@ export interface Figures {
   readonly timeZone: 'UTC'
   /** The one destination that the figures are about; left out for all. */
   readonly destination?: string
+  readonly now: Now
   readonly bounces: readonly { readonly disposition: string; readonly status: string | null; readonly count: number }[]
   /** Messages whose retries began in the window; `ended`: outcomes of those that ended in it. */
   readonly started: number
@@ -96,6 +98,7 @@ export async function figures(database: Database, window: Window, limits: Figure
     until: window.until.toISOString(),
     timeZone: 'UTC',
     ...(window.destination === undefined ? {} : { destination: window.destination }),
+    now: await nowOf(database, window),
     bounces: await bouncesOf(database, window),
     started: await startedIn(database, window),
     ended: await endedIn(database, window),

@@ -8,7 +8,7 @@ export function figure(chart: Chart, says: string, key?: Html): Html {
 }
 
 export const table = (head: readonly string[], rows: readonly (readonly (string | Html)[])[]) =>
-  html`<div class="scrolls"><table><thead><tr>${head.map((cell) => html`<th scope="col">${cell}</th>`)}</tr></thead><tbody>${rows.map(
+  html`<div class="scrolls" tabindex="0"><table><thead><tr>${head.map((cell) => html`<th scope="col">${cell}</th>`)}</tr></thead><tbody>${rows.map(
     (row) =>
       html`<tr>${row.map((cell, i) => (i === 0 ? html`<th scope="row">${cell}</th>` : cell instanceof Html ? cell : html`<td>${cell}</td>`))}</tr>`,
   )}</tbody></table></div>`

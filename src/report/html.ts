@@ -5,22 +5,49 @@ import type { DestinationFigures } from './destination-figures.js'
 import type { Figures } from './figures.js'
 import { brief, duration, minute, number, OUTCOMES, percent, range, scheduleInWords, several, WEEKDAYS } from './format.js'
 import { figure, numbers, section, table } from './html-parts.js'
+import { now } from './now-html.js'
 import { type Html, html, page } from './page.js'
 import { differenceInWords, verdictOf } from './trial-text.js'
+import { destinationLink, type WebUi } from './web-ui-links.js'
 import { schedules } from './what-if/html.js'
 
-export function htmlReport(figures: Figures): string {
+/** What a page of a worker has more than a file. */
+export interface LivePage {
+  readonly ui: WebUi | null
+  /** As it was asked for. */
+  readonly since: string
+}
+
+/** @param live null for a file. */
+export function htmlReport(figures: Figures, live: LivePage | null = null): string {
   const { since, until, answers, started } = figures
   const came = figures.bounces.reduce((sum, { count }) => sum + count, 0)
   const title = `softbounce report, ${minute(since).slice(0, 10)} to ${minute(until).slice(0, 10)}`
-  const head = html`<header><h1>softbounce report</h1><p class="muted">${minute(since)} to ${minute(until)}. All times are UTC.</p></header>`
+  const of = figures.destination === undefined ? '' : html` of ${figures.destination}`
+  const head = html`<header><h1>softbounce report${of}</h1>${live === null ? '' : links(figures, live)}<p class="muted">${minute(since)} to ${minute(until)}. All times are UTC.${live === null ? '' : asOf(until)}</p></header>`
   const empty =
     came === 0 && started === 0 && answers.attempts === 0 && Object.keys(figures.ended).length === 0 && figures.outages.length === 0
+  const ui = live?.ui ?? null
   const body = empty
-    ? html`<p>Nothing has bounced, and nothing was retried in this time.</p>`
-    : html`${tiles(figures, came)}${[systems(figures), heat(figures), steps(figures), days(figures), week(figures), delivery(figures), suppressions(figures), trial(figures), schedules(figures), outages(figures), bounces(figures)]}`
+    ? html`${now(figures, ui)}<p>Nothing has bounced, and nothing was retried in this time.</p>`
+    : html`${now(figures, ui)}${tiles(figures, came)}${[systems(figures, live), heat(figures), steps(figures), days(figures), week(figures), delivery(figures), suppressions(figures), trial(figures), schedules(figures), outages(figures), bounces(figures)]}`
   const foot = html`<footer>A retry counts on the day of its answer. A message that a relay accepted and that did not bounce counts as accepted. An outage lasts from a destination’s first refusal to its first acceptance by any retry.</footer>`
-  return page(title, html`${head}<main>${body}</main>${foot}`)
+  return page(title, html`${head}<main>${body}</main>${foot}`, live !== null)
+}
+
+const asOf = (until: string) =>
+  html` <span id="as-of" data-failed="The worker does not answer; what is shown may be old.">As of ${until.slice(11, 16)} UTC; read anew each minute.</span>`
+
+const TIMES = ['1d', '7d', '30d', '90d'] as const
+
+/** Links to other times, and back to all destinations. */
+function links({ destination }: Figures, { since }: LivePage): Html {
+  const to = (time: string, of: string | undefined) =>
+    `/report?${new URLSearchParams({ since: time, ...(of === undefined ? {} : { destination: of }) })}`
+  const times = TIMES.map((time) =>
+    time === since ? html`<b aria-current="page">${time}</b>` : html`<a href="${to(time, destination)}">${time}</a>`,
+  )
+  return html`<nav aria-label="Time">${times}${destination === undefined ? '' : html`<a href="${to(since, undefined)}">all destinations</a>`}</nav>`
 }
 
 const tile = (value: string, what: string) => html`<li><b>${value}</b>${what}</li>`
@@ -48,13 +75,24 @@ function state({ downSince, failingSince }: DestinationFigures): Html {
     : html`<td class="now" data-value="1">refuses since ${minute(failingSince)}</td>`
 }
 
-function systems({ worst, systems }: Figures): Html {
+/** The name of a destination: on a page of a worker with links to its own report, and to its retries. */
+function nameOf(destination: string, live: LivePage | null): Html {
+  if (live === null) return html`${destination}`
+  const own = `/report?${new URLSearchParams({ since: live.since, destination })}`
+  const retries =
+    live.ui === null
+      ? ''
+      : html` <a href="${destinationLink(live.ui, destination)}">retries<span class="hidden"> for ${destination} in the Web UI</span></a>`
+  return html`<a href="${own}">${destination}</a>${retries}`
+}
+
+function systems({ worst, systems }: Figures, live: LivePage | null): Html {
   if (worst.length === 0) return html``
   const heads = ['receiving system', 'retries', '4.3.2', 'deferred', 'outages', 'median', 'worst', 'now']
   const cell = (value: number | null, shown: string) => html`<td data-value="${value ?? -1}">${shown}</td>`
   const rows = worst.map(
     (one) =>
-      html`<tr><th scope="row">${one.destination}</th>${[
+      html`<tr><th scope="row" data-value="${one.destination}">${nameOf(one.destination, live)}</th>${[
         cell(one.attempts, number(one.attempts)),
         cell(one.notNow, number(one.notNow)),
         cell(one.deferred / one.attempts, percent(one.deferred / one.attempts)),
@@ -70,7 +108,7 @@ function systems({ worst, systems }: Figures): Html {
   return section(
     systems > worst.length ? `The worst ${worst.length} of ${number(systems)} receiving systems` : 'Receiving systems, the worst first',
     html`<p class="muted">By how many retries they deferred; press a head to sort.</p>`,
-    html`<div class="scrolls"><table class="sorts"><thead><tr>${heads.map((head) => html`<th scope="col"><button type="button">${head}</button></th>`)}</tr></thead><tbody>${rows}</tbody></table></div>`,
+    html`<div class="scrolls" tabindex="0"><table class="sorts"><thead><tr>${heads.map((head) => html`<th scope="col"><button type="button">${head}</button></th>`)}</tr></thead><tbody>${rows}</tbody></table></div>`,
     servers.length === 0
       ? ''
       : html`<details><summary>By mail server</summary>${table(['receiving system', 'mail server', 'retries', '4.3.2', 'deferred'], servers)}</details>`,
@@ -108,7 +146,7 @@ function steps(figures: Figures): Html {
     'What each retry earns',
     figure(stepsChart(figures), earned),
     numbers(
-      ['', 'sent', 'accepted', 'deferred', 'rejected', 'accepted, of its own', 'of all accepted', 'by a relay, no word since'],
+      ['retry', 'sent', 'accepted', 'deferred', 'rejected', 'accepted, of its own', 'of all accepted', 'by a relay, no word since'],
       steps.map((s) => [
         `retry ${s.retry}`,
         ...[s.sent, s.accepted, s.deferred, s.rejected].map(number),
@@ -146,7 +184,7 @@ function week(figures: Figures): Html {
     '4.3.2 by hour of the week',
     figure(weekChart(figures), `Retries refused with 4.3.2, UTC. Most on ${WEEKDAYS[day]} at ${hour}: ${number(most)}.`),
     numbers(
-      ['', ...Array.from({ length: 24 }, (_, i) => String(i))],
+      ['weekday', ...Array.from({ length: 24 }, (_, i) => String(i))],
       week.map((hours, i) => [WEEKDAYS[i] as string, ...hours.map(number)]),
     ),
   )

@@ -1,9 +1,10 @@
-/** The HTTP server: `/healthz`, `/metrics`, on a worker `/metrics/temporal` (the SDK's own metrics), and other pages (webhooks). */
-import { createHash, timingSafeEqual } from 'node:crypto'
+/** The HTTP server: `/healthz`, `/metrics`, on a worker `/metrics/temporal` (the SDK's own metrics) and `/report`, and other pages (webhooks). */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { Registry } from 'prom-client'
 import type { Log } from '../logger.js'
+import type { LiveReport } from './live-report.js'
 import type { Metrics } from './metrics.js'
+import { isSame, refusal } from './report-access.js'
 
 export interface HttpOptions {
   readonly port: number
@@ -18,6 +19,8 @@ export interface HttpOptions {
   readonly log?: Log
   /** `host:port` where Temporal's SDK serves its own metrics. */
   readonly temporalMetrics?: string
+  /** Answers `/report` and `/report.js`. */
+  readonly report?: Pick<LiveReport, 'answer'>
   /** Answers requests for other pages; or says why it does not serve the page, null if it knows nothing of it. */
   readonly others?: (request: IncomingMessage, response: ServerResponse) => 'answered' | NotServed | null
 }
@@ -40,6 +43,16 @@ export async function serveHttp(options: HttpOptions): Promise<Server> {
   const server = createServer((request, response) => {
     const [pathname = ''] = (request.url ?? '').split('?')
     const answer = Object.hasOwn(PAGES, pathname) ? PAGES[pathname] : undefined
+    const refuse = (error: Error) => {
+      if (response.headersSent) return void response.destroy()
+      response.writeHead(503, { 'content-type': 'text/plain; charset=utf-8' }).end(`${error.message}\n`)
+    }
+    if (options.report !== undefined && REPORT.has(pathname)) {
+      const why = refusal(request, options.token ?? null)
+      if (why !== null) return void response.writeHead(why.status, why.headers).end(`${why.text}\n`)
+      if (!isReading(request)) return void response.writeHead(405, { allow: 'GET, HEAD' }).end()
+      return void options.report.answer(request, response).catch(refuse)
+    }
     if (answer === undefined) {
       const answered = options.others?.(request, response) ?? null
       if (answered !== 'answered') notServed(request, response, pathname, answered?.why ?? null)
@@ -47,11 +60,8 @@ export async function serveHttp(options: HttpOptions): Promise<Server> {
     }
     if (answer !== health && !mayAsk(request, options.token ?? null))
       return void response.writeHead(401, { 'www-authenticate': 'Bearer' }).end('set http.token as Authorization: Bearer\n')
-    if (request.method !== 'GET' && request.method !== 'HEAD') return void response.writeHead(405, { allow: 'GET, HEAD' }).end()
-    answer(options, response, request.headers.accept ?? '').catch((error: Error) => {
-      if (response.headersSent) return void response.destroy()
-      response.writeHead(503, { 'content-type': 'text/plain; charset=utf-8' }).end(`${error.message}\n`)
-    })
+    if (!isReading(request)) return void response.writeHead(405, { allow: 'GET, HEAD' }).end()
+    answer(options, response, request.headers.accept ?? '').catch(refuse)
   })
   // each connection may hold a body of up to 1 MiB that is not authenticated yet
   server.maxConnections = MOST_CONNECTIONS
@@ -92,12 +102,13 @@ function sayNotServed({
   }
 }
 
+const isReading = ({ method }: IncomingMessage) => method === 'GET' || method === 'HEAD'
+
 /** Whether the request carries the token, if one is set. */
-function mayAsk(request: IncomingMessage, token: string | null): boolean {
-  if (token === null) return true
-  const digest = (text: string) => createHash('sha256').update(text).digest()
-  return timingSafeEqual(digest(request.headers.authorization ?? ''), digest(`Bearer ${token}`))
-}
+const mayAsk = ({ headers }: IncomingMessage, token: string | null): boolean =>
+  token === null || isSame(headers.authorization ?? '', `Bearer ${token}`)
+
+const REPORT: ReadonlySet<string> = new Set(['/report', '/report.js'])
 
 type Answer = (options: HttpOptions, response: ServerResponse, accept: string) => Promise<void>
 const PAGES: Readonly<Record<string, Answer>> = { '/healthz': health, '/metrics': metrics, '/metrics/temporal': temporalMetrics }

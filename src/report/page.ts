@@ -35,7 +35,8 @@ figure { margin: 0; }
 .chart svg { display: block; width: 100%; height: auto; }
 .narrow { display: none; }
 @media screen and (max-width: 36rem) { .wide { display: none; } .narrow { display: block; } }
-.scrolls { overflow-x: auto; }
+.scrolls { position: relative; overflow-x: auto; }
+.scrolls:focus-visible { outline: 2px solid var(--calm); outline-offset: 2px; }
 .key { display: flex; flex-wrap: wrap; gap: .25rem 1rem; margin: .5rem 0; font-size: .85rem; color: var(--muted); }
 .key i { display: inline-block; width: .9rem; height: .7rem; border-radius: 2px; margin-right: .35rem; }
 table { margin-bottom: .75rem; border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
@@ -48,47 +49,96 @@ th button:focus-visible { outline: 2px solid var(--calm); outline-offset: 2px; }
 th button::after { content: "\\2195"; color: var(--muted); margin-left: .25rem; }
 th[aria-sort=ascending] button::after { content: "\\2191"; color: var(--text); }
 th[aria-sort=descending] button::after { content: "\\2193"; color: var(--text); }
+
+.hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .down { color: var(--bad); font-weight: 600; }
 details { margin: .5rem 0; font-size: .9rem; }
 summary { cursor: pointer; color: var(--muted); }
+a { color: inherit; text-decoration-color: var(--muted); text-underline-offset: .15em; }
+nav { margin: .25rem 0 1rem; }
+nav a, nav b { margin-right: .75rem; }
+a:focus-visible, summary:focus-visible { outline: 2px solid var(--calm); outline-offset: 2px; }
 footer { margin-top: 3rem; font-size: .85rem; color: var(--muted); }
 @media print { :root { color-scheme: light; } body { max-width: none; padding: 0; font-size: 11pt; } details, th button::after { display: none; } section, figure, tr { break-inside: avoid; } .scrolls { overflow: visible; } }
 `
 
-/** Sorts a table by the clicked column, numerically or as text. */
-const SCRIPT = `
-for (const table of document.querySelectorAll('table.sorts'))
-  for (const [column, head] of [...table.tHead.rows[0].cells].entries())
-    head.querySelector('button')?.addEventListener('click', () => {
-      const up = head.getAttribute('aria-sort') === 'descending';
-      for (const other of table.tHead.rows[0].cells) other.removeAttribute('aria-sort');
-      head.setAttribute('aria-sort', up ? 'ascending' : 'descending');
-      const value = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent;
-      const rows = [...table.tBodies[0].rows].sort((a, b) => {
-        const [x, y] = [value(a), value(b)];
-        const order = isNaN(x) || isNaN(y) ? String(x).localeCompare(String(y)) : x - y;
-        return up ? order : -order;
-      });
-      table.tBodies[0].append(...rows);
-    });
+/**
+ * Sorts a table by the clicked column, numerically or as text. A page of a worker also reads itself anew each minute: its place, open parts,
+ * order and focus stay.
+ */
+export const SCRIPT = `
+const sort = (table, column, up) => {
+  const head = table.tHead.rows[0].cells[column];
+  for (const other of table.tHead.rows[0].cells) other.removeAttribute('aria-sort');
+  head.setAttribute('aria-sort', up ? 'ascending' : 'descending');
+  const value = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent;
+  const rows = [...table.tBodies[0].rows].sort((a, b) => {
+    const [x, y] = [value(a), value(b)];
+    const order = isNaN(x) || isNaN(y) ? String(x).localeCompare(String(y)) : x - y;
+    return up ? order : -order;
+  });
+  table.tBodies[0].append(...rows);
+};
+document.addEventListener('click', ({ target }) => {
+  const head = target.closest?.('table.sorts th');
+  if (head && target.closest('button')) sort(head.closest('table'), head.cellIndex, head.getAttribute('aria-sort') === 'descending');
+});
+const headingOf = (element) => element.closest('section')?.querySelector('h2')?.textContent + ' ';
+const keyOf = (element) => headingOf(element) + element.tagName + element.textContent;
+const FOCUSABLE = 'a, button, summary';
+const refresh = async () => {
+  const main = document.querySelector('main');
+  if (document.hidden || !getSelection().isCollapsed) return;
+  const answer = await fetch(location.href, { headers: { accept: 'text/html' } }).catch(() => null);
+  const asOf = document.querySelector('#as-of');
+  if (!answer?.ok) {
+    if (asOf) asOf.textContent = asOf.dataset.failed;
+    return;
+  }
+  const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
+  const next = fresh.querySelector('main');
+  if (!next) return;
+  const open = new Set([...main.querySelectorAll('details[open] > summary')].map(keyOf));
+  for (const summary of next.querySelectorAll('details > summary')) summary.parentElement.open = open.has(keyOf(summary));
+  const orders = [...main.querySelectorAll('table.sorts th[aria-sort]')].map((head) => [headingOf(head), head.cellIndex, head.getAttribute('aria-sort')]);
+  for (const table of next.querySelectorAll('table.sorts'))
+    for (const [heading, column, order] of orders) if (headingOf(table) === heading) sort(table, column, order === 'ascending');
+  const focused = main.contains(document.activeElement) ? keyOf(document.activeElement) : null;
+  const scrolled = [...main.querySelectorAll('.scrolls')].map((one) => one.scrollLeft);
+  const top = scrollY;
+  main.replaceWith(next);
+  next.querySelectorAll('.scrolls').forEach((one, i) => { one.scrollLeft = scrolled[i] ?? 0; });
+  scrollTo(scrollX, top);
+  if (focused !== null) [...next.querySelectorAll(FOCUSABLE)].find((one) => keyOf(one) === focused)?.focus({ preventScroll: true });
+  const said = fresh.querySelector('#as-of');
+  if (asOf && said) asOf.textContent = said.textContent;
+};
+if (document.body.dataset.refresh) setInterval(refresh, Number(document.body.dataset.refresh));
 `
 
-/** The complete page: it loads no other resources, and its only script sorts the tables. */
-export function page(title: string, body: Html): string {
-  const hash = createHash('sha256').update(SCRIPT).digest('base64')
+const HASH = createHash('sha256').update(SCRIPT).digest('base64')
+const BASE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+
+/** What the page may load: a file its own script by its hash, a page of a worker that of the worker. */
+export const CSP = { file: `${BASE}; script-src 'sha256-${HASH}'`, live: `${BASE}; script-src 'self'; connect-src 'self'` } as const
+
+const REFRESH_MS = 60_000
+
+/** The complete page: a file loads no other resources; a page of a worker (`isLive`) its script, and itself anew. */
+export function page(title: string, body: Html, isLive = false): string {
   return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-${hash}'">
+<meta http-equiv="Content-Security-Policy" content="${isLive ? CSP.live : CSP.file}">
 <title>${escaped(title)}</title>
 <style>${STYLE}</style>
 </head>
-<body>
+<body${isLive ? ` data-refresh="${REFRESH_MS}"` : ''}>
 ${body.text}
-<script>${SCRIPT}</script>
+<script${isLive ? ' src="/report.js" defer></script>' : `>${SCRIPT}</script>`}
 </body>
 </html>
 `

@@ -29,6 +29,7 @@ const EMPTY: Figures = {
   delivery: { delivered: 0, medianMs: null, p90Ms: null, buckets: [] },
   suppressions: { suppressed: 0, extended: 0, lifted: 0, restored: 0, lapsed: 0, cameBack: 0, now: {} },
   trial: null,
+  now: { down: [], downInAll: 0, waiting: 0, longest: [] },
 }
 const HOSTILE = '<script>alert(1)</script>&"\u001b[31m.example'
 const outage = {

@@ -1,0 +1,47 @@
+/** The top of the report's page: what is down now, and what waits. */
+import type { Figures } from './figures.js'
+import { duration, minute, number, several } from './format.js'
+import { section, table } from './html-parts.js'
+import { Html, html } from './page.js'
+import { destinationLink, type WebUi, workflowLink } from './web-ui-links.js'
+
+/** Text, as a link into the Web UI if there is one. */
+export const linked = (text: string, ui: WebUi | null, to: (ui: WebUi) => string): Html =>
+  ui === null ? html`${text}` : html`<a href="${to(ui)}">${text}</a>`
+
+/** The name of a destination, with its link. */
+export const destinationCell = (destination: string, ui: WebUi | null): Html =>
+  linked(destination, ui, (to) => destinationLink(to, destination))
+
+export function now({ now, until }: Figures, ui: WebUi | null): Html {
+  const { down, downInAll, waiting, longest } = now
+  if (downInAll === 0 && waiting === 0) return section('Now', html`<p>No destination is down, and nothing waits.</p>`)
+  const age = (since: Date) => duration(Math.max(0, new Date(until).getTime() - since.getTime()))
+  return section(
+    'Now',
+    html`<p>${several(downInAll, 'destination')} ${downInAll === 1 ? 'is' : 'are'} down, ${downInAll === 1 ? 'refuses' : 'refuse'} mail or ${downInAll === 1 ? 'is' : 'are'} paused; ${several(waiting, 'message')} ${waiting === 1 ? 'waits' : 'wait'} for the next retry.</p>`,
+    down.length === 0
+      ? ''
+      : table(
+          ['destination', 'state', 'since', 'waiting', 'its last reply'],
+          down.map(({ destination, state, since, waiting: n, reply }) => [
+            destinationCell(destination, ui),
+            html`<td${state === 'down' ? new Html(' class="down"') : ''}>${state}</td>`,
+            `${minute(since)} (${age(since)})`,
+            number(n),
+            html`<td class="text">${(reply ?? '–').slice(0, 200)}</td>`,
+          ]),
+        ),
+    longest.length === 0
+      ? ''
+      : html`<details><summary>${longest.length < waiting ? `The ${longest.length} messages that wait longest` : 'The messages that wait'}</summary>${table(
+          ['message', 'destination', 'bounced', 'retries so far'],
+          longest.map(({ workflowId, destination, bouncedAt, retries }) => [
+            linked(workflowId, ui, (to) => workflowLink(to, workflowId)),
+            destination,
+            `${minute(bouncedAt)} (${age(bouncedAt)})`,
+            number(retries),
+          ]),
+        )}</details>`,
+  )
+}
