@@ -7,6 +7,7 @@ import { sql } from 'kysely'
 import { figures } from '../dist/report/figures.js'
 import { htmlReport } from '../dist/report/html.js'
 import { textReport } from '../dist/report/text.js'
+import { whatIf } from '../dist/report/what-if/index.js'
 import { migrateToLatest, openDatabase } from '../dist/store/index.js'
 import { startPostgres } from './support/postgres.mjs'
 
@@ -28,14 +29,14 @@ async function fill({ db, kind }, from) {
   // a system is down for some hours of some days
   const hour = sql`((${at}) / 3600000)`
   const down = sql`((${hour} / 5 + (${destination})) % 7 = 0 or (${destination}) % 997 = 3)`
-  await sql`insert into attempts (first_run_id, retry, workflow_id, message_id, recipient, destination, sends, maybe_delivered, relayed, at, outcome, status, reply, stage, mail_server)
+  await sql`insert into attempts (first_run_id, retry, workflow_id, message_id, recipient, destination, begun_at, sends, maybe_delivered, relayed, at, outcome, status, reply, stage, mail_server)
     select 'run' || n.i, 1 + ${hashed(31, 10)} / 4 + n.i % 2, 'bounce/x/' || n.i, 'm' || n.i, 'p' || n.i || '@example.org',
-      'system' || (${destination}) || '.example', 1, 0, 0, ${at},
+      'system' || (${destination}) || '.example', ${at}, 1, 0, 0, ${at},
       case when ${down} then 'deferred' when n.i % 50 = 0 then 'rejected' else 'accepted' end,
       case when ${down} then '4.3.2' when n.i % 50 = 0 then '5.1.1' else '2.0.0' end, '-', 'banner', 'mx' || n.i % 3 || '.system' || (${destination}) || '.example'
     from ${numbers}`.execute(db)
-  await sql`insert into runs (first_run_id, workflow_id, destination, status, message_key, bounced_at, started_at)
-    select first_run_id, workflow_id, destination, '4.3.2', 'key', at - 3600000 * (1 + retry * retry), at - 3600000 * (1 + retry * retry) from attempts`.execute(
+  await sql`insert into runs (first_run_id, workflow_id, sent_id, destination, status, message_key, ended_at, bounced_at, started_at)
+    select first_run_id, workflow_id, message_id, destination, '4.3.2', 'key', case when at > ${sql.lit(from + (DAYS - 1) * DAY)} then null else at end, at - 3600000 * (1 + retry * retry), at - 3600000 * (1 + retry * retry) from attempts`.execute(
     db,
   )
   await sql`insert into outcomes (message_id, recipient, workflow_id, first_run_id, outcome, confirmed, ended_at)
@@ -48,6 +49,10 @@ async function fill({ db, kind }, from) {
   )
   await sql`insert into suppression_history (address, at, change, reason, by)
     select recipient, at, 'suppressed', 'unavailable', workflow_id from attempts where outcome = 'deferred' and retry = 3`.execute(db)
+  await sql`insert into destinations (name, next_start_at, reserved_until, overflow_until, rate, connections, service_ms, failures, failing_since, down_since, next_probe_at, not_before, epoch, starved_at)
+    select destination, 0, 0, 0, 1, 1, 0, 0, case when count(*) % 5 = 0 then max(at) else null end, null, 0, 0, 0, 0 from attempts group by destination`.execute(
+    db,
+  )
   if (kind === 'postgres') await sql`analyze`.execute(db)
 }
 
@@ -69,12 +74,22 @@ export async function report() {
     const page = htmlReport(found)
     const drawn = performance.now()
     const text = textReport(found)
+    const trying = performance.now()
+    const hours = (list) => list.map((n) => n * 3_600_000)
+    const tried = await whatIf(
+      database,
+      { since, until },
+      { currentMs: hours([1, 4, 12, 24]), schedulesMs: [hours([0.5, 2, 8, 24])], suggest: 4 },
+    )
+    const suggested = performance.now()
     rows.push({
       database: kind,
       attempts: found.answers.attempts,
       systems: found.systems,
       'figures, s': ((counted - began) / 1000).toFixed(1),
       'HTML, s': ((drawn - counted) / 1000).toFixed(1),
+      'schedules tried and suggested, s': ((suggested - trying) / 1000).toFixed(1),
+      'messages tried': tried.messages,
       'HTML, KiB': Math.round(page.length / 1024),
       'memory more, MiB': Math.round((process.memoryUsage().rss - heap) / 1024 / 1024),
     })

@@ -42,6 +42,7 @@ figure { margin: 0; }
 table { margin-bottom: .75rem; border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .35rem .5rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
+th[scope=row] { white-space: normal; overflow-wrap: anywhere; min-width: 7rem; max-width: 22rem; }
 td.now { white-space: normal; min-width: 8.5rem; }
 td.text { text-align: left; white-space: normal; min-width: 12rem; overflow-wrap: anywhere; }
 th button { all: unset; cursor: pointer; font: inherit; }

@@ -14,19 +14,31 @@ export interface Evidence {
 }
 
 /** The outages of a destination, in one case: sorted, `from` to `to` inclusive, epoch ms. */
-interface Outages {
+export interface Outages {
   readonly from: Float64Array
   readonly to: Float64Array
 }
 
+/** Whether a time lies in one of the outages. */
+export function isWithin({ from, to }: Outages, at: number): boolean {
+  let low = 0
+  let high = from.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((from[middle] as number) <= at) low = middle + 1
+    else high = middle
+  }
+  return low > 0 && at <= (to[low - 1] as number)
+}
+
 /** When one destination was down. */
 export class Availability {
-  readonly #cases: Readonly<Record<CaseName, Outages>>
+  readonly in: Readonly<Record<CaseName, Outages>>
 
   /** @param evidence sorted by time. @param until the end of the log: an outage that goes on may last for ever, in the worst case. */
   constructor(evidence: readonly Evidence[], until: number) {
     const seen = outagesSeen(evidence)
-    this.#cases = {
+    this.in = {
       best: bounds(seen, ({ first, last }) => [first, last]),
       middle: bounds(seen, ({ before, first, last, after }) => [
         before === null ? first : (before + first) / 2,
@@ -41,19 +53,11 @@ export class Availability {
 
   /** How many outages were seen. */
   get outages(): number {
-    return this.#cases.best.from.length
+    return this.in.best.from.length
   }
 
   isDown(at: number, which: CaseName): boolean {
-    const { from, to } = this.#cases[which]
-    let low = 0
-    let high = from.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if ((from[middle] as number) <= at) low = middle + 1
-      else high = middle
-    }
-    return low > 0 && at <= (to[low - 1] as number)
+    return isWithin(this.in[which], at)
   }
 }
 

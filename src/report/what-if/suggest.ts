@@ -1,6 +1,6 @@
 /** The best schedule of N retries for a log: found on its older part, judged on its newer one. Pure. */
-import type { Availability } from './availability.js'
-import { type Bounced, type Candidate, delaysOf, endingOf, type Log, type Replayed, replay } from './replay.js'
+import { type Availability, isWithin, type Outages } from './availability.js'
+import { type Bounced, type Candidate, delaysOf, type Log, type Replayed, replay } from './replay.js'
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
@@ -17,8 +17,10 @@ const REFUSED_MS = MINUTE_MS
 /** The part of the log, by the time of the bounce, that the schedule is fitted to. */
 const FITTED_SHARE = 0.7
 /** The search looks at no more messages than these, evenly spread over the log. */
-const MOST_FITTED = 4000
+const MOST_FITTED = 2000
 const MOST_PASSES = 12
+/** A pass that gains less than this share ends the search. */
+const LEAST_GAIN = 0.001
 
 /** Fewer bounces or outages than these say too little about a schedule. */
 export const LEAST = { messages: 200, outages: 10 } as const
@@ -50,7 +52,7 @@ export function suggest(log: Log, retries: number, current: Candidate): Suggesti
   const [older, newer] = [sorted.slice(0, split), sorted.slice(split)]
   const every = Math.max(1, Math.ceil(older.length / MOST_FITTED))
   const sample = older.filter((_, i) => i % every === 0)
-  const delaysMs = search({ ...log, messages: sample }, retries, current)
+  const delaysMs = search(fitted({ ...log, messages: sample }), retries, current)
   const suggested = { name: 'suggested', delaysMs, isStaggered: true }
   const on = (messages: readonly Bounced[]) => {
     const part = { ...log, messages }
@@ -61,25 +63,27 @@ export function suggest(log: Log, retries: number, current: Candidate): Suggesti
 }
 
 /** Changes one delay at a time for as long as that helps, from several starts. */
-function search(log: Log, retries: number, current: Candidate): number[] {
+function search(messages: readonly Fitted[], retries: number, current: Candidate): number[] {
   let best: { delays: number[]; cost: number } | null = null
   for (const start of starts(retries, current)) {
     let delays = start
-    let least = costOf(log, delays)
+    let least = costOf(messages, withStagger(delays))
     for (let pass = 0; pass < MOST_PASSES; pass += 1) {
       const before = least
       for (let i = 0; i < retries; i += 1)
         for (const delay of DELAYS_MS) {
           const tried = delays.with(i, delay)
-          const found = costOf(log, tried)
+          const found = costOf(messages, withStagger(tried))
           if (found < least) [delays, least] = [tried, found]
         }
-      if (least === before) break
+      if (least > before * (1 - LEAST_GAIN)) break
     }
     if (best === null || least < best.cost) best = { delays, cost: least }
   }
   return (best as { delays: number[] }).delays
 }
+
+const withStagger = (delaysMs: readonly number[]) => delaysOf({ name: '', delaysMs, isStaggered: true })
 
 function starts(retries: number, { delaysMs }: Candidate): number[][] {
   const fill = (of: (i: number) => number) => Array.from({ length: retries }, (_, i) => of(i))
@@ -92,16 +96,28 @@ function starts(retries: number, { delaysMs }: Candidate): number[][] {
   ]
 }
 
-const costOf = (log: Log, delaysMs: readonly number[]) => cost(log, { name: '', delaysMs, isStaggered: true })
+/** A message, and when its destination was down in the middle case. */
+interface Fitted {
+  readonly message: Bounced
+  readonly down: Outages
+}
+
+const fitted = ({ messages, availability }: Log): Fitted[] =>
+  messages.map((message) => ({ message, down: (availability.get(message.destination) as Availability).in.middle }))
+
+const cost = (log: Log, candidate: Candidate) => costOf(fitted(log), delaysOf(candidate))
 
 /** The mean time to the delivery in the middle case, ms. */
-function cost({ messages, availability }: Log, candidate: Candidate): number {
-  const delays = delaysOf(candidate)
+function costOf(messages: readonly Fitted[], delays: readonly number[]): number {
   let sum = 0
-  for (const message of messages) {
-    const of = availability.get(message.destination) as Availability
-    const { at, retries } = endingOf(message, delays, of, 'middle')
-    sum += at === null ? GIVE_UP_MS + retries * REFUSED_MS : at - message.bouncedAt + (retries - 1) * REFUSED_MS
+  for (const { message, down } of messages) {
+    let at = Math.max(message.bouncedAt + (delays[0] as number), message.startedAt)
+    let retries = 1
+    while (retries < delays.length && isWithin(down, at)) {
+      at += delays[retries] as number
+      retries += 1
+    }
+    sum += isWithin(down, at) ? GIVE_UP_MS + retries * REFUSED_MS : at - message.bouncedAt + (retries - 1) * REFUSED_MS
   }
   return sum / Math.max(1, messages.length)
 }
