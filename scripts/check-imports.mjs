@@ -72,7 +72,7 @@ const MAY = {
   'track.ts': ['client', 'config', 'delivery', 'type:suppression'],
   doctor: ['bounce', 'config', 'delivery', 'type:logger.ts', 'store', 'temporal', 'version.ts'],
   'worker.ts': [...OF_A_WORKER, 'optional-packages.ts', 'paths.ts', 'report'],
-  'plugin.ts': [...OF_A_WORKER, 'optional-packages.ts', 'worker.ts'],
+  'plugin.ts': [...OF_A_WORKER, 'optional-packages.ts', 'report', 'worker.ts'],
   cli: [
     ...[
       'optional-packages.ts',

@@ -16,6 +16,7 @@ import type { InboxLoop } from './intake/inbox-loop.js'
 import { processRefusals } from './intake/receive-refusal.js'
 import { createLogger, type Log } from './logger.js'
 import { requirePackages } from './optional-packages.js'
+import { watchForDegradation } from './report/early-warning/watch.js'
 import { announceProcess, type Database, DatabaseWatch, migrateToLatest, openDatabase } from './store/index.js'
 import { ensureSchedules, requireNamespace, SearchAttributes } from './temporal/index.js'
 import { startWakeupLoop } from './throttle/index.js'
@@ -116,6 +117,7 @@ class SoftbouncePlugin implements WorkerPlugin {
       dataConverter: (this.#shared ? dataConverter : undefined) ?? clientDataConverter(settings.encryption.keys),
     })
     const stopWaking = startWakeupLoop(client, settings.taskQueue, { settings, database, log })
+    const stopWatching = watchForDegradation(client, settings.taskQueue, { settings, database, log })
     const retire = announceProcess(database, 'worker', keyDigests(settings))
     let inbox: InboxLoop | undefined
     try {
@@ -123,6 +125,7 @@ class SoftbouncePlugin implements WorkerPlugin {
       await (this.#shared ? next(worker) : this.#runBeside(worker, next))
     } finally {
       stopWaking()
+      stopWatching()
       await inbox?.close()
       retire()
       attributes.stop()

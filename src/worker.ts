@@ -18,6 +18,7 @@ import { processRefusals } from './intake/receive-refusal.js'
 import { createLogger, ThroughPino } from './logger.js'
 import { requirePackages } from './optional-packages.js'
 import { inPackage } from './paths.js'
+import { watchForDegradation } from './report/early-warning/watch.js'
 import { serveHttp } from './report/http-server.js'
 import { LiveReport } from './report/live-report.js'
 import { Metrics } from './report/metrics.js'
@@ -92,6 +93,7 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
   let health: Server | undefined
   let attributes: SearchAttributes | undefined
   let stopWaking = () => {}
+  let stopWatching = () => {}
   let inbox: InboxLoop | undefined
   let retire = () => {}
   let tracing: Tracing | null = null
@@ -139,6 +141,7 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
     })
     const client = new Client({ connection, namespace, dataConverter: clientDataConverter(settings.encryption.keys) })
     stopWaking = startWakeupLoop(client, settings.taskQueue, { settings, database, log: logger })
+    stopWatching = watchForDegradation(client, settings.taskQueue, { settings, database, log: logger })
     retire = announceProcess(database, 'worker', keyDigests(settings))
     inbox = await processRefusals(client, database, settings, { logger, ...(metrics === undefined ? {} : { metrics }) })
     logger.info(
@@ -149,6 +152,7 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
     logger.info({}, 'the worker has stopped')
   } finally {
     stopWaking()
+    stopWatching()
     await inbox?.close()
     retire()
     watch.stop()

@@ -9,6 +9,7 @@ export const EVENT_TYPES = [
   'bounce.expired',
   'destination.down',
   'destination.up',
+  'destination.degrading',
 ] as const
 
 export type EventType = (typeof EVENT_TYPES)[number]

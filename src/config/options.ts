@@ -224,7 +224,7 @@ export interface Config {
       readonly secret?: string | undefined
     } | undefined
     /** Events that are published for every message and destination, urgent or not. */
-    readonly publish?: readonly ('bounce.retrying' | 'bounce.delivered' | 'bounce.suppressed' | 'bounce.rejected' | 'bounce.expired' | 'destination.down' | 'destination.up')[] | undefined
+    readonly publish?: readonly ('bounce.retrying' | 'bounce.delivered' | 'bounce.suppressed' | 'bounce.rejected' | 'bounce.expired' | 'destination.down' | 'destination.up' | 'destination.degrading')[] | undefined
     /** The Temporal task queue of a worker of your own, in any SDK, whose activity `notifyAlternative` gets the same events as the webhook. */
     readonly taskQueue?: string | undefined
     /** Which messages are urgent, beside those that say so: `{ header: X-Priority, value: 1* }`, `{ sender: "*@billing.example" }` or `{ recipient: "*@vip.example" }`. `*` matches anything. */
@@ -253,13 +253,15 @@ export interface Config {
     /** Begins the path of `softbounce codec-server` in the Web UI, so that nobody else can have payloads decrypted: `http://host:8081/TOKEN`. Needed if it listens beyond this machine. */
     readonly codecToken?: string | undefined
   } | undefined
-  /** The pages of a worker or an intake: `/healthz`, `/metrics`, `/metrics/temporal` (those of Temporal’s SDK); an intake also accepts `/notifications/PROVIDER`. */
+  /** The pages of a worker or an intake: `/healthz`, `/metrics`, `/metrics/temporal` (those of Temporal’s SDK) and `/report`; an intake also accepts `/notifications/PROVIDER`. */
   readonly http?: {
     /** Address that the pages are served on. Beyond this machine only with `http.token`. */
     readonly host?: string | undefined
     /** Port of the pages; none if left out. A worker and an intake on one machine need one each. */
     readonly port?: number | undefined
-    /** What `/metrics` and `/metrics/temporal` require as `Authorization: Bearer TOKEN` (Prometheus: `authorization`). `/healthz` needs none, and webhooks are authenticated by their signatures. */
+    /** Address of Temporal’s Web UI, for the links of `/report`. Default: `http://localhost:8233` if Temporal is on this machine, and that of Temporal Cloud for Temporal Cloud; else the page has none. */
+    readonly webUi?: string | undefined
+    /** What `/metrics` and `/metrics/temporal` require as `Authorization: Bearer TOKEN` (Prometheus: `authorization`), and `/report` as that or as a browser’s password. Without it, `/report` is shown on this machine only. `/healthz` needs none, and webhooks are authenticated by their signatures. */
     readonly token?: string | undefined
   } | undefined
   /** The worker process. */

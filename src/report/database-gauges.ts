@@ -19,6 +19,8 @@ export interface GaugeSnapshot {
   /** Destinations in an outage, including those that are down. */
   readonly failing: number
   readonly down: number
+  /** Destinations that bounce more than usual. */
+  readonly degrading: number
   /** By destination, ms since the outage began; only the down ones with the most open messages. */
   readonly longestDown: ReadonlyMap<string, number>
   readonly suppressed: ReadonlyMap<SuppressionReason, number>
@@ -77,6 +79,11 @@ export class DatabaseGauges {
       .where('ended_at', 'is', null)
       .orderBy('began_at')
       .execute()
+    const degrading = await db
+      .selectFrom('degradations')
+      .select(sql<number>`count(*)`.as('n'))
+      .where('ended_at', 'is', null)
+      .executeTakeFirstOrThrow()
     const suppressed = await db
       .selectFrom('suppressions')
       .select(['reason', sql<number>`count(*)`.as('n')])
@@ -92,6 +99,7 @@ export class DatabaseGauges {
       oldestDueMs: Math.max(0, now - oldest),
       failing: outages.length,
       down: down.length,
+      degrading: Number(degrading.n),
       longestDown: new Map(
         down
           .sort((a, b) => (waits.get(b.destination) ?? 0) - (waits.get(a.destination) ?? 0))

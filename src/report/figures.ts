@@ -5,6 +5,7 @@
 
 import { sql } from 'kysely'
 import type { Database } from '../store/index.js'
+import { type Change, changesSince, type Degraded, degradationsIn } from './changes.js'
 import { type Day, type DeliveryTime, daysOf, deliveryTime, hoursOf, weekOf } from './daily-figures.js'
 import {
   type Answers,
@@ -73,6 +74,10 @@ export interface Figures {
   readonly heat: Heat
   readonly delivery: DeliveryTime
   readonly suppressions: SuppressionFigures
+  /** Destinations whose bounces changed clearly since the period before; null if the log does not reach back that far. */
+  readonly changes: readonly Change[] | null
+  /** When destinations bounced more than usual. */
+  readonly degraded: readonly Degraded[]
   /** Schedules on trial; null if fewer than two were in use. */
   readonly trial: Trial | null
   /** What other schedules would have earned, if asked for. */
@@ -117,6 +122,8 @@ export async function figures(database: Database, window: Window, limits: Figure
     ),
     delivery: await deliveryTime(database, window),
     suppressions: await suppressionsOf(database, window),
+    changes: await changesSince(database, window),
+    degraded: await degradationsIn(database, window),
     trial: await trialOf(database, window),
   }
 }

@@ -30,7 +30,7 @@ export function htmlReport(figures: Figures, live: LivePage | null = null): stri
   const ui = live?.ui ?? null
   const body = empty
     ? html`${now(figures, ui)}<p>Nothing has bounced, and nothing was retried in this time.</p>`
-    : html`${now(figures, ui)}${tiles(figures, came)}${[systems(figures, live), heat(figures), steps(figures), days(figures), week(figures), delivery(figures), suppressions(figures), trial(figures), schedules(figures), outages(figures), bounces(figures)]}`
+    : html`${now(figures, ui)}${tiles(figures, came)}${[systems(figures, live), heat(figures), steps(figures), days(figures), week(figures), delivery(figures), suppressions(figures), changes(figures), trial(figures), schedules(figures), outages(figures), bounces(figures)]}`
   const foot = html`<footer>A retry counts on the day of its answer. A message that a relay accepted and that did not bounce counts as accepted. An outage lasts from a destination’s first refusal to its first acceptance by any retry.</footer>`
   return page(title, html`${head}<main>${body}</main>${foot}`, live !== null)
 }
@@ -221,6 +221,28 @@ function suppressions(figures: Figures): Html {
       ['day', 'suppressed', 'extended', 'expired early', 'lifted'],
       days.map((d) => [d.day, ...[d.suppressed, d.extended, d.restored, d.lifted].map(number)]),
     ),
+  )
+}
+
+function changes({ changes, degraded }: Figures): Html {
+  const moved = changes ?? []
+  if (moved.length === 0 && degraded.length === 0) return html``
+  return section(
+    'What changed',
+    moved.length === 0
+      ? ''
+      : html`<p>Bounces with 4.3.2, in the period before this one and in this one, where they differ by more than chance.</p>${table(
+          ['destination', 'before', 'now'],
+          moved.map(({ destination, before, bounces }) => [destination, number(before), number(bounces)]),
+        )}`,
+    degraded.length === 0
+      ? ''
+      : html`<p>More bounces in an hour than usual for that hour of the week, before a destination was down or as usual again.</p>${table(
+          ['destination', 'from', 'to', 'in an hour', 'usually'],
+          degraded.map(({ destination, beganAt, endedAt, bounces, usual }) => [
+            ...[destination, minute(beganAt), endedAt === null ? 'goes on' : minute(endedAt), number(bounces), usual.toFixed(1)],
+          ]),
+        )}`,
   )
 }
 

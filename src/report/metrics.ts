@@ -139,6 +139,14 @@ export class Metrics {
     gauge('softbounce_oldest_due_retry_seconds', 'For how long the retry that is due longest has waited', [], async (g) => {
       g.set((await gauges.look()).oldestDueMs / 1000)
     })
+    gauge(
+      'softbounce_destinations_degrading',
+      'Destinations with more bounces than usual for the hour of the week, not down yet',
+      [],
+      async (g) => {
+        g.set((await gauges.look()).degrading)
+      },
+    )
     gauge('softbounce_outages', 'Destinations that refuse (failing), and those that are down', ['state'], async (g) => {
       const { failing, down } = await gauges.look()
       g.set({ state: 'failing' }, failing - down)

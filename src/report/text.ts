@@ -23,7 +23,7 @@ export function textReport(figures: Figures): string {
   )
   if (ended.length > 0)
     lines.push(...wrapped(`Ended: ${ended.map(([outcome, n]) => `${number(n)} ${OUTCOMES[outcome] ?? outcome}`).join(', ')}.`))
-  return `${[...lines, ...steps(figures), ...systems(figures), ...outages(figures), ...days(figures), ...week(figures), ...delivery(figures), ...suppressions(figures), ...trialText(figures.trial), ...(figures.whatIf === undefined ? [] : whatIfText(figures.whatIf))].join('\n')}\n`
+  return `${[...lines, ...steps(figures), ...systems(figures), ...outages(figures), ...days(figures), ...week(figures), ...delivery(figures), ...suppressions(figures), ...changes(figures), ...trialText(figures.trial), ...(figures.whatIf === undefined ? [] : whatIfText(figures.whatIf))].join('\n')}\n`
 }
 
 function bar(share: number, width: number): string {
@@ -141,6 +141,32 @@ function delivery({ delivery }: Figures): string[] {
     `half within ${duration(medianMs)}, nine of ten within ${duration(p90Ms)} (${number(delivered)} confirmed)`,
     ...columns(rows, [0, 3]),
   ]
+}
+
+function changes({ changes, degraded }: Figures): string[] {
+  const lines: string[] = []
+  if (changes !== null && changes.length > 0)
+    lines.push(
+      ...heading('Changed since the period before'),
+      ...columns([
+        ['', 'bounces before', 'now'],
+        ...changes.map(({ destination, before, bounces }) => [destination, number(before), number(bounces)]),
+      ]),
+    )
+  if (degraded.length > 0)
+    lines.push(
+      ...heading('Bounced more than usual'),
+      ...columns(
+        [
+          ['', 'from', 'to', 'in an hour', 'usually'],
+          ...degraded.map(({ destination, beganAt, endedAt, bounces, usual }) => [
+            ...[destination, minute(beganAt), endedAt === null ? 'goes on' : minute(endedAt), number(bounces), usual.toFixed(1)],
+          ]),
+        ],
+        [0, 1, 2],
+      ),
+    )
+  return lines
 }
 
 function suppressions({ suppressions: s }: Figures): string[] {

@@ -156,6 +156,12 @@ function tableStatements(kind: DatabaseKind): string[] {
     'create index outages_ended_at on outages (ended_at)',
     'create index outages_to_restore on outages (ended_at) where restored_at is null',
     'create index outages_down_at on outages (down_at)',
+    `create table degradations (
+      destination text not null, began_at bigint not null, ended_at bigint, bounces integer not null, usual double precision not null,
+      published integer not null,
+      primary key (destination, began_at)
+    )`,
+    'create index degradations_open on degradations (destination) where ended_at is null',
     `create table releases (
       destination text primary key, began_at bigint not null, within_ms bigint not null, by text not null, released integer not null,
       ended_at bigint

@@ -255,6 +255,20 @@ export interface MtaStsPoliciesTable {
   expires_at: number
 }
 
+/** A destination whose bounces with 4.3.2 became more than usual, before it was down (report/early-warning). */
+export interface DegradationsTable {
+  destination: string
+  began_at: number
+  /** When it was as usual again, or down. */
+  ended_at: number | null
+  /** Bounces in the hour before it began. */
+  bounces: number
+  /** Mean bounces in this hour of the week. */
+  usual: number
+  /** 1: the event was published, or nobody subscribes to it. */
+  published: number
+}
+
 export interface Tables {
   store: StoreTable
   destinations: DestinationsTable
@@ -263,6 +277,7 @@ export interface Tables {
   waiters: WaitersTable
   connection_leases: ConnectionLeasesTable
   releases: ReleasesTable
+  degradations: DegradationsTable
   mta_sts_policies: MtaStsPoliciesTable
   imap_cursors: ImapCursorsTable
   inbox: InboxTable

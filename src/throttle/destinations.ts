@@ -218,6 +218,7 @@ export async function purgeDestinations(database: Database): Promise<void> {
   await db.deleteFrom('connection_leases').where('until', '<', dayAgo).execute()
   await db.deleteFrom('mta_sts_policies').where('expires_at', '<', now).execute()
   await db.deleteFrom('releases').where('ended_at', '<', longAgo).execute()
+  await db.deleteFrom('degradations').where('ended_at', '<', longAgo).execute()
   // without contact, the time of the recovery is unknown
   await db
     .updateTable('outages')

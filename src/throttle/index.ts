@@ -36,6 +36,7 @@ export {
   withManualLimits,
 } from './limits.js'
 export { type EndedOutage, markPublished, markRestored, outagesToRestore, unpublishedOutages } from './outages.js'
+export { startPublishing } from './publish-outage.js'
 export {
   type AdmissionRequest,
   admit,

@@ -3,7 +3,7 @@
  * published at once (Temporal was unavailable, the worker died) is published by the next periodic check.
  */
 import { type Client, WorkflowExecutionAlreadyStartedError, WorkflowIdReusePolicy } from '@temporalio/client'
-import { channelsFor, type EventType, fleetPrefix, type SoftbounceEvent } from '../bounce/index.js'
+import { channelsFor, type EventOrder, type EventType, fleetPrefix, type SoftbounceEvent } from '../bounce/index.js'
 import type { ThrottleContext } from './context.js'
 import { markPublished, type UnpublishedOutage, unpublishedOutages } from './outages.js'
 
@@ -22,18 +22,22 @@ export async function publishOutages(
   if (channels === null) return
   for (const outage of await unpublishedOutages(database, new Date(Date.now() - OF_USE_FOR_MS), name)) {
     const event = eventOf(outage)
-    if (types.includes(event.type))
-      await client.workflow
-        .start('publishEvent', {
-          ...{ taskQueue, workflowId: `event/${fleetPrefix(taskQueue)}${event.id}`, args: [{ event, ...channels }] },
-          workflowIdReusePolicy: WorkflowIdReusePolicy.REJECT_DUPLICATE,
-          staticSummary: `${event.type} ${outage.destination}`,
-        })
-        .catch((error: Error) => {
-          if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error
-        })
+    if (types.includes(event.type)) await startPublishing(client, taskQueue, { event, ...channels }, outage.destination)
     await markPublished(database, outage)
   }
+}
+
+/** Starts the workflow that publishes an event of a destination, once for each event. */
+export async function startPublishing(client: Client, taskQueue: string, order: EventOrder, destination: string): Promise<void> {
+  await client.workflow
+    .start('publishEvent', {
+      ...{ taskQueue, workflowId: `event/${fleetPrefix(taskQueue)}${order.event.id}`, args: [order] },
+      workflowIdReusePolicy: WorkflowIdReusePolicy.REJECT_DUPLICATE,
+      staticSummary: `${order.event.type} ${destination}`,
+    })
+    .catch((error: Error) => {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error
+    })
 }
 
 function eventOf({ destination, change, beganAt, at, status, reply }: UnpublishedOutage): SoftbounceEvent {

@@ -28,6 +28,8 @@ const EMPTY: Figures = {
   heat: { from: SINCE, bucketMs: 7_200_000, buckets: 84, rows: [] },
   delivery: { delivered: 0, medianMs: null, p90Ms: null, buckets: [] },
   suppressions: { suppressed: 0, extended: 0, lifted: 0, restored: 0, lapsed: 0, cameBack: 0, now: {} },
+  changes: null,
+  degraded: [],
   trial: null,
   now: { down: [], downInAll: 0, waiting: 0, longest: [] },
 }
