@@ -88,7 +88,7 @@ function nameOf(destination: string, live: LivePage | null): Html {
 
 function systems({ worst, systems }: Figures, live: LivePage | null): Html {
   if (worst.length === 0) return html``
-  const heads = ['receiving system', 'retries', '4.3.2', 'deferred', 'outages', 'median', 'worst', 'now']
+  const heads = ['destination', 'retries', '4.3.2', 'deferred', 'outages', 'median', 'worst', 'now']
   const cell = (value: number | null, shown: string) => html`<td data-value="${value ?? -1}">${shown}</td>`
   const rows = worst.map(
     (one) =>
@@ -106,12 +106,12 @@ function systems({ worst, systems }: Figures, live: LivePage | null): Html {
     mailServers.map((one) => [destination, one.mailServer, number(one.attempts), number(one.notNow), percent(one.deferred / one.attempts)]),
   )
   return section(
-    systems > worst.length ? `The worst ${worst.length} of ${number(systems)} receiving systems` : 'Receiving systems, the worst first',
+    systems > worst.length ? `The worst ${worst.length} of ${number(systems)} destinations` : 'Destinations, the worst first',
     html`<p class="muted">By how many retries they deferred; press a head to sort.</p>`,
     html`<div class="scrolls" tabindex="0"><table class="sorts"><thead><tr>${heads.map((head) => html`<th scope="col"><button type="button">${head}</button></th>`)}</tr></thead><tbody>${rows}</tbody></table></div>`,
     servers.length === 0
       ? ''
-      : html`<details><summary>By mail server</summary>${table(['receiving system', 'mail server', 'retries', '4.3.2', 'deferred'], servers)}</details>`,
+      : html`<details><summary>By mail server</summary>${table(['destination', 'mail server', 'retries', '4.3.2', 'deferred'], servers)}</details>`,
   )
 }
 
@@ -123,7 +123,7 @@ function heat(figures: Figures): Html {
     'When they refused',
     figure(
       heatChart(figures),
-      `Each cell is ${each}: the share of retries that a receiving system deferred. ${heat.rows.length === 1 ? 'One system' : `The ${heat.rows.length} worst`}, the worst at the top.`,
+      `Each cell is ${each}: the share of retries that a destination deferred. ${heat.rows.length === 1 ? 'One destination' : `The ${heat.rows.length} worst`}, the worst at the top.`,
       BY_SHARE,
     ),
   )
@@ -273,7 +273,7 @@ function outages({ outages, until }: Figures): Html {
   return section(
     'The longest outages',
     table(
-      ['receiving system', 'from', 'to', 'for', 'refusals', 'it said first'],
+      ['destination', 'from', 'to', 'for', 'refusals', 'it said first'],
       outages.map((o) => [
         o.destination,
         minute(o.beganAt),

@@ -72,7 +72,7 @@ function systems({ worst, systems }: Figures): string[] {
   ])
   return [
     ...heading(
-      systems > worst.length ? `The worst ${worst.length} of ${number(systems)} receiving systems` : 'Receiving systems, the worst first',
+      systems > worst.length ? `The worst ${worst.length} of ${number(systems)} destinations` : 'Destinations, the worst first',
     ),
     ...columns([['', 'retries', '4.3.2', 'deferred', 'outages', 'median', 'worst', 'now'], ...rows], [0, 7]),
   ]

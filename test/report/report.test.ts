@@ -77,7 +77,7 @@ const MANY: Figures = {
 describe.each([
   ['nothing', EMPTY, /Nothing has bounced/],
   ['one row', ONE, /What each retry earns/i],
-  ['ten thousand systems', MANY, /The worst 10 of 10,000 receiving systems/i],
+  ['ten thousand systems', MANY, /The worst 10 of 10,000 destinations/i],
 ])('of %s', (_, figures, says) => {
   test('the text report has no line wider than a terminal', () => {
     const text = textReport(figures)
