@@ -5,18 +5,11 @@ import type { DestinationFigures } from './destination-figures.js'
 import type { Figures } from './figures.js'
 import { brief, duration, minute, number, OUTCOMES, percent, range, scheduleInWords, several, WEEKDAYS } from './format.js'
 import { figure, numbers, section, table } from './html-parts.js'
+import { asOf, destinationName, type LivePage, links } from './live-html.js'
 import { now } from './now-html.js'
 import { type Html, html, page } from './page.js'
 import { differenceInWords, verdictOf } from './trial-text.js'
-import { destinationLink, type WebUi } from './web-ui-links.js'
 import { schedules } from './what-if/html.js'
-
-/** What a page of a worker has more than a file. */
-export interface LivePage {
-  readonly ui: WebUi | null
-  /** As it was asked for. */
-  readonly since: string
-}
 
 /** @param live null for a file. */
 export function htmlReport(figures: Figures, live: LivePage | null = null): string {
@@ -27,27 +20,11 @@ export function htmlReport(figures: Figures, live: LivePage | null = null): stri
   const head = html`<header><h1>softbounce report${of}</h1>${live === null ? '' : links(figures, live)}<p class="muted">${minute(since)} to ${minute(until)}. All times are UTC.${live === null ? '' : asOf(until)}</p></header>`
   const empty =
     came === 0 && started === 0 && answers.attempts === 0 && Object.keys(figures.ended).length === 0 && figures.outages.length === 0
-  const ui = live?.ui ?? null
   const body = empty
-    ? html`${now(figures, ui)}<p>Nothing has bounced, and nothing was retried in this time.</p>`
-    : html`${now(figures, ui)}${tiles(figures, came)}${[systems(figures, live), heat(figures), steps(figures), days(figures), week(figures), delivery(figures), suppressions(figures), changes(figures), trial(figures), schedules(figures), outages(figures), bounces(figures)]}`
+    ? html`${now(figures, live)}<p>Nothing has bounced, and nothing was retried in this time.</p>`
+    : html`${now(figures, live)}${tiles(figures, came)}${[systems(figures, live), heat(figures), steps(figures), days(figures), week(figures), delivery(figures), suppressions(figures), changes(figures, live), trial(figures), schedules(figures), outages(figures, live), bounces(figures)]}`
   const foot = html`<footer>A retry counts on the day of its answer. A message that a relay accepted and that did not bounce counts as accepted. An outage lasts from a destination’s first refusal to its first acceptance by any retry.</footer>`
   return page(title, html`${head}<main>${body}</main>${foot}`, live !== null)
-}
-
-const asOf = (until: string) =>
-  html` <span id="as-of" data-failed="The worker does not answer; what is shown may be old.">As of ${until.slice(11, 16)} UTC; read anew each minute.</span>`
-
-const TIMES = ['1d', '7d', '30d', '90d'] as const
-
-/** Links to other times, and back to all destinations. */
-function links({ destination }: Figures, { since }: LivePage): Html {
-  const to = (time: string, of: string | undefined) =>
-    `/report?${new URLSearchParams({ since: time, ...(of === undefined ? {} : { destination: of }) })}`
-  const times = TIMES.map((time) =>
-    time === since ? html`<b aria-current="page">${time}</b>` : html`<a href="${to(time, destination)}">${time}</a>`,
-  )
-  return html`<nav aria-label="Time">${times}${destination === undefined ? '' : html`<a href="${to(since, undefined)}">all destinations</a>`}</nav>`
 }
 
 const tile = (value: string, what: string) => html`<li><b>${value}</b>${what}</li>`
@@ -75,24 +52,13 @@ function state({ downSince, failingSince }: DestinationFigures): Html {
     : html`<td class="now" data-value="1">refuses since ${minute(failingSince)}</td>`
 }
 
-/** The name of a destination: on a page of a worker with links to its own report, and to its retries. */
-function nameOf(destination: string, live: LivePage | null): Html {
-  if (live === null) return html`${destination}`
-  const own = `/report?${new URLSearchParams({ since: live.since, destination })}`
-  const retries =
-    live.ui === null
-      ? ''
-      : html` <a href="${destinationLink(live.ui, destination)}">retries<span class="hidden"> for ${destination} in the Web UI</span></a>`
-  return html`<a href="${own}">${destination}</a>${retries}`
-}
-
 function systems({ worst, systems }: Figures, live: LivePage | null): Html {
   if (worst.length === 0) return html``
   const heads = ['destination', 'retries', '4.3.2', 'deferred', 'outages', 'median', 'worst', 'now']
   const cell = (value: number | null, shown: string) => html`<td data-value="${value ?? -1}">${shown}</td>`
   const rows = worst.map(
     (one) =>
-      html`<tr><th scope="row" data-value="${one.destination}">${nameOf(one.destination, live)}</th>${[
+      html`<tr><th scope="row" data-value="${one.destination}">${destinationName(one.destination, live)}</th>${[
         cell(one.attempts, number(one.attempts)),
         cell(one.notNow, number(one.notNow)),
         cell(one.deferred / one.attempts, percent(one.deferred / one.attempts)),
@@ -103,7 +69,13 @@ function systems({ worst, systems }: Figures, live: LivePage | null): Html {
       ]}</tr>`,
   )
   const servers = worst.flatMap(({ destination, mailServers }) =>
-    mailServers.map((one) => [destination, one.mailServer, number(one.attempts), number(one.notNow), percent(one.deferred / one.attempts)]),
+    mailServers.map((one) => [
+      destinationName(destination, live),
+      one.mailServer,
+      number(one.attempts),
+      number(one.notNow),
+      percent(one.deferred / one.attempts),
+    ]),
   )
   return section(
     systems > worst.length ? `The worst ${worst.length} of ${number(systems)} destinations` : 'Destinations, the worst first',
@@ -224,7 +196,7 @@ function suppressions(figures: Figures): Html {
   )
 }
 
-function changes({ changes, degraded }: Figures): Html {
+function changes({ changes, degraded }: Figures, live: LivePage | null): Html {
   const moved = changes ?? []
   if (moved.length === 0 && degraded.length === 0) return html``
   return section(
@@ -233,14 +205,15 @@ function changes({ changes, degraded }: Figures): Html {
       ? ''
       : html`<p>Bounces with 4.3.2, in the period before this one and in this one, where they differ by more than chance.</p>${table(
           ['destination', 'before', 'now'],
-          moved.map(({ destination, before, bounces }) => [destination, number(before), number(bounces)]),
+          moved.map(({ destination, before, bounces }) => [destinationName(destination, live), number(before), number(bounces)]),
         )}`,
     degraded.length === 0
       ? ''
       : html`<p>More bounces in an hour than usual for that hour of the week, before a destination was down or as usual again.</p>${table(
           ['destination', 'from', 'to', 'in an hour', 'usually'],
           degraded.map(({ destination, beganAt, endedAt, bounces, usual }) => [
-            ...[destination, minute(beganAt), endedAt === null ? 'goes on' : minute(endedAt), number(bounces), usual.toFixed(1)],
+            destinationName(destination, live),
+            ...[minute(beganAt), endedAt === null ? 'goes on' : minute(endedAt), number(bounces), usual.toFixed(1)],
           ]),
         )}`,
   )
@@ -268,14 +241,14 @@ function trial({ trial }: Figures): Html {
   )
 }
 
-function outages({ outages, until }: Figures): Html {
+function outages({ outages, until }: Figures, live: LivePage | null): Html {
   if (outages.length === 0) return html``
   return section(
     'The longest outages',
     table(
       ['destination', 'from', 'to', 'for', 'refusals', 'it said first'],
       outages.map((o) => [
-        o.destination,
+        destinationName(o.destination, live),
         minute(o.beganAt),
         o.endedAt === null ? html`<td class="down">goes on</td>` : minute(o.endedAt),
         duration((o.endedAt ?? new Date(until)).getTime() - o.beganAt.getTime()),

@@ -2,18 +2,11 @@
 import type { Figures } from './figures.js'
 import { duration, minute, number, several } from './format.js'
 import { section, table } from './html-parts.js'
+import { destinationName, type LivePage } from './live-html.js'
 import { Html, html } from './page.js'
-import { destinationLink, type WebUi, workflowLink } from './web-ui-links.js'
+import { workflowLink } from './web-ui-links.js'
 
-/** Text, as a link into the Web UI if there is one. */
-export const linked = (text: string, ui: WebUi | null, to: (ui: WebUi) => string): Html =>
-  ui === null ? html`${text}` : html`<a href="${to(ui)}">${text}</a>`
-
-/** The name of a destination, with its link. */
-export const destinationCell = (destination: string, ui: WebUi | null): Html =>
-  linked(destination, ui, (to) => destinationLink(to, destination))
-
-export function now({ now, until }: Figures, ui: WebUi | null): Html {
+export function now({ now, until }: Figures, live: LivePage | null): Html {
   const { down, downInAll, waiting, longest } = now
   if (downInAll === 0 && waiting === 0) return section('Now', html`<p>No destination is down, and nothing waits.</p>`)
   const age = (since: Date) => duration(Math.max(0, new Date(until).getTime() - since.getTime()))
@@ -25,7 +18,7 @@ export function now({ now, until }: Figures, ui: WebUi | null): Html {
       : table(
           ['destination', 'state', 'since', 'waiting', 'its last reply'],
           down.map(({ destination, state, since, waiting: n, reply }) => [
-            destinationCell(destination, ui),
+            destinationName(destination, live),
             html`<td${state === 'down' ? new Html(' class="down"') : ''}>${state}</td>`,
             `${minute(since)} (${age(since)})`,
             number(n),
@@ -37,7 +30,7 @@ export function now({ now, until }: Figures, ui: WebUi | null): Html {
       : html`<details><summary>${longest.length < waiting ? `The ${longest.length} messages that wait longest` : 'The messages that wait'}</summary>${table(
           ['message', 'destination', 'bounced', 'retries so far'],
           longest.map(({ workflowId, destination, bouncedAt, retries }) => [
-            linked(workflowId, ui, (to) => workflowLink(to, workflowId)),
+            live?.ui == null ? workflowId : html`<a href="${workflowLink(live.ui, workflowId)}">${workflowId}</a>`,
             destination,
             `${minute(bouncedAt)} (${age(bouncedAt)})`,
             number(retries),

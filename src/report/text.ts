@@ -71,9 +71,7 @@ function systems({ worst, systems }: Figures): string[] {
     one.downSince !== null ? 'DOWN' : one.failingSince !== null ? 'failing' : 'well',
   ])
   return [
-    ...heading(
-      systems > worst.length ? `The worst ${worst.length} of ${number(systems)} destinations` : 'Destinations, the worst first',
-    ),
+    ...heading(systems > worst.length ? `The worst ${worst.length} of ${number(systems)} destinations` : 'Destinations, the worst first'),
     ...columns([['', 'retries', '4.3.2', 'deferred', 'outages', 'median', 'worst', 'now'], ...rows], [0, 7]),
   ]
 }
