@@ -20,7 +20,7 @@ import { requirePackages } from './optional-packages.js'
 import { inPackage } from './paths.js'
 import { watchForDegradation } from './report/early-warning/watch.js'
 import { serveHttp } from './report/http-server.js'
-import { LiveReport } from './report/live-report.js'
+import { LiveReport, pagesInThread } from './report/live-report.js'
 import { Metrics } from './report/metrics.js'
 import { webUiOf } from './report/web-ui-links.js'
 import { announceProcess, type Database, DatabaseWatch, identityOf, migrateToLatest, openDatabase, storeId } from './store/index.js'
@@ -118,7 +118,9 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
         ...{ port: settings.httpPort, host: settings.httpHost, token: settings.httpToken, metrics, temporalMetrics },
         databaseFault: () => watch.check(),
         log: logger,
-        report: new LiveReport(database, webUiOf(settings.webUi, connectionOptions.address, namespace)),
+        report: new LiveReport(
+          pagesInThread({ database: settings.database, ui: webUiOf(settings.webUi, connectionOptions.address, namespace) }),
+        ),
         state: () => {
           const is = worker?.getState() ?? 'STARTING'
           return { name: 'worker', is, good: is === 'RUNNING' }

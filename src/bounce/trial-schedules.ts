@@ -40,13 +40,13 @@ export function parseTrialSchedules(byShare: Readonly<Record<string, string>>): 
 
 /**
  * The schedule of a message.
- * @param point from 0 (inclusive) to 1 (exclusive), always the same for a message and recipient.
+ * @param hashFraction from 0 (inclusive) to 1 (exclusive), always the same for a message and recipient.
  */
-export function scheduleAt({ scheduleMs, trialSchedules }: Schedules, point: number): readonly number[] {
+export function scheduleAt({ scheduleMs, trialSchedules }: Schedules, hashFraction: number): readonly number[] {
   let below = 0
   for (const { share, delaysMs } of trialSchedules) {
     below += share
-    if (point < below) return delaysMs
+    if (hashFraction < below) return delaysMs
   }
   return scheduleMs
 }

@@ -187,6 +187,8 @@ function settingsOf(values: ConfigValues, { overridden, environment }: Loaded, f
   if (direct !== null && hops.paths.relay !== null)
     fault('direct.enabled', 'relay.url is set too; leave one of them out (routes may name single destinations)')
   checkHttp(http, fault)
+  if (values.database.throttleSchema === values.database.schema)
+    fault('database.throttleSchema', 'it must be another schema than database.schema, which holds what other fleets must not see')
   return {
     database: {
       url: values.database.url ?? defaultDatabaseUrl(environment),

@@ -54,7 +54,7 @@ export async function acquirePermit<Result extends { readonly kind: string }>(
 ): Promise<Result> {
   const { now, metrics } = dependencies
   for (let waitedMs = 0; ; ) {
-    const asked = await withDatabase(failedSends.next(context.info), ask)
+    const asked = await withDatabase(failedSends.nextCount(context.info), ask)
     if (!isWaiting(asked)) return asked
     metrics?.permitWaited(asked.why)
     waitedMs += asked.askAgainMs
@@ -84,7 +84,7 @@ const moment = (at: Date | number, now: number): string => {
  * @throws ApplicationFailure of type Waiting if retries for the destination, or all, are paused.
  */
 export async function waitWhilePaused(destination: string, context: Context, dependencies: DeliveryContext): Promise<void> {
-  const paused = await withDatabase(failedSends.next(context.info), () => pausedNow(dependencies.database.db, destination))
+  const paused = await withDatabase(failedSends.nextCount(context.info), () => pausedNow(dependencies.database.db, destination))
   if (paused === null) return
   const what = paused.name === destination ? destination : 'everything'
   throw retryLater(

@@ -71,12 +71,12 @@ export class SendContext {
 
   /** Runs a step on the database; its failure is a local failure. */
   database<T>(step: () => Promise<T>): Promise<T> {
-    return withDatabase(failedSends.next(this.activity.info), step)
+    return withDatabase(failedSends.nextCount(this.activity.info), step)
   }
 
   localFailure(text: string): ApplicationFailure {
     this.dependencies.log.warn(this.about, text)
-    return localFailure(text, failedSends.next(this.activity.info))
+    return localFailure(text, failedSends.nextCount(this.activity.info))
   }
 
   heldUntil(until: Date): ApplicationFailure {
@@ -113,7 +113,7 @@ export class SendContext {
     // the database has it sooner, and a heartbeat costs the server a write
     const slow = setTimeout(() => this.#heartbeat(), SLOW_RECORD_MS)
     try {
-      const { row, feedback } = await commitAnswer(this.transactions, request, failedSends.next(this.activity.info))
+      const { row, feedback } = await commitAnswer(this.transactions, request, failedSends.nextCount(this.activity.info))
       this.feedback = feedback
       return row
     } catch (error) {

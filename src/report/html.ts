@@ -8,7 +8,7 @@ import { figure, numbers, section, table } from './html-parts.js'
 import { asOf, destinationName, type LivePage, links } from './live-html.js'
 import { now } from './now-html.js'
 import { type Html, html, page } from './page.js'
-import { differenceInWords, verdictOf } from './trial-text.js'
+import { differenceInWords, medianInWords, verdictOf } from './trial-text.js'
 import { schedules } from './what-if/html.js'
 
 /** @param live null for a file. */
@@ -204,7 +204,7 @@ function changes({ changes, degraded }: Figures, live: LivePage | null): Html {
     moved.length === 0
       ? ''
       : html`<p>Bounces with 4.3.2, in the period before this one and in this one, where they differ by more than chance.</p>${table(
-          ['destination', 'before', 'now'],
+          ['destination', 'before', 'this period'],
           moved.map(({ destination, before, bounces }) => [destinationName(destination, live), number(before), number(bounces)]),
         )}`,
     degraded.length === 0
@@ -224,7 +224,7 @@ function trial({ trial }: Figures): Html {
   if (trial === null) return html``
   return section(
     'Schedules on trial',
-    html`<p>Since ${minute(trial.since)}, of messages that are so old that the longest schedule is over. Ranges are 95 % confidence intervals; differences are percentage points, to the first row.</p>`,
+    html`<p>From ${minute(trial.since)} to ${minute(trial.until)}, of messages that are so old that the longest schedule is over. Ranges are 95 % confidence intervals; differences are percentage points, to the first row.</p>`,
     table(
       ['schedule', 'messages', 'delivered', '95 %', 'difference', 'median', 'retries each'],
       trial.arms.map((arm) => [
@@ -233,7 +233,7 @@ function trial({ trial }: Figures): Html {
         arm.messages === 0 ? '–' : percent(arm.share.value),
         arm.messages === 0 ? '–' : range(percent(arm.share.from), percent(arm.share.to)),
         differenceInWords(arm),
-        arm.medianMs === null ? '–' : `${brief(arm.medianMs.from)}–${brief(arm.medianMs.to)}`,
+        medianInWords(arm),
         arm.retriesEach.toFixed(1),
       ]),
     ),

@@ -4,7 +4,7 @@ import { Registry } from 'prom-client'
 import type { Log } from '../logger.js'
 import type { LiveReport } from './live-report.js'
 import type { Metrics } from './metrics.js'
-import { isSame, refusal } from './report-access.js'
+import { accessDenied, equalInConstantTime } from './report-access.js'
 
 export interface HttpOptions {
   readonly port: number
@@ -48,7 +48,7 @@ export async function serveHttp(options: HttpOptions): Promise<Server> {
       response.writeHead(503, { 'content-type': 'text/plain; charset=utf-8' }).end(`${error.message}\n`)
     }
     if (options.report !== undefined && REPORT.has(pathname)) {
-      const why = refusal(request, options.token ?? null)
+      const why = accessDenied(request, options.token ?? null)
       if (why !== null) return void response.writeHead(why.status, why.headers).end(`${why.text}\n`)
       if (!isReading(request)) return void response.writeHead(405, { allow: 'GET, HEAD' }).end()
       return void options.report.answer(request, response).catch(refuse)
@@ -106,7 +106,7 @@ const isReading = ({ method }: IncomingMessage) => method === 'GET' || method ==
 
 /** Whether the request carries the token, if one is set. */
 const mayAsk = ({ headers }: IncomingMessage, token: string | null): boolean =>
-  token === null || isSame(headers.authorization ?? '', `Bearer ${token}`)
+  token === null || equalInConstantTime(headers.authorization ?? '', `Bearer ${token}`)
 
 const REPORT: ReadonlySet<string> = new Set(['/report', '/report.js'])
 

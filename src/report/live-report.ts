@@ -1,16 +1,17 @@
 /** The report as a page of the worker: `GET /report?since=7d&destination=example.org`. Read only. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Database } from '../store/index.js'
-import { figures } from './figures.js'
-import { htmlReport } from './html.js'
+import { Worker } from 'node:worker_threads'
+import type { PageRequest } from './live-page.js'
 import { CSP, SCRIPT } from './page.js'
+import type { ThreadAnswer, ThreadData } from './report-thread.js'
 import { sinceOf } from './since.js'
-import type { WebUi } from './web-ui-links.js'
 
 const DEFAULT_SINCE = '30d'
 const CACHED_MS = 60_000
 /** Most pages that are kept; each has up to some hundred kB. */
 const MOST_CACHED = 20
+/** Most pages that wait to be made; they are made one after another. */
+const MOST_WAITING = 5
 const MOST_NAME = 255
 
 interface Cached {
@@ -18,33 +19,34 @@ interface Cached {
   readonly page: Promise<string>
 }
 
-/** Makes the pages, each at most once a minute. */
+/** Makes a page. */
+export type MakePage = (request: PageRequest) => Promise<string>
+
+/** Serves the pages: each is made at most once a minute, one at a time. */
 export class LiveReport {
   readonly #cache = new Map<string, Cached>()
+  #waiting = 0
+  #last: Promise<unknown> = Promise.resolve()
 
   constructor(
-    private readonly database: Database,
-    private readonly ui: WebUi | null,
+    private readonly make: MakePage,
     private readonly now: () => Date = () => new Date(),
   ) {}
 
-  /** Answers `/report` and `/report.js`; false for other paths. The caller has checked who asks. */
+  /** Answers `/report` and `/report.js`. The caller has checked the path, and who asks. */
   async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost')
     if (pathname === '/report.js')
       return void response
         .writeHead(200, { ...HEADERS, 'content-type': 'text/javascript; charset=utf-8', 'cache-control': 'max-age=3600' })
         .end(SCRIPT)
-    const since = searchParams.get('since') ?? DEFAULT_SINCE
-    const destination = searchParams.get('destination') || null
-    const refuse = (why: string) => response.writeHead(400, { ...HEADERS, 'content-type': 'text/plain; charset=utf-8' }).end(`${why}\n`)
-    if (destination !== null && destination.length > MOST_NAME) return void refuse('destination: it is too long')
-    try {
-      sinceOf(since, this.now())
-    } catch (error) {
-      return void refuse(`since: ${(error as Error).message}`)
-    }
-    const page = await this.#page(since, destination)
+    const refuse = (status: number, why: string, headers = {}) =>
+      void response.writeHead(status, { ...HEADERS, ...headers, 'content-type': 'text/plain; charset=utf-8' }).end(`${why}\n`)
+    const asked = this.#read(searchParams)
+    if ('wrong' in asked) return refuse(400, asked.wrong)
+    const making = this.#page(asked)
+    if (making === null) return refuse(503, 'several other pages are being made; ask again', { 'retry-after': '10' })
+    const page = await making
     response
       .writeHead(200, {
         ...HEADERS,
@@ -54,25 +56,78 @@ export class LiveReport {
       .end(page)
   }
 
-  #page(since: string, destination: string | null): Promise<string> {
-    const key = JSON.stringify([since, destination])
-    const now = this.now().getTime()
-    for (const [old, { madeAt }] of this.#cache) if (now - madeAt >= CACHED_MS) this.#cache.delete(old)
+  #read(parameters: URLSearchParams): PageRequest | { readonly wrong: string } {
+    const since = parameters.get('since') ?? DEFAULT_SINCE
+    const destination = parameters.get('destination') || null
+    if (destination !== null && (destination.length > MOST_NAME || /\p{Cc}/u.test(destination)))
+      return { wrong: 'destination: it is too long, or has control characters' }
+    const until = this.now()
+    try {
+      return { sinceMs: sinceOf(since, until).getTime(), untilMs: until.getTime(), since, destination }
+    } catch (error) {
+      return { wrong: `since: ${(error as Error).message}` }
+    }
+  }
+
+  /** Null if too many others wait. */
+  #page(request: PageRequest): Promise<string> | null {
+    const { sinceMs, untilMs, destination } = request
+    // however the time is written
+    const key = JSON.stringify([untilMs - sinceMs, destination])
+    for (const [old, { madeAt }] of this.#cache) if (untilMs - madeAt >= CACHED_MS) this.#cache.delete(old)
     const known = this.#cache.get(key)
     if (known !== undefined) return known.page
-    const page = this.#make(since, destination)
-    this.#cache.set(key, { madeAt: now, page })
-    page.catch(() => this.#cache.delete(key))
+    if (this.#waiting >= MOST_WAITING) return null
+    this.#waiting += 1
+    const page = this.#last
+      .then(() => this.make(request))
+      .finally(() => {
+        this.#waiting -= 1
+      })
+    this.#last = page.catch(() => this.#cache.delete(key))
+    this.#cache.set(key, { madeAt: untilMs, page })
     const [oldest] = this.#cache.keys()
     if (this.#cache.size > MOST_CACHED && oldest !== undefined) this.#cache.delete(oldest)
     return page
   }
-
-  async #make(since: string, destination: string | null): Promise<string> {
-    const until = this.now()
-    const window = { since: sinceOf(since, until), until, ...(destination === null ? {} : { destination }) }
-    return htmlReport(await figures(this.database, window), { ui: this.ui, since })
-  }
 }
 
 const HEADERS = { 'cache-control': 'no-store', 'referrer-policy': 'no-referrer', 'x-content-type-options': 'nosniff' }
+
+/** A thread without a request for this long ends: it holds a connection and some memory. */
+const IDLE_MS = 5 * 60_000
+
+/** Makes pages in a thread of its own, which starts with the first of them. */
+export function pagesInThread(data: ThreadData): MakePage {
+  let thread: Worker | null = null
+  return async (request) => {
+    thread ??= new Worker(new URL('./report-thread.js', import.meta.url), { workerData: data })
+    const own = thread
+    // a page that is being made does not keep a stopping worker up
+    own.unref()
+    const end = () => {
+      if (thread === own) thread = null
+    }
+    try {
+      const answer = await new Promise<ThreadAnswer>((resolve, reject) => {
+        own.removeAllListeners()
+        own.once('message', resolve)
+        own.once('error', reject)
+        own.once('exit', () => reject(new Error('the thread that makes the report has ended')))
+        own.postMessage(request)
+      })
+      if ('error' in answer) throw new Error(answer.error)
+      const idle = setTimeout(() => {
+        if (thread !== own) return
+        end()
+        void own.terminate()
+      }, IDLE_MS)
+      idle.unref()
+      return answer.page
+    } catch (error) {
+      end()
+      void own.terminate()
+      throw error
+    }
+  }
+}

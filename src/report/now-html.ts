@@ -7,12 +7,17 @@ import { Html, html } from './page.js'
 import { workflowLink } from './web-ui-links.js'
 
 export function now({ now, until }: Figures, live: LivePage | null): Html {
-  const { down, downInAll, waiting, longest } = now
-  if (downInAll === 0 && waiting === 0) return section('Now', html`<p>No destination is down, and nothing waits.</p>`)
+  const { pausedAltogether, down, downInAll, waiting, longest } = now
+  const held =
+    pausedAltogether === null
+      ? ''
+      : html`<p class="down">All sending is paused since ${minute(pausedAltogether.since)} by ${pausedAltogether.by}.</p>`
+  if (downInAll === 0 && waiting === 0) return section('Now', held, html`<p>No destination is down, and no message is being retried.</p>`)
   const age = (since: Date) => duration(Math.max(0, new Date(until).getTime() - since.getTime()))
   return section(
     'Now',
-    html`<p>${several(downInAll, 'destination')} ${downInAll === 1 ? 'is' : 'are'} down, ${downInAll === 1 ? 'refuses' : 'refuse'} mail or ${downInAll === 1 ? 'is' : 'are'} paused; ${several(waiting, 'message')} ${waiting === 1 ? 'waits' : 'wait'} for the next retry.</p>`,
+    held,
+    html`<p>${several(downInAll, 'destination')} ${downInAll === 1 ? 'is' : 'are'} down, ${downInAll === 1 ? 'refuses' : 'refuse'} mail or ${downInAll === 1 ? 'is' : 'are'} paused; the retries of ${several(waiting, 'message')} go on.</p>`,
     down.length === 0
       ? ''
       : table(
@@ -27,7 +32,7 @@ export function now({ now, until }: Figures, live: LivePage | null): Html {
         ),
     longest.length === 0
       ? ''
-      : html`<details><summary>${longest.length < waiting ? `The ${longest.length} messages that wait longest` : 'The messages that wait'}</summary>${table(
+      : html`<details><summary>${longest.length < waiting ? `The ${longest.length} that bounced first` : 'The messages'}</summary>${table(
           ['message', 'destination', 'bounced', 'retries so far'],
           longest.map(({ workflowId, destination, bouncedAt, retries }) => [
             live?.ui == null ? workflowId : html`<a href="${workflowLink(live.ui, workflowId)}">${workflowId}</a>`,

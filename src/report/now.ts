@@ -1,6 +1,7 @@
 /** What is down at this moment, and what waits. */
 import { sql } from 'kysely'
 import type { Database } from '../store/index.js'
+import { pausedAltogether } from '../throttle/index.js'
 import { isOf, type Window } from './window.js'
 
 /** A destination that refuses mail or is paused. */
@@ -23,12 +24,14 @@ export interface WaitingMessage {
 }
 
 export interface Now {
+  /** Who holds all retries, and since when; null if nobody does. */
+  readonly pausedAltogether: { readonly since: Date; readonly by: string } | null
   readonly down: readonly DownNow[]
   /** Destinations that are down, refuse or are paused, in all. */
   readonly downInAll: number
   /** Messages whose retries go on. */
   readonly waiting: number
-  /** Those that wait longest. */
+  /** Those that bounced first. */
   readonly longest: readonly WaitingMessage[]
 }
 
@@ -68,6 +71,7 @@ export async function nowOf({ db }: Database, window: Window): Promise<Now> {
     .limit(MOST)
     .execute()
   return {
+    pausedAltogether: await pausedAltogether(db),
     down: down.map((row) => ({
       ...{ destination: row.name, waiting: Number(row.waiting), reply: row.last_answer_reply },
       ...(row.down_since !== null

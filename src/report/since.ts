@@ -11,8 +11,9 @@ const LONGEST_MS = 3660 * DAY_MS
 export function sinceOf(text: string, now: Date): Date {
   if (/^\d{4}-\d\d-\d\d$/.test(text)) {
     const day = new Date(`${text}T00:00:00Z`)
-    if (!Number.isNaN(day.getTime()) && day < now) return day
-    throw new Error(`${text} is not a day before now`)
+    const isDay = !Number.isNaN(day.getTime()) && day.toISOString().startsWith(text)
+    if (isDay && day < now && now.getTime() - day.getTime() <= LONGEST_MS) return day
+    throw new Error(`${text} is not a day before now, or longer ago than 3660 d`)
   }
   let ms: number
   try {

@@ -147,7 +147,7 @@ function changes({ changes, degraded }: Figures): string[] {
     lines.push(
       ...heading('Changed since the period before'),
       ...columns([
-        ['', 'bounces before', 'now'],
+        ['', 'bounces before', 'this period'],
         ...changes.map(({ destination, before, bounces }) => [destination, number(before), number(bounces)]),
       ]),
     )

@@ -5,13 +5,13 @@ import type { Interval, Trial, TrialArm } from './trial.js'
 
 export function trialText(trial: Trial | null): string[] {
   if (trial === null) return []
-  const [control] = trial.arms
+  const [reference] = trial.arms
   return [
     ...heading('Schedules on trial'),
     ...wrapped(
-      control?.messages === 0
-        ? `Since ${minute(trial.since)} several schedules are in use; no message is old enough yet for the longest of them to be over.`
-        : `Since ${minute(trial.since)}, of messages whose longest schedule would be over. Ranges are 95 % confidence intervals.`,
+      reference?.messages === 0
+        ? `From ${minute(trial.since)} to ${minute(trial.until)} several schedules were in use; no message is old enough yet for the longest of them to be over.`
+        : `From ${minute(trial.since)} to ${minute(trial.until)}, of messages whose longest schedule would be over. Ranges are 95 % confidence intervals.`,
     ),
     ...columns([['', 'messages', 'delivered', '', 'median', 'retries'], ...trial.arms.map(row)]),
     ...trial.arms.flatMap((arm) => (arm.difference === null ? [] : wrapped(verdictOf(arm)))),
@@ -22,11 +22,15 @@ const row = (arm: TrialArm): string[] => [
   scheduleInWords(arm.delaysMs),
   number(arm.messages),
   ...(arm.messages === 0 ? ['–', ''] : [percent(arm.share.value), range(percent(arm.share.from), percent(arm.share.to))]),
-  arm.medianMs === null ? '–' : `${brief(arm.medianMs.from)}–${brief(arm.medianMs.to)}`,
+  medianInWords(arm),
   arm.retriesEach.toFixed(1),
 ]
 
 const points = (share: number) => `${share > 0 ? '+' : share < 0 ? '−' : ''}${Math.abs(share * 100).toFixed(1)}`
+
+/** `5.1 h (4.9 h–5.3 h)`. */
+export const medianInWords = ({ medianMs }: TrialArm): string =>
+  medianMs === null ? '–' : `${brief(medianMs.value)} (${brief(medianMs.from)}–${brief(medianMs.to)})`
 
 /** `+1.2 (−0.4 to +2.8)`: percentage points. */
 export const differenceInWords = ({ difference, messages }: TrialArm): string =>

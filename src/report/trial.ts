@@ -1,8 +1,8 @@
 /** Schedules on trial (`retry.schedules`), compared: how many messages each delivered, and how fast, with 95 % confidence intervals. */
-import { sql } from 'kysely'
+import { type SelectQueryBuilder, sql } from 'kysely'
 import { maxStaggerMs } from '../bounce/index.js'
-import type { Database } from '../store/index.js'
-import { isOf, type Window } from './window.js'
+import type { Database, Tables } from '../store/index.js'
+import { count, isOf, type Window } from './window.js'
 
 /** A value with its confidence interval. */
 export interface Interval {
@@ -14,39 +14,44 @@ export interface Interval {
 /** What one schedule did. */
 export interface TrialArm {
   readonly delaysMs: readonly number[]
-  /** Messages that its retries delivered, or suppressed the address of. Others (rejected for good, cancelled) say nothing of a schedule. */
+  /** Messages that were delivered, or not in time: suppressed, or past their deadline. Others (rejected for good, cancelled) say nothing of a schedule. */
   readonly messages: number
   readonly delivered: number
   /** The share delivered, 0 to 1 (Wilson's interval). */
   readonly share: Interval
   /** The share less that of the arm with the most messages (Newcombe's interval); null for that one. */
   readonly difference: Interval | null
-  /** From the bounce to the delivery (interval by order statistics); null if nothing was delivered. */
+  /** From the bounce to the delivery (interval by order statistics); null if fewer than six were delivered. */
   readonly medianMs: Interval | null
   readonly retriesEach: number
 }
 
 export interface Trial {
-  /** From when on all of them were in use. */
+  /** From when until when all of them were in use. */
   readonly since: string
+  readonly until: string
   /** The one with the most messages first. */
   readonly arms: readonly TrialArm[]
 }
 
+/** With fewer values, even the smallest and the largest do not hold the median with 95 %. */
+const LEAST_FOR_MEDIAN = 6
 /** Two-sided 95 %. */
 const Z = 1.959964
 const MOST_ARMS = 6
+/** The restart of a fleet's workers with a new schedule takes less. */
+const SIDE_BY_SIDE_MS = 6 * 3_600_000
 
 /**
  * Compares the schedules that were in use at the same time. Only messages that bounced so long ago that the longest schedule is over count:
  * a shorter one is not better because it fails sooner.
- * @returns null if fewer than two schedules were in use.
+ * @returns null if no two schedules were in use side by side.
  */
 export async function trialOf({ db }: Database, window: Window): Promise<Trial | null> {
   const [since, until] = [window.since.getTime(), window.until.getTime()]
   const used = await db
     .selectFrom('runs')
-    .select(['schedule', sql<number>`min(started_at)`.as('first'), sql<number>`count(*)`.as('n')])
+    .select(['schedule', sql<number>`min(started_at)`.as('first'), sql<number>`max(started_at)`.as('last'), sql<number>`count(*)`.as('n')])
     .where('schedule', 'is not', null)
     .where('started_at', '>=', since)
     .where('started_at', '<', until)
@@ -56,55 +61,79 @@ export async function trialOf({ db }: Database, window: Window): Promise<Trial |
     .limit(MOST_ARMS)
     .execute()
   if (used.length < 2) return null
-  const schedules = used.map(({ schedule }) => schedule as string)
-  const from = Math.max(since, ...used.map(({ first }) => Number(first)))
-  const to = until - Math.max(...schedules.map((schedule) => lastingMs(delaysOf(schedule))))
-  const rows = await db
+  const together = sideBySide(
+    used.map((one) => ({ schedule: one.schedule as string, first: Number(one.first), last: Number(one.last) })),
+    { since, until },
+  )
+  if (together === null) return null
+  const { schedules, from, last, to } = together
+  const ended = db
     .selectFrom('runs')
     .innerJoin('outcomes', 'outcomes.first_run_id', 'runs.first_run_id')
-    .select(['runs.schedule', 'outcomes.outcome', sql<number>`outcomes.ended_at - runs.bounced_at`.as('took')])
-    .select((eb) =>
-      eb
-        .selectFrom('attempts')
-        .select(sql<number>`count(*)`.as('n'))
-        .whereRef('attempts.first_run_id', '=', 'runs.first_run_id')
-        .where('via', 'is', null)
-        .as('retries'),
-    )
-    .where('runs.schedule', 'in', schedules)
     .where('runs.started_at', '>=', from)
+    .where('runs.started_at', '<=', last)
     .where('runs.bounced_at', '<', to)
-    .where('outcomes.outcome', 'in', ['delivered', 'suppressed'])
+    .where('outcomes.outcome', 'in', ['delivered', 'suppressed', 'expired'])
     .where(isOf(window, 'runs.destination'))
-    .execute()
-  const arms = schedules.map((schedule) =>
-    armOf(
-      delaysOf(schedule),
-      rows
-        .filter((row) => row.schedule === schedule)
-        .map(({ outcome, took, retries }) => ({
-          tookMs: outcome === 'delivered' ? Number(took) : null,
-          retries: Number(retries),
-        })),
-    ),
-  )
+  const arms: TrialArm[] = []
+  for (const schedule of schedules) arms.push(await armOf(ended.where('runs.schedule', '=', schedule), delaysOf(schedule)))
   arms.sort((a, b) => b.messages - a.messages)
   const [first] = arms as [TrialArm]
   return {
     since: new Date(from).toISOString(),
+    until: new Date(last).toISOString(),
     arms: arms.map((arm) => ({ ...arm, difference: arm === first ? null : differenceOf(arm.share, first.share) })),
   }
+}
+
+interface Used {
+  readonly schedule: string
+  readonly first: number
+  readonly last: number
+}
+
+/**
+ * Those that were in use side by side, and when: a schedule that another one has replaced was not tried beside it, and one that began too
+ * late for its messages to have ended would leave nothing to compare.
+ */
+function sideBySide(used: readonly Used[], { since, until }: { readonly since: number; readonly until: number }) {
+  const chosen: Used[] = []
+  const of = (all: readonly Used[]) => {
+    const [from, last] = [Math.max(since, ...all.map(({ first }) => first)), Math.min(...all.map((one) => one.last))]
+    return { from, last, to: until - Math.max(...all.map(({ schedule }) => lastingMs(delaysOf(schedule)))) }
+  }
+  for (const one of used) {
+    const { from, last, to } = of([...chosen, one])
+    if (Math.min(last, to) - from >= SIDE_BY_SIDE_MS) chosen.push(one)
+  }
+  return chosen.length < 2 ? null : { schedules: chosen.map(({ schedule }) => schedule), ...of(chosen) }
 }
 
 const delaysOf = (schedule: string): number[] => schedule.split(',').map(Number)
 const lastingMs = (delaysMs: readonly number[]) => delaysMs.reduce((sum, ms) => sum + ms + maxStaggerMs(ms), 0)
 
-function armOf(delaysMs: readonly number[], ended: readonly { readonly tookMs: number | null; readonly retries: number }[]): TrialArm {
-  const times = ended.flatMap(({ tookMs }) => (tookMs === null ? [] : [tookMs])).sort((a, b) => a - b)
+type Ended = SelectQueryBuilder<Tables, 'runs' | 'outcomes', object>
+
+async function armOf(ended: Ended, delaysMs: readonly number[]): Promise<TrialArm> {
+  const { messages, delivered } = await ended
+    .select([sql<number>`count(*)`.as('messages'), count(sql`outcomes.outcome = 'delivered'`).as('delivered')])
+    .executeTakeFirstOrThrow()
+  const { retries } = await ended
+    .innerJoin('attempts', 'attempts.first_run_id', 'runs.first_run_id')
+    .where('attempts.via', 'is', null)
+    .select(sql<number>`count(*)`.as('retries'))
+    .executeTakeFirstOrThrow()
+  const [all, part] = [Number(messages), Number(delivered ?? 0)]
+  const took = sql<number>`outcomes.ended_at - runs.bounced_at`
+  const at = async (rank: number): Promise<number> => {
+    const delivery = ended.where('outcomes.outcome', '=', 'delivered').select(took.as('took')).orderBy('took').limit(1).offset(rank)
+    return Number((await delivery.executeTakeFirstOrThrow()).took)
+  }
+  const ranks = medianRanks(part)
   return {
-    ...{ delaysMs, messages: ended.length, delivered: times.length, share: wilson(times.length, ended.length), difference: null },
-    medianMs: medianOf(times),
-    retriesEach: ended.reduce((sum, { retries }) => sum + retries, 0) / Math.max(1, ended.length),
+    ...{ delaysMs, messages: all, delivered: part, share: wilson(part, all), difference: null },
+    medianMs: ranks === null ? null : { value: await at(ranks.value), from: await at(ranks.from), to: await at(ranks.to) },
+    retriesEach: Number(retries) / Math.max(1, all),
   }
 }
 
@@ -127,11 +156,10 @@ export function differenceOf(a: Interval, b: Interval): Interval {
   }
 }
 
-/** The median of sorted values, and the values between which it lies, by the binomial distribution of their ranks. */
-export function medianOf(sorted: readonly number[]): Interval | null {
-  const n = sorted.length
-  if (n === 0) return null
+/** The places, from 0, of the median of `n` sorted values and of its interval, by the binomial distribution of ranks; null if there are too few. */
+export function medianRanks(n: number): Interval | null {
+  if (n < LEAST_FOR_MEDIAN) return null
   const half = (Z * Math.sqrt(n)) / 2
-  const at = (rank: number) => sorted[Math.min(n - 1, Math.max(0, rank))] as number
-  return { value: at(Math.ceil(n / 2) - 1), from: at(Math.floor(n / 2 - half) - 1), to: at(Math.ceil(n / 2 + half)) }
+  const place = (rank: number) => Math.min(n - 1, Math.max(0, rank))
+  return { value: place(Math.ceil(n / 2) - 1), from: place(Math.floor(n / 2 - half) - 1), to: place(Math.ceil(n / 2 + half)) }
 }

@@ -71,7 +71,7 @@ export function openDatabase(
   const kind = databaseKind(url)
   if (kind === null) throw new Error('database.url must be file:PATH (SQLite) or postgres://… (PostgreSQL)')
   const file = kind === 'sqlite' ? url.slice('file:'.length) : null
-  const throttleSchema = file !== null || given === schema ? null : given
+  const throttleSchema = file === null ? given : null
   const schemas = { own: schema, throttle: throttleSchema ?? schema }
   const db = new Kysely<Tables>({
     dialect: file === null ? postgresDialect(url, schemas, onError) : sqliteDialect(file, onLocked, onError),

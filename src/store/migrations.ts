@@ -65,8 +65,17 @@ export async function migrateToLatest(database: Database, all = migrations(datab
   const own = await migrate(database, all)
   const of = sharedOf(database)
   // the role of a fleet may have no right to change what it shares
-  if (of === null || (await pending(of.shared, of.known)).length === 0) return own
+  if (of === null) return own
+  await requireShared(database.db, of.shared)
+  if ((await pending(of.shared, of.known)).length === 0) return own
   return [...own, ...(await migrate(of.shared, of.known)).map((name) => `${of.shared.schema}.${name}`)]
+}
+
+/** A schema that holds a fleet's own tables has its addresses too. */
+async function requireShared(db: Database['db'], { schema, place }: Migrated): Promise<void> {
+  const tables = await db.introspection.getTables()
+  if (tables.some((table) => table.schema === schema && table.name === 'store'))
+    throw new Error(`${place}: database.throttleSchema (${schema}) is a fleet's own schema; name one that holds nothing else`)
 }
 
 async function migrate(database: Migrated, all: Record<string, Migration>): Promise<string[]> {

@@ -7,7 +7,7 @@ import type { Info } from '@temporalio/activity'
 type Run = Pick<Info, 'activityId'> & { readonly workflowExecution?: { readonly runId: string } | undefined }
 
 /** Most activities that are remembered; the oldest are forgotten first, and begin again at 1. */
-const MOST = 10_000
+const MOST = 100_000
 
 const keyOf = ({ workflowExecution, activityId }: Run) => `${workflowExecution?.runId} ${activityId}`
 
@@ -16,14 +16,14 @@ export class FailuresInARow {
   readonly #failures = new Map<string, number>()
 
   /** The number of the next failure, from 1. */
-  next(run: Run): number {
+  nextCount(run: Run): number {
     return (this.#failures.get(keyOf(run)) ?? 0) + 1
   }
 
   /** Notes how an attempt ended. */
   note(run: Run, hasFailed: boolean): void {
     const key = keyOf(run)
-    const failures = this.next(run)
+    const failures = this.nextCount(run)
     this.#failures.delete(key)
     if (!hasFailed) return
     this.#failures.set(key, failures)

@@ -64,16 +64,17 @@ export interface EndedOutage {
 }
 
 /** A worker that ends an outage makes its suppressions expire at once: one that has not after this time has died. */
-const RESTORED_WITHIN_MS = 60_000
+const TAKE_OVER_AFTER_MS = 60_000
 
 /**
- * Ends the outages whose destination another fleet has found to accept mail again (`database.throttleSchema`), and returns those whose
- * suppressions still have to expire.
+ * Takes over what another fleet has found out about a destination (`database.throttleSchema`): that it is down, or accepts mail again, which
+ * ends the outage. Returns the outages whose suppressions still have to expire.
  */
 export async function outagesToRestore(database: Database): Promise<EndedOutage[]> {
   const { db } = database
+  if (database.throttleSchema !== null) await noteDown(db)
   const endedElsewhere = database.throttleSchema === null ? [] : await endRecovered(db)
-  const before = (await databaseNow(database)) - RESTORED_WITHIN_MS
+  const before = (await databaseNow(database)) - TAKE_OVER_AFTER_MS
   const left = await db
     .selectFrom('outages')
     .select(['destination', 'began_at', 'down_at'])
@@ -86,6 +87,18 @@ export async function outagesToRestore(database: Database): Promise<EndedOutage[
     wasDown: row.down_at !== null,
   }))
 }
+
+/** Another fleet's refusals may have opened the circuit. */
+const noteDown = (db: Kysely<Tables>) =>
+  db
+    .updateTable('outages')
+    .from('destinations')
+    .set((eb) => ({ down_at: eb.ref('destinations.down_since') }))
+    .whereRef('destinations.name', '=', 'outages.destination')
+    .where('outages.ended_at', 'is', null)
+    .where('outages.down_at', 'is', null)
+    .where('destinations.down_since', 'is not', null)
+    .execute()
 
 const endRecovered = (db: Kysely<Tables>) =>
   db

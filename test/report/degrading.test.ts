@@ -28,14 +28,13 @@ async function usually(database: Database, destination: string, perHour: number,
   for (let week = 1; week <= 4; week += 1)
     await bounce(database, destination, 3 * perHour, now - week * WEEK_MS - 2 * HOUR_MS, now - week * WEEK_MS + HOUR_MS)
 }
-const down = (database: Database, name: string, since: number | null) =>
+const down = (database: Database, destination: string, since: number, endedAt: number | null = null) =>
   database.db
-    .insertInto('destinations')
+    .insertInto('outages')
     .values({
-      ...{ name, next_start_at: 0, reserved_until: 0, overflow_until: 0, rate: 1, connections: 1, service_ms: 0, failures: 1 },
-      ...{ failing_since: since, down_since: since, next_probe_at: 0, not_before: 0, epoch: 0, starved_at: 0 },
+      ...{ destination, began_at: since, down_at: since, ended_at: endedAt, restored_at: null, refusals: 5 },
+      ...{ status: '4.3.2', reply: '421 4.3.2 no', mail_server: null },
     })
-    .onConflict((conflict) => conflict.column('name').doUpdateSet({ down_since: since }))
     .execute()
 
 onBothDatabases('degrading destinations', (opened) => {
@@ -49,14 +48,18 @@ onBothDatabases('degrading destinations', (opened) => {
     await usually(database, 'degrading.example', 2, now)
     await usually(database, 'down.example', 2, now)
     await down(database, 'down.example', now - HOUR_MS)
+    await down(database, 'recovered.example', now - HOUR_MS, now - HOUR_MS / 2)
     for (const [destination, n] of [
       ['busy.example', 14],
       ['degrading.example', 40],
       ['down.example', 60],
+      ['recovered.example', 60],
       ['new.example', 30],
       ['handful.example', 4],
     ] as const)
       await bounce(database, destination, n, now - HOUR_MS, now)
+    // one cluster of bounces is no change since the period before; bounces all day are
+    await bounce(database, 'changed.example', 80, now - DAY_MS, now)
     // another status is no sign of an outage
     await bounce(database, 'blocked.example', 60, now - HOUR_MS, now, '4.7.1')
     const fresh = await recordDegradations(database, now)
@@ -81,7 +84,7 @@ onBothDatabases('degrading destinations', (opened) => {
     expect(await open()).toEqual([])
     const counted = await figures(database, { since: new Date(now - DAY_MS), until: new Date(now + DAY_MS) })
     expect(counted.degraded).toHaveLength(3)
-    expect(counted.changes).toEqual(expect.arrayContaining([{ destination: 'degrading.example', before: 0, bounces: 40 }]))
+    expect(counted.changes).toEqual([{ destination: 'changed.example', before: 0, bounces: 80 }])
     expect(textReport(counted)).toMatch(
       /BOUNCED MORE THAN USUAL[\s\S]*degrading\.example {2}2026-06-29 12:00 {2}2026-06-29 15:00 +40 +2\.\d/,
     )

@@ -1,6 +1,6 @@
 /** The early warning: how seldom it is false on generated traffic, and how soon it is right. */
 import { expect, test } from 'vitest'
-import { judge, tail } from '../../src/report/early-warning/usual.js'
+import { judge, upperTail } from '../../src/report/early-warning/usual.js'
 import { exponential, randomOf } from './simulated-outages.js'
 
 const HOUR = 1
@@ -8,11 +8,11 @@ const WEEK = 168
 const CHECK = 1 / 12
 
 test('the chance is that of the negative binomial distribution', () => {
-  expect(tail(0, 5, 2)).toBe(1)
-  expect(tail(10, 5, 2)).toBeCloseTo(0.133348, 5)
+  expect(upperTail(0, 5, 2)).toBe(1)
+  expect(upperTail(10, 5, 2)).toBeCloseTo(0.133348, 5)
   // with a large shape it is Poisson's: 1 - ppois(9, 5) = 0.03182806
-  expect(tail(10, 5, 1e9)).toBeCloseTo(0.031828, 4)
-  expect(tail(40, 2, 8)).toBeLessThan(1e-12)
+  expect(upperTail(10, 5, 1e9)).toBeCloseTo(0.031828, 4)
+  expect(upperTail(40, 2, 8)).toBeLessThan(1e-12)
 })
 
 const none = { hour: 0, around: 0 }

@@ -9,6 +9,7 @@ import { sql } from 'kysely'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { serveHttp } from '../../src/report/http-server.js'
+import { makePage } from '../../src/report/live-page.js'
 import { LiveReport } from '../../src/report/live-report.js'
 import { Metrics } from '../../src/report/metrics.js'
 import { destinationLink, usualWebUi, workflowLink } from '../../src/report/web-ui-links.js'
@@ -51,7 +52,7 @@ async function serve(database: Sqlite, token: string | null, now?: () => Date): 
   const server = await serveHttp({
     ...{ port: 0, host: '127.0.0.1', token, databaseFault: async () => null, metrics: new Metrics() },
     state: () => ({ name: 'worker', is: 'RUNNING', good: true }),
-    report: new LiveReport(database.database, UI, now),
+    report: new LiveReport((request) => makePage(database.database, UI, request), now),
   })
   return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }
 }
@@ -82,11 +83,23 @@ describe('who may read it', () => {
     const { port } = new URL(url)
     expect((await ask(`${url}/report`)).status).toBe(200)
     expect((await ask(`${url}/report`, { host: `localhost:${port}` })).status).toBe(200)
-    for (const headers of [{ host: `rebound.example:${port}` }, { 'x-forwarded-for': '192.0.2.1' }, { forwarded: 'for=192.0.2.1' }]) {
+    for (const headers of [
+      { host: `rebound.example:${port}` },
+      { 'x-forwarded-for': '192.0.2.1' },
+      { forwarded: 'for=192.0.2.1' },
+      { via: '1.1 proxy' },
+      { 'x-real-ip': '192.0.2.1' },
+    ]) {
       const answer = await ask(`${url}/report`, headers as unknown as Record<string, string>)
       expect(answer.status, JSON.stringify(headers)).toBe(403)
       expect(answer.text).toContain('http.token')
     }
+    const embedded = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' }
+    expect(await ask(`${url}/report`, embedded)).toMatchObject({ status: 403, text: expect.stringContaining('other sites') })
+    expect((await ask(`${url}/report`, { ...embedded, 'sec-fetch-mode': 'navigate' })).status).toBe(200)
+    expect((await ask(`${url}/report`, { 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'cors' })).status).toBe(200)
+    for (const wrong of ['destination=%00', 'since=2026-02-31', 'since=0001-01-01'])
+      expect((await ask(`${url}/report?${wrong}`)).status, wrong).toBe(400)
     expect(await ask(`${url}/report`, {}, 'POST')).toMatchObject({ status: 405 })
     expect(await ask(`${url}/report?since=soon`)).toMatchObject({
       status: 400,
@@ -112,6 +125,36 @@ describe('who may read it', () => {
       expect(answer.headers['www-authenticate']).toContain('Basic realm="softbounce"')
       expect(answer.text).not.toContain('html')
     }
+    server.close()
+  })
+
+  test('pages are made one at a time, equal ones once, and a crowd is asked to come back', async () => {
+    let [running, most, made] = [0, 0, 0]
+    const server = await serveHttp({
+      ...{ port: 0, host: '127.0.0.1', token: null, databaseFault: async () => null, metrics: new Metrics() },
+      state: () => ({ name: 'worker', is: 'RUNNING', good: true }),
+      report: new LiveReport(
+        async () => {
+          running += 1
+          most = Math.max(most, running)
+          await new Promise((resolve) => setTimeout(resolve, 50))
+          running -= 1
+          made += 1
+          if (made === 2) throw new Error('the database is away')
+          return 'page'
+        },
+        () => new Date(1_800_000_000_000),
+      ),
+    })
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/report`
+    const answers = await Promise.all(Array.from({ length: 9 }, (_, i) => ask(`${url}?since=${i + 1}d`)))
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 200, 200, 200, 503, 503, 503, 503, 503])
+    expect(most).toBe(1)
+    const again = await Promise.all(['1d', '24h', '1440min'].map((since) => ask(`${url}?since=${since}`)))
+    expect(again.map(({ status }) => status)).toEqual([200, 200, 200])
+    expect(made).toBe(5)
+    // a failure is not kept
+    expect((await ask(`${url}?since=2d`)).status).toBe(200)
     server.close()
   })
 
@@ -173,13 +216,13 @@ describe.skipIf(reason !== null)(`in a browser${reason === null ? '' : ` (${reas
     expect(await page.title()).toMatch(/^softbounce report/)
     expect(await page.locator('main > section').first().locator('h2').textContent()).toBe('Now')
     const now = await page.locator('main > section').first().textContent()
-    expect(now).toContain('10,000 destinations are down, refuse mail or are paused; 20,000 messages wait for the next retry.')
+    expect(now).toContain('10,000 destinations are down, refuse mail or are paused; the retries of 20,000 messages go on.')
     expect(await page.locator('main img, main script').count()).toBe(0)
     expect(errors).toEqual([])
     const [own, link] = await page.locator('main section:first-child th a').evaluateAll((all) => all.map((one) => one.getAttribute('href')))
     expect(own).toMatch(/^\/report\?since=30d&destination=/)
     expect(link).toMatch(/^http:\/\/localhost:8233\/namespaces\/default\/workflows\?query=BounceDestination/)
-    await page.locator('summary', { hasText: 'wait longest' }).click()
+    await page.locator('summary', { hasText: 'that bounced first' }).click()
     const evil = page.locator('details[open] a').first()
     expect(await evil.textContent()).toBe(`bounce/${EVIL}`)
     expect(await evil.getAttribute('href')).toBe(workflowLink(UI, `bounce/${EVIL}`))

@@ -31,7 +31,7 @@ const EMPTY: Figures = {
   changes: null,
   degraded: [],
   trial: null,
-  now: { down: [], downInAll: 0, waiting: 0, longest: [] },
+  now: { pausedAltogether: null, down: [], downInAll: 0, waiting: 0, longest: [] },
 }
 const HOSTILE = '<script>alert(1)</script>&"\u001b[31m.example'
 const outage = {

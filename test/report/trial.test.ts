@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { longestSchedule, parseTrialSchedules } from '../../src/bounce/index.js'
 import { readSettings } from '../../src/config/config.js'
 import { scheduleFor } from '../../src/delivery/index.js'
-import { differenceOf, medianOf, type TrialArm, trialOf, wilson } from '../../src/report/trial.js'
+import { differenceOf, medianRanks, type TrialArm, trialOf, wilson } from '../../src/report/trial.js'
 import { differenceInWords, trialText } from '../../src/report/trial-text.js'
 import { onBothDatabases } from '../support/both-databases.js'
 
@@ -54,8 +54,9 @@ test('the intervals are those of the literature', () => {
   const difference = differenceOf(wilson(56, 70), wilson(48, 80))
   expect([difference.value, difference.from, difference.to].map((n) => n.toFixed(4))).toEqual(['0.2000', '0.0524', '0.3339'])
   expect(wilson(0, 0)).toEqual({ value: 0, from: 0, to: 1 })
-  expect(medianOf([])).toBeNull()
-  expect(medianOf(Array.from({ length: 100 }, (_, i) => i + 1))).toEqual({ value: 50, from: 40, to: 61 })
+  // the 40th to the 61st of a hundred values
+  expect(medianRanks(100)).toEqual({ value: 49, from: 39, to: 60 })
+  expect(medianRanks(5)).toBeNull()
 })
 
 onBothDatabases('the comparison', (opened) => {
@@ -66,7 +67,11 @@ onBothDatabases('the comparison', (opened) => {
     expect(await trialOf(opened.database, window)).toBeNull()
     const [long, short] = ['3600000,86400000', '1800000']
     let n = 0
-    const message = async (schedule: string | null, startedAt: number, outcome: 'delivered' | 'suppressed' | 'rejected' | null) => {
+    const message = async (
+      schedule: string | null,
+      startedAt: number,
+      outcome: 'delivered' | 'suppressed' | 'rejected' | 'expired' | null,
+    ) => {
       const run = `run${++n}`
       await db
         .insertInto('runs')
@@ -113,24 +118,27 @@ onBothDatabases('the comparison', (opened) => {
     for (let i = 0; i < 50; i += 1) await message(long, began - DAY_MS, 'delivered')
     await message(null, began + HOUR_MS, 'delivered')
     await message(short, began, 'suppressed')
-    for (let i = 0; i < 60; i += 1) await message(long, began + i * 60_000, i < 54 ? 'delivered' : 'suppressed')
-    for (let i = 0; i < 20; i += 1) await message(short, began + i * 60_000, i < 9 ? 'delivered' : 'suppressed')
+    for (let i = 0; i < 60; i += 1) await message(long, began + i * 8 * 60_000, i < 54 ? 'delivered' : i < 57 ? 'expired' : 'suppressed')
+    for (let i = 0; i < 20; i += 1) await message(short, began + i * 25 * 60_000, i < 9 ? 'delivered' : 'suppressed')
     await message(long, began + HOUR_MS, 'rejected')
     await message(short, began + HOUR_MS, null)
     await message(short, until - 12 * HOUR_MS, 'delivered')
+    // one that began yesterday, and one that was replaced before the trial, are not compared
+    await message('60000', until - 20 * HOUR_MS, 'delivered')
+    await message('120000', began - 2 * DAY_MS, 'delivered')
     const trial = await trialOf(opened.database, window)
     expect(trial).toMatchObject({
       since: new Date(began).toISOString(),
       arms: [
         { delaysMs: [3_600_000, 86_400_000], messages: 60, delivered: 54, share: { value: 0.9 }, difference: null, retriesEach: 1 },
-        { delaysMs: [1_800_000], messages: 21, delivered: 9, medianMs: { value: HOUR_MS } },
+        { delaysMs: [1_800_000], messages: 20, delivered: 9, medianMs: { value: HOUR_MS } },
       ],
     })
     const arm = trial?.arms[1] as TrialArm
     expect(arm.difference?.to).toBeLessThan(0)
-    expect(differenceInWords(arm)).toMatch(/^−47\.1 \(−\d+\.\d to −\d+\.\d\)$/)
+    expect(differenceInWords(arm)).toMatch(/^−45\.0 \(−\d+\.\d to −\d+\.\d\)$/)
     const text = trialText(trial).join('\n')
-    expect(text).toContain('30 min delivers less than the first: −47.1 (−')
+    expect(text).toContain('30 min delivers less than the first: −45.0 (−')
     for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80)
     expect(await trialOf(opened.database, { ...window, destination: 'other.example' })).toBeNull()
   })

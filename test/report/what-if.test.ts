@@ -134,6 +134,13 @@ describe('the suggested schedule', () => {
         )
   })
 
+  test('is not better if it delivers less: outages that outlast it', () => {
+    const log = of([[6 * 1440, 6 * 1440 + 60]], 6)
+    const found = suggest(log, 1, candidate('2d*4')) as Suggestion
+    expect(found.heldOut.suggested.middle.delivered).toBeLessThan(found.heldOut.current.middle.delivered)
+    expect(found.isBetter).toBe(false)
+  })
+
   test('is none if the log says too little', () => {
     const log = of([[145, 150]], 3)
     expect(suggest({ ...log, messages: log.messages.slice(0, 199) }, 3, candidate(DEFAULT))).toMatchObject({ messages: 199 })
@@ -217,6 +224,7 @@ onBothDatabases('the log', (opened) => {
       ...['Postfix', 'KumoMTA', 'Haraka', 'Mailgun', 'SendGrid', 'Amazon SES'].map((name) => `known ${name}`),
     ])
     expect(found.suggestion).toMatchObject({ schedule: expect.any(String), heldOut: { messages: expect.any(Number) } })
-    expect(found.byDestination.length).toBeGreaterThan(0)
+    const few = await whatIf(opened.database, window, { currentMs: parseSchedule('2d'), schedulesMs: [], suggest: 2 })
+    expect(few.byDestination.map(({ isBetter }) => isBetter)).toContain(true)
   })
 })

@@ -1,6 +1,7 @@
 /** Two fleets that share their limits (`database.throttleSchema`): each contacts a destination within them, and sees no address of the other. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { readSettings } from '../../src/config/config.js'
 import { type Database, migrateToLatest, openDatabase, pendingMigrations } from '../../src/store/index.js'
 import { findSuppression, suppressForUnavailability } from '../../src/suppression/index.js'
 import {
@@ -13,6 +14,7 @@ import {
   purgeDestinations,
   releaseLeases,
   resume,
+  unpublishedOutages,
   writeFeedback,
 } from '../../src/throttle/index.js'
 import { takesMailAgain } from '../../src/throttle/recovery.js'
@@ -122,6 +124,26 @@ describe.skipIf(withoutPostgres !== null)(`shared limits${withoutPostgres === nu
     expect(await fleet(0).db.selectFrom('outages').select('ended_at').where('destination', '=', 'paused.example').execute()).toEqual([
       { ended_at: null },
     ])
+  })
+
+  test('the schema of one fleet is refused as the shared one', async () => {
+    const wrong = openDatabase({ url, schema: 'third', throttleSchema: 'invoices' })
+    await expect(migrateToLatest(wrong)).rejects.toThrow('database.throttleSchema (invoices) is a fleet')
+    await wrong.close()
+    expect(() => readSettings({ SOFTBOUNCE_DATABASE_THROTTLE_SCHEMA: 'softbounce' })).toThrow(
+      'it must be another schema than database.schema',
+    )
+  })
+
+  test('a destination that another fleet found down counts as down for the outage of its own too', async () => {
+    const name = 'held.example'
+    await answered(fleet(0), name, FAILING, '421 4.3.2 no')
+    for (let i = 0; i < 2; i += 1) await answered(fleet(1), name, FAILING, '421 4.3.2 no')
+    expect(await outagesToRestore(fleet(0))).toEqual([])
+    expect(await unpublishedOutages(fleet(0), new Date(time.ms - 1))).toMatchObject([{ destination: name, change: 'down' }])
+    time.ms += 60_000
+    await answered(fleet(1), name, { kind: 'accepted' }, '250 2.0.0 Ok')
+    expect(await outagesToRestore(fleet(0))).toMatchObject([{ destination: name, wasDown: true }])
   })
 
   test('a role with the documented rights reads and writes the shared tables, and nothing else of the other fleet', async () => {

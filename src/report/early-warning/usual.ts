@@ -21,7 +21,7 @@ export interface Judged {
   /** Mean bounces an hour. */
   readonly usual: number
   /** How likely as many bounces are if nothing has changed. */
-  readonly chance: number
+  readonly pValue: number
   readonly isDegrading: boolean
   /** It is as usual again: what was reported is over. */
   readonly isUsual: boolean
@@ -38,13 +38,13 @@ export const LEAST_BOUNCES = 5
  * A check each five minutes is 288 a day: if traffic follows the rule, one false alarm in 35,000 destination-days is left. Traffic that grows, or
  * varies more, has more: test/report/early-warning.test.ts counts them.
  */
-const MOST_CHANCE = 1e-7
+const MOST_P_VALUE = 1e-7
 /** Nothing is over as long as the last hour is rarer than this. */
-const USUAL_CHANCE = 0.01
+const USUAL_P_VALUE = 0.01
 /** What is added to the count and the hours of the weeks: a destination that never bounced is not expected to have none for ever. */
 const PRIOR = { bounces: 0.5, hours: 1 } as const
 /** Traffic differs from hour to hour by at least this much (its squared coefficient of variation), and is not believed to by more than that. */
-const VARIES = { least: 0.1, most: 2 } as const
+const OVERDISPERSION = { least: 0.1, most: 2 } as const
 
 /** @returns null if the log is too short to say. */
 export function judge({ lastHour, earlierWeeks }: Counted): Judged | null {
@@ -55,20 +55,20 @@ export function judge({ lastHour, earlierWeeks }: Counted): Judged | null {
   // where the hour differs from those beside it, as at the start of a working day, the busier figure counts
   const usual = Math.max(bounces / (HOURS * around.length + PRIOR.hours), sum(earlierWeeks.map(({ hour }) => hour)) / around.length)
   const variation = 1 / bounces + variationOf(around)
-  const chance = tail(lastHour, usual, 1 / variation)
-  return { usual, chance, isDegrading: lastHour >= LEAST_BOUNCES && chance < MOST_CHANCE, isUsual: chance > USUAL_CHANCE }
+  const pValue = upperTail(lastHour, usual, 1 / variation)
+  return { usual, pValue, isDegrading: lastHour >= LEAST_BOUNCES && pValue < MOST_P_VALUE, isUsual: pValue > USUAL_P_VALUE }
 }
 
-/** How much the weeks differ beyond chance: the squared coefficient of variation. */
+/** How much the weeks differ beyond pValue: the squared coefficient of variation. */
 function variationOf(weeks: readonly number[]): number {
   const mean = weeks.reduce((sum, n) => sum + n, 0) / weeks.length
-  if (mean === 0) return VARIES.least
+  if (mean === 0) return OVERDISPERSION.least
   const variance = weeks.reduce((sum, n) => sum + (n - mean) ** 2, 0) / (weeks.length - 1)
-  return Math.min(VARIES.most, Math.max(VARIES.least, (variance - mean) / mean ** 2))
+  return Math.min(OVERDISPERSION.most, Math.max(OVERDISPERSION.least, (variance - mean) / mean ** 2))
 }
 
 /** The chance of at least `k` by a negative binomial distribution of this mean and shape. */
-export function tail(k: number, mean: number, shape: number): number {
+export function upperTail(k: number, mean: number, shape: number): number {
   if (k <= 0) return 1
   const p = mean / (mean + shape)
   // the terms from k on fall at last by the factor p

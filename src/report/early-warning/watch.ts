@@ -58,8 +58,14 @@ export async function recordDegradations(database: Database, now: number): Promi
     await advisoryLock(tx, 'degradations')
     const open = await tx.selectFrom('degradations').select('destination').where('ended_at', 'is', null).execute()
     const known = new Set(open.map(({ destination }) => destination))
-    const down = await tx.selectFrom('destinations').select('name').where('down_since', 'is not', null).execute()
-    const isDown = new Set(down.map(({ name }) => name))
+    // the bounces of an outage are counted for an hour after its end too
+    const down = await tx
+      .selectFrom('outages')
+      .select('destination')
+      .where('down_at', 'is not', null)
+      .where((eb) => eb.or([eb('ended_at', 'is', null), eb('ended_at', '>', now - HOUR_MS)]))
+      .execute()
+    const isDown = new Set(down.map(({ destination }) => destination))
     const judged = [...counted].map(([destination, counts]) => ({ destination, counts, judged: judge(counts) }))
     const over = new Set(known)
     for (const { destination, judged: found } of judged) if (found?.isUsual === false && !isDown.has(destination)) over.delete(destination)

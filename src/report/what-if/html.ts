@@ -43,14 +43,14 @@ export function schedules({ whatIf }: Figures): Html {
       ? ''
       : table(heads, [
           cells('older 70 %: suggested', found.fitted.suggested, found.fitted.messages),
-          cells('older 70 %: now', found.fitted.current, found.fitted.messages),
+          cells('older 70 %: current', found.fitted.current, found.fitted.messages),
           cells('newer 30 %: suggested', found.heldOut.suggested, found.heldOut.messages),
-          cells('newer 30 %: now', found.heldOut.current, found.heldOut.messages),
+          cells('newer 30 %: current', found.heldOut.current, found.heldOut.messages),
         ]),
     byDestination.length === 0
       ? ''
       : table(
-          ['destination', 'its best schedule', 'delivered', 'now'],
+          ['destination', 'better schedule', 'delivered', 'with the current one'],
           byDestination.map(({ destination, schedule, heldOut }) => [
             destination,
             schedule,

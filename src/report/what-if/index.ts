@@ -37,7 +37,7 @@ export interface WhatIf {
   readonly tried: readonly TriedSchedule[]
   /** Null if none was asked for. */
   readonly suggestion: SuggestedSchedule | TooLittle | null
-  /** For each destination with enough data, those with the most bounces first. */
+  /** Destinations with enough data for which another schedule is better, those with the most bounces first. */
   readonly byDestination: readonly ({ readonly destination: string } & SuggestedSchedule)[]
 }
 
@@ -89,6 +89,6 @@ function eachDestination(log: Log, retries: number, current: Candidate): WhatIf[
     .slice(0, MOST_DESTINATIONS)
     .flatMap(([destination, own]) => {
       const found = inWords(suggest({ ...log, messages: own }, retries, current))
-      return isSuggestion(found) ? [{ destination, ...found }] : []
+      return isSuggestion(found) && found.isBetter ? [{ destination, ...found }] : []
     })
 }

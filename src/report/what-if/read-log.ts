@@ -30,7 +30,7 @@ async function availabilities({ db }: Database, window: Window): Promise<Map<str
           where bounced_at >= ${from} and bounced_at < ${to} and ${isOf(window)}
         union all
         select destination, ${answeredAt} as seen_at, case when ${outcomeOf} = 'deferred' then 1 else 0 end as refusal from ${sql.table('attempts')}
-          where at >= ${from} and at < ${to} and ${isOf(window)} and outcome is not null and (${outcomeOf} <> 'deferred' or ${isOfSystem})
+          where at >= ${from} and at < ${to} and ${isOf(window)} and via is null and outcome is not null and (${outcomeOf} <> 'deferred' or ${isOfSystem})
       ) as seen
       window in_time as (partition by destination order by seen_at, refusal)
     ) as compared
@@ -59,7 +59,10 @@ async function bounced({ db }: Database, window: Window): Promise<Bounced[]> {
   const rows = await db
     .selectFrom(numbered)
     .leftJoin('attempts', (join) =>
-      join.onRef('attempts.first_run_id', '=', 'numbered.first_run_id').on('attempts.outcome', 'is not', null),
+      join
+        .onRef('attempts.first_run_id', '=', 'numbered.first_run_id')
+        .on('attempts.outcome', 'is not', null)
+        .on('attempts.via', 'is', null),
     )
     .select(['numbered.destination', 'numbered.bounced_at', 'numbered.started_at'])
     .select([

@@ -10,8 +10,11 @@ const DELAYS_MS = [
   ...[5, 10, 15, 20, 30, 45].map((minutes) => minutes * MINUTE_MS),
   ...[1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 36, 48].map((hours) => hours * HOUR_MS),
 ]
-/** An undelivered message counts as one that took five days, when RFC 5321 (section 4.5.4.1) lets a mail system give up. */
-const GIVE_UP_MS = 5 * 24 * HOUR_MS
+/** A delivery that takes longer than five days, when RFC 5321 (section 4.5.4.1) lets a mail system give up, counts as five days; none as an hour more. */
+const LATEST_MS = 5 * 24 * HOUR_MS
+const UNDELIVERED_MS = LATEST_MS + HOUR_MS
+/** Less of a gain on the newer part is none. */
+const LEAST_BETTER = 0.01
 /** Each retry that a down system refuses counts as a minute, so that of two schedules that deliver alike, the quieter one is better. */
 const REFUSED_MS = MINUTE_MS
 /** The part of the log, by the time of the bounce, that the schedule is fitted to. */
@@ -59,7 +62,11 @@ export function suggest(log: Log, retries: number, current: Candidate): Suggesti
     return { messages: messages.length, suggested: replay(part, suggested), current: replay(part, current) }
   }
   const unseen = { ...log, messages: newer }
-  return { delaysMs, fitted: on(older), heldOut: on(newer), isBetter: cost(unseen, suggested) < cost(unseen, current) }
+  const heldOut = on(newer)
+  const isBetter =
+    heldOut.suggested.middle.delivered >= heldOut.current.middle.delivered &&
+    cost(unseen, suggested) < cost(unseen, current) * (1 - LEAST_BETTER)
+  return { delaysMs, fitted: on(older), heldOut, isBetter }
 }
 
 /** Changes one delay at a time for as long as that helps, from several starts. */
@@ -117,7 +124,9 @@ function costOf(messages: readonly Fitted[], delays: readonly number[]): number 
       at += delays[retries] as number
       retries += 1
     }
-    sum += isWithin(down, at) ? GIVE_UP_MS + retries * REFUSED_MS : at - message.bouncedAt + (retries - 1) * REFUSED_MS
+    sum += isWithin(down, at)
+      ? UNDELIVERED_MS + retries * REFUSED_MS
+      : Math.min(LATEST_MS, at - message.bouncedAt) + (retries - 1) * REFUSED_MS
   }
   return sum / Math.max(1, messages.length)
 }

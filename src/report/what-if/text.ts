@@ -12,17 +12,14 @@ export function whatIfText({ messages, outages, destinations, tried, suggestion,
     ...wrapped(
       `${several(messages, 'message')} bounced; ${several(outages, 'outage')} of ${several(destinations, 'destination')} were seen. Delivered: middle case, and from the worst to the best.`,
     ),
-    ...columns(
-      [['', 'delivered', '', 'suppressed', 'refused', 'median', '90 %'], ...tried.map((one) => row(nameOf(one), one.earned, messages))],
-      [0],
-    ),
+    ...columns([HEADS, ...tried.map((one) => row(nameOf(one), one.earned, messages))], [0]),
     ...suggestionText(suggestion),
     ...(byDestination.length === 0
       ? []
       : [
           ...heading('The best for single destinations'),
           ...columns([
-            ['', 'schedule', 'delivered', 'now'],
+            ['', 'schedule', 'delivered', 'current'],
             ...byDestination.map(({ destination, schedule, heldOut }) => [
               destination,
               schedule,
@@ -30,16 +27,18 @@ export function whatIfText({ messages, outages, destinations, tried, suggestion,
               share(heldOut.current.middle.delivered, heldOut.messages),
             ]),
           ]),
-          'On the newer 30 % of their bounces, which the search has not seen.',
+          'On the newer 30 % of their bounces, which the search has not seen. Only those that\nare better there than the current schedule are listed.',
         ]),
   ]
 }
+
+const HEADS = ['', 'delivered', 'range', 'suppressed', 'retries', 'refused', 'median', '90 %']
 
 const share = (part: number, all: number) => percent(all === 0 ? 0 : part / all)
 
 /** The name of a schedule in a table. */
 export function nameOf({ schedule, kind }: Pick<TriedSchedule, 'schedule' | 'kind'>): string {
-  return kind === 'current' ? `now: ${schedule}` : kind === 'suggested' ? `suggested: ${schedule}` : schedule
+  return kind === 'current' ? `current: ${schedule}` : kind === 'suggested' ? `suggested: ${schedule}` : schedule
 }
 
 const row = (name: string, { best, middle, worst }: Replayed, messages: number): string[] => [
@@ -47,6 +46,7 @@ const row = (name: string, { best, middle, worst }: Replayed, messages: number):
   share(middle.delivered, messages),
   range(share(worst.delivered, messages), share(best.delivered, messages)),
   number(middle.suppressed),
+  number(middle.retries),
   number(middle.refused),
   brief(middle.medianMs),
   brief(middle.p90Ms),
@@ -60,11 +60,11 @@ function suggestionText(found: SuggestedSchedule | TooLittle | null): string[] {
     '',
     ...wrapped(suggestionInWords(found)),
     ...columns([
-      ['', 'delivered', '', 'suppressed', 'refused', 'median', '90 %'],
+      HEADS,
       row(`older 70 %: suggested`, fitted.suggested, fitted.messages),
-      row(`older 70 %: now`, fitted.current, fitted.messages),
+      row(`older 70 %: current`, fitted.current, fitted.messages),
       row(`newer 30 %: suggested`, heldOut.suggested, heldOut.messages),
-      row(`newer 30 %: now`, heldOut.current, heldOut.messages),
+      row(`newer 30 %: current`, heldOut.current, heldOut.messages),
     ]),
   ]
 }
