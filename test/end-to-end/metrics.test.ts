@@ -66,6 +66,17 @@ describe.skipIf(reason !== null)(`metrics${reason === null ? '' : ` (${reason})`
     folder.remove()
   })
 
+  test('the worker serves the live report, made in a thread of its own', async () => {
+    const answer = await fetch(`http://${http}/report?since=1d`)
+    const page = await answer.text()
+    expect({ status: answer.status, said: page.slice(0, 200) }).toMatchObject({ status: 200 })
+    expect(page).toMatch(/1 destination is down, refuses mail or is paused; the retries of 3 messages go on\./)
+    // this Temporal has no usual address, so there are no links into its Web UI
+    expect(page).toContain('bounce/ann@down.example')
+    expect(await (await fetch(`http://${http}/report.js`)).text()).toContain('addEventListener')
+    expect((await fetch(`http://${http}/report`, { method: 'POST' })).status).toBe(405)
+  })
+
   test('metrics report sends, waiting retries, destinations that are down, and suppressions', async () => {
     const value = async (expr: string) => Number((await query(expr))[0]?.value[1])
     expect(await value('softbounce_retries_total{retry="1",outcome="accepted"}')).toBe(2)
