@@ -3,12 +3,12 @@
 import { daysChart, deliveryChart, heatChart, stepsChart, suppressionsChart, weekChart } from './charts.js'
 import type { DestinationFigures } from './destination-figures.js'
 import type { Figures } from './figures.js'
-import { brief, duration, minute, number, OUTCOMES, percent, range, scheduleInWords, several, WEEKDAYS } from './format.js'
+import { brief, duration, minute, number, OUTCOMES, percent, several, WEEKDAYS } from './format.js'
 import { figure, numbers, section, table } from './html-parts.js'
 import { asOf, destinationName, type LivePage, links } from './live-html.js'
 import { now } from './now-html.js'
 import { type Html, html, page } from './page.js'
-import { differenceInWords, medianInWords, verdictOf } from './trial-text.js'
+import { differenceInWords, trialRow, verdictOf } from './trial-text.js'
 import { schedules } from './what-if/html.js'
 
 /** @param live null for a file. */
@@ -226,16 +226,8 @@ function trial({ trial }: Figures): Html {
     'Schedules on trial',
     html`<p>From ${minute(trial.since)} to ${minute(trial.until)}, of messages that are so old that the longest schedule is over. Ranges are 95 % confidence intervals; differences are percentage points, to the first row.</p>`,
     table(
-      ['schedule', 'messages', 'delivered', '95 %', 'difference', 'median', 'retries each'],
-      trial.arms.map((arm) => [
-        scheduleInWords(arm.delaysMs),
-        number(arm.messages),
-        arm.messages === 0 ? '–' : percent(arm.share.value),
-        arm.messages === 0 ? '–' : range(percent(arm.share.from), percent(arm.share.to)),
-        differenceInWords(arm),
-        medianInWords(arm),
-        arm.retriesEach.toFixed(1),
-      ]),
+      ['schedule', 'messages', 'delivered', '95 %', 'median', 'retries each', 'difference'],
+      trial.arms.map((arm) => [...trialRow(arm), differenceInWords(arm)]),
     ),
     ...trial.arms.flatMap((arm) => (arm.difference === null ? [] : [html`<p>${verdictOf(arm)}</p>`])),
   )

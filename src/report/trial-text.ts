@@ -13,12 +13,13 @@ export function trialText(trial: Trial | null): string[] {
         ? `From ${minute(trial.since)} to ${minute(trial.until)} several schedules were in use; no message is old enough yet for the longest of them to be over.`
         : `From ${minute(trial.since)} to ${minute(trial.until)}, of messages whose longest schedule would be over. Ranges are 95 % confidence intervals.`,
     ),
-    ...columns([['', 'messages', 'delivered', '', 'median', 'retries'], ...trial.arms.map(row)]),
+    ...columns([['', 'messages', 'delivered', '', 'median', 'retries'], ...trial.arms.map(trialRow)]),
     ...trial.arms.flatMap((arm) => (arm.difference === null ? [] : wrapped(verdictOf(arm)))),
   ]
 }
 
-const row = (arm: TrialArm): string[] => [
+/** A schedule with its messages, the share delivered and its interval, the median and the retries. */
+export const trialRow = (arm: TrialArm): string[] => [
   scheduleInWords(arm.delaysMs),
   number(arm.messages),
   ...(arm.messages === 0 ? ['–', ''] : [percent(arm.share.value), range(percent(arm.share.from), percent(arm.share.to))]),

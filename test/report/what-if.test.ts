@@ -7,6 +7,7 @@ import { KNOWN_SCHEDULES } from '../../src/report/what-if/known-schedules.js'
 import { readLog } from '../../src/report/what-if/read-log.js'
 import { type Candidate, type Log, replay } from '../../src/report/what-if/replay.js'
 import { type Suggestion, suggest } from '../../src/report/what-if/suggest.js'
+import { whatIfText } from '../../src/report/what-if/text.js'
 import { onBothDatabases } from '../support/both-databases.js'
 import { exponential, FROM, HOUR_MS, logOf, randomOf, simulate, type World } from './simulated-outages.js'
 
@@ -224,6 +225,9 @@ onBothDatabases('the log', (opened) => {
       ...['Postfix', 'KumoMTA', 'Haraka', 'Mailgun', 'SendGrid', 'Amazon SES'].map((name) => `known ${name}`),
     ])
     expect(found.suggestion).toMatchObject({ schedule: expect.any(String), heldOut: { messages: expect.any(Number) } })
+    const text = whatIfText(found)
+    expect(text.join('\n')).toMatch(/current: 1h 4h 12h 24h +\d+ % +\S+ % +\d+/)
+    for (const line of text) expect([...line].length).toBeLessThanOrEqual(80)
     const few = await whatIf(opened.database, window, { currentMs: parseSchedule('2d'), schedulesMs: [], suggest: 2 })
     expect(few.byDestination.map(({ isBetter }) => isBetter)).toContain(true)
   })

@@ -5,34 +5,35 @@ import { isSuggestion, type SuggestedSchedule, type TriedSchedule, type WhatIf }
 import type { Replayed } from './replay.js'
 import { LEAST, type TooLittle } from './suggest.js'
 
-export function whatIfText({ messages, outages, destinations, tried, suggestion, byDestination }: WhatIf): string[] {
+export function whatIfText(result: WhatIf): string[] {
+  const { messages, outages, destinations, tried, suggestion, byDestination } = result
   if (messages === 0) return [...heading('Other schedules'), 'Nothing bounced in this time: there is no log to try a schedule on.']
   return [
     ...heading('What each schedule would have earned'),
     ...wrapped(
       `${several(messages, 'message')} bounced; ${several(outages, 'outage')} of ${several(destinations, 'destination')} were seen. Delivered: middle case, and from the worst to the best.`,
     ),
-    ...columns([HEADS, ...tried.map((one) => row(nameOf(one), one.earned, messages))], [0]),
+    ...columns([['', ...HEADS], ...tried.map((one) => row(nameOf(one), one.earned, messages))].map(narrow)),
     ...suggestionText(suggestion),
     ...(byDestination.length === 0
       ? []
       : [
-          ...heading('The best for single destinations'),
-          ...columns([
-            ['', 'schedule', 'delivered', 'current'],
-            ...byDestination.map(({ destination, schedule, heldOut }) => [
-              destination,
-              schedule,
-              share(heldOut.suggested.middle.delivered, heldOut.messages),
-              share(heldOut.current.middle.delivered, heldOut.messages),
-            ]),
-          ]),
-          'On the newer 30 % of their bounces, which the search has not seen. Only those that\nare better there than the current schedule are listed.',
+          ...heading('Better schedules for single destinations'),
+          ...columns([['', 'schedule', 'delivered', 'current'], ...destinationRows(result)]),
+          ...wrapped('Delivered of the newer 30 % of their bounces, which the search has not seen.'),
         ]),
   ]
 }
 
-const HEADS = ['', 'delivered', 'range', 'suppressed', 'retries', 'refused', 'median', '90 %']
+/** For a terminal: without the number of retries, and with schedules as they are written in the settings. */
+const narrow = (cells: readonly string[]): string[] =>
+  cells
+    .filter((_, i) => i !== RETRIES)
+    .map((cell, i) => (i === 0 ? cell.replace(/(\d) (?:(h|d)|min)\b/g, (_, n, unit) => `${n}${unit ?? 'm'}`).replaceAll(', ', ' ') : cell))
+
+/** The heads of the columns of `row`, but for the first. */
+export const HEADS = ['delivered', 'range', 'suppressed', 'retries', 'refused', 'median', '90 %']
+const RETRIES = 1 + HEADS.indexOf('retries')
 
 const share = (part: number, all: number) => percent(all === 0 ? 0 : part / all)
 
@@ -41,7 +42,7 @@ export function nameOf({ schedule, kind }: Pick<TriedSchedule, 'schedule' | 'kin
   return kind === 'current' ? `current: ${schedule}` : kind === 'suggested' ? `suggested: ${schedule}` : schedule
 }
 
-const row = (name: string, { best, middle, worst }: Replayed, messages: number): string[] => [
+export const row = (name: string, { best, middle, worst }: Replayed, messages: number): string[] => [
   name,
   share(middle.delivered, messages),
   range(share(worst.delivered, messages), share(best.delivered, messages)),
@@ -55,19 +56,25 @@ const row = (name: string, { best, middle, worst }: Replayed, messages: number):
 function suggestionText(found: SuggestedSchedule | TooLittle | null): string[] {
   if (found === null) return []
   if (!isSuggestion(found)) return ['', ...wrapped(tooLittle(found))]
-  const { fitted, heldOut } = found
-  return [
-    '',
-    ...wrapped(suggestionInWords(found)),
-    ...columns([
-      HEADS,
-      row(`older 70 %: suggested`, fitted.suggested, fitted.messages),
-      row(`older 70 %: current`, fitted.current, fitted.messages),
-      row(`newer 30 %: suggested`, heldOut.suggested, heldOut.messages),
-      row(`newer 30 %: current`, heldOut.current, heldOut.messages),
-    ]),
-  ]
+  return ['', ...wrapped(suggestionInWords(found)), ...columns([['', ...HEADS], ...suggestionRows(found)].map(narrow))]
 }
+
+/** The suggested and the current schedule, on both parts of the log. */
+export const suggestionRows = ({ fitted, heldOut }: SuggestedSchedule): string[][] => [
+  row('older 70 %: suggested', fitted.suggested, fitted.messages),
+  row('older 70 %: current', fitted.current, fitted.messages),
+  row('newer 30 %: suggested', heldOut.suggested, heldOut.messages),
+  row('newer 30 %: current', heldOut.current, heldOut.messages),
+]
+
+/** Destinations for which another schedule is better, and what it delivers of their newer bounces. */
+export const destinationRows = ({ byDestination }: WhatIf): string[][] =>
+  byDestination.map(({ destination, schedule, heldOut }) => [
+    destination,
+    schedule,
+    share(heldOut.suggested.middle.delivered, heldOut.messages),
+    share(heldOut.current.middle.delivered, heldOut.messages),
+  ])
 
 export const suggestionInWords = ({ schedule, isBetter }: SuggestedSchedule): string =>
   isBetter
