@@ -20,8 +20,9 @@ import { requirePackages } from './optional-packages.js'
 import { inPackage } from './paths.js'
 import { watchForDegradation } from './report/early-warning/watch.js'
 import { serveHttp } from './report/http-server.js'
-import { LiveReport, pagesInThread } from './report/live-report.js'
+import { LiveReport } from './report/live-report.js'
 import { Metrics } from './report/metrics.js'
+import { ReportInThread } from './report/report-in-thread.js'
 import { webUiOf } from './report/web-ui-links.js'
 import { announceProcess, type Database, DatabaseWatch, identityOf, migrateToLatest, openDatabase, storeId } from './store/index.js'
 import { ensureSchedules, requireNamespace, SearchAttributes, startTracing, type Tracing } from './temporal/index.js'
@@ -92,6 +93,7 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
   let connection: NativeConnection | undefined
   let health: Server | undefined
   let attributes: SearchAttributes | undefined
+  let pages: ReportInThread | undefined
   let stopWaking = () => {}
   let stopWatching = () => {}
   let inbox: InboxLoop | undefined
@@ -113,19 +115,20 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
     await ensureSchedules(connection, namespace, settings.taskQueue, { unlist: settings.unlistBy !== null }, logger)
     let worker: Worker | undefined
     metrics?.watch(database, () => watch.check())
-    if (settings.httpPort !== null && metrics !== undefined && temporalMetrics !== undefined)
+    if (settings.httpPort !== null && metrics !== undefined && temporalMetrics !== undefined) {
+      const made = new ReportInThread({ database: settings.database, ui: webUiOf(settings.webUi, connectionOptions.address, namespace) })
+      pages = made
       health = await serveHttp({
         ...{ port: settings.httpPort, host: settings.httpHost, token: settings.httpToken, metrics, temporalMetrics },
         databaseFault: () => watch.check(),
         log: logger,
-        report: new LiveReport(
-          pagesInThread({ database: settings.database, ui: webUiOf(settings.webUi, connectionOptions.address, namespace) }),
-        ),
+        report: new LiveReport((request) => made.make(request)),
         state: () => {
           const is = worker?.getState() ?? 'STARTING'
           return { name: 'worker', is, good: is === 'RUNNING' }
         },
       })
+    }
     tracing = await startTracing()
     worker = await Worker.create({
       ...workerOptions(settings),
@@ -160,6 +163,9 @@ export async function runWorkerWith(settings: Settings): Promise<void> {
     watch.stop()
     attributes?.stop()
     health?.close()
+    pages?.close()
+    // a page that is being made, or an idle browser, does not keep the process
+    health?.closeAllConnections()
     // fails if a worker was created but never ran, since it still holds the connection; the process ends anyway
     await connection?.close().catch(() => {})
     await endSessions(sessions, database)

@@ -1,7 +1,7 @@
 /** Makes a transporter track what it sends, with settings that are checked already. */
 
 import type { Settings } from '../config/index.js'
-import { scheduleFor } from '../delivery/index.js'
+import { scheduleFor } from '../delivery/chosen-schedule.js'
 import { WorkflowIds } from '../encryption/workflow-ids.js'
 import { type Database, openDatabase } from '../store/index.js'
 import { TrackError, type Tracked, type TrackOptions, type Transporter } from './track-options.js'

@@ -1,9 +1,7 @@
 /** The report as a page of the worker: `GET /report?since=7d&destination=example.org`. Read only. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { Worker } from 'node:worker_threads'
 import type { PageRequest } from './live-page.js'
 import { CSP, SCRIPT } from './page.js'
-import type { ThreadAnswer, ThreadData } from './report-thread.js'
 import { sinceOf } from './since.js'
 
 const DEFAULT_SINCE = '30d'
@@ -93,41 +91,3 @@ export class LiveReport {
 }
 
 const HEADERS = { 'cache-control': 'no-store', 'referrer-policy': 'no-referrer', 'x-content-type-options': 'nosniff' }
-
-/** A thread without a request for this long ends: it holds a connection and some memory. */
-const IDLE_MS = 5 * 60_000
-
-/** Makes pages in a thread of its own, which starts with the first of them. */
-export function pagesInThread(data: ThreadData): MakePage {
-  let thread: Worker | null = null
-  return async (request) => {
-    thread ??= new Worker(new URL('./report-thread.js', import.meta.url), { workerData: data })
-    const own = thread
-    // a page that is being made does not keep a stopping worker up
-    own.unref()
-    const end = () => {
-      if (thread === own) thread = null
-    }
-    try {
-      const answer = await new Promise<ThreadAnswer>((resolve, reject) => {
-        own.removeAllListeners()
-        own.once('message', resolve)
-        own.once('error', reject)
-        own.once('exit', () => reject(new Error('the thread that makes the report has ended')))
-        own.postMessage(request)
-      })
-      if ('error' in answer) throw new Error(answer.error)
-      const idle = setTimeout(() => {
-        if (thread !== own) return
-        end()
-        void own.terminate()
-      }, IDLE_MS)
-      idle.unref()
-      return answer.page
-    } catch (error) {
-      end()
-      void own.terminate()
-      throw error
-    }
-  }
-}

@@ -219,7 +219,13 @@ export async function purgeDestinations(database: Database): Promise<void> {
   await db.deleteFrom('mta_sts_policies').where('expires_at', '<', now).execute()
   await db.deleteFrom('releases').where('ended_at', '<', longAgo).execute()
   await db.deleteFrom('degradations').where('ended_at', '<', longAgo).execute()
-  // without contact, the time of the recovery is unknown
+  // without contact, the time of the recovery is unknown; the next refusal begins an outage of its own
+  await db
+    .updateTable('destinations')
+    .set({ failing_since: null, down_since: null, failures: 0 })
+    .where('next_start_at', '<', now - UNMET_MS)
+    .where('failing_since', 'is not', null)
+    .execute()
   await db
     .updateTable('outages')
     .set((eb) => ({

@@ -72,43 +72,55 @@ const TAKE_OVER_AFTER_MS = 60_000
  */
 export async function outagesToRestore(database: Database): Promise<EndedOutage[]> {
   const { db } = database
-  if (database.throttleSchema !== null) await noteDown(db)
-  const endedElsewhere = database.throttleSchema === null ? [] : await endRecovered(db)
-  const before = (await databaseNow(database)) - TAKE_OVER_AFTER_MS
+  const now = Math.floor(await databaseNow(database))
   const left = await db
     .selectFrom('outages')
     .select(['destination', 'began_at', 'down_at'])
     .where('restored_at', 'is', null)
-    .where('ended_at', '<', Math.floor(before))
+    .where('ended_at', '<', now - TAKE_OVER_AFTER_MS)
     .execute()
-  return [...endedElsewhere, ...left].map((row) => ({
-    destination: row.destination,
-    beganAt: new Date(row.began_at),
-    wasDown: row.down_at !== null,
-  }))
+  const ended = (row: Pick<Selectable<OutagesTable>, 'destination' | 'began_at' | 'down_at'>): EndedOutage => ({
+    ...{ destination: row.destination, beganAt: new Date(row.began_at), wasDown: row.down_at !== null },
+  })
+  if (database.throttleSchema === null) return left.map(ended)
+  await noteDown(db, now)
+  const elsewhere = await endRecovered(db)
+  // one that fails again releases no retries
+  return [...left.map(ended), ...elsewhere.map((row) => ({ ...ended(row), wasDown: row.down_at !== null && row.failing_since === null }))]
 }
 
-/** Another fleet's refusals may have opened the circuit. */
-const noteDown = (db: Kysely<Tables>) =>
+/** Another fleet's refusals may have opened the circuit in this outage. */
+const noteDown = (db: Kysely<Tables>, now: number) =>
   db
     .updateTable('outages')
     .from('destinations')
-    .set((eb) => ({ down_at: eb.ref('destinations.down_since') }))
+    .set({ down_at: now })
     .whereRef('destinations.name', '=', 'outages.destination')
     .where('outages.ended_at', 'is', null)
     .where('outages.down_at', 'is', null)
     .where('destinations.down_since', 'is not', null)
+    .whereRef('destinations.failing_since', '<=', 'outages.began_at')
     .execute()
 
+/** Ends the outages after which the destination was seen to accept mail: by its last answer, or because it began to fail anew since. */
 const endRecovered = (db: Kysely<Tables>) =>
   db
     .updateTable('outages')
     .from('destinations')
-    .set((eb) => ({ ended_at: eb.fn.coalesce('destinations.last_answer_at', 'outages.began_at') }))
+    .set((eb) => ({ ended_at: eb.fn.coalesce('destinations.failing_since', 'destinations.last_answer_at') }))
     .whereRef('destinations.name', '=', 'outages.destination')
     .where('outages.ended_at', 'is', null)
-    .where((eb) => eb.or([eb('destinations.failing_since', 'is', null), eb('destinations.failing_since', '>', eb.ref('outages.began_at'))]))
-    .returning(['outages.destination', 'outages.began_at', 'outages.down_at'])
+    .where((eb) =>
+      eb.or([
+        eb('destinations.failing_since', '>', eb.ref('outages.began_at')),
+        eb.and([
+          eb('destinations.failing_since', 'is', null),
+          eb('destinations.last_answer_outcome', '=', 'accepted'),
+          eb('destinations.last_answer_at', '>=', eb.ref('outages.began_at')),
+        ]),
+      ]),
+    )
+    .returning(['outages.destination', 'outages.began_at', 'outages.down_at', 'destinations.failing_since'])
     .execute()
 
 /** Records that the suppressions that a destination's past outages caused have been made to expire. */

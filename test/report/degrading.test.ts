@@ -60,6 +60,12 @@ onBothDatabases('degrading destinations', (opened) => {
       await bounce(database, destination, n, now - HOUR_MS, now)
     // one cluster of bounces is no change since the period before; bounces all day are
     await bounce(database, 'changed.example', 80, now - DAY_MS, now)
+    // these were held up while the workers were stopped
+    const rows = Array.from({ length: 60 }, (_, i) => ({
+      ...{ first_run_id: `held${i}`, workflow_id: 'w', sent_id: 's', destination: 'held.example', status: '4.3.2', message_key: 'k' },
+      ...{ bounced_at: now - 5 * HOUR_MS, started_at: now - 60_000 },
+    }))
+    await database.db.insertInto('runs').values(rows).execute()
     // another status is no sign of an outage
     await bounce(database, 'blocked.example', 60, now - HOUR_MS, now, '4.7.1')
     const fresh = await recordDegradations(database, now)
@@ -76,6 +82,17 @@ onBothDatabases('degrading destinations', (opened) => {
     const open = async () =>
       (await degradationsIn(database, window)).filter(({ endedAt }) => endedAt === null).map(({ destination }) => destination)
     expect((await open()).sort()).toEqual(['both.example', 'degrading.example', 'new.example'])
+    // a worker that counted before another one recorded it
+    await bounce(database, 'just.example', 4, now - HOUR_MS, now)
+    await database.db
+      .insertInto('degradations')
+      .values({ destination: 'later.example', began_at: now + 1, ended_at: null, bounces: 44, usual: 1, published: 1 })
+      .execute()
+    await bounce(database, 'later.example', 44, now - HOUR_MS, now)
+    await recordDegradations(database, now)
+    expect(await open()).toContain('later.example')
+    for (const table of ['degradations', 'runs'] as const)
+      await database.db.deleteFrom(table).where('destination', '=', 'later.example').execute()
     // it goes down: from then on that is its outage
     await down(database, 'new.example', now)
     await recordDegradations(database, now + 120_000)

@@ -146,6 +146,49 @@ describe.skipIf(withoutPostgres !== null)(`shared limits${withoutPostgres === nu
     expect(await outagesToRestore(fleet(0))).toMatchObject([{ destination: name, wasDown: true }])
   })
 
+  test('nothing recovers without an acceptance: a new row of the shared schema, and an up and down between two looks', async () => {
+    const name = 'moved.example'
+    const began = time.ms
+    const outage = { down_at: null, ended_at: null, restored_at: null, refusals: 1, status: '4.3.2', reply: 'no', mail_server: null }
+    await fleet(0)
+      .db.insertInto('outages')
+      .values({ destination: name, began_at: began, ...outage })
+      .execute()
+    expect(await outagesToRestore(fleet(0))).toEqual([])
+    // the shared schema has no row of it until the next permit
+    const { leaseId } = await asking(fleet(0), name)
+    await releaseLeases(fleet(0), [leaseId])
+    expect(await outagesToRestore(fleet(0))).toEqual([])
+    time.ms += 10_000
+    await answered(fleet(1), name, { kind: 'accepted' }, '250 2.0.0 Ok')
+    time.ms += 1000
+    const again = time.ms
+    for (let i = 0; i < 3; i += 1) await answered(fleet(1), name, FAILING, '421 4.3.2 no')
+    expect(await outagesToRestore(fleet(0))).toMatchObject([{ destination: name, wasDown: false }])
+    expect(await fleet(0).db.selectFrom('outages').select(['ended_at', 'down_at']).where('destination', '=', name).execute()).toEqual([
+      { ended_at: again, down_at: null },
+    ])
+    // an hour later it is finished once
+    time.ms += 3_600_000
+    expect((await outagesToRestore(fleet(0))).filter(({ destination }) => destination === name)).toHaveLength(1)
+  })
+
+  test('after two weeks without contact a refusal begins an outage of its own', async () => {
+    const name = 'forgotten.example'
+    for (let i = 0; i < 3; i += 1) await answered(fleet(0), name, FAILING, '421 4.3.2 no')
+    time.ms += 15 * 24 * 3_600_000
+    await purgeDestinations(fleet(0))
+    await answered(fleet(0), name, FAILING, '421 4.3.2 no')
+    const rows = await fleet(0)
+      .db.selectFrom('outages')
+      .select(['began_at', 'ended_at'])
+      .where('destination', '=', name)
+      .orderBy('began_at')
+      .execute()
+    expect(rows).toHaveLength(2)
+    expect(rows[1]).toEqual({ began_at: time.ms, ended_at: null })
+  })
+
   test('a role with the documented rights reads and writes the shared tables, and nothing else of the other fleet', async () => {
     for (const statement of [
       'drop role if exists their_fleet',

@@ -12,6 +12,8 @@ const WEEK_MS = 7 * 24 * HOUR_MS
 const LOOK_EVERY_MS = 5 * 60_000
 /** An event is not published after this time. */
 const OF_USE_FOR_MS = 24 * HOUR_MS
+/** A bounce that begins to be retried later than this after it happened is not counted. */
+const HELD_UP_MS = 24 * HOUR_MS
 
 interface WatchContext {
   readonly database: Database
@@ -65,17 +67,15 @@ export async function recordDegradations(database: Database, now: number): Promi
       .where('down_at', 'is not', null)
       .where((eb) => eb.or([eb('ended_at', 'is', null), eb('ended_at', '>', now - HOUR_MS)]))
       .execute()
-    const isDown = new Set(down.map(({ destination }) => destination))
+    const shared = await tx.selectFrom('destinations').select('name').where('down_since', 'is not', null).execute()
+    const isDown = new Set([...down.map(({ destination }) => destination), ...shared.map(({ name }) => name)])
     const judged = [...counted].map(([destination, counts]) => ({ destination, counts, judged: judge(counts) }))
-    const over = new Set(known)
-    for (const { destination, judged: found } of judged) if (found?.isUsual === false && !isDown.has(destination)) over.delete(destination)
-    if (over.size > 0)
-      await tx
-        .updateTable('degradations')
-        .set({ ended_at: now })
-        .where('ended_at', 'is', null)
-        .where('destination', 'in', [...over])
-        .execute()
+    // one that another worker has recorded since the bounces were counted is judged at the next look
+    const over = judged.flatMap(({ destination, judged: found }) =>
+      known.has(destination) && (found?.isUsual !== false || isDown.has(destination)) ? [destination] : [],
+    )
+    if (over.length > 0)
+      await tx.updateTable('degradations').set({ ended_at: now }).where('ended_at', 'is', null).where('destination', 'in', over).execute()
     const fresh = judged.flatMap(({ destination, counts, judged: found }) =>
       found?.isDegrading === true && !known.has(destination) && !isDown.has(destination)
         ? [{ destination, bounces: counts.lastHour, usual: Math.round(found.usual * 10) / 10 }]
@@ -115,13 +115,16 @@ async function countBounces({ db }: Database, now: number): Promise<ReadonlyMap<
   )
 }
 
-/** Bounces with 4.3.2 whose retries began in this time, by destination. */
+/** Bounces with 4.3.2 in this time, by destination. Those that were held up, as while the workers were stopped, count when they happened. */
 async function bouncesBetween(db: Database['db'], from: number, to: number): Promise<ReadonlyMap<string, number>> {
   const rows = await db
     .selectFrom('runs')
     .select(['destination', sql<number>`count(*)`.as('n')])
+    .where('bounced_at', '>=', from)
+    .where('bounced_at', '<', to)
+    // for the index
     .where('started_at', '>=', from)
-    .where('started_at', '<', to)
+    .where('started_at', '<', to + HELD_UP_MS)
     .where('status', '=', '4.3.2')
     .groupBy('destination')
     .execute()
