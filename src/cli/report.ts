@@ -16,7 +16,7 @@ interface Options {
   readonly format: string
   readonly output?: string
   readonly json?: boolean
-  readonly whatIf: readonly string[]
+  readonly whatIf?: readonly string[]
   readonly suggest?: string
   readonly destination?: string
 }
@@ -30,12 +30,12 @@ export function addReport(program: Command): void {
     .option('--json', 'as --format json')
     .option('--output <file>', 'write it there')
     .option('--destination <name>', 'of this destination only')
-    .option('--what-if <schedule>', 'what this schedule would have earned, such as "30m, 2h, 8h, 24h"; may be repeated', collected, [])
+    .option('--what-if <schedule>', 'what this schedule would have earned, such as "30m, 2h, 8h, 24h"; may be repeated', collected)
     .option('--suggest <retries>', 'the best schedule of so many retries, from 1 to 20')
     .action(report)
 }
 
-const collected = (schedule: string, earlier: readonly string[]) => [...earlier, schedule]
+const collected = (schedule: string, earlier: readonly string[] = []) => [...earlier, schedule]
 
 async function report({ since, json: asJson, output, destination, ...options }: Options): Promise<void> {
   const format = asJson ? 'json' : options.format
@@ -67,7 +67,7 @@ function startOf(since: string, now: Date): Date {
 }
 
 /** What `--what-if` and `--suggest` ask for; null if neither is given. */
-function askedSchedules({ whatIf, suggest }: Pick<Options, 'whatIf' | 'suggest'>): Omit<WhatIfRequest, 'currentMs'> | null {
+function askedSchedules({ whatIf = [], suggest }: Pick<Options, 'whatIf' | 'suggest'>): Omit<WhatIfRequest, 'currentMs'> | null {
   if (whatIf.length === 0 && suggest === undefined) return null
   const retries = suggest === undefined ? null : Number(suggest)
   if (retries !== null && !(Number.isInteger(retries) && retries >= 1 && retries <= MAX_RETRIES))

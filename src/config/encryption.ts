@@ -56,7 +56,7 @@ export const HTTP = section(
       z.int().min(0).max(65_535).optional(),
     ),
     webUi: setting(
-      'Address of Temporal’s Web UI, for the links of `/report`. Default: `http://localhost:8233` if Temporal is on this machine, and that of Temporal Cloud for Temporal Cloud; else the page has none.',
+      'Address of Temporal’s Web UI, for the links of `/report`. Default: if Temporal is on this machine, its port plus 1000, as its dev server has it (`http://localhost:8233`); for Temporal Cloud, its own; else the page has no links.',
       webAddress.optional(),
     ),
     token: secret(

@@ -259,7 +259,7 @@ export interface Config {
     readonly host?: string | undefined
     /** Port of the pages; none if left out. A worker and an intake on one machine need one each. */
     readonly port?: number | undefined
-    /** Address of Temporal’s Web UI, for the links of `/report`. Default: `http://localhost:8233` if Temporal is on this machine, and that of Temporal Cloud for Temporal Cloud; else the page has none. */
+    /** Address of Temporal’s Web UI, for the links of `/report`. Default: if Temporal is on this machine, its port plus 1000, as its dev server has it (`http://localhost:8233`); for Temporal Cloud, its own; else the page has no links. */
     readonly webUi?: string | undefined
     /** What `/metrics` and `/metrics/temporal` require as `Authorization: Bearer TOKEN` (Prometheus: `authorization`), and `/report` as that or as a browser’s password. Without it, `/report` is shown on this machine only. `/healthz` needs none, and webhooks are authenticated by their signatures. */
     readonly token?: string | undefined

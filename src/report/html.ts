@@ -49,7 +49,7 @@ function state({ downSince, failingSince }: DestinationFigures): Html {
   if (downSince !== null) return html`<td class="now" data-value="2"><span class="down">down since ${minute(downSince)}</span></td>`
   return failingSince === null
     ? html`<td class="now" data-value="0">takes mail</td>`
-    : html`<td class="now" data-value="1">refuses since ${minute(failingSince)}</td>`
+    : html`<td class="now" data-value="1">failing since ${minute(failingSince)}</td>`
 }
 
 function systems({ worst, systems }: Figures, live: LivePage | null): Html {

@@ -17,7 +17,7 @@ export function now({ now, until }: Figures, live: LivePage | null): Html {
   return section(
     'Now',
     held,
-    html`<p>${several(downInAll, 'destination')} ${downInAll === 1 ? 'is' : 'are'} down, ${downInAll === 1 ? 'refuses' : 'refuse'} mail or ${downInAll === 1 ? 'is' : 'are'} paused; the retries of ${several(waiting, 'message')} go on.</p>`,
+    html`<p>${several(downInAll, 'destination')} ${downInAll === 1 ? 'is' : 'are'} down, failing or paused; the retries of ${several(waiting, 'message')} go on.</p>`,
     down.length === 0
       ? ''
       : table(

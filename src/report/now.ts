@@ -7,8 +7,8 @@ import { isOf, type Window } from './window.js'
 /** A destination that refuses mail or is paused. */
 export interface DownNow {
   readonly destination: string
-  /** `down`: it counts as down; `refuses`: its last answers were refusals; `paused`: an operator holds its retries. */
-  readonly state: 'down' | 'refuses' | 'paused'
+  /** `down`: it counts as down; `failing`: its last answers were refusals; `paused`: an operator holds its retries. */
+  readonly state: 'down' | 'failing' | 'paused'
   readonly since: Date
   readonly waiting: number
   /** Its last reply; null if there is none yet. */
@@ -27,7 +27,7 @@ export interface Now {
   /** Who holds all retries, and since when; null if nobody does. */
   readonly pausedAltogether: { readonly since: Date; readonly by: string } | null
   readonly down: readonly DownNow[]
-  /** Destinations that are down, refuse or are paused, in all. */
+  /** Destinations that are down, failing or paused, in all. */
   readonly downInAll: number
   /** Messages whose retries go on. */
   readonly waiting: number
@@ -78,7 +78,7 @@ export async function nowOf({ db }: Database, window: Window): Promise<Now> {
         ? { state: 'down' as const, since: new Date(row.failing_since ?? row.down_since) }
         : row.paused_since !== null
           ? { state: 'paused' as const, since: new Date(row.paused_since) }
-          : { state: 'refuses' as const, since: new Date(row.failing_since as number) }),
+          : { state: 'failing' as const, since: new Date(row.failing_since as number) }),
     })),
     downInAll: Number(inAll.n),
     waiting: Number(waiting.n),

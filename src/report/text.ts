@@ -15,7 +15,7 @@ export function textReport(figures: Figures): string {
   const came = bounces.reduce((sum, { count }) => sum + count, 0)
   const ended = Object.entries(figures.ended)
   if (came === 0 && started === 0 && answers.attempts === 0 && ended.length === 0 && figures.outages.length === 0)
-    return `${[...lines, 'Nothing has bounced, and nothing was retried in this time.'].join('\n')}\n`
+    return `${[...lines, 'Nothing has bounced, and nothing was retried in this time.', ...(figures.whatIf === undefined ? [] : whatIfText(figures.whatIf))].join('\n')}\n`
   lines.push(
     ...wrapped(
       `${several(came, 'bounce')} came to the intake, ${several(started, 'message')} began to be retried, ${several(answers.attempts, 'retry', 'retries')} answered, ${number(answers.notNow)} of them with 4.3.2 (${percent(answers.attempts === 0 ? 0 : answers.notNow / answers.attempts)}).`,

@@ -7,13 +7,13 @@ export interface WebUi {
   readonly namespace: string
 }
 
-/** The Web UI of a Temporal at this address, if it is a usual one: that of a local development server, or of Temporal Cloud. */
+/** The Web UI of a Temporal at this address, if it is a usual one: that of a development server on this machine (its port plus 1000), or of Temporal Cloud. */
 export function usualWebUi(address: string | undefined): string | null {
   const url = `tcp://${address ?? 'localhost:7233'}`
   if (!URL.canParse(url)) return null
   const { hostname, port } = new URL(url)
   if (/\.(?:tmprl\.cloud|api\.temporal\.io)$/.test(hostname)) return 'https://cloud.temporal.io'
-  return ['localhost', '127.0.0.1', '[::1]'].includes(hostname) && port === '7233' ? 'http://localhost:8233' : null
+  return ['localhost', '127.0.0.1', '[::1]'].includes(hostname) && port !== '' ? `http://localhost:${Number(port) + 1000}` : null
 }
 
 /** The configured Web UI, or the usual one; null if there is none. */

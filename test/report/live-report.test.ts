@@ -172,8 +172,17 @@ describe('who may read it', () => {
 })
 
 test('links lead to the usual Web UI, with each name as one value', () => {
-  expect(['127.0.0.1:7233', 'localhost:7233', undefined, 'db.example.com:7233', 'a.b.tmprl.cloud:7233'].map(usualWebUi)).toEqual([
-    ...['http://localhost:8233', 'http://localhost:8233', 'http://localhost:8233', null, 'https://cloud.temporal.io'],
+  expect(
+    ['127.0.0.1:7233', 'localhost:7233', undefined, '127.0.0.1:7933', 'db.example.com:7233', 'a.b.tmprl.cloud:7233'].map(usualWebUi),
+  ).toEqual([
+    ...[
+      'http://localhost:8233',
+      'http://localhost:8233',
+      'http://localhost:8233',
+      'http://localhost:8933',
+      null,
+      'https://cloud.temporal.io',
+    ],
   ])
   expect(workflowLink(UI, 'bounce/ann@example.org/m1@example.com')).toBe(
     'http://localhost:8233/namespaces/default/workflows/bounce%2Fann%40example.org%2Fm1%40example.com',
@@ -216,7 +225,7 @@ describe.skipIf(reason !== null)(`in a browser${reason === null ? '' : ` (${reas
     expect(await page.title()).toMatch(/^softbounce report/)
     expect(await page.locator('main > section').first().locator('h2').textContent()).toBe('Now')
     const now = await page.locator('main > section').first().textContent()
-    expect(now).toContain('10,000 destinations are down, refuse mail or are paused; the retries of 20,000 messages go on.')
+    expect(now).toContain('10,000 destinations are down, failing or paused; the retries of 20,000 messages go on.')
     expect(await page.locator('main img, main script').count()).toBe(0)
     expect(errors).toEqual([])
     const [own, link] = await page.locator('main section:first-child th a').evaluateAll((all) => all.map((one) => one.getAttribute('href')))

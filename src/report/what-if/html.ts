@@ -6,7 +6,7 @@ import { type Html, html } from '../page.js'
 import { deliveredChart, timesChart } from './chart.js'
 import { isSuggestion } from './index.js'
 import type { TooLittle } from './suggest.js'
-import { destinationRows, HEADS, nameOf, row, suggestionInWords, suggestionRows, tooLittle } from './text.js'
+import { destinationRows, HEADS, nameOf, row, suggestionInWords, suggestionRows, thin, tooLittle } from './text.js'
 
 /** Tried schedules, if any were asked for. */
 export function schedules({ whatIf }: Figures): Html {
@@ -24,6 +24,7 @@ export function schedules({ whatIf }: Figures): Html {
       ['schedule', ...HEADS],
       tried.map((one) => row(nameOf(one), one.earned, messages)),
     ),
+    thin(whatIf) === null ? '' : html`<p>${thin(whatIf) as string}</p>`,
     suggestion !== null && found === null ? html`<p>${tooLittle(suggestion as TooLittle)}</p>` : '',
     found === null ? '' : html`<p>${suggestionInWords(found)}</p>`,
     found === null ? '' : table(['schedule', ...HEADS], suggestionRows(found)),

@@ -14,6 +14,7 @@ export function whatIfText(result: WhatIf): string[] {
       `${several(messages, 'message')} bounced; ${several(outages, 'outage')} of ${several(destinations, 'destination')} were seen. Delivered: middle case, and from the worst to the best.`,
     ),
     ...columns([['', ...HEADS], ...tried.map((one) => row(nameOf(one), one.earned, messages))].map(narrow)),
+    ...[thin(result)].flatMap((text) => (text === null ? [] : wrapped(text))),
     ...suggestionText(suggestion),
     ...(byDestination.length === 0
       ? []
@@ -80,6 +81,12 @@ export const suggestionInWords = ({ schedule, isBetter }: SuggestedSchedule): st
   isBetter
     ? `Suggested: ${schedule}. It was fitted to the older 70 % of the bounces, and is better than the schedule in use on the newer 30 % too.`
     : `The best on the older 70 % of the bounces is ${schedule}; on the newer 30 % it is no better than the schedule in use. Keep that.`
+
+/** Said beside figures of a log that is too short to rely on; null if it is not. */
+export const thin = ({ messages, outages }: WhatIf): string | null =>
+  messages >= LEAST.messages && outages >= LEAST.outages
+    ? null
+    : `These figures are of little use: below ${LEAST.messages} bounces or ${LEAST.outages} outages, only the range says anything.`
 
 /** Why there is no suggestion. */
 export const tooLittle = ({ messages, outages }: TooLittle): string =>
