@@ -18,6 +18,9 @@ export function now({ now, until }: Figures, live: LivePage | null): Html {
     'Now',
     held,
     html`<p>${several(downInAll, 'destination')} ${downInAll === 1 ? 'is' : 'are'} down, failing or paused; the retries of ${several(waiting, 'message')} go on.</p>`,
+    downInAll > down.length
+      ? html`<p class="muted">Those that are down come first, then by what waits for them; the first ${down.length}.</p>`
+      : '',
     down.length === 0
       ? ''
       : table(

@@ -35,7 +35,7 @@ export interface Now {
   readonly longest: readonly WaitingMessage[]
 }
 
-const MOST = 20
+const MOST = { down: 10, messages: 20 } as const
 
 export async function nowOf({ db }: Database, window: Window): Promise<Now> {
   const open = db.selectFrom('runs').where('ended_at', 'is', null).where(isOf(window))
@@ -51,7 +51,7 @@ export async function nowOf({ db }: Database, window: Window): Promise<Now> {
     .orderBy(sql`case when down_since is not null then 0 when paused_since is not null then 1 else 2 end`)
     .orderBy('waiting', 'desc')
     .orderBy('name')
-    .limit(MOST)
+    .limit(MOST.down)
     .execute()
   const inAll = await notWell.select(sql<number>`count(*)`.as('n')).executeTakeFirstOrThrow()
   const waiting = await open.select(sql<number>`count(*)`.as('n')).executeTakeFirstOrThrow()
@@ -68,7 +68,7 @@ export async function nowOf({ db }: Database, window: Window): Promise<Now> {
     )
     .orderBy('bounced_at')
     .orderBy('first_run_id')
-    .limit(MOST)
+    .limit(MOST.messages)
     .execute()
   return {
     pausedAltogether: await pausedAltogether(db),
