@@ -25,27 +25,17 @@ export class ReportInThread {
   make(request: PageRequest): Promise<string> {
     clearTimeout(this.#idle)
     const thread = this.#thread ?? this.#start()
+    const late = setTimeout(
+      () => this.#end(thread, new Error(`the report took longer than ${WITHIN_MS / 1000} s; ask for a shorter time`)),
+      WITHIN_MS,
+    )
     return new Promise<string>((resolve, reject) => {
-      const late = setTimeout(
-        () => this.#end(thread, new Error(`the report took longer than ${WITHIN_MS / 1000} s; ask for a shorter time`)),
-        WITHIN_MS,
-      )
-      const settled = () => {
-        clearTimeout(late)
-        this.#pending = null
-        this.#idle = setTimeout(() => this.#end(thread, new Error('nobody asked')), IDLE_MS).unref()
-      }
-      this.#pending = {
-        resolve: (page) => {
-          settled()
-          resolve(page)
-        },
-        reject: (error) => {
-          settled()
-          reject(error)
-        },
-      }
+      this.#pending = { resolve, reject }
       thread.postMessage(request)
+    }).finally(() => {
+      clearTimeout(late)
+      this.#pending = null
+      this.#idle = setTimeout(() => this.#end(thread, new Error('nobody asked')), IDLE_MS).unref()
     })
   }
 

@@ -1,6 +1,6 @@
 /** Outages of destinations, one row each: from the first refusal to the next acceptance. */
 import { type Kysely, type Selectable, sql } from 'kysely'
-import { type Database, databaseNow, type OutagesTable, Statement, type Tables } from '../store/index.js'
+import { type Database, nowExpression, type OutagesTable, Statement, type Tables } from '../store/index.js'
 import type { DestinationAnswer } from './feedback.js'
 import type { LimiterState } from './rate-limiter.js'
 
@@ -72,29 +72,28 @@ const TAKE_OVER_AFTER_MS = 60_000
  */
 export async function outagesToRestore(database: Database): Promise<EndedOutage[]> {
   const { db } = database
-  const now = Math.floor(await databaseNow(database))
   const left = await db
     .selectFrom('outages')
     .select(['destination', 'began_at', 'down_at'])
     .where('restored_at', 'is', null)
-    .where('ended_at', '<', now - TAKE_OVER_AFTER_MS)
+    .where(sql<boolean>`ended_at < ${nowExpression(database)} - ${sql.lit(TAKE_OVER_AFTER_MS)}`)
     .execute()
   const ended = (row: Pick<Selectable<OutagesTable>, 'destination' | 'began_at' | 'down_at'>): EndedOutage => ({
     ...{ destination: row.destination, beganAt: new Date(row.began_at), wasDown: row.down_at !== null },
   })
   if (database.throttleSchema === null) return left.map(ended)
-  await noteDown(db, now)
+  await noteDown(database)
   const elsewhere = await endRecovered(db)
   // one that fails again releases no retries
   return [...left.map(ended), ...elsewhere.map((row) => ({ ...ended(row), wasDown: row.down_at !== null && row.failing_since === null }))]
 }
 
 /** Another fleet's refusals may have opened the circuit in this outage. */
-const noteDown = (db: Kysely<Tables>, now: number) =>
-  db
+const noteDown = (database: Database) =>
+  database.db
     .updateTable('outages')
     .from('destinations')
-    .set({ down_at: now })
+    .set({ down_at: sql<number>`cast(${nowExpression(database)} as bigint)` })
     .whereRef('destinations.name', '=', 'outages.destination')
     .where('outages.ended_at', 'is', null)
     .where('outages.down_at', 'is', null)

@@ -6,7 +6,7 @@ import { SoftbounceClient } from '../../src/client/index.js'
 import { readSettings } from '../../src/config/config.js'
 import { migrateToLatest, openDatabase } from '../../src/store/index.js'
 import { yamlRoutes } from '../support/config.js'
-import { administer, postgresDatabase, withoutPostgres } from '../support/databases.js'
+import { postgresDatabase, rowsWith, withoutPostgres } from '../support/databases.js'
 import { type RealWorld, startRealWorld } from '../support/real-time.js'
 import { type ReceivingSystem, startReceivingSystem } from '../support/receiving-system.js'
 import { runHere } from '../support/run-here.js'
@@ -61,14 +61,6 @@ describe.skipIf(withoutPostgres !== null).each([
     fleet(name).client.retry(`From: shop@example.com\r\nTo: ${recipient}\r\nMessage-ID: <${messageId}>\r\n\r\n${name}\r\n`, {
       ...{ sender: 'bounces@example.com', recipient, status: '4.3.2', bouncedAt: new Date().toISOString() },
     })
-  /** The rows of a fleet's tables that hold the text. */
-  const rowsWith = async (schema: string, text: string) => {
-    const tables = await administer(url, `select table_name from information_schema.tables where table_schema = '${schema}'`)
-    const found = []
-    for (const { table_name } of tables)
-      found.push(...(await administer(url, `select t::text from ${schema}.${table_name} t where t::text like '%${text}%'`)))
-    return found
-  }
 
   test('the same message and recipient are retried by each fleet on its own, with its own permits and suppressions', async () => {
     const [recipient, messageId] = [`p${randomUUID().slice(0, 8)}@example.org`, `${randomUUID()}@example.com`]
@@ -115,10 +107,10 @@ describe.skipIf(withoutPostgres !== null).each([
     const listed = []
     for await (const one of fleet('newsletters').client.list(theirs)) listed.push(one)
     expect(listed).toMatchObject([{ status: 'RUNNING' }])
-    expect(await rowsWith('invoices', theirs)).toEqual([])
-    expect(await rowsWith('newsletters', ours)).toEqual([])
-    if (throttleSchema !== '') expect(await rowsWith(throttleSchema, 'their')).toEqual([])
-    expect((await rowsWith('newsletters', theirs)).length).toBeGreaterThan(0)
+    expect(await rowsWith(url, 'invoices', theirs)).toEqual([])
+    expect(await rowsWith(url, 'newsletters', ours)).toEqual([])
+    if (throttleSchema !== '') expect(await rowsWith(url, throttleSchema, 'their')).toEqual([])
+    expect((await rowsWith(url, 'newsletters', theirs)).length).toBeGreaterThan(0)
   })
 
   test('the doctor of one fleet does not take the other’s retries for lost ones, and each has schedules of its own', async () => {

@@ -115,7 +115,7 @@ describe('who may read it', () => {
     server.close()
   })
 
-  test('with a token: whoever has it, as a bearer token or as the password of a browser', async () => {
+  test('with a token: requests that carry it as a bearer token, or as the password of a browser’s login', async () => {
     const { url, server } = await serve(database, TOKEN)
     for (const authorization of [`Bearer ${TOKEN}`, `Basic ${btoa(`ann:${TOKEN}`)}`, `basic ${btoa(`:${TOKEN}`)}`])
       expect((await ask(`${url}/report`, { authorization, host: 'mail.example.com' })).status, authorization).toBe(200)

@@ -14,6 +14,15 @@ export function temporaryFolder(): { path: string; remove: () => void } {
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) }
 }
 
+/** The rows of a PostgreSQL schema, as text, that hold the text. */
+export async function rowsWith(url: string, schema: string, text: string): Promise<unknown[]> {
+  const tables = await administer(url, `select table_name from information_schema.tables where table_schema = '${schema}'`)
+  const found = []
+  for (const { table_name } of tables)
+    found.push(...(await administer(url, `select t::text from ${schema}.${table_name} t where t::text like '%${text}%'`)))
+  return found
+}
+
 /** A SQLite database in a temporary folder. */
 export async function sqliteDatabase(): Promise<{ url: string; database: Database; close: () => Promise<void> }> {
   const folder = temporaryFolder()

@@ -18,7 +18,7 @@ import {
   writeFeedback,
 } from '../../src/throttle/index.js'
 import { takesMailAgain } from '../../src/throttle/recovery.js'
-import { administer, postgresDatabase, withoutPostgres } from '../support/databases.js'
+import { administer, postgresDatabase, rowsWith, withoutPostgres } from '../support/databases.js'
 
 const LIMITS = { minMessageRate: 2, maxMessageRate: 10, connections: 1, maxDeliveriesPerConnection: 20 }
 const SETTINGS = { limits: LIMITS, failuresBeforeDown: 3, probeIntervalMs: 60_000, maxQueueDelayMs: 15 * 60_000 }
@@ -64,14 +64,6 @@ describe.skipIf(withoutPostgres !== null)(`shared limits${withoutPostgres === nu
       },
       SETTINGS,
     )
-  /** The rows of a schema that hold the text. */
-  const rowsWith = async (schema: string, text: string) => {
-    const tables = await administer(url, `select table_name from information_schema.tables where table_schema = '${schema}'`)
-    const found = []
-    for (const { table_name } of tables)
-      found.push(...(await administer(url, `select t::text from ${schema}.${table_name} t where t::text like '%${text}%'`)))
-    return found
-  }
 
   test('the connection and the rate of a destination are those of both', async () => {
     const first = await asking(fleet(0), 'one.example')
@@ -96,8 +88,8 @@ describe.skipIf(withoutPostgres !== null)(`shared limits${withoutPostgres === nu
     for (let i = 0; i < 3; i += 1) await answered(fleet(0), name, FAILING, `452 4.3.2 <${ADDRESS}> later`)
     expect((await asking(fleet(1), name)).got).toMatchObject({ kind: 'wait', why: 'down' })
     expect(await destinations(fleet(1), 1, name)).toMatchObject([{ said: { reply: '452 4.3.2', status: '4.3.2', by: 'mx.example' } }])
-    expect(await rowsWith('newsletters', ADDRESS)).toEqual([])
-    expect(await rowsWith('mail_limits', ADDRESS)).toEqual([])
+    expect(await rowsWith(url, 'newsletters', ADDRESS)).toEqual([])
+    expect(await rowsWith(url, 'mail_limits', ADDRESS)).toEqual([])
     expect(await outagesToRestore(fleet(0))).toEqual([])
     time.ms += 60_000
     expect(await answered(fleet(1), name, { kind: 'accepted' }, '250 2.0.0 Ok')).toMatchObject({ change: 'up', wasDown: true })

@@ -43,7 +43,7 @@ const MOST_P_VALUE = 1e-7
 const USUAL_P_VALUE = 0.01
 /** What is added to the count and the hours of the weeks: a destination that never bounced is not expected to have none for ever. */
 const PRIOR = { bounces: 0.5, hours: 1 } as const
-/** Traffic differs from hour to hour by at least this much (its squared coefficient of variation), and is not believed to by more than that. */
+/** The least and the most that traffic is taken to differ from hour to hour: its squared coefficient of variation. */
 const OVERDISPERSION = { least: 0.1, most: 2 } as const
 
 /** @returns null if the log is too short to say. */

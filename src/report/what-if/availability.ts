@@ -19,8 +19,8 @@ export interface Outages {
   readonly to: Float64Array
 }
 
-/** Whether a time lies in one of the outages. */
-export function isWithin({ from, to }: Outages, at: number): boolean {
+/** Whether it was down at a time. */
+export function isDownAt({ from, to }: Outages, at: number): boolean {
   let low = 0
   let high = from.length
   while (low < high) {
@@ -57,7 +57,7 @@ export class Availability {
   }
 
   isDown(at: number, which: CaseName): boolean {
-    return isWithin(this.in[which], at)
+    return isDownAt(this.in[which], at)
   }
 }
 

@@ -1,6 +1,6 @@
 /** What a schedule would have earned on messages that bounced. Pure. */
 import { maxStaggerMs } from '../../bounce/index.js'
-import { type Availability, CASES, type CaseName } from './availability.js'
+import { type Availability, CASES, type CaseName, isDownAt, type Outages } from './availability.js'
 
 /** A message that bounced, times in epoch ms. */
 export interface Bounced {
@@ -66,12 +66,13 @@ export const delaysOf = ({ delaysMs, isStaggered }: Candidate): number[] => dela
 /** How much sooner (best) or later (worst) than the mean the retries may come, as a factor of it. */
 const SPREAD = { best: -1, middle: 0, worst: 1 } as const
 
-export function endingOf(message: Bounced, delays: readonly number[], availability: Availability, which: CaseName): Ending {
+/** @param refusedUntil until then no retry is accepted. */
+export function endingOf(message: Bounced, delays: readonly number[], down: Outages, refusedUntil = Number.NEGATIVE_INFINITY): Ending {
   let at = message.bouncedAt
-  for (const [i, delay] of delays.entries()) {
-    at = i === 0 ? Math.max(at + delay, message.startedAt) : at + delay
-    const refusedItself = which === 'worst' && message.lastRefusedAt !== null && at <= message.lastRefusedAt
-    if (!refusedItself && !availability.isDown(at, which)) return { at, retries: i + 1 }
+  for (let i = 0; i < delays.length; i += 1) {
+    at += delays[i] as number
+    if (i === 0) at = Math.max(at, message.startedAt)
+    if (at > refusedUntil && !isDownAt(down, at)) return { at, retries: i + 1 }
   }
   return { at: null, retries: delays.length }
 }
@@ -83,7 +84,8 @@ function earned({ messages, availability }: Log, candidate: Candidate, which: Ca
   const times: number[] = []
   let [suppressed, rejected, retries, refused] = [0, 0, 0, 0]
   for (const message of messages) {
-    const ending = endingOf(message, delays, availability.get(message.destination) as Availability, which)
+    const down = (availability.get(message.destination) as Availability).in[which]
+    const ending = endingOf(message, delays, down, which === 'worst' ? (message.lastRefusedAt ?? undefined) : undefined)
     retries += ending.retries
     refused += ending.at === null ? ending.retries : ending.retries - 1
     if (ending.at === null) suppressed += 1

@@ -1,6 +1,6 @@
 /** The best schedule of N retries for a log: found on its older part, judged on its newer one. Pure. */
-import { type Availability, isWithin, type Outages } from './availability.js'
-import { type Bounced, type Candidate, delaysOf, type Log, type Replayed, replay } from './replay.js'
+import type { Availability, Outages } from './availability.js'
+import { type Bounced, type Candidate, delaysOf, endingOf, type Log, type Replayed, replay } from './replay.js'
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
@@ -118,15 +118,8 @@ const cost = (log: Log, candidate: Candidate) => costOf(fitted(log), delaysOf(ca
 function costOf(messages: readonly Fitted[], delays: readonly number[]): number {
   let sum = 0
   for (const { message, down } of messages) {
-    let at = Math.max(message.bouncedAt + (delays[0] as number), message.startedAt)
-    let retries = 1
-    while (retries < delays.length && isWithin(down, at)) {
-      at += delays[retries] as number
-      retries += 1
-    }
-    sum += isWithin(down, at)
-      ? UNDELIVERED_MS + retries * REFUSED_MS
-      : Math.min(LATEST_MS, at - message.bouncedAt) + (retries - 1) * REFUSED_MS
+    const { at, retries } = endingOf(message, delays, down)
+    sum += at === null ? UNDELIVERED_MS + retries * REFUSED_MS : Math.min(LATEST_MS, at - message.bouncedAt) + (retries - 1) * REFUSED_MS
   }
   return sum / Math.max(1, messages.length)
 }
